@@ -1,0 +1,330 @@
+"""What every attack promises, whatever the model."""
+
+import importlib
+import inspect
+import pkgutil
+from functools import partial
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+import trs_explorer.attacks
+from trs_explorer.attacks import common
+from trs_explorer.attacks.fgsm import fgsm
+from trs_explorer.attacks.pgd import pgd
+from trs_explorer.catalogue import ATTACKS, load
+from trs_explorer.models.ensemble import Ensemble
+
+every_attack = pytest.mark.parametrize(
+    "attack",
+    [fgsm, partial(pgd, steps=12), partial(pgd, steps=7, restarts=3), partial(pgd, steps=12, norm="l2", early_stop=False)],
+    ids=["fgsm", "pgd", "pgd-restarts", "pgd-l2"],
+)
+
+
+def seed(number=0):
+    return torch.Generator().manual_seed(number)
+
+
+def make(classes=3, inputs=9, scale=6.0, number=0):
+    with torch.random.fork_rng():
+        torch.manual_seed(number)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(inputs, 24), nn.ReLU(), nn.Linear(24, classes))
+        with torch.no_grad():
+            for p in model.parameters():
+                p *= scale**0.5
+    return model
+
+
+def problem(n=40, number=0):
+    """A net, images (with pixels at 0 and 1), and labels of which most are the net's own answers."""
+    model = make(number=number)
+    x = torch.rand(n, 1, 3, 3, generator=seed(number)).mul(1.2).sub(0.1).clamp(0, 1)
+    y = model(x).argmax(-1)
+    y[::7] = (y[::7] + 1) % 3
+    return model, x, y
+
+
+def fooled(model, x, y):
+    return model(x).argmax(-1) != y
+
+
+@every_attack
+@settings(max_examples=20, deadline=None)
+@given(eps=st.floats(1e-4, 1.5), number=st.integers(0, 1000))
+def test_stays_in_the_ball_and_in_the_pixel_range(attack, eps, number):
+    model, x, y = problem(8, number)
+    x_adv = attack(model, x, y, eps=eps, generator=seed(number))
+    shift = (x_adv - x).flatten(1)
+    l2 = isinstance(attack, partial) and attack.keywords.get("norm") == "l2"
+    size = shift.norm(dim=-1) if l2 else shift.abs().amax(-1)
+    assert size.max() <= eps + 1e-6
+    assert x_adv.min() >= 0
+    assert x_adv.max() <= 1
+    assert x_adv.shape == x.shape
+    assert x_adv.dtype == x.dtype
+
+
+@every_attack
+def test_a_failed_attack_returns_the_original_and_a_changed_image_fools(attack):
+    model, x, y = problem(200)
+    x_adv = attack(model, x, y, eps=0.06, generator=seed())
+    changed = (x_adv != x).flatten(1).any(-1)
+    fell = fooled(model, x_adv, y)
+    assert 20 < fell.sum() < 180
+    assert (changed <= fell).all()
+    assert (fooled(model, x, y) <= fell).all()
+
+
+@every_attack
+@pytest.mark.parametrize("targeted", [False, True])
+def test_a_targeted_attack_fools_by_the_wanted_class(attack, targeted):
+    model, x, _ = problem(60)
+    y = (model(x).argmax(-1) + targeted) % 3
+    x_adv = attack(model, x, y, eps=0.5, targeted=targeted, generator=seed())
+    changed = (x_adv != x).flatten(1).any(-1)
+    assert changed.sum() > 10
+    assert ((model(x_adv).argmax(-1) == y)[changed] == targeted).all()
+
+
+@every_attack
+def test_radius_zero_returns_the_images(attack):
+    model, x, y = problem()
+    x_adv = attack(model, x, y, eps=0.0, generator=seed())
+    assert torch.equal(x_adv, x)
+    assert x_adv is not x
+
+
+@every_attack
+def test_no_image_and_one_image(attack):
+    model, x, y = problem()
+    assert attack(model, x[:0], y[:0], eps=0.1, generator=seed()).shape == (0, 1, 3, 3)
+    assert attack(model, x[:1], y[:1], eps=0.1, generator=seed()).shape == (1, 1, 3, 3)
+
+
+@every_attack
+def test_the_same_seed_gives_the_same_images_and_touches_no_other_state(attack):
+    model, x, y = problem()
+    before, images = torch.get_rng_state(), x.clone()
+    first = attack(model, x, y, eps=0.1, generator=seed(5))
+    assert torch.equal(first, attack(model, x, y, eps=0.1, generator=seed(5)))
+    assert torch.equal(before, torch.get_rng_state())
+    assert torch.equal(x, images)
+    assert not first.requires_grad
+
+
+def test_another_seed_gives_another_start():
+    model, x, y = problem()
+    attack = partial(pgd, model, x, y, eps=0.3, steps=2, early_stop=False)
+    assert not torch.equal(attack(generator=seed(5)), attack(generator=seed(6)))
+
+
+@every_attack
+def test_leaves_modes_buffers_and_gradients_as_they_were(attack):
+    net = nn.Sequential(nn.Conv2d(1, 4, 2), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Flatten(), nn.Linear(16, 3))
+    net.train()
+    net[1].eval()  # a frozen layer of a model in training
+    net[0].weight.grad = torch.ones_like(net[0].weight)
+    state = {name: value.clone() for name, value in net.state_dict().items()}
+    _, x, y = problem()
+    attack(net, x, y, eps=0.1, generator=seed())
+    assert [m.training for m in net.modules()] == [True, True, False, True, True, True]
+    assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
+    assert torch.equal(net[0].weight.grad, torch.ones_like(net[0].weight))
+    assert all(p.grad is None for name, p in net.named_parameters() if name != "0.weight")
+    assert all(p.requires_grad for p in net.parameters())
+
+
+def test_the_mode_comes_back_after_an_error():
+    class Broken(nn.Module):
+        def forward(self, x):
+            raise RuntimeError("broken")
+
+    model = Broken().train()
+    with pytest.raises(RuntimeError, match="broken"):
+        fgsm(model, torch.rand(2, 1, 3, 3), torch.tensor([0, 1]), eps=0.1)
+    assert model.training
+
+
+@every_attack
+def test_works_where_gradients_are_off(attack):
+    model, x, y = problem()
+    expected = attack(model, x, y, eps=0.1, generator=seed())
+    with torch.no_grad():
+        assert torch.equal(attack(model, x, y, eps=0.1, generator=seed()), expected)
+    with torch.inference_mode():
+        assert torch.equal(attack(model, x.clone(), y.clone(), eps=0.1, generator=seed()), expected)
+
+
+@every_attack
+def test_an_image_does_not_depend_on_those_beside_it(attack):
+    model, x, y = problem(40)
+    whole = attack(model, x, y, eps=0.08, generator=seed())
+    torch.testing.assert_close(attack(model, x[:9], y[:9], eps=0.08, generator=seed()), whole[:9])
+    one = seed()
+    parts = [attack(model, a, b, eps=0.08, generator=one) for a, b in zip(x.split(13), y.split(13), strict=True)]
+    torch.testing.assert_close(torch.cat(parts), whole)
+    # Companions that are wrong already leave at once, and must not move the noise of those who stay.
+    others = torch.arange(40) % 2 == 0
+    wrong = torch.where(others, (model(x).argmax(-1) + 1) % 3, y)
+    torch.testing.assert_close(attack(model, x, wrong, eps=0.08, generator=seed())[~others], whole[~others])
+
+
+@every_attack
+def test_logits_and_log_probabilities_are_attacked_alike(attack):
+    model, x, y = problem()
+    expected = attack(model, x, y, eps=0.1, generator=seed())
+    torch.testing.assert_close(attack(Ensemble([model]), x, y, eps=0.1, generator=seed()), expected)
+
+
+class Road(nn.Module):
+    """One pixel. Every gradient says "to the right"; class 1 wins in (.58, .64) by 1, in (.70, .76) by 3, else class 0."""
+
+    def forward(self, x):
+        x = x.flatten(1)
+        score = -1.0 + 2.0 * ((x > 0.58) & (x < 0.64)) + 4.0 * ((x > 0.70) & (x < 0.76))
+        straight_through = x + (score - x).detach()
+        return torch.cat([torch.zeros_like(x), straight_through], -1)
+
+
+@pytest.mark.parametrize(("steps", "best"), [(1, 0.5), (2, 0.62), (3, 0.62), (4, 0.74), (5, 0.74)])
+def test_keeps_the_best_iterate_though_the_last_one_fails(steps, best):
+    x, y = torch.full((1, 1, 1, 1), 0.5), torch.tensor([0])
+    attack = partial(pgd, Road(), x, y, eps=0.3, steps=steps, step_size=0.06, random_start=False)
+    assert attack(early_stop=False).item() == pytest.approx(best, abs=1e-5)
+
+
+def test_early_stop_leaves_soon_after_the_image_is_fooled_and_is_as_often_right():
+    calls = []
+
+    class Counting(Road):
+        def forward(self, x):
+            calls.append(len(x))
+            return super().forward(x)
+
+    x, y = torch.full((4, 1, 1, 1), 0.5), torch.tensor([0, 1, 0, 1])  # the odd ones are wrong already
+    x_adv = pgd(Counting(), x, y, eps=0.3, step_size=0.06, random_start=False)
+    # One image for the classes, all four clean, then the two that stand: iterates 0 to 5.
+    assert calls == [1, 4, *[2] * 6]
+    assert fooled(Road(), x_adv, y).all()
+    assert torch.equal(x_adv[1::2], x[1::2])
+
+
+class Flat(nn.Module):
+    """One pixel, no slope: class 1 in the upper eighth of (.2, .8), which only a random start can hit."""
+
+    def forward(self, x):
+        x = x.flatten(1)
+        return torch.cat([0 * x, (x > 0.725).float() - 0.5 + 0 * x], -1)
+
+
+def test_the_worst_of_the_restarts_counts_per_example():
+    x, y = torch.full((400, 1, 1, 1), 0.5), torch.zeros(400, dtype=torch.long)
+    attack = partial(pgd, Flat(), x, y, eps=0.3, steps=1)
+    once = fooled(Flat(), attack(generator=seed()), y).float().mean()
+    often = fooled(Flat(), attack(restarts=40, generator=seed()), y).float().mean()
+    assert once == pytest.approx(1 / 8, abs=0.05)
+    assert often > 0.98
+
+
+def test_an_output_of_nan_is_no_success():
+    class Brittle(nn.Module):
+        def forward(self, x):
+            margin = x.flatten(1).sum(-1) - 1
+            margin = torch.where(margin > 0.05, torch.nan, margin)
+            return torch.stack([0 * margin + 5, margin], -1)
+
+    x, y = torch.full((3, 1, 2, 2), 0.25), torch.zeros(3, dtype=torch.long)
+    for attack in (fgsm, pgd):
+        assert torch.equal(attack(Brittle(), x, y, eps=0.1), x)
+
+
+def test_the_random_start_fills_the_ball():
+    x = torch.full((2000, 1, 1, 2), 0.5)
+    seeds = [row[0] for row in common.draw_seeds(2000, 1, seed())]
+    square = common.random_shift(x, seeds, eps=0.2, norm="linf").flatten(1)
+    assert square.abs().max() <= 0.2
+    assert square.abs().mean().item() == pytest.approx(0.1, abs=0.005)
+    disc = common.random_shift(x, seeds, eps=0.2, norm="l2").flatten(1)
+    assert disc.norm(dim=-1).max() <= 0.2 + 1e-6
+    assert disc.norm(dim=-1).mean().item() == pytest.approx(0.2 * 2 / 3, abs=0.005)
+    assert disc.mean(0).abs().max() < 0.01
+
+
+@every_attack
+@pytest.mark.parametrize(
+    ("x", "y", "eps", "message"),
+    [
+        (torch.tensor([-1.7, 2.5]), 0, 0.1, r"images must lie in \[0, 1\], got \[-1.7, 2.5\]: put normalisation in the model"),
+        (torch.tensor([0.5, torch.nan]), 0, 0.1, "1 of 2 have NaN pixels"),
+        (torch.tensor([0.5, 0.5]), 3, 0.1, r"labels must lie in \[0, 2\] for a model of 3 classes, got \[0, 3\]"),
+        (torch.tensor([0.5, 0.5]), -1, 0.1, r"labels must lie in \[0, 2\]"),
+        (torch.tensor([0.5, 0.5]), 0, -0.1, "eps must be a finite radius >= 0"),
+        (torch.tensor([0.5, 0.5]), 0, float("nan"), "eps must be"),
+        (torch.tensor([0.5, 0.5]), 0, float("inf"), "eps must be"),
+    ],
+)
+def test_bad_inputs_are_refused_in_words(attack, x, y, eps, message):
+    images = x.view(2, 1, 1, 1).expand(2, 1, 3, 3).clone()
+    with pytest.raises(ValueError, match=message):
+        attack(make(), images, torch.tensor([0, y]), eps=eps)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": 0}, "steps must be >= 1, got 0"),
+        ({"restarts": 0}, "restarts must be >= 1"),
+        ({"restarts": 2, "random_start": False}, "set restarts=1"),
+        ({"step_size": 0.0}, "step_size must be"),
+        ({"step_size": float("nan")}, "step_size must be"),
+        ({"norm": "l1"}, "norm must be one of linf, l2, got 'l1'"),
+    ],
+)
+def test_bad_options_of_pgd_are_refused_in_words(options, message):
+    model, x, y = problem(2)
+    with pytest.raises(ValueError, match=message):
+        pgd(model, x, y, eps=0.1, **options)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (torch.zeros(2, 1, 3, 3, dtype=torch.uint8), torch.zeros(2, dtype=torch.long), "divide bytes by 255"),
+        (torch.zeros(2, 1, 3, 3), torch.zeros(3, dtype=torch.long), "one label an image"),
+        (torch.zeros(2, 1, 3, 3), torch.zeros(2, 3, dtype=torch.long), "one label an image"),
+        (torch.zeros(2, 1, 3, 3), torch.zeros(2), "labels must be whole numbers"),
+    ],
+)
+def test_images_and_labels_must_fit(x, y, message):
+    with pytest.raises(ValueError, match=message):
+        common.check_images(x, y)
+
+
+def test_a_model_must_return_one_row_an_image():
+    _, x, y = problem(2)
+    with pytest.raises(ValueError, match=r"must return \[batch, class\]"):
+        fgsm(nn.Flatten(0), x, y, eps=0.1)
+
+
+def is_attack(function):
+    """Whether its signature is the contract's."""
+    parameters = inspect.signature(function).parameters
+    return list(parameters)[:3] == ["model", "x", "y"] and {"eps", "generator"} <= set(parameters)
+
+
+def test_every_attack_is_in_the_catalogue_and_keeps_the_contract():
+    written = set()
+    for info in pkgutil.iter_modules(trs_explorer.attacks.__path__):
+        module = importlib.import_module(f"trs_explorer.attacks.{info.name}")
+        for name, function in inspect.getmembers(module, inspect.isfunction):
+            if function.__module__ == module.__name__ and not name.startswith("_") and is_attack(function):
+                written.add(f"{module.__name__}:{name}")
+    assert written == {entry.function for entry in ATTACKS.values()}
+    for entry in ATTACKS.values():
+        parameters = inspect.signature(load(entry.function)).parameters
+        assert {"eps", "targeted", "generator"} <= set(parameters)
+        assert all(p.kind is p.KEYWORD_ONLY for name, p in parameters.items() if name not in ("model", "x", "y"))

@@ -1,0 +1,93 @@
+"""A split as tensors, and finding it by name."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+import trs_explorer.data
+from trs_explorer import catalogue
+from trs_explorer.data import Dataset, load
+from trs_explorer.options import UsageError
+
+X = torch.tensor([0, 51, 255], dtype=torch.uint8).view(3, 1, 1, 1)
+Y = torch.tensor([0, 1, 1])
+
+
+def test_bytes_become_pixels_in_0_1():
+    data = Dataset("tiny", X, Y, 2)
+    assert len(data) == 3
+    torch.testing.assert_close(data.images(torch.tensor([2, 1])), torch.tensor([1.0, 0.2]).view(2, 1, 1, 1))
+    torch.testing.assert_close(data.images(slice(0, 1)), torch.zeros(1, 1, 1, 1))
+
+
+def test_images_are_a_copy():
+    data = Dataset("tiny", X.float() / 255, Y, 2)
+    data.images(slice(0, 3)).fill_(9)
+    assert float(data.x.max()) == 1
+
+
+def test_to_moves_both_tensors_and_keeps_the_rest():
+    moved = Dataset("tiny", X, Y, 2).to(torch.device("cpu"))
+    assert (moved.name, moved.classes, moved.x.device.type, moved.y.device.type) == ("tiny", 2, "cpu", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x": X.float()}, r"must lie in \[0, 1\], got \[0, 255\]"),
+        ({"x": X.float() * float("nan")}, "must lie in"),
+        ({"y": torch.tensor([0, 1, 2])}, r"labels must lie in 0 \.\. 1, got 0 \.\. 2"),
+        ({"y": torch.tensor([0, -1, 1])}, "labels must lie"),
+        ({"y": Y[:2]}, "n > 0 labels"),
+        ({"x": X[:0], "y": Y[:0]}, "n > 0 labels"),
+        ({"x": X.double() / 255}, "uint8 or float32"),
+        ({"y": Y.int()}, "labels int64"),
+    ],
+)
+def test_wrong_tensors_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(Dataset("tiny", X, Y, 2), **change)
+
+
+@pytest.mark.parametrize("name", catalogue.DATA)
+@pytest.mark.parametrize("train", [True, False])
+def test_every_data_set_is_what_the_catalogue_says(name, train):
+    about = catalogue.DATA[name]
+    data = load(name, train=train, limit=100)
+    assert data.x.shape == (100, *about.shape)
+    assert data.classes == about.classes == len(data.y.unique())
+    pixels = data.images(slice(0, 100))
+    assert pixels.dtype == torch.float32
+    assert 0 <= pixels.min() <= pixels.max() <= 1
+
+
+def test_limit_takes_the_first_and_frees_the_rest():
+    whole, first = load("bars", train=True), load("bars", train=True, limit=7)
+    assert torch.equal(first.x, whole.x[:7])
+    assert torch.equal(first.y, whole.y[:7])
+    assert first.x.untyped_storage().nbytes() == 7 * 2 * 4
+    assert len(load("bars", train=True, limit=10**9)) == len(whole)
+
+
+def test_wrong_requests_say_the_way_out():
+    with pytest.raises(UsageError, match="Did you mean mnist"):
+        load("mnits", train=True)
+    with pytest.raises(UsageError, match="--limit must be >= 0"):
+        load("bars", train=True, limit=-1)
+
+
+def test_a_loader_that_breaks_its_word_is_caught(monkeypatch):
+    about = dataclasses.replace(catalogue.DATA["bars"], shape=(1, 2, 1))
+    monkeypatch.setitem(catalogue.DATA, "bars", about)
+    with pytest.raises(ValueError, match="the catalogue says"):
+        load("bars", train=True)
+
+
+def test_every_file_with_a_loader_is_in_the_table():
+    for about in catalogue.DATA.values():
+        assert callable(catalogue.load(about.loader))
+    files = {path.stem for path in Path(trs_explorer.data.__file__).parent.glob("*.py")} - {"__init__", "dataset"}
+    listed = {about.loader.partition(":")[0].rpartition(".")[2] for about in catalogue.DATA.values()}
+    assert files == listed

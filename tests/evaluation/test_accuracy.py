@@ -1,0 +1,116 @@
+import json
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from trs_explorer.attacks.fgsm import fgsm
+from trs_explorer.attacks.pgd import pgd
+from trs_explorer.evaluation.accuracy import evaluate, measure
+from trs_explorer.evaluation.intervals import wilson
+
+
+class Threshold(nn.Module):
+    """One pixel; class 1 above .5. Its gradient points across the threshold."""
+
+    def forward(self, x):
+        pixel = x.flatten(1)[:, 0]
+        return torch.stack([0.5 - pixel, pixel - 0.5], -1) * 4
+
+
+def line(values):
+    return torch.tensor(values).view(-1, 1, 1, 1)
+
+
+def test_counts_over_all_images_in_order():
+    x, y = line([0.1, 0.45, 0.55, 0.9, 0.2]), torch.tensor([0, 0, 1, 1, 1])  # the last is wrong without an attack
+    clean, small, large = evaluate(
+        Threshold(), x, y, attacks=[("fgsm", fgsm, {"eps": 0.1}), ("pgd-9", pgd, {"eps": 0.45, "steps": 9})], batch_size=2
+    )
+    assert (clean.name, clean.eps, clean.correct, clean.n) == ("clean", 0.0, 4, 5)
+    assert clean.outcomes == [True, True, True, True, False]
+    assert (small.name, small.eps, small.correct, small.n) == ("fgsm", 0.1, 2, 5)
+    assert small.outcomes == [True, False, False, True, False]
+    assert small.accuracy == 0.4
+    assert (small.low, small.high) == wilson(2, 5)
+    assert small.perturbation == pytest.approx(0.1)
+    assert (large.name, large.correct) == ("pgd-9", 0)
+    assert 0.4 < large.perturbation <= 0.45 + 1e-6
+
+
+def test_the_attack_is_judged_here_and_may_leave_a_wrong_image_right():
+    """An attack that moves every image up makes a wrong one right: it counts as right on the image that was returned."""
+    x, y = line([0.1, 0.45, 0.45]), torch.tensor([0, 0, 1])
+
+    def up(model, x, y, *, eps, generator):
+        return x + eps
+
+    rate = evaluate(Threshold(), x, y, attacks=[("up", up, {"eps": 0.1})])[1]
+    assert rate.outcomes == [True, False, True]
+
+
+def test_an_attack_that_leaves_the_pixel_range_is_refused():
+    def too_far(model, x, y, *, eps, generator):
+        return x + eps
+
+    with pytest.raises(ValueError, match=r"images must lie in \[0, 1\]"):
+        evaluate(Threshold(), line([0.9]), torch.tensor([1]), attacks=[("too far", too_far, {"eps": 0.2})])
+
+
+def test_does_not_depend_on_the_batch_size_and_follows_the_seed(problem):
+    ensemble, x, y = problem
+    attacks = [("pgd", pgd, {"eps": 0.02, "steps": 2, "restarts": 2}), ("fgsm", fgsm, {"eps": 0.02})]
+    whole = evaluate(ensemble, x, y, attacks=attacks, batch_size=90, seed=3)
+    assert 0 < whole[1].correct < whole[0].correct
+    assert evaluate(ensemble, x, y, attacks=attacks, batch_size=7, seed=3) == whole
+    starts = {
+        evaluate(ensemble, x, y, attacks=[("pgd", pgd, {"eps": 0.05, "steps": 1, "step_size": 1e-4})], seed=seed)[1].perturbation
+        for seed in range(4)
+    }
+    assert len(starts) > 1
+
+
+def test_progress_grows_batch_by_batch(problem):
+    ensemble, x, y = problem
+    seen = list(measure(ensemble, x, y, attacks=[("fgsm", fgsm, {"eps": 0.1})], batch_size=40))
+    assert [(position, rate.n) for position, rate in seen] == [(0, 40), (0, 80), (0, 90), (1, 40), (1, 80), (1, 90)]
+    assert seen[0][1].outcomes == seen[2][1].outcomes[:40]
+
+
+def test_the_model_keeps_its_mode_and_random_state_and_dropout_is_off(problem):
+    ensemble, x, y = problem
+    before = torch.get_rng_state()
+    once = evaluate(ensemble, x, y, attacks=[("pgd", pgd, {"eps": 0.1, "steps": 3})])
+    assert once == evaluate(ensemble, x, y, attacks=[("pgd", pgd, {"eps": 0.1, "steps": 3})])
+    assert torch.equal(before, torch.get_rng_state())
+    assert all(module.training for module in ensemble.modules())
+
+
+def test_a_nan_output_is_wrong():
+    class Broken(nn.Module):
+        def forward(self, x):
+            return torch.stack([x.flatten(1)[:, 0] * torch.nan, x.flatten(1)[:, 0]], -1)
+
+    clean = evaluate(Broken(), line([0.1, 0.2]), torch.tensor([0, 1]))[0]
+    assert clean.correct == 0
+
+
+def test_no_images_know_nothing():
+    clean, attacked = evaluate(Threshold(), line([])[:0], torch.zeros(0, dtype=torch.long), attacks=[("fgsm", fgsm, {"eps": 0.1})])
+    assert (clean.n, clean.low, clean.high, clean.accuracy) == (0, 0.0, 1.0, None)
+    assert attacked.n == 0
+
+
+def test_bad_arguments_are_refused():
+    with pytest.raises(ValueError, match="batch_size must be >= 1"):
+        evaluate(Threshold(), line([0.5]), torch.tensor([0]), batch_size=0)
+    with pytest.raises(ValueError, match="put normalisation in the model"):
+        evaluate(Threshold(), line([2.0]), torch.tensor([0]))
+
+
+def test_is_ready_for_json():
+    rate = evaluate(Threshold(), line([0.1, 0.9]), torch.tensor([0, 0]), attacks=[("l2", partial(pgd, norm="l2"), {"eps": 0.1})])[1]
+    stored = json.loads(json.dumps(rate.to_json(), allow_nan=False))
+    assert stored["outcomes"] == [True, False]
+    assert stored["accuracy"] == 0.5

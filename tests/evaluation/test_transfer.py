@@ -1,0 +1,141 @@
+import json
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from trs_explorer.attacks.fgsm import fgsm
+from trs_explorer.attacks.pgd import pgd
+from trs_explorer.evaluation.intervals import wilson
+from trs_explorer.evaluation.transfer import TransferMatrix, transfer_matrix
+from trs_explorer.models.ensemble import Ensemble
+
+ATTACK = partial(pgd, eps=0.06, steps=6)
+
+
+def brute_force(ensemble, x, y, eps):
+    """Definition 6, image by image and pair by pair, on FGSM; the ensemble is the last target."""
+    ensemble.eval()
+    targets = [*ensemble.members, ensemble]
+    fooled = [[0] * len(targets) for _ in ensemble.members]
+    eligible = [[0] * len(targets) for _ in ensemble.members]
+    for image, label in zip(x.split(1), y.split(1), strict=True):
+        right = [target(image).argmax(-1).item() == label.item() for target in targets]
+        for i, surrogate in enumerate(ensemble.members):
+            x_adv = fgsm(surrogate, image, label, eps=eps)
+            wrong = [target(x_adv).argmax(-1).item() != label.item() for target in targets]
+            for j in range(len(targets)):
+                if i == j and right[i]:
+                    eligible[i][i] += 1
+                    fooled[i][i] += wrong[i]
+                if i != j and right[i] and right[j] and wrong[i]:
+                    eligible[i][j] += 1
+                    fooled[i][j] += wrong[j]
+    return fooled, eligible
+
+
+def test_counts_what_a_loop_over_the_definition_counts(problem):
+    ensemble, x, y = problem
+    matrix = transfer_matrix(ensemble, x, y, attack=partial(fgsm, eps=0.06), ensemble_column=True, batch_size=32)
+    fooled, eligible = brute_force(ensemble, x, y, 0.06)
+    assert matrix.fooled == fooled
+    assert matrix.eligible == eligible
+    # The images tell the denominators apart: all, right on the surrogate, right on both, surrogate fooled.
+    assert len({90, *sum(eligible, [])}) >= 6
+    assert all(0 < f < e for i, row in enumerate(fooled) for j, (f, e) in enumerate(zip(row, eligible[i], strict=True)) if i != j)
+    square = transfer_matrix(ensemble, x, y, attack=partial(fgsm, eps=0.06))
+    assert square.fooled == [row[:3] for row in fooled]
+    assert square.eligible == [row[:3] for row in eligible]
+
+
+def test_rows_are_surrogates_and_columns_are_targets():
+    """Member 1 is steep where member 0 is flat: one falls to the other's images and not the reverse."""
+
+    class Pixel(nn.Module):
+        def __init__(self, weights):
+            super().__init__()
+            self.weights = nn.Parameter(torch.tensor(weights))
+
+        def forward(self, x):
+            margin = (x.flatten(1) - 0.5) @ self.weights + 0.1
+            return torch.stack([margin, -margin], -1)
+
+    ensemble = Ensemble([Pixel([2.0, 1.0]), Pixel([0.0, 2.0])])
+    x, y = torch.full((10, 1, 1, 2), 0.5), torch.zeros(10, dtype=torch.long)
+    matrix = transfer_matrix(ensemble, x, y, attack=partial(fgsm, eps=0.06))
+    # Both gradients lower the second pixel; only member 0's lowers the first too, without which member 0 stands.
+    assert matrix.rates() == [[1.0, 1.0], [0.0, 1.0]]
+
+
+def test_identical_members_fall_together(problem):
+    ensemble, x, y = problem
+    twins = Ensemble([ensemble.members[0]] * 3)
+    matrix = transfer_matrix(twins, x, y, attack=ATTACK, ensemble_column=True)
+    assert matrix.eligible[0][1] == matrix.fooled[0][0] > 10
+    assert [rate for i, row in enumerate(matrix.rates()) for j, rate in enumerate(row) if i != j] == [1.0] * 9
+    assert matrix.mean_off_diagonal() == 1.0
+
+
+def test_reordering_the_members_reorders_the_matrix(problem):
+    ensemble, x, y = problem
+    matrix = transfer_matrix(ensemble, x, y, attack=ATTACK, seed=5)
+    order = [2, 0, 1]
+    again = transfer_matrix(Ensemble([ensemble.members[i] for i in order]), x, y, attack=ATTACK, seed=5)
+    assert again.fooled == [[matrix.fooled[i][j] for j in order] for i in order]
+    assert again.eligible == [[matrix.eligible[i][j] for j in order] for i in order]
+    assert matrix.fooled != again.fooled
+
+
+def test_does_not_depend_on_the_batch_size_and_leaves_the_ensemble_alone(problem):
+    ensemble, x, y = problem
+    before = torch.get_rng_state()
+    assert transfer_matrix(ensemble, x, y, attack=ATTACK, batch_size=11) == transfer_matrix(ensemble, x, y, attack=ATTACK)
+    assert all(module.training for module in ensemble.modules())
+    assert all(p.grad is None for p in ensemble.parameters())
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_attacks_go_on_to_the_highest_loss(problem):
+    """Stopping at the first fooling image would make the members look more diverse than they are."""
+    ensemble, x, y = problem
+    asked = []
+
+    def spy(model, x, y, *, eps, early_stop=True, generator=None):
+        asked.append(early_stop)
+        return pgd(model, x, y, eps=eps, early_stop=early_stop, generator=generator)
+
+    full = transfer_matrix(ensemble, x, y, attack=partial(spy, eps=0.3))
+    assert asked == [False] * 3
+
+    def hasty(model, x, y, *, generator):
+        return pgd(model, x, y, eps=0.3, early_stop=True, generator=generator)
+
+    assert transfer_matrix(ensemble, x, y, attack=hasty).mean_off_diagonal() < full.mean_off_diagonal() - 0.05
+
+
+MATRIX = TransferMatrix(fooled=[[8, 3, 2], [0, 5, 1]], eligible=[[10, 4, 2], [0, 6, 3]], n=12, ensemble_column=True)
+
+
+def test_rates_intervals_and_the_mean_leave_out_what_is_unknown():
+    assert MATRIX.rates() == [[0.8, 0.75, 1.0], [None, 5 / 6, 1 / 3]]
+    assert MATRIX.interval(0, 0) == pytest.approx((0.4902, 0.9433), abs=5e-5)
+    assert MATRIX.interval(0, 1) == wilson(3, 4)
+    assert MATRIX.interval(1, 0) == (0.0, 1.0)
+    assert MATRIX.mean_off_diagonal() == 0.75  # neither the empty pair nor the ensemble's column counts
+    assert TransferMatrix([[1]], [[2]], 3).mean_off_diagonal() is None
+
+
+def test_is_ready_for_json():
+    stored = json.loads(json.dumps(MATRIX.to_json(), allow_nan=False))
+    assert stored["rates"][1][0] is None
+    assert stored["fooled"] == MATRIX.fooled
+    assert stored["intervals"][0][1] == list(wilson(3, 4))
+    assert (stored["rows"], stored["columns"], stored["n"]) == ("surrogate", "target", 12)
+
+
+def test_no_images_give_empty_cells(problem):
+    ensemble, x, y = problem
+    matrix = transfer_matrix(ensemble, x[:0], y[:0], attack=ATTACK)
+    assert matrix.eligible == [[0] * 3] * 3
+    assert matrix.mean_off_diagonal() is None

@@ -1,0 +1,120 @@
+"""What there is: methods, attacks, data sets and models, one line of a table each. No torch here.
+
+A new one is a file with a function and an entry below. "module:function" is resolved by `load`, when it is needed.
+"""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from trs_explorer.options import UsageError, unknown
+
+
+@dataclass(frozen=True)
+class Method:
+    """A defence: the function that gives its loss terms, its options with their defaults, and those it fixes."""
+
+    function: str
+    summary: str
+    defaults: Mapping[str, object] = field(default_factory=dict)
+    fixed: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set: its loader, the shape of an image, how many classes, and the recipe that suits it."""
+
+    loader: str
+    summary: str
+    shape: tuple[int, int, int]
+    classes: int
+    recipe: Mapping[str, object] = field(default_factory=dict)
+    probe_eps: float = 0.3
+    download: bool = False
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An attack or a model: the function that makes it, and one line about it."""
+
+    function: str
+    summary: str
+
+
+# Defaults by measurement on MNIST (README, "How the default was chosen"). lambda_a, lambda_b weigh per-example
+# gradients; the authors' code weighs batch-mean ones, so its lambdas do not carry over.
+_TRS = {
+    "lambda_a": 1.0,
+    "lambda_b": 0.1,
+    "delta": 0.3,
+    "delta_start": 0.1,
+    "inner_steps": 3,
+    "inner_order": "first",
+    "smoothness": "norm",
+    "support_fraction": 0.5,
+}
+
+METHODS = {
+    "standard": Method("trs_explorer.defences.standard:standard", "mean cross-entropy only: the paper's ECE ensemble"),
+    "trs": Method("trs_explorer.defences.trs:trs", "orthogonal gradients and smooth members (the paper's Eq. 1-3)", _TRS),
+    "cos-only": Method(
+        "trs_explorer.defences.trs:trs", "TRS without smoothness: orthogonal gradients alone", _TRS, {"lambda_b": 0.0, "delta": 0.0}
+    ),
+    "cos-l2": Method("trs_explorer.defences.trs:trs", "TRS with smoothness at x itself only (delta = 0)", _TRS, {"delta": 0.0}),
+    "smooth-only": Method("trs_explorer.defences.trs:trs", "TRS without orthogonality", _TRS, {"lambda_a": 0.0}),
+}
+
+ATTACKS = {
+    "fgsm": Entry("trs_explorer.attacks.fgsm:fgsm", "one sign step of size eps (Goodfellow et al. 2015)"),
+    "pgd": Entry("trs_explorer.attacks.pgd:pgd", "50 sign steps of eps/10 from a random start (Madry et al. 2018)"),
+}
+
+MODELS = {
+    "patch": Entry("trs_explorer.models.images:patch", "pooling-free, on 4x4 patches; the fastest here"),
+    "small": Entry("trs_explorer.models.images:small", "pooling-free convolutions 16-32, then 128 units"),
+    "lenet": Entry("trs_explorer.models.images:lenet", "LeNet 20-50-500, with max-pooling"),
+    "resnet20": Entry("trs_explorer.models.resnet:resnet20", "CIFAR-style ResNet-20, 1 or 3 channels: a GPU's work"),
+    "mlp": Entry("trs_explorer.models.mlp:mlp", "2-64-64 units with sine activations, for data in the plane"),
+}
+
+# The plane: full batch, beta itself as smoothness (the norm of Eq. (1) is an unreliable proxy there).
+_PLANE = {
+    "model": "mlp",
+    "members": 2,
+    "epochs": 800,
+    "batch_size": 300,
+    "lr": 5e-3,
+    "warmup": 0.0,
+    "weight_decay": 0.0,
+    "precision": "float32",
+    "save_every": 100,
+    "smoothness": "beta",
+    "lambda_b": 0.003,
+    "delta": 0.3,
+    "delta_start": 0.3,
+    "inner_steps": 4,
+}
+
+DATA = {
+    "mnist": Data("trs_explorer.data.mnist:mnist", "handwritten digits, 60,000 + 10,000, embedded", (1, 28, 28), 10),
+    "bars": Data("trs_explorer.data.plane:bars", "two upright bars in the plane: the lesson's set", (1, 1, 2), 2, _PLANE, 0.325),
+    "moons": Data("trs_explorer.data.plane:moons", "two interleaved half circles in the plane", (1, 1, 2), 2, _PLANE, 0.2),
+    "circles": Data("trs_explorer.data.plane:circles", "a ring around a disc in the plane", (1, 1, 2), 2, _PLANE, 0.2),
+}
+
+
+T = TypeVar("T")
+
+
+def entry(table: Mapping[str, T], what: str, name: str) -> T:
+    """The table's entry of that name. Raises UsageError that lists what there is."""
+    if name not in table:
+        raise UsageError(unknown(what, name, table))
+    return table[name]
+
+
+def load(path: str) -> Callable:
+    """The function behind a table's "module:function"."""
+    module, _, function = path.partition(":")
+    return getattr(importlib.import_module(module), function)

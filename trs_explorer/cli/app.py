@@ -1,0 +1,38 @@
+"""The commands, in the order in which people meet them."""
+
+from typing import Annotated
+
+import typer
+
+from trs_explorer import __version__
+from trs_explorer.cli import bench, data, evaluate, train, transfer, watch
+
+app = typer.Typer(
+    name="trs",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="First run: trs train --tui.  Every command takes --debug for a full traceback.",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"trs-explorer {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def trs(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Train ensembles whose members do not fall to the same adversarial example, and see why they do or don't."""
+    del version
+
+
+app.command("train")(train.train)
+app.command("watch")(watch.watch)
+app.command("evaluate")(evaluate.evaluate)
+app.command("transfer")(transfer.transfer)
+app.command("bench")(bench.bench)
+app.command("data")(data.data)

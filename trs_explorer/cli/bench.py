@@ -1,0 +1,24 @@
+"""`trs bench`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trs_explorer.options import UsageError, unknown
+
+WHAT = ("step", "logging")
+
+
+def bench(
+    what: Annotated[str, typer.Argument(help="step: a TRS step against the published one. logging: its share of the time.")] = "step",
+    rounds: Annotated[int, typer.Option("--rounds", min=3, help="Interleaved runs of each variant; medians are shown.")] = 15,
+    model: Annotated[str, typer.Option("--model", help="Architecture of the members.")] = "patch",
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")] = None,
+) -> None:
+    """Measure speed: interleaved runs, medians and ratios, with the machine and the versions named."""
+    if what not in WHAT:
+        raise UsageError(unknown("trs bench", what, WHAT))
+    from trs_explorer.bench import report
+
+    report.run(what, rounds=rounds, model=model, json_file=json_file)

@@ -1,0 +1,32 @@
+"""`trs data`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trs_explorer.catalogue import DATA, entry
+from trs_explorer.options import UsageError
+
+
+def data(
+    action: Annotated[str, typer.Argument(help="list: what there is. get: read NAME whole and say that it is sound.")] = "list",
+    name: Annotated[str | None, typer.Argument(help="The data set for get.", show_default=False)] = None,
+    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="Folder with the files; default: the embedded ones.")] = None,
+) -> None:
+    """List the data sets, or check that one is here and whole."""
+    if action == "list":
+        for key, about in DATA.items():
+            shape = "x".join(map(str, about.shape))
+            print(f"{key:10} {shape:8} {about.classes:3} classes  {about.summary}")
+        return
+    if action != "get":
+        raise UsageError(f"trs data: there is no {action!r}. Choose list or get")
+    if name is None:
+        raise UsageError(f"trs data get: name a data set: {', '.join(DATA)}")
+    entry(DATA, "trs data get", name)
+    from trs_explorer.data import load
+
+    for train in (True, False):
+        images = load(name, train=train, data_dir=str(data_dir or ""))
+        print(f"{name} {'train' if train else 'test'}: {len(images):,} images, {images.classes} classes, whole")

@@ -1,0 +1,148 @@
+"""What a training prints: plain lines, a rich progress display, or the events themselves as JSON lines."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from trs_explorer.runs import Run
+
+LINE_EVERY_S = 10.0
+
+
+class Display(Protocol):
+    """Shows a training's events."""
+
+    def starting(self) -> None:
+        """Say that something is going on before the first event, while torch is loading."""
+        ...
+
+    def event(self, event: dict) -> None:
+        """Show one event."""
+        ...
+
+
+@contextmanager
+def display(run: Run, how: str) -> Iterator[Display]:
+    """The display for how = "plain", "rich" or "json"."""
+    if how == "rich":
+        with _rich(run) as shown:
+            yield shown
+    else:
+        yield _Json() if how == "json" else _Plain(run)
+
+
+class _Json:
+    def starting(self) -> None:
+        pass
+
+    def event(self, event: dict) -> None:
+        sys.stdout.write(json.dumps(event, separators=(",", ":")) + "\n")
+        sys.stdout.flush()
+
+
+class _Plain:
+    def __init__(self, run: Run) -> None:
+        self.run, self.start, self.last = run, {}, 0.0
+
+    def starting(self) -> None:
+        print(headline(self.run), flush=True)
+
+    def event(self, event: dict) -> None:
+        if event["kind"] == "start":
+            self.start = event
+        if event["kind"] == "step":
+            if event["t"] - self.last < LINE_EVERY_S:
+                return
+            self.last = event["t"]
+        line = in_words(event, self.start, self.run)
+        if line:
+            print(line, flush=True)
+
+
+@contextmanager
+def _rich(run: Run) -> Iterator[Display]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    console = Console(highlight=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        yield _Rich(run, progress)
+
+
+class _Rich:
+    def __init__(self, run: Run, progress) -> None:  # noqa: ANN001
+        self.run, self.progress, self.start = run, progress, {}
+        self.task = progress.add_task("starting", total=None)
+
+    def starting(self) -> None:
+        self.progress.console.print(headline(self.run), markup=False)
+
+    def event(self, event: dict) -> None:
+        kind = event["kind"]
+        if kind == "start":
+            self.start = event
+            self.progress.update(self.task, total=event["steps"], completed=event["step"], description="steps")
+        if kind == "step":
+            total = (event.get("terms") or {}).get("total")
+            loss = "loss ?" if total is None else f"loss {total:.3f}"
+            self.progress.update(self.task, completed=event["step"], description=loss)
+            return
+        line = in_words(event, self.start, self.run)
+        if line:
+            self.progress.console.print(line, markup=False)
+
+
+def headline(run: Run) -> str:
+    """What is about to be trained, and where it goes."""
+    c = run.config
+    return f"{c.method}: {c.members} x {c.model} on {c.data}, {c.epochs} epochs, seed {c.seed} -> {run.path}"
+
+
+def in_words(event: dict, start: dict, run: Run) -> str | None:
+    """One line for an event, None for those that need none. Missing fields are left out."""
+    kind, step = event["kind"], event.get("step")
+    if kind == "start":
+        device = f"{event.get('device')}{' (bfloat16)' if event.get('bfloat16') else ''}, {event.get('threads')} threads"
+        return f"{'resumed' if event.get('resumed') else 'started'} at step {step} of {event.get('steps')} on {device}"
+    if kind == "step":
+        return _step_line(event, start)
+    if kind == "matrix":
+        return _matrix_line(event)
+    if kind == "checkpoint":
+        return f"  saved {event.get('name')}" if run.config.save_every > 1 else None
+    if kind == "control":
+        said = " ".join(str(event[key]) for key in ("action", "name", "value", "text") if event.get(key) is not None)
+        return f"  control: {said}{' refused: ' + event['error'] if event.get('error') else ''}"
+    if kind == "note":
+        return f"  note: {event.get('text')}"
+    if kind == "stopped":
+        return f"{event.get('state')}{': ' + event['error'] if event.get('error') else ''} -> {run.path}"
+    return None
+
+
+def _step_line(event: dict, start: dict) -> str:
+    terms = {name: value for name, value in (event.get("terms") or {}).items() if isinstance(value, int | float)}
+    parts = [f"step {event.get('step')}/{start.get('steps', '?')}"]
+    if "total" in terms:
+        sum_of = " + ".join(f"{name} {value:.3f}" for name, value in terms.items() if name != "total")
+        parts.append(f"loss {terms['total']:.3f} = {sum_of}")
+    rate = event.get("rate")
+    if rate and start.get("steps"):
+        left = (start["steps"] - event["step"]) / rate
+        parts.append(f"{rate:.1f} steps/s, {time.strftime('%H:%M:%S', time.gmtime(left))} left")
+    return "  ".join(parts)
+
+
+def _matrix_line(event: dict) -> str:
+    n = event["n"]
+    cosine, fooled, eligible = event["cosine"], event["fooled"], event["eligible"]
+    pairs = [(i, j) for i in range(len(cosine)) for j in range(len(cosine)) if i != j]
+    similar = sum(cosine[i][j] for i, j in pairs) / len(pairs)
+    moved, could = (sum(table[i][j] for i, j in pairs) for table in (fooled, eligible))
+    right = ", ".join(f"{name} {100 * event[name] / n:.0f} %" for name in ("clean", "fgsm", "pgd"))
+    transfer = f"transfer {moved}/{could} = {100 * moved / could:.0f} %" if could else "transfer: nobody was fooled"
+    return f"epoch {event['epoch']:3}  |cos| {similar:.3f}  {transfer}  ensemble {right} right (n={n}, eps {event['eps']:g})"

@@ -1,0 +1,142 @@
+"""`trs evaluate`."""
+
+import csv
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trs_explorer import runs
+from trs_explorer.catalogue import ATTACKS, DATA, entry
+from trs_explorer.cli.flags import (
+    DeviceOption,
+    JsonFileOption,
+    LimitOption,
+    SeedOption,
+    parse_list,
+    parse_radii,
+    run_at,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+PAPER_RADII = {"mnist": {"fgsm": (0.1, 0.2), "pgd": (0.1, 0.15)}}
+
+
+def evaluate(
+    run: Annotated[list[Path], typer.Argument(help="One run's folder or more.", show_default=False)],
+    attacks: Annotated[str, typer.Option("--attacks", help=f"Comma-separated: {', '.join(ATTACKS)}.")] = "fgsm,pgd",
+    eps: Annotated[str | None, typer.Option("--eps", help="Comma-separated radii in [0, 1] pixels. Default: the paper's.")] = None,
+    limit: LimitOption = 1000,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Steps of PGD; a step is eps/10.")] = 50,
+    restarts: Annotated[int, typer.Option("--restarts", min=1, help="Random starts of PGD; the worst counts.")] = 1,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    json_file: JsonFileOption = None,
+    csv_file: Annotated[Path | None, typer.Option("--csv", help="Also write the rates to this file, a row each.")] = None,
+) -> None:
+    """Clean and robust accuracy with 95 % intervals: correct on the adversarial image / all test images used.
+
+    Example: trs evaluate checkpoints/mnist-trs checkpoints/mnist-standard --attacks pgd --eps 0.1,0.15
+    """
+    names = parse_list(attacks, "--attacks")
+    for name in names:
+        entry(ATTACKS, "--attacks", name)
+    radii = parse_radii(eps) if eps else None
+    chosen = [run_at(path) for path in run]
+
+    from trs_explorer.training.device import resolve_device
+
+    where = resolve_device(device)
+    results = []
+    for one in chosen:
+        about = DATA[one.config.data]
+        paper = PAPER_RADII.get(one.config.data, {})
+        plan = [(name, radius) for name in names for radius in radii or paper.get(name, (about.probe_eps,))]
+        result = _evaluate(one, plan, limit=limit, steps=steps, restarts=restarts, seed=seed, device=where)
+        results.append(result)
+        _store(one, result)
+    _show(results)
+    if json_file:
+        json_file.write_text(json.dumps(results, indent=1) + "\n")
+    if csv_file:
+        _write_csv(csv_file, results)
+
+
+def _evaluate(
+    run: runs.Run, plan: list[tuple[str, float]], *, limit: int, steps: int, restarts: int, seed: int, device: "torch.device"
+) -> dict:
+    """Measure one run's newest checkpoint; returns what its file under results/ holds."""
+    from trs_explorer import data
+    from trs_explorer.catalogue import load
+    from trs_explorer.cli.progress import progress
+    from trs_explorer.evaluation import accuracy, trust
+    from trs_explorer.training.checkpoints import load_ensemble
+
+    ensemble, weights = load_ensemble(run, device=device)
+    test = data.load(run.config.data, train=False, data_dir=run.config.data_dir)
+    chosen = slice(0, min(limit, len(test)))
+    x, y = test.images(chosen).to(device), test.y[chosen].to(device)
+    attacks = []
+    for name, radius in plan:
+        own = {"steps": steps, "restarts": restarts} if name == "pgd" else {}
+        label = f"pgd-{steps}" + (f" x{restarts}" if restarts > 1 else "") if name == "pgd" else name
+        attacks.append((label, load(ATTACKS[name].function), {"eps": radius, **own}))
+    rates: dict[int, accuracy.Rate] = {}
+    with progress(run.name) as advance:
+        for position, rate in accuracy.measure(ensemble, x, y, attacks=attacks, seed=seed):
+            rates[position] = rate
+            advance(position * len(x) + rate.n, (len(attacks) + 1) * len(x))
+    warnings = trust.check_model(ensemble, x[:100], y[:100]) + trust.check_rates(list(rates.values()))
+    return {
+        "run": run.name,
+        "weights": weights,
+        "data": f"{run.config.data}, first {len(x)} test images",
+        "seed": seed,
+        "rates": [rate.to_json() for rate in rates.values()],
+        "warnings": warnings,
+    }
+
+
+def _store(run: runs.Run, result: dict) -> None:
+    try:
+        runs.write_result(run, "evaluate", result)
+    except runs.RunError as error:
+        typer.echo(f"not stored with the run: {error}", err=True)
+
+
+def _show(results: list[dict]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="Accuracy in %, with 95 % intervals (Wilson)", title_justify="left")
+    for heading in ("run", "attack", "eps", "correct / n", "%", "95 %"):
+        table.add_column(heading, justify="left" if heading in ("run", "attack") else "right")
+    for result in results:
+        for rate in result["rates"]:
+            table.add_row(
+                result["run"],
+                rate["name"],
+                f"{rate['eps']:g}",
+                f"{rate['correct']} / {rate['n']}",
+                f"{100 * rate['correct'] / rate['n']:.1f}",
+                f"{100 * rate['low']:.1f} - {100 * rate['high']:.1f}",
+            )
+        table.add_section()
+    console = Console()
+    console.print(table)
+    for result in results:
+        for warning in result["warnings"]:
+            console.print(f"[bold]warning[/] {result['run']}: {warning}", highlight=False)
+
+
+def _write_csv(path: Path, results: list[dict]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["run", "weights_sha256", "seed", "attack", "eps", "correct", "n", "low", "high"])
+        for result in results:
+            for rate in result["rates"]:
+                fixed = [result["run"], result["weights"], result["seed"]]
+                writer.writerow([*fixed, *(rate[k] for k in ("name", "eps", "correct", "n", "low", "high"))])

@@ -1,0 +1,109 @@
+"""Command-line flags from the options' declarations, and arguments that several commands share."""
+
+import inspect
+import sys
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trs_explorer.catalogue import METHODS
+from trs_explorer.config import DEFAULTS, SETTINGS
+from trs_explorer.options import HYPER_PARAMETERS, Option, UsageError
+from trs_explorer.runs import Run, RunError, open_run
+
+RunArgument = Annotated[Path, typer.Argument(help="A run's folder, such as checkpoints/mnist-trs.", show_default=False)]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda; auto takes a GPU where there is one.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of the attack's random starts.")]
+LimitOption = Annotated[int, typer.Option("--limit", min=1, help="Use the first N test images.")]
+JsonFileOption = Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")]
+
+COMPLETIONS: dict[str, Callable[[], list[str]]] = {}
+
+
+def with_option_flags(command: Callable) -> Callable:
+    """Give a command, which takes **values, one flag for every setting and hyper-parameter; unset ones are None."""
+    own = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    made = [_flag(option, "Training", DEFAULTS[option.name]) for option in SETTINGS.values()]
+    made += [_flag(option, "The method's own options", None) for option in HYPER_PARAMETERS.values()]
+    parameters = made + own
+    command.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    return command
+
+
+def _flag(option: Option, panel: str, default: object) -> inspect.Parameter:
+    takers = {name: method.defaults[option.name] for name, method in METHODS.items() if option.name in method.defaults}
+    parts = [option.help]
+    if option.range_text and not option.choices:
+        parts.append(f"[{option.range_text}]")
+    if option.choices:
+        parts.append(f"({', '.join(option.choices)})")
+    if takers:
+        default = takers.get("trs", default)
+    if default not in (None, ""):
+        parts.append(f"Default: {default}.")
+    annotation = Annotated[
+        option.type | None, typer.Option(option.flag, help=" ".join(parts), show_default=False, rich_help_panel=panel)
+    ]
+    return inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def values_from_toml(path: Path) -> dict[str, object]:
+    """Settings and hyper-parameters of a TOML file. Raises UsageError if it cannot be read or is not TOML."""
+    try:
+        values = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise UsageError(f"--config {path}: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"--config {path} is not TOML: {error}") from error
+    return {name.replace("-", "_"): value for name, value in values.items()}
+
+
+def given(values: Mapping[str, object]) -> dict[str, object]:
+    """The flags that the user set."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def run_at(path: Path) -> Run:
+    """The run at path, or the shipped run of that name. Raises RunError that lists the runs there are."""
+    from trs_explorer.shipped import shipped_runs
+
+    if not path.exists() and len(path.parts) <= 2:
+        shipped = {run.name: run for run in shipped_runs()}
+        if path.name in shipped:
+            return shipped[path.name]
+        if path.parts[:-1] in ((), ("checkpoints",)):
+            raise RunError(f"{path}: no such run. Shipped runs: {', '.join(shipped) or 'none'}")
+    return open_run(path)
+
+
+def on_terminal() -> bool:
+    """Whether stdout is a terminal that understands more than lines."""
+    import os
+
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def parse_list(text: str, what: str) -> list[str]:
+    """The parts of a comma-separated value. Raises UsageError if there is none."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts:
+        raise UsageError(f"{what}: give at least one value")
+    return parts
+
+
+def parse_radii(text: str) -> list[float]:
+    """Radii in [0, 1]. Raises UsageError for anything else."""
+    radii = []
+    for part in parse_list(text, "--eps"):
+        try:
+            radius = float(part)
+        except ValueError:
+            raise UsageError(f"--eps takes numbers separated by commas, got {part!r}") from None
+        if not 0 <= radius <= 1:
+            raise UsageError(f"--eps must lie in [0, 1] (pixels are in [0, 1]), got {part}")
+        radii.append(radius)
+    return radii

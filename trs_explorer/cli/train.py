@@ -1,0 +1,125 @@
+"""`trs train`."""
+
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trs_explorer import runs
+from trs_explorer.cli.flags import given, on_terminal, values_from_toml, with_option_flags
+from trs_explorer.config import TrainConfig, resolve
+from trs_explorer.options import HYPER_PARAMETERS, UsageError
+
+Flag = typer.Option
+INTERRUPTED = 130
+
+
+@with_option_flags
+def train(
+    *,
+    out: Annotated[Path | None, Flag("--out", help="Folder of the new run. Default: checkpoints/METHOD-DATA-N.")] = None,
+    resume: Annotated[Path | None, Flag("--resume", help="Continue this run from its newest checkpoint.")] = None,
+    config: Annotated[Path | None, Flag("--config", help="TOML file with settings; flags win over it.")] = None,
+    tui: Annotated[bool, Flag("--tui", help="Watch in the terminal dashboard; the training is its own process.")] = False,
+    plain: Annotated[bool, Flag("--plain", help="Plain lines, no escape codes.")] = False,
+    json: Annotated[bool, Flag("--json", help="One event per line on stdout, nothing else.")] = False,
+    **values: object,
+) -> None:
+    """Train an ensemble: TRS on the embedded MNIST unless told otherwise.
+
+    Ctrl-C saves and exits with status 130; go on with --resume. The run's folder holds everything: settings, events,
+    checkpoints.
+
+    Examples: trs train --tui, trs train --method cos-only --limit 6000 --epochs 5, trs train --data bars --plain
+    """
+    if tui + plain + json > 1:
+        raise UsageError("choose one of --tui, --plain and --json")
+    run = _run_to_train(given(values), out, resume, config)
+    if tui and on_terminal() and sys.stdin.isatty():
+        raise SystemExit(_train_in_dashboard(run))
+    raise SystemExit(_train_here(run, "json" if json else "rich" if on_terminal() and not plain else "plain"))
+
+
+def _run_to_train(values: dict, out: Path | None, resume: Path | None, config: Path | None) -> runs.Run:
+    if resume is not None:
+        if values or out or config:
+            extra = [HYPER_PARAMETERS[n].flag if n in HYPER_PARAMETERS else "--" + n.replace("_", "-") for n in values]
+            extra += ["--out"] * bool(out) + ["--config"] * bool(config)
+            raise UsageError(f"--resume takes every setting from the run's config.json: drop {', '.join(extra)}")
+        run = runs.open_run(resume)
+        if run.status().get("state") == "finished":
+            raise UsageError(f"{resume} is finished: nothing is left to train")
+        return run
+    if config is not None:
+        values = {**values_from_toml(config), **values}
+    settings = resolve(values)
+    _check_device(settings)
+    return runs.create(out or _free_name(settings), settings)
+
+
+def _check_device(settings: TrainConfig) -> None:
+    """Refuse a device that is not here before a folder is made for it."""
+    if settings.device not in ("auto", "cpu"):
+        from trs_explorer.training.device import resolve_device
+
+        resolve_device(settings.device)
+
+
+def _free_name(settings: TrainConfig) -> Path:
+    number = 1
+    while (path := Path("checkpoints") / f"{settings.method}-{settings.data}-{number}").exists():
+        number += 1
+    return path
+
+
+def _train_here(run: runs.Run, how: str) -> int:
+    """Train in this process, showing events by plain lines, a rich display or JSON lines."""
+    from trs_explorer.cli.display import display
+
+    stop, signals = threading.Event(), []
+
+    def interrupted(number: int, frame: object) -> None:
+        del frame
+        if signals:
+            raise KeyboardInterrupt  # asked twice: don't wait for the save
+        signals.append(number)
+        stop.set()
+
+    previous = {number: signal.signal(number, interrupted) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with display(run, how) as show:
+            show.starting()
+            from trs_explorer.training import train as events
+
+            resume = any(run.checkpoints()) or runs.read_events(run).offset > 0
+            for event in events(run, resume=resume, stop=stop):
+                show.event(event)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    return INTERRUPTED if signals and run.status().get("state") == "stopped" else 0
+
+
+def _train_in_dashboard(run: runs.Run) -> int:
+    """Start the trainer as a process of its own and look on, exactly as `trs watch` does."""
+    from trs_explorer.tui import watch
+
+    with run.log.open("ab") as log:
+        trainer = subprocess.Popen(
+            [sys.executable, "-m", "trs_explorer", "train", "--resume", str(run.path), "--plain"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    watch(run, owns_trainer=True)
+    if trainer.poll() is None:
+        print(f"The training goes on as process {trainer.pid}. Look on again: trs watch {run.path}")
+        return 0
+    status = run.status()
+    print(f"{run.path}: {status.get('state', 'no state')}{': ' + status['error'] if status.get('error') else ''}")
+    return 0 if status.get("state") in ("finished", "stopped") else 1

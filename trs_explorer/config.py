@@ -1,0 +1,121 @@
+"""The settings of one training: declared once, resolved once, written to the run's config.json."""
+
+import dataclasses
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import get_type_hints
+
+from trs_explorer import __version__
+from trs_explorer.catalogue import DATA, METHODS, MODELS, entry
+from trs_explorer.options import HYPER_PARAMETERS, Option, UsageError, setting, unknown
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Every resolved option of a training. `options` holds the method's own hyper-parameters."""
+
+    method: str = setting("trs", "how to train: " + ", ".join(METHODS))
+    data: str = setting("mnist", "data set: " + ", ".join(DATA))
+    model: str = setting("patch", "architecture of every member: " + ", ".join(MODELS))
+    members: int = setting(3, "how many members", low=2, high=64)
+    epochs: int = setting(40, "passes over the training images", low=1)
+    batch_size: int = setting(128, "images per step", low=1)
+    lr: float = setting(2e-3, "highest learning rate (Adam, cosine to 0)", low=0, above_low=True)
+    warmup: float = setting(0.03, "share of the training in which the learning rate rises from 0", low=0, high=1)
+    weight_decay: float = setting(1e-4, "Adam's weight decay", low=0)
+    clip: float = setting(10.0, "largest norm of the weights' gradient; larger ones are scaled down", low=0, above_low=True)
+    seed: int = setting(0, "the one seed that decides everything", low=0, high=2**31 - 1)
+    device: str = setting("auto", "auto, cpu or cuda; auto takes a GPU where there is one")
+    precision: str = setting("auto", "convolutions in bfloat16 where the processor has it", choices=("auto", "float32", "bfloat16"))
+    limit: int = setting(0, "train on the first N images; 0: all", low=0)
+    log_every: int = setting(10, "steps between two events in the log", low=1)
+    save_every: int = setting(1, "epochs between two checkpoints (the last epoch is always saved)", low=1)
+    data_dir: str = setting("", "folder with the data set's files; empty: the embedded ones")
+    options: dict = dataclasses.field(default_factory=dict)
+
+    def to_json(self) -> dict:
+        """What config.json holds: the settings, with the versions that will have made the run."""
+        return {
+            "format": FORMAT,
+            "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "versions": {
+                "trs_explorer": __version__,
+                "torch": _version("torch"),
+                "python": platform.python_version(),
+            },
+            **dataclasses.asdict(self),
+        }
+
+
+def _settings() -> dict[str, Option]:
+    types = get_type_hints(TrainConfig)
+    fields = (f for f in dataclasses.fields(TrainConfig) if f.name != "options")
+    return {f.name: Option(f.name, types[f.name], **f.metadata) for f in fields}
+
+
+SETTINGS = _settings()
+DEFAULTS = {f.name: f.default for f in dataclasses.fields(TrainConfig) if f.name != "options"}
+
+
+def resolve(values: Mapping[str, object]) -> TrainConfig:
+    """The complete config: given values over the data set's recipe over the method's defaults.
+
+    values: settings and hyper-parameters side by side, as a user gives them by flags or in a TOML file.
+    Raises: UsageError for an unknown name, a value out of range, or an option that the method does not have.
+    """
+    known = SETTINGS | HYPER_PARAMETERS
+    for name, value in values.items():
+        if name not in known:
+            raise UsageError(unknown("config", name, known))
+        known[name].check(value)
+    given = {name: known[name].check(value) for name, value in values.items()}
+
+    method_name = str(given.get("method", DEFAULTS["method"]))
+    method = entry(METHODS, "--method", method_name)
+    data = entry(DATA, "--data", str(given.get("data", DEFAULTS["data"])))
+    for name in given:
+        if name in HYPER_PARAMETERS and name not in method.defaults:
+            takes = ", ".join(HYPER_PARAMETERS[o].flag for o in method.defaults) or "none"
+            raise UsageError(f"{method_name} has no {known[name].flag}; its options: {takes}")
+        if name in method.fixed and given[name] != method.fixed[name]:
+            raise UsageError(f"{method_name} fixes {known[name].flag} at {method.fixed[name]:g}; use --method trs to change it")
+
+    merged = {**DEFAULTS, **method.defaults, **data.recipe, **given, **method.fixed}
+    entry(MODELS, "--model", str(merged["model"]))
+    options = {name: merged[name] for name in method.defaults}
+    if "delta_start" in options and float(options["delta_start"]) > float(options["delta"]):  # pyright: ignore[reportArgumentType]
+        options["delta_start"] = options["delta"]
+    return TrainConfig(**{name: merged[name] for name in SETTINGS}, options=options)
+
+
+def from_json(stored: Mapping[str, object]) -> TrainConfig:
+    """The config that `to_json` wrote. Raises UsageError that says what is wrong with the file."""
+    form = stored.get("format")
+    if not isinstance(form, int):
+        raise UsageError("config.json has no format number: it is not a run's config, or only half written")
+    if form > FORMAT:
+        raise UsageError(f"the run has format {form}, this trs reads up to {FORMAT}: update trs-explorer")
+    options = stored.get("options")
+    missing = [name for name in SETTINGS if name not in stored]
+    if missing or not isinstance(options, dict):
+        raise UsageError(f"config.json lacks {', '.join(missing) or 'options'}")
+    values = {name: SETTINGS[name].check(stored[name]) for name in SETTINGS}
+    method = entry(METHODS, "config.json method", str(values["method"]))
+    entry(DATA, "config.json data", str(values["data"]))
+    entry(MODELS, "config.json model", str(values["model"]))
+    if set(options) != set(method.defaults):
+        raise UsageError(f"config.json: {values['method']} takes the options {', '.join(method.defaults) or 'none'}")
+    checked = {name: HYPER_PARAMETERS[name].check(value) for name, value in options.items()}
+    return TrainConfig(**values, options=checked)  # pyright: ignore[reportArgumentType]
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,114 @@
+"""Clean and robust accuracy."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor, nn
+
+from trs_explorer.attacks.common import check_images, eval_mode
+from trs_explorer.evaluation.intervals import wilson
+from trs_explorer.gradients import Images, Labels
+
+# A name for the reader, the attack, and its keyword arguments: ("pgd-50", pgd, {"eps": 0.3, "steps": 50}).
+Attack = tuple[str, Callable, Mapping[str, object]]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How many of n images a model has right, clean (eps = 0) or after an attack, and which.
+
+    low, high: 95 % Wilson interval of correct / n.  outcomes: per image, in order, whether the model has it right.
+    perturbation: the largest distance between an image and its adversarial one, in `norm` and [0, 1] pixels.
+    """
+
+    name: str
+    eps: float
+    correct: int
+    n: int
+    low: float
+    high: float
+    outcomes: list[bool]
+    norm: str = "linf"
+    perturbation: float = 0.0
+
+    @property
+    def accuracy(self) -> float | None:
+        """The share correct / n; None without images."""
+        return self.correct / self.n if self.n else None
+
+    def to_json(self) -> dict:
+        """The fields and the accuracy, as JSON holds them."""
+        return {**asdict(self), "accuracy": self.accuracy}
+
+
+def evaluate(
+    model: nn.Module, x: Images, y: Labels, *, attacks: Sequence[Attack] = (), batch_size: int = 256, seed: int = 0
+) -> list[Rate]:
+    """The clean accuracy, then the accuracy under every attack, in their order.
+
+    Denominator: ALL images given, also those that the model has wrong without an attack (paper, section 4). Correct means right
+    on the image that the attack returned, judged here and not by the attack; an output with NaN counts as wrong.
+    y are the true labels: with targeted attacks, the accuracy would be on the wanted classes.
+    Memory: one batch of adversarial images at a time; each is moved to the model's device.
+    Seeds: every attack gets a CPU generator that starts from `seed` and goes on through the batches. The attacks of this project
+    draw equally often for each image, so an image's noise depends on the seed and its place in x, not on batch_size.
+    Raises: ValueError for images outside [0, 1], or an attack that returns such images.
+    """
+    final = {}
+    for position, rate in measure(model, x, y, attacks=attacks, batch_size=batch_size, seed=seed):
+        final[position] = rate
+    return list(final.values())
+
+
+def measure(
+    model: nn.Module, x: Images, y: Labels, *, attacks: Sequence[Attack] = (), batch_size: int = 256, seed: int = 0
+) -> Iterator[tuple[int, Rate]]:
+    """`evaluate` as it proceeds: after every batch (0 for clean, 1 for the first attack, ...) and the rate so far.
+
+    A rate is final when its n is len(x). Consume it to the end, or close it, before the model trains on.
+    """
+    check_images(x, y)
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be >= 1, got {batch_size}")
+    for position, (name, attack, arguments) in enumerate([("clean", None, {}), *attacks]):
+        norm, eps = str(arguments.get("norm", "linf")), float(arguments.get("eps", 0))  # pyright: ignore[reportArgumentType]
+        generator = torch.Generator().manual_seed(seed)
+        outcomes: list[bool] = []
+        perturbation = 0.0
+        for images, labels in batches(model, x, y, batch_size):
+            adversarial = images
+            if attack is not None:
+                adversarial = attack(model, images, labels, generator=generator, **arguments)
+                check_images(adversarial, labels)
+                perturbation = max(perturbation, distance(adversarial, images, norm))
+            outcomes += correct(model, adversarial, labels).tolist()
+            low, high = wilson(sum(outcomes), len(outcomes))
+            yield position, Rate(name, eps, sum(outcomes), len(outcomes), low, high, outcomes.copy(), norm, perturbation)
+
+
+def batches(model: nn.Module, x: Images, y: Labels, batch_size: int) -> Iterator[tuple[Images, Labels]]:
+    """The images and labels in order, batch by batch, on the model's device."""
+    weight = next(model.parameters(), x)
+    for images, labels in zip(x.split(batch_size), y.split(batch_size), strict=True):
+        yield images.to(weight.device), labels.to(weight.device)
+
+
+def correct(model: nn.Module, x: Images, y: Labels) -> Bool[Tensor, " batch"]:
+    """Per image, whether the model in eval mode has it right; NaN anywhere in its output is wrong. Empty for no images."""
+    if not len(x):
+        return torch.zeros(0, dtype=torch.bool)
+    with eval_mode(model), torch.no_grad():
+        return right(model(x), y)
+
+
+def right(outputs: Tensor, y: Labels) -> Bool[Tensor, "..."]:
+    """Whether outputs [..., class] are largest at y: what counts as correct, for models and for stacked members."""
+    return (outputs.argmax(-1) == y) & ~outputs.isnan().any(-1)
+
+
+def distance(a: Images, b: Images, norm: str) -> float:
+    """The largest distance of two images that belong together, in the maximum norm or in L2; 0 for none."""
+    order = torch.inf if norm == "linf" else 2
+    return torch.linalg.vector_norm((a - b).flatten(1).float(), order, dim=-1).max().item() if len(a) else 0.0

@@ -1,0 +1,55 @@
+"""A small measurement that training takes once an epoch: whether the members fall together."""
+
+from functools import partial
+
+import torch
+
+from trs_explorer.attacks.common import eval_mode
+from trs_explorer.attacks.fgsm import fgsm
+from trs_explorer.attacks.pgd import pgd
+from trs_explorer.evaluation.accuracy import correct, right
+from trs_explorer.evaluation.transfer import transfer_matrix
+from trs_explorer.gradients import Images, Labels, input_gradients, pairwise_cosine
+from trs_explorer.models.ensemble import Ensemble
+
+STEPS = 10
+# A gradient with a smaller norm counts as zero in the report: the regulariser sees next to nothing of it.
+ZERO_NORM = 1e-6
+
+
+def probe(ensemble: Ensemble, x: Images, y: Labels, *, eps: float, seed: int) -> dict:
+    """What is known about an ensemble from a few held-out images, ready for JSON (floats may be NaN if the weights are).
+
+    x, y: all in one batch, on the ensemble's device; 128 images take one forward-backward pass for the gradients, and about
+    twice ten a member for the attacks. eps in [0, 1] pixels, maximum norm. The global random state is not touched.
+
+    fooled, eligible: [surrogate][target] counts under PGD of 10 steps of eps/4 (`transfer.TransferMatrix`).
+    cosine: [member][member] mean over all images of |cos| of the input gradients; an exactly zero gradient counts as 0.
+    grad_norm: per member, the largest L2 norm of an image's gradient.  zero_gradients: the share of images below 1e-6.
+    clean, fgsm, pgd: how many of n the ensemble has right, as it is and after attacks on the ensemble.
+    member_clean: how many of n each member has right.
+    """
+    with eval_mode(ensemble):
+        _, gradients = input_gradients(ensemble, x, y)
+        with torch.no_grad():
+            member_clean = right(ensemble.member_logits(x), y).sum(-1)
+    cosine = pairwise_cosine(gradients).abs().mean(-1)
+    norm = torch.linalg.vector_norm(gradients.flatten(2), dim=-1)
+    attack = partial(pgd, eps=eps, steps=STEPS, step_size=eps / 4)
+    matrix = transfer_matrix(ensemble, x, y, attack=attack, seed=seed, batch_size=len(x))
+    one_step = fgsm(ensemble, x, y, eps=eps)
+    ten_steps = attack(ensemble, x, y, generator=torch.Generator().manual_seed(seed))
+    return {
+        "n": len(x),
+        "eps": eps,
+        "attack": f"pgd-{STEPS}",
+        "fooled": matrix.fooled,
+        "eligible": matrix.eligible,
+        "cosine": cosine.tolist(),
+        "grad_norm": norm.amax(-1).tolist(),
+        "zero_gradients": (norm < ZERO_NORM).float().mean(-1).tolist(),
+        "clean": int(correct(ensemble, x, y).sum()),
+        "fgsm": int(correct(ensemble, one_step, y).sum()),
+        "pgd": int(correct(ensemble, ten_steps, y).sum()),
+        "member_clean": member_clean.tolist(),
+    }

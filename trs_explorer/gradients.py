@@ -1,0 +1,58 @@
+"""Input gradients of every member in one go: what similarity, smoothness and support points all stand on.
+
+N members cost N forward-backward passes; all N(N-1)/2 pairs are then arithmetic on the result.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from trs_explorer.models.ensemble import Ensemble
+
+Images = Float[Tensor, "batch channel height width"]
+Labels = Int[Tensor, " batch"]
+MemberLosses = Float[Tensor, "member batch"]
+MemberGradients = Float[Tensor, "member batch channel height width"]
+
+
+def losses_of(logits: Float[Tensor, "member batch class"], y: Labels) -> MemberLosses:
+    """Cross-entropy of every member for every example."""
+    return F.cross_entropy(logits.flatten(0, 1), y.repeat(len(logits)), reduction="none").view(len(logits), -1)
+
+
+def input_gradients(
+    ensemble: Ensemble, x: Images, y: Labels, *, create_graph: bool = False
+) -> tuple[MemberLosses, MemberGradients]:
+    """Every member's per-example losses and their gradients with respect to x, one forward-backward pass a member.
+
+    With create_graph both can be differentiated with respect to the weights, and to x if x asks for it; without, both are
+    detached.
+    Source: the gradients of the TRS regulariser (paper, section 3.1), of the per-example loss.
+    """
+    copies = [x.clone() if x.requires_grad else x.detach().clone().requires_grad_() for _ in ensemble.members]
+    losses = losses_of(ensemble.member_logits(copies), y)
+    gradients = torch.stack(torch.autograd.grad(losses.sum(), copies, create_graph=create_graph))
+    return (losses, gradients) if create_graph else (losses.detach(), gradients)
+
+
+def norms(gradients: MemberGradients) -> MemberLosses:
+    """L2 norm of every gradient. 1e-12 under the root: a saturated example has gradient 0, where the root has no slope."""
+    return (gradients.flatten(2).square().sum(-1) + 1e-12).sqrt()
+
+
+def pairwise_cosine(gradients: MemberGradients) -> Float[Tensor, "member member batch"]:
+    """Cosine of every pair of members' gradients, per example; 0 where a gradient is exactly 0.
+
+    Each gradient is first divided by its largest entry, so that tiny ones keep their direction.
+    """
+    flat = gradients.flatten(2)
+    flat = flat / flat.detach().abs().amax(-1, keepdim=True).clamp_min(torch.finfo(flat.dtype).tiny)
+    unit = flat / (flat.square().sum(-1, keepdim=True) + 1e-12).sqrt()
+    return torch.einsum("mbd,nbd->mnb", unit, unit)
+
+
+def pair_mean(matrix: Float[Tensor, "member member"]) -> Float[Tensor, ""]:
+    """Mean over the N(N-1)/2 pairs of a symmetric matrix: the 2/(N(N-1)) sum of the paper's objective."""
+    i, j = torch.triu_indices(len(matrix), len(matrix), offset=1)
+    return matrix[i, j].mean()

@@ -1,0 +1,97 @@
+"""Hyper-parameters, each declared once with its range and its help text.
+
+From one declaration come the command-line flag, the check of a config file and (later) the web form.
+No torch here: `trs --help` and every reader of a run import this module.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+
+class UsageError(ValueError):
+    """What the user asked for cannot be done; the message names the bad value and the way out."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One named value that a user may set.
+
+    low and high are inclusive unless above_low is set (then the value must be strictly greater than low).
+    """
+
+    name: str
+    type: type
+    help: str
+    low: float | None = None
+    high: float | None = None
+    above_low: bool = False
+    choices: tuple[str, ...] = ()
+
+    @property
+    def flag(self) -> str:
+        """The command-line spelling: lambda_a is --lambda-a."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def range_text(self) -> str:
+        """The allowed values in words, empty when every value of the type will do."""
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        low = "" if self.low is None else f"{'>' if self.above_low else '>='} {self.low:g}"
+        high = "" if self.high is None else f"<= {self.high:g}"
+        return " and ".join(part for part in (low, high) if part)
+
+    def check(self, value: object) -> object:
+        """The value as this option's type. Raises UsageError if it has another type or leaves the range."""
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if self.type is float and number:
+            value = float(value)  # pyright: ignore[reportArgumentType]
+        wanted = {float: "a number", int: "a whole number", str: "text", bool: "true or false"}[self.type]
+        if not isinstance(value, self.type) or (self.type is int and isinstance(value, bool)):
+            raise UsageError(f"{self.flag} takes {wanted}, got {value!r}")
+        if self.choices and value not in self.choices:
+            raise UsageError(unknown(self.flag, str(value), self.choices))
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            too_low = self.low is not None and (value <= self.low if self.above_low else value < self.low)
+            if not math.isfinite(value) or too_low or (self.high is not None and value > self.high):
+                raise UsageError(f"{self.flag} must be {self.range_text or 'finite'}, got {value:g}")
+        return value
+
+
+def unknown(what: str, value: str, known: Mapping[str, object] | tuple[str, ...]) -> str:
+    """The message for a name that is not in a table: what there is, and the nearest one."""
+    near = get_close_matches(value, list(known), n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    return f"{what}: there is no {value!r}.{hint} Choose from {', '.join(known)}"
+
+
+def setting(default: object, text: str, **limits: object):
+    """A dataclass field that is also an Option; the field's name and annotation complete it."""
+    return field(default=default, metadata={"help": text, **limits})  # pyright: ignore[reportCallIssue]
+
+
+HYPER_PARAMETERS = {
+    option.name: option
+    for option in (
+        Option("lambda_a", float, "weight of the mean |cos| of the members' input gradients (paper, section 3.2)", low=0),
+        Option("lambda_b", float, "weight of the smoothness term, Eq. (1)", low=0),
+        Option("delta", float, "radius of Eq. (1) at the end of training, in [0, 1] pixels; 0 gives Cos-l2", low=0, high=1),
+        Option("delta_start", float, "radius at the start; it grows linearly to --delta", low=0, high=1),
+        Option("inner_steps", int, "sign steps of 2 delta / steps that look for the support point of Eq. (1)", low=1, high=100),
+        Option(
+            "inner_order",
+            str,
+            "what those steps climb: the loss (first) or the gradient norm itself (second, as published)",
+            choices=("first", "second"),
+        ),
+        Option(
+            "smoothness",
+            str,
+            "what is penalised: the gradient's norm, its square, or beta, the gradient's change (for the plane)",
+            choices=("norm", "squared-norm", "beta"),
+        ),
+        Option("support_fraction", float, "share of a batch that moves to its support point", low=0, high=1, above_low=True),
+    )
+}

@@ -1,0 +1,83 @@
+"""From the terms of every step to the log's step events, without asking the device at every step."""
+
+import time
+
+import torch
+from torch import Tensor
+
+from trs_explorer.runs import EventWriter, Run
+from trs_explorer.training.state import State
+
+
+class TrainingError(RuntimeError):
+    """The training cannot go on; the message says why, where, and what to try. The last good checkpoint stays."""
+
+
+class Journal:
+    """Keeps the terms of the steps since the last event."""
+
+    def __init__(self, writer: EventWriter) -> None:
+        """Write events with writer."""
+        self.writer = writer
+        self._pending: list[tuple[int, dict[str, Tensor]]] = []
+        self._since: tuple[float, int] | None = None
+
+    def restart_clock(self) -> None:
+        """Leave what has passed since the last event (a probe, a pause) out of the steps per second."""
+        self._since = None
+
+    def add(self, step: int, terms: dict[str, Tensor]) -> None:
+        """Keep a step's terms."""
+        if self._since is None:
+            self._since = (time.perf_counter(), step)
+        self._pending.append((step, terms))
+
+    def check_finite(self, run: Run) -> None:
+        """Raise TrainingError for the first pending term that is not finite, after logging its step."""
+        scalars = [(step, name, value) for step, terms in self._pending for name, value in terms.items() if value.ndim == 0]
+        finite = torch.stack([value for *_, value in scalars]).isfinite().tolist() if scalars else []
+        bad = [item for item, ok in zip(scalars, finite, strict=True) if not ok]
+        if not bad:
+            return
+        step, name, value = next((item for item in bad if item[1] != "total"), bad[0])
+        self.writer.write("step", step=step, terms={k: v.item() for s, k, v in scalars if s == step})
+        last = run.checkpoints()[-1:]
+        kept = f"The last good checkpoint is {last[0].name}" if last else "No checkpoint had been saved yet"
+        raise TrainingError(
+            f"the term {name} was {value.item()} at step {step}. {kept}; try a lower --lr, smaller lambdas, or --precision float32"
+        )
+
+    def write_step(self, state: State) -> dict:
+        """Write the newest step's event. Raises TrainingError if a term since the last event is not finite."""
+        self.check_finite(state.run)
+        step, terms = self._pending[-1]
+        event = self.writer.write(
+            "step",
+            step=step,
+            epoch=state.at.epoch,
+            terms={name: value.item() for name, value in terms.items() if value.ndim == 0 and name != "grad_norm"},
+            **_diagnostics(terms, state.options, (step - 1) / state.steps),
+            lr=state.optimizer.param_groups[0]["lr"],
+            options={name: value for name, value in state.options.items() if name.startswith("lambda_")},
+            **self._rate(step),
+        )
+        self._pending.clear()
+        return event
+
+    def _rate(self, step: int) -> dict[str, float]:
+        now, since = time.perf_counter(), self._since
+        self._since = (now, step)
+        if since is None or step == since[1]:
+            return {}
+        return {"rate": round((step - since[1]) / max(now - since[0], 1e-9), 3)}
+
+
+def _diagnostics(terms: dict[str, Tensor], options: dict, done: float) -> dict:
+    found: dict = {}
+    if "cosine" in terms:
+        found["cosine"] = [[round(value, 5) for value in row] for row in terms["cosine"].tolist()]
+    if "grad_norm" in terms:
+        found["grad_norm"] = terms["grad_norm"].item()
+    if options.get("delta"):
+        found["delta"] = round(options["delta_start"] + (options["delta"] - options["delta_start"]) * done, 6)
+    return found

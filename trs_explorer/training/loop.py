@@ -1,0 +1,160 @@
+"""The one training loop: a generator of events, for every method that gives named loss terms for a batch."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import torch
+
+from trs_explorer import runs
+from trs_explorer.catalogue import DATA
+from trs_explorer.evaluation.probe import probe
+from trs_explorer.options import UsageError
+from trs_explorer.training import checkpoints, control
+from trs_explorer.training.journal import Journal, TrainingError
+from trs_explorer.training.state import Progress, State, prepare, restore
+from trs_explorer.training.steps import order_of, training_step
+
+HEARTBEAT_S = 1.0
+
+
+def train(run: runs.Run, *, resume: bool = False, stop: threading.Event | None = None) -> Iterator[dict]:
+    """Train run's ensemble, writing and yielding every event; closes with a "stopped" event.
+
+    Every random draw follows from (seed, epoch) or (seed, step) alone, so a resumed run continues exactly as one that was
+    never interrupted. stop: set it to save and end after the present step.
+    Raises: RunError if the folder is taken or cannot be written, UsageError for a device or data set that is not here,
+    TrainingError for a loss that is not finite. status.json and the log then say so too.
+    """
+    lock = runs.trainer_lock(run)
+    writer = None
+    try:
+        runs.clear_temporaries(run)
+        writer = runs.EventWriter(run)
+        yield from _train(run, writer, resume, stop or threading.Event())
+    except (TrainingError, runs.RunError, UsageError) as error:
+        _last_words(run, writer, str(error))
+        raise
+    except OSError as error:
+        message = f"cannot write to {run.path}: {error.strerror or error}. Make room, then continue with --resume {run.path}"
+        _last_words(run, writer, message)
+        raise runs.RunError(message) from error
+    finally:
+        if writer is not None:
+            writer.close()
+        lock.release()
+
+
+def _train(run: runs.Run, writer: runs.EventWriter, resume: bool, stop: threading.Event) -> Iterator[dict]:
+    state = prepare(run)
+    notes = restore(state) if resume else []
+    journal, asked, beat = Journal(writer), runs.ControlReader(run), _Heartbeat(state)
+    yield writer.write("start", **_start_fields(state, resumed=resume))
+    for text in notes:
+        yield writer.write("note", step=state.at.step, text=text)
+    beat("running", now=True)
+    while state.at.epoch < run.config.epochs:
+        order, started = order_of(state), time.perf_counter()
+        while state.at.step_in_epoch < state.steps_per_epoch:
+            first = state.at.step_in_epoch * state.batch_size
+            journal.add(state.at.step + 1, training_step(state, order[first : first + state.batch_size]))
+            if state.at.step % run.config.log_every == 0:
+                yield journal.write_step(state)
+            yield from _obey(state, journal, asked, beat, stop)
+            if stop.is_set():
+                yield from _end("stopped", state, journal, beat)
+                return
+        state.at = Progress(state.at.epoch + 1, 0, state.at.step)
+        yield from _close_epoch(state, journal, time.perf_counter() - started)
+    yield from _end("finished", state, journal, beat)
+
+
+def _start_fields(state: State, *, resumed: bool) -> dict:
+    return {
+        "step": state.at.step,
+        "steps": state.steps,
+        "epoch": state.at.epoch,
+        "epochs": state.run.config.epochs,
+        "steps_per_epoch": state.steps_per_epoch,
+        "device": str(state.device),
+        "threads": torch.get_num_threads(),
+        "bfloat16": state.bfloat16,
+        "resumed": resumed,
+        "parameters": sum(parameter.numel() for parameter in state.ensemble.parameters()),
+        "options": state.options,
+    }
+
+
+def _obey(state: State, journal: Journal, asked: runs.ControlReader, beat: "_Heartbeat", stop: threading.Event) -> Iterator[dict]:
+    """Carry out what viewers have asked since the last step, echoing each; while paused, wait here."""
+    paused = False
+    while True:
+        for line in asked.poll():
+            echo = control.apply(state, line)
+            action = None if "error" in echo else echo["action"]
+            if action in ("pause", "resume"):
+                paused = action == "pause"
+                beat("paused" if paused else "running", now=True)
+            elif action == "save":
+                yield from _save(state, journal)
+            elif action == "stop":
+                stop.set()
+            yield journal.writer.write("control", step=state.at.step, **echo)
+        beat("paused" if paused else "running")
+        if not paused or stop.is_set():
+            return
+        stop.wait(0.1)
+        journal.restart_clock()
+
+
+def _save(state: State, journal: Journal) -> Iterator[dict]:
+    """Save this moment, unless that is done, and name it in the log."""
+    if state.saved != state.at:
+        journal.check_finite(state.run)
+        named = state.save()
+        yield journal.writer.write("checkpoint", step=state.at.step, epoch=state.at.epoch, **named)
+        checkpoints.prune(state.run, state.run.config.save_every)
+
+
+def _close_epoch(state: State, journal: Journal, seconds: float) -> Iterator[dict]:
+    """The epoch's event and, where they are due, its probe and checkpoint."""
+    moment = {"step": state.at.step, "epoch": state.at.epoch}
+    config = state.run.config
+    due = state.at.epoch % config.save_every == 0 or state.at.epoch == config.epochs
+    if due:
+        eps = DATA[config.data].probe_eps
+        result = probe(state.ensemble, state.probe_x, state.probe_y, eps=eps, seed=config.seed)
+        yield journal.writer.write("matrix", **moment, **result)
+    yield journal.writer.write("epoch", **moment, seconds=round(seconds, 3))
+    if due:
+        yield from _save(state, journal)
+        journal.restart_clock()
+
+
+def _end(how: str, state: State, journal: Journal, beat: "_Heartbeat") -> Iterator[dict]:
+    yield from _save(state, journal)
+    yield journal.writer.write("stopped", state=how, step=state.at.step, epoch=state.at.epoch)
+    beat(how, now=True)
+
+
+class _Heartbeat:
+    """A sign of life in status.json, at most once a second."""
+
+    def __init__(self, state: State) -> None:
+        self.state, self.last = state, 0.0
+
+    def __call__(self, word: str, *, now: bool = False) -> None:
+        if now or time.monotonic() - self.last > HEARTBEAT_S:
+            self.last = time.monotonic()
+            at, state = self.state.at, self.state
+            state.run.write_status(state=word, step=at.step, steps=state.steps, epoch=at.epoch, epochs=state.run.config.epochs)
+
+
+def _last_words(run: runs.Run, writer: runs.EventWriter | None, message: str) -> None:
+    """Say in the status and the log why it failed, as far as the disk still takes it."""
+    try:
+        run.write_status(state="failed", error=message)
+        if writer is not None:
+            writer.write("stopped", state="failed", error=message)
+    except OSError:
+        pass

@@ -1,0 +1,120 @@
+"""All that a training holds between two steps, how it is made, and how it finds back to a checkpoint."""
+
+from dataclasses import asdict, dataclass, field
+
+import torch
+from torch import Tensor
+
+from trs_explorer import data
+from trs_explorer.models import Ensemble, build
+from trs_explorer.options import HYPER_PARAMETERS, UsageError
+from trs_explorer.runs import Run, RunError
+from trs_explorer.training import checkpoints
+from trs_explorer.training.device import resolve_device, use_bfloat16
+
+PROBE_IMAGES = 128
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Whole epochs done, steps done in the present one, and steps done in all."""
+
+    epoch: int = 0
+    step_in_epoch: int = 0
+    step: int = 0
+
+
+@dataclass
+class State:
+    """A training between two steps. `options` are the method's, as they stand now: viewers may change the lambdas."""
+
+    run: Run
+    device: torch.device
+    bfloat16: bool
+    images: data.Dataset
+    probe_x: Tensor
+    probe_y: Tensor
+    ensemble: Ensemble
+    optimizer: torch.optim.Optimizer
+    options: dict
+    at: Progress = field(default_factory=Progress)
+    saved: Progress | None = None
+
+    @property
+    def batch_size(self) -> int:
+        """Images per step; the images that do not fill a last batch wait for the next epoch's order."""
+        return min(self.run.config.batch_size, len(self.images))
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in an epoch."""
+        return len(self.images) // self.batch_size
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole training."""
+        return self.run.config.epochs * self.steps_per_epoch
+
+    @property
+    def done(self) -> float:
+        """How far the training is, 0 to 1."""
+        return self.at.step / self.steps
+
+    def save(self) -> dict[str, str]:
+        """Write a checkpoint of this moment; returns what its event says. Raises RunError if the disk does not take it."""
+        kept = {"optimizer": self.optimizer.state_dict(), "options": self.options, **asdict(self.at)}
+        named = checkpoints.save(
+            self.run, self.ensemble, kept, epoch=self.at.epoch, step_in_epoch=self.at.step_in_epoch
+        )
+        self.saved = self.at
+        return named
+
+
+def prepare(run: Run) -> State:
+    """The state at step 0, by the run's config. Raises UsageError for a device or data set that is not here."""
+    config = run.config
+    device = resolve_device(config.device)
+    images = data.load(config.data, train=True, data_dir=config.data_dir, limit=config.limit).to(device)
+    held_out = data.load(config.data, train=False, data_dir=config.data_dir)
+    last = torch.arange(max(0, len(held_out) - PROBE_IMAGES), len(held_out))
+    ensemble = build(config.model, config.data, config.members, seed=config.seed).to(device)
+    return State(
+        run=run,
+        device=device,
+        bfloat16=use_bfloat16(config.precision, device),
+        images=images,
+        probe_x=held_out.images(last).to(device),
+        probe_y=held_out.y[last].to(device),
+        ensemble=ensemble,
+        optimizer=torch.optim.Adam(ensemble.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True),
+        options=dict(config.options),
+    )
+
+
+def restore(state: State) -> list[str]:
+    """Bring state to the newest checkpoint that is whole; returns notes about those that are not.
+
+    Without any checkpoint the training starts anew, from the same seed.
+    Raises RunError if there are checkpoints but none is whole.
+    """
+    run, notes = state.run, []
+    resumable = [checkpoint for checkpoint in run.checkpoints() if checkpoint.state is not None]
+    for checkpoint in reversed(resumable):
+        try:
+            digest = checkpoints.load_weights(checkpoint.weights, state.ensemble, run.recorded(checkpoint).get("sha256"))
+            stored = checkpoints.load_state(run, checkpoint, digest)
+            state.optimizer.load_state_dict(stored["optimizer"])
+            state.at = Progress(*(int(stored[name]) for name in ("epoch", "step_in_epoch", "step")))
+            if set(stored["options"]) != set(run.config.options):
+                raise RunError(f"{checkpoint.state} belongs to another method than config.json says")
+            state.options = {name: HYPER_PARAMETERS[name].check(value) for name, value in stored["options"].items()}
+        except (RunError, UsageError, KeyError, TypeError, ValueError, AttributeError) as error:
+            notes.append(f"checkpoint {checkpoint.name} cannot be used ({error}); trying the one before it")
+            continue
+        state.saved = state.at
+        return notes
+    if resumable:
+        raise RunError(f"{run.path}: no checkpoint is whole. {notes[0]}")
+    if run.checkpoints():
+        raise RunError(f"{run.path} has weights but no training state (a shipped run?): it can be evaluated, not continued")
+    return ["no checkpoint yet: starting anew from the seed"]

@@ -1,0 +1,65 @@
+"""What goes wrong, in plain words. Pure functions of the history, the status and the time."""
+
+from dataclasses import dataclass
+
+from trs_explorer.tui.model import History
+
+LOW_COSINE, HIGH_TRANSFER = 0.1, 0.4
+STALL_FACTOR, STALL_LEAST = 10, 10.0
+ZERO_GRADIENTS = 0.5
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """One sentence; serious ones say that the training itself is broken or gone."""
+
+    text: str
+    serious: bool = False
+
+
+def alarms(history: History, status: dict, now: float) -> list[Alarm]:
+    """All alarms that hold now, the serious ones first. Thresholds are our choice."""
+    found = [*_trainer(history, status, now), *_loss(history), *_probe(history)]
+    if history.damaged:
+        found.append(Alarm(f"{history.damaged} lines of events.jsonl are damaged and left out"))
+    return sorted(found, key=lambda alarm: not alarm.serious)
+
+
+def _trainer(history: History, status: dict, now: float) -> list[Alarm]:
+    state = status.get("state")
+    error = status.get("error") or (history.stopped or {}).get("error")
+    if state == "failed" or (error and state not in ("running", "paused")):
+        return [Alarm(f"the training failed: {error or 'no reason was written; see train.log'}", serious=True)]
+    if state == "crashed":
+        return [Alarm("the trainer is gone without a word (killed?): continue with trs train --resume", serious=True)]
+    times = [t for t in (history.time, status.get("heartbeat")) if isinstance(t, int | float)]
+    if state == "running" and times and history.events:
+        silent = now - max(times)
+        if silent > max(STALL_LEAST, STALL_FACTOR * (history.gap or 0)):
+            usual = f", usually every {history.gap:.1f} s" if history.gap is not None else ""
+            return [Alarm(f"stalled: nothing for {silent:.0f} s{usual}", serious=True)]
+    return []
+
+
+def _loss(history: History) -> list[Alarm]:
+    if not history.nonfinite:
+        return []
+    names = ", ".join(name.removeprefix("terms.") for name in history.nonfinite)
+    return [Alarm(f"not finite at step {max(history.nonfinite.values())}: {names}", serious=True)]
+
+
+def _probe(history: History) -> list[Alarm]:
+    probe = history.probe
+    if probe is None:
+        return []
+    found = []
+    low = probe.cosine is not None and probe.cosine < LOW_COSINE
+    if low and probe.transfer is not None and probe.transfer > HIGH_TRANSFER:
+        cosine = f"{probe.cosine:.2f}".removeprefix("0")
+        found.append(
+            Alarm(f"cosine fell to {cosine} but {100 * probe.transfer:.0f} % still transfers: orthogonality alone is not working")
+        )
+    vanishing = [f"F{i + 1}" for i, share in enumerate(probe.zero_gradients) if share is not None and share > ZERO_GRADIENTS]
+    if vanishing:
+        found.append(Alarm(f"most input gradients of {', '.join(vanishing)} are zero: that is masking, not robustness"))
+    return found

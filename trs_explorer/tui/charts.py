@@ -1,0 +1,193 @@
+"""Two pictures: the loss terms over the steps, and similarity against transfer. Braille, or letters in ASCII."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.widgets import Static
+from textual_plot import AxisFormatter, HiResMode, PlotWidget
+
+from trs_explorer.tui.look import Look, letters, plain
+from trs_explorer.tui.model import History
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of a picture: its letter, colour and points. A curve that is not joined is drawn as letters alone."""
+
+    letter: str
+    colour: str
+    x: np.ndarray
+    y: np.ndarray
+    joined: bool = True
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Curves between fixed limits; on a log axis y holds the decimal logarithms."""
+
+    curves: list[Curve]
+    x_limits: tuple[float, float]
+    y_limits: tuple[float, float]
+    log: bool = False
+
+
+def loss_picture(history: History, look: Look, most: int) -> Picture | None:
+    """The terms over the steps on a log axis (linear if one is negative), each curve at most `most` points."""
+    if not history.terms:
+        return None
+    log = all((series.lowest or 0) >= 0 for series in history.terms.values())
+    marks, curves = letters(list(history.terms)), []
+    for i, (name, series) in enumerate(history.terms.items()):
+        x, y = series.points(most)
+        if log:
+            x, y = x[y > 0], np.log10(y[y > 0])
+        if len(x):
+            curves.append(Curve(marks[name], look.colour(str(i)) or "white", x, y))
+    if not curves:
+        return None
+    low, high = min(c.y.min() for c in curves), max(c.y.max() for c in curves)
+    start, end = min(c.x[0] for c in curves), max(c.x[-1] for c in curves)
+    pad = 0.08 * (high - low) or 0.5
+    low, high, end = float(low - pad), float(high + pad), float(max(end, start + 1))
+    signs = {"save": "+" if look.ascii else "◆", "resumed": "R"}
+    for kind in ("save", "set", "note", "resumed"):
+        at = np.array([mark.step for mark in history.marks if mark.kind == kind and start <= mark.step <= end], dtype=float)
+        if len(at):
+            sign = signs.get(kind, "^" if look.ascii else "▲")
+            curves.append(Curve(sign, look.colour("mark") or "white", at, np.full(len(at), low), joined=False))
+    return Picture(curves, (float(start), end), (low, high), log)
+
+
+def phase_picture(history: History, look: Look) -> Picture | None:
+    """The run's path: mean |cos| on held-out images (x) against the share that transfers (y, in per cent)."""
+    known = [(p.cosine, 100 * p.transfer) for p in history.probes if p.cosine is not None and p.transfer is not None]
+    if not known:
+        return None
+    x, y = np.array(known).T
+    colour, now = look.colour("0") or "white", look.colour("mark") or "white"
+    start, end = ("o", "@") if look.ascii else ("○", "●")
+    path = [Curve(".", colour, x, y)] if len(x) > 1 else []
+    ends = [Curve(start, colour, x[:1], y[:1], joined=False), Curve(end, now, x[-1:], y[-1:], joined=False)]
+    return Picture(path + ends, (0.0, max(0.2, float(x.max()) * 1.1)), (0.0, 100.0))
+
+
+class LogTicks(AxisFormatter):
+    """Ticks at 1, 10, 100 ... (and 2, 5 between them on a short axis) of an axis that holds decimal logarithms."""
+
+    def get_ticks(self, min_: float, max_: float, max_ticks: int = 8) -> list[float]:
+        """Where the ticks are."""
+        steps = (1, 2, 5) if max_ - min_ < 2 else (1,)
+        powers = range(math.floor(min_), math.ceil(max_) + 1)
+        ticks = [p + math.log10(s) for p in powers for s in steps if min_ <= p + math.log10(s) <= max_]
+        return ticks[:: 1 + len(ticks) // max_ticks]
+
+    def get_labels_for_ticks(self, ticks: Sequence[float]) -> list[str]:
+        """What stands beside them."""
+        return [plain(10**tick) for tick in ticks]
+
+
+class LinearTicks(AxisFormatter):
+    """About `most` ticks at round numbers."""
+
+    def __init__(self, most: int) -> None:
+        """Set how many there may be."""
+        self._most = most
+
+    def get_ticks(self, min_: float, max_: float, max_ticks: int = 8) -> list[float]:
+        """Where the ticks are."""
+        if not max_ > min_:
+            return [min_]
+        rough = (max_ - min_) / self._most
+        power = 10 ** math.floor(math.log10(rough))
+        step = next(power * s for s in (1, 2, 5, 10) if power * s >= rough * 0.999)
+        return [i * step for i in range(math.ceil(min_ / step - 1e-9), math.floor(max_ / step + 1e-9) + 1)]
+
+    def get_labels_for_ticks(self, ticks: Sequence[float]) -> list[str]:
+        """What stands beside them."""
+        return [f"{tick:g}" if abs(tick) >= 1 else plain(tick) for tick in (round(t, 10) for t in ticks)]
+
+
+class Plot(PlotWidget, can_focus=False):
+    """A braille plot of a Picture."""
+
+    def draw(self, picture: Picture) -> None:
+        """Replace what is shown."""
+        self.margin_top, self.margin_bottom, self.margin_left = 0, 1, 7
+        self.clear()
+        self.set_xlimits(*picture.x_limits)
+        self.set_ylimits(*picture.y_limits)
+        self.set_x_formatter(LinearTicks(5))
+        self.set_y_formatter(LogTicks() if picture.log else LinearTicks(4))
+        for curve in picture.curves:
+            if curve.joined:
+                self.plot(curve.x, curve.y, line_style=curve.colour, hires_mode=HiResMode.BRAILLE)
+        for i, curve in enumerate(picture.curves):
+            few = _few(curve, picture, i) if curve.joined else slice(None)
+            if curve.letter != ".":
+                self.scatter(curve.x[few], curve.y[few], marker=curve.letter, marker_style=f"bold {curve.colour}")
+
+
+def _few(curve: Curve, picture: Picture, shift: int) -> np.ndarray:
+    """Which points carry the curve's letter: about six over the whole axis, elsewhere for each curve."""
+    low, high = picture.x_limits
+    wanted = low + (high - low) * (np.arange(6) + 0.3 + 0.13 * (shift % 5)) / 6
+    inside = wanted[wanted <= curve.x[-1]]
+    return np.unique(np.searchsorted(curve.x, inside).clip(max=len(curve.x) - 1)) if len(inside) else np.array([len(curve.x) - 1])
+
+
+def letters_plot(picture: Picture, width: int, height: int) -> str:
+    """The same in plain ASCII: every curve drawn with its letter; later curves lie over earlier ones."""
+    ticks = LogTicks() if picture.log else LinearTicks(4)
+    (x0, x1), (y0, y1) = picture.x_limits, picture.y_limits
+    columns, rows = max(4, width - 8), max(2, height - 1)
+    cells = [[" "] * columns for _ in range(rows)]
+
+    def place(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        across = np.round((x - x0) / (x1 - x0) * (columns - 1)).astype(int).clip(0, columns - 1)
+        return across, np.round((y1 - y) / (y1 - y0) * (rows - 1)).astype(int).clip(0, rows - 1)
+
+    for curve in picture.curves:
+        x, y = curve.x, curve.y
+        if curve.joined and len(x) > 1:
+            x = np.linspace(curve.x[0], curve.x[-1], 2 * columns)
+            y = np.interp(x, curve.x, curve.y)
+        for column, row in zip(*place(x, y), strict=True):
+            cells[row][column] = curve.letter
+    labels = [""] * rows
+    y_ticks = np.array(ticks.get_ticks(y0, y1))
+    for row, label in zip(place(y_ticks, y_ticks)[1], ticks.get_labels_for_ticks(y_ticks.tolist()), strict=True):
+        labels[row] = label
+    lines = [f"{label:>6} |{''.join(cell)}" for label, cell in zip(labels, cells, strict=True)]
+    first, last = plain(x0) if x1 < 10 else f"{x0:.0f}", plain(x1) if x1 < 10 else f"{x1:.0f}"
+    return "\n".join([*lines, " " * 8 + first.ljust(columns - len(last)) + last])
+
+
+class Chart(Container):
+    """A line of words above a picture that is redrawn only when it changed."""
+
+    def __init__(self, id: str, ascii_only: bool) -> None:
+        """Make an empty chart."""
+        super().__init__(id=id, classes="panel")
+        self._ascii = ascii_only
+
+    def compose(self) -> ComposeResult:
+        """Words above, picture below."""
+        yield Static(classes="caption")
+        yield Static(classes="canvas") if self._ascii else Plot(classes="canvas")
+
+    def show(self, caption: Text, picture: Picture | None) -> None:
+        """Show both, or the caption alone while there is nothing to draw."""
+        self.query_one(".caption", Static).update(caption)
+        canvas = self.query_one(".canvas")
+        canvas.display = picture is not None
+        if picture is None:
+            return
+        if isinstance(canvas, Plot):
+            canvas.draw(picture)
+        elif isinstance(canvas, Static):
+            canvas.update(Text(letters_plot(picture, canvas.size.width, canvas.size.height)))

@@ -1,0 +1,118 @@
+"""How numbers, marks and little curves are written: one place, so that every panel says the same thing alike."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from trs_explorer.tui.reading import number
+
+_STATES = {
+    "starting": ("…", "~", "muted"),
+    "running": ("●", "*", "good"),
+    "paused": ("‖", "=", "warn"),
+    "finished": ("✓", "+", "good"),
+    "stopped": ("■", "#", "warn"),
+    "failed": ("✗", "x", "bad"),
+    "crashed": ("✗", "x", "bad"),
+    "no trainer": ("○", "o", "muted"),
+}
+_GLYPHS = {
+    "dot": ("·", "|"),
+    "up": ("↑", "rising"),
+    "down": ("↓", "falling"),
+    "flat": ("→", "steady"),
+    "alarm": ("▲", "!"),
+    "log": ("▸", ">"),
+    "about": ("±", "+-"),
+    "norm": ("max ‖∇ℓ‖", "max |grad|"),
+    "lambda_a": ("λa", "lambda_a"),
+    "lambda_b": ("λb", "lambda_b"),
+    "delta": ("δ", "delta"),
+}
+_BARS = "▁▂▃▄▅▆▇█"
+_ASCII_BARS = "_.-=+*#@"
+
+
+@dataclass(frozen=True)
+class Look:
+    """ASCII or not, and what colour a role (good, warn, bad, muted, title, 0, 1, 2, ...) has in the present theme."""
+
+    ascii: bool = False
+    colours: Mapping[str, str] = field(default_factory=dict)
+
+    def glyph(self, name: str) -> str:
+        """The sign of that name."""
+        return _GLYPHS[name][self.ascii]
+
+    def colour(self, role: str) -> str:
+        """A rich style for a role, empty where the theme has none."""
+        return self.colours.get(role, "")
+
+    def state(self, state: str) -> tuple[str, str]:
+        """Mark and word of a state, and its style."""
+        mark, plain, role = _STATES.get(state, ("?", "?", "muted"))
+        return f"{plain if self.ascii else mark} {state.upper()}", f"bold {self.colour(role)}".strip()
+
+    def arrow(self, trend: int) -> str:
+        """The sign of a trend of -1, 0 or 1."""
+        return self.glyph(("flat", "up", "down")[trend])
+
+    def sparkline(self, values: np.ndarray, width: int) -> str:
+        """The values as `width` bars at most, scaled between their own minimum and maximum; each bar is its bucket's mean."""
+        if len(values) == 0 or width < 1:
+            return ""
+        parts = np.array_split(values, min(width, len(values)))
+        heights = np.array([part.mean() for part in parts])
+        low, span = heights.min(), np.ptp(heights)
+        levels = np.zeros(len(heights), dtype=int) if span == 0 else np.round((heights - low) / span * 7).astype(int)
+        return "".join((_ASCII_BARS if self.ascii else _BARS)[level] for level in levels)
+
+
+def short(value: float | None) -> str:
+    """Three significant digits, without a leading zero: .512, 3.1, 1.2e-05; - for nothing."""
+    if (known := number(value)) is None:
+        return "-"
+    size = abs(known)
+    if size == 0:
+        return "0"
+    if size < 1e-3 or size >= 1e5:
+        return f"{known:.1e}"
+    if size >= 100:
+        return f"{known:.0f}"
+    if size >= 0.9995:
+        return f"{known:.3g}"
+    return f"{known:.3f}".replace("0.", ".", 1)
+
+
+def plain(value: float | None) -> str:
+    """A setting or a tick, as short as it can be: .3, 1, 0.01 as .01; - for nothing."""
+    if (known := number(value)) is None:
+        return "-"
+    text = f"{known:.3g}"
+    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
+
+
+def cosine(value: float | None) -> str:
+    """Two digits of a number in [0, 1]: .08; - for nothing."""
+    return "-" if value is None else f"{value:.2f}".removeprefix("0")
+
+
+def percent(share: float | None) -> str:
+    """A share as a whole percentage without the sign; - for nothing."""
+    return "-" if share is None else f"{100 * share:.0f}"
+
+
+def duration(seconds: float) -> str:
+    """As 04:12 or 3:04:12."""
+    hours, rest = divmod(int(seconds), 3600)
+    return (f"{hours}:" if hours else "") + f"{rest // 60:02d}:{rest % 60:02d}"
+
+
+def letters(names: list[str]) -> dict[str, str]:
+    """A letter of its own for every name, taken from the name where possible: total t, smoothness s, similarity i."""
+    taken: dict[str, str] = {}
+    for name in names:
+        spare = [c for c in name.lower() + "abcdefghijklmnopqrstuvwxyz" if c.isalpha() and c not in taken.values()]
+        taken[name] = spare[0] if spare else "?"
+    return taken

@@ -1,0 +1,127 @@
+"""Reads numbers, matrices and probes out of events. Every field may be missing or odd; nothing here raises because of it."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+Matrix = list[list[float | None]]
+
+
+def number(value: object) -> float | None:
+    """The value as a finite float, None for anything else."""
+    try:
+        found = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    except OverflowError:  # an int beyond all floats
+        found = math.nan
+    return found if math.isfinite(found) else None
+
+
+def whole(value: object) -> int | None:
+    """The value as an int, None for anything that is not a number."""
+    found = number(value)
+    return None if found is None else int(found)
+
+
+def matrix(value: object) -> Matrix | None:
+    """A square matrix, None in the place of entries that are not numbers; None if it is not square."""
+    if not isinstance(value, list) or not value or not all(isinstance(row, list) and len(row) == len(value) for row in value):
+        return None
+    return [[number(cell) for cell in row] for row in value]
+
+
+def off_diagonal(square: Matrix) -> list[float]:
+    """The known entries that belong to two different members."""
+    return [cell for i, row in enumerate(square) for j, cell in enumerate(row) if i != j and cell is not None]
+
+
+def mean(values: list[float]) -> float | None:
+    """The mean, None of nothing."""
+    return sum(values) / len(values) if values else None
+
+
+def column(rows: list[dict], name: str) -> np.ndarray:
+    """Each row's value of that name, NaN where it is missing or no number."""
+    found = [row.get(name) for row in rows]
+    try:
+        return np.array(found, dtype=float).reshape(len(rows))
+    except (TypeError, ValueError, OverflowError):
+        return np.array([math.nan if (known := number(value)) is None else known for value in found])
+
+
+def pair_means(block: list[dict]) -> np.ndarray:
+    """The mean over pairs of different members of each event's cosine matrix, NaN where there is none."""
+    found = [event.get("cosine") for event in block]
+    try:
+        squares = np.array(found, dtype=float)
+        events, count, other = squares.shape
+        if count == other > 1:
+            return squares[:, ~np.eye(count, dtype=bool)].reshape(events, -1).mean(axis=1)
+    except (TypeError, ValueError, OverflowError):  # some are missing, ragged or odd: one by one
+        pass
+    means = [mean(off_diagonal(square)) if (square := matrix(value)) else None for value in found]
+    return np.array([math.nan if value is None else value for value in means])
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One measurement on held-out images.
+
+    rates[surrogate][target] = fooled/eligible, None where nothing was eligible. transfer pools all pairs of different
+    members: all fooled over all eligible; least is the smallest eligible among them. Counts (clean, fgsm, pgd) are of n images.
+    """
+
+    step: int
+    epoch: int | None
+    n: int | None
+    eps: float | None
+    attack: str
+    rates: Matrix | None
+    transfer: float | None
+    least: int | None
+    cosine: float | None
+    cosines: Matrix | None
+    grad_norm: float | None
+    zero_gradients: list[float | None]
+    clean: int | None
+    fgsm: int | None
+    pgd: int | None
+
+    def share(self, name: str) -> float | None:
+        """The count of that name as a share of n."""
+        count = getattr(self, name)
+        return count / self.n if count is not None and self.n else None
+
+
+def probe(event: dict, step: int) -> Probe:
+    """The probe in a matrix event."""
+    fooled, eligible = matrix(event.get("fooled")), matrix(event.get("eligible"))
+    rates, transfer, least = None, None, None
+    if fooled and eligible and len(fooled) == len(eligible):
+        rates = [
+            [f / e if f is not None and e else None for f, e in zip(*rows, strict=True)]
+            for rows in zip(fooled, eligible, strict=True)
+        ]
+        both = [(f, e) for f, e in zip(off_diagonal(fooled), off_diagonal(eligible), strict=False) if e]
+        tried, least = sum(e for _, e in both), int(min((e for _, e in both), default=0)) or None
+        transfer = sum(f for f, _ in both) / tried if tried else None
+    cosines = matrix(event.get("cosine"))
+    norms, zeros = event.get("grad_norm"), event.get("zero_gradients")
+    known_norms = [n for n in map(number, norms if isinstance(norms, list) else [norms]) if n is not None]
+    return Probe(
+        step=step,
+        epoch=whole(event.get("epoch")),
+        n=whole(event.get("n")),
+        eps=number(event.get("eps")),
+        attack=str(event.get("attack", "?")),
+        rates=rates,
+        transfer=transfer,
+        least=least,
+        cosine=mean(off_diagonal(cosines)) if cosines else None,
+        cosines=cosines,
+        grad_norm=max(known_norms, default=None),
+        zero_gradients=[number(z) for z in zeros] if isinstance(zeros, list) else [],
+        clean=whole(event.get("clean")),
+        fgsm=whole(event.get("fgsm")),
+        pgd=whole(event.get("pgd")),
+    )

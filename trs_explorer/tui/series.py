@@ -1,0 +1,69 @@
+"""A curve that never grows beyond a few thousand points and never loses a spike."""
+
+from bisect import bisect_right
+
+import numpy as np
+
+
+def thin(x: np.ndarray, y: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """At most `most` (>= 4) of the points, in order: the lowest and the highest of each bucket of neighbours, and both ends."""
+    count = len(x)
+    if count <= most:
+        return x, y
+    size = -(-count // (most // 2 - 1))  # one bucket less than pairs: room for the two ends
+    buckets = np.pad(y, (0, -count % size), mode="edge").reshape(-1, size)
+    first = np.arange(len(buckets)) * size
+    keep = np.concatenate([[0, count - 1], first + buckets.argmin(axis=1), first + buckets.argmax(axis=1)])
+    keep = np.unique(keep.clip(max=count - 1))
+    return x[keep], y[keep]
+
+
+class Series:
+    """Values over steps. When full it thins itself to half: old parts become coarser, minima and maxima stay."""
+
+    def __init__(self, capacity: int = 4096) -> None:
+        """Make an empty series that holds at most `capacity` points."""
+        self._capacity = capacity
+        self._steps: list[float] = []
+        self._values: list[float] = []
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    @property
+    def last(self) -> float | None:
+        """The newest value."""
+        return self._values[-1] if self._values else None
+
+    @property
+    def lowest(self) -> float | None:
+        """The smallest value."""
+        return min(self._values, default=None)
+
+    def extend(self, steps: np.ndarray, values: np.ndarray) -> None:
+        """Append values at their steps; those that are not finite are left out."""
+        known = np.isfinite(values)
+        self._steps += steps[known].tolist()
+        self._values += values[known].tolist()
+        if len(self._steps) > self._capacity:
+            x, y = thin(np.array(self._steps), np.array(self._values), self._capacity // 2)
+            self._steps, self._values = x.tolist(), y.tolist()
+
+    def cut(self, step: float) -> None:
+        """Forget what came after `step`: a resumed training walks those steps again."""
+        keep = bisect_right(self._steps, step)
+        del self._steps[keep:], self._values[keep:]
+
+    def points(self, most: int) -> tuple[np.ndarray, np.ndarray]:
+        """Steps and values, thinned to at most `most` points."""
+        return thin(np.array(self._steps, dtype=float), np.array(self._values, dtype=float), max(4, most))
+
+    def trend(self, window: int = 40) -> int:
+        """1 if the newer half of the last `window` values lies over 5 % above the older half, -1 if below, else 0."""
+        recent = self._values[-window:]
+        if len(recent) < 2:
+            return 0
+        half = len(recent) // 2
+        old = sum(recent[:half]) / half
+        new = sum(recent[half:]) / (len(recent) - half)
+        return 0 if abs(new - old) <= 0.05 * abs(old) else (1 if new > old else -1)

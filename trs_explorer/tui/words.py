@@ -1,0 +1,220 @@
+"""The dashboard in words: each function renders one panel as text, from the history alone."""
+
+from dataclasses import dataclass
+from statistics import median
+from time import localtime, strftime
+
+from rich.text import Text
+
+from trs_explorer.tui.alarms import Alarm
+from trs_explorer.tui.look import Look, cosine, duration, letters, percent, plain, short
+from trs_explorer.tui.model import History
+from trs_explorer.tui.reading import Matrix, off_diagonal
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What is known of a run besides its events."""
+
+    name: str
+    state: str
+    pid: object = None
+    readonly: bool = False
+
+
+def header(history: History, situation: Situation, look: Look, width: int) -> Text:
+    """Name, epoch, step, speed, time left, state. One line if it fits, else two."""
+    dot = f" {look.glyph('dot')} "
+    state, style = look.state(situation.state)
+    pid = f" (pid {situation.pid})" if situation.pid and situation.state in ("running", "paused") else ""
+    parts = []
+    if history.epoch is not None:
+        parts.append(f"epoch {history.epoch}" + (f"/{history.epochs}" if history.epochs else ""))
+    if history.events:
+        parts.append(f"step {history.step:,}".replace(",", " "))
+    if situation.state == "running" and history.rate:
+        parts.append(f"{history.rate:.0f} it/s" if history.rate >= 10 else f"{short(history.rate)} it/s")
+        if history.steps and history.steps > history.step:
+            parts.append(f"{duration((history.steps - history.step) / history.rate)} left")
+    watching = dot + "read only" if situation.readonly else ""
+    one = Text.assemble(
+        ("trs", "bold"), dot, (situation.name, "bold"), dot, dot.join(parts), dot if parts else "", (state + pid, style), watching
+    )
+    if one.cell_len <= width:
+        return one
+    name = situation.name
+    room = width - len(state) - len(dot)
+    if len(name) > room:
+        name = name[: max(1, room - 1)] + ("~" if look.ascii else "…")
+    if len(dot.join(parts)) > width:
+        parts = [part.replace("epoch", "ep") for part in parts if "it/s" not in part]
+    second = dot.join(parts)
+    return Text.assemble((name, "bold"), dot, (state, style), "\n", second)
+
+
+def losses(history: History, look: Look) -> Text:
+    """The terms' names, marks and newest values on one line."""
+    marks = letters(list(history.terms))
+    text = Text()
+    for i, (name, series) in enumerate(history.terms.items()):
+        bad = f"terms.{name}" in history.nonfinite
+        text.append("  " if i else "")
+        text.append(f"{marks[name]} {name} ", look.colour(str(i)))
+        text.append("not finite" if bad else short(series.last), f"bold {look.colour('bad') if bad else ''}".strip())
+    return text
+
+
+def settings(history: History, look: Look) -> Text:
+    """The hyper-parameters that can change while training, as they are now."""
+    shown = [(name, value) for name, value in history.options.items() if name in ("lambda_a", "lambda_b")]
+    words = [f"{look.glyph(name)} {plain(value)}" for name, value in shown]
+    if history.delta is not None:
+        words.append(f"{look.glyph('delta')} {plain(history.delta)}")
+    return Text("  ".join(words), look.colour("muted"))
+
+
+def grid(square: Matrix, write, look: Look, *, alert=None, diagonal: bool = True, width: int = 40) -> Text:
+    """A matrix with named rows and columns; where it is too wide for `width`, its extremes in words."""
+    count = len(square)
+    if 5 * count + 5 > width:
+        cells = [(value, i, j) for i, row in enumerate(square) for j, value in enumerate(row) if i != j and value is not None]
+        if not cells:
+            return Text("nothing measured yet")
+        words = [f"{what} {write(v)} (F{i + 1}, F{j + 1})" for what, (v, i, j) in (("least", min(cells)), ("most", max(cells)))]
+        return Text("\n".join([f"{count} members, {len(cells)} pairs", *words]))
+    text = Text("     " + "".join(f"{f'F{j + 1}':>5}" for j in range(count)), look.colour("muted"))
+    for i, row in enumerate(square):
+        text.append("\n")
+        text.append(f"{f'F{i + 1}':>5}", look.colour("muted"))
+        for j, value in enumerate(row):
+            if i == j and not diagonal:
+                text.append(f"{'.' if look.ascii else '·':>5}", look.colour("muted"))
+            else:
+                role = "muted" if i == j else ("warn" if alert and value is not None and alert(value) else "")
+                text.append(f"{write(value):>5}", ("bold " if role == "warn" else "") + look.colour(role))
+    return text
+
+
+def cosines(history: History, look: Look, width: int) -> Text:
+    """|cos| between the members' gradients, with the median and where it is going."""
+    if not history.cosines:
+        return Text("|cos| is not measured yet", look.colour("muted"))
+    pairs = off_diagonal(history.cosines)
+    arrow = look.arrow(history.cosine.trend())
+    line = f"median {cosine(median(pairs) if pairs else None)} {arrow}  {history.cosines_from}"
+    body = grid(history.cosines, cosine, look, diagonal=False, width=width)
+    return Text.assemble(body, "\n", (line, "bold" if pairs else ""))
+
+
+def transfer_title(history: History) -> str:
+    """What the transfer matrix is: attack, n, eps."""
+    probe = history.probe
+    if probe is None:
+        return "rows surrogate, columns target"
+    eps = f", eps {plain(probe.eps)}" if probe.eps is not None else ""
+    return f"rows surrogate, columns target, {probe.attack.upper()}, n={probe.n}{eps}"
+
+
+def transfer(history: History, look: Look, width: int) -> Text:
+    """Per cent of attacks on the row's member that fool the column's, of those images that both get right.
+
+    The +- is the widest half of a 95 % interval (1.96 sqrt(p (1 - p) / n) at p = .5) over the cells, in points.
+    """
+    probe = history.probe
+    if probe is None or probe.rates is None:
+        return Text("the first probe comes at the end of an epoch", look.colour("muted"))
+    body = grid(probe.rates, percent, look, alert=lambda rate: rate > 0.4, width=width)
+    line = f"{percent(probe.transfer)} % transfers"
+    if probe.least:
+        line += f" (each cell at most {look.glyph('about')}{98 / probe.least**0.5:.0f})"
+    if len(history.probes) > 1 and (before := history.probes[-2].transfer) is not None and probe.transfer is not None:
+        line += f" {look.arrow((probe.transfer > before) - (probe.transfer < before))}"
+    return Text.assemble(body, "\n", (line, "bold"), f"  epoch {probe.epoch}" if probe.epoch is not None else "")
+
+
+def accuracy(history: History, look: Look) -> Text:
+    """Clean, FGSM and PGD accuracy of the ensemble with n, and the largest gradient norm."""
+    text = Text()
+    if probe := history.probe:
+        for name, label in (("clean", "clean "), ("fgsm", "FGSM "), ("pgd", "PGD ")):
+            text.append(label)
+            text.append(f"{percent(probe.share(name))}  ", "bold")
+        text.append(f"% right of n={probe.n}  ", look.colour("muted"))
+    norm = history.grad_norm.last if len(history.grad_norm) else (history.probe.grad_norm if history.probe else None)
+    if norm is not None:
+        text.append(f"{look.glyph('norm')} ")
+        text.append(f"{short(norm)} {look.arrow(history.grad_norm.trend())}", "bold")
+    return text
+
+
+def phase(history: History, look: Look) -> Text:
+    """What the picture of similarity against transfer shows, and where the run is in it."""
+    if not history.probes:
+        return Text("the path of this run begins with the first probe", look.colour("muted"))
+    probe = history.probes[-1]
+    start, end = ("o", "@") if look.ascii else ("○", "●")
+    now = f"now |cos| {cosine(probe.cosine)}, transfer {percent(probe.transfer)} %"
+    return Text.assemble((f"x: mean |cos|, y: transfer %   {start} first probe, {end} ", look.colour("muted")), (now, "bold"))
+
+
+def keys(look: Look, width: int, controls: bool) -> str:
+    """As many of the keys as fit, the most needed ones first."""
+    live = ["space pause", "s save", f"[ ] {look.glyph('lambda_a')}", f"{{ }} {look.glyph('lambda_b')}", "n note"]
+    shown = ["q leave", "? help"] + (live[:2] if controls else [])
+    more = [*(live[2:] if controls else []), "^p palette"]
+    while more and len("  ".join([*shown, more[0]])) <= width:
+        shown.append(more.pop(0))
+    order = [*live, "? help", "^p palette", "q leave"]
+    return "  ".join(sorted(shown, key=order.index))
+
+
+def warnings(alarms: list[Alarm], look: Look) -> Text:
+    """One line an alarm, with a sign and in words."""
+    lines = [
+        Text(f"{look.glyph('alarm')} {a.text}", f"bold {look.colour('bad' if a.serious else 'warn')}".strip()) for a in alarms
+    ]
+    return Text("\n").join(lines)
+
+
+def log(history: History, look: Look, lines: int) -> Text:
+    """The newest lines of the log, the newest last."""
+    newest = list(history.log)[-lines:] if lines else []
+    written = [Text.assemble((f"{strftime('%H:%M:%S', localtime(t))} ", look.colour("muted")), text) for t, text in newest]
+    return Text("\n").join(written)
+
+
+def numbers(history: History, look: Look, width: int) -> Text:
+    """Everything for small terminals: a number, its name and a sparkline a line; then the matrices."""
+    spark = max(0, width - 22)
+    text = Text()
+
+    def row(name: str, value: str, series, style: str = "") -> None:
+        text.append(f"{name[:11]:<12}", style)
+        text.append(f"{value:>8} ", "bold")
+        text.append(look.sparkline(series, spark) + "\n", style)
+
+    def between() -> None:  # what the terms are for comes before what they are made of
+        if len(history.cosine):
+            row("mean |cos|", cosine(history.cosine.last), history.cosine.points(2 * spark)[1])
+        if history.probe:
+            known = [probe.transfer for probe in history.probes if probe.transfer is not None]
+            row("transfer %", percent(history.probe.transfer), known)
+
+    for i, (name, series) in enumerate(history.terms.items()):
+        if i == 1:
+            between()
+        bad = f"terms.{name}" in history.nonfinite
+        row(name, "NaN" if bad else short(series.last), series.points(2 * spark)[1], look.colour(str(i)))
+    if len(history.terms) < 2:
+        between()
+    if text:
+        text.append_text(accuracy(history, look))
+        if now := settings(history, look):
+            text.append("\n").append_text(now)
+    if history.cosines:
+        text.append("\n\n|cos| of gradients\n", "bold").append_text(cosines(history, look, width))
+    if history.probe:
+        text.append(f"\n\n{transfer_title(history)}\n", "bold").append_text(transfer(history, look, width))
+    if newest := log(history, look, 5):
+        text.append("\n\n" if text else "").append_text(newest)
+    return text
