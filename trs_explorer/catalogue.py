@@ -75,6 +75,7 @@ MODELS = {
     "small": Entry("trs_explorer.models.images:small", "pooling-free convolutions 16-32, then 128 units"),
     "lenet": Entry("trs_explorer.models.images:lenet", "LeNet 20-50-500, with max-pooling"),
     "resnet20": Entry("trs_explorer.models.resnet:resnet20", "CIFAR-style ResNet-20, 1 or 3 channels: a GPU's work"),
+    "resnet32": Entry("trs_explorer.models.resnet:resnet32", "CIFAR-style ResNet-32, 1 or 3 channels: a GPU's work"),
     "mlp": Entry("trs_explorer.models.mlp:mlp", "2-64-64 units with sine activations, for data in the plane"),
 }
 

@@ -24,8 +24,8 @@ class Option:
     name: str
     type: type
     help: str
-    low: float | None = None
-    high: float | None = None
+    low: int | float | None = None
+    high: int | float | None = None
     above_low: bool = False
     choices: tuple[str, ...] = ()
 

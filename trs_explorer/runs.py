@@ -224,16 +224,30 @@ def _read_lines(path: Path, offset: int) -> Batch:
         return Batch([], 0, 0)
     end = block.rfind(b"\n") + 1
     events, damaged = [], 0
-    for line in block[:end].splitlines():
-        try:
-            event = json.loads(line)
-        except ValueError:
-            event = None
+    for event in _parse(block[:end].splitlines()):
         if isinstance(event, dict) and isinstance(event.get("kind"), str):
             events.append(event)
         else:
             damaged += 1
     return Batch(events, offset + end, damaged)
+
+
+def _parse(lines: list[bytes]) -> list[object]:
+    """Every line's JSON value, None for a damaged one. All lines at once is faster, and nearly always possible."""
+    try:
+        values = json.loads(b"[" + b",".join(lines) + b"]")
+        if len(values) == len(lines):
+            return values
+    except (ValueError, RecursionError):
+        pass
+    return [_json_or_none(line) for line in lines]
+
+
+def _json_or_none(text: bytes | str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _finite(value: object, name: str, bad: list[str]) -> object:
@@ -318,7 +332,7 @@ def write_result(run: Run, what: str, result: Mapping[str, object]) -> Path:
 
 def _read_json(path: Path) -> dict | None:
     try:
-        value = json.loads(path.read_text())
+        value = _json_or_none(path.read_text())
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None

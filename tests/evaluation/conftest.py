@@ -5,30 +5,31 @@ from torch import nn
 from trs_explorer.models.ensemble import Ensemble
 
 
-def net(number, classes=3, scale=2.5):
-    """A small net with weights from that number."""
-    with torch.random.fork_rng():
-        torch.manual_seed(number)
-        model = nn.Sequential(nn.Flatten(), nn.Linear(9, 24), nn.ReLU(), nn.Dropout(0.5), nn.Linear(24, classes))
-        with torch.no_grad():
-            for p in model.parameters():
-                p *= scale
-    return model
+@pytest.fixture(autouse=True, scope="package")
+def one_thread():
+    """These nets are so small that a second thread only waits for the first."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture
 def problem():
-    """Three members that agree on some of 90 images; labels are mostly one member's answers, so that nobody has all right."""
-    teacher = net(0)
+    """Three members that mostly agree, in train mode with dropout; 90 images with labels that nobody has all right."""
+    g = torch.Generator().manual_seed(0)
+    shared = [torch.randn(24, 9, generator=g), torch.randn(3, 24, generator=g)]
     members = []
-    for number in range(3):
-        member = net(0)
-        other = net(number + 10).state_dict()
-        member.load_state_dict({name: value + 0.35 * other[name] for name, value in teacher.state_dict().items()})
+    for _ in range(3):
+        member = nn.Sequential(nn.Flatten(), nn.Linear(9, 24), nn.Tanh(), nn.Dropout(0.5), nn.Linear(24, 3))
+        with torch.no_grad():
+            for layer, weight in zip((member[1], member[4]), shared, strict=True):
+                layer.weight.copy_(weight + 0.5 * torch.randn(weight.shape, generator=g))
+                layer.bias.zero_()
+            member[1].bias.copy_(-member[1].weight.sum(-1) / 2)  # decisions in the middle of the pixel range
         members.append(member)
-    g = torch.Generator().manual_seed(1)
+    ensemble = Ensemble(members)
     x = torch.rand(90, 1, 3, 3, generator=g)
-    teacher.eval()
-    y = teacher(x).argmax(-1)
+    y = ensemble.eval()(x).argmax(-1)
     y[::9] = (y[::9] + 1) % 3
-    return Ensemble(members).train(), x, y
+    return ensemble.train(), x, y

@@ -26,7 +26,7 @@ def line(values):
 def test_counts_over_all_images_in_order():
     x, y = line([0.1, 0.45, 0.55, 0.9, 0.2]), torch.tensor([0, 0, 1, 1, 1])  # the last is wrong without an attack
     clean, small, large = evaluate(
-        Threshold(), x, y, attacks=[("fgsm", fgsm, {"eps": 0.1}), ("pgd-9", pgd, {"eps": 0.45, "steps": 9})], batch_size=2
+        Threshold(), x, y, attacks=[("fgsm", fgsm, {"eps": 0.1}), ("pgd-30", pgd, {"eps": 0.45, "steps": 30})], batch_size=2
     )
     assert (clean.name, clean.eps, clean.correct, clean.n) == ("clean", 0.0, 4, 5)
     assert clean.outcomes == [True, True, True, True, False]
@@ -35,7 +35,7 @@ def test_counts_over_all_images_in_order():
     assert small.accuracy == 0.4
     assert (small.low, small.high) == wilson(2, 5)
     assert small.perturbation == pytest.approx(0.1)
-    assert (large.name, large.correct) == ("pgd-9", 0)
+    assert (large.name, large.correct) == ("pgd-30", 0)
     assert 0.4 < large.perturbation <= 0.45 + 1e-6
 
 
@@ -76,6 +76,7 @@ def test_progress_grows_batch_by_batch(problem):
     seen = list(measure(ensemble, x, y, attacks=[("fgsm", fgsm, {"eps": 0.1})], batch_size=40))
     assert [(position, rate.n) for position, rate in seen] == [(0, 40), (0, 80), (0, 90), (1, 40), (1, 80), (1, 90)]
     assert seen[0][1].outcomes == seen[2][1].outcomes[:40]
+    assert all((rate.low, rate.high) == wilson(rate.correct, rate.n) for _, rate in seen)
 
 
 def test_the_model_keeps_its_mode_and_random_state_and_dropout_is_off(problem):
@@ -97,7 +98,9 @@ def test_a_nan_output_is_wrong():
 
 
 def test_no_images_know_nothing():
-    clean, attacked = evaluate(Threshold(), line([])[:0], torch.zeros(0, dtype=torch.long), attacks=[("fgsm", fgsm, {"eps": 0.1})])
+    clean, attacked = evaluate(
+        Threshold(), line([])[:0], torch.zeros(0, dtype=torch.long), attacks=[("fgsm", fgsm, {"eps": 0.1})]
+    )
     assert (clean.n, clean.low, clean.high, clean.accuracy) == (0, 0.0, 1.0, None)
     assert attacked.n == 0
 
@@ -110,7 +113,9 @@ def test_bad_arguments_are_refused():
 
 
 def test_is_ready_for_json():
-    rate = evaluate(Threshold(), line([0.1, 0.9]), torch.tensor([0, 0]), attacks=[("l2", partial(pgd, norm="l2"), {"eps": 0.1})])[1]
+    rate = evaluate(Threshold(), line([0.1, 0.9]), torch.tensor([0, 0]), attacks=[("l2", partial(pgd, norm="l2"), {"eps": 0.1})])[
+        1
+    ]
     stored = json.loads(json.dumps(rate.to_json(), allow_nan=False))
     assert stored["outcomes"] == [True, False]
     assert stored["accuracy"] == 0.5

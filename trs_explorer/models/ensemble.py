@@ -34,7 +34,7 @@ class Ensemble(nn.Module):
     def member_logits(self, x: Images | Sequence[Images]) -> Float[Tensor, "member batch class"]:
         """Every member's logits: for one batch, or for one batch per member."""
         inputs = [x] * len(self) if isinstance(x, Tensor) else x
-        with torch.autocast(inputs[0].device.type, torch.bfloat16, enabled=self.autocast):
+        with torch.autocast(inputs[0].device.type, torch.bfloat16, enabled=self.autocast, cache_enabled=False):
             logits = [member(images) for member, images in zip(self.members, inputs, strict=True)]
         return torch.stack(logits).float()
 
@@ -48,5 +48,5 @@ def build(model: str, data: str, members: int, *, seed: int) -> Ensemble:
     make = load(entry(MODELS, "--model", model).function)
     about = entry(DATA, "--data", data)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         return Ensemble([make(about.shape, about.classes) for _ in range(members)])

@@ -12,6 +12,7 @@ from trs_explorer.evaluation.probe import probe
 from trs_explorer.options import UsageError
 from trs_explorer.training import checkpoints, control
 from trs_explorer.training.journal import Journal, TrainingError
+from trs_explorer.training.parallel import one_thread_each
 from trs_explorer.training.state import Progress, State, prepare, restore
 from trs_explorer.training.steps import order_of, training_step
 
@@ -53,20 +54,21 @@ def _train(run: runs.Run, writer: runs.EventWriter, resume: bool, stop: threadin
     for text in notes:
         yield writer.write("note", step=state.at.step, text=text)
     beat("running", now=True)
-    while state.at.epoch < run.config.epochs:
-        order, started = order_of(state), time.perf_counter()
-        while state.at.step_in_epoch < state.steps_per_epoch:
-            first = state.at.step_in_epoch * state.batch_size
-            journal.add(state.at.step + 1, training_step(state, order[first : first + state.batch_size]))
-            if state.at.step % run.config.log_every == 0:
-                yield journal.write_step(state)
-            yield from _obey(state, journal, asked, beat, stop)
-            if stop.is_set():
-                yield from _end("stopped", state, journal, beat)
-                return
-        state.at = Progress(state.at.epoch + 1, 0, state.at.step)
-        yield from _close_epoch(state, journal, time.perf_counter() - started)
-    yield from _end("finished", state, journal, beat)
+    with one_thread_each(state.parts):
+        while state.at.epoch < run.config.epochs:
+            order, started = order_of(state), time.perf_counter()
+            while state.at.step_in_epoch < state.steps_per_epoch:
+                first = state.at.step_in_epoch * state.batch_size
+                journal.add(state.at.step + 1, training_step(state, order[first : first + state.batch_size]))
+                if state.at.step % run.config.log_every == 0:
+                    yield journal.write_step(state)
+                yield from _obey(state, journal, asked, beat, stop)
+                if stop.is_set():
+                    yield from _end("stopped", state, journal, beat)
+                    return
+            state.at = Progress(state.at.epoch + 1, 0, state.at.step)
+            yield from _close_epoch(state, journal, time.perf_counter() - started)
+        yield from _end("finished", state, journal, beat)
 
 
 def _start_fields(state: State, *, resumed: bool) -> dict:
@@ -78,6 +80,7 @@ def _start_fields(state: State, *, resumed: bool) -> dict:
         "steps_per_epoch": state.steps_per_epoch,
         "device": str(state.device),
         "threads": torch.get_num_threads(),
+        "parts": state.parts,
         "bfloat16": state.bfloat16,
         "resumed": resumed,
         "parameters": sum(parameter.numel() for parameter in state.ensemble.parameters()),

@@ -11,6 +11,7 @@ from trs_explorer.options import HYPER_PARAMETERS, UsageError
 from trs_explorer.runs import Run, RunError
 from trs_explorer.training import checkpoints
 from trs_explorer.training.device import resolve_device, use_bfloat16
+from trs_explorer.training.parallel import parts_for
 
 PROBE_IMAGES = 128
 
@@ -26,7 +27,7 @@ class Progress:
 
 @dataclass
 class State:
-    """A training between two steps. `options` are the method's, as they stand now: viewers may change the lambdas."""
+    """A training between two steps. `parts` of a batch go side by side. `options` are the method's, as they stand now: viewers may change the lambdas."""
 
     run: Run
     device: torch.device
@@ -37,6 +38,7 @@ class State:
     ensemble: Ensemble
     optimizer: torch.optim.Optimizer
     options: dict
+    parts: int
     at: Progress = field(default_factory=Progress)
     saved: Progress | None = None
 
@@ -88,6 +90,7 @@ def prepare(run: Run) -> State:
         ensemble=ensemble,
         optimizer=torch.optim.Adam(ensemble.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True),
         options=dict(config.options),
+        parts=parts_for(ensemble, min(config.batch_size, len(images)), images.x[0].numel(), device),
     )
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from trs_explorer.catalogue import METHODS, load
 from trs_explorer.config import TrainConfig
+from trs_explorer.training.parallel import terms_and_gradients
 from trs_explorer.training.state import Progress, State
 
 ORDER, NOISE = 1, 2  # what random numbers are for
@@ -18,23 +19,24 @@ def training_step(state: State, indices: Tensor) -> dict[str, Tensor]:
     config, ensemble = state.run.config, state.ensemble
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate(config, state.at.step, state.steps)
+    defence = load(METHODS[config.method].function)
+    done, parameters = state.done, list(ensemble.parameters())
+
+    def loss(part: int, chosen: Tensor) -> dict[str, Tensor]:
+        noise = generator(config.seed, NOISE, state.at.step, part, device=state.device)
+        x, y = state.images.images(chosen), state.images.y[chosen]
+        return defence(ensemble, x, y, **state.options, progress=done, generator=noise)
+
     ensemble.train()
     ensemble.autocast = state.bfloat16
-    terms = load(METHODS[config.method].function)(
-        ensemble,
-        state.images.images(indices),
-        state.images.y[indices],
-        **state.options,
-        progress=state.done,
-        generator=generator(config.seed, NOISE, state.at.step, device=state.device),
-    )
+    terms, gradients = terms_and_gradients(loss, indices, parameters, state.parts)
     ensemble.autocast = False
-    state.optimizer.zero_grad(set_to_none=True)
-    terms["total"].backward()
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
     torch.nn.utils.clip_grad_norm_(ensemble.parameters(), config.clip)
     state.optimizer.step()
     state.at = Progress(state.at.epoch, state.at.step_in_epoch + 1, state.at.step + 1)
-    return {name: value.detach() for name, value in terms.items()}
+    return terms
 
 
 def order_of(state: State) -> Tensor:

@@ -28,11 +28,11 @@ from trs_explorer.tui.look import Look, plain
 from trs_explorer.tui.reading import number
 
 TICK = 0.25
-CHART_TICK = 0.5  # a chart costs 20-30 ms to draw, a line of text almost nothing
-FOLD_AT_ONCE = 5000
+SHORT = 28  # lower than this there is no room for panels one above the other
+CHART_TICK = 1.0  # a chart costs 20-30 ms to draw, a line of text almost nothing
 SERIES_COLOURS = ("foreground", "primary", "warning", "success", "accent", "secondary", "error")
 CONTROLS = (
-    ("space", "toggle", "Pause or resume the training"),
+    ("space", "pause", "Pause or resume the training"),
     ("s", "save", "Save a checkpoint now"),
     ("left_square_bracket", "scale('lambda_a', 0.8)", "Lower lambda_a"),
     ("right_square_bracket", "scale('lambda_a', 1.25)", "Raise lambda_a"),
@@ -68,8 +68,9 @@ class Dashboard(App[None]):
     def compose(self) -> ComposeResult:
         """All panels; the size decides which are seen."""
         self._header, self._alarms, self._accuracy = Static(id="header"), Static(id="alarms"), Static(id="accuracy")
-        self._log, self._keys, self._numbers = Static(id="log"), Static(id="keys", markup=False), Static()
-        self._loss, self._phase = Chart("loss", self.ascii_only), Chart("phase", self.ascii_only)
+        self._log_lines, self._keys, self._numbers = Static(id="log"), Static(id="keys", markup=False), Static(markup=False)
+        lettered = self.ascii_only or self.no_color  # textual's NO_COLOR filter fails on the braille canvas's unstyled cells
+        self._loss, self._phase = Chart("loss", lettered), Chart("phase", lettered)
         self._cosine, self._transfer = Static(), Static()
         cosine, transfer = VerticalScroll(self._cosine, classes="panel"), VerticalScroll(self._transfer, classes="panel")
         self._loss.border_title, self._phase.border_title = "LOSS", "SIMILARITY vs TRANSFER"
@@ -79,7 +80,7 @@ class Dashboard(App[None]):
         yield Container(Container(self._loss, self._phase, id="left"), Container(cosine, transfer, id="right"), id="body")
         yield VerticalScroll(self._numbers, id="numbers")
         yield self._accuracy
-        yield self._log
+        yield self._log_lines
         yield self._keys
 
     def on_mount(self) -> None:
@@ -106,11 +107,8 @@ class Dashboard(App[None]):
         run = self.followed
         while True:
             try:
-                new = await asyncio.to_thread(run.read)
-                for start in range(0, len(new), FOLD_AT_ONCE):
-                    run.history.fold(new[start : start + FOLD_AT_ONCE])
-                    await asyncio.sleep(0)
-                run.settle()
+                await asyncio.to_thread(run.read)
+                run.take()
             except OSError as error:
                 run.waiting = f"cannot read {run.run.path}: {error.strerror or error}"
             for name, value in list(self._asked.items()):
@@ -163,8 +161,9 @@ class Dashboard(App[None]):
         small = width < 80 or height < 20 or not (history.terms or history.probes)
         for name, on in (
             ("small", small),
-            ("wide", not small and width >= 120),
-            ("folded", not small and width < 120),
+            ("wide", not small and (width >= 120 or height < SHORT)),
+            ("folded", not small and width < 120 and height >= SHORT),
+            ("short", height < SHORT),
             ("tall", height >= 44),
         ):
             self.screen_stack[0].set_class(on, name)
@@ -178,7 +177,7 @@ class Dashboard(App[None]):
             self._put(self._numbers, run.waiting or words.numbers(history, look, max(20, width - 4)))
             return
         self._put(self._accuracy, words.accuracy(history, look))
-        self._put(self._log, words.log(history, look, 4 if height >= 40 else 2))
+        self._put(self._log_lines, words.log(history, look, 4 if height >= 40 else 2 if height >= SHORT else 1))
         inner = self._cosine.container_size.width or 40
         self._put(self._cosine, words.cosines(history, look, inner))
         title = Text(words.transfer_title(history) + "\n", "dim")
@@ -193,7 +192,7 @@ class Dashboard(App[None]):
             self._shown["loss"] = seen
             picture = loss_picture(self.followed.history, self.look, 2 * width)
             axis = "log" if picture is None or picture.log else "linear"
-            self._loss.border_title = f"LOSS  weighted terms over steps, {axis} axis"
+            self._loss.border_title = f"LOSS  {axis} axis, weighted terms over steps"
             self._loss.border_subtitle = words.settings(self.followed.history, self.look).plain
             self._loss.show(words.losses(self.followed.history, self.look), picture)
         if self._shown.get("phase") != len(self.followed.history.probes):
@@ -217,11 +216,11 @@ class Dashboard(App[None]):
                 said = f"cannot write to {self.followed.run.path}: {error.strerror or error}"
         self.followed.history.say(time.time(), f"{self.look.glyph('log')} {said}")
         if self.size.width < 80 or self.size.height < 20:
-            self.notify(said, timeout=2)
+            self.notify(said, timeout=2, markup=False)
         self._paint()
         return asked
 
-    def action_toggle(self) -> None:
+    def action_pause(self) -> None:
         """Pause a running training, resume a paused one."""
         action = "resume" if self.followed.state == "paused" else "pause"
         self._ask(action, f"asked to {action}")
@@ -248,7 +247,11 @@ class Dashboard(App[None]):
         if self.readonly or not self.followed.controllable:
             self._ask("note", "")
             return
-        self.push_screen(Note(), lambda text: self._ask("note", "note sent", text=text) if text else None)
+        self.push_screen(Note(), self._noted)
+
+    def _noted(self, text: str | None) -> None:
+        if text:
+            self._ask("note", "note sent", text=text)
 
     # --- leaving and help ----------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Two pictures: the loss terms over the steps, and similarity against transfer. Braille, or letters in ASCII."""
+"""Two pictures: the loss terms over the steps, and similarity against transfer. Braille, or letters for ASCII and NO_COLOR."""
 
 import math
 from collections.abc import Sequence
@@ -13,6 +13,8 @@ from textual_plot import AxisFormatter, HiResMode, PlotWidget
 
 from trs_explorer.tui.look import Look, letters, plain
 from trs_explorer.tui.model import History
+
+MANY = 20  # more checkpoints than this hide the curves: then only the newest is marked
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ def loss_picture(history: History, look: Look, most: int) -> Picture | None:
     signs = {"save": "+" if look.ascii else "◆", "resumed": "R"}
     for kind in ("save", "set", "note", "resumed"):
         at = np.array([mark.step for mark in history.marks if mark.kind == kind and start <= mark.step <= end], dtype=float)
+        if kind == "save" and len(at) > MANY:
+            at = at[-1:]
         if len(at):
             sign = signs.get(kind, "^" if look.ascii else "▲")
             curves.append(Curve(sign, look.colour("mark") or "white", at, np.full(len(at), low), joined=False))
@@ -68,7 +72,7 @@ def phase_picture(history: History, look: Look) -> Picture | None:
     known = [(p.cosine, 100 * p.transfer) for p in history.probes if p.cosine is not None and p.transfer is not None]
     if not known:
         return None
-    x, y = np.array(known).T
+    x, y = np.array(known)[np.unique(np.linspace(0, len(known) - 1, 200).astype(int))].T  # a long path: every k-th point
     colour, now = look.colour("0") or "white", look.colour("mark") or "white"
     start, end = ("o", "@") if look.ascii else ("○", "●")
     path = [Curve(".", colour, x, y)] if len(x) > 1 else []
@@ -141,7 +145,7 @@ def _few(curve: Curve, picture: Picture, shift: int) -> np.ndarray:
 
 
 def letters_plot(picture: Picture, width: int, height: int) -> str:
-    """The same in plain ASCII: every curve drawn with its letter; later curves lie over earlier ones."""
+    """The same without braille and colours: every curve drawn with its letter; later curves lie over earlier ones."""
     ticks = LogTicks() if picture.log else LinearTicks(4)
     (x0, x1), (y0, y1) = picture.x_limits, picture.y_limits
     columns, rows = max(4, width - 8), max(2, height - 1)
@@ -170,15 +174,15 @@ def letters_plot(picture: Picture, width: int, height: int) -> str:
 class Chart(Container):
     """A line of words above a picture that is redrawn only when it changed."""
 
-    def __init__(self, id: str, ascii_only: bool) -> None:
-        """Make an empty chart."""
+    def __init__(self, id: str, lettered: bool) -> None:
+        """Make an empty chart; a lettered one draws with letters, not with braille in colours."""
         super().__init__(id=id, classes="panel")
-        self._ascii = ascii_only
+        self._lettered = lettered
 
     def compose(self) -> ComposeResult:
         """Words above, picture below."""
         yield Static(classes="caption")
-        yield Static(classes="canvas") if self._ascii else Plot(classes="canvas")
+        yield Static(classes="canvas") if self._lettered else Plot(classes="canvas")
 
     def show(self, caption: Text, picture: Picture | None) -> None:
         """Show both, or the caption alone while there is nothing to draw."""

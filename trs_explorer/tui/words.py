@@ -125,11 +125,12 @@ def transfer(history: History, look: Look, width: int) -> Text:
         return Text("the first probe comes at the end of an epoch", look.colour("muted"))
     body = grid(probe.rates, percent, look, alert=lambda rate: rate > 0.4, width=width)
     line = f"{percent(probe.transfer)} % transfers"
-    if probe.least:
-        line += f" (each cell at most {look.glyph('about')}{98 / probe.least**0.5:.0f})"
     if len(history.probes) > 1 and (before := history.probes[-2].transfer) is not None and probe.transfer is not None:
         line += f" {look.arrow((probe.transfer > before) - (probe.transfer < before))}"
-    return Text.assemble(body, "\n", (line, "bold"), f"  epoch {probe.epoch}" if probe.epoch is not None else "")
+    aside = f"  epoch {probe.epoch}" if probe.epoch is not None else ""
+    if probe.least:
+        aside += f", each {look.glyph('about')}{98 / probe.least**0.5:.0f}"
+    return Text.assemble(body, "\n", (line, "bold"), aside)
 
 
 def accuracy(history: History, look: Look) -> Text:

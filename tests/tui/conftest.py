@@ -1,0 +1,27 @@
+from pathlib import Path
+
+import pytest
+from tui_recorded import record
+
+from trs_explorer import runs
+from trs_explorer.tui import app as dashboard
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dashboard, "TICK", 0.03)
+    monkeypatch.setattr(dashboard, "CHART_TICK", 0.1)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> runs.Run:
+    run = record(tmp_path / "trs-mnist-3")
+    run.write_status(state="finished", step=700)
+    return run
+
+
+@pytest.fixture
+def live(run: runs.Run, monkeypatch: pytest.MonkeyPatch) -> runs.Run:
+    monkeypatch.setattr(runs, "trainer_alive", lambda _: True)
+    run.write_status(state="running", step=700)
+    return run

@@ -1,0 +1,44 @@
+from tui_recorded import COSINE, matrix_event, step_event
+
+from trs_explorer.tui.alarms import alarms
+from trs_explorer.tui.model import History
+
+HIGH = [[0.5 if i != j else 1.0 for j in range(3)] for i in range(3)]
+
+
+def said(*events: dict, status: dict | None = None, now: float = 1e9 + 31) -> list[str]:
+    history = History()
+    history.fold(events)
+    return [alarm.text for alarm in alarms(history, status or {"state": "running"}, now)]
+
+
+def test_low_cosine_with_high_transfer_is_the_papers_warning():
+    assert said(matrix_event(30)) == ["cosine fell to .07 but 60 % still transfers: orthogonality alone is not working"]
+
+
+def test_low_cosine_with_low_transfer_or_the_reverse_is_quiet():
+    assert said(matrix_event(30, fooled=[[9] * 3] * 3)) == []
+    assert said(matrix_event(30, cosine=HIGH)) == []
+
+
+def test_masking():
+    (text,) = said(matrix_event(30, cosine=HIGH, zero_gradients=[0.9, 0.1, 0.0]))
+    assert text.startswith("most input gradients of F1 are zero")
+
+
+def test_a_term_that_is_not_finite():
+    assert said(step_event(30, nonfinite=["terms.smoothness"])) == ["not finite at step 30: smoothness"]
+
+
+def test_stalled_after_ten_times_the_usual_gap():
+    steps = [step_event(s) for s in (10, 20, 30)]  # one every ten seconds
+    assert said(*steps, now=1e9 + 129) == []
+    assert said(*steps, now=1e9 + 131) == ["stalled: nothing for 101 s, usually every 10.0 s"]
+    assert said(*steps, status={"state": "running", "heartbeat": 1e9 + 130}, now=1e9 + 131) == []
+    assert said(*steps, status={"state": "paused"}, now=1e9 + 999) == []
+
+
+def test_failed_and_crashed_come_first_and_with_the_error():
+    texts = said(matrix_event(30), status={"state": "failed", "error": "out of memory"})
+    assert texts[0] == "the training failed: out of memory"
+    assert "gone without a word" in said(step_event(10, cosine=COSINE), status={"state": "crashed"})[0]
