@@ -59,7 +59,10 @@ METHODS = {
     "standard": Method("trs_explorer.defences.standard:standard", "mean cross-entropy only: the paper's ECE ensemble"),
     "trs": Method("trs_explorer.defences.trs:trs", "orthogonal gradients and smooth members (the paper's Eq. 1-3)", _TRS),
     "cos-only": Method(
-        "trs_explorer.defences.trs:trs", "TRS without smoothness: orthogonal gradients alone", _TRS, {"lambda_b": 0.0, "delta": 0.0}
+        "trs_explorer.defences.trs:trs",
+        "TRS without smoothness: orthogonal gradients alone",
+        _TRS,
+        {"lambda_b": 0.0, "delta": 0.0},
     ),
     "cos-l2": Method("trs_explorer.defences.trs:trs", "TRS with smoothness at x itself only (delta = 0)", _TRS, {"delta": 0.0}),
     "smooth-only": Method("trs_explorer.defences.trs:trs", "TRS without orthogonality", _TRS, {"lambda_a": 0.0}),

@@ -42,13 +42,15 @@ def norms(gradients: MemberGradients) -> MemberLosses:
 
 
 def pairwise_cosine(gradients: MemberGradients) -> Float[Tensor, "member member batch"]:
-    """Cosine of every pair of members' gradients, per example; 0 where a gradient is exactly 0.
+    """Cosine of every pair of members' gradients, per example; 0, without a slope, where a gradient is exactly 0.
 
     Each gradient is first divided by its largest entry, so that tiny ones keep their direction.
     """
     flat = gradients.flatten(2)
-    flat = flat / flat.detach().abs().amax(-1, keepdim=True).clamp_min(torch.finfo(flat.dtype).tiny)
-    unit = flat / (flat.square().sum(-1, keepdim=True) + 1e-12).sqrt()
+    largest = flat.detach().abs().amax(-1, keepdim=True)
+    some = largest > 0
+    flat = torch.where(some, flat / torch.where(some, largest, 1), 0)
+    unit = flat / (flat.square().sum(-1, keepdim=True) + ~some).sqrt()
     return torch.einsum("mbd,nbd->mnb", unit, unit)
 
 

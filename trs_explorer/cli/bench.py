@@ -11,7 +11,7 @@ WHAT = ("step", "logging")
 
 
 def bench(
-    what: Annotated[str, typer.Argument(help="step: a TRS step against the published one. logging: its share of the time.")] = "step",
+    what: Annotated[str, typer.Argument(help="step: a TRS step against the published one. logging: what it costs.")] = "step",
     rounds: Annotated[int, typer.Option("--rounds", min=3, help="Interleaved runs of each variant; medians are shown.")] = 15,
     model: Annotated[str, typer.Option("--model", help="Architecture of the members.")] = "patch",
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")] = None,

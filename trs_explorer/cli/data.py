@@ -12,7 +12,7 @@ from trs_explorer.options import UsageError
 def data(
     action: Annotated[str, typer.Argument(help="list: what there is. get: read NAME whole and say that it is sound.")] = "list",
     name: Annotated[str | None, typer.Argument(help="The data set for get.", show_default=False)] = None,
-    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="Folder with the files; default: the embedded ones.")] = None,
+    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="Folder with the files. Default: embedded.")] = None,
 ) -> None:
     """List the data sets, or check that one is here and whole."""
     if action == "list":

@@ -74,7 +74,7 @@ def _rich(run: Run) -> Iterator[Display]:
 
 
 class _Rich:
-    def __init__(self, run: Run, progress) -> None:  # noqa: ANN001
+    def __init__(self, run: Run, progress) -> None:
         self.run, self.progress, self.start = run, progress, {}
         self.task = progress.add_task("starting", total=None)
 

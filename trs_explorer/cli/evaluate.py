@@ -28,7 +28,7 @@ PAPER_RADII = {"mnist": {"fgsm": (0.1, 0.2), "pgd": (0.1, 0.15)}}
 def evaluate(
     run: Annotated[list[Path], typer.Argument(help="One run's folder or more.", show_default=False)],
     attacks: Annotated[str, typer.Option("--attacks", help=f"Comma-separated: {', '.join(ATTACKS)}.")] = "fgsm,pgd",
-    eps: Annotated[str | None, typer.Option("--eps", help="Comma-separated radii in [0, 1] pixels. Default: the paper's.")] = None,
+    eps: Annotated[str | None, typer.Option("--eps", help="Comma-separated radii in [0, 1]. Default: the paper's.")] = None,
     limit: LimitOption = 1000,
     steps: Annotated[int, typer.Option("--steps", min=1, help="Steps of PGD; a step is eps/10.")] = 50,
     restarts: Annotated[int, typer.Option("--restarts", min=1, help="Random starts of PGD; the worst counts.")] = 1,

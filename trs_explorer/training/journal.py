@@ -44,7 +44,8 @@ class Journal:
         last = run.checkpoints()[-1:]
         kept = f"The last good checkpoint is {last[0].name}" if last else "No checkpoint had been saved yet"
         raise TrainingError(
-            f"the term {name} was {value.item()} at step {step}. {kept}; try a lower --lr, smaller lambdas, or --precision float32"
+            f"the term {name} was {value.item()} at step {step}. {kept}; "
+            "try a lower --lr, smaller lambdas, or --precision float32"
         )
 
     def write_step(self, state: State) -> dict:

@@ -37,7 +37,9 @@ def one_thread_each(parts: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def terms_and_gradients(loss: Loss, indices: Tensor, parameters: list[Tensor], parts: int) -> tuple[dict[str, Tensor], list[Tensor]]:
+def terms_and_gradients(
+    loss: Loss, indices: Tensor, parameters: list[Tensor], parts: int
+) -> tuple[dict[str, Tensor], list[Tensor]]:
     """The loss terms of a batch, detached, and the gradients of "total" with respect to the parameters.
 
     loss(part, indices) gives the terms of some of the batch as means over its examples, so that the batch's are their mean,

@@ -27,7 +27,10 @@ class Progress:
 
 @dataclass
 class State:
-    """A training between two steps. `parts` of a batch go side by side. `options` are the method's, as they stand now: viewers may change the lambdas."""
+    """A training between two steps.
+
+    options: the method's, as they stand now: viewers may change the lambdas. parts: of a batch, computed side by side.
+    """
 
     run: Run
     device: torch.device

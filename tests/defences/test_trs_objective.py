@@ -1,0 +1,234 @@
+"""The TRS objective against an explicit loop over pairs, in float64, and its gradients against finite differences."""
+
+import inspect
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from trs_explorer import defences
+from trs_explorer.catalogue import METHODS, load
+from trs_explorer.defences.beta import gradient_change
+from trs_explorer.defences.standard import standard
+from trs_explorer.defences.support import batch_statistics_only, support_points
+from trs_explorer.defences.trs import trs
+from trs_explorer.gradients import input_gradients, norms, pair_mean, pairwise_cosine
+from trs_explorer.models.ensemble import Ensemble
+
+OPTIONS = {
+    "lambda_a": 0.7,
+    "lambda_b": 0.3,
+    "delta": 0.2,
+    "delta_start": 0.1,
+    "inner_steps": 3,
+    "inner_order": "first",
+    "smoothness": "norm",
+    "support_fraction": 0.5,
+}
+
+
+def member() -> torch.nn.Module:
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 6), torch.nn.Tanh(), torch.nn.Linear(6, 3)).double()
+
+
+class Double(Ensemble):
+    """An ensemble whose logits stay float64, so that oracles can be tight."""
+
+    def member_logits(self, x):
+        inputs = [x] * len(self) if isinstance(x, torch.Tensor) else x
+        return torch.stack([member(images) for member, images in zip(self.members, inputs, strict=True)])
+
+
+@pytest.fixture
+def ensemble() -> Ensemble:
+    torch.manual_seed(0)
+    return Double([member() for _ in range(4)])
+
+
+@pytest.fixture
+def batch() -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(1)
+    return torch.rand(6, 1, 2, 2, dtype=torch.float64) * 0.6 + 0.2, torch.tensor([0, 1, 2, 0, 1, 2])
+
+
+def run(ensemble, batch, *, progress=1.0, **changes):
+    return trs(ensemble, *batch, **{**OPTIONS, **changes}, progress=progress, generator=torch.Generator())
+
+
+def plain_gradients(ensemble, x, y) -> list[torch.Tensor]:
+    """One example and one member at a time."""
+    found = []
+    for one in ensemble.members:
+        rows = []
+        for image, label in zip(x, y, strict=True):
+            leaf = image[None].clone().requires_grad_()
+            rows.append(torch.autograd.grad(F.cross_entropy(one(leaf), label[None]), leaf)[0].flatten())
+        found.append(torch.stack(rows))
+    return found
+
+
+def explicit(ensemble, clean, points, y, *, lambda_a, lambda_b, squared=False) -> float:
+    """The paper's formula: 2/(N(N-1)) times the sum over pairs."""
+    n, gradients = len(ensemble), plain_gradients(ensemble, points, y)
+    ce = sum(F.cross_entropy(one(clean), y) for one in ensemble.members) / n
+    power = 2 if squared else 1
+    regulariser = 0.0
+    for i, j in itertools.combinations(range(n), 2):
+        cosine = (gradients[i] * gradients[j]).sum(1) / (gradients[i].norm(dim=1) * gradients[j].norm(dim=1))
+        smooth = gradients[i].norm(dim=1) ** power + gradients[j].norm(dim=1) ** power
+        regulariser += lambda_a * cosine.abs().mean() + lambda_b * smooth.mean()
+    return (ce + 2 / (n * (n - 1)) * regulariser).item()
+
+
+@pytest.mark.parametrize("squared", [False, True])
+def test_total_is_the_papers_formula_at_the_support_points(ensemble, batch, squared):
+    x, y = batch
+    support, _ = support_points(ensemble, x[3:], y[3:], delta=0.2, steps=3, order="first")
+    points = torch.cat([x[:3], support]).detach()
+    total = run(ensemble, batch, smoothness="squared-norm" if squared else "norm")["total"].item()
+    assert total == pytest.approx(explicit(ensemble, x, points, y, lambda_a=0.7, lambda_b=0.3, squared=squared), abs=1e-9)
+
+
+def test_delta_zero_is_cos_l2_at_x_itself(ensemble, batch):
+    total = run(ensemble, batch, delta=0.0, delta_start=0.0)["total"].item()
+    assert total == pytest.approx(explicit(ensemble, batch[0], *batch, lambda_a=0.7, lambda_b=0.3), abs=1e-9)
+
+
+def test_cos_only_has_no_smoothness_and_smooth_only_no_similarity(ensemble, batch):
+    cos_only = run(ensemble, batch, lambda_b=0.0, delta=0.0, delta_start=0.0)
+    assert "smoothness" not in cos_only
+    assert cos_only["total"].item() == pytest.approx(explicit(ensemble, batch[0], *batch, lambda_a=0.7, lambda_b=0), abs=1e-9)
+    smooth_only = run(ensemble, batch, lambda_a=0.0)
+    assert smooth_only["similarity"].item() == 0
+    torch.autograd.grad(smooth_only["total"], list(ensemble.parameters()))
+
+
+def test_terms_sum_to_total_and_do_not_depend_on_member_order(ensemble, batch):
+    terms = run(ensemble, batch)
+    assert terms["total"].item() == pytest.approx(sum(terms[k].item() for k in ("ce", "similarity", "smoothness")), abs=1e-12)
+    turned = Double([ensemble.members[i] for i in (2, 0, 3, 1)])
+    assert run(turned, batch)["total"].item() == pytest.approx(terms["total"].item(), abs=1e-12)
+
+
+def test_the_weights_gradient_is_that_of_finite_differences(ensemble, batch):
+    options = {"delta": 0.0, "delta_start": 0.0}  # at fixed points, so that the whole objective is differentiable
+    weight = ensemble.members[0][1].weight
+    (gradient,) = torch.autograd.grad(run(ensemble, batch, **options)["total"], weight)
+    for index in [(0, 0), (3, 2), (5, 1)]:
+        values = []
+        for sign in (1, -1):
+            with torch.no_grad():
+                weight[index] += sign * 1e-6
+            values.append(run(ensemble, batch, **options)["total"].item())
+            with torch.no_grad():
+                weight[index] -= sign * 1e-6
+        assert gradient[index].item() == pytest.approx((values[0] - values[1]) / 2e-6, rel=1e-5, abs=1e-8)
+
+
+def test_delta_grows_with_progress(ensemble, batch):
+    x, y = batch
+    for progress, radius in ((0.0, 0.1), (0.5, 0.15), (1.0, 0.2)):
+        support, _ = support_points(ensemble, x[3:], y[3:], delta=radius, steps=3, order="first")
+        wanted = explicit(ensemble, x, torch.cat([x[:3], support]).detach(), y, lambda_a=0.7, lambda_b=0.3)
+        assert run(ensemble, batch, progress=progress)["total"].item() == pytest.approx(wanted, abs=1e-9)
+
+
+@pytest.mark.parametrize("order", ["first", "second"])
+def test_support_points_stay_in_the_ball_and_find_larger_gradients(ensemble, batch, order):
+    x, y = batch
+    support, losses = support_points(ensemble, x, y, delta=0.15, steps=4, order=order)
+    assert (support - x).abs().max() <= 0.15 + 1e-12
+    assert support.min() >= 0
+    assert support.max() <= 1
+    at_x, _ = input_gradients(ensemble, x, y)
+    assert torch.allclose(losses, at_x)
+    assert losses.requires_grad
+    before, after = (norms(input_gradients(ensemble, p, y)[1]).sum() for p in (x, support.detach()))
+    assert after > before
+
+
+def test_second_order_climbs_the_gradient_norm_itself():
+    """One member with a known gradient norm: of the quadratic-in-x margin, the norm grows away from the centre."""
+    torch.manual_seed(3)
+    ensemble = Double([member(), member()])
+    x, y = torch.full((1, 1, 2, 2), 0.5, dtype=torch.float64), torch.tensor([1])
+    support, _ = support_points(ensemble, x, y, delta=1e-4, steps=1, order="second")
+    moved = (support - x).flatten().sign()
+    for k in range(4):
+        values = []
+        for sign in (1, -1):
+            shifted = x.clone()
+            shifted.view(-1)[k] += sign * 1e-5
+            values.append(norms(input_gradients(ensemble, shifted, y)[1]).sum().item())
+        assert moved[k] == torch.tensor(values[0] - values[1]).sign()
+
+
+def test_gradient_of_all_members_equals_one_at_a_time_and_passes_do_not_grow_with_pairs(ensemble, batch):
+    x, y = batch
+    calls = []
+    for one in ensemble.members:
+        one.register_forward_hook(lambda *_: calls.append(1))
+    _, gradients = input_gradients(ensemble, x, y)
+    assert len(calls) == len(ensemble)
+    for mine, plain in zip(gradients, plain_gradients(ensemble, x, y), strict=True):
+        assert torch.allclose(mine.flatten(1), plain)
+
+
+def test_cosine_survives_tiny_and_zero_gradients():
+    tiny = torch.tensor([[1e-30, 2e-30], [2e-30, 4e-30], [-2e-30, 1e-30], [0.0, 0.0]]).view(4, 1, 1, 1, 2).requires_grad_()
+    cosine = pairwise_cosine(tiny)[..., 0]
+    assert cosine[0, 1].item() == pytest.approx(1, abs=1e-5)
+    assert cosine[0, 2].item() == pytest.approx(0, abs=1e-5)
+    assert cosine[0, 3].item() == 0
+    (slope,) = torch.autograd.grad(cosine.sum() + norms(tiny).sum(), tiny)
+    assert slope[3].isfinite().all()
+
+
+def test_pair_mean_is_the_mean_over_pairs():
+    matrix = torch.tensor([[9.0, 1, 2], [1, 9, 6], [2, 6, 9]])
+    assert pair_mean(matrix).item() == 3
+
+
+def test_beta_of_a_quadratic_margin_is_its_curvature():
+    class Bowl(torch.nn.Module):
+        """Margin 3 |x|^2: its gradient is 6x, so |change| / |d| = 6 everywhere."""
+
+        def forward(self, x):
+            square = 3 * x.flatten(1).square().sum(1)
+            return torch.stack([square, torch.zeros_like(square)], 1)
+
+    x = torch.rand(5, 1, 1, 2)
+    change = gradient_change(
+        Ensemble([Bowl(), Bowl()]), x, torch.zeros(5, dtype=torch.long), radius=0.3, draws=2, generator=torch.Generator()
+    )
+    assert torch.allclose(change, torch.full((2, 5), 36.0), rtol=1e-3)
+
+
+def test_batch_norm_averages_see_no_support_points():
+    norm = torch.nn.BatchNorm2d(1)
+    model = torch.nn.Sequential(norm, torch.nn.Flatten(), torch.nn.Linear(4, 3))
+    before = norm.running_mean.clone()
+    with batch_statistics_only(model):
+        model(torch.rand(8, 1, 2, 2))
+    assert torch.equal(norm.running_mean, before)
+    model(torch.rand(8, 1, 2, 2))
+    assert not torch.equal(norm.running_mean, before)
+
+
+def test_standard_is_the_mean_cross_entropy(ensemble, batch):
+    x, y = batch
+    total = standard(ensemble, x, y, progress=0.0, generator=torch.Generator())["total"]
+    assert total.item() == pytest.approx(sum(F.cross_entropy(m(x), y).item() for m in ensemble.members) / 4, abs=1e-12)
+
+
+def test_every_defence_is_in_the_table_and_takes_just_its_options():
+    in_table = {method.function for method in METHODS.values()}
+    for path in Path(defences.__file__).parent.glob("*.py"):
+        if "progress: float" in path.read_text():
+            assert f"trs_explorer.defences.{path.stem}:{path.stem}" in in_table, f"{path.name} is missing from catalogue.METHODS"
+    for name, method in METHODS.items():
+        keywords = {p.name for p in inspect.signature(load(method.function)).parameters.values() if p.kind is p.KEYWORD_ONLY}
+        assert keywords == {*method.defaults, "progress", "generator"}, name
+        assert set(method.fixed) <= set(method.defaults), name

@@ -1,0 +1,156 @@
+"""What a training writes, obeys and refuses."""
+
+import json
+import math
+import threading
+
+import pytest
+import torch
+
+from trs_explorer import runs
+from trs_explorer.catalogue import METHODS
+from trs_explorer.config import resolve
+from trs_explorer.defences import trs as trs_module
+from trs_explorer.training import TrainingError, train
+from trs_explorer.training.parallel import parts_for, terms_and_gradients
+from trs_explorer.training.steps import learning_rate
+
+PLANE = {"data": "bars", "epochs": 4, "save_every": 2, "batch_size": 100, "inner_steps": 1, "log_every": 1}
+
+
+def plane_for(method: str) -> dict:
+    return {name: value for name, value in PLANE.items() if name != "inner_steps" or "inner_steps" in METHODS[method].defaults}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_trains_and_its_terms_sum_to_its_total(tmp_path, method):
+    run = runs.create(tmp_path / "run", resolve({**plane_for(method), "method": method}))
+    events = list(train(run))
+    assert events == runs.read_events(run).events
+    steps = [event for event in events if event["kind"] == "step"]
+    assert [event["step"] for event in steps] == list(range(1, 13))
+    for event in steps:
+        terms = dict(event["terms"])
+        assert terms.pop("total") == pytest.approx(sum(terms.values()), rel=1e-5)
+    assert [event["epoch"] for event in events if event["kind"] == "matrix"] == [2, 4]
+    assert events[-1]["state"] == "finished"
+    assert "similarity" in steps[0]["terms"] or method == "standard"
+
+
+@pytest.mark.parametrize(("model", "method"), [("small", "trs"), ("lenet", "cos-l2"), ("resnet20", "smooth-only")])
+def test_image_models_train(tmp_path, model, method):
+    settings = {"model": model, "method": method, "limit": 8, "batch_size": 4, "epochs": 1, "members": 2, "inner_steps": 1}
+    run = runs.create(tmp_path / "run", resolve(settings))
+    assert list(train(run))[-1]["state"] == "finished"
+
+
+def test_training_learns(tmp_path):
+    run = runs.create(tmp_path / "run", resolve({"data": "bars", "method": "standard", "epochs": 60, "save_every": 60}))
+    matrix = next(event for event in train(run) if event["kind"] == "matrix")
+    assert matrix["clean"] == matrix["n"]
+
+
+def test_a_loss_that_is_not_finite_stops_with_term_step_and_advice(tmp_path, monkeypatch):
+    run = runs.create(tmp_path / "run", resolve({**PLANE, "save_every": 1, "log_every": 5}))
+    original, calls = trs_module.trs, []
+
+    def breaks(*args, **options):
+        terms = original(*args, **options)
+        calls.append(1)
+        if len(calls) == 8:
+            terms["smoothness"] = terms["smoothness"] * math.nan
+            terms["total"] = terms["total"] * math.nan
+        return terms
+
+    monkeypatch.setattr(trs_module, "trs", breaks)
+    with pytest.raises(TrainingError, match=r"term smoothness was nan at step 8\. The last good checkpoint is 0002; try"):
+        list(train(run))
+    last = runs.read_events(run).events
+    assert last[-1]["state"] == "failed"
+    assert last[-2]["terms"]["smoothness"] is None
+    assert "terms.smoothness" in last[-2]["nonfinite"]
+    assert run.status()["error"].startswith("the term smoothness")
+    assert [c.name for c in run.checkpoints()] == ["0001", "0002"]
+
+
+def test_viewers_pause_change_save_note_and_stop(tmp_path):
+    run = runs.create(tmp_path / "run", resolve(PLANE))
+    seen, asked = [], iter(range(100))
+
+    def later(action, **fields):
+        runs.request(run, action, **fields)
+
+    for event in train(run):
+        seen.append(event)
+        if event["kind"] == "step" and next(asked) == 1:
+            later("set", name="lambda_a", value=0.25)
+            later("set", name="lambda_a", value=-1)
+            later("set", name="clip", value=1)
+            later("dance")
+            later("note", text="look here")
+            later("save")
+            later("pause")
+            threading.Timer(0.3, later, ["resume"]).start()
+        if event["kind"] == "control" and event["action"] == "pause":
+            assert run.status()["state"] == "paused"
+        if event["kind"] == "step" and event["step"] == 5:
+            later("stop")
+    control = {event["action"]: event for event in seen if event["kind"] == "control"}
+    assert set(control) == {"set", "dance", "note", "save", "pause", "resume", "stop"}
+    assert "error" in control["dance"]
+    errors = [event.get("error") for event in seen if event["kind"] == "control" and event["action"] == "set"]
+    assert errors[0] is None
+    assert "must be >= 0" in errors[1]
+    assert "no weight 'clip'" in errors[2]
+    assert seen[-1]["state"] == "stopped"
+    after = [event["options"]["lambda_a"] for event in seen if event["kind"] == "step" and event["step"] > 2]
+    assert after
+    assert set(after) == {0.25}
+    resumed = [event for event in train(run, resume=True) if event["kind"] == "step"]
+    assert resumed[0]["options"]["lambda_a"] == 0.25, "an intervention survives resume"
+
+
+def test_requests_to_a_trainer_that_is_gone_are_not_carried_out(tmp_path):
+    run = runs.create(tmp_path / "run", resolve(PLANE))
+    runs.request(run, "stop")
+    assert list(train(run))[-1]["state"] == "finished"
+
+
+def test_parts_of_a_batch_give_the_batchs_mean_and_largest(tmp_path):
+    weight = torch.tensor([2.0, -1.0], requires_grad=True)
+    rows = torch.arange(14.0).view(7, 2)
+
+    def loss(part, indices):
+        total = (rows[indices] @ weight).square().mean()
+        return {"total": total, "grad_norm": rows[indices].max()}
+
+    whole, (expected,) = terms_and_gradients(loss, torch.arange(7), [weight], 1)
+    split, (gradient,) = terms_and_gradients(loss, torch.arange(7), [weight], 3)
+    assert torch.allclose(gradient, expected)
+    assert split["total"].item() == pytest.approx(whole["total"].item())
+    assert split["grad_norm"].item() == 13
+
+
+def test_batches_are_not_split_where_that_would_change_the_model():
+    cpu = torch.device("cpu")
+    assert parts_for(torch.nn.BatchNorm2d(1), 128, 784, cpu) == 1
+    assert parts_for(torch.nn.Linear(1, 1), 128, 2, cpu) == 1
+    assert parts_for(torch.nn.Linear(1, 1), 40, 784, cpu) == 1
+
+
+def test_learning_rate_rises_then_falls_to_zero():
+    config = resolve({"lr": 1.0, "warmup": 0.1})
+    rates = [learning_rate(config, step, 100) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == rates[9]
+    assert rates[50] == pytest.approx(0.5)
+    assert rates[99] < 0.001
+
+
+def test_config_on_disk_is_the_resolved_one(tmp_path):
+    run = runs.create(tmp_path / "run", resolve(PLANE))
+    stored = json.loads((run.path / "config.json").read_text())
+    assert stored["format"] == 1
+    assert stored["options"]["smoothness"] == "beta"
+    assert stored["versions"]["torch"]
+    assert runs.open_run(run.path).config == run.config
