@@ -96,7 +96,7 @@ def resolve(values: Mapping[str, object]) -> TrainConfig:
 def from_json(stored: Mapping[str, object]) -> TrainConfig:
     """The config that `to_json` wrote. Raises UsageError that says what is wrong with the file."""
     form = stored.get("format")
-    if not isinstance(form, int):
+    if not isinstance(form, int) or isinstance(form, bool) or form < 1:
         raise UsageError("config.json has no format number: it is not a run's config, or only half written")
     if form > FORMAT:
         raise UsageError(f"the run has format {form}, this trs reads up to {FORMAT}: update trs-explorer")
@@ -111,6 +111,9 @@ def from_json(stored: Mapping[str, object]) -> TrainConfig:
     if set(options) != set(method.defaults):
         raise UsageError(f"config.json: {values['method']} takes the options {', '.join(method.defaults) or 'none'}")
     checked = {name: HYPER_PARAMETERS[name].check(value) for name, value in options.items()}
+    for name, value in method.fixed.items():
+        if checked[name] != value:
+            raise UsageError(f"config.json: {values['method']} has {name} {value}, not {checked[name]}")
     return TrainConfig(**values, options=checked)  # pyright: ignore[reportArgumentType]
 
 

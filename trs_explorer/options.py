@@ -39,15 +39,18 @@ class Option:
         """The allowed values in words, empty when every value of the type will do."""
         if self.choices:
             return "one of " + ", ".join(self.choices)
-        low = "" if self.low is None else f"{'>' if self.above_low else '>='} {self.low:g}"
-        high = "" if self.high is None else f"<= {self.high:g}"
+        low = "" if self.low is None else f"{'>' if self.above_low else '>='} {_short(self.low)}"
+        high = "" if self.high is None else f"<= {_short(self.high)}"
         return " and ".join(part for part in (low, high) if part)
 
     def check(self, value: object) -> object:
         """The value as this option's type. Raises UsageError if it has another type or leaves the range."""
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if self.type is float and number:
-            value = float(value)  # pyright: ignore[reportArgumentType]
+            try:
+                value = float(value)  # pyright: ignore[reportArgumentType]
+            except OverflowError:  # a whole number that no float can hold
+                value = math.inf if value > 0 else -math.inf  # pyright: ignore[reportOperatorIssue]
         wanted = {float: "a number", int: "a whole number", str: "text", bool: "true or false"}[self.type]
         if not isinstance(value, self.type) or (self.type is int and isinstance(value, bool)):
             raise UsageError(f"{self.flag} takes {wanted}, got {value!r}")
@@ -55,9 +58,15 @@ class Option:
             raise UsageError(unknown(self.flag, str(value), self.choices))
         if isinstance(value, int | float) and not isinstance(value, bool):
             too_low = self.low is not None and (value <= self.low if self.above_low else value < self.low)
-            if not math.isfinite(value) or too_low or (self.high is not None and value > self.high):
-                raise UsageError(f"{self.flag} must be {self.range_text or 'finite'}, got {value:g}")
+            endless = isinstance(value, float) and not math.isfinite(value)
+            if endless or too_low or (self.high is not None and value > self.high):
+                raise UsageError(f"{self.flag} must be {self.range_text or 'finite'}, got {_short(value)}")
         return value
+
+
+def _short(number: int | float) -> str:
+    text = str(number)
+    return text if len(text) <= 30 else f"{text[:20]}... ({len(text)} characters)"
 
 
 def unknown(what: str, value: str, known: Mapping[str, object] | tuple[str, ...]) -> str:

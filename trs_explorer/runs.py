@@ -12,6 +12,7 @@
 import json
 import math
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -70,10 +71,9 @@ class Run:
         found = {}
         for weights in self.path.glob("epoch-*.safetensors"):
             name = weights.stem.removeprefix("epoch-")
-            parts = name.split("-")
-            if all(part.isdigit() for part in parts):
+            if re.fullmatch(r"[0-9]{4,}(-[0-9]{6,})?", name):
                 state = self.path / f"state-{name}.pt"
-                found[tuple(map(int, parts))] = Checkpoint(name, weights, state if state.exists() else None)
+                found[tuple(map(int, name.split("-")))] = Checkpoint(name, weights, state if state.exists() else None)
         return [found[moment] for moment in sorted(found)]
 
     def recorded(self, checkpoint: Checkpoint) -> dict:
@@ -82,7 +82,7 @@ class Run:
         return next((e for e in events if e["kind"] == "checkpoint" and e.get("name") == checkpoint.name), {})
 
     def new_checkpoint(self, epoch: int, step_in_epoch: int) -> Checkpoint:
-        """The names of a checkpoint to come: 0007 at the end of epoch 7, 0006-0123 at step 123 of the next."""
+        """The names of a checkpoint to come: 0007 at the end of epoch 7, 0006-000123 at step 123 of the next."""
         name = f"{epoch:04d}" if step_in_epoch == 0 else f"{epoch:04d}-{step_in_epoch:06d}"
         return Checkpoint(name, self.path / f"epoch-{name}.safetensors", self.path / f"state-{name}.pt")
 
@@ -224,7 +224,7 @@ def _read_lines(path: Path, offset: int) -> Batch:
         return Batch([], 0, 0)
     end = block.rfind(b"\n") + 1
     events, damaged = [], 0
-    for event in _parse(block[:end].splitlines()):
+    for event in _parse(block[:end].split(b"\n")[:-1]):
         if isinstance(event, dict) and isinstance(event.get("kind"), str):
             events.append(event)
         else:
@@ -320,7 +320,7 @@ def _fsync(path: Path) -> None:
 
 def write_result(run: Run, what: str, result: Mapping[str, object]) -> Path:
     """Store one evaluation under results/. Returns its file. Raises RunError if the folder cannot be written."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
+    stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 10**9:09}"
     path = run.path / "results" / f"{what}-{stamp}-{os.getpid()}.json"
     try:
         path.parent.mkdir(exist_ok=True)

@@ -1,5 +1,6 @@
 """What a training writes, obeys and refuses."""
 
+import copy
 import json
 import math
 import threading
@@ -13,7 +14,8 @@ from trs_explorer.config import resolve
 from trs_explorer.defences import trs as trs_module
 from trs_explorer.training import TrainingError, train
 from trs_explorer.training.parallel import parts_for, terms_and_gradients
-from trs_explorer.training.steps import learning_rate
+from trs_explorer.training.state import prepare
+from trs_explorer.training.steps import learning_rate, order_of, training_step
 
 PLANE = {"data": "bars", "epochs": 4, "save_every": 2, "batch_size": 100, "inner_steps": 1, "log_every": 1}
 
@@ -42,6 +44,33 @@ def test_image_models_train(tmp_path, model, method):
     settings = {"model": model, "method": method, "limit": 8, "batch_size": 4, "epochs": 1, "members": 2, "inner_steps": 1}
     run = runs.create(tmp_path / "run", resolve(settings))
     assert list(train(run))[-1]["state"] == "finished"
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_step_is_what_a_plain_loop_does(tmp_path, threads):
+    """Five steps against zero_grad, backward, clip, unfused Adam: catches gradients that reach the optimiser garbled."""
+    settings = {"method": "cos-l2", "limit": 640, "epochs": 1, "precision": "float32", "warmup": 0.0}
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        state = prepare(runs.create(tmp_path / "run", resolve(settings)))
+        assert state.parts == threads
+        plain = copy.deepcopy(state.ensemble)
+        optimizer = torch.optim.Adam(plain.parameters(), lr=3e-3, fused=False)
+        order = order_of(state)
+        for k in range(state.steps):
+            chosen = order[k * 128 : (k + 1) * 128]
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(state.run.config, k, state.steps)
+            x, y = state.images.images(chosen), state.images.y[chosen]
+            terms = trs_module.trs(plain, x, y, **state.options, progress=0.0, generator=torch.Generator())
+            optimizer.zero_grad()
+            terms["total"].backward()
+            torch.nn.utils.clip_grad_norm_(plain.parameters(), 10.0)
+            optimizer.step()
+            assert training_step(state, chosen)["total"].item() == pytest.approx(terms["total"].item(), rel=1e-4)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_training_learns(tmp_path):

@@ -54,9 +54,11 @@ class _Plain:
         if event["kind"] == "start":
             self.start = event
         if event["kind"] == "step":
-            if event["t"] - self.last < LINE_EVERY_S:
-                return
-            self.last = event["t"]
+            now = event.get("t")
+            if isinstance(now, int | float):
+                if now - self.last < LINE_EVERY_S:
+                    return
+                self.last = now
         line = in_words(event, self.start, self.run)
         if line:
             print(line, flush=True)
@@ -103,7 +105,19 @@ def headline(run: Run) -> str:
 
 
 def in_words(event: dict, start: dict, run: Run) -> str | None:
-    """One line for an event, None for those that need none. Missing fields are left out."""
+    """One line for an event, None for those that need none; control characters are shown as blanks.
+
+    Missing fields are left out. An event without what its line is made of (a damaged log, a null where the number was not
+    finite) is named, not shown: a display must never end a training.
+    """
+    try:
+        line = _line(event, start, run)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, OSError):
+        line = f"  {event['kind']}: some of its values are missing"
+    return None if line is None else "".join(c if c.isprintable() else " " for c in line)
+
+
+def _line(event: dict, start: dict, run: Run) -> str | None:
     kind, step = event["kind"], event.get("step")
     if kind == "start":
         device = f"{event.get('device')}{' (bfloat16)' if event.get('bfloat16') else ''}, {event.get('threads')} threads"

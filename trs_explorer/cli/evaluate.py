@@ -109,6 +109,7 @@ def _store(run: runs.Run, result: dict) -> None:
 
 def _show(results: list[dict]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title="Accuracy in %, with 95 % intervals (Wilson)", title_justify="left")
@@ -117,7 +118,7 @@ def _show(results: list[dict]) -> None:
     for result in results:
         for rate in result["rates"]:
             table.add_row(
-                result["run"],
+                escape(result["run"]),
                 rate["name"],
                 f"{rate['eps']:g}",
                 f"{rate['correct']} / {rate['n']}",
@@ -129,7 +130,7 @@ def _show(results: list[dict]) -> None:
     console.print(table)
     for result in results:
         for warning in result["warnings"]:
-            console.print(f"[bold]warning[/] {result['run']}: {warning}", highlight=False)
+            console.print(f"[bold]warning[/] {escape(result['run'])}: {escape(warning)}", highlight=False)
 
 
 def _write_csv(path: Path, results: list[dict]) -> None:

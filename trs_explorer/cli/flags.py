@@ -57,7 +57,7 @@ def values_from_toml(path: Path) -> dict[str, object]:
         values = tomllib.loads(path.read_text())
     except OSError as error:
         raise UsageError(f"--config {path}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"--config {path} is not TOML: {error}") from error
     return {name.replace("-", "_"): value for name, value in values.items()}
 

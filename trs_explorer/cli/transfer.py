@@ -72,9 +72,11 @@ def _measure(run: runs.Run, attack: str, eps: float, steps: int, limit: int, see
 
 def _show(result: dict) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    title = f"{result['run']}: transfer of {result['attack']}, eps {result['eps']:g}, in % (fooled / eligible; 95 % interval)"
+    what = f"{escape(result['run'])}: transfer of {result['attack']}, eps {result['eps']:g}"
+    title = f"{what}, in % (fooled / eligible; 95 % interval)"
     table = Table(title=title, title_justify="left", caption="rows: surrogate, columns: target", caption_justify="left")
     table.add_column("")
     members = len(result["fooled"])

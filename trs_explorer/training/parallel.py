@@ -5,7 +5,7 @@ and stall altogether when another program takes a core. Threads that meet once a
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -38,7 +38,7 @@ def one_thread_each(parts: int) -> Iterator[None]:
 
 
 def terms_and_gradients(
-    loss: Loss, indices: Tensor, parameters: list[Tensor], parts: int
+    loss: Loss, indices: Tensor, parameters: Sequence[Tensor], parts: int
 ) -> tuple[dict[str, Tensor], list[Tensor]]:
     """The loss terms of a batch, detached, and the gradients of "total" with respect to the parameters.
 
@@ -61,7 +61,7 @@ def terms_and_gradients(
     return terms, gradients
 
 
-def _run(loss: Loss, part: int, indices: Tensor, parameters: list[Tensor]) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
+def _run(loss: Loss, part: int, indices: Tensor, parameters: Sequence[Tensor]) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
     terms = loss(part, indices)
     gradients = torch.autograd.grad(terms["total"], parameters)
     return {name: value.detach() for name, value in terms.items()}, gradients

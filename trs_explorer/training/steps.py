@@ -32,7 +32,7 @@ def training_step(state: State, indices: Tensor) -> dict[str, Tensor]:
     terms, gradients = terms_and_gradients(loss, indices, parameters, state.parts)
     ensemble.autocast = False
     for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = gradient
+        parameter.grad = gradient.contiguous()  # fused Adam reads memory in the weight's own order, whatever the strides say
     torch.nn.utils.clip_grad_norm_(ensemble.parameters(), config.clip)
     state.optimizer.step()
     state.at = Progress(state.at.epoch, state.at.step_in_epoch + 1, state.at.step + 1)

@@ -1,0 +1,187 @@
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import trs_explorer
+from trs_explorer.catalogue import ATTACKS, DATA, METHODS, MODELS, load
+from trs_explorer.config import DEFAULTS, FORMAT, SETTINGS, TrainConfig, from_json, resolve
+from trs_explorer.options import HYPER_PARAMETERS, Option, UsageError
+
+
+def test_nothing_given_is_trs_on_mnist_with_the_declared_defaults() -> None:
+    config = resolve({})
+    assert (config.method, config.data) == ("trs", "mnist")
+    assert config.options == METHODS["trs"].defaults
+    assert all(getattr(config, name) == value for name, value in DEFAULTS.items())
+
+
+def test_every_default_recipe_and_fixed_value_is_itself_allowed() -> None:
+    known = SETTINGS | HYPER_PARAMETERS
+    for table in (*(m.defaults for m in METHODS.values()), *(d.recipe for d in DATA.values()), DEFAULTS):
+        for name, value in table.items():
+            assert known[name].check(value) == value
+    for name, method in METHODS.items():
+        assert set(method.fixed) <= set(method.defaults), name
+    assert not set(SETTINGS) & set(HYPER_PARAMETERS)
+
+
+def test_every_entry_of_the_tables_names_a_function() -> None:
+    for entry in (*METHODS.values(), *ATTACKS.values(), *MODELS.values()):
+        assert callable(load(entry.function)), entry
+    for about in DATA.values():
+        assert callable(load(about.loader)), about
+
+
+@pytest.mark.parametrize(("room", "table"), [("attacks", ATTACKS), ("defences", METHODS)])
+def test_every_file_with_a_function_of_its_own_name_is_in_its_table(room: str, table: dict) -> None:
+    listed = {entry.function for entry in table.values()}
+    files = (Path(trs_explorer.__file__).parent / room).glob("*.py")
+    methods = {f"trs_explorer.{room}.{f.stem}:{f.stem}" for f in files if f"\ndef {f.stem}(" in f.read_text()}
+    assert methods
+    assert methods <= listed
+
+
+def test_a_given_value_beats_the_data_sets_recipe_which_beats_the_method_which_beats_the_setting() -> None:
+    assert METHODS["trs"].defaults["lambda_b"] != DATA["bars"].recipe["lambda_b"] != 0.7
+    assert resolve({"data": "mnist"}).options["lambda_b"] == METHODS["trs"].defaults["lambda_b"]
+    assert resolve({"data": "bars"}).options["lambda_b"] == DATA["bars"].recipe["lambda_b"]
+    assert resolve({"data": "bars", "lambda_b": 0.7}).options["lambda_b"] == 0.7
+    assert DEFAULTS["lr"] != DATA["bars"].recipe["lr"]
+    assert resolve({}).lr == DEFAULTS["lr"]
+    assert resolve({"data": "bars"}).lr == DATA["bars"].recipe["lr"]
+    assert resolve({"data": "bars", "lr": 0.25}).lr == 0.25
+
+
+@pytest.mark.parametrize("name", [name for name, about in DATA.items() if about.recipe])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_plane_data_set_gets_its_recipe_with_every_method(name: str, method: str) -> None:
+    config = resolve({"data": name, "method": method})
+    assert config.model == "mlp"
+    for key, value in DATA[name].recipe.items():
+        if key in SETTINGS:
+            assert getattr(config, key) == value
+        elif key in METHODS[method].fixed:
+            assert config.options[key] == METHODS[method].fixed[key]
+        elif key in config.options and key != "delta_start":
+            assert config.options[key] == value
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_has_its_own_options_and_no_others(method: str) -> None:
+    options = resolve({"method": method}).options
+    assert set(options) == set(METHODS[method].defaults)
+    assert options.items() >= METHODS[method].fixed.items()
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"lambda_c": 1.0}, "there is no 'lambda_c'. Did you mean lambda_"),
+        ({"options": {}}, "there is no 'options'"),
+        ({"method": "trss"}, "--method: there is no 'trss'. Did you mean trs"),
+        ({"data": "mnits"}, "--data: there is no 'mnits'. Did you mean mnist"),
+        ({"model": "lenett"}, "--model: there is no 'lenett'. Did you mean lenet"),
+        ({"members": 1}, "--members must be >= 2 and <= 64, got 1"),
+        ({"members": True}, "--members takes a whole number, got True"),
+        ({"lr": "nan"}, "--lr takes a number, got 'nan'"),
+        ({"lr": math.nan}, "--lr must be > 0, got nan"),
+        ({"precision": "float16"}, "--precision: there is no 'float16'. Did you mean"),
+        ({"seed": 10**400}, "--seed must be"),
+        ({"method": "standard", "lambda_a": 1.0}, "standard has no --lambda-a; its options: none"),
+        ({"method": "cos-only", "lambda_b": 1.0}, "cos-only fixes --lambda-b at 0; use --method trs"),
+        ({"method": "cos-l2", "delta": 0.1}, "cos-l2 fixes --delta at 0"),
+        ({"method": "smooth-only", "lambda_a": 0.5}, "smooth-only fixes --lambda-a at 0"),
+    ],
+)
+def test_refusals_name_the_value_and_the_way_out(values: dict, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        resolve(values)
+
+
+def test_a_fixed_option_may_be_given_at_its_fixed_value() -> None:
+    assert resolve({"method": "cos-only", "lambda_b": 0}).options["lambda_b"] == 0
+
+
+def test_delta_never_starts_above_its_end() -> None:
+    assert resolve({"delta": 0.05}).options["delta_start"] == 0.05
+    assert resolve({"method": "cos-l2"}).options["delta_start"] == 0.0
+    assert resolve({"delta": 0.2, "delta_start": 0.15}).options["delta_start"] == 0.15
+
+
+def _values(option: Option) -> st.SearchStrategy:
+    if option.choices:
+        return st.sampled_from(option.choices)
+    if option.type is str:
+        return st.text(max_size=8)
+    low, high = option.low, option.high
+    if option.type is int:
+        return st.integers(low, high if high is not None else 10**9)
+    return st.floats(low, high if high is not None else 1e6, exclude_min=option.above_low)
+
+
+_NAMES = {"method": st.sampled_from(list(METHODS)), "data": st.sampled_from(list(DATA)), "model": st.sampled_from(list(MODELS))}
+_SETTINGS = {name: _NAMES.get(name, _values(option)) for name, option in SETTINGS.items()}
+
+
+@given(st.fixed_dictionaries({}, optional=_SETTINGS), st.data())
+def test_a_config_comes_back_from_json_as_it_was(settings: dict, data: st.DataObject) -> None:
+    method = METHODS[settings.get("method", "trs")]
+    free = {name: _values(HYPER_PARAMETERS[name]) for name in method.defaults if name not in method.fixed}
+    own = data.draw(st.fixed_dictionaries({}, optional=free))
+    config = resolve(settings | own)
+    for name, value in settings.items():
+        assert getattr(config, name) == value
+    assert from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+def _stored(**changes: object) -> dict:
+    return json.loads(json.dumps(resolve({}).to_json())) | changes
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_stored_config_that_lacks_a_setting_is_refused_by_its_name(name: str) -> None:
+    stored = _stored()
+    del stored[name]
+    with pytest.raises(UsageError, match=f"config.json lacks {name}$"):
+        from_json(stored)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"format": FORMAT + 1}, f"format {FORMAT + 1}, this trs reads up to {FORMAT}: update"),
+        ({"format": None}, "no format number"),
+        ({"format": "1"}, "no format number"),
+        ({"format": True}, "no format number"),
+        ({"format": 0}, "no format number"),
+        ({"options": None}, "lacks options"),
+        ({"options": []}, "lacks options"),
+        ({"options": {}}, "trs takes the options lambda_a, "),
+        ({"options": {**METHODS["trs"].defaults, "extra": 1}}, "trs takes the options lambda_a, "),
+        ({"options": {**METHODS["trs"].defaults, "delta": 2}}, "--delta must be >= 0 and <= 1, got 2"),
+        ({"method": "cos-only"}, "cos-only has lambda_b 0.0, not 0.1"),
+        ({"method": "nosuch"}, "config.json method: there is no 'nosuch'"),
+        ({"data": "nosuch"}, "config.json data: there is no 'nosuch'"),
+        ({"model": "nosuch"}, "config.json model: there is no 'nosuch'"),
+        ({"members": 3.5}, "--members takes a whole number, got 3.5"),
+        ({"seed": 10**400}, "--seed must be"),
+        ({"lr": 10**400}, "--lr must be"),
+    ],
+)
+def test_a_stored_config_that_is_wrong_is_refused_in_words(changes: dict, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        from_json(_stored(**changes))
+
+
+def test_a_stored_config_from_a_later_version_of_this_format_may_say_more() -> None:
+    assert from_json(_stored(remark="hello")) == resolve({})
+
+
+def test_the_config_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        TrainConfig().seed = 1  # pyright: ignore[reportAttributeAccessIssue]
