@@ -252,7 +252,7 @@ def test_results_of_the_same_second_are_all_kept(run: runs.Run) -> None:
 
 def test_a_result_that_cannot_be_stored_is_a_run_error(run: runs.Run) -> None:
     (run.path / "results").write_text("in the way")
-    with pytest.raises(runs.RunError, match="cannot write .*results"):
+    with pytest.raises(runs.RunError, match=r"cannot write .*results"):
         runs.write_result(run, "evaluate", {})
 
 
@@ -330,7 +330,7 @@ _LINE = st.one_of(
 
 
 @given(st.lists(_LINE, max_size=12), st.integers(0, 12))
-def test_reading_in_two_parts_gives_what_reading_at_once_gives(tmp_path_factory, lines: list[bytes], cut: int) -> None:  # noqa: ANN001
+def test_reading_in_two_parts_gives_what_reading_at_once_gives(tmp_path_factory, lines: list[bytes], cut: int) -> None:
     run = runs.Run(tmp_path_factory.mktemp("run"), resolve({}))
     log = run.path / "events.jsonl"
     log.write_bytes(b"".join(line + b"\n" for line in lines))

@@ -161,7 +161,7 @@ def test_any_bytes_at_all_leave_a_run_that_reads_or_a_run_error(
     try:
         run = runs.open_run(tmp_path)
     except runs.RunError:
-        assert name == "config.json"  # noqa: PT017
+        assert name == "config.json"
         return
     batch = runs.read_events(run)
     assert isinstance(run.status(), dict)

@@ -6,7 +6,7 @@ A new one is a file with a function and an entry below. "module:function" is res
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from trs_explorer.options import UsageError, unknown
 
@@ -118,7 +118,8 @@ def entry(table: Mapping[str, T], what: str, name: str) -> T:
     return table[name]
 
 
-def load(path: str) -> Callable:
+def load(path: str) -> Callable[..., Any]:
     """The function behind a table's "module:function"."""
     module, _, function = path.partition(":")
-    return getattr(importlib.import_module(module), function)
+    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return found

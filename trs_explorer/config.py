@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 from trs_explorer import __version__
 from trs_explorer.catalogue import DATA, METHODS, MODELS, entry
@@ -36,9 +36,9 @@ class TrainConfig:
     log_every: int = setting(10, "steps between two events in the log", low=1)
     save_every: int = setting(1, "epochs between two checkpoints (the last epoch is always saved)", low=1)
     data_dir: str = setting("", "folder with the data set's files; empty: the embedded ones")
-    options: dict = dataclasses.field(default_factory=dict)
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
 
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         """What config.json holds: the settings, with the versions that will have made the run."""
         return {
             "format": FORMAT,
@@ -85,10 +85,10 @@ def resolve(values: Mapping[str, object]) -> TrainConfig:
         if name in method.fixed and given[name] != method.fixed[name]:
             raise UsageError(f"{method_name} fixes {known[name].flag} at {method.fixed[name]:g}; use --method trs to change it")
 
-    merged = {**DEFAULTS, **method.defaults, **data.recipe, **given, **method.fixed}
+    merged: dict[str, Any] = {**DEFAULTS, **method.defaults, **data.recipe, **given, **method.fixed}
     entry(MODELS, "--model", str(merged["model"]))
     options = {name: merged[name] for name in method.defaults}
-    if "delta_start" in options and float(options["delta_start"]) > float(options["delta"]):  # pyright: ignore[reportArgumentType]
+    if "delta_start" in options and options["delta_start"] > options["delta"]:
         options["delta_start"] = options["delta"]
     return TrainConfig(**{name: merged[name] for name in SETTINGS}, options=options)
 
@@ -104,7 +104,7 @@ def from_json(stored: Mapping[str, object]) -> TrainConfig:
     missing = [name for name in SETTINGS if name not in stored]
     if missing or not isinstance(options, dict):
         raise UsageError(f"config.json lacks {', '.join(missing) or 'options'}")
-    values = {name: SETTINGS[name].check(stored[name]) for name in SETTINGS}
+    values: dict[str, Any] = {name: SETTINGS[name].check(stored[name]) for name in SETTINGS}
     method = entry(METHODS, "config.json method", str(values["method"]))
     entry(DATA, "config.json data", str(values["data"]))
     entry(MODELS, "config.json model", str(values["model"]))
@@ -114,7 +114,7 @@ def from_json(stored: Mapping[str, object]) -> TrainConfig:
     for name, value in method.fixed.items():
         if checked[name] != value:
             raise UsageError(f"config.json: {values['method']} has {name} {value}, not {checked[name]}")
-    return TrainConfig(**values, options=checked)  # pyright: ignore[reportArgumentType]
+    return TrainConfig(**values, options=checked)
 
 
 def _version(package: str) -> str:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from typing import Any
 
 
 class UsageError(ValueError):
@@ -43,16 +44,12 @@ class Option:
         high = "" if self.high is None else f"<= {_short(self.high)}"
         return " and ".join(part for part in (low, high) if part)
 
-    def check(self, value: object) -> object:
+    def check(self, value: object) -> Any:
         """The value as this option's type. Raises UsageError if it has another type or leaves the range."""
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if self.type is float and number:
-            try:
-                value = float(value)  # pyright: ignore[reportArgumentType]
-            except OverflowError:  # a whole number that no float can hold
-                value = math.inf if value > 0 else -math.inf  # pyright: ignore[reportOperatorIssue]
+        if self.type is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value) if abs(value) < 1e300 else math.inf  # no float holds every whole number
         wanted = {float: "a number", int: "a whole number", str: "text", bool: "true or false"}[self.type]
-        if not isinstance(value, self.type) or (self.type is int and isinstance(value, bool)):
+        if not isinstance(value, self.type) or (isinstance(value, bool) and self.type is not bool):
             raise UsageError(f"{self.flag} takes {wanted}, got {value!r}")
         if self.choices and value not in self.choices:
             raise UsageError(unknown(self.flag, str(value), self.choices))
@@ -76,9 +73,9 @@ def unknown(what: str, value: str, known: Mapping[str, object] | tuple[str, ...]
     return f"{what}: there is no {value!r}.{hint} Choose from {', '.join(known)}"
 
 
-def setting(default: object, text: str, **limits: object):
+def setting(default: object, text: str, **limits: object) -> Any:
     """A dataclass field that is also an Option; the field's name and annotation complete it."""
-    return field(default=default, metadata={"help": text, **limits})  # pyright: ignore[reportCallIssue]
+    return field(default=default, metadata={"help": text, **limits})
 
 
 HYPER_PARAMETERS = {

@@ -9,7 +9,7 @@ from trs_explorer.bench.published import published_trs
 from trs_explorer.bench.timing import interleaved
 from trs_explorer.catalogue import METHODS
 from trs_explorer.config import resolve
-from trs_explorer.data import load
+from trs_explorer.data import Dataset, load
 from trs_explorer.defences.trs import trs
 from trs_explorer.models import Ensemble, build
 from trs_explorer.training.device import use_bfloat16
@@ -84,12 +84,13 @@ def _deal(indices: Tensor, parts: int) -> Tensor:
     return torch.cat([torch.cat(pair) for pair in zip(kept, moved, strict=True)])
 
 
-def _warm_up(ensemble: Ensemble, images) -> None:
+def _warm_up(ensemble: Ensemble, images: Dataset) -> None:
     config = resolve({})
     optimizer = torch.optim.Adam(ensemble.parameters(), lr=config.lr)
     for step in range(WARM_UP_STEPS):
         chosen = slice(step * BATCH, (step + 1) * BATCH)
-        terms = trs(ensemble, images.images(chosen), images.y[chosen], **config.options, progress=0.0, generator=torch.Generator())
+        x, y = images.images(chosen), images.y[chosen]
+        terms = trs(ensemble, x, y, **config.options, progress=0.0, generator=torch.Generator())
         optimizer.zero_grad(set_to_none=True)
         terms["total"].backward()
         optimizer.step()

@@ -1,15 +1,16 @@
 """Command-line flags from the options' declarations, and arguments that several commands share."""
 
 import inspect
+import os
 import sys
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from trs_explorer.catalogue import METHODS
+from trs_explorer.catalogue import DATA, METHODS, MODELS
 from trs_explorer.config import DEFAULTS, SETTINGS
 from trs_explorer.options import HYPER_PARAMETERS, Option, UsageError
 from trs_explorer.runs import Run, RunError, open_run
@@ -20,7 +21,7 @@ SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of the atta
 LimitOption = Annotated[int, typer.Option("--limit", min=1, help="Use the first N test images.")]
 JsonFileOption = Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")]
 
-COMPLETIONS: dict[str, Callable[[], list[str]]] = {}
+NAMES: dict[str, Iterable[str]] = {"method": METHODS, "data": DATA, "model": MODELS, "device": ("auto", "cpu", "cuda")}
 
 
 def with_option_flags(command: Callable) -> Callable:
@@ -45,9 +46,19 @@ def _flag(option: Option, panel: str, default: object) -> inspect.Parameter:
         default = takers.get("trs", default)
     if default not in (None, ""):
         parts.append(f"Default: {default}.")
-    annotation = Annotated[
-        option.type | None, typer.Option(option.flag, help=" ".join(parts), show_default=False, rich_help_panel=panel)
-    ]
+    names = option.choices or tuple(NAMES.get(option.name, ()))
+
+    def complete(incomplete: str) -> list[str]:
+        return [name for name in names if name.startswith(incomplete)]
+
+    flag = typer.Option(
+        option.flag,
+        help=" ".join(parts),
+        show_default=False,
+        rich_help_panel=panel,
+        autocompletion=complete if names else None,
+    )
+    annotation = Annotated[option.type | None, flag]
     return inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
@@ -82,9 +93,12 @@ def run_at(path: Path) -> Run:
 
 def on_terminal() -> bool:
     """Whether stdout is a terminal that understands more than lines."""
-    import os
-
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def can_draw() -> bool:
+    """Whether the dashboard can: it reads keys from stdin and draws on stderr, and stdout should not be somebody's file."""
+    return on_terminal() and sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def parse_list(text: str, what: str) -> list[str]:

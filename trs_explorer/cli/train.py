@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from trs_explorer import runs
-from trs_explorer.cli.flags import given, on_terminal, values_from_toml, with_option_flags
+from trs_explorer.cli.flags import can_draw, given, on_terminal, values_from_toml, with_option_flags
 from trs_explorer.config import TrainConfig, resolve
 from trs_explorer.options import HYPER_PARAMETERS, UsageError
 
@@ -39,7 +39,7 @@ def train(
     if tui + plain + json > 1:
         raise UsageError("choose one of --tui, --plain and --json")
     run = _run_to_train(given(values), out, resume, config)
-    if tui and on_terminal() and sys.stdin.isatty():
+    if tui and can_draw():
         raise SystemExit(_train_in_dashboard(run))
     raise SystemExit(_train_here(run, "json" if json else "rich" if on_terminal() and not plain else "plain"))
 

@@ -1,12 +1,11 @@
 """`trs watch`."""
 
-import sys
 from typing import Annotated
 
 import typer
 
 from trs_explorer import runs
-from trs_explorer.cli.flags import RunArgument, on_terminal, run_at
+from trs_explorer.cli.flags import RunArgument, can_draw, run_at
 
 
 def watch(
@@ -18,7 +17,7 @@ def watch(
     Where stdout is not a terminal, prints the run's events so far as plain lines.
     """
     found = run_at(run)
-    if on_terminal() and sys.stdin.isatty():
+    if can_draw():
         from trs_explorer.tui import watch as dashboard
 
         dashboard(found, readonly=readonly)

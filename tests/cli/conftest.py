@@ -1,0 +1,70 @@
+"""`trs` called in this process, and two runs on the bars: one trained, one with fresh weights."""
+
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from trs_explorer import runs
+from trs_explorer.cli import main
+from trs_explorer.config import resolve
+
+
+@dataclass(frozen=True)
+class Result:
+    status: int
+    out: str
+    err: str
+
+
+Trs = Callable[..., Result]
+
+
+@pytest.fixture(autouse=True)
+def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+
+
+@pytest.fixture
+def trs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Trs:
+    def call(*arguments: object) -> Result:
+        monkeypatch.setattr(sys, "argv", ["trs", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capsys.readouterr()
+        return Result(int(end.value.code or 0), out, err)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def _trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from trs_explorer.training import train
+
+    settings = {"data": "bars", "epochs": 30, "save_every": 30, "device": "cpu"}
+    run = runs.create(tmp_path_factory.mktemp("cli") / "trained", resolve(settings))
+    for _ in train(run):
+        pass
+    return run.path
+
+
+@pytest.fixture
+def trained(_trained: Path, tmp_path: Path) -> Path:
+    """A copy of a finished run on the bars."""
+    return Path(shutil.copytree(_trained, tmp_path / "trained"))
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> runs.Run:
+    """A run with a checkpoint of weights as they are before training, which its log does not name."""
+    from trs_explorer.models import build
+    from trs_explorer.training import checkpoints
+
+    run = runs.create(tmp_path / "fresh", resolve({"data": "bars", "device": "cpu"}))
+    checkpoints.save(run, build("mlp", "bars", 2, seed=0), {}, epoch=1, step_in_epoch=0)
+    return run

@@ -1,0 +1,151 @@
+"""`trs evaluate` and `trs transfer` on a small trained run: what they print, store and export is one and the same."""
+
+import csv
+import json
+import shutil
+from math import sqrt
+from pathlib import Path
+
+import pytest
+
+from trs_explorer import runs
+
+
+def _wilson(k: int, n: int) -> tuple[float, float]:
+    """The roots of (p - k/n)^2 = z^2 p (1 - p) / n."""
+    z2, share = 1.959963984540054**2, k / n
+    a, b, c = 1 + z2 / n, -2 * share - z2 / n, share * share
+    root = sqrt(b * b - 4 * a * c)
+    return (-b - root) / (2 * a), (-b + root) / (2 * a)
+
+
+def _truth(run: Path) -> tuple[list[bool], list[list[bool]]]:
+    """Right or wrong per clean test image: the ensemble's, and each member's."""
+    from trs_explorer import data
+    from trs_explorer.training.checkpoints import load_ensemble
+
+    ensemble, _ = load_ensemble(runs.open_run(run))
+    test = data.load("bars", train=False)
+    x, y = test.images(slice(None)), test.y
+    members = [(member(x).argmax(-1) == y).tolist() for member in ensemble.members]
+    probabilities = sum(member(x).softmax(-1) for member in ensemble.members)
+    return (probabilities.argmax(-1) == y).tolist(), members
+
+
+def test_evaluate_prints_stores_and_exports_the_same_counts(trs, trained: Path, tmp_path: Path) -> None:
+    result = trs("evaluate", trained, "--eps", "0.05,0.325", "--steps", 10, "--json", "out.json", "--csv", "out.csv")
+    assert (result.status, result.err) == (0, "")
+    [stored] = [json.loads(path.read_text()) for path in (trained / "results").iterdir()]
+    assert json.loads((tmp_path / "out.json").read_text()) == [stored]
+
+    rates = stored["rates"]
+    plan = [("clean", 0.0), ("fgsm", 0.05), ("fgsm", 0.325), ("pgd-10", 0.05), ("pgd-10", 0.325)]
+    assert [(rate["name"], rate["eps"]) for rate in rates] == plan
+    assert rates[0]["outcomes"] == _truth(trained)[0]
+    assert rates[0]["correct"] > rates[-1]["correct"]
+    for rate in rates:
+        assert rate["n"] == len(rate["outcomes"]) == 400
+        assert rate["correct"] == sum(rate["outcomes"])
+        assert (rate["low"], rate["high"]) == pytest.approx(_wilson(rate["correct"], 400), abs=1e-12)
+        row = next(line for line in result.out.splitlines() if f" {rate['name']} " in line and f" {rate['eps']:g} " in line)
+        assert f"{rate['correct']} / 400" in row
+        assert f"{rate['correct'] / 4:.1f}" in row
+        assert f"{100 * rate['low']:.1f} - {100 * rate['high']:.1f}" in row
+
+    with (tmp_path / "out.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(rates)
+    for row, rate in zip(rows, rates, strict=True):
+        assert (row["run"], row["seed"], row["attack"]) == ("trained", "0", rate["name"])
+        assert row["weights_sha256"] == stored["weights"]
+        assert (int(row["correct"]), int(row["n"])) == (rate["correct"], rate["n"])
+        assert (float(row["eps"]), float(row["low"]), float(row["high"])) == (rate["eps"], rate["low"], rate["high"])
+
+
+def test_the_stored_weights_are_those_that_the_log_names(trs, trained: Path) -> None:
+    trs("evaluate", trained, "--attacks", "fgsm", "--limit", 10)
+    [stored] = [json.loads(path.read_text()) for path in (trained / "results").iterdir()]
+    run = runs.open_run(trained)
+    assert stored["weights"] == run.recorded(run.checkpoints()[-1])["sha256"]
+    assert stored["data"] == "bars, first 10 test images"
+
+
+def test_limit_takes_the_first_images_and_the_seed_repeats(trs, trained: Path, tmp_path: Path) -> None:
+    arguments = ("evaluate", trained, "--attacks", "pgd", "--steps", 3, "--limit", 7)
+    for name in ("one.json", "two.json"):
+        trs(*arguments, "--seed", 5, "--json", name)
+    one, two = (json.loads((tmp_path / name).read_text()) for name in ("one.json", "two.json"))
+    assert one == two
+    assert one[0]["rates"][0]["outcomes"] == _truth(trained)[0][:7]
+
+
+def test_several_runs_are_rows_of_one_table_and_each_keeps_its_result(trs, trained: Path, fresh: runs.Run) -> None:
+    result = trs("evaluate", trained, fresh.path, "--attacks", "fgsm", "--limit", 20, "--json", "all.json")
+    assert result.status == 0
+    assert [one["run"] for one in json.loads(Path("all.json").read_text())] == ["trained", "fresh"]
+    for path, name in ((trained, "trained"), (fresh.path, "fresh")):
+        assert f" {name} " in result.out
+        assert len(list((path / "results").iterdir())) == 1
+
+
+def test_transfer_prints_stores_and_exports_the_same_counts(trs, trained: Path, tmp_path: Path) -> None:
+    result = trs("transfer", trained, "--steps", 10, "--json", "out.json")
+    assert (result.status, result.err) == (0, "")
+    [stored] = [json.loads(path.read_text()) for path in (trained / "results").iterdir()]
+    assert json.loads((tmp_path / "out.json").read_text()) == stored
+    fooled, eligible = stored["fooled"], stored["eligible"]
+    assert (stored["n"], stored["eps"], stored["attack"], stored["rows"]) == (400, 0.325, "pgd-10", "surrogate")
+    assert [len(row) for row in fooled] == [3, 3]  # two members and the ensemble
+    members = _truth(trained)[1]
+    for i in range(2):
+        assert eligible[i][i] == sum(members[i])
+        assert eligible[i][1 - i] <= fooled[i][i]
+        for j in range(3):
+            assert 0 <= fooled[i][j] <= eligible[i][j]
+            assert f"{fooled[i][j]} / {eligible[i][j]}" in result.out
+            if eligible[i][j]:
+                assert stored["intervals"][i][j] == pytest.approx(_wilson(fooled[i][j], eligible[i][j]), abs=1e-12)
+                low, high = stored["intervals"][i][j]
+                assert f"{100 * fooled[i][j] / eligible[i][j]:.0f} ({100 * low:.0f} - {100 * high:.0f})" in result.out
+    pairs = [fooled[i][j] / eligible[i][j] for i, j in ((0, 1), (1, 0)) if eligible[i][j]]
+    assert pairs
+    assert stored["mean_off_diagonal"] == pytest.approx(sum(pairs) / len(pairs))
+    assert f"different members: {100 * sum(pairs) / len(pairs):.1f} %" in result.out
+
+
+def test_an_attack_of_radius_0_fools_nobody_and_transfer_says_so(trs, trained: Path) -> None:
+    result = trs("transfer", trained, "--eps", 0, "--attack", "fgsm", "--limit", 50)
+    assert result.status == 0
+    assert "none eligible" in result.out
+    assert "no pair has an eligible image" in result.out
+    [stored] = [json.loads(path.read_text()) for path in (trained / "results").iterdir()]
+    assert stored["mean_off_diagonal"] is None
+    assert all(count == 0 for row in stored["fooled"] for count in row)
+
+
+@pytest.mark.parametrize("name", ["[bold]x", "[blue]", "a b", "ünï"])
+def test_a_runs_name_is_printed_as_it_is(trs, trained: Path, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    shutil.move(trained, folder)
+    for command in ("evaluate", "transfer"):
+        result = trs(command, folder, "--limit", 5, "--steps", 1)
+        assert result.status == 0
+        assert name in next(line for line in result.out.splitlines() if " clean " in line or "transfer of" in line)
+
+
+def test_a_run_that_cannot_take_results_is_still_measured(trs, trained: Path) -> None:
+    (trained / "results").write_text("in the way")
+    for command in ("evaluate", "transfer"):
+        result = trs(command, trained, "--limit", 5, "--steps", 1, "--json", f"{command}.json")
+        assert result.status == 0
+        assert "not stored with the run: cannot write" in result.err
+        assert Path(f"{command}.json").exists()
+
+
+def test_an_export_that_cannot_be_written_is_said_after_the_table(trs, trained: Path) -> None:
+    result = trs("evaluate", trained, "--limit", 5, "--steps", 1, "--csv", "no/such/folder.csv")
+    assert result.status == 1
+    assert "no/such/folder.csv" in result.err
+    assert "Traceback" not in result.err
+    assert "5 / 5" in result.out
+    assert list((trained / "results").iterdir())

@@ -1,0 +1,144 @@
+"""`trs train` and `trs watch`: what they print, how they end, and which settings win."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import trs_explorer
+from trs_explorer import runs
+from trs_explorer.catalogue import DATA
+from trs_explorer.cli.display import in_words
+
+SHORT = ("train", "--data", "bars", "--epochs", 3, "--limit", 20, "--log-every", 1, "--device", "cpu")
+LAYOUT = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+
+
+def test_json_is_the_log_itself_and_nothing_else(trs) -> None:
+    result = trs(*SHORT, "--out", "run", "--json")
+    assert (result.status, result.err) == (0, "")
+    events = [json.loads(line) for line in result.out.splitlines()]
+    assert events == runs.read_events(runs.open_run(Path("run"))).events
+    assert [event["kind"] for event in events][:2] == ["start", "step"]
+    assert [event["step"] for event in events if event["kind"] == "step"] == [1, 2, 3]
+    assert (events[-1]["kind"], events[-1]["state"]) == ("stopped", "finished")
+
+
+@pytest.mark.parametrize("flag", ["--plain", "--tui", None])
+def test_where_stdout_is_no_terminal_it_gets_plain_lines(trs, flag: str | None) -> None:
+    result = trs(*SHORT, "--out", "run", *([flag] if flag else []))
+    assert (result.status, result.err) == (0, "")
+    assert not LAYOUT.search(result.out)
+    lines = result.out.splitlines()
+    assert lines[0] == "trs: 2 x mlp on bars, 3 epochs, seed 0 -> run"
+    assert lines[1].startswith("started at step 0 of 3 on cpu")
+    assert re.match(r"step 1/3  loss \d+\.\d{3} = \w+ \d+\.\d{3}", lines[2])
+    assert any(re.match(r"epoch +3  \|cos\| \d\.\d{3}  transfer", line) for line in lines)
+    assert lines[-1] == "finished -> run"
+
+
+def test_watch_tells_a_finished_run_as_its_training_did(trs, trained: Path) -> None:
+    result = trs("watch", trained)
+    assert (result.status, result.err) == (0, "")
+    assert not LAYOUT.search(result.out)
+    assert result.out.splitlines()[0].startswith("started at step 0 of 30")
+    assert result.out.splitlines()[-2:] == [f"finished -> {trained}", "state: finished"]
+
+
+def test_watch_counts_damaged_lines_and_survives_events_without_their_values(trs, trained: Path) -> None:
+    with (trained / "events.jsonl").open("a") as log:
+        for line in ("nonsense", '{"kind":"matrix"}', '{"kind":"step"}', '{"kind":"stopped","error":3,"state":"x"}'):
+            log.write(line + "\n")
+        log.write('{"kind":"note","text":"red \\u001b[31m\\r\\nalert"}\n')
+        log.write('{"kind":"control","action":"set","error":["x"]}\n')
+    result = trs("watch", trained)
+    assert (result.status, result.err) == (0, "")
+    assert "1 lines of the log are damaged" in result.out
+    assert "matrix: some of its values are missing" in result.out
+    assert not LAYOUT.search(result.out)
+    assert re.search(r"red +\[31m +alert", result.out)
+
+
+@pytest.mark.parametrize("kind", ["start", "step", "matrix", "epoch", "checkpoint", "control", "note", "stopped", "unheard-of"])
+@pytest.mark.parametrize("value", [None, [], {}, "x", 0, [[None, None], [None, None]], float("nan")])
+def test_no_event_ends_a_display(fresh: runs.Run, kind: str, value: object) -> None:
+    names = ["step", "terms", "cosine", "fooled", "eligible", "n", "clean", "fgsm", "pgd", "epoch", "eps", "rate", "error"]
+    line = in_words({"kind": kind, **dict.fromkeys(names, value)}, {"steps": 10}, fresh)
+    assert line is None or "\n" not in line
+
+
+def test_a_flag_beats_the_file_which_beats_the_data_sets_recipe_which_beats_the_default(trs) -> None:
+    Path("settings.toml").write_text('data = "bars"\nepochs = 2\nlambda-a = 0.25\nlambda_b = 0.5\nlimit = 20\nlog-every = 7\n')
+    result = trs("train", "--config", "settings.toml", "--lambda-b", 0.75, "--log-every", 5, "--out", "run", "--json")
+    assert result.status == 0
+    config = runs.open_run(Path("run")).config
+    assert (config.options["lambda_b"], config.log_every) == (0.75, 5)
+    assert (config.options["lambda_a"], config.epochs, config.limit) == (0.25, 2, 20)
+    assert (config.lr, config.model) == (DATA["bars"].recipe["lr"], "mlp")
+    assert (config.clip, config.seed) == (10.0, 0)
+
+
+def test_runs_without_a_name_are_numbered(trs) -> None:
+    for _ in range(2):
+        assert trs(*SHORT, "--method", "cos-only", "--json").status == 0
+    assert sorted(path.name for path in Path("checkpoints").iterdir()) == ["cos-only-bars-1", "cos-only-bars-2"]
+
+
+def test_a_model_that_does_not_fit_the_data_is_wrong_usage(trs) -> None:
+    result = trs("train", "--data", "bars", "--model", "resnet20", "--out", "run", "--plain")
+    assert result.status == 2
+    assert "--model resnet20" in result.err
+    assert "try --model mlp" in result.err
+    status = runs.open_run(Path("run")).status()
+    assert (status["state"], status["error"]) == ("failed", result.err.removeprefix("trs: ").rstrip("\n"))
+
+
+def test_a_loss_that_is_not_finite_is_a_failure_that_names_the_step(trs) -> None:
+    result = trs(*SHORT, "--lr", 1e30, "--clip", 1e30, "--epochs", 40, "--out", "run", "--json")
+    assert result.status == 1
+    assert re.search(r"trs: the term \w+ was (nan|inf) at step \d+\..*try a lower --lr", result.err)
+    events = [json.loads(line, parse_constant=lambda name: pytest.fail(name)) for line in result.out.splitlines()]
+    assert all(event["kind"] in ("start", "step", "matrix", "epoch", "checkpoint", "stopped") for event in events)
+    assert runs.open_run(Path("run")).status()["state"] == "failed"
+
+
+def _start(*more: str) -> subprocess.Popen[str]:
+    root = Path(trs_explorer.__file__).parents[1]
+    line = [sys.executable, "-m", "trs_explorer", "train", "--data", "bars", "--log-every", "1", "--device", "cpu", *more]
+    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=root)
+
+
+def test_ctrl_c_saves_says_130_and_resume_goes_on_from_there(trs, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with _start("--plain", "--epochs", "100000", "--out", str(folder)) as trainer:
+        assert trainer.stdout is not None
+        assert trainer.stderr is not None
+        seen = []
+        while not seen or not seen[-1].startswith("step"):
+            seen.append(trainer.stdout.readline())
+            assert seen[-1], trainer.stderr.read()
+        trainer.send_signal(signal.SIGINT)
+        rest, errors = trainer.stdout.read(), trainer.stderr.read()
+    assert trainer.returncode == 130
+    assert errors == ""
+    assert not LAYOUT.search("".join(seen) + rest)
+    assert rest.splitlines()[-1] == f"stopped -> {folder}"
+
+    run = runs.open_run(folder)
+    status = run.status()
+    assert status["state"] == "stopped"
+    saved = run.checkpoints()[-1]
+    assert saved.state is not None
+    assert run.recorded(saved)["step"] == status["step"] > 0
+
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"epochs": status["step"] + 2}))
+    result = trs("train", "--resume", folder, "--json")
+    assert result.status == 0
+    events = [json.loads(line) for line in result.out.splitlines()]
+    assert (events[0]["step"], events[0]["resumed"]) == (status["step"], True)
+    assert (events[-1]["step"], events[-1]["state"]) == (status["step"] + 2, "finished")
