@@ -23,7 +23,7 @@ class TrainConfig:
     data: str = setting("mnist", "data set: " + ", ".join(DATA))
     model: str = setting("patch", "architecture of every member: " + ", ".join(MODELS))
     members: int = setting(3, "how many members", low=2, high=64)
-    epochs: int = setting(40, "passes over the training images", low=1)
+    epochs: int = setting(36, "passes over the training images", low=1)
     batch_size: int = setting(128, "images per step", low=1)
     lr: float = setting(3e-3, "highest learning rate (Adam, cosine to 0)", low=0, above_low=True)
     warmup: float = setting(0.03, "share of the training in which the learning rate rises from 0", low=0, high=1)
@@ -35,6 +35,7 @@ class TrainConfig:
     limit: int = setting(0, "train on the first N images; 0: all", low=0)
     log_every: int = setting(10, "steps between two events in the log", low=1)
     save_every: int = setting(1, "epochs between two checkpoints (the last epoch is always saved)", low=1)
+    probe_every: int = setting(1, "epochs between two probes of held-out images (so is the last epoch)", low=1)
     data_dir: str = setting("", "folder with the data set's files; empty: the embedded ones")
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
 

@@ -17,7 +17,7 @@ from trs_explorer.training.parallel import parts_for, terms_and_gradients
 from trs_explorer.training.state import prepare
 from trs_explorer.training.steps import learning_rate, order_of, training_step
 
-PLANE = {"data": "bars", "epochs": 4, "save_every": 2, "batch_size": 100, "inner_steps": 1, "log_every": 1}
+PLANE = {"data": "bars", "epochs": 4, "save_every": 2, "probe_every": 2, "batch_size": 100, "inner_steps": 1, "log_every": 1}
 
 
 def plane_for(method: str) -> dict:

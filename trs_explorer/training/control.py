@@ -1,5 +1,6 @@
 """What viewers ask of a running training."""
 
+from trs_explorer.catalogue import METHODS
 from trs_explorer.options import HYPER_PARAMETERS, UsageError
 from trs_explorer.training.state import State
 
@@ -14,7 +15,8 @@ def apply(state: State, asked: dict) -> dict:
     if asked["action"] == "set":
         name = str(asked.get("name"))
         try:
-            if not name.startswith("lambda_") or name not in state.options:
+            method = METHODS[state.run.config.method]
+            if not name.startswith("lambda_") or name not in method.defaults or name in method.fixed:
                 raise UsageError(f"{state.run.config.method} has no weight {name!r} to change")
             state.options[name] = HYPER_PARAMETERS[name].check(asked.get("value"))
         except UsageError as error:

@@ -56,9 +56,9 @@ class Journal:
             "step",
             step=step,
             epoch=state.at.epoch,
-            terms={name: value.item() for name, value in terms.items() if value.ndim == 0 and name != "grad_norm"},
+            terms={name: _short(value) for name, value in terms.items() if value.ndim == 0 and name != "grad_norm"},
             **_diagnostics(terms, state.options, (step - 1) / state.steps),
-            lr=state.optimizer.param_groups[0]["lr"],
+            lr=float(f"{state.optimizer.param_groups[0]['lr']:.6g}"),
             options={name: value for name, value in state.options.items() if name.startswith("lambda_")},
             **self._rate(step),
         )
@@ -73,12 +73,17 @@ class Journal:
         return {"rate": round((step - since[1]) / max(now - since[0], 1e-9), 3)}
 
 
+def _short(value: Tensor) -> float:
+    """Six digits: more than float32 arithmetic in bfloat16 members means, at half the log's size."""
+    return float(f"{value.item():.6g}")
+
+
 def _diagnostics(terms: dict[str, Tensor], options: dict, done: float) -> dict:
     found: dict = {}
     if "cosine" in terms:
         found["cosine"] = [[round(value, 5) for value in row] for row in terms["cosine"].tolist()]
     if "grad_norm" in terms:
-        found["grad_norm"] = terms["grad_norm"].item()
+        found["grad_norm"] = _short(terms["grad_norm"])
     if options.get("delta"):
         found["delta"] = round(options["delta_start"] + (options["delta"] - options["delta_start"]) * done, 6)
     return found

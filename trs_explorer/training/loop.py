@@ -123,15 +123,15 @@ def _close_epoch(state: State, journal: Journal, seconds: float) -> Iterator[dic
     """The epoch's event and, where they are due, its probe and checkpoint."""
     moment = {"step": state.at.step, "epoch": state.at.epoch}
     config = state.run.config
-    due = state.at.epoch % config.save_every == 0 or state.at.epoch == config.epochs
-    if due:
+    last = state.at.epoch == config.epochs
+    if last or state.at.epoch % config.probe_every == 0:
         eps = DATA[config.data].probe_eps
         result = probe(state.ensemble, state.probe_x, state.probe_y, eps=eps, seed=config.seed)
         yield journal.writer.write("matrix", **moment, **result)
     yield journal.writer.write("epoch", **moment, seconds=round(seconds, 3))
-    if due:
+    if last or state.at.epoch % config.save_every == 0:
         yield from _save(state, journal)
-        journal.restart_clock()
+    journal.restart_clock()
 
 
 def _end(how: str, state: State, journal: Journal, beat: "_Heartbeat") -> Iterator[dict]:
