@@ -10,17 +10,17 @@
 """
 
 import json
-import math
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from trs_explorer.config import TrainConfig, from_json
+from trs_explorer.files import Json, finite, parse_lines, read_json, write_atomically
 from trs_explorer.options import UsageError
 
 ALIVE = ("running", "paused")
@@ -51,12 +51,12 @@ class Run:
         """What people call the run: its folder's name."""
         return self.path.name
 
-    def status(self) -> dict:
+    def status(self) -> Json:
         """The last status the trainer wrote, {} if there is none or it cannot be read.
 
         A state of "running" by a process that no longer lives is given as "crashed".
         """
-        status = _read_json(self.path / "status.json") or {}
+        status = read_json(self.path / "status.json") or {}
         if status.get("state") in ALIVE and not trainer_alive(self):
             status["state"] = "crashed"
         return status
@@ -76,7 +76,7 @@ class Run:
                 found[tuple(map(int, name.split("-")))] = Checkpoint(name, weights, state if state.exists() else None)
         return [found[moment] for moment in sorted(found)]
 
-    def recorded(self, checkpoint: Checkpoint) -> dict:
+    def recorded(self, checkpoint: Checkpoint) -> Json:
         """The newest event that names a checkpoint, with the SHA-256 of its files; {} if the log has none."""
         events = reversed(read_events(self).events)
         return next((e for e in events if e["kind"] == "checkpoint" and e.get("name") == checkpoint.name), {})
@@ -113,7 +113,7 @@ def open_run(path: Path) -> Run:
     if not (path / "config.json").is_file():
         inside = "it is empty" if not any(path.iterdir()) else "it has no config.json"
         raise RunError(f"{path} is not a run: {inside}")
-    stored = _read_json(path / "config.json")
+    stored = read_json(path / "config.json")
     if not isinstance(stored, dict):
         raise RunError(f"{path}/config.json is damaged: it is not JSON")
     try:
@@ -150,7 +150,7 @@ def trainer_lock(run: Run) -> FileLock:
     try:
         lock.acquire(timeout=1)  # a viewer that looks whether a trainer lives holds it for an instant
     except Timeout:
-        pid = (_read_json(run.path / "status.json") or {}).get("pid", "?")
+        pid = (read_json(run.path / "status.json") or {}).get("pid", "?")
         raise RunError(f"{run.path} is being trained by process {pid}: wait, or stop it first") from None
     except OSError as error:
         raise RunError(f"cannot write to {run.path}: {error.strerror or error}") from error
@@ -185,11 +185,11 @@ class EventWriter:
         self._file = path.open("ab")
         self._file.truncate(keep)
 
-    def write(self, kind: str, **fields: object) -> dict:
+    def write(self, kind: str, **fields: object) -> Json:
         """Write and return one event. NaN and infinities become null; "nonfinite" then names where they were."""
-        event: dict = {"v": 1, "kind": kind, "t": round(time.time(), 3)}
+        event: Json = {"v": 1, "kind": kind, "t": round(time.time(), 3)}
         bad: list[str] = []
-        event.update({name: _finite(value, name, bad) for name, value in fields.items()})
+        event.update({name: finite(value, name, bad) for name, value in fields.items()})
         if bad:
             event["nonfinite"] = bad
         self._file.write(json.dumps(event, separators=(",", ":")).encode() + b"\n")
@@ -205,7 +205,7 @@ class EventWriter:
 class Batch:
     """Events read, where to read on, and how many lines were not readable."""
 
-    events: list[dict]
+    events: list[Json]
     offset: int
     damaged: int
 
@@ -224,41 +224,12 @@ def _read_lines(path: Path, offset: int) -> Batch:
         return Batch([], 0, 0)
     end = block.rfind(b"\n") + 1
     events, damaged = [], 0
-    for event in _parse(block[:end].split(b"\n")[:-1]):
+    for event in parse_lines(block[:end].split(b"\n")[:-1]):
         if isinstance(event, dict) and isinstance(event.get("kind"), str):
             events.append(event)
         else:
             damaged += 1
     return Batch(events, offset + end, damaged)
-
-
-def _parse(lines: list[bytes]) -> list[object]:
-    """Every line's JSON value, None for a damaged one. All lines at once is faster, and nearly always possible."""
-    try:
-        values = json.loads(b"[" + b",".join(lines) + b"]")
-        if len(values) == len(lines):
-            return values
-    except (ValueError, RecursionError):
-        pass
-    return [_json_or_none(line) for line in lines]
-
-
-def _json_or_none(text: bytes | str) -> object:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _finite(value: object, name: str, bad: list[str]) -> object:
-    if isinstance(value, float) and not math.isfinite(value):
-        bad.append(name)
-        return None
-    if isinstance(value, Mapping):
-        return {key: _finite(item, f"{name}.{key}", bad) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item, f"{name}[{i}]", bad) for i, item in enumerate(value)]
-    return value
 
 
 # --- control ---------------------------------------------------------------------------------------------------------
@@ -279,7 +250,7 @@ class ControlReader:
         self._path = run.path / "control.jsonl"
         self._offset = self._path.stat().st_size if self._path.exists() else 0
 
-    def poll(self) -> list[dict]:
+    def poll(self) -> list[Json]:
         """The requests that have come in since the last call. Costs one stat when there are none."""
         try:
             if self._path.stat().st_size <= self._offset:
@@ -291,31 +262,7 @@ class ControlReader:
         return [event for event in batch.events if event["kind"] == "control"]
 
 
-# --- files -----------------------------------------------------------------------------------------------------------
-
-
-def write_atomically(path: Path, write: Callable[[Path], object], *, sync: bool = True) -> None:
-    """Let `write` fill a temporary file beside path, make it durable, rename it to path. On error nothing is left."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        if sync:
-            _fsync(temporary)
-        temporary.replace(path)
-        if sync:
-            _fsync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _fsync(path: Path) -> None:
-    if path.is_dir() and os.name == "nt":
-        return  # directories cannot be opened there
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+# --- results ---------------------------------------------------------------------------------------------------------
 
 
 def write_result(run: Run, what: str, result: Mapping[str, object]) -> Path:
@@ -328,11 +275,3 @@ def write_result(run: Run, what: str, result: Mapping[str, object]) -> Path:
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror or error}") from error
     return path
-
-
-def _read_json(path: Path) -> dict | None:
-    try:
-        value = _json_or_none(path.read_text())
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None

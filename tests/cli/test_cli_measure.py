@@ -142,10 +142,10 @@ def test_a_run_that_cannot_take_results_is_still_measured(trs, trained: Path) ->
         assert Path(f"{command}.json").exists()
 
 
-def test_an_export_that_cannot_be_written_is_said_after_the_table(trs, trained: Path) -> None:
+def test_an_export_that_cannot_be_written_is_said_before_the_work(trs, trained: Path) -> None:
     result = trs("evaluate", trained, "--limit", 5, "--steps", 1, "--csv", "no/such/folder.csv")
-    assert result.status == 1
+    assert result.status == 2
     assert "no/such/folder.csv" in result.err
     assert "Traceback" not in result.err
-    assert "5 / 5" in result.out
-    assert list((trained / "results").iterdir())
+    assert result.out == ""
+    assert not (trained / "results").exists()

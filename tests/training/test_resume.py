@@ -1,6 +1,5 @@
 """Resumed equals uninterrupted, bit for bit; a kill at any moment costs steps, never a file."""
 
-import os
 import random
 import signal
 import subprocess
@@ -92,7 +91,7 @@ def test_a_full_disk_during_a_save_is_said_and_costs_no_checkpoint(tmp_path, mon
         return original(path, write, **options)
 
     monkeypatch.setattr("trs_explorer.training.checkpoints.write_atomically", full)
-    with pytest.raises(runs.RunError, match="No space left on device.*--resume"):
+    with pytest.raises(runs.RunError, match=r"No space left on device.*--resume"):
         list(train(run))
     assert run.status()["state"] == "failed"
     assert [c.name for c in run.checkpoints()] == ["0001", "0002"]
@@ -143,4 +142,4 @@ def test_sigkill_at_random_moments_also_during_saves(tmp_path):
         assert kills < 40
     assert kills >= 3
     assert same(weights(whole), weights(run))
-    assert not [name for name in os.listdir(run.path) if name.endswith(".tmp")]
+    assert not list(run.path.glob(".*.tmp"))

@@ -1,10 +1,11 @@
 """The `trs` command. Torch and textual are imported inside commands only: `trs --help` answers at once."""
 
-import os
 import sys
 
 from trs_explorer.options import UsageError
 from trs_explorer.runs import RunError
+
+DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
 def main() -> None:
@@ -12,19 +13,30 @@ def main() -> None:
     debug = "--debug" in sys.argv
     if debug:
         sys.argv.remove("--debug")
+    from typer import Abort
+
     from trs_explorer.cli.app import app
 
     try:
-        app()
+        raise SystemExit(app(standalone_mode=False) or DONE)
+    except (KeyboardInterrupt, Abort):
+        raise SystemExit(INTERRUPTED) from None
     except UsageError as error:
-        _fail(error, debug, 2)
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(0) from None
+        _fail(error, debug, WRONG_USAGE)
     except (RunError, OSError, RuntimeError, ValueError) as error:
-        _fail(error, debug, 1)
+        if hasattr(error, "format_message"):
+            _usage(error)
+        _fail(error, debug, FAILED)
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
+        _usage(error)
+
+
+def _usage(error: Exception) -> None:
+    """What Typer finds wrong with a command line, in one line. Its exceptions have moved between modules: by their method."""
+    print(f"trs: {error.format_message().rstrip('.')}. See: trs --help", file=sys.stderr)  # pyright: ignore
+    raise SystemExit(WRONG_USAGE)
 
 
 def _fail(error: Exception, debug: bool, status: int) -> None:

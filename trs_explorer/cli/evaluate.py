@@ -14,6 +14,7 @@ from trs_explorer.cli.flags import (
     JsonFileOption,
     LimitOption,
     SeedOption,
+    check_parent,
     parse_list,
     parse_radii,
     run_at,
@@ -44,8 +45,10 @@ def evaluate(
     names = parse_list(attacks, "--attacks")
     for name in names:
         entry(ATTACKS, "--attacks", name)
-    radii = parse_radii(eps) if eps else None
+    radii = parse_radii(eps) if eps is not None else None
     chosen = [run_at(path) for path in run]
+    for file in (json_file, csv_file):
+        check_parent(file)
 
     from trs_explorer.training.device import resolve_device
 

@@ -101,6 +101,12 @@ def can_draw() -> bool:
     return on_terminal() and sys.stdin.isatty() and sys.stderr.isatty()
 
 
+def check_parent(file: Path | None) -> None:
+    """Refuse a file to write whose folder is not there, before the work and not after it."""
+    if file is not None and not file.absolute().parent.is_dir():
+        raise UsageError(f"{file}: there is no folder {file.parent} to write to")
+
+
 def parse_list(text: str, what: str) -> list[str]:
     """The parts of a comma-separated value. Raises UsageError if there is none."""
     parts = [part.strip() for part in text.split(",") if part.strip()]

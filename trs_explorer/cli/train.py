@@ -1,5 +1,6 @@
 """`trs train`."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,12 +11,12 @@ from typing import Annotated
 import typer
 
 from trs_explorer import runs
+from trs_explorer.cli import INTERRUPTED
 from trs_explorer.cli.flags import can_draw, given, on_terminal, values_from_toml, with_option_flags
 from trs_explorer.config import TrainConfig, resolve
 from trs_explorer.options import HYPER_PARAMETERS, UsageError
 
 Flag = typer.Option
-INTERRUPTED = 130
 
 
 @with_option_flags
@@ -41,7 +42,13 @@ def train(
     run = _run_to_train(given(values), out, resume, config)
     if tui and can_draw():
         raise SystemExit(_train_in_dashboard(run))
-    raise SystemExit(_train_here(run, "json" if json else "rich" if on_terminal() and not plain else "plain"))
+    try:
+        status = _train_here(run, "json" if json else "rich" if on_terminal() and not plain else "plain")
+    except UsageError:
+        if resume is None:
+            shutil.rmtree(run.path)  # made a moment ago, and nothing has happened in it
+        raise
+    raise SystemExit(status)
 
 
 def _run_to_train(values: dict, out: Path | None, resume: Path | None, config: Path | None) -> runs.Run:

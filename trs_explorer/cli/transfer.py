@@ -7,7 +7,16 @@ import typer
 
 from trs_explorer import runs
 from trs_explorer.catalogue import ATTACKS, DATA, entry
-from trs_explorer.cli.flags import DeviceOption, JsonFileOption, LimitOption, RunArgument, SeedOption, parse_radii, run_at
+from trs_explorer.cli.flags import (
+    DeviceOption,
+    JsonFileOption,
+    LimitOption,
+    RunArgument,
+    SeedOption,
+    check_parent,
+    parse_radii,
+    run_at,
+)
 from trs_explorer.options import UsageError
 
 
@@ -28,7 +37,8 @@ def transfer(
     """
     entry(ATTACKS, "--attack", attack)
     chosen = run_at(run)
-    radii = parse_radii(eps) if eps else [DATA[chosen.config.data].probe_eps]
+    check_parent(json_file)
+    radii = parse_radii(eps) if eps is not None else [DATA[chosen.config.data].probe_eps]
     if len(radii) != 1:
         raise UsageError(f"--eps: a matrix has one radius, got {eps}")
     result = _measure(chosen, attack, radii[0], steps, limit, seed, device)

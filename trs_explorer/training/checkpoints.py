@@ -3,6 +3,7 @@
 import hashlib
 import io
 import pickle
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load as parse_weights
 from safetensors.torch import save as pack_weights
 
+from trs_explorer.files import write_atomically
 from trs_explorer.models import Ensemble, build
-from trs_explorer.runs import Checkpoint, Run, RunError, write_atomically
+from trs_explorer.runs import Checkpoint, Run, RunError
 
 _NOT_A_STATE = (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError, MemoryError,
                 pickle.UnpicklingError, zipfile.BadZipFile)  # fmt: skip
@@ -87,7 +89,8 @@ def load_state(run: Run, checkpoint: Checkpoint, weights: str) -> dict:
     if expected not in (None, hashlib.sha256(raw).hexdigest()):
         raise RunError(f"{checkpoint.state} is not what the training saved: damaged or replaced")
     try:
-        state = torch.load(io.BytesIO(raw), weights_only=True, map_location="cpu")
+        with warnings.catch_warnings(action="ignore"):  # of the file's looks; what is wrong with it is said below
+            state = torch.load(io.BytesIO(raw), weights_only=True, map_location="cpu")
     except _NOT_A_STATE as error:
         raise RunError(f"{checkpoint.state} is damaged: {(str(error) or repr(error)).splitlines()[0]}") from error
     if not isinstance(state, dict) or state.get("weights") != weights:
