@@ -100,14 +100,14 @@ def test_what_is_missing_is_named(folder):
 
 
 def test_embedded_files_are_checked_and_found_in_a_wheel(folder, monkeypatch):
-    monkeypatch.setattr(mnist, "EMBEDDED", (folder / "nowhere", folder))
+    monkeypatch.setattr(mnist, "EMBEDDED", folder)
     assert mnist.embedded() == folder
     with pytest.raises(UsageError, match=r"SHA-256 differs\): reinstall"):
         load("mnist", train=True)
     (folder / "train-images-idx3-ubyte").unlink()
     with pytest.raises(UsageError, match=r"neither .*: reinstall"):
         load("mnist", train=True)
-    monkeypatch.setattr(mnist, "EMBEDDED", (folder / "nowhere",))
+    monkeypatch.setattr(mnist, "EMBEDDED", folder / "nowhere")
     with pytest.raises(UsageError, match=r"looked in .*nowhere\): reinstall"):
         load("mnist", train=True)
 

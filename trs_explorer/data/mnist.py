@@ -16,6 +16,7 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from trs_explorer.options import UsageError
+from trs_explorer.shipped import folder
 
 CLASSES = 10
 SIDE = 28
@@ -28,8 +29,7 @@ SHA256 = {
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
 
-_PACKAGE = Path(__file__).parents[1]
-EMBEDDED = (_PACKAGE / "_assets" / "mnist", _PACKAGE.parent / "assets" / "mnist")  # in a wheel; in a checkout
+EMBEDDED = folder("assets") / "mnist"
 _LEAVE_OUT = "leave --data-dir out for the embedded MNIST"
 _WAY_OUT = {True: "reinstall trs-explorer or restore the file", False: f"get the file again, or {_LEAVE_OUT}"}
 
@@ -41,10 +41,10 @@ def mnist(train: bool, data_dir: str, seed: int) -> tuple[UInt8[Tensor, "n 1 28 
     SHA-256 is checked. seed is not used.
     Raises: UsageError that names the file which is missing or damaged, and the way out.
     """
-    folder = Path(data_dir).expanduser() if data_dir else embedded()
+    source = Path(data_dir).expanduser() if data_dir else embedded()
     split = "train" if train else "t10k"
-    images_path = find(folder, f"{split}-images-idx3-ubyte", check=not data_dir)
-    labels_path = find(folder, f"{split}-labels-idx1-ubyte", check=not data_dir)
+    images_path = find(source, f"{split}-images-idx3-ubyte", check=not data_dir)
+    labels_path = find(source, f"{split}-labels-idx1-ubyte", check=not data_dir)
     images = read_idx(images_path, dimensions=3, check=not data_dir)
     labels = read_idx(labels_path, dimensions=1, check=not data_dir)
     if images.shape[1:] != (SIDE, SIDE):
@@ -60,11 +60,9 @@ def mnist(train: bool, data_dir: str, seed: int) -> tuple[UInt8[Tensor, "n 1 28 
 
 def embedded() -> Path:
     """The folder of the files that came with trs. Raises UsageError if it is not there."""
-    for folder in EMBEDDED:
-        if folder.is_dir():
-            return folder
-    looked = " and ".join(str(folder) for folder in EMBEDDED)
-    raise UsageError(f"the embedded MNIST is missing (looked in {looked}): reinstall trs-explorer, or give --data-dir your own")
+    if EMBEDDED.is_dir():
+        return EMBEDDED
+    raise UsageError(f"the embedded MNIST is missing (looked in {EMBEDDED}): reinstall trs-explorer, or give --data-dir your own")
 
 
 def find(folder: Path, name: str, *, check: bool = False) -> Path:
