@@ -23,7 +23,10 @@ class Method:
 
 @dataclass(frozen=True)
 class Data:
-    """A data set: its loader, the shape of an image, how many classes, and the recipe that suits it."""
+    """A data set: its loader, the shape of an image, how many classes, and the recipe that suits it.
+
+    method_recipes: what single methods need besides. probe_eps: the radius of the training's probe.
+    """
 
     loader: str
     summary: str
@@ -31,7 +34,7 @@ class Data:
     classes: int
     recipe: Mapping[str, object] = field(default_factory=dict)
     probe_eps: float = 0.3
-    download: bool = False
+    method_recipes: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Entry:
     summary: str
 
 
-# Defaults by measurement on MNIST (README, "How the default was chosen"). lambda_a, lambda_b weigh per-example
+# Defaults by measurement on MNIST (README, "How the defaults were chosen"). lambda_a, lambda_b weigh per-example
 # gradients; the authors' code weighs batch-mean ones, so its lambdas do not carry over.
 _TRS = {
     "lambda_a": 1.0,
@@ -101,11 +104,19 @@ _PLANE = {
     "inner_steps": 4,
 }
 
+# Beta looks around x, Cos-l2 at x alone: it keeps the norm, in the plane too.
+_PLANE_METHODS = {"cos-l2": {"smoothness": "norm", "lambda_b": 0.05}}
+
+
+def _plane(name: str, summary: str, probe_eps: float) -> Data:
+    return Data(f"trs_explorer.data.plane:{name}", summary, (1, 1, 2), 2, _PLANE, probe_eps, _PLANE_METHODS)
+
+
 DATA = {
     "mnist": Data("trs_explorer.data.mnist:mnist", "handwritten digits, 60,000 + 10,000, embedded", (1, 28, 28), 10),
-    "bars": Data("trs_explorer.data.plane:bars", "two upright bars in the plane: the lesson's set", (1, 1, 2), 2, _PLANE, 0.325),
-    "moons": Data("trs_explorer.data.plane:moons", "two interleaved half circles in the plane", (1, 1, 2), 2, _PLANE, 0.2),
-    "circles": Data("trs_explorer.data.plane:circles", "a ring around a disc in the plane", (1, 1, 2), 2, _PLANE, 0.2),
+    "bars": _plane("bars", "two upright bars in the plane: the lesson's set", 0.325),
+    "moons": _plane("moons", "two interleaved half circles in the plane", 0.2),
+    "circles": _plane("circles", "a ring around a disc in the plane", 0.2),
 }
 
 

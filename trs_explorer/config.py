@@ -13,6 +13,7 @@ from trs_explorer.catalogue import DATA, METHODS, MODELS, entry
 from trs_explorer.options import HYPER_PARAMETERS, Option, UsageError, setting, unknown
 
 FORMAT = 1
+ESSENTIAL = ("method", "data", "model", "members", "epochs", "batch_size", "seed")  # without these a run means nothing
 
 
 @dataclass(frozen=True)
@@ -86,32 +87,44 @@ def resolve(values: Mapping[str, object]) -> TrainConfig:
         if name in method.fixed and given[name] != method.fixed[name]:
             raise UsageError(f"{method_name} fixes {known[name].flag} at {method.fixed[name]:g}; use --method trs to change it")
 
-    merged: dict[str, Any] = {**DEFAULTS, **method.defaults, **data.recipe, **given, **method.fixed}
+    merged: dict[str, Any] = {
+        **DEFAULTS,
+        **method.defaults,
+        **data.recipe,
+        **data.method_recipes.get(method_name, {}),
+        **given,
+        **method.fixed,
+    }
     entry(MODELS, "--model", str(merged["model"]))
     options = {name: merged[name] for name in method.defaults}
     if "delta_start" in options and options["delta_start"] > options["delta"]:
         options["delta_start"] = options["delta"]
+    if options.get("smoothness") == "beta" and options["lambda_b"] > 0 and options["delta"] == 0:
+        raise UsageError("--smoothness beta compares gradients within --delta of x: give a --delta > 0, or another --smoothness")
     return TrainConfig(**{name: merged[name] for name in SETTINGS}, options=options)
 
 
 def from_json(stored: Mapping[str, object]) -> TrainConfig:
-    """The config that `to_json` wrote. Raises UsageError that says what is wrong with the file."""
+    """The config that `to_json` wrote. Raises UsageError that says what is wrong with the file.
+
+    What an older trs did not write has its default: a new setting's default must mean what was done before it came.
+    """
     form = stored.get("format")
     if not isinstance(form, int) or isinstance(form, bool) or form < 1:
         raise UsageError("config.json has no format number: it is not a run's config, or only half written")
     if form > FORMAT:
         raise UsageError(f"the run has format {form}, this trs reads up to {FORMAT}: update trs-explorer")
     options = stored.get("options")
-    missing = [name for name in SETTINGS if name not in stored]
+    missing = [name for name in ESSENTIAL if name not in stored]
     if missing or not isinstance(options, dict):
         raise UsageError(f"config.json lacks {', '.join(missing) or 'options'}")
-    values: dict[str, Any] = {name: SETTINGS[name].check(stored[name]) for name in SETTINGS}
+    values: dict[str, Any] = {name: SETTINGS[name].check(stored.get(name, DEFAULTS[name])) for name in SETTINGS}
     method = entry(METHODS, "config.json method", str(values["method"]))
     entry(DATA, "config.json data", str(values["data"]))
     entry(MODELS, "config.json model", str(values["model"]))
-    if set(options) != set(method.defaults):
+    if not set(options) <= set(method.defaults):
         raise UsageError(f"config.json: {values['method']} takes the options {', '.join(method.defaults) or 'none'}")
-    checked = {name: HYPER_PARAMETERS[name].check(value) for name, value in options.items()}
+    checked = {name: HYPER_PARAMETERS[name].check(options.get(name, default)) for name, default in method.defaults.items()}
     for name, value in method.fixed.items():
         if checked[name] != value:
             raise UsageError(f"config.json: {values['method']} has {name} {value}, not {checked[name]}")

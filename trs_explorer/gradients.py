@@ -8,9 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from trs_explorer.models.ensemble import Ensemble
+from trs_explorer.models.ensemble import Ensemble, Images
 
-Images = Float[Tensor, "batch channel height width"]
 Labels = Int[Tensor, " batch"]
 MemberLosses = Float[Tensor, "member batch"]
 MemberGradients = Float[Tensor, "member batch channel height width"]

@@ -9,6 +9,7 @@
     train.log              the trainer's output when a dashboard started it
 """
 
+import contextlib
 import json
 import os
 import re
@@ -122,6 +123,14 @@ def open_run(path: Path) -> Run:
         raise RunError(f"{path}: {error}") from error
 
 
+def discard(run: Run) -> None:
+    """Take back a folder in which nothing has happened: `create`'s files, and the folder if that leaves it empty."""
+    for name in ("config.json", "events.jsonl", "status.json", "trainer.lock"):
+        (run.path / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        run.path.rmdir()
+
+
 def clear_temporaries(run: Run) -> None:
     """Remove what writes that a crash cut off have left. Only the trainer may, holding its lock."""
     for path in run.path.glob(".*.tmp"):
@@ -161,15 +170,34 @@ def trainer_alive(run: Run) -> bool:
     """Whether some process holds the trainer's lock."""
     if not (run.path / "trainer.lock").exists():
         return False
+    status = read_json(run.path / "status.json") or {}
     lock = FileLock(run.path / "trainer.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        return True
+        return _lives(status.get("pid"))  # if not, it was another viewer's look that held it
     except OSError:
-        return False  # a read-only copy, such as the runs inside an installed package
+        return _lives(status.get("pid")) and _recent(status)  # somebody else's run, or a read-only copy
     lock.release()
     return False
+
+
+def _lives(pid: object) -> bool:
+    """Whether there is a process of that number; True where the system does not tell, or no number is known yet."""
+    if not isinstance(pid, int) or pid <= 0 or os.name == "nt":
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+def _recent(status: Json) -> bool:
+    heartbeat = status.get("heartbeat")
+    return isinstance(heartbeat, int | float) and time.time() - heartbeat < 60
 
 
 # --- events ----------------------------------------------------------------------------------------------------------
@@ -197,8 +225,9 @@ class EventWriter:
         return event
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file. A line that a full disk did not take is lost: whoever wrote it was told then."""
+        with contextlib.suppress(OSError):
+            self._file.close()
 
 
 @dataclass(frozen=True)

@@ -107,19 +107,23 @@ def test_transfer_prints_stores_and_exports_the_same_counts(trs, trained: Path, 
                 assert stored["intervals"][i][j] == pytest.approx(_wilson(fooled[i][j], eligible[i][j]), abs=1e-12)
                 low, high = stored["intervals"][i][j]
                 assert f"{100 * fooled[i][j] / eligible[i][j]:.0f} ({100 * low:.0f} - {100 * high:.0f})" in result.out
-    pairs = [fooled[i][j] / eligible[i][j] for i, j in ((0, 1), (1, 0)) if eligible[i][j]]
-    assert pairs
-    assert stored["mean_off_diagonal"] == pytest.approx(sum(pairs) / len(pairs))
-    assert f"different members: {100 * sum(pairs) / len(pairs):.1f} %" in result.out
+    together = fooled[0][1] + fooled[1][0], eligible[0][1] + eligible[1][0]
+    assert tuple(stored["pooled"]) == together
+    assert f"{together[0]} / {together[1]} = {100 * together[0] / together[1]:.1f} %" in result.out
+    for i in range(2):
+        for j in range(3):
+            letters = stored["outcomes"][i][j]
+            assert (len(letters), letters.count("1")) == (stored["n"], fooled[i][j])
+            assert stored["n"] - letters.count("-") == eligible[i][j]
 
 
 def test_an_attack_of_radius_0_fools_nobody_and_transfer_says_so(trs, trained: Path) -> None:
     result = trs("transfer", trained, "--eps", 0, "--attack", "fgsm", "--limit", 50)
     assert result.status == 0
     assert "none eligible" in result.out
-    assert "no pair has an eligible image" in result.out
+    assert "different members together: -" in result.out
     [stored] = [json.loads(path.read_text()) for path in (trained / "results").iterdir()]
-    assert stored["mean_off_diagonal"] is None
+    assert stored["pooled"] == [0, 0]
     assert all(count == 0 for row in stored["fooled"] for count in row)
 
 

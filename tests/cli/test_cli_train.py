@@ -13,6 +13,7 @@ import trs_explorer
 from trs_explorer import runs
 from trs_explorer.catalogue import DATA
 from trs_explorer.cli.display import in_words
+from trs_explorer.config import resolve
 
 SHORT = ("train", "--data", "bars", "--epochs", 3, "--limit", 20, "--log-every", 1, "--device", "cpu")
 LAYOUT = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
@@ -31,7 +32,8 @@ def test_json_is_the_log_itself_and_nothing_else(trs) -> None:
 @pytest.mark.parametrize("flag", ["--plain", "--tui", None])
 def test_where_stdout_is_no_terminal_it_gets_plain_lines(trs, flag: str | None) -> None:
     result = trs(*SHORT, "--out", "run", *([flag] if flag else []))
-    assert (result.status, result.err) == (0, "")
+    assert result.status == 0
+    assert result.err == ("trs: no terminal to draw the dashboard on: plain lines instead\n" if flag == "--tui" else "")
     assert not LAYOUT.search(result.out)
     lines = result.out.splitlines()
     assert lines[0] == "trs: 2 x mlp on bars, 3 epochs, seed 0 -> run"
@@ -141,3 +143,34 @@ def test_ctrl_c_saves_says_130_and_resume_goes_on_from_there(trs, tmp_path: Path
     events = [json.loads(line) for line in result.out.splitlines()]
     assert (events[0]["step"], events[0]["resumed"]) == (status["step"], True)
     assert (events[-1]["step"], events[-1]["state"]) == (status["step"] + 2, "finished")
+
+
+@pytest.mark.parametrize("existed", [False, True])
+def test_a_start_that_fails_takes_back_only_what_it_made(trs, existed: bool) -> None:
+    folder = Path("run")
+    if existed:
+        folder.mkdir()
+    result = trs(*SHORT, "--model", "patch", "--out", folder)
+    assert result.status == 2
+    assert not folder.exists() or not any(folder.iterdir())
+
+
+def test_a_reader_that_goes_away_does_not_end_the_training(trs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("trs_explorer.cli.display._Plain.event", gone)
+    assert trs(*SHORT, "--out", "run", "--plain").status == 0
+    assert runs.open_run(Path("run")).status()["state"] == "finished"
+
+
+def test_bare_trs_prints_its_help_and_nothing_else(trs) -> None:
+    result = trs()
+    assert "Usage" in result.out
+    assert result.err == ""
+
+
+def test_two_starts_at_once_get_two_folders() -> None:
+    from trs_explorer.cli.train import _free_name
+
+    assert _free_name(resolve({})) != _free_name(resolve({}))

@@ -67,7 +67,7 @@ def test_a_pickle_in_the_training_state_is_not_opened_either(trs, fresh: runs.Ru
     state.write_bytes(pickle.dumps(Trap(), protocol=2))  # the one torch writes
     result = trs("train", "--resume", fresh.path, "--plain")
     assert result.status == 1
-    assert re.search(r"no checkpoint is whole.*state-0001\.pt is damaged", result.err)
+    assert re.search(r"no checkpoint can be used.*state-0001\.pt is damaged", result.err)
     assert not (tmp_path / "sprung").exists()
 
 

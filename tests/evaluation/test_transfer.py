@@ -74,7 +74,8 @@ def test_identical_members_fall_together(problem):
     matrix = transfer_matrix(twins, x, y, attack=ATTACK, ensemble_column=True)
     assert matrix.eligible[0][1] == matrix.fooled[0][0] > 10
     assert [rate for i, row in enumerate(matrix.rates()) for j, rate in enumerate(row) if i != j] == [1.0] * 9
-    assert matrix.mean_off_diagonal() == 1.0
+    fooled, eligible = matrix.pooled()
+    assert fooled == eligible > 0
 
 
 def test_reordering_the_members_reorders_the_matrix(problem):
@@ -111,7 +112,8 @@ def test_attacks_go_on_to_the_highest_loss(problem):
     def hasty(model, x, y, *, generator):
         return pgd(model, x, y, eps=0.3, early_stop=True, generator=generator)
 
-    assert transfer_matrix(ensemble, x, y, attack=hasty).mean_off_diagonal() < full.mean_off_diagonal() - 0.05
+    fooled, eligible = transfer_matrix(ensemble, x, y, attack=hasty).pooled()
+    assert fooled / eligible < full.pooled()[0] / full.pooled()[1] - 0.05
 
 
 MATRIX = TransferMatrix(fooled=[[8, 3, 2], [0, 5, 1]], eligible=[[10, 4, 2], [0, 6, 3]], n=12, ensemble_column=True)
@@ -122,8 +124,8 @@ def test_rates_intervals_and_the_mean_leave_out_what_is_unknown():
     assert MATRIX.interval(0, 0) == pytest.approx((0.4902, 0.9433), abs=5e-5)
     assert MATRIX.interval(0, 1) == wilson(3, 4)
     assert MATRIX.interval(1, 0) == (0.0, 1.0)
-    assert MATRIX.mean_off_diagonal() == 0.75  # neither the empty pair nor the ensemble's column counts
-    assert TransferMatrix([[1]], [[2]], 3).mean_off_diagonal() is None
+    assert MATRIX.pooled() == (3, 4)  # neither the empty pair nor the ensemble's column counts
+    assert TransferMatrix([[1]], [[2]], 3).pooled() == (0, 0)
 
 
 def test_is_ready_for_json():
@@ -138,4 +140,4 @@ def test_no_images_give_empty_cells(problem):
     ensemble, x, y = problem
     matrix = transfer_matrix(ensemble, x[:0], y[:0], attack=ATTACK)
     assert matrix.eligible == [[0] * 3] * 3
-    assert matrix.mean_off_diagonal() is None
+    assert matrix.pooled()[1] == 0

@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import signal
 import threading
 
 import pytest
@@ -12,7 +13,9 @@ from trs_explorer import runs
 from trs_explorer.catalogue import METHODS
 from trs_explorer.config import resolve
 from trs_explorer.defences import trs as trs_module
+from trs_explorer.models import build
 from trs_explorer.training import TrainingError, train
+from trs_explorer.training.checkpoints import load_ensemble
 from trs_explorer.training.parallel import parts_for, terms_and_gradients
 from trs_explorer.training.state import prepare
 from trs_explorer.training.steps import learning_rate, order_of, training_step
@@ -174,6 +177,78 @@ def test_learning_rate_rises_then_falls_to_zero():
     assert max(rates) == rates[9]
     assert rates[50] == pytest.approx(0.5)
     assert rates[99] < 0.001
+
+
+@pytest.mark.parametrize("data", ["bars", "mnist"])
+@pytest.mark.parametrize("method", METHODS)
+def test_no_weighted_term_is_idle(tmp_path, method, data):
+    """Each method is itself: a term with a weight is not 0, and no two methods are the same training."""
+    settings = {"method": method, "data": data, "epochs": 1, "limit": 64, "log_every": 1}
+    run = runs.create(tmp_path / "run", resolve(settings))
+    step = next(event for event in train(run) if event["kind"] == "step")
+    for name, weight in (("similarity", "lambda_a"), ("smoothness", "lambda_b")):
+        assert (step["terms"].get(name, 0) > 0) == (run.config.options.get(weight, 0) > 0), name
+
+
+def test_batch_norm_averages_come_from_clean_images_alone(tmp_path):
+    torch.manual_seed(0)
+    ensemble = build("resnet20", "mnist", 2, seed=0).train()
+    x, y = torch.rand(8, 1, 28, 28), torch.arange(8)
+    expected = copy.deepcopy(ensemble)
+    expected.member_logits(x[4:])
+    trs_module.trs(ensemble, x, y, **resolve({"inner_steps": 1}).options, progress=1.0, generator=torch.Generator())
+    for one, other in zip(ensemble.buffers(), expected.buffers(), strict=True):
+        assert torch.allclose(one.float(), other.float(), atol=1e-5)
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path, monkeypatch):
+    run = runs.create(tmp_path / "run", resolve({**PLANE, "save_every": 1}))
+
+    def poison(state, indices):
+        terms = training_step(state, indices)
+        if state.at.step == 6:
+            state.ensemble.members[0][-1].bias.data.fill_(math.nan)
+        return terms
+
+    monkeypatch.setattr("trs_explorer.training.loop.training_step", poison)
+    with pytest.raises(TrainingError, match="not finite at step 6: not saved"):
+        list(train(run))
+    assert [c.name for c in run.checkpoints()] == ["0001"]
+    load_ensemble(run)
+
+
+def test_a_gradient_that_is_not_finite_names_its_step(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *_: torch.tensor(math.inf))
+    run = runs.create(tmp_path / "run", resolve(PLANE))
+    with pytest.raises(TrainingError, match="update_norm was inf at step 1"):
+        list(train(run))
+
+
+def test_any_other_failure_is_in_the_status_and_the_log(tmp_path, monkeypatch):
+    def breaks(*_, **__):
+        raise MemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(trs_module, "trs", breaks)
+    run = runs.create(tmp_path / "run", resolve(PLANE))
+    with pytest.raises(MemoryError):
+        list(train(run))
+    assert run.status()["state"] == "failed"
+    assert run.status()["error"] == "MemoryError: CUDA out of memory"
+    assert runs.read_events(run).events[-1]["error"] == "MemoryError: CUDA out of memory"
+
+
+def test_a_full_disk_while_writing_an_event_is_said_with_the_way_out(tmp_path):
+    resource = pytest.importorskip("resource")
+    run = runs.create(tmp_path / "run", resolve({**PLANE, "save_every": 4}))
+    before, ignored = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
+    try:
+        with pytest.raises(runs.RunError, match=r"cannot write to .*--resume"):
+            list(train(run))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert list(train(run, resume=True))[-1]["state"] == "finished"
 
 
 def test_config_on_disk_is_the_resolved_one(tmp_path):

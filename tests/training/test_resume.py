@@ -46,6 +46,24 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, settings, after):
     assert same(weights(whole), weights(parts))
 
 
+def test_resumed_with_another_number_of_threads_gives_the_same_bits(tmp_path):
+    before, settings = torch.get_num_threads(), {**IMAGES, "precision": "float32"}
+    made = []
+    try:
+        for name, threads in (("same", (2, 2)), ("other", (2, 1))):
+            run, stop = runs.create(tmp_path / name, resolve(settings)), threading.Event()
+            torch.set_num_threads(threads[0])
+            for event in train(run, stop=stop):
+                if event["kind"] == "step" and event["step"] == 2:
+                    stop.set()
+            torch.set_num_threads(threads[1])
+            list(train(run, resume=True))
+            made.append(weights(run))
+    finally:
+        torch.set_num_threads(before)
+    assert same(*made)
+
+
 def test_the_seed_decides_everything(tmp_path):
     made = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):

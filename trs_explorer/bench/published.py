@@ -28,7 +28,7 @@ def published_trs(
         support = support.detach().requires_grad_()
         total = sum(_norm(_gradient(member, support, y[half:])).sum() for member in members)
         ensemble.zero_grad(set_to_none=True)
-        total.backward()  # pyright: ignore[reportAttributeAccessIssue]
+        total.backward()
         assert support.grad is not None
         moved = support.detach() + 2 * delta / inner_steps * support.grad.sign()
         support = (start + (moved - start).clamp(-delta, delta)).clamp(0, 1)

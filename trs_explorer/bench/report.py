@@ -9,8 +9,11 @@ from rich.table import Table
 from trs_explorer.bench.timing import machine
 
 
-def run(what: str, *, rounds: int, model: str, json_file: Path | None) -> None:
-    """Measure, print a table with the machine named, and write the figures to json_file if there is one."""
+def run(what: str, *, rounds: int, model: str, json_file: Path | None) -> int:
+    """Measure, print a table with the machine named, and write the figures to json_file if there is one.
+
+    Returns the exit status: 1 if a variant that should give the published loss does not.
+    """
     console = Console(highlight=False)
     with Console(stderr=True).status(f"measuring {what}: {rounds} interleaved rounds"):
         if what == "step":
@@ -30,6 +33,7 @@ def run(what: str, *, rounds: int, model: str, json_file: Path | None) -> None:
     console.print(machine())
     if json_file:
         json_file.write_text(json.dumps({"bench": what, "machine": machine(), "rounds": rounds, "rows": rows}, indent=1) + "\n")
+    return int(any(row.get("same loss") == "NO" for row in rows))
 
 
 def _text(name: str, value: object) -> str:

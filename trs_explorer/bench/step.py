@@ -16,6 +16,7 @@ from trs_explorer.training.device import use_bfloat16
 from trs_explorer.training.parallel import one_thread_each, parts_for, terms_and_gradients
 
 PUBLISHED = "published: second order, 6 steps, float32"
+ALLOWED = {"float32": 1e-4, "bfloat16": 1e-2}  # relative difference of a loss that counts as the same
 BATCH, WARM_UP_STEPS, DELTA = 128, 150, 0.1
 
 
@@ -72,9 +73,16 @@ def bench_step(model: str, rounds: int) -> list[dict]:
             "ratio": times[PUBLISHED] / times[name],
             "loss": losses[name],
             "difference": losses[name] / losses[PUBLISHED] - 1,
+            "same loss": _verdict(name, losses[name] / losses[PUBLISHED] - 1),
         }
         for name in variants
     ]
+
+
+def _verdict(variant: str, difference: float) -> str:
+    if "same search" not in variant:
+        return "" if variant == PUBLISHED else "other search"
+    return "yes" if abs(difference) <= ALLOWED[variant.rsplit(", ")[-1]] else "NO"
 
 
 def _deal(indices: Tensor, parts: int) -> Tensor:

@@ -27,6 +27,8 @@ def main() -> None:
         if hasattr(error, "format_message"):
             _usage(error)
         _fail(error, debug, FAILED)
+    except MemoryError as error:
+        _fail(error, debug, FAILED)
     except Exception as error:
         if not hasattr(error, "format_message"):
             raise
@@ -35,12 +37,14 @@ def main() -> None:
 
 def _usage(error: Exception) -> None:
     """What Typer finds wrong with a command line, in one line. Its exceptions have moved between modules: by their method."""
-    print(f"trs: {error.format_message().rstrip('.')}. See: trs --help", file=sys.stderr)  # pyright: ignore
+    message = error.format_message().rstrip(".")
+    if message:  # bare `trs` has printed the help and has none
+        print(f"trs: {message}. See: trs --help", file=sys.stderr)
     raise SystemExit(WRONG_USAGE)
 
 
 def _fail(error: Exception, debug: bool, status: int) -> None:
     if debug:
         raise error
-    print(f"trs: {error}", file=sys.stderr)
+    print(f"trs: {error or type(error).__name__}", file=sys.stderr)
     raise SystemExit(status)

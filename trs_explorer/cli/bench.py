@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from trs_explorer.catalogue import MODELS, entry
+from trs_explorer.cli.flags import check_parent
 from trs_explorer.options import UsageError, unknown
 
 WHAT = ("step", "logging")
@@ -19,6 +21,8 @@ def bench(
     """Measure speed: interleaved runs, medians and ratios, with the machine and the versions named."""
     if what not in WHAT:
         raise UsageError(unknown("trs bench", what, WHAT))
+    entry(MODELS, "--model", model)
+    check_parent(json_file)
     from trs_explorer.bench import report
 
-    report.run(what, rounds=rounds, model=model, json_file=json_file)
+    raise SystemExit(report.run(what, rounds=rounds, model=model, json_file=json_file))

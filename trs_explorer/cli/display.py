@@ -2,9 +2,9 @@
 
 import json
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Protocol
 
 from trs_explorer.runs import Run
@@ -41,6 +41,16 @@ class _Json:
     def event(self, event: dict) -> None:
         sys.stdout.write(json.dumps(event, separators=(",", ":")) + "\n")
         sys.stdout.flush()
+
+
+class Silent:
+    """Shows nothing."""
+
+    def starting(self) -> None:
+        """Say nothing."""
+
+    def event(self, event: dict) -> None:
+        """Show nothing."""
 
 
 class _Plain:
@@ -147,7 +157,7 @@ def _step_line(event: dict, start: dict) -> str:
     rate = event.get("rate")
     if rate and start.get("steps"):
         left = (start["steps"] - event["step"]) / rate
-        parts.append(f"{rate:.1f} steps/s, {time.strftime('%H:%M:%S', time.gmtime(left))} left")
+        parts.append(f"{rate:.1f} steps/s, {timedelta(seconds=round(left))} left")
     return "  ".join(parts)
 
 

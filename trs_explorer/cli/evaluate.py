@@ -75,6 +75,7 @@ def _evaluate(
     from trs_explorer import data
     from trs_explorer.catalogue import load
     from trs_explorer.cli.progress import progress
+    from trs_explorer.cli.results import about
     from trs_explorer.evaluation import accuracy, trust
     from trs_explorer.training.checkpoints import load_ensemble
 
@@ -94,10 +95,9 @@ def _evaluate(
             advance(position * len(x) + rate.n, (len(attacks) + 1) * len(x))
     warnings = trust.check_model(ensemble, x[:100], y[:100]) + trust.check_rates(list(rates.values()))
     return {
-        "run": run.name,
-        "weights": weights,
-        "data": f"{run.config.data}, first {len(x)} test images",
-        "seed": seed,
+        **about(run, weights, len(x), device, seed),
+        "kind": "evaluate",
+        "options": {"steps": steps, "restarts": restarts, "step_size": "eps / 10"},
         "rates": [rate.to_json() for rate in rates.values()],
         "warnings": warnings,
     }

@@ -30,7 +30,7 @@ def with_option_flags(command: Callable) -> Callable:
     made = [_flag(option, "Training", DEFAULTS[option.name]) for option in SETTINGS.values()]
     made += [_flag(option, "The method's own options", None) for option in HYPER_PARAMETERS.values()]
     parameters = made + own
-    command.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+    command.__signature__ = inspect.Signature(parameters)
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     return command
 
@@ -103,8 +103,12 @@ def can_draw() -> bool:
 
 def check_parent(file: Path | None) -> None:
     """Refuse a file to write whose folder is not there, before the work and not after it."""
-    if file is not None and not file.absolute().parent.is_dir():
+    if file is None:
+        return
+    if not file.absolute().parent.is_dir():
         raise UsageError(f"{file}: there is no folder {file.parent} to write to")
+    if file.is_dir():
+        raise UsageError(f"{file} is a folder: name a file")
 
 
 def parse_list(text: str, what: str) -> list[str]:

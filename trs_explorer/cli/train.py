@@ -1,6 +1,8 @@
 """`trs train`."""
 
-import shutil
+import contextlib
+import itertools
+import os
 import signal
 import subprocess
 import sys
@@ -12,11 +14,13 @@ import typer
 
 from trs_explorer import runs
 from trs_explorer.cli import INTERRUPTED
+from trs_explorer.cli.display import Display, Silent, display
 from trs_explorer.cli.flags import can_draw, given, on_terminal, values_from_toml, with_option_flags
 from trs_explorer.config import TrainConfig, resolve
-from trs_explorer.options import HYPER_PARAMETERS, UsageError
+from trs_explorer.options import UsageError
 
 Flag = typer.Option
+STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 @with_option_flags
@@ -42,11 +46,14 @@ def train(
     run = _run_to_train(given(values), out, resume, config)
     if tui and can_draw():
         raise SystemExit(_train_in_dashboard(run))
+    if tui:
+        print("trs: no terminal to draw the dashboard on: plain lines instead", file=sys.stderr)
+    how = "json" if json else "rich" if on_terminal() and not (plain or tui) else "plain"
     try:
-        status = _train_here(run, "json" if json else "rich" if on_terminal() and not plain else "plain")
+        status = _train_here(run, how)
     except UsageError:
         if resume is None:
-            shutil.rmtree(run.path)  # made a moment ago, and nothing has happened in it
+            runs.discard(run)
         raise
     raise SystemExit(status)
 
@@ -54,8 +61,7 @@ def train(
 def _run_to_train(values: dict, out: Path | None, resume: Path | None, config: Path | None) -> runs.Run:
     if resume is not None:
         if values or out or config:
-            extra = [HYPER_PARAMETERS[n].flag if n in HYPER_PARAMETERS else "--" + n.replace("_", "-") for n in values]
-            extra += ["--out"] * bool(out) + ["--config"] * bool(config)
+            extra = ["--" + n.replace("_", "-") for n in values] + ["--out"] * bool(out) + ["--config"] * bool(config)
             raise UsageError(f"--resume takes every setting from the run's config.json: drop {', '.join(extra)}")
         run = runs.open_run(resume)
         if run.status().get("state") == "finished":
@@ -65,7 +71,9 @@ def _run_to_train(values: dict, out: Path | None, resume: Path | None, config: P
         values = {**values_from_toml(config), **values}
     settings = resolve(values)
     _check_device(settings)
-    return runs.create(out or _free_name(settings), settings)
+    if out is not None:
+        return runs.create(out, settings)
+    return runs.create(_free_name(settings), settings)
 
 
 def _check_device(settings: TrainConfig) -> None:
@@ -77,16 +85,21 @@ def _check_device(settings: TrainConfig) -> None:
 
 
 def _free_name(settings: TrainConfig) -> Path:
-    number = 1
-    while (path := Path("checkpoints") / f"{settings.method}-{settings.data}-{number}").exists():
-        number += 1
-    return path
+    """The next free checkpoints/METHOD-DATA-N, made at once, so that two trainings that start together get two."""
+    for number in itertools.count(1):
+        path = Path("checkpoints") / f"{settings.method}-{settings.data}-{number}"
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise runs.RunError(f"cannot write to {path}: {error.strerror or error}") from error
+        return path
+    raise AssertionError
 
 
 def _train_here(run: runs.Run, how: str) -> int:
     """Train in this process, showing events by plain lines, a rich display or JSON lines."""
-    from trs_explorer.cli.display import display
-
     stop, signals = threading.Event(), []
 
     def interrupted(number: int, frame: object) -> None:
@@ -96,7 +109,7 @@ def _train_here(run: runs.Run, how: str) -> int:
         signals.append(number)
         stop.set()
 
-    previous = {number: signal.signal(number, interrupted) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, interrupted) for number in STOPPING}
     try:
         with display(run, how) as show:
             show.starting()
@@ -104,11 +117,24 @@ def _train_here(run: runs.Run, how: str) -> int:
 
             resume = any(run.checkpoints()) or runs.read_events(run).offset > 0
             for event in events(run, resume=resume, stop=stop):
-                show.event(event)
+                show = _show(show, event)
+    except KeyboardInterrupt:
+        raise runs.RunError(f"interrupted twice: what came after the last checkpoint is lost; --resume {run.path}") from None
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
     return INTERRUPTED if signals and run.status().get("state") == "stopped" else 0
+
+
+def _show(show: Display, event: dict) -> Display:
+    """Show an event; when nobody reads any more (`| head`, a closed terminal, a full disk) train on in silence."""
+    try:
+        show.event(event)
+    except OSError:
+        with contextlib.suppress(OSError):  # what is still buffered must go somewhere, or Python complains at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Silent()
+    return show
 
 
 def _train_in_dashboard(run: runs.Run) -> int:
@@ -117,13 +143,15 @@ def _train_in_dashboard(run: runs.Run) -> int:
 
     with run.log.open("ab") as log:
         trainer = subprocess.Popen(
-            [sys.executable, "-m", "trs_explorer", "train", "--resume", str(run.path), "--plain"],
+            [sys.executable, "-P", "-m", "trs_explorer", "train", "--resume", str(run.path), "--plain"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
     watch(run, owns_trainer=True)
+    if run.status().get("state") not in (*runs.ALIVE, None):
+        trainer.wait()  # it has said its last word, and is on its way out
     if trainer.poll() is None:
         print(f"The training goes on as process {trainer.pid}. Look on again: trs watch {run.path}")
         return 0

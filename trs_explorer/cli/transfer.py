@@ -19,6 +19,8 @@ from trs_explorer.cli.flags import (
 )
 from trs_explorer.options import UsageError
 
+WIDE = 5  # with more members than this, cells hold the rate alone
+
 
 def transfer(
     run: RunArgument,
@@ -57,6 +59,8 @@ def _measure(run: runs.Run, attack: str, eps: float, steps: int, limit: int, see
     from trs_explorer import data
     from trs_explorer.catalogue import load
     from trs_explorer.cli.progress import progress
+    from trs_explorer.cli.results import about
+    from trs_explorer.evaluation.intervals import wilson
     from trs_explorer.evaluation.transfer import transfer_matrix
     from trs_explorer.training.checkpoints import load_ensemble
     from trs_explorer.training.device import resolve_device
@@ -70,12 +74,12 @@ def _measure(run: runs.Run, attack: str, eps: float, steps: int, limit: int, see
     with progress(f"{run.name}: transfer"):
         matrix = transfer_matrix(ensemble, x, y, attack=function, ensemble_column=True, seed=seed)
     return {
-        "run": run.name,
-        "weights": weights,
+        **about(run, weights, len(x), where, seed),
+        "kind": "transfer",
         "attack": f"pgd-{steps}" if attack == "pgd" else attack,
         "eps": eps,
-        "data": f"{run.config.data}, first {len(x)} test images",
-        "seed": seed,
+        "options": {"steps": steps, "step_size": eps / 10} if attack == "pgd" else {},
+        "pooled_interval": list(wilson(*matrix.pooled())),
         **matrix.to_json(),
     }
 
@@ -97,10 +101,13 @@ def _show(result: dict) -> None:
         for j, rate in enumerate(result["rates"][i]):
             low, high = result["intervals"][i][j]
             share = "none eligible" if rate is None else f"{100 * rate:.0f} ({100 * low:.0f} - {100 * high:.0f})"
-            cells.append(f"{share}\n{result['fooled'][i][j]} / {result['eligible'][i][j]}")
+            if members > WIDE:
+                share = "-" if rate is None else f"{100 * rate:.0f}"
+            cells.append(share if members > WIDE else f"{share}\n{result['fooled'][i][j]} / {result['eligible'][i][j]}")
         table.add_row(f"F{i + 1}", *cells)
     console = Console()
     console.print(table)
-    mean = result["mean_off_diagonal"]
-    words = "no pair has an eligible image" if mean is None else f"{100 * mean:.1f} %"
-    console.print(f"mean over pairs of different members: {words}", highlight=False)
+    fooled, eligible = result["pooled"]
+    low, high = result["pooled_interval"]
+    words = f"{fooled} / {eligible} = {100 * fooled / eligible:.1f} % ({100 * low:.1f} - {100 * high:.1f})" if eligible else "-"
+    console.print(f"all pairs of different members together: {words}", highlight=False)

@@ -1,10 +1,12 @@
 """TRS: orthogonal gradients and smooth members. Cos-only, Cos-l2 and smooth-only are this with a weight or radius of 0."""
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor
 
 from trs_explorer.defences.beta import gradient_change
-from trs_explorer.defences.support import support_points
+from trs_explorer.defences.support import batch_statistics_only, support_points
 from trs_explorer.gradients import Images, Labels, input_gradients, norms, pair_mean, pairwise_cosine
 from trs_explorer.models.ensemble import Ensemble
 
@@ -32,6 +34,7 @@ def trs(
     is in N-1 of the N(N-1)/2 pairs, so that is twice the mean over members.
     The last `support_fraction` of the batch moves to its support points, the rest stays clean (authors' code); both terms
     look at all of them, cross-entropy at the clean images only. One support point serves all members.
+    With batch norm, running averages take in the clean images of the half that moves, and no support point.
     delta grows linearly with progress in [0, 1], from delta_start (authors' code).
     Returns: "total" and its weighted terms, besides "cosine" (mean |cos| per pair) and "grad_norm" (the largest).
     """
@@ -44,7 +47,8 @@ def trs(
         support, clean_losses = support_points(ensemble, x[kept:], y[kept:], delta=radius, steps=inner_steps, order=inner_order)
         points = torch.cat([x[:kept], support])
 
-    losses, gradients = input_gradients(ensemble, points, y, create_graph=True)
+    with batch_statistics_only(ensemble) if moved else nullcontext():
+        losses, gradients = input_gradients(ensemble, points, y, create_graph=True)
     ce = losses.mean() if clean_losses is None else torch.cat([losses[:, :kept], clean_losses], 1).mean()
     lengths = norms(gradients)
     cosine = pairwise_cosine(gradients if lambda_a else gradients.detach()).abs().mean(-1)

@@ -73,7 +73,7 @@ def measure(
     if batch_size < 1:
         raise ValueError(f"batch_size must be >= 1, got {batch_size}")
     for position, (name, attack, arguments) in enumerate([("clean", None, {}), *attacks]):
-        norm, eps = str(arguments.get("norm", "linf")), float(arguments.get("eps", 0))  # pyright: ignore[reportArgumentType]
+        norm, eps = str(arguments.get("norm", "linf")), float(arguments.get("eps", 0))
         generator = torch.Generator().manual_seed(seed)
         outcomes: list[bool] = []
         perturbation = 0.0

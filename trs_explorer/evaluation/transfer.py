@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import torch
 from jaxtyping import Bool
@@ -22,13 +22,14 @@ class TransferMatrix:
     Off the diagonal an image is eligible if both have it right clean and the adversarial one fools the surrogate (Def. 6).
     On the diagonal it is eligible if the member has it right clean: the rate is the attack's own success rate.
     With ensemble_column, the last column's target is the whole ensemble; there are always as many rows as members.
-    n: how many images were tried.
+    n: how many images were tried.  outcomes: per cell a letter an image, in order: 1 fooled, 0 not, - not eligible.
     """
 
     fooled: list[list[int]]
     eligible: list[list[int]]
     n: int
     ensemble_column: bool = False
+    outcomes: list[list[str]] = field(default_factory=list)
 
     def rate(self, surrogate: int, target: int) -> float | None:
         """The share fooled / eligible of one cell; None where no image is eligible."""
@@ -43,14 +44,14 @@ class TransferMatrix:
         """The 95 % Wilson interval of one cell; (0, 1) where no image is eligible."""
         return wilson(self.fooled[surrogate][target], self.eligible[surrogate][target])
 
-    def mean_off_diagonal(self) -> float | None:
-        """The mean rate over ordered pairs of different members, each pair weighing the same, without the ensemble column.
+    def pooled(self) -> tuple[int, int]:
+        """Fooled and eligible, added up over all ordered pairs of different members: what "transfer" in one number means here.
 
-        Pairs without an eligible image are left out; None if that leaves none.
+        The ensemble's column is left out.
         """
         members = range(len(self.fooled))
-        rates = [rate for i in members for j in members if i != j and (rate := self.rate(i, j)) is not None]
-        return sum(rates) / len(rates) if rates else None
+        pairs = [(i, j) for i in members for j in members if i != j]
+        return sum(self.fooled[i][j] for i, j in pairs), sum(self.eligible[i][j] for i, j in pairs)
 
     def to_json(self) -> dict:
         """The counts, with what derives from them."""
@@ -58,7 +59,7 @@ class TransferMatrix:
             **asdict(self),
             "rates": self.rates(),
             "intervals": [[list(self.interval(i, j)) for j in range(len(row))] for i, row in enumerate(self.fooled)],
-            "mean_off_diagonal": self.mean_off_diagonal(),
+            "pooled": list(self.pooled()),
             "rows": "surrogate",
             "columns": "target",
         }
@@ -87,20 +88,23 @@ def transfer_matrix(
     check_images(x, y)
     to_the_end = {"early_stop": False} if "early_stop" in inspect.signature(attack).parameters else {}
     members = len(ensemble)
-    fooled = torch.zeros(members, members + ensemble_column, dtype=torch.long)
-    eligible = torch.zeros_like(fooled)
+    tried, fooled = (torch.zeros(members, members + ensemble_column, 0, dtype=torch.bool) for _ in range(2))
     generators = [torch.Generator().manual_seed(seed) for _ in ensemble.members]
     for images, labels in batches(ensemble, x, y, batch_size) if len(x) else ():
         clean = _right(ensemble, images, labels, ensemble_column)
+        eligible, wrong = [], []
         for i, (surrogate, generator) in enumerate(zip(ensemble.members, generators, strict=True)):
             x_adv = attack(surrogate, images, labels, generator=generator, **to_the_end)
             check_images(x_adv, labels)
-            wrong = ~_right(ensemble, x_adv, labels, ensemble_column)
-            tried = clean & clean[i] & wrong[i]
-            tried[i] = clean[i]
-            eligible[i] += tried.sum(-1).cpu()
-            fooled[i] += (tried & wrong).sum(-1).cpu()
-    return TransferMatrix(fooled.tolist(), eligible.tolist(), len(x), ensemble_column)
+            wrong.append(~_right(ensemble, x_adv, labels, ensemble_column))
+            eligible.append(clean & clean[i] & wrong[i][i])
+            eligible[i][i] = clean[i]
+        tried = torch.cat([tried, torch.stack(eligible).cpu()], -1)
+        fooled = torch.cat([fooled, torch.stack(wrong).cpu()], -1)
+    fooled &= tried
+    letters = [["".join("-01"[int(t) + int(f)] for t, f in zip(*cell, strict=True)) for cell in zip(*row, strict=True)]
+               for row in zip(tried.tolist(), fooled.tolist(), strict=True)]  # fmt: skip
+    return TransferMatrix(fooled.sum(-1).tolist(), tried.sum(-1).tolist(), len(x), ensemble_column, letters)
 
 
 def _right(ensemble: Ensemble, x: Images, y: Labels, ensemble_column: bool) -> Bool[Tensor, "target batch"]:

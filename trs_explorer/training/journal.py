@@ -6,11 +6,9 @@ import torch
 from torch import Tensor
 
 from trs_explorer.runs import EventWriter, Run
-from trs_explorer.training.state import State
+from trs_explorer.training.state import State, TrainingError
 
-
-class TrainingError(RuntimeError):
-    """The training cannot go on; the message says why, where, and what to try. The last good checkpoint stays."""
+DIAGNOSTICS = ("grad_norm", "update_norm")  # checked like terms, but no part of the sum
 
 
 class Journal:
@@ -56,7 +54,7 @@ class Journal:
             "step",
             step=step,
             epoch=state.at.epoch,
-            terms={name: _short(value) for name, value in terms.items() if value.ndim == 0 and name != "grad_norm"},
+            terms={name: _short(v) for name, v in terms.items() if v.ndim == 0 and name not in DIAGNOSTICS},
             **_diagnostics(terms, state.options, (step - 1) / state.steps),
             lr=float(f"{state.optimizer.param_groups[0]['lr']:.6g}"),
             options={name: value for name, value in state.options.items() if name.startswith("lambda_")},

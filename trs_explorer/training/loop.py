@@ -11,9 +11,9 @@ from trs_explorer.catalogue import DATA
 from trs_explorer.evaluation.probe import probe
 from trs_explorer.options import UsageError
 from trs_explorer.training import checkpoints, control
-from trs_explorer.training.journal import Journal, TrainingError
+from trs_explorer.training.journal import Journal
 from trs_explorer.training.parallel import one_thread_each
-from trs_explorer.training.state import Progress, State, prepare, restore
+from trs_explorer.training.state import Progress, State, TrainingError, prepare, restore
 from trs_explorer.training.steps import order_of, training_step
 
 HEARTBEAT_S = 1.0
@@ -40,10 +40,15 @@ def train(run: runs.Run, *, resume: bool = False, stop: threading.Event | None =
         message = f"cannot write to {run.path}: {error.strerror or error}. Make room, then continue with --resume {run.path}"
         _last_words(run, writer, message)
         raise runs.RunError(message) from error
+    except Exception as error:  # out of memory, a data set's own error: whatever it is, the run's folder says it
+        _last_words(run, writer, f"{type(error).__name__}: {error}")
+        raise
     finally:
-        if writer is not None:
-            writer.close()
-        lock.release()
+        try:
+            if writer is not None:
+                writer.close()
+        finally:
+            lock.release()
 
 
 def _train(run: runs.Run, writer: runs.EventWriter, resume: bool, stop: threading.Event) -> Iterator[dict]:
@@ -106,7 +111,7 @@ def _obey(state: State, journal: Journal, asked: runs.ControlReader, beat: "_Hea
         beat("paused" if paused else "running")
         if not paused or stop.is_set():
             return
-        stop.wait(0.1)
+        time.sleep(0.1)  # not stop.wait: its lock and a signal handler's stop.set() could meet
         journal.restart_clock()
 
 

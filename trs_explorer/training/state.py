@@ -16,6 +16,10 @@ from trs_explorer.training.parallel import parts_for
 PROBE_IMAGES = 128
 
 
+class TrainingError(RuntimeError):
+    """The training cannot go on; the message says why, where, and what to try. The last good checkpoint stays."""
+
+
 @dataclass(frozen=True)
 class Progress:
     """Whole epochs done, steps done in the present one, and steps done in all."""
@@ -65,9 +69,20 @@ class State:
         """How far the training is, 0 to 1."""
         return self.at.step / self.steps
 
+    @property
+    def arithmetic(self) -> dict[str, object]:
+        """What the last bits depend on besides the config: it is kept with a checkpoint, for a resume elsewhere."""
+        return {"device": self.device.type, "bfloat16": self.bfloat16, "parts": self.parts}
+
     def save(self) -> dict[str, str]:
-        """Write a checkpoint of this moment; returns what its event says. Raises RunError if the disk does not take it."""
-        kept = {"optimizer": self.optimizer.state_dict(), "options": self.options, **asdict(self.at)}
+        """Write a checkpoint of this moment; returns what its event says.
+
+        Raises: RunError if the disk does not take it, TrainingError if a weight is not finite.
+        """
+        broken = next((name for name, value in self.ensemble.state_dict().items() if not value.isfinite().all()), None)
+        if broken:
+            raise TrainingError(f"the weights {broken} are not finite at step {self.at.step}: not saved; try a lower --lr")
+        kept = {"optimizer": self.optimizer.state_dict(), "options": self.options, **self.arithmetic, **asdict(self.at)}
         named = checkpoints.save(
             self.run, self.ensemble, kept, epoch=self.at.epoch, step_in_epoch=self.at.step_in_epoch
         )
@@ -114,13 +129,24 @@ def restore(state: State) -> list[str]:
             if set(stored["options"]) != set(run.config.options):
                 raise RunError(f"{checkpoint.state} belongs to another method than config.json says")
             state.options = {name: HYPER_PARAMETERS[name].check(value) for name, value in stored["options"].items()}
+            notes += _same_arithmetic(state, stored)
         except (RunError, UsageError, KeyError, TypeError, ValueError, AttributeError) as error:
-            notes.append(f"checkpoint {checkpoint.name} cannot be used ({error}); trying the one before it")
+            notes.append(f"checkpoint {checkpoint.name} cannot be used: {error}")
             continue
         state.saved = state.at
         return notes
     if resumable:
-        raise RunError(f"{run.path}: no checkpoint is whole. {notes[0]}")
+        raise RunError(f"{run.path}: no checkpoint can be used: {'; '.join(notes)}. Train anew with another --out")
     if run.checkpoints():
         raise RunError(f"{run.path} has weights but no training state (a shipped run?): it can be evaluated, not continued")
     return ["no checkpoint yet: starting anew from the seed"]
+
+
+def _same_arithmetic(state: State, stored: dict) -> list[str]:
+    """Split batches as they were split before; say so where this machine cannot give the same bits."""
+    before = {name: stored[name] for name in state.arithmetic}
+    if state.device.type == "cpu":
+        state.parts = int(before["parts"])
+    if before == state.arithmetic:
+        return []
+    return [f"trained with {before}, goes on with {state.arithmetic}: not the same bits as an uninterrupted training"]

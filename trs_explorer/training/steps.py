@@ -15,7 +15,10 @@ ORDER, NOISE = 1, 2  # what random numbers are for
 
 
 def training_step(state: State, indices: Tensor) -> dict[str, Tensor]:
-    """Take one step on the images with these indices; returns the method's loss terms, detached, still on the device."""
+    """Take one step on the images with these indices; returns the method's loss terms, detached, still on the device.
+
+    Besides, "update_norm": the norm of the weights' gradient before clipping, to be checked like a term.
+    """
     config, ensemble = state.run.config, state.ensemble
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate(config, state.at.step, state.steps)
@@ -33,7 +36,7 @@ def training_step(state: State, indices: Tensor) -> dict[str, Tensor]:
     ensemble.autocast = False
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient.contiguous()  # fused Adam reads memory in the weight's own order, whatever the strides say
-    torch.nn.utils.clip_grad_norm_(ensemble.parameters(), config.clip)
+    terms["update_norm"] = torch.nn.utils.clip_grad_norm_(parameters, config.clip)
     state.optimizer.step()
     state.at = Progress(state.at.epoch, state.at.step_in_epoch + 1, state.at.step + 1)
     return terms

@@ -29,6 +29,7 @@ from trs_explorer.tui.reading import number
 
 TICK = 0.25
 SHORT = 28  # lower than this there is no room for panels one above the other
+PATIENCE_S = 3.0  # a weight that the trainer has not confirmed by then was refused
 CHART_TICK = 1.0  # a chart costs 20-30 ms to draw, a line of text almost nothing
 SERIES_COLOURS = ("foreground", "primary", "warning", "success", "accent", "secondary", "error")
 CONTROLS = (
@@ -62,6 +63,7 @@ class Dashboard(App[None]):
         self.look = Look(ascii_only)
         self._charts_drawn = 0.0
         self._asked: dict[str, float] = {}
+        self._asked_at = 0.0
         self._leaving = False
         self._shown: dict[str, object] = {}
 
@@ -112,7 +114,7 @@ class Dashboard(App[None]):
             except OSError as error:
                 run.waiting = f"cannot read {run.run.path}: {error.strerror or error}"
             for name, value in list(self._asked.items()):
-                if number(run.history.options.get(name)) == value:
+                if number(run.history.options.get(name)) == value or time.monotonic() - self._asked_at > PATIENCE_S:
                     del self._asked[name]
             self._paint()
             if self._leaving and not run.controllable:
@@ -240,7 +242,7 @@ class Dashboard(App[None]):
         now = self._asked.get(name, number(self.followed.history.options.get(name, config.options[name])) or 0.0)
         value = float(f"{now * factor:.4g}") if now else (0.01 if factor > 1 else 0.0)
         if self._ask("set", f"asked for {name} {plain(now)} -> {plain(value)}", name=name, value=value):
-            self._asked[name] = value
+            self._asked[name], self._asked_at = value, time.monotonic()
 
     def action_note(self) -> None:
         """Ask for a line of text and record it."""

@@ -21,10 +21,12 @@ ctrl+p   palette: every command by name, themes too
 
 |cos|    mean over images of |cos| between two members'
          input gradients; 0 is orthogonal
-transfer of the images that both members get right, the
-         share where the attack on the row's member
-         (surrogate) also fools the column's (target);
-         the diagonal is the attack on the member itself
+transfer of the images that both members get right and
+         on which the attack on the row's member
+         (surrogate) fooled it, the share that fools the
+         column's (target) too; in one number: all pairs
+         of different members added up. The diagonal is
+         the attack's success on the member itself
 letters  each loss curve carries the letter of its term
 marks    saved, changed or noted, resumed (R): at the foot
 

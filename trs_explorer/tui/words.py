@@ -116,7 +116,9 @@ def transfer_title(history: History) -> str:
 
 
 def transfer(history: History, look: Look, width: int) -> Text:
-    """Per cent of attacks on the row's member that fool the column's, of those images that both get right.
+    """Per cent of the attacks that fooled the row's member and fool the column's too, of images that both get right.
+
+    On the diagonal: of the images that the member gets right, those that it is fooled on.
 
     The +- is the widest half of a 95 % interval (1.96 sqrt(p (1 - p) / n) at p = .5) over the cells, in points.
     """
