@@ -1,0 +1,34 @@
+"""The runs that ship with the project are what their logs say, small, and can be replayed."""
+
+import pytest
+
+from trs_explorer import runs
+from trs_explorer.catalogue import METHODS
+from trs_explorer.shipped import folder, shipped_runs
+from trs_explorer.training.checkpoints import load_ensemble
+
+NAMES = [f"{data}-{method}" for data in ("mnist", "bars") for method in METHODS]
+
+
+def test_there_is_a_run_of_every_method_on_images_and_in_the_plane():
+    assert [run.name for run in shipped_runs()] == sorted(NAMES)
+
+
+def test_they_are_small():
+    size = sum(p.stat().st_size for name in NAMES for p in (folder("checkpoints") / name).rglob("*") if p.is_file())
+    assert size < 15e6
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shipped_run_is_a_finished_default_training_of_its_method(name):
+    run = runs.open_run(folder("checkpoints") / name)
+    data, _, method = name.partition("-")
+    assert (run.config.data, run.config.method) == (data, method)
+    batch = runs.read_events(run)
+    assert batch.damaged == 0
+    assert (batch.events[0]["kind"], batch.events[-1]["state"]) == ("start", "finished")
+    assert {"step", "matrix", "checkpoint"} <= {event["kind"] for event in batch.events}
+    assert run.status()["state"] == "finished"
+    for checkpoint in run.checkpoints():
+        load_ensemble(run, checkpoint=checkpoint)  # compares with the SHA-256 in the log
+        assert run.recorded(checkpoint)["sha256"]
