@@ -10,6 +10,10 @@ from torch import Tensor
 
 from trs_explorer.models.ensemble import Ensemble, Images
 
+# Float32 knows p - y to 6e-8. A gradient of about that size is rounding: its direction says nothing, and training on it (whose
+# slope is 1 / norm) blows up the logits of cos-only until every gradient is exactly 0, which looks robust and is masking.
+NOISE = 1e-6
+
 Labels = Int[Tensor, " batch"]
 MemberLosses = Float[Tensor, "member batch"]
 MemberGradients = Float[Tensor, "member batch channel height width"]
@@ -41,13 +45,13 @@ def norms(gradients: MemberGradients) -> MemberLosses:
 
 
 def pairwise_cosine(gradients: MemberGradients) -> Float[Tensor, "member member batch"]:
-    """Cosine of every pair of members' gradients, per example; 0, without a slope, where a gradient is exactly 0.
+    """Cosine of every pair of members' gradients, per example; 0, without a slope, where a norm is below NOISE.
 
-    Each gradient is first divided by its largest entry, so that tiny ones keep their direction.
+    Each gradient is first divided by its largest entry, so that no square underflows.
     """
     flat = gradients.flatten(2)
     largest = flat.detach().abs().amax(-1, keepdim=True)
-    some = largest > 0
+    some = gradients.detach().flatten(2).norm(dim=-1, keepdim=True) > NOISE
     flat = torch.where(some, flat / torch.where(some, largest, 1), 0)
     unit = flat / (flat.square().sum(-1, keepdim=True) + ~some).sqrt()
     return torch.einsum("mbd,nbd->mnb", unit, unit)

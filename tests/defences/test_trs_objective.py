@@ -176,14 +176,16 @@ def test_gradient_of_all_members_equals_one_at_a_time_and_passes_do_not_grow_wit
         assert torch.allclose(mine.flatten(1), plain)
 
 
-def test_cosine_survives_tiny_and_zero_gradients():
-    tiny = torch.tensor([[1e-30, 2e-30], [2e-30, 4e-30], [-2e-30, 1e-30], [0.0, 0.0]]).view(4, 1, 1, 1, 2).requires_grad_()
+def test_cosine_survives_small_and_leaves_out_rounding_and_zero_gradients():
+    tiny = torch.tensor([[2e-6, 4e-6], [1e12, 2e12], [-4e-6, 2e-6], [0.0, 0.0], [1e-7, 2e-7]]).view(5, 1, 1, 1, 2).requires_grad_()
     cosine = pairwise_cosine(tiny)[..., 0]
     assert cosine[0, 1].item() == pytest.approx(1, abs=1e-5)
     assert cosine[0, 2].item() == pytest.approx(0, abs=1e-5)
-    assert cosine[0, 3].item() == 0
+    assert cosine[0, 3].item() == cosine[0, 4].item() == 0
     (slope,) = torch.autograd.grad(cosine.sum() + norms(tiny).sum(), tiny)
     assert slope[3].isfinite().all()
+    (slope,) = torch.autograd.grad(pairwise_cosine(tiny).sum(), tiny)
+    assert slope[4].abs().max() == 0
 
 
 def test_pair_mean_is_the_mean_over_pairs():

@@ -9,12 +9,10 @@ from trs_explorer.attacks.fgsm import fgsm
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.evaluation.accuracy import correct, right
 from trs_explorer.evaluation.transfer import transfer_matrix
-from trs_explorer.gradients import Images, Labels, input_gradients, pairwise_cosine
+from trs_explorer.gradients import NOISE, Images, Labels, input_gradients, pairwise_cosine
 from trs_explorer.models.ensemble import Ensemble
 
 STEPS = 10
-# A gradient with a smaller norm counts as zero in the report: the regulariser sees next to nothing of it.
-ZERO_NORM = 1e-6
 
 
 def probe(ensemble: Ensemble, x: Images, y: Labels, *, eps: float, seed: int) -> dict:
@@ -24,7 +22,7 @@ def probe(ensemble: Ensemble, x: Images, y: Labels, *, eps: float, seed: int) ->
     twice ten a member for the attacks. eps in [0, 1] pixels, maximum norm. The global random state is not touched.
 
     fooled, eligible: [surrogate][target] counts under PGD of 10 steps of eps/4 (`transfer.TransferMatrix`).
-    cosine: [member][member] mean over all images of |cos| of the input gradients; an exactly zero gradient counts as 0.
+    cosine: [member][member] mean over all images of |cos| of the input gradients; one below 1e-6 counts as 0.
     grad_norm: per member, the largest L2 norm of an image's gradient.  zero_gradients: the share of images below 1e-6.
     clean, fgsm, pgd: how many of n the ensemble has right, as it is and after attacks on the ensemble.
     member_clean: how many of n each member has right.
@@ -47,7 +45,7 @@ def probe(ensemble: Ensemble, x: Images, y: Labels, *, eps: float, seed: int) ->
         "eligible": matrix.eligible,
         "cosine": cosine.tolist(),
         "grad_norm": norm.amax(-1).tolist(),
-        "zero_gradients": (norm < ZERO_NORM).float().mean(-1).tolist(),
+        "zero_gradients": (norm < NOISE).float().mean(-1).tolist(),
         "clean": int(correct(ensemble, x, y).sum()),
         "fgsm": int(correct(ensemble, one_step, y).sum()),
         "pgd": int(correct(ensemble, ten_steps, y).sum()),
