@@ -177,7 +177,8 @@ def trainer_alive(run: Run) -> bool:
     except Timeout:
         return _lives(status.get("pid"))  # if not, it was another viewer's look that held it
     except OSError:
-        return _lives(status.get("pid")) and _recent(status)  # somebody else's run, or a read-only copy
+        beat = status.get("heartbeat")  # somebody else's run, or a read-only copy: no lock to be had
+        return isinstance(beat, int | float) and time.time() - beat < 60
     lock.release()
     return False
 
@@ -191,13 +192,8 @@ def _lives(pid: object) -> bool:
     except ProcessLookupError:
         return False
     except (OSError, OverflowError):
-        return True
+        pass
     return True
-
-
-def _recent(status: Json) -> bool:
-    heartbeat = status.get("heartbeat")
-    return isinstance(heartbeat, int | float) and time.time() - heartbeat < 60
 
 
 # --- events ----------------------------------------------------------------------------------------------------------

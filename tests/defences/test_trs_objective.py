@@ -177,7 +177,8 @@ def test_gradient_of_all_members_equals_one_at_a_time_and_passes_do_not_grow_wit
 
 
 def test_cosine_survives_small_and_leaves_out_rounding_and_zero_gradients():
-    tiny = torch.tensor([[2e-6, 4e-6], [1e12, 2e12], [-4e-6, 2e-6], [0.0, 0.0], [1e-7, 2e-7]]).view(5, 1, 1, 1, 2).requires_grad_()
+    rows = [[2e-6, 4e-6], [1e12, 2e12], [-4e-6, 2e-6], [0.0, 0.0], [1e-7, 2e-7]]
+    tiny = torch.tensor(rows).view(5, 1, 1, 1, 2).requires_grad_()
     cosine = pairwise_cosine(tiny)[..., 0]
     assert cosine[0, 1].item() == pytest.approx(1, abs=1e-5)
     assert cosine[0, 2].item() == pytest.approx(0, abs=1e-5)
