@@ -89,8 +89,8 @@ HYPER_PARAMETERS = {
         Option(
             "inner_order",
             str,
-            "what those steps climb: the loss (first) or the gradient norm itself (second, as published)",
-            choices=("first", "second"),
+            "what those steps climb: the loss (first), the norm as of two classes (weighted), the norm itself (second, as published)",
+            choices=("first", "weighted", "second"),
         ),
         Option(
             "smoothness",

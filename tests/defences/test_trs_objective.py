@@ -135,7 +135,7 @@ def test_delta_grows_with_progress(ensemble, batch):
         assert run(ensemble, batch, progress=progress)["total"].item() == pytest.approx(wanted, abs=1e-9)
 
 
-@pytest.mark.parametrize("order", ["first", "second"])
+@pytest.mark.parametrize("order", ["first", "weighted", "second"])
 def test_support_points_stay_in_the_ball_and_find_larger_gradients(ensemble, batch, order):
     x, y = batch
     support, losses = support_points(ensemble, x, y, delta=0.15, steps=4, order=order)
@@ -163,6 +163,18 @@ def test_second_order_climbs_the_gradient_norm_itself():
             shifted.view(-1)[k] += sign * 1e-5
             values.append(norms(input_gradients(ensemble, shifted, y)[1]).sum().item())
         assert moved[k] == torch.tensor(values[0] - values[1]).sign()
+
+
+def test_weighted_search_is_the_second_order_one_where_there_are_two_classes():
+    """Linear members of different steepness: plain first order follows whoever is wrong, the norm's slope does not."""
+    torch.manual_seed(0)
+    linear = [torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2)).double() for _ in range(3)]
+    for k, one in enumerate(linear):
+        one[1].weight.data *= 3.0**k
+    x, y = torch.rand(64, 1, 2, 2, dtype=torch.float64) * 0.6 + 0.2, torch.randint(0, 2, (64,))
+    points = {o: support_points(Double(linear), x, y, delta=0.1, steps=2, order=o)[0] for o in ("first", "weighted", "second")}
+    assert torch.equal(points["weighted"], points["second"])
+    assert not torch.equal(points["first"], points["second"])
 
 
 def test_gradient_of_all_members_equals_one_at_a_time_and_passes_do_not_grow_with_pairs(ensemble, batch):
