@@ -89,7 +89,7 @@ HYPER_PARAMETERS = {
         Option(
             "inner_order",
             str,
-            "what those steps climb: the loss (first), the norm as of two classes (weighted), the norm itself (second, as published)",
+            "what those steps climb: the loss (first), the norm as of two classes (weighted), the norm (second, published)",
             choices=("first", "weighted", "second"),
         ),
         Option(
