@@ -52,8 +52,8 @@ _TRS = {
     "lambda_b": 0.1,
     "delta": 0.3,
     "delta_start": 0.1,
-    "inner_steps": 3,
-    "inner_order": "first",
+    "inner_steps": 6,
+    "inner_order": "weighted",
     "smoothness": "norm",
     "support_fraction": 0.5,
 }

@@ -9,11 +9,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from trs_explorer.models.ensemble import Ensemble, Images
+from trs_explorer.models.stacked import Stacked
 
 # Float32 knows p - y to 6e-8. A gradient of about that size is rounding: its direction says nothing, and training on it (whose
 # slope is 1 / norm) blows up the logits of cos-only until every gradient is exactly 0, which looks robust and is masking.
 NOISE = 1e-6
 
+Members = Ensemble | Stacked
 Labels = Int[Tensor, " batch"]
 MemberLosses = Float[Tensor, "member batch"]
 MemberGradients = Float[Tensor, "member batch channel height width"]
@@ -25,7 +27,7 @@ def losses_of(logits: Float[Tensor, "member batch class"], y: Labels) -> MemberL
 
 
 def input_gradients(
-    ensemble: Ensemble, x: Images, y: Labels, *, create_graph: bool = False
+    members: Members, x: Images, y: Labels, *, create_graph: bool = False
 ) -> tuple[MemberLosses, MemberGradients]:
     """Every member's per-example losses and their gradients with respect to x, one forward-backward pass a member.
 
@@ -33,8 +35,8 @@ def input_gradients(
     detached.
     Source: the gradients of the TRS regulariser (paper, section 3.1), of the per-example loss.
     """
-    copies = [x.clone() if x.requires_grad else x.detach().clone().requires_grad_() for _ in ensemble.members]
-    losses = losses_of(ensemble.member_logits(copies), y)
+    copies = [x.clone() if x.requires_grad else x.detach().clone().requires_grad_() for _ in range(len(members))]
+    losses = losses_of(members.member_logits(copies), y)
     gradients = torch.stack(torch.autograd.grad(losses.sum(), copies, create_graph=create_graph))
     return (losses, gradients) if create_graph else (losses.detach(), gradients)
 
@@ -45,16 +47,13 @@ def norms(gradients: MemberGradients) -> MemberLosses:
 
 
 def pairwise_cosine(gradients: MemberGradients) -> Float[Tensor, "member member batch"]:
-    """Cosine of every pair of members' gradients, per example; 0, without a slope, where a norm is below NOISE.
-
-    Each gradient is first divided by its largest entry, so that no square underflows.
-    """
+    """Cosine of every pair of members' gradients, per example; 0, without a slope, where a norm is below NOISE."""
     flat = gradients.flatten(2)
-    largest = flat.detach().abs().amax(-1, keepdim=True)
-    some = gradients.detach().flatten(2).norm(dim=-1, keepdim=True) > NOISE
-    flat = torch.where(some, flat / torch.where(some, largest, 1), 0)
-    unit = flat / (flat.square().sum(-1, keepdim=True) + ~some).sqrt()
-    return torch.einsum("mbd,nbd->mnb", unit, unit)
+    products = torch.einsum("mbd,nbd->mnb", flat, flat)
+    squares = products.diagonal().T
+    some = squares > NOISE**2
+    lengths = torch.where(some, squares, 1).sqrt()
+    return torch.where(some[:, None] & some[None], products / (lengths[:, None] * lengths[None]), 0)
 
 
 def pair_mean(matrix: Float[Tensor, "member member"]) -> Float[Tensor, ""]:

@@ -1,12 +1,12 @@
 """A run is a folder. Only this module knows the names of the files in it. No torch: reading a run must not need it.
 
-    config.json            every resolved option and the versions
-    events.jsonl           append-only, one JSON object a line; one writer (the trainer), any number of readers
-    status.json            replaced atomically: pid, state, step, heartbeat, error in words
-    epoch-0007.safetensors + state-0007.pt    weights, and what a resume needs besides
-    control.jsonl          what viewers ask of the trainer
-    results/               one JSON file per evaluation
-    train.log              the trainer's output when a dashboard started it
+config.json            every resolved option and the versions
+events.jsonl           append-only, one JSON object a line; one writer (the trainer), any number of readers
+status.json            replaced atomically: pid, state, step, heartbeat, error in words
+epoch-0007.safetensors + state-0007.pt    weights, and what a resume needs besides
+control.jsonl          what viewers ask of the trainer
+results/               one JSON file per evaluation
+train.log              the trainer's output when a dashboard started it
 """
 
 import contextlib

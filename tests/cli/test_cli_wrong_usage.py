@@ -51,6 +51,7 @@ WRONG = {
     "data get": ["name a data set: mnist"],
     "data get mnits": ["'mnits'", "Did you mean mnist"],
     "data get mnist --data-dir /no/such/folder": ["/no/such/folder", "--data-dir"],
+    "bench step --json -": ["-: name a file (/dev/stdout"],
     "bench nosuch": ["trs bench", "'nosuch'", "step"],
 }
 FAILED = {

@@ -15,7 +15,9 @@ from trs_explorer.defences.standard import standard
 from trs_explorer.defences.support import batch_statistics_only, support_points
 from trs_explorer.defences.trs import trs
 from trs_explorer.gradients import input_gradients, norms, pair_mean, pairwise_cosine
+from trs_explorer.models import images
 from trs_explorer.models.ensemble import Ensemble
+from trs_explorer.models.stacked import Stacked
 
 OPTIONS = {
     "lambda_a": 0.7,
@@ -33,18 +35,10 @@ def member() -> torch.nn.Module:
     return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 6), torch.nn.Tanh(), torch.nn.Linear(6, 3)).double()
 
 
-class Double(Ensemble):
-    """An ensemble whose logits stay float64, so that oracles can be tight."""
-
-    def member_logits(self, x):
-        inputs = [x] * len(self) if isinstance(x, torch.Tensor) else x
-        return torch.stack([member(images) for member, images in zip(self.members, inputs, strict=True)])
-
-
 @pytest.fixture
 def ensemble() -> Ensemble:
     torch.manual_seed(0)
-    return Double([member() for _ in range(4)])
+    return Ensemble([member() for _ in range(4)])
 
 
 @pytest.fixture
@@ -108,7 +102,7 @@ def test_cos_only_has_no_smoothness_and_smooth_only_no_similarity(ensemble, batc
 def test_terms_sum_to_total_and_do_not_depend_on_member_order(ensemble, batch):
     terms = run(ensemble, batch)
     assert terms["total"].item() == pytest.approx(sum(terms[k].item() for k in ("ce", "similarity", "smoothness")), abs=1e-12)
-    turned = Double([ensemble.members[i] for i in (2, 0, 3, 1)])
+    turned = Ensemble([ensemble.members[i] for i in (2, 0, 3, 1)])
     assert run(turned, batch)["total"].item() == pytest.approx(terms["total"].item(), abs=1e-12)
 
 
@@ -152,7 +146,7 @@ def test_support_points_stay_in_the_ball_and_find_larger_gradients(ensemble, bat
 def test_second_order_climbs_the_gradient_norm_itself():
     """One member with a known gradient norm: of the quadratic-in-x margin, the norm grows away from the centre."""
     torch.manual_seed(3)
-    ensemble = Double([member(), member()])
+    ensemble = Ensemble([member(), member()])
     x, y = torch.full((1, 1, 2, 2), 0.5, dtype=torch.float64), torch.tensor([1])
     support, _ = support_points(ensemble, x, y, delta=1e-4, steps=1, order="second")
     moved = (support - x).flatten().sign()
@@ -172,9 +166,25 @@ def test_weighted_search_is_the_second_order_one_where_there_are_two_classes():
     for k, one in enumerate(linear):
         one[1].weight.data *= 3.0**k
     x, y = torch.rand(64, 1, 2, 2, dtype=torch.float64) * 0.6 + 0.2, torch.randint(0, 2, (64,))
-    points = {o: support_points(Double(linear), x, y, delta=0.1, steps=2, order=o)[0] for o in ("first", "weighted", "second")}
+    points = {o: support_points(Ensemble(linear), x, y, delta=0.1, steps=2, order=o)[0] for o in ("first", "weighted", "second")}
     assert torch.equal(points["weighted"], points["second"])
     assert not torch.equal(points["first"], points["second"])
+
+
+@pytest.mark.parametrize("order", ["first", "weighted", "second"])
+def test_members_as_one_network_find_the_same_support_points(order):
+    """The closed form of the norms' slope against autograd's, on nets of linear pieces."""
+    torch.manual_seed(2)
+    ensemble = Ensemble([images.patch((1, 16, 16), 3).double() for _ in range(3)])
+    x, y = torch.rand(6, 1, 16, 16, dtype=torch.float64), torch.tensor([0, 1, 2, 0, 1, 2])
+    together = ensemble.stacked()
+    assert isinstance(together, Stacked)
+    expected, expected_losses = support_points(ensemble, x, y, delta=0.2, steps=3, order=order)
+    found, losses = support_points(together, together.arrange(x), y, delta=0.2, steps=3, order=order)
+    assert torch.equal(found, together.arrange(expected))
+    assert torch.allclose(losses, expected_losses)
+    weights = torch.autograd.grad(losses.sum(), list(ensemble.parameters()))
+    assert all(weight.abs().max() > 0 for weight in weights), "the losses keep their graph"
 
 
 def test_gradient_of_all_members_equals_one_at_a_time_and_passes_do_not_grow_with_pairs(ensemble, batch):
@@ -225,7 +235,7 @@ def test_batch_norm_averages_see_no_support_points():
     norm = torch.nn.BatchNorm2d(1)
     model = torch.nn.Sequential(norm, torch.nn.Flatten(), torch.nn.Linear(4, 3))
     before = norm.running_mean.clone()
-    with batch_statistics_only(model):
+    with batch_statistics_only(Ensemble([model])):
         model(torch.rand(8, 1, 2, 2))
     assert torch.equal(norm.running_mean, before)
     model(torch.rand(8, 1, 2, 2))

@@ -61,8 +61,6 @@ def bench_step(model: str, rounds: int) -> list[dict]:
     variants = {PUBLISHED: published, "ours, the same search, float32": ours(second, False)}
     if fast:
         variants["ours, the same search, bfloat16"] = ours(second, True)
-    weighted = {**defaults, "inner_order": "weighted", "inner_steps": 4}
-    variants[f"ours, weighted search of 4 steps, {'bfloat16' if fast else 'float32'}"] = ours(weighted, fast)
     variants[f"ours, as trained by default, {'bfloat16' if fast else 'float32'}"] = ours(defaults, fast)
 
     _warm_up(ensemble, images)

@@ -105,6 +105,8 @@ def check_parent(file: Path | None) -> None:
     """Refuse a file to write whose folder is not there, before the work and not after it."""
     if file is None:
         return
+    if str(file) == "-":
+        raise UsageError("-: name a file (/dev/stdout is standard output)")
     if not file.absolute().parent.is_dir():
         raise UsageError(f"{file}: there is no folder {file.parent} to write to")
     if file.is_dir():

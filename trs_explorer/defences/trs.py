@@ -42,13 +42,15 @@ def trs(
     searching = lambda_b > 0 and radius > 0 and smoothness != "beta"
     moved = round(len(x) * support_fraction) if searching else 0
     kept = len(x) - moved
+    members = ensemble.stacked()
+    x = members.arrange(x)
     points, clean_losses = x, None
     if moved:
-        support, clean_losses = support_points(ensemble, x[kept:], y[kept:], delta=radius, steps=inner_steps, order=inner_order)
+        support, clean_losses = support_points(members, x[kept:], y[kept:], delta=radius, steps=inner_steps, order=inner_order)
         points = torch.cat([x[:kept], support])
 
-    with batch_statistics_only(ensemble) if moved else nullcontext():
-        losses, gradients = input_gradients(ensemble, points, y, create_graph=True)
+    with batch_statistics_only(members) if moved else nullcontext():
+        losses, gradients = input_gradients(members, points, y, create_graph=True)
     ce = losses.mean() if clean_losses is None else torch.cat([losses[:, :kept], clean_losses], 1).mean()
     lengths = norms(gradients)
     cosine = pairwise_cosine(gradients if lambda_a else gradients.detach()).abs().mean(-1)

@@ -83,9 +83,7 @@ class State:
         if broken:
             raise TrainingError(f"the weights {broken} are not finite at step {self.at.step}: not saved; try a lower --lr")
         kept = {"optimizer": self.optimizer.state_dict(), "options": self.options, **self.arithmetic, **asdict(self.at)}
-        named = checkpoints.save(
-            self.run, self.ensemble, kept, epoch=self.at.epoch, step_in_epoch=self.at.step_in_epoch
-        )
+        named = checkpoints.save(self.run, self.ensemble, kept, epoch=self.at.epoch, step_in_epoch=self.at.step_in_epoch)
         self.saved = self.at
         return named
 

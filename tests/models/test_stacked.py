@@ -1,0 +1,122 @@
+"""Members as one network give what they give one by one: logits, gradients of weights and images, derivatives along a line."""
+
+import pytest
+import torch
+from torch import nn
+
+from trs_explorer.gradients import input_gradients, norms
+from trs_explorer.models import Ensemble, build
+from trs_explorer.models.images import patch, small
+from trs_explorer.models.stacked import Stacked, stackable
+
+
+def odd_net() -> nn.Sequential:
+    """Stride, padding, a missing bias, no pixel-unshuffle in front and two before the flattening."""
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, stride=2, padding=1, bias=False),
+        nn.ReLU(),
+        nn.PixelUnshuffle(2),
+        nn.Conv2d(16, 5, 2),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(45, 8, bias=False),
+        nn.ReLU(),
+        nn.Linear(8, 4),
+    )
+
+
+def flat_net() -> nn.Sequential:
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 6), nn.ReLU(), nn.Linear(6, 4))
+
+
+NETS = {
+    "odd": (odd_net, (3, 16, 16)),
+    "flat": (flat_net, (3, 16, 16)),
+    "patch": (lambda: patch((1, 28, 28), 4), (1, 28, 28)),
+    "small": (lambda: small((1, 28, 28), 4), (1, 28, 28)),
+}
+
+
+@pytest.fixture(params=NETS)
+def net(request):
+    """An ensemble of three, in float64, and a batch of five for it."""
+    make, shape = NETS[request.param]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        ensemble = Ensemble([make() for _ in range(3)]).double()
+    return ensemble, torch.rand(5, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+
+
+def test_logits_of_one_batch_and_of_a_batch_a_member(net):
+    ensemble, x = net
+    together = ensemble.stacked()
+    assert isinstance(together, Stacked)
+    assert len(together) == 3
+    torch.testing.assert_close(together.member_logits(together.arrange(x)), ensemble.member_logits(x))
+    others = [x, x.flip(0), 1 - x]
+    torch.testing.assert_close(together.member_logits([together.arrange(one) for one in others]), ensemble.member_logits(others))
+
+
+def test_gradients_reach_weights_and_images(net):
+    ensemble, x = net
+    y = torch.tensor([0, 1, 2, 3, 0])
+    together = ensemble.stacked()
+
+    def slopes(members, images):
+        losses, gradients = input_gradients(members, images, y, create_graph=True)
+        weights = torch.autograd.grad(norms(gradients).sum() + losses.sum(), list(ensemble.parameters()), allow_unused=True)
+        return gradients, weights
+
+    gradients, weights = slopes(together, together.arrange(x))
+    expected, expected_weights = slopes(ensemble, x)
+    torch.testing.assert_close(gradients, torch.stack([together.arrange(g) for g in expected]))
+    for one, other in zip(weights, expected_weights, strict=True):
+        assert (one is None) == (other is None)
+        if one is not None:
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_along_a_line_is_the_logits_derivative(net):
+    ensemble, x = net
+    together, kept = ensemble.stacked(), []
+    together.member_logits(together.arrange(x), kept)
+    directions = torch.randn(3, *x.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    slope = together.along(torch.stack([together.arrange(d) for d in directions]), kept)
+    expected = [torch.autograd.functional.jvp(member, x, d)[1] for member, d in zip(ensemble.members, directions, strict=True)]
+    torch.testing.assert_close(slope.double(), torch.stack(expected), rtol=1e-5, atol=1e-6)
+    assert not slope.requires_grad
+
+
+def test_bfloat16_is_close_and_comes_out_in_float32(net):
+    ensemble, x = net
+    ensemble = ensemble.float()
+    ensemble.autocast = True
+    together = ensemble.stacked()
+    logits = together.member_logits(together.arrange(x.float()))
+    assert logits.dtype == torch.float32
+    ensemble.autocast = False
+    torch.testing.assert_close(logits, ensemble.member_logits(x.float()), rtol=0.05, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), nn.Sequential(nn.Flatten(), nn.Linear(4, 2))],
+        [nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.Tanh())],
+        [nn.Sequential(nn.Conv2d(2, 2, 1, groups=2), nn.Flatten())],
+        [nn.Sequential(nn.Conv2d(2, 2, 3, padding=1, padding_mode="circular"), nn.Flatten())],
+        [nn.Linear(4, 3)],
+        [nn.Sequential(nn.BatchNorm2d(1), nn.Flatten())],
+    ],
+)
+def test_what_cannot_be_stacked_stays_as_it_is(members):
+    assert not stackable(members)
+    ensemble = Ensemble(members)
+    assert ensemble.stacked() is ensemble
+
+
+def test_a_hook_is_heard():
+    ensemble, heard = build("patch", "mnist", 2, seed=0), []
+    ensemble.members[0].get_submodule("conv2").register_forward_hook(lambda *_: heard.append(1))
+    ensemble.stacked().member_logits(torch.rand(2, 1, 28, 28))
+    assert heard == [1]
