@@ -1,6 +1,10 @@
 """In the test run every shape in a signature is checked (jaxtyping, by beartype)."""
 
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 ROOMS = ("gradients", "models", "attacks", "defences", "evaluation")
 install_import_hook([f"trs_explorer.{room}" for room in ROOMS], "beartype.beartype")
+
+settings.register_profile("here", deadline=None)  # other tests run beside: how long one takes says nothing
+settings.load_profile("here")

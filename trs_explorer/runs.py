@@ -219,7 +219,7 @@ class EventWriter:
         return event
 
     def close(self) -> None:
-        """Close the file. A line that a full disk did not take is lost: whoever wrote it was told then."""
+        """Close the file. A line that a full disk did not take is lost: whoever wrote it was told."""
         with contextlib.suppress(OSError):
             self._file.close()
 
@@ -233,16 +233,16 @@ class Batch:
     damaged: int
 
 
-def read_events(run: Run, offset: int = 0) -> Batch:
-    """All whole events from a byte offset on. A torn last line waits for its end; damaged lines are counted."""
-    return _read_lines(run.path / "events.jsonl", offset)
+def read_events(run: Run, offset: int = 0, size: int = -1) -> Batch:
+    """Whole events from a byte offset on (negative: from the end), of `size` bytes at most. A torn last line waits."""
+    return _read_lines(run.path / "events.jsonl", offset, size)
 
 
-def _read_lines(path: Path, offset: int) -> Batch:
+def _read_lines(path: Path, offset: int, size: int = -1) -> Batch:
     try:
         with path.open("rb") as file:
-            file.seek(offset)
-            block = file.read()
+            offset = file.seek(offset if offset >= 0 else max(0, file.seek(0, os.SEEK_END) + offset))
+            block = file.read(size)
     except FileNotFoundError:
         return Batch([], 0, 0)
     end = block.rfind(b"\n") + 1

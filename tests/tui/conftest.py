@@ -4,13 +4,13 @@ import pytest
 from tui_recorded import record
 
 from trs_explorer import runs
-from trs_explorer.tui import app as dashboard
+from trs_explorer.tui import app, board
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dashboard, "TICK", 0.03)
-    monkeypatch.setattr(dashboard, "CHART_TICK", 0.1)
+    monkeypatch.setattr(app, "TICK", 0.03)
+    monkeypatch.setattr(board, "CHART_TICK", 0.1)
 
 
 @pytest.fixture

@@ -42,3 +42,17 @@ def test_failed_and_crashed_come_first_and_with_the_error():
     texts = said(matrix_event(30), status={"state": "failed", "error": "out of memory"})
     assert texts[0] == "the training failed: out of memory"
     assert "gone without a word" in said(step_event(10, cosine=COSINE), status={"state": "crashed"})[0]
+
+
+def test_a_member_that_lags():
+    quiet = matrix_event(30, cosine=HIGH, member_clean=[118, 107, 119])
+    assert said(quiet) == []
+    (text,) = said(matrix_event(30, cosine=HIGH, member_clean=[118, 90, 119]))
+    assert text == "F2 (70 %) lags behind: the best member has 93 % of the clean images right"
+    assert said(matrix_event(30, cosine=HIGH, member_clean=[None, "x"])) == []
+
+
+def test_gradients_that_collapse():
+    (text,) = said(matrix_event(30, cosine=HIGH, grad_norm=[1e-4, 2e-4, 3e-5]))
+    assert text == "the largest input gradient's norm fell to 2.0e-04: that is masking, not robustness"
+    assert said(matrix_event(30, cosine=HIGH, grad_norm=[1e-4, 2e-4, 3e-5], clean=13)) == [], "an untrained net is no alarm"

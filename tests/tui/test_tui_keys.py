@@ -6,7 +6,7 @@ from tui_recorded import record
 from tui_screen import drive, seen, until
 
 from trs_explorer import runs
-from trs_explorer.tui import Dashboard
+from trs_explorer.tui.app import Dashboard
 
 
 def requests(run: runs.Run) -> list[dict]:

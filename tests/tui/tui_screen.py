@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from textual.pilot import Pilot
 
-from trs_explorer.tui import Dashboard
+from trs_explorer.tui.app import Dashboard
 
 
 def seen(app: Dashboard) -> str:
@@ -28,7 +28,7 @@ async def until(pilot: Pilot, condition: Callable[[], bool]) -> None:
 
 def drive(app: Dashboard, size: tuple[int, int], act: Callable[[Pilot], Awaitable[None]]) -> None:
     async def main() -> None:
-        async with app.run_test(size=size) as pilot:
+        async with app.run_test(size=size, notifications=True) as pilot:
             await act(pilot)
 
     asyncio.run(main())

@@ -1,43 +1,69 @@
 """Runs a benchmark and prints its table."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from trs_explorer.bench.timing import machine
+from trs_explorer.options import UsageError
 
 
 def run(what: str, *, rounds: int, model: str, json_file: Path | None) -> int:
     """Measure, print a table with the machine named, and write the figures to json_file if there is one.
 
-    Returns the exit status: 1 if a variant that should give the published loss does not.
+    Returns the exit status: 1 if a variant that should give the published loss does not. A target that is missed is not a
+    failure: it may be the machine.
     """
     console = Console(highlight=False)
-    with Console(stderr=True).status(f"measuring {what}: {rounds} interleaved rounds"):
-        if what == "step":
-            from trs_explorer.bench.step import bench_step
-
-            rows = bench_step(model, rounds)
-        else:
-            from trs_explorer.bench.logging import bench_logging
-
-            rows = bench_logging(model, rounds)
-    table = Table(title=f"trs bench {what}: {model} x 3, MNIST, batch 128, median of {rounds}", title_justify="left")
+    with Console(stderr=True).status(f"measuring {what}: {rounds} interleaved rounds") as status:
+        title, beside, rows = _measure(what, rounds, model, lambda doing: status.update(f"measuring {what}: {doing}"))
+    table = Table(title=f"trs bench {what}: {title}", title_justify="left")
     for name in rows[0]:
-        table.add_column(name, justify="left" if name in ("variant", "part") else "right")
+        table.add_column(name, justify="left" if name in ("variant", "part", "what", "unit") else "right")
     for row in rows:
         table.add_row(*(_text(name, value) for name, value in row.items()))
     console.print(table)
-    console.print(machine())
+    for line in (*beside, machine()):
+        console.print(line)
     if json_file:
         json_file.write_text(json.dumps({"bench": what, "machine": machine(), "rounds": rounds, "rows": rows}, indent=1) + "\n")
     return int(any(row.get("same loss") == "NO" for row in rows))
 
 
+def _measure(what: str, rounds: int, model: str, say: Callable[[str], None]) -> tuple[str, list[str], list[dict]]:
+    """The table's title, lines below it, and its rows."""
+    if what == "tui":
+        try:
+            from trs_explorer.bench import dashboard
+        except ImportError as error:
+            raise UsageError(f"trs bench tui needs a pseudo-terminal, which this system does not have ({error})") from error
+        return dashboard.TITLE, [dashboard.BESIDE], dashboard.bench_tui(rounds, say)
+    title = f"{model} x 3, MNIST, batch 128, median of {rounds}"
+    if what == "step":
+        from trs_explorer.bench.step import bench_step
+
+        return title, [], bench_step(model, rounds)
+    from trs_explorer.bench.logging import bench_logging
+
+    return title, [], bench_logging(model, rounds)
+
+
 def _text(name: str, value: object) -> str:
+    if name == "target":
+        return "" if value is None else f"<= {value:g}"
+    if value is None:
+        return "not measured"
     if not isinstance(value, float):
         return str(value)
-    formats = {"ms": "{:.3f}", "ratio": "{:.2f} x", "loss": "{:.5f}", "difference": "{:+.1e}", "share": "{:.2%}"}
+    formats = {
+        "ms": "{:.3f}",
+        "ratio": "{:.2f} x",
+        "loss": "{:.5f}",
+        "difference": "{:+.1e}",
+        "share": "{:.2%}",
+        "measured": "{:.1f}",
+    }
     return formats[name].format(value)

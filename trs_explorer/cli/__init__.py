@@ -1,5 +1,6 @@
 """The `trs` command. Torch and textual are imported inside commands only: `trs --help` answers at once."""
 
+import os
 import sys
 
 from trs_explorer.options import UsageError
@@ -13,6 +14,7 @@ def main() -> None:
     debug = "--debug" in sys.argv
     if debug:
         sys.argv.remove("--debug")
+        os.environ["TRS_DEBUG"] = "1"  # for the dashboard, which is a process of its own
     from typer import Abort
 
     from trs_explorer.cli.app import app

@@ -9,12 +9,24 @@ from trs_explorer.catalogue import MODELS, entry
 from trs_explorer.cli.flags import check_parent
 from trs_explorer.options import UsageError, unknown
 
-WHAT = ("step", "logging")
+WHAT = {
+    "step": "a TRS step against the published one",
+    "logging": "what it costs",
+    "tui": "the dashboard's speed against its targets",
+}
+HELP = " ".join(f"{name}: {text}." for name, text in WHAT.items())
 
 
 def bench(
-    what: Annotated[str, typer.Argument(help="step: a TRS step against the published one. logging: what it costs.")] = "step",
-    rounds: Annotated[int, typer.Option("--rounds", min=3, help="Interleaved runs of each variant; medians are shown.")] = 15,
+    what: Annotated[str, typer.Argument(help=HELP)] = "step",
+    rounds: Annotated[
+        int,
+        typer.Option(
+            "--rounds",
+            min=3,
+            help="Interleaved runs of each variant; medians are shown. tui: scales presses, records and seconds.",
+        ),
+    ] = 15,
     model: Annotated[str, typer.Option("--model", help="Architecture of the members.")] = "patch",
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")] = None,
 ) -> None:

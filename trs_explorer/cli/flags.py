@@ -19,6 +19,7 @@ RunArgument = Annotated[Path, typer.Argument(help="A run's folder, such as check
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda; auto takes a GPU where there is one.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of the attack's random starts.")]
 LimitOption = Annotated[int, typer.Option("--limit", min=1, help="Use the first N test images.")]
+AsciiOption = Annotated[bool, typer.Option("--ascii", help="Draw the dashboard with ASCII characters only.")]
 JsonFileOption = Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")]
 
 NAMES: dict[str, Iterable[str]] = {"method": METHODS, "data": DATA, "model": MODELS, "device": ("auto", "cpu", "cuda")}
@@ -99,6 +100,11 @@ def on_terminal() -> bool:
 def can_draw() -> bool:
     """Whether the dashboard can: it reads keys from stdin and draws on stderr, and stdout should not be somebody's file."""
     return on_terminal() and sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def ascii_wanted(asked: bool) -> bool:
+    """Whether the dashboard keeps to ASCII: when asked to, or where the terminal's encoding has no more."""
+    return asked or "utf" not in (sys.stderr.encoding or "").lower()
 
 
 def check_parent(file: Path | None) -> None:

@@ -15,7 +15,7 @@ import typer
 from trs_explorer import runs
 from trs_explorer.cli import INTERRUPTED
 from trs_explorer.cli.display import Display, Silent, display
-from trs_explorer.cli.flags import can_draw, given, on_terminal, values_from_toml, with_option_flags
+from trs_explorer.cli.flags import AsciiOption, ascii_wanted, can_draw, given, on_terminal, values_from_toml, with_option_flags
 from trs_explorer.config import TrainConfig, resolve
 from trs_explorer.options import UsageError
 
@@ -31,6 +31,7 @@ def train(
     config: Annotated[Path | None, Flag("--config", help="TOML file with settings; flags win over it.")] = None,
     tui: Annotated[bool, Flag("--tui", help="Watch in the terminal dashboard; the training is its own process.")] = False,
     plain: Annotated[bool, Flag("--plain", help="Plain lines, no escape codes.")] = False,
+    ascii: AsciiOption = False,
     json: Annotated[bool, Flag("--json", help="One event per line on stdout, nothing else.")] = False,
     **values: object,
 ) -> None:
@@ -45,7 +46,7 @@ def train(
         raise UsageError("choose one of --tui, --plain and --json")
     run = _run_to_train(given(values), out, resume, config)
     if tui and can_draw():
-        raise SystemExit(_train_in_dashboard(run))
+        raise SystemExit(_train_in_dashboard(run, ascii_wanted(ascii)))
     if tui:
         print("trs: no terminal to draw the dashboard on: plain lines instead", file=sys.stderr)
     how = "json" if json else "rich" if on_terminal() and not (plain or tui) else "plain"
@@ -137,7 +138,7 @@ def _show(show: Display, event: dict) -> Display:
     return show
 
 
-def _train_in_dashboard(run: runs.Run) -> int:
+def _train_in_dashboard(run: runs.Run, ascii_only: bool) -> int:
     """Start the trainer as a process of its own and look on, exactly as `trs watch` does."""
     from trs_explorer.tui import watch
 
@@ -149,12 +150,12 @@ def _train_in_dashboard(run: runs.Run) -> int:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    watch(run, owns_trainer=True)
+    seen = watch(run, owns_trainer=True, ascii_only=ascii_only)
     if run.status().get("state") not in (*runs.ALIVE, None):
         trainer.wait()  # it has said its last word, and is on its way out
     if trainer.poll() is None:
         print(f"The training goes on as process {trainer.pid}. Look on again: trs watch {run.path}")
-        return 0
+        return seen
     status = run.status()
     print(f"{run.path}: {status.get('state', 'no state')}{': ' + status['error'] if status.get('error') else ''}")
     return 0 if status.get("state") in ("finished", "stopped") else 1

@@ -1,27 +1,32 @@
 """`trs watch`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from trs_explorer import runs
-from trs_explorer.cli.flags import RunArgument, can_draw, run_at
+from trs_explorer.cli.flags import AsciiOption, RunArgument, ascii_wanted, can_draw, run_at
 
 
 def watch(
     run: RunArgument,
+    against: Annotated[Path | None, typer.Option("--against", help="Another run, on the same axes.", show_default=False)] = None,
     readonly: Annotated[bool, typer.Option("--readonly", help="Look only: keys that control the training do nothing.")] = False,
+    ascii: AsciiOption = False,
 ) -> None:
-    """Look at a run in the terminal dashboard: running, finished or crashed.
+    """Look at a run in the terminal dashboard: running, finished or crashed. Arrows and r replay it.
 
     Where stdout is not a terminal, prints the run's events so far as plain lines.
+
+    Examples: trs watch mnist-trs, trs watch mnist-cos-only --against mnist-trs
     """
     found = run_at(run)
+    other = run_at(against) if against is not None else None
     if can_draw():
         from trs_explorer.tui import watch as dashboard
 
-        dashboard(found, readonly=readonly)
-        return
+        raise SystemExit(dashboard(found, readonly=readonly, ascii_only=ascii_wanted(ascii), against=other))
     from trs_explorer.cli.display import display
 
     with display(found, "plain") as show:

@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 
 from trs_explorer.tui.model import History
+from trs_explorer.tui.reading import Probe
 
 LOW_COSINE, HIGH_TRANSFER = 0.1, 0.4
 STALL_FACTOR, STALL_LEAST = 10, 10.0
 ZERO_GRADIENTS = 0.5
+VANISHED = 1e-3  # of the largest input gradient's norm; trained nets here have .1 and more
+LAG = 0.1  # of the probe's images
 
 
 @dataclass(frozen=True)
@@ -62,4 +65,17 @@ def _probe(history: History) -> list[Alarm]:
     vanishing = [f"F{i + 1}" for i, share in enumerate(probe.zero_gradients) if share is not None and share > ZERO_GRADIENTS]
     if vanishing:
         found.append(Alarm(f"most input gradients of {', '.join(vanishing)} are zero: that is masking, not robustness"))
-    return found
+    elif probe.grad_norm is not None and probe.grad_norm < VANISHED and (probe.share("clean") or 0) > 0.5:
+        found.append(Alarm(f"the largest input gradient's norm fell to {probe.grad_norm:.1e}: that is masking, not robustness"))
+    return found + _lagging(probe)
+
+
+def _lagging(probe: Probe) -> list[Alarm]:
+    """Members that get far fewer clean images right than the best one."""
+    rates = [None if right is None or not probe.n else right / probe.n for right in probe.member_clean]
+    best = max((rate for rate in rates if rate is not None), default=0.0)
+    behind = [(f"F{i + 1}", rate) for i, rate in enumerate(rates) if rate is not None and best - rate > LAG]
+    if not behind:
+        return []
+    named = ", ".join(f"{name} ({100 * rate:.0f} %)" for name, rate in behind)
+    return [Alarm(f"{named} lags behind: the best member has {100 * best:.0f} % of the clean images right")]

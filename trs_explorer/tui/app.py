@@ -2,45 +2,38 @@
 
 import asyncio
 import contextlib
+import gc
 import os
+import re
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import ClassVar
 
-from rich.text import Text
 from textual import events
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
-from textual.containers import Container, VerticalScroll
 from textual.screen import Screen
-from textual.widgets import Static
 
 from trs_explorer import runs
 from trs_explorer.catalogue import METHODS
 from trs_explorer.tui import words
 from trs_explorer.tui.alarms import alarms
-from trs_explorer.tui.charts import Chart, loss_picture, phase_picture
+from trs_explorer.tui.board import Board, View
 from trs_explorer.tui.dialogs import Help, Leave, Note
 from trs_explorer.tui.follow import PATIENCE, Follower
+from trs_explorer.tui.ghosts import Ghost, ghosts_for
+from trs_explorer.tui.keys import KEYS
 from trs_explorer.tui.look import Look, plain
+from trs_explorer.tui.player import Player
 from trs_explorer.tui.reading import number
+from trs_explorer.tui.theme import look_of
 
-TICK = 0.25
-SHORT = 28  # lower than this there is no room for panels one above the other
+TICK, PLAY_TICK = 0.25, 0.1
 PATIENCE_S = 3.0  # a weight that the trainer has not confirmed by then was refused
-CHART_TICK = 1.0  # a chart costs 20-30 ms to draw, a line of text almost nothing
-SERIES_COLOURS = ("foreground", "primary", "warning", "success", "accent", "secondary", "error")
-CONTROLS = (
-    ("space", "pause", "Pause or resume the training"),
-    ("s", "save", "Save a checkpoint now"),
-    ("left_square_bracket", "scale('lambda_a', 0.8)", "Lower lambda_a"),
-    ("right_square_bracket", "scale('lambda_a', 1.25)", "Raise lambda_a"),
-    ("left_curly_bracket", "scale('lambda_b', 0.8)", "Lower lambda_b"),
-    ("right_curly_bracket", "scale('lambda_b', 1.25)", "Raise lambda_b"),
-    ("n", "note", "Write a note into the run"),
-)
+THEMES = ("textual-dark", "textual-light", "ansi-dark", "ansi-light")
 
 
 class Dashboard(App[None]):
@@ -48,42 +41,37 @@ class Dashboard(App[None]):
 
     CSS_PATH = "dashboard.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(key, action, text, show=False) for key, action, text in CONTROLS),
-        Binding("q,ctrl+q", "leave", "Leave", show=False),
+        *(Binding(key.keys, key.action, key.text, show=False, priority=key.group == "replay") for key in KEYS),
         Binding("ctrl+c", "leave", "Leave", show=False, priority=True),
-        Binding("question_mark", "help", "Help", show=False),
     ]
 
-    def __init__(self, run: runs.Run, *, readonly: bool = False, owns_trainer: bool = False, ascii_only: bool = False) -> None:
-        """Prepare to show `run`."""
+    def __init__(
+        self,
+        run: runs.Run,
+        *,
+        readonly: bool = False,
+        owns_trainer: bool = False,
+        ascii_only: bool = False,
+        against: runs.Run | None = None,
+    ) -> None:
+        """Prepare to show `run`, and `against` on the same axes."""
         super().__init__()
         self.title = f"trs {run.name}"
         self.readonly, self.owns_trainer, self.ascii_only = readonly, owns_trainer, ascii_only
         self.followed = Follower(run, PATIENCE if owns_trainer else 1.0)
+        self.against = Follower(against) if against is not None else None
+        self.player = Player()
         self.look = Look(ascii_only)
-        self._charts_drawn = 0.0
+        self._ghosts: Sequence[Ghost] | None = None  # not looked for yet
         self._asked: dict[str, float] = {}
         self._asked_at = 0.0
         self._leaving = False
-        self._shown: dict[str, object] = {}
 
     def compose(self) -> ComposeResult:
-        """All panels; the size decides which are seen."""
-        self._header, self._alarms, self._accuracy = Static(id="header"), Static(id="alarms"), Static(id="accuracy")
-        self._log_lines, self._keys, self._numbers = Static(id="log"), Static(id="keys", markup=False), Static(markup=False)
-        lettered = self.ascii_only or self.no_color  # textual's NO_COLOR filter fails on the braille canvas's unstyled cells
-        self._loss, self._phase = Chart("loss", lettered), Chart("phase", lettered)
-        self._cosine, self._transfer = Static(), Static()
-        cosine, transfer = VerticalScroll(self._cosine, classes="panel"), VerticalScroll(self._transfer, classes="panel")
-        self._loss.border_title, self._phase.border_title = "LOSS", "SIMILARITY vs TRANSFER"
-        cosine.border_title, transfer.border_title = "|cos| of input gradients", "TRANSFER"
-        yield self._header
-        yield self._alarms
-        yield Container(Container(self._loss, self._phase, id="left"), Container(cosine, transfer, id="right"), id="body")
-        yield VerticalScroll(self._numbers, id="numbers")
-        yield self._accuracy
-        yield self._log_lines
-        yield self._keys
+        """The panels."""
+        # textual's NO_COLOR filter fails on the braille canvas's unstyled cells
+        self.board = Board(lettered=self.ascii_only or self.no_color)
+        yield self.board
 
     def on_mount(self) -> None:
         """Take signals (else the terminal stays in disorder after a SIGTERM), then follow the run."""
@@ -102,104 +90,71 @@ class Dashboard(App[None]):
             with contextlib.suppress(AttributeError, NotImplementedError, RuntimeError, ValueError):
                 asyncio.get_running_loop().remove_signal_handler(getattr(signal, name))
 
-    # --- following -----------------------------------------------------------------------------------------------
+    # --- following and painting ----------------------------------------------------------------------------------
 
     async def _follow(self) -> None:
-        """Read what is new, fold it, repaint what it changed; for ever."""
-        run = self.followed
+        """Read what is new, fold it, let a replay go on, repaint what that changed; for ever."""
+        run, before = self.followed, time.monotonic()
         while True:
             try:
-                await asyncio.to_thread(run.read)
-                run.take()
+                for one in filter(None, (run, self.against)):
+                    await asyncio.to_thread(one.read)
+                    one.take()
             except OSError as error:
                 run.waiting = f"cannot read {run.run.path}: {error.strerror or error}"
             for name, value in list(self._asked.items()):
                 if number(run.history.options.get(name)) == value or time.monotonic() - self._asked_at > PATIENCE_S:
                     del self._asked[name]
+            now = time.monotonic()
+            self.player.tick(run.tape, now - before)
+            before = now
             self._paint()
             if self._leaving and not run.controllable:
                 self.exit()
-            await asyncio.sleep(TICK)
-
-    # --- painting ------------------------------------------------------------------------------------------------
+            if self._ghosts is None and run.history.events:
+                self._ghosts = await asyncio.to_thread(ghosts_for, run.run)
+                if not self.is_headless:
+                    gc.freeze()  # all this stays: looking through it again and again costs 100 ms a time, while a key waits
+            await asyncio.sleep(PLAY_TICK if self.player.playing else TICK)
 
     def on_resize(self, _: events.Resize) -> None:
-        """Another size, another layout."""
-        self._shown.clear()
-        self._paint()
-        self.call_after_refresh(self._redraw)  # the panels know their new size only after the layout
+        """Another size, another layout; the panels know their new size only after it."""
+        self._redraw()
+        self.call_after_refresh(self._redraw)
 
     def _redraw(self) -> None:
-        self._shown.clear()
-        self._charts_drawn = 0.0
+        self.board.forget()
         self._paint()
 
     def _restyle(self) -> None:
-        named = {name: value.removeprefix("ansi_") for name, value in self.theme_variables.items()}
-        roles = {str(i): named[name] for i, name in enumerate(SERIES_COLOURS) if name in named}
-        roles |= {
-            "good": named["success"],
-            "warn": named["warning"],
-            "bad": named["error"],
-            "mark": named["accent"],
-            "muted": "dim",
-        }
-        self.look = Look(self.ascii_only, roles)
+        self.look = look_of(self.theme_variables, ascii_only=self.ascii_only, no_color=self.no_color)
         self._redraw()
 
-    def _put(self, widget: Static, text: Text | str) -> None:
-        """Update a widget if its text changed."""
-        key = str(id(widget))
-        if self._shown.get(key) != text:
-            self._shown[key] = text
-            widget.update(text)
-
     def _paint(self) -> None:
-        if not self.is_mounted:
+        if not self.board.is_mounted:
             return
-        width, height = self.size
-        run, look = self.followed, self.look
-        history = run.history
-        small = width < 80 or height < 20 or not (history.terms or history.probes)
-        for name, on in (
-            ("small", small),
-            ("wide", not small and (width >= 120 or height < SHORT)),
-            ("folded", not small and width < 120 and height >= SHORT),
-            ("short", height < SHORT),
-            ("tall", height >= 44),
-        ):
-            self.screen_stack[0].set_class(on, name)
-        situation = words.Situation(run.run.name, run.state, run.status.get("pid"), self.readonly)
-        self._put(self._header, words.header(history, situation, look, width - 2))
-        warning = words.warnings(alarms(history, {**run.status, "state": run.state}, time.time()), look)
-        self._alarms.display = bool(warning)
-        self._put(self._alarms, warning)
-        self._put(self._keys, words.keys(look, width - 2, run.controllable and not self.readonly))
-        if small:
-            self._put(self._numbers, run.waiting or words.numbers(history, look, max(20, width - 4)))
-            return
-        self._put(self._accuracy, words.accuracy(history, look))
-        self._put(self._log_lines, words.log(history, look, 4 if height >= 40 else 2 if height >= SHORT else 1))
-        inner = self._cosine.container_size.width or 40
-        self._put(self._cosine, words.cosines(history, look, inner))
-        title = Text(words.transfer_title(history) + "\n", "dim")
-        self._put(self._transfer, title.append_text(words.transfer(history, look, inner)))
-        if time.monotonic() - self._charts_drawn >= CHART_TICK:
-            self._charts_drawn = time.monotonic()
-            self._draw(width)
-
-    def _draw(self, width: int) -> None:
-        seen = (self.followed.history.step, self.followed.history.events)
-        if self._shown.get("loss") != seen:
-            self._shown["loss"] = seen
-            picture = loss_picture(self.followed.history, self.look, 2 * width)
-            axis = "log" if picture is None or picture.log else "linear"
-            self._loss.border_title = f"LOSS  {axis} axis, weighted terms over steps"
-            self._loss.border_subtitle = words.settings(self.followed.history, self.look).plain
-            self._loss.show(words.losses(self.followed.history, self.look), picture)
-        if self._shown.get("phase") != len(self.followed.history.probes):
-            self._shown["phase"] = len(self.followed.history.probes)
-            self._phase.show(words.phase(self.followed.history, self.look), phase_picture(self.followed.history, self.look))
+        run, waiting = self.followed, self.followed.waiting
+        try:
+            history = self.player.history(run.tape)
+        except OSError as error:
+            history, waiting = run.history, f"cannot read {run.run.path}: {error.strerror or error}"
+        past = self.player.position is not None
+        state = "replay" if past else run.state
+        self.board.paint(
+            View(
+                history=history,
+                situation=words.Situation(run.run.name, state, run.status.get("pid"), self.readonly),
+                alarms=alarms(history, {"state": "replay"} if past else {**run.status, "state": run.state}, time.time()),
+                controls=run.controllable,
+                waiting=waiting,
+                tape=run.tape,
+                player=self.player,
+                ghosts=self._ghosts or (),
+                other=self.against.history if self.against is not None else None,
+                other_name=self.against.run.name if self.against is not None else "",
+                look=self.look,
+            )
+        )
 
     # --- asking the trainer --------------------------------------------------------------------------------------
 
@@ -216,14 +171,21 @@ class Dashboard(App[None]):
                 asked = True
             except OSError as error:
                 said = f"cannot write to {self.followed.run.path}: {error.strerror or error}"
-        self.followed.history.say(time.time(), f"{self.look.glyph('log')} {said}")
-        if self.size.width < 80 or self.size.height < 20:
-            self.notify(said, timeout=2, markup=False)
-        self._paint()
+        self._say(said)
         return asked
 
+    def _say(self, said: str) -> None:
+        """Tell the user: in the log, or over it where that is not to be seen."""
+        self.followed.history.say(time.time(), f"{self.look.glyph('log')} {said}")
+        if self.size.width < 80 or self.size.height < 20 or self.player.position is not None:
+            self.notify(said, timeout=2, markup=False)
+        self._paint()
+
     def action_pause(self) -> None:
-        """Pause a running training, resume a paused one."""
+        """Pause a running training, resume a paused one; where no trainer listens, the same for the replay."""
+        if not self.followed.controllable:
+            self.action_replay("play")
+            return
         action = "resume" if self.followed.state == "paused" else "pause"
         self._ask(action, f"asked to {action}")
 
@@ -231,13 +193,16 @@ class Dashboard(App[None]):
         """Save a checkpoint now."""
         self._ask("save", "asked to save")
 
+    def action_stop(self) -> None:
+        """Stop the training after the present step."""
+        self._ask("stop", "asked to stop after this step")
+
     def action_scale(self, name: str, factor: float) -> None:
         """Multiply a weight of the loss; several presses add up before the trainer has answered."""
         config = self.followed.run.config
         if name not in config.options or name in METHODS[config.method].fixed:
             why = "fixes" if name in config.options else "has no"
-            self.followed.history.say(time.time(), f"{config.method} {why} {name}")
-            self._paint()
+            self._say(f"{config.method} {why} {name}")
             return
         now = self._asked.get(name, number(self.followed.history.options.get(name, config.options[name])) or 0.0)
         value = float(f"{now * factor:.4g}") if now else (0.01 if factor > 1 else 0.0)
@@ -255,7 +220,48 @@ class Dashboard(App[None]):
         if text:
             self._ask("note", "note sent", text=text)
 
-    # --- leaving and help ----------------------------------------------------------------------------------------
+    # --- moving in time ------------------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys that move in time belong to a dialog while there is one."""
+        del parameters
+        return not (action == "replay" and len(self.screen_stack) > 1)
+
+    def action_replay(self, what: str, by: int = 0) -> None:
+        """Move in time: as the player's method of that name does."""
+        player, tape = self.player, self.followed.tape
+        if what == "jump":
+            stop = player.jump(tape, by)
+            self._say(f"{stop.kind} at step {stop.step}" if stop else f"no mark {'after' if by > 0 else 'before'} this")
+            return
+        moves = {"move": player.move, "stride": player.stride, "speed": player.faster}
+        if what in moves:
+            moves[what](tape, by)
+        elif what == "end":
+            player.end()
+        else:
+            {"start": player.start, "play": player.play}[what](tape)
+        self._paint()
+
+    # --- leaving, help, look -------------------------------------------------------------------------------------
+
+    def action_theme(self) -> None:
+        """The next of three themes."""
+        now = THEMES.index(self.theme) if self.theme in THEMES else -1
+        self.theme = THEMES[(now + 1) % len(THEMES)]
+        self._say(f"theme {self.theme}")
+
+    def action_picture(self) -> None:
+        """Keep the screen as an SVG file in the present folder; it asks no server for a font."""
+        step = self.player.history(self.followed.tape).step
+        file = Path(f"trs-{self.followed.run.name}-step-{step}-{self.size.width}x{self.size.height}.svg")
+        svg = re.sub(r"@font-face\s*\{.*?\}\s*", "", self.export_screenshot(title=self.title), flags=re.DOTALL)
+        try:
+            file.write_text(svg, encoding="utf-8")
+            said = f"kept as {file.absolute()}"
+        except OSError as error:
+            said = f"cannot write {file.absolute()}: {error.strerror or error}"
+        self.notify(said, markup=False)
 
     def action_help(self) -> None:
         """Show what the keys do."""
@@ -279,7 +285,8 @@ class Dashboard(App[None]):
             self._leaving = self._ask("stop", "asked to stop: it saves first, then this window closes; q closes it now")
 
     def get_system_commands(self, screen: Screen) -> Iterable[SystemCommand]:
-        """The palette: ours first."""
-        for _, action, text in CONTROLS:
-            yield SystemCommand(text, "asks the trainer, as the key does", partial(self.call_later, self.run_action, action))
-        yield from super().get_system_commands(screen)
+        """The palette: every key by name, then textual's own for themes and enlarging a panel."""
+        for key in KEYS:
+            yield SystemCommand(key.text.capitalize(), f"key {key.label}", partial(self.call_later, self.run_action, key.action))
+        ours = ("Quit", "Keys", "Screenshot")
+        yield from (command for command in super().get_system_commands(screen) if command.title not in ours)

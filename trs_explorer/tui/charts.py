@@ -1,8 +1,7 @@
-"""Two pictures: the loss terms over the steps, and similarity against transfer. Braille, or letters for ASCII and NO_COLOR."""
+"""Draws pictures: in braille, or with letters for ASCII and NO_COLOR."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from rich.text import Text
@@ -11,73 +10,8 @@ from textual.containers import Container
 from textual.widgets import Static
 from textual_plot import AxisFormatter, HiResMode, PlotWidget
 
-from trs_explorer.tui.look import Look, letters, plain
-from trs_explorer.tui.model import History
-
-MANY = 20  # more checkpoints than this hide the curves: then only the newest is marked
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One line of a picture: its letter, colour and points. A curve that is not joined is drawn as letters alone."""
-
-    letter: str
-    colour: str
-    x: np.ndarray
-    y: np.ndarray
-    joined: bool = True
-
-
-@dataclass(frozen=True)
-class Picture:
-    """Curves between fixed limits; on a log axis y holds the decimal logarithms."""
-
-    curves: list[Curve]
-    x_limits: tuple[float, float]
-    y_limits: tuple[float, float]
-    log: bool = False
-
-
-def loss_picture(history: History, look: Look, most: int) -> Picture | None:
-    """The terms over the steps on a log axis (linear if one is negative), each curve at most `most` points."""
-    if not history.terms:
-        return None
-    log = all((series.lowest or 0) >= 0 for series in history.terms.values())
-    marks, curves = letters(list(history.terms)), []
-    for i, (name, series) in enumerate(history.terms.items()):
-        x, y = series.points(most)
-        if log:
-            x, y = x[y > 0], np.log10(y[y > 0])
-        if len(x):
-            curves.append(Curve(marks[name], look.colour(str(i)) or "white", x, y))
-    if not curves:
-        return None
-    low, high = min(c.y.min() for c in curves), max(c.y.max() for c in curves)
-    start, end = min(c.x[0] for c in curves), max(c.x[-1] for c in curves)
-    pad = 0.08 * (high - low) or 0.5
-    low, high, end = float(low - pad), float(high + pad), float(max(end, start + 1))
-    signs = {"save": "+" if look.ascii else "◆", "resumed": "R"}
-    for kind in ("save", "set", "note", "resumed"):
-        at = np.array([mark.step for mark in history.marks if mark.kind == kind and start <= mark.step <= end], dtype=float)
-        if kind == "save" and len(at) > MANY:
-            at = at[-1:]
-        if len(at):
-            sign = signs.get(kind, "^" if look.ascii else "▲")
-            curves.append(Curve(sign, look.colour("mark") or "white", at, np.full(len(at), low), joined=False))
-    return Picture(curves, (float(start), end), (low, high), log)
-
-
-def phase_picture(history: History, look: Look) -> Picture | None:
-    """The run's path: mean |cos| on held-out images (x) against the share that transfers (y, in per cent)."""
-    known = [(p.cosine, 100 * p.transfer) for p in history.probes if p.cosine is not None and p.transfer is not None]
-    if not known:
-        return None
-    x, y = np.array(known)[np.unique(np.linspace(0, len(known) - 1, 200).astype(int))].T  # a long path: every k-th point
-    colour, now = look.colour("0") or "white", look.colour("mark") or "white"
-    start, end = ("o", "@") if look.ascii else ("○", "●")
-    path = [Curve(".", colour, x, y)] if len(x) > 1 else []
-    ends = [Curve(start, colour, x[:1], y[:1], joined=False), Curve(end, now, x[-1:], y[-1:], joined=False)]
-    return Picture(path + ends, (0.0, max(0.2, float(x.max()) * 1.1)), (0.0, 100.0))
+from trs_explorer.tui.look import plain
+from trs_explorer.tui.pictures import Curve, Picture
 
 
 class LogTicks(AxisFormatter):
@@ -177,21 +111,21 @@ class Chart(Container):
     def __init__(self, id: str, lettered: bool) -> None:
         """Make an empty chart; a lettered one draws with letters, not with braille in colours."""
         super().__init__(id=id, classes="panel")
-        self._lettered = lettered
+        self._caption = Static(classes="caption")
+        self._canvas: Static | Plot = Static(classes="canvas") if lettered else Plot(classes="canvas")
 
     def compose(self) -> ComposeResult:
         """Words above, picture below."""
-        yield Static(classes="caption")
-        yield Static(classes="canvas") if self._lettered else Plot(classes="canvas")
+        yield self._caption
+        yield self._canvas
 
     def show(self, caption: Text, picture: Picture | None) -> None:
         """Show both, or the caption alone while there is nothing to draw."""
-        self.query_one(".caption", Static).update(caption)
-        canvas = self.query_one(".canvas")
-        canvas.display = picture is not None
+        self._caption.update(caption)
+        self._canvas.display = picture is not None
         if picture is None:
             return
-        if isinstance(canvas, Plot):
-            canvas.draw(picture)
-        elif isinstance(canvas, Static):
-            canvas.update(Text(letters_plot(picture, canvas.size.width, canvas.size.height)))
+        if isinstance(self._canvas, Plot):
+            self._canvas.draw(picture)
+        else:
+            self._canvas.update(Text(letters_plot(picture, self._canvas.size.width, self._canvas.size.height)))

@@ -9,28 +9,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-HELP = """\
-space    pause or resume the training
-s        save a checkpoint now
-[ ]      lambda_a (similarity) x 0.8, x 1.25
-{ }      lambda_b (smoothness) x 0.8, x 1.25
-n        write a note into the run
-q        leave; a training goes on, or is asked to stop
-tab      next panel; arrows, page up and down scroll it
-ctrl+p   palette: every command by name, themes too
-
-|cos|    mean over images of |cos| between two members'
-         input gradients; 0 is orthogonal
-transfer of the images that both members get right and
-         on which the attack on the row's member
-         (surrogate) fooled it, the share that fools the
-         column's (target) too; in one number: all pairs
-         of different members added up. The diagonal is
-         the attack's success on the member itself
-letters  each loss curve carries the letter of its term
-marks    saved, changed or noted, resumed (R): at the foot
-
-Every change is recorded in the run's events."""
+from trs_explorer.tui.keys import help_text
 
 
 class Leave(ModalScreen[str]):
@@ -96,7 +75,7 @@ class Help(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """The text, scrollable."""
         with VerticalScroll(classes="dialog help"):
-            yield Static(HELP, markup=False)
+            yield Static(help_text(), markup=False)
 
     def action_close(self) -> None:
         """Any of the closing keys."""

@@ -5,7 +5,11 @@ import time
 
 from trs_explorer import runs
 from trs_explorer.tui.model import History
+from trs_explorer.tui.tape import Tape
 
+GLIMPSE = 1 << 18  # bytes at the end of a long log that are shown first
+LONG = 1 << 22  # bytes that take a moment to read
+MANY = 20_000  # events that take long enough to read that it is worth a word
 PATIENCE = 20.0  # seconds in which a trainer that this process started will have taken its lock
 
 
@@ -15,16 +19,20 @@ class Follower:
     def __init__(self, run: runs.Run, patience: float = 1.0) -> None:
         """Follow `run` from its first event; wait `patience` seconds for a trainer to show itself."""
         self.run = run
-        self.history = History()
+        self.tape = Tape(run)
         self.status: dict = {}
         self.state = "starting"
         self.waiting = "reading the run ..."
         self._patience = patience
         self._opened = time.monotonic()
-        self._offset = 0
         self._alive = False
-        self._new: list[dict] = []
-        self._damaged = 0
+        self._new: runs.Batch | None = None
+        self._glimpsed = False
+
+    @property
+    def history(self) -> History:
+        """All that is known by now."""
+        return self.tape.history
 
     @property
     def controllable(self) -> bool:
@@ -33,33 +41,21 @@ class Follower:
 
     def read(self) -> None:
         """Read what is new and look at the status. Raises OSError if the folder cannot be read."""
-        if self._offset == 0:
-            self._read_all()
+        if self.tape.offset == 0:
+            self.tape = _whole(self.run) if self._glimpsed else _glimpse(self.run)
+            if self._glimpsed and len(self.tape) > MANY:
+                self.tape.history.say(time.time(), f"read {len(self.tape):,} events".replace(",", " "))
+            self._glimpsed = True
         else:
-            batch = runs.read_events(self.run, self._offset)
-            self._offset, self._new, self._damaged = batch.offset, batch.events, batch.damaged
+            self._new = runs.read_events(self.run, self.tape.offset)
         self.status = self.run.status()
         self._alive = self.status.get("state") in runs.ALIVE or runs.trainer_alive(self.run)
 
-    def _read_all(self) -> None:
-        """Read a log that may be long, into a history of its own: this thread is not the one that draws."""
-        history = History()
-        collects = gc.isenabled()
-        gc.disable()  # 100,000 dicts make it run a hundred times for nothing: that alone doubles the time
-        try:
-            batch = runs.read_events(self.run)
-            history.fold(batch.events)
-        finally:
-            if collects:
-                gc.enable()
-        history.damaged = batch.damaged
-        self._offset, self.history = batch.offset, history
-
     def take(self) -> None:
         """Fold what was read, then name the state."""
-        self.history.fold(self._new)
-        self.history.damaged += self._damaged
-        self._new, self._damaged = [], 0
+        if self._new is not None:
+            self.tape.add(self._new)
+            self._new = None
         self._settle()
 
     def _settle(self) -> None:
@@ -85,3 +81,26 @@ class Follower:
         except OSError:
             return ""
         return "\n\nthe end of train.log:\n" + "\n".join(text.splitlines()[-6:]) if text else ""
+
+
+def _glimpse(run: runs.Run) -> Tape:
+    """The log's end alone, if it is long: something to look at while the whole is read. Its offset stays 0."""
+    batch = runs.read_events(run, -GLIMPSE)
+    if batch.offset < LONG:
+        return _whole(run)
+    tape = Tape(run)
+    tape.history.fold(batch.events)
+    return tape
+
+
+def _whole(run: runs.Run) -> Tape:
+    """Read a log that may be long, onto a tape of its own: this thread is not the one that draws."""
+    tape = Tape(run)
+    collects = gc.isenabled()
+    gc.disable()  # 100,000 dicts make it run a hundred times for nothing: that alone doubles the time
+    try:
+        tape.read_all()
+    finally:
+        if collects:
+            gc.enable()
+    return tape

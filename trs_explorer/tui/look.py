@@ -16,6 +16,7 @@ _STATES = {
     "failed": ("✗", "x", "bad"),
     "crashed": ("✗", "x", "bad"),
     "no trainer": ("○", "o", "muted"),
+    "replay": ("◀", "<", "warn"),
 }
 _GLYPHS = {
     "dot": ("·", "|"),
@@ -29,6 +30,13 @@ _GLYPHS = {
     "lambda_a": ("λa", "lambda_a"),
     "lambda_b": ("λb", "lambda_b"),
     "delta": ("δ", "delta"),
+    "play": ("▶", ">"),
+    "still": ("‖", "="),
+    "times": ("×", "x"),
+    "line": ("─", "-"),
+    "knob": ("█", "#"),
+    "save": ("◆", "+"),
+    "change": ("▲", "^"),
 }
 _BARS = "▁▂▃▄▅▆▇█"
 _ASCII_BARS = "_.-=+*#@"
@@ -36,10 +44,11 @@ _ASCII_BARS = "_.-=+*#@"
 
 @dataclass(frozen=True)
 class Look:
-    """ASCII or not, and what colour a role (good, warn, bad, muted, title, 0, 1, 2, ...) has in the present theme."""
+    """ASCII or not, the colours of roles (good, warn, bad, muted, ghost, 0, 1, 2, ...), and shades for heat maps."""
 
     ascii: bool = False
     colours: Mapping[str, str] = field(default_factory=dict)
+    shades: tuple[str, ...] = ()
 
     def glyph(self, name: str) -> str:
         """The sign of that name."""
@@ -48,6 +57,12 @@ class Look:
     def colour(self, role: str) -> str:
         """A rich style for a role, empty where the theme has none."""
         return self.colours.get(role, "")
+
+    def heat(self, share: float | None) -> str:
+        """A rich style for a share in [0, 1]: the background, from cold to hot; empty where the theme has none."""
+        if share is None or not self.shades:
+            return ""
+        return self.shades[min(int(share * len(self.shades)), len(self.shades) - 1)]
 
     def state(self, state: str) -> tuple[str, str]:
         """Mark and word of a state, and its style."""

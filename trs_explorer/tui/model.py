@@ -1,8 +1,8 @@
 """Folds a run's events into what the dashboard shows. Pure: no terminal, no clock, no files."""
 
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from itertools import groupby, pairwise
 from statistics import median
 
@@ -59,22 +59,55 @@ class History:
         """Median seconds between two step events of late."""
         return median(self._gaps) if self._gaps else None
 
+    def copy(self) -> "History":
+        """The same history, to be folded on on its own."""
+        return replace(
+            self,
+            terms={name: series.copy() for name, series in self.terms.items()},
+            cosine=self.cosine.copy(),
+            grad_norm=self.grad_norm.copy(),
+            probes=self.probes.copy(),
+            marks=self.marks.copy(),
+            log=self.log.copy(),
+            nonfinite=self.nonfinite.copy(),
+            _gaps=self._gaps.copy(),
+        )
+
     def say(self, time: float, text: str) -> None:
         """Put a line into the log."""
         self.log.append((time, text))
 
-    def fold(self, events: Iterable[dict]) -> None:
-        """Take in events, oldest first; runs of step events as columns, for a long log is mostly these."""
-        for steps, group in groupby(events, key=lambda event: event.get("kind") == "step"):
-            block = list(group)
-            self.events += len(block)
-            times = [t for event in block[-50:] if (t := number(event.get("t"))) is not None]
-            self.time = times[-1] if times else self.time
-            if steps:
-                self._steps(block, times)
+    def fold(self, events: Sequence[dict]) -> None:
+        """Take in events, oldest first. The result does not depend on how a log is cut into calls.
+
+        Between two starts, steps go in first and as columns, for a long log is mostly these, and what is rare after them. That
+        is the same unless one is not finite: then it is said in the log, where the order counts.
+        """
+        self.events += len(events)
+        starts = {i for i, event in enumerate(events) if event["kind"] == "start"}
+        cuts = sorted({0, len(events), *starts, *(i + 1 for i in starts)})
+        for first, last in pairwise(cuts):
+            part = events[first:last]
+            if any("nonfinite" in event for event in part):
+                for _, group in groupby(part, key=_is_step):
+                    self._block(list(group))
             else:
-                for event in block:
-                    self._rare(event.get("kind"), event, number(event.get("t")) or self.time or 0.0)
+                self._block([event for event in part if _is_step(event)])
+                self._block([event for event in part if not _is_step(event)])
+                self._where(part[-1])
+                self.time = number(part[-1].get("t")) or self.time
+
+    def _block(self, block: list[dict]) -> None:
+        """Events that are all steps, or none."""
+        if not block:
+            return
+        times = [t for event in block[-50:] if (t := number(event.get("t"))) is not None]
+        self.time = times[-1] if times else self.time
+        if _is_step(block[0]):
+            self._steps(block, times)
+            return
+        for event in block:
+            self._rare(event["kind"], event, number(event.get("t")) or self.time or 0.0)
 
     def _where(self, event: dict) -> int:
         step = whole(event.get("step"))
@@ -142,9 +175,10 @@ class History:
             action = str(event.get("action", "?"))
             words = [action, event.get("name"), event.get("value"), event.get("text")]
             text = " ".join(f"{w:g}" if isinstance(w, float) else str(w) for w in words if w is not None)
-            if action in ("set", "note"):
+            if "error" not in event and action != "save":  # a save's mark is its checkpoint
                 self.marks.append(Mark(step, action, text))
-            self.say(time, f"{text} (step {step})")
+            refused = f": refused, {event['error']}" if event.get("error") else ""
+            self.say(time, f"{text} (step {step}){refused}")
         elif kind == "note":
             self.marks.append(Mark(step, "note", str(event.get("text", ""))))
             self.say(time, f"note: {event.get('text', '')}")
@@ -170,3 +204,7 @@ class History:
         self._where({"step": step, "epoch": event.get("epoch")})
         how = "resumed" if event.get("resumed") else "started"
         self.say(time, f"{how} at step {step} on {self.device or 'an unnamed device'}")
+
+
+def _is_step(event: dict) -> bool:
+    return event["kind"] == "step"

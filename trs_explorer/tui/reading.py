@@ -86,6 +86,7 @@ class Probe:
     clean: int | None
     fgsm: int | None
     pgd: int | None
+    member_clean: list[int | None]
 
     def share(self, name: str) -> float | None:
         """The count of that name as a share of n."""
@@ -106,7 +107,7 @@ def probe(event: dict, step: int) -> Probe:
         tried, least = sum(e for _, e in both), int(min((e for _, e in both), default=0)) or None
         transfer = sum(f for f, _ in both) / tried if tried else None
     cosines = matrix(event.get("cosine"))
-    norms, zeros = event.get("grad_norm"), event.get("zero_gradients")
+    norms, zeros, members = event.get("grad_norm"), event.get("zero_gradients"), event.get("member_clean")
     known_norms = [n for n in map(number, norms if isinstance(norms, list) else [norms]) if n is not None]
     return Probe(
         step=step,
@@ -124,4 +125,5 @@ def probe(event: dict, step: int) -> Probe:
         clean=whole(event.get("clean")),
         fgsm=whole(event.get("fgsm")),
         pgd=whole(event.get("pgd")),
+        member_clean=[whole(right) for right in members] if isinstance(members, list) else [],
     )

@@ -30,6 +30,12 @@ class Series:
     def __len__(self) -> int:
         return len(self._steps)
 
+    def copy(self) -> "Series":
+        """The same curve, to be extended on its own."""
+        other = Series(self._capacity)
+        other._steps, other._values = self._steps.copy(), self._values.copy()
+        return other
+
     @property
     def last(self) -> float | None:
         """The newest value."""

@@ -1,5 +1,6 @@
 """The dashboard in words: each function renders one panel as text, from the history alone."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 from time import localtime, strftime
@@ -7,9 +8,12 @@ from time import localtime, strftime
 from rich.text import Text
 
 from trs_explorer.tui.alarms import Alarm
+from trs_explorer.tui.ghosts import Ghost
 from trs_explorer.tui.look import Look, cosine, duration, letters, percent, plain, short
 from trs_explorer.tui.model import History
 from trs_explorer.tui.reading import Matrix, off_diagonal
+
+ACCURACIES = (("clean", "clean"), ("fgsm", "FGSM"), ("pgd", "PGD"))
 
 
 @dataclass(frozen=True)
@@ -82,16 +86,17 @@ def grid(square: Matrix, write, look: Look, *, alert=None, diagonal: bool = True
             return Text("nothing measured yet")
         words = [f"{what} {write(v)} (F{i + 1}, F{j + 1})" for what, (v, i, j) in (("least", min(cells)), ("most", max(cells)))]
         return Text("\n".join([f"{count} members, {len(cells)} pairs", *words]))
-    text = Text("     " + "".join(f"{f'F{j + 1}':>5}" for j in range(count)), look.colour("muted"))
+    text = Text("     " + "".join(f"{f'F{j + 1}':>4} " for j in range(count)), look.colour("muted"))
     for i, row in enumerate(square):
         text.append("\n")
-        text.append(f"{f'F{i + 1}':>5}", look.colour("muted"))
+        text.append(f"{f'F{i + 1}':>4} ", look.colour("muted"))
         for j, value in enumerate(row):
             if i == j and not diagonal:
-                text.append(f"{'.' if look.ascii else '·':>5}", look.colour("muted"))
+                text.append(f"{'.' if look.ascii else '·':>4} ", look.colour("muted"))
             else:
-                role = "muted" if i == j else ("warn" if alert and value is not None and alert(value) else "")
-                text.append(f"{write(value):>5}", ("bold " if role == "warn" else "") + look.colour(role))
+                hot = i != j and alert is not None and value is not None and alert(value)
+                style = look.heat(value) or look.colour("muted" if i == j else "warn" if hot else "")
+                text.append(f"{write(value):>4} ", f"bold {style}" if hot else style)
     return text
 
 
@@ -139,8 +144,8 @@ def accuracy(history: History, look: Look) -> Text:
     """Clean, FGSM and PGD accuracy of the ensemble with n, and the largest gradient norm."""
     text = Text()
     if probe := history.probe:
-        for name, label in (("clean", "clean "), ("fgsm", "FGSM "), ("pgd", "PGD ")):
-            text.append(label)
+        for name, label in ACCURACIES:
+            text.append(f"{label} ")
             text.append(f"{percent(probe.share(name))}  ", "bold")
         text.append(f"% right of n={probe.n}  ", look.colour("muted"))
     norm = history.grad_norm.last if len(history.grad_norm) else (history.probe.grad_norm if history.probe else None)
@@ -150,25 +155,32 @@ def accuracy(history: History, look: Look) -> Text:
     return text
 
 
-def phase(history: History, look: Look) -> Text:
+def phase(history: History, look: Look, ghosts: Sequence[Ghost] = ()) -> Text:
     """What the picture of similarity against transfer shows, and where the run is in it."""
-    if not history.probes:
-        return Text("the path of this run begins with the first probe", look.colour("muted"))
-    probe = history.probes[-1]
-    start, end = ("o", "@") if look.ascii else ("○", "●")
-    now = f"now |cos| {cosine(probe.cosine)}, transfer {percent(probe.transfer)} %"
-    return Text.assemble((f"x: mean |cos|, y: transfer %   {start} first probe, {end} ", look.colour("muted")), (now, "bold"))
+    text = Text("x: mean |cos|, y: transfer %   ", look.colour("muted"))
+    if history.probes:
+        probe = history.probes[-1]
+        start, end = ("o", "@") if look.ascii else ("○", "●")
+        text.append(f"{start} first probe, {end} ", look.colour("muted"))
+        text.append(f"now |cos| {cosine(probe.cosine)}, transfer {percent(probe.transfer)} %", "bold")
+    else:
+        text.append("the path of this run begins with the first probe", look.colour("muted"))
+    if ghosts:
+        named = ", ".join(f"{ghost.letter} {ghost.name}" for ghost in ghosts)
+        text.append(f"\nshipped runs: {named}", look.colour("muted"))
+    return text
 
 
-def keys(look: Look, width: int, controls: bool) -> str:
-    """As many of the keys as fit, the most needed ones first."""
-    live = ["space pause", "s save", f"[ ] {look.glyph('lambda_a')}", f"{{ }} {look.glyph('lambda_b')}", "n note"]
-    shown = ["q leave", "? help"] + (live[:2] if controls else [])
-    more = [*(live[2:] if controls else []), "^p palette"]
-    while more and len("  ".join([*shown, more[0]])) <= width:
-        shown.append(more.pop(0))
-    order = [*live, "? help", "^p palette", "q leave"]
-    return "  ".join(sorted(shown, key=order.index))
+def versus(history: History, other: History, name: str, look: Look) -> Text:
+    """The other run's probe at the same step, or its last one before, in one line."""
+    found = [probe for probe in other.probes if probe.step <= history.step] or other.probes[:1]
+    if not found:
+        return Text(f"V {name}: no probe yet", look.colour("muted"))
+    probe = found[-1]
+    rates = "  ".join(f"{label} {percent(probe.share(key))}" for key, label in ACCURACIES)
+    where = f"at epoch {probe.epoch}" if probe.epoch is not None else f"at step {probe.step}"
+    text = Text(f"V {name} {where}: ", look.colour("2"))
+    return text.append(f"|cos| {cosine(probe.cosine)}, transfer {percent(probe.transfer)} %, {rates}")
 
 
 def warnings(alarms: list[Alarm], look: Look) -> Text:

@@ -1,0 +1,194 @@
+"""`trs bench tui`: the dashboard as a user has it, `trs watch RUN` in a terminal of 160 x 48, against its targets."""
+
+import random
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from trs_explorer import runs
+from trs_explorer.bench.terminal import COLUMNS, ROWS, Terminal
+from trs_explorer.config import resolve
+
+TITLE = f"`trs watch` in a terminal of {COLUMNS} x {ROWS}, a trainer at work"
+BESIDE = "What the trainer loses to logging (target 1 %): trs bench logging"
+SHORT, USUAL, LONG = 10, 1_700, 100_000  # events; the default run on MNIST writes about 1,700
+EVENTS_PER_SECOND = 10
+STEPS_PER_EPOCH, LOG_EVERY = 470, 10
+HELP_SAYS = "pause or resume the training"  # stands in the help and nowhere else
+LAST = "the-last-event"
+
+
+def bench_tui(rounds: int, say: Callable[[str], None]) -> list[dict]:
+    """One row a figure: measured, its unit, the target (None: there is none) and whether it is met.
+
+    2 * rounds key presses and records at random moments, `rounds` seconds of CPU time, rounds / 5 attachments.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        say("reading, keys and records")
+        usual = recorded(Path(folder) / "usual", USUAL)
+        with trainer(usual, stepping=True) as writer, Terminal(command(usual)) as terminal:
+            terminal.shown(LAST)
+            terminal.watch(2)  # its first pictures
+            chance = random.Random(0)
+            keys = [key_to_paint(terminal, chance) for _ in range(2 * rounds)]
+            records = [record_to_screen(terminal, writer, f"note-{i}-{rounds}.", chance) for i in range(2 * rounds)]
+            say(f"CPU time over {rounds} s")
+            share = share_of_core(terminal, rounds)
+        say(f"writing a run of {LONG:,} events")
+        sizes = {size: recorded(Path(folder) / str(size), size) for size in (SHORT, LONG)}
+        times: dict[int, list[float]] = {size: [] for size in sizes}
+        for _ in range(max(1, rounds // 5)):
+            for size, run in sizes.items():
+                say(f"attaching to a run of {size:,} events")
+                times[size].append(attach(run))
+    start = statistics.median(times[SHORT])
+    log = statistics.median(times[LONG]) - start
+    return [
+        *spread("key to paint", keys, 50),
+        *spread("record to screen", records, 500),
+        row(f"share of a core, {EVENTS_PER_SECOND} events/s", None if share is None else 100 * share, "%", 10),
+        row(f"start, with {SHORT} events", 1000 * start, "ms"),
+        row(f"attach to {LONG:,} events, beyond that", 1000 * log, "ms", 1000),
+    ]
+
+
+def row(what: str, measured: float | None, unit: str, target: float | None = None) -> dict:
+    """A row of the table; measured is None where the system does not tell."""
+    met = "" if target is None or measured is None else "yes" if measured <= target else "NO"
+    return {"what": what, "measured": measured, "unit": unit, "target": target, "met": met}
+
+
+def spread(what: str, seconds: list[float], target: float) -> list[dict]:
+    """Median and 95th percentile in milliseconds; the target, in ms too, is the latter's."""
+    p50, p95 = np.percentile(seconds, [50, 95]) * 1000
+    return [row(f"{what}, p50", float(p50), "ms"), row(f"{what}, p95", float(p95), "ms", target)]
+
+
+# --- what is measured ------------------------------------------------------------------------------------------------
+
+
+def command(run: runs.Run) -> list[str]:
+    """What the user types."""
+    return [sys.executable, "-P", "-m", "trs_explorer", "watch", str(run.path)]
+
+
+def key_to_paint(terminal: Terminal, chance: random.Random) -> float:
+    """Seconds from the key that opens the help to the help on the screen, at a random moment; then closes it."""
+    terminal.watch(chance.uniform(0.2, 0.6))
+    terminal.forget()
+    start = time.perf_counter()
+    terminal.press("?")
+    seconds = terminal.shown(HELP_SAYS) - start
+    terminal.watch(0.1)
+    terminal.press("?")  # not escape: a terminal program waits after it, for it may begin a sequence
+    return seconds
+
+
+def record_to_screen(terminal: Terminal, writer: runs.EventWriter, token: str, chance: random.Random) -> float:
+    """Seconds from writing a note into the run to its text on the screen, at a random moment."""
+    terminal.watch(chance.uniform(0.2, 0.9))
+    terminal.forget()
+    start = time.perf_counter()
+    writer.write("note", text=token)
+    return terminal.shown(token) - start
+
+
+def share_of_core(terminal: Terminal, seconds: float) -> float | None:
+    """CPU seconds per second of the dashboard's processes while the trainer works; None where the system does not tell."""
+    before, start = terminal.cpu_seconds(), time.perf_counter()
+    terminal.watch(seconds)
+    after, end = terminal.cpu_seconds(), time.perf_counter()
+    return None if before is None or after is None else (after - before) / (end - start)
+
+
+def attach(run: runs.Run) -> float:
+    """Seconds from the start of the process to the run's last event on the screen."""
+    with trainer(run, stepping=False), Terminal(command(run)) as terminal:
+        return terminal.shown(LAST) - terminal.started
+
+
+# --- a trainer that does not train -----------------------------------------------------------------------------------
+
+
+def recorded(path: Path, events: int) -> runs.Run:
+    """A run with that many events: steps, a probe at the end of every epoch, and a note as the last one."""
+    run = runs.create(path, resolve({}))
+    writer = runs.EventWriter(run)
+    writer.write("start", step=0, steps=10 * LOG_EVERY * LONG, epoch=0, steps_per_epoch=STEPS_PER_EPOCH, device="cpu")
+    chance, step = random.Random(0), 0
+    for _ in range(events - 2):
+        step += LOG_EVERY
+        kind, fields = ("matrix", probe(chance)) if step % STEPS_PER_EPOCH == 0 else ("step", terms(chance))
+        writer.write(kind, step=step, epoch=step // STEPS_PER_EPOCH, **fields)
+    writer.write("note", text=LAST)
+    writer.close()
+    return run
+
+
+@contextmanager
+def trainer(run: runs.Run, *, stepping: bool) -> Iterator[runs.EventWriter]:
+    """Hold run's lock and write its status once a second, with 10 step events a second if it is stepping.
+
+    The writer may be used beside it: a line goes into the file in one piece.
+    """
+    lock, writer, ended = runs.trainer_lock(run), runs.EventWriter(run), threading.Event()
+
+    def work() -> None:
+        chance, step, tick = random.Random(1), USUAL * LOG_EVERY, 0
+        while not ended.wait(1 / EVENTS_PER_SECOND):
+            step, tick = step + LOG_EVERY, tick + 1
+            if stepping:
+                writer.write("step", step=step, epoch=step // STEPS_PER_EPOCH, **terms(chance))
+            if tick % EVENTS_PER_SECOND == 0:
+                run.write_status(state="running", step=step)
+
+    run.write_status(state="running", step=0)
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield writer
+    finally:
+        ended.set()
+        thread.join()
+        writer.close()
+        lock.release()
+
+
+def terms(chance: random.Random) -> dict:
+    """The fields of a step event besides the step: four terms, three members."""
+    named = {"total": 0.5, "ce": 0.4, "similarity": 0.07, "smoothness": 0.04}
+    return {
+        "terms": {name: near(value, chance) for name, value in named.items()},
+        "cosine": cosines(chance),
+        "grad_norm": near(3.1, chance),
+        "delta": 0.2,
+        "lr": 1e-3,
+        "options": {"lambda_a": 1.0, "lambda_b": 0.1},
+        "rate": near(38.0, chance),
+    }
+
+
+def probe(chance: random.Random) -> dict:
+    """The fields of a matrix event besides the step."""
+    fooled = [[120 if i == j else chance.randint(40, 70) for j in range(3)] for i in range(3)]
+    counts = {"clean": 119, "fgsm": 78, "pgd": 56, "member_clean": [118, 117, 119]}
+    measured = {"fooled": fooled, "eligible": [[122] * 3] * 3, "cosine": cosines(chance), "grad_norm": [2.5, 2.0, 1.5]}
+    return {"n": 128, "eps": 0.3, "attack": "pgd-10", **measured, "zero_gradients": [0.0] * 3, **counts}
+
+
+def cosines(chance: random.Random) -> list[list[float]]:
+    """A matrix of |cos| between three members."""
+    a, b, c = (near(0.07, chance) for _ in range(3))
+    return [[1.0, a, b], [a, 1.0, c], [b, c, 1.0]]
+
+
+def near(value: float, chance: random.Random) -> float:
+    """A number within 20 % of value."""
+    return round(value * chance.uniform(0.8, 1.2), 5)

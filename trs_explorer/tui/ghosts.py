@@ -1,0 +1,45 @@
+"""Where other runs went: the paths of shipped ones, to compare a run with."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from trs_explorer import runs
+from trs_explorer.shipped import shipped_runs
+from trs_explorer.tui.reading import Probe, probe
+
+METHODS = {"standard": "P", "cos-only": "C", "smooth-only": "S", "trs": "T"}  # letters; P: plain
+
+
+@dataclass(frozen=True)
+class Ghost:
+    """A shipped run's path: mean |cos| on held-out images and transfer in per cent at every probe."""
+
+    letter: str
+    name: str
+    cosine: np.ndarray
+    transfer: np.ndarray
+
+
+def path(probes: list[Probe]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean |cos| and transfer in per cent of the probes that know both."""
+    known = [(p.cosine, 100 * p.transfer) for p in probes if p.cosine is not None and p.transfer is not None]
+    x, y = np.array(known, dtype=float).reshape(-1, 2).T
+    return x, y
+
+
+def ghosts_for(run: runs.Run) -> list[Ghost]:
+    """The shipped runs on the same data, except the run itself; a damaged one is left out."""
+    found = []
+    for other in shipped_runs():
+        letter = METHODS.get(other.config.method)
+        if letter is None or other.config.data != run.config.data or other.path.resolve() == run.path.resolve():
+            continue
+        try:
+            events = runs.read_events(other).events
+        except OSError:
+            continue
+        x, y = path([probe(event, 0) for event in events if event["kind"] == "matrix"])
+        if len(x):
+            found.append(Ghost(letter, other.config.method, x, y))
+    return found
