@@ -5,8 +5,7 @@ events.jsonl           append-only, one JSON object a line; one writer (the trai
 status.json            replaced atomically: pid, state, step, heartbeat, error in words
 epoch-0007.safetensors + state-0007.pt    weights, and what a resume needs besides
 control.jsonl          what viewers ask of the trainer
-results/               one JSON file per evaluation
-train.log              the trainer's output when a dashboard started it
+results/, train.log    one JSON file per evaluation; the trainer's output when a dashboard started it
 """
 
 import contextlib
@@ -50,7 +49,7 @@ class Run:
     @property
     def name(self) -> str:
         """What people call the run: its folder's name."""
-        return self.path.name
+        return self.path.name or self.path.resolve().name
 
     def status(self) -> Json:
         """The last status the trainer wrote, {} if there is none or it cannot be read.
@@ -241,9 +240,12 @@ def read_events(run: Run, offset: int = 0, size: int = -1) -> Batch:
 def _read_lines(path: Path, offset: int, size: int = -1) -> Batch:
     try:
         with path.open("rb") as file:
-            offset = file.seek(offset if offset >= 0 else max(0, file.seek(0, os.SEEK_END) + offset))
-            block = file.read(size)
+            end = file.seek(0, os.SEEK_END)
+            offset = file.seek(offset if offset >= 0 else max(0, end + offset))
+            block = file.read(size) if offset <= end else None
     except FileNotFoundError:
+        block = None
+    if block is None:  # it is gone, or another file by now: start anew
         return Batch([], 0, 0)
     end = block.rfind(b"\n") + 1
     events, damaged = [], 0
@@ -275,10 +277,7 @@ class ControlReader:
 
     def poll(self) -> list[Json]:
         """The requests that have come in since the last call. Costs one stat when there are none."""
-        try:
-            if self._path.stat().st_size <= self._offset:
-                return []
-        except FileNotFoundError:
+        if not self._path.exists() or self._path.stat().st_size <= self._offset:
             return []
         batch = _read_lines(self._path, self._offset)
         self._offset = batch.offset

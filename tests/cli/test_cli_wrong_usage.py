@@ -52,6 +52,7 @@ WRONG = {
     "data get mnits": ["'mnits'", "Did you mean mnist"],
     "data get mnist --data-dir /no/such/folder": ["/no/such/folder", "--data-dir"],
     "bench step --json -": ["-: name a file (/dev/stdout"],
+    "watch {fresh} --against {fresh}": ["--against", "that is the run itself"],
     "bench nosuch": ["trs bench", "'nosuch'", "step"],
 }
 FAILED = {

@@ -171,6 +171,12 @@ def test_weighted_search_is_the_second_order_one_where_there_are_two_classes():
     assert not torch.equal(points["first"], points["second"])
 
 
+def test_beta_takes_the_images_as_they_are():
+    ensemble = Ensemble([images.patch((1, 16, 16), 3).double() for _ in range(2)])
+    terms = run(ensemble, (torch.rand(4, 1, 16, 16, dtype=torch.float64), torch.tensor([0, 1, 2, 0])), smoothness="beta")
+    assert terms["smoothness"].isfinite()
+
+
 @pytest.mark.parametrize("order", ["first", "weighted", "second"])
 def test_members_as_one_network_find_the_same_support_points(order):
     """The closed form of the norms' slope against autograd's, on nets of linear pieces."""

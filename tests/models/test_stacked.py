@@ -115,8 +115,10 @@ def test_what_cannot_be_stacked_stays_as_it_is(members):
     assert ensemble.stacked() is ensemble
 
 
-def test_a_hook_is_heard():
+@pytest.mark.parametrize("path", ["conv2", ""])
+@pytest.mark.parametrize("kind", ["forward_hook", "forward_pre_hook"])
+def test_a_hook_is_heard(path, kind):
     ensemble, heard = build("patch", "mnist", 2, seed=0), []
-    ensemble.members[0].get_submodule("conv2").register_forward_hook(lambda *_: heard.append(1))
+    getattr(ensemble.members[0].get_submodule(path), f"register_{kind}")(lambda *_: heard.append(1))
     ensemble.stacked().member_logits(torch.rand(2, 1, 28, 28))
     assert heard == [1]

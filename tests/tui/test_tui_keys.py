@@ -81,6 +81,7 @@ def leave(app: Dashboard, *keys: str, size: tuple[int, int] = (100, 30)) -> str:
     question = []
 
     async def act(pilot: Pilot) -> None:
+        app.followed.run.write_status(state="running", step=700)
         await until(pilot, lambda: "RUNNING" in seen(app))
         await pilot.press("q")
         await until(pilot, lambda: "detach" in seen(app))

@@ -140,11 +140,12 @@ def _show(show: Display, event: dict) -> Display:
 
 def _train_in_dashboard(run: runs.Run, ascii_only: bool) -> int:
     """Start the trainer as a process of its own and look on, exactly as `trs watch` does."""
+    from trs_explorer.shipped import python_m
     from trs_explorer.tui import watch
 
     with run.log.open("ab") as log:
         trainer = subprocess.Popen(
-            [sys.executable, "-P", "-m", "trs_explorer", "train", "--resume", str(run.path), "--plain"],
+            [*python_m("trs_explorer"), "train", "--resume", str(run.path), "--plain"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -152,7 +153,8 @@ def _train_in_dashboard(run: runs.Run, ascii_only: bool) -> int:
         )
     seen = watch(run, owns_trainer=True, ascii_only=ascii_only)
     if run.status().get("state") not in (*runs.ALIVE, None):
-        trainer.wait()  # it has said its last word, and is on its way out
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            trainer.wait(timeout=5)  # it has said its last word and is on its way out, or has not said its first yet
     if trainer.poll() is None:
         print(f"The training goes on as process {trainer.pid}. Look on again: trs watch {run.path}")
         return seen

@@ -7,6 +7,7 @@ import typer
 
 from trs_explorer import runs
 from trs_explorer.cli.flags import AsciiOption, RunArgument, ascii_wanted, can_draw, run_at
+from trs_explorer.options import UsageError
 
 
 def watch(
@@ -23,6 +24,8 @@ def watch(
     """
     found = run_at(run)
     other = run_at(against) if against is not None else None
+    if other is not None and other.path.resolve() == found.path.resolve():
+        raise UsageError(f"--against {against}: that is the run itself; name another one")
     if can_draw():
         from trs_explorer.tui import watch as dashboard
 

@@ -43,11 +43,12 @@ def trs(
     moved = round(len(x) * support_fraction) if searching else 0
     kept = len(x) - moved
     members = ensemble.stacked()
-    x = members.arrange(x)
-    points, clean_losses = x, None
+    clean = members.arrange(x)
+    points, clean_losses = clean, None
     if moved:
-        support, clean_losses = support_points(members, x[kept:], y[kept:], delta=radius, steps=inner_steps, order=inner_order)
-        points = torch.cat([x[:kept], support])
+        moving = clean[kept:], y[kept:]
+        support, clean_losses = support_points(members, *moving, delta=radius, steps=inner_steps, order=inner_order)
+        points = torch.cat([clean[:kept], support])
 
     with batch_statistics_only(members) if moved else nullcontext():
         losses, gradients = input_gradients(members, points, y, create_graph=True)

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 KINDS = (nn.Conv2d, nn.Linear, nn.ReLU, nn.PixelUnshuffle, nn.Flatten)
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 def stackable(members: Sequence[nn.Module]) -> bool:
@@ -19,7 +20,8 @@ def stackable(members: Sequence[nn.Module]) -> bool:
     layers = [layer for member in members for layer in member.children()]
     return (
         all(type(member) is nn.Sequential for member in members)
-        and all(type(layer) in KINDS and not layer._forward_hooks for layer in layers)
+        and all(type(layer) in KINDS for layer in layers)
+        and not any(getattr(module, hooks) for module in (*members, *layers) for hooks in HOOKS)
         and len({str(member) for member in members}) == 1
         and not any(layer.groups > 1 or layer.padding_mode != "zeros" for layer in layers if isinstance(layer, nn.Conv2d))
     )

@@ -1,4 +1,4 @@
-"""The dashboard: follows a run folder and shows it. It writes nothing but requests to the trainer."""
+"""The dashboard: follows a run folder and shows it. Into the folder it writes nothing but requests to the trainer."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ from textual.screen import Screen
 from trs_explorer import runs
 from trs_explorer.catalogue import METHODS
 from trs_explorer.tui import words
-from trs_explorer.tui.alarms import alarms
+from trs_explorer.tui.alarms import Alarm, alarms
 from trs_explorer.tui.board import Board, View
 from trs_explorer.tui.dialogs import Help, Leave, Note
 from trs_explorer.tui.follow import PATIENCE, Follower
@@ -32,7 +32,7 @@ from trs_explorer.tui.reading import number
 from trs_explorer.tui.theme import look_of
 
 TICK, PLAY_TICK = 0.25, 0.1
-PATIENCE_S = 3.0  # a weight that the trainer has not confirmed by then was refused
+CONFIRM_S = 3.0  # a weight that the trainer has not confirmed by then is asked for no more
 THEMES = ("textual-dark", "textual-light", "ansi-dark", "ansi-light")
 
 
@@ -66,6 +66,7 @@ class Dashboard(App[None]):
         self._asked: dict[str, float] = {}
         self._asked_at = 0.0
         self._leaving = False
+        self.shown_step = 0
 
     def compose(self) -> ComposeResult:
         """The panels."""
@@ -96,14 +97,14 @@ class Dashboard(App[None]):
         """Read what is new, fold it, let a replay go on, repaint what that changed; for ever."""
         run, before = self.followed, time.monotonic()
         while True:
-            try:
-                for one in filter(None, (run, self.against)):
-                    await asyncio.to_thread(one.read)
-                    one.take()
-            except OSError as error:
-                run.waiting = f"cannot read {run.run.path}: {error.strerror or error}"
+            tape = run.tape
+            for one in filter(None, (run, self.against)):
+                await asyncio.to_thread(one.read)
+                one.take()
+            if run.tape is not tape:
+                self.player.end()
             for name, value in list(self._asked.items()):
-                if number(run.history.options.get(name)) == value or time.monotonic() - self._asked_at > PATIENCE_S:
+                if number(run.history.options.get(name)) == value or time.monotonic() - self._asked_at > CONFIRM_S:
                     del self._asked[name]
             now = time.monotonic()
             self.player.tick(run.tape, now - before)
@@ -133,25 +134,30 @@ class Dashboard(App[None]):
     def _paint(self) -> None:
         if not self.board.is_mounted:
             return
-        run, waiting = self.followed, self.followed.waiting
+        run = self.followed
         try:
             history = self.player.history(run.tape)
-        except OSError as error:
-            history, waiting = run.history, f"cannot read {run.run.path}: {error.strerror or error}"
+        except OSError:  # the follower says so, too
+            self.player.end()
+            history = run.history
+        self.shown_step = history.step
         past = self.player.position is not None
         state = "replay" if past else run.state
         self.board.paint(
             View(
                 history=history,
                 situation=words.Situation(run.run.name, state, run.status.get("pid"), self.readonly),
-                alarms=alarms(history, {"state": "replay"} if past else {**run.status, "state": run.state}, time.time()),
+                alarms=[
+                    *(Alarm(one.trouble, serious=True) for one in (run, self.against) if one is not None and one.trouble),
+                    *alarms(history, {"state": "replay"} if past else {**run.status, "state": run.state}, time.time()),
+                ],
                 controls=run.controllable,
-                waiting=waiting,
+                waiting=run.waiting,
                 tape=run.tape,
                 player=self.player,
                 ghosts=self._ghosts or (),
                 other=self.against.history if self.against is not None else None,
-                other_name=self.against.run.name if self.against is not None else "",
+                other_name=words.beside(self.against.run, run.run) if self.against is not None else "",
                 look=self.look,
             )
         )
@@ -182,8 +188,8 @@ class Dashboard(App[None]):
         self._paint()
 
     def action_pause(self) -> None:
-        """Pause a running training, resume a paused one; where no trainer listens, the same for the replay."""
-        if not self.followed.controllable:
+        """Pause a running training, resume a paused one; in the past or where no trainer listens, the same for the replay."""
+        if self.player.position is not None or not self.followed.controllable:
             self.action_replay("play")
             return
         action = "resume" if self.followed.state == "paused" else "pause"
@@ -246,14 +252,14 @@ class Dashboard(App[None]):
     # --- leaving, help, look -------------------------------------------------------------------------------------
 
     def action_theme(self) -> None:
-        """The next of three themes."""
+        """The next theme."""
         now = THEMES.index(self.theme) if self.theme in THEMES else -1
         self.theme = THEMES[(now + 1) % len(THEMES)]
         self._say(f"theme {self.theme}")
 
     def action_picture(self) -> None:
         """Keep the screen as an SVG file in the present folder; it asks no server for a font."""
-        step = self.player.history(self.followed.tape).step
+        step = self.shown_step
         file = Path(f"trs-{self.followed.run.name}-step-{step}-{self.size.width}x{self.size.height}.svg")
         svg = re.sub(r"@font-face\s*\{.*?\}\s*", "", self.export_screenshot(title=self.title), flags=re.DOTALL)
         try:

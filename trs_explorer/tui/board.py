@@ -14,7 +14,7 @@ from trs_explorer.tui.alarms import Alarm
 from trs_explorer.tui.charts import Chart
 from trs_explorer.tui.ghosts import Ghost
 from trs_explorer.tui.keys import foot
-from trs_explorer.tui.look import Look
+from trs_explorer.tui.look import Look, printable
 from trs_explorer.tui.model import History
 from trs_explorer.tui.pictures import loss_picture, phase_picture
 from trs_explorer.tui.player import Player
@@ -81,7 +81,8 @@ class Board(Container):
         """Show `view`."""
         width, height = self.size
         history, look = view.history, view.look
-        small = width < 80 or height < 20 or not (history.terms or history.probes)
+        newest = view.tape.history
+        small = width < 80 or height < 20 or not (newest.terms or newest.probes)
         arrangement = {
             "small": small,
             "wide": not small and (width >= 120 or height < SHORT),
@@ -124,7 +125,7 @@ class Board(Container):
             longer = f"{title}, weighted terms over steps"  # textual would cut it with a character that is not ASCII
             self._loss.border_title = longer if len(longer) < self._loss.size.width - 6 else title
             self._loss.border_subtitle = words.settings(history, look).plain
-            self._loss.show(words.losses(history, look), picture)
+            self._loss.show(printable(words.losses(history, look)), picture)
         if self._changed("phase", (len(history.probes), len(view.ghosts), theirs)):
             self._phase.show(words.phase(history, look, view.ghosts), phase_picture(history, look, view.ghosts, other))
 
@@ -135,8 +136,9 @@ class Board(Container):
 
     def _put(self, widget: Static, text: Text | str) -> None:
         """Update a widget if its text changed. A new layout costs ten times as much: only if it may need another height."""
+        text = printable(text if isinstance(text, Text) else Text(text))
         if self._changed(str(id(widget)), text):
-            lines = (text.plain if isinstance(text, Text) else text).split("\n")
+            lines = text.plain.split("\n")
             fits = max(map(len, lines)) <= widget.size.width
             same = not self._changed(f"{id(widget)} shape", (len(lines), fits))
             widget.update(text, layout=not (same and fits))

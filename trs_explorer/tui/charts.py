@@ -95,7 +95,7 @@ def letters_plot(picture: Picture, width: int, height: int) -> str:
             x = np.linspace(curve.x[0], curve.x[-1], 2 * columns)
             y = np.interp(x, curve.x, curve.y)
         for column, row in zip(*place(x, y), strict=True):
-            cells[row][column] = curve.letter
+            cells[row][column] = "*" if curve.joined and curve.letter == "." else curve.letter
     labels = [""] * rows
     y_ticks = np.array(ticks.get_ticks(y0, y1))
     for row, label in zip(place(y_ticks, y_ticks)[1], ticks.get_labels_for_ticks(y_ticks.tolist()), strict=True):

@@ -17,14 +17,18 @@ class Follower:
     """What is known of a run by now. `read` touches files (call it in a thread), `take` only memory."""
 
     def __init__(self, run: runs.Run, patience: float = 1.0) -> None:
-        """Follow `run` from its first event; wait `patience` seconds for a trainer to show itself."""
+        """Follow `run` from its first event; wait `patience` seconds for a trainer to show itself.
+
+        With more than a moment's patience one is on its way: what an earlier one has said last is then not the state.
+        """
         self.run = run
         self.tape = Tape(run)
         self.status: dict = {}
         self.state = "starting"
         self.waiting = "reading the run ..."
         self._patience = patience
-        self._opened = time.monotonic()
+        self._opened, self._since = time.monotonic(), time.time() if patience > 1 else 0.0
+        self.trouble = ""
         self._alive = False
         self._new: runs.Batch | None = None
         self._glimpsed = False
@@ -37,10 +41,17 @@ class Follower:
     @property
     def controllable(self) -> bool:
         """Whether a trainer is there to be asked."""
-        return self.state in ("running", "paused", "starting")
+        return self.state in runs.ALIVE
 
     def read(self) -> None:
-        """Read what is new and look at the status. Raises OSError if the folder cannot be read."""
+        """Read what is new and look at the status; `trouble` says in words why that was not possible."""
+        try:
+            self._read()
+            self.trouble = ""
+        except OSError as error:
+            self.trouble = f"cannot read {self.run.path}: {error.strerror or error}"
+
+    def _read(self) -> None:
         if self.tape.offset == 0:
             self.tape = _whole(self.run) if self._glimpsed else _glimpse(self.run)
             if self._glimpsed and len(self.tape) > MANY:
@@ -62,9 +73,12 @@ class Follower:
         """Name the run's state, and find words for a run that has not written anything."""
         state = self.status.get("state")
         self.waiting = ""
+        beat = self.status.get("heartbeat")
+        if time.monotonic() - self._opened < self._patience and (not isinstance(beat, int | float) or beat < self._since):
+            state = None
         if isinstance(state, str) and (self.history.events or state not in runs.ALIVE):
             self.state = state
-        elif self.history.events:
+        elif self.history.events and self._opened + self._patience < time.monotonic():
             self.state = "running" if self._alive else "crashed"
         elif self._alive or time.monotonic() - self._opened < self._patience:
             self.state = "starting"

@@ -8,7 +8,7 @@ from trs_explorer import runs
 from trs_explorer.shipped import shipped_runs
 from trs_explorer.tui.reading import Probe, probe
 
-METHODS = {"standard": "P", "cos-only": "C", "smooth-only": "S", "trs": "T"}  # letters; P: plain
+LETTERS = {"standard": "P", "cos-only": "C", "smooth-only": "S", "trs": "T"}  # P: plain
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ def path(probes: list[Probe]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ghosts_for(run: runs.Run) -> list[Ghost]:
-    """The shipped runs on the same data, except the run itself; a damaged one is left out."""
+    """Shipped runs on the same data, of the methods above, except the run itself; a damaged one is left out."""
     found = []
     for other in shipped_runs():
-        letter = METHODS.get(other.config.method)
+        letter = LETTERS.get(other.config.method)
         if letter is None or other.config.data != run.config.data or other.path.resolve() == run.path.resolve():
             continue
         try:

@@ -9,9 +9,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 from trs_explorer.runs import Run
+from trs_explorer.shipped import python_m
 
 try:
     import termios
@@ -60,9 +60,7 @@ def _watch_here(run: Run, against: Run | None, flags: dict[str, bool]) -> int:
 def _watch_guarded(arguments: dict[str, object], before: list) -> int:
     """Run the view as a child, put the terminal back after it, say what happened if it did not leave by itself."""
     receiver, sender = os.pipe()
-    # -P keeps a random.py of the current folder out; a checkout that is not installed is found through the current folder only.
-    safe = [] if Path(__file__).parents[2] == Path.cwd() else ["-P"]
-    command = [sys.executable, *safe, "-m", "trs_explorer.tui", json.dumps({**arguments, "report": sender})]
+    command = [*python_m("trs_explorer.tui"), json.dumps({**arguments, "report": sender})]
     # A blocked SIGINT is inherited: Ctrl-C while the view starts, before it has taken the keyboard, reaches this process only.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     # textual waits 100 ms after an escape for the rest of a sequence: long enough to be felt, and ten times what a line needs

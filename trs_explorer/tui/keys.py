@@ -21,7 +21,7 @@ class Key:
 
 
 KEYS = (
-    Key("space", "pause", "space", "pause or resume the training (replay, where none runs)", "train", "pause"),
+    Key("space", "pause", "space", "pause or resume the training; in the past, the replay", "train", "pause"),
     Key("s", "save", "s", "save a checkpoint now", "train", "save"),
     Key("left_square_bracket", "scale('lambda_a', 0.8)", "[", "lower lambda_a (similarity), x 0.8", "train"),
     Key("right_square_bracket", "scale('lambda_a', 1.25)", "]", "raise lambda_a, x 1.25", "train"),
@@ -60,7 +60,7 @@ transfer of the images that both members get right and
          the attack's success on the member itself
 letters  each loss curve carries the letter of its term,
          a capital one if it is the other run's
-ghosts   paths of the shipped runs on the same data:
+ghosts   paths of shipped runs on the same data:
          P plain (standard), C cos-only, S smooth-only,
          T TRS; V the other run
 marks    checkpoints, changes, resumes (R): at the foot

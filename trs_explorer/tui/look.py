@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from time import localtime, strftime
 
 import numpy as np
+from rich.text import Text
 
 from trs_explorer.tui.reading import number
 
@@ -62,7 +64,7 @@ class Look:
         """A rich style for a share in [0, 1]: the background, from cold to hot; empty where the theme has none."""
         if share is None or not self.shades:
             return ""
-        return self.shades[min(int(share * len(self.shades)), len(self.shades) - 1)]
+        return self.shades[min(max(int(share * len(self.shades)), 0), len(self.shades) - 1)]
 
     def state(self, state: str) -> tuple[str, str]:
         """Mark and word of a state, and its style."""
@@ -82,6 +84,21 @@ class Look:
         low, span = heights.min(), np.ptp(heights)
         levels = np.zeros(len(heights), dtype=int) if span == 0 else np.round((heights - low) / span * 7).astype(int)
         return "".join((_ASCII_BARS if self.ascii else _BARS)[level] for level in levels)
+
+
+def printable(text: Text) -> Text:
+    """The text with a ? for every control character: somebody else's log must not command this terminal."""
+    if not all(c.isprintable() or c == "\n" for c in text.plain):
+        text.plain = "".join(c if c.isprintable() or c == "\n" else "?" for c in text.plain)
+    return text
+
+
+def clock(time: float) -> str:
+    """A moment as 14:03:59; dashes for one that no calendar has."""
+    try:
+        return strftime("%H:%M:%S", localtime(time))
+    except (OverflowError, OSError, ValueError):
+        return "--:--:--"
 
 
 def short(value: float | None) -> str:

@@ -81,14 +81,14 @@ class History:
         """Take in events, oldest first. The result does not depend on how a log is cut into calls.
 
         Between two starts, steps go in first and as columns, for a long log is mostly these, and what is rare after them. That
-        is the same unless one is not finite: then it is said in the log, where the order counts.
+        is the same unless one is not finite, which is said in the log, or a rare one names no step: then the order counts.
         """
         self.events += len(events)
         starts = {i for i, event in enumerate(events) if event["kind"] == "start"}
         cuts = sorted({0, len(events), *starts, *(i + 1 for i in starts)})
         for first, last in pairwise(cuts):
             part = events[first:last]
-            if any("nonfinite" in event for event in part):
+            if any("nonfinite" in event or not (_is_step(event) or "step" in event) for event in part):
                 for _, group in groupby(part, key=_is_step):
                     self._block(list(group))
             else:
@@ -175,6 +175,8 @@ class History:
             action = str(event.get("action", "?"))
             words = [action, event.get("name"), event.get("value"), event.get("text")]
             text = " ".join(f"{w:g}" if isinstance(w, float) else str(w) for w in words if w is not None)
+            if action == "set" and "error" not in event and (value := number(event.get("value"))) is not None:
+                self.options = {**self.options, str(event.get("name")): value}
             if "error" not in event and action != "save":  # a save's mark is its checkpoint
                 self.marks.append(Mark(step, action, text))
             refused = f": refused, {event['error']}" if event.get("error") else ""

@@ -94,7 +94,7 @@ def phase_picture(history: History, look: Look, ghosts: Sequence[Ghost] = (), ot
         if len(their_x):
             colour = look.colour("2") or "white"
             if len(their_x) > 1:
-                curves.append(Curve(".", colour, *_thinned(their_x, their_y, 200)))
+                curves.append(Curve("v", colour, *_thinned(their_x, their_y, 200)))
             curves.append(Curve("V", colour, their_x[-1:], their_y[-1:], joined=False))
     if len(x):
         start, end = ("o", "@") if look.ascii else ("○", "●")

@@ -56,18 +56,21 @@ class Player:
             return
         if self.position is None:
             self.start(tape)
-        if not self.speed:
-            wanted = tape.clock[-1] / SHOW_S
-            self.speed = next((speed for speed in SPEEDS if speed >= wanted), SPEEDS[-1])
+        self._choose_speed(tape)
         self.playing = self.position is not None
         self._hold(tape)
 
     def faster(self, tape: Tape, by: int) -> None:
-        """The next speed up (1) or down (-1)."""
-        if not self.speed:
-            self.play(tape)
+        """The next speed up (1) or down (-1), in the past; the newest event has none."""
+        if self.position is None:
             return
+        self._choose_speed(tape)
         self.speed = SPEEDS[min(max(SPEEDS.index(self.speed) + by, 0), len(SPEEDS) - 1)]
+
+    def _choose_speed(self, tape: Tape) -> None:
+        if not self.speed:
+            wanted = tape.clock[-1] / SHOW_S
+            self.speed = next((speed for speed in SPEEDS if speed >= wanted), SPEEDS[-1])
 
     def tick(self, tape: Tape, seconds: float) -> None:
         """Let so many seconds of the viewer's time pass."""

@@ -44,7 +44,9 @@ def column(rows: list[dict], name: str) -> np.ndarray:
     """Each row's value of that name, NaN where it is missing or no number."""
     found = [row.get(name) for row in rows]
     try:
-        return np.array(found, dtype=float).reshape(len(rows))
+        values = np.array(found, dtype=float).reshape(len(rows))
+        values[np.isinf(values)] = math.nan
+        return values
     except (TypeError, ValueError, OverflowError):
         return np.array([math.nan if (known := number(value)) is None else known for value in found])
 
@@ -103,7 +105,8 @@ def probe(event: dict, step: int) -> Probe:
             [f / e if f is not None and e else None for f, e in zip(*rows, strict=True)]
             for rows in zip(fooled, eligible, strict=True)
         ]
-        both = [(f, e) for f, e in zip(off_diagonal(fooled), off_diagonal(eligible), strict=False) if e]
+        cells = [(f, eligible[i][j], i, j) for i, row in enumerate(fooled) for j, f in enumerate(row)]
+        both = [(f, e) for f, e, i, j in cells if i != j and f is not None and e]
         tried, least = sum(e for _, e in both), int(min((e for _, e in both), default=0)) or None
         transfer = sum(f for f, _ in both) / tried if tried else None
     cosines = matrix(event.get("cosine"))

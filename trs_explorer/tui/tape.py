@@ -72,9 +72,11 @@ class Tape:
             steps = np.diff(times, prepend=self._last_time if self._last_time is not None else times[0]).clip(0, LONGEST_S)
             self.clock += (np.cumsum(steps) + (self.clock[-1] if self.clock else 0.0)).tolist()
             self._last_time = float(times[-1])
+            step = self.history.step
             for i, event in enumerate(batch.events, start=self.history.events + 1):
+                step = at if isinstance(at := event.get("step"), int) else step
                 if event["kind"] != "step" and (kind := _stop(event)):
-                    self.stops.append(Stop(i, event["step"] if isinstance(event.get("step"), int) else 0, kind))
+                    self.stops.append(Stop(i, step, kind))
         self.history.fold(batch.events)
         self.history.damaged += batch.damaged
         self.offset = batch.offset

@@ -10,7 +10,7 @@ from trs_explorer.tui.tape import Tape
 def timeline(tape: Tape, player: Player, look: Look, width: int) -> Text:
     """One line: what plays, a bar with marks and checkpoints, and how far it is."""
     total = len(tape)
-    at = total if player.position is None else player.position
+    at = total if player.position is None else min(player.position, total)
     sign = look.glyph("play" if player.playing else "still")
     speed = f"{look.glyph('times')}{player.speed} " if player.speed else ""
     before, after = f"{sign} {speed}", f" {100 * at // max(1, total):3d} %"

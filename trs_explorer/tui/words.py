@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from time import localtime, strftime
 
 from rich.text import Text
 
+from trs_explorer.runs import Run
 from trs_explorer.tui.alarms import Alarm
 from trs_explorer.tui.ghosts import Ghost
-from trs_explorer.tui.look import Look, cosine, duration, letters, percent, plain, short
+from trs_explorer.tui.look import Look, clock, cosine, duration, letters, percent, plain, short
 from trs_explorer.tui.model import History
 from trs_explorer.tui.reading import Matrix, off_diagonal
 
@@ -157,11 +157,11 @@ def accuracy(history: History, look: Look) -> Text:
 
 def phase(history: History, look: Look, ghosts: Sequence[Ghost] = ()) -> Text:
     """What the picture of similarity against transfer shows, and where the run is in it."""
-    text = Text("x: mean |cos|, y: transfer %   ", look.colour("muted"))
+    text = Text("x: |cos|, y: transfer %   ", look.colour("muted"))
     if history.probes:
         probe = history.probes[-1]
         start, end = ("o", "@") if look.ascii else ("○", "●")
-        text.append(f"{start} first probe, {end} ", look.colour("muted"))
+        text.append(f"{start} first, {end} ", look.colour("muted"))
         text.append(f"now |cos| {cosine(probe.cosine)}, transfer {percent(probe.transfer)} %", "bold")
     else:
         text.append("the path of this run begins with the first probe", look.colour("muted"))
@@ -171,11 +171,16 @@ def phase(history: History, look: Look, ghosts: Sequence[Ghost] = ()) -> Text:
     return text
 
 
+def beside(other: Run, run: Run) -> str:
+    """The name of a run that is shown beside another, with its data if that is not the other's."""
+    return other.name + (f" (on {other.config.data})" if other.config.data != run.config.data else "")
+
+
 def versus(history: History, other: History, name: str, look: Look) -> Text:
-    """The other run's probe at the same step, or its last one before, in one line."""
-    found = [probe for probe in other.probes if probe.step <= history.step] or other.probes[:1]
+    """The other run's last probe up to this step, in one line."""
+    found = [probe for probe in other.probes if probe.step <= history.step]
     if not found:
-        return Text(f"V {name}: no probe yet", look.colour("muted"))
+        return Text(f"V {name}: no probe by then", look.colour("muted"))
     probe = found[-1]
     rates = "  ".join(f"{label} {percent(probe.share(key))}" for key, label in ACCURACIES)
     where = f"at epoch {probe.epoch}" if probe.epoch is not None else f"at step {probe.step}"
@@ -194,7 +199,7 @@ def warnings(alarms: list[Alarm], look: Look) -> Text:
 def log(history: History, look: Look, lines: int) -> Text:
     """The newest lines of the log, the newest last."""
     newest = list(history.log)[-lines:] if lines else []
-    written = [Text.assemble((f"{strftime('%H:%M:%S', localtime(t))} ", look.colour("muted")), text) for t, text in newest]
+    written = [Text.assemble((f"{clock(t)} ", look.colour("muted")), text) for t, text in newest]
     return Text("\n").join(written)
 
 

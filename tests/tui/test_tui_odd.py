@@ -1,0 +1,120 @@
+"""Logs of others, logs that break, logs that change under the viewer's eyes."""
+
+import json
+import shutil
+import time
+
+from textual.pilot import Pilot
+from tui_recorded import append, matrix_event, record, start_event, step_event
+from tui_screen import drive, screen_of, seen, until
+
+from trs_explorer import runs
+from trs_explorer.config import resolve
+from trs_explorer.tui.app import Dashboard
+from trs_explorer.tui.follow import Follower
+from trs_explorer.tui.model import History
+
+
+def test_what_no_calendar_and_no_scale_has(tmp_path):
+    run = record(tmp_path / "odd", steps=50)
+    odd = [{"t": 1.7e18}, {"t": 1e300}, {"step": 1e999}, {"t": -1e18}]
+    lines = [json.dumps({**step_event(60), **fields}) for fields in odd]
+    lines += [
+        json.dumps({**event(70, cosine=[[1, -1.5, 9], [-0.2, 1, 7], [0, 0, 1]]), "t": 1e20})
+        for event in (matrix_event, step_event)
+    ]
+    with (run.path / "events.jsonl").open("a") as file:
+        file.write("\n".join(lines) + "\n")
+    run.write_status(state="finished")
+    screen_of(Dashboard(run), (160, 48), "FINISHED", "-1.50")
+
+
+def test_control_characters_of_others_do_not_reach_the_terminal(tmp_path):
+    run = record(tmp_path / "evil", steps=20)
+    append(run, step_event(30, terms={"to\x1b]52;c;x\x07tal": 1.0}), {"kind": "note", "step": 30, "text": "\x1b[2Jgone"})
+    run.write_status(state="failed", error="out \x1b[31m of memory")
+    text = screen_of(Dashboard(run), (160, 48), "?[2Jgone", "out ?[31m of memory", "to?]52")
+    assert "\x1b" not in text
+
+
+def test_an_event_without_a_step_belongs_to_the_last_one_however_the_log_is_cut():
+    events = [start_event(), *(step_event(s) for s in range(10, 100, 10)), matrix_event(50), step_event(100)]
+    events.append({"kind": "stopped", "state": "failed", "error": "no memory", "t": 1e9})
+    whole, single = History(), History()
+    whole.fold(events)
+    for event in events:
+        single.fold([event])
+    assert (whole.step, whole.log[-1]) == (single.step, single.log[-1])
+    assert "failed at step 100" in whole.log[-1][1]
+
+
+def test_a_hole_in_a_matrix_moves_no_other_cell():
+    history = History()
+    history.fold([matrix_event(10, fooled=[[1, None], [5, 1]], eligible=[[10, 2], [10, 10]])])
+    assert history.probe is not None
+    assert history.probe.transfer == 0.5
+
+
+def test_a_weight_that_is_set_while_paused_is_known_at_once():
+    history = History()
+    history.fold([step_event(10), {"kind": "control", "step": 10, "action": "set", "name": "lambda_a", "value": 1.25}])
+    assert history.options["lambda_a"] == 1.25
+    history.fold([{"kind": "control", "step": 10, "action": "set", "name": "lambda_a", "value": 9.0, "error": "no"}])
+    assert history.options["lambda_a"] == 1.25
+
+
+def test_a_log_that_was_replaced_is_read_anew(run):
+    follower = Follower(run)
+    for _ in range(2):
+        follower.read()
+        follower.take()
+    lines = (run.path / "events.jsonl").read_text().splitlines()
+    (run.path / "events.jsonl").write_text("\n".join(lines[:12]) + "\n")
+    for _ in range(3):
+        follower.read()
+        follower.take()
+    assert (follower.history.events, follower.history.step) == (12, 100)
+
+
+def test_a_folder_that_goes_away_while_it_is_watched(run):
+    app = Dashboard(run)
+
+    async def act(pilot: Pilot) -> None:
+        await until(pilot, lambda: "FINISHED" in seen(app))
+        await pilot.press("home", "right", "right")
+        await until(pilot, lambda: "REPLAY" in seen(app))
+        shutil.rmtree(run.path)
+        await until(pilot, lambda: "nothing has been recorded" in seen(app) or "starting" in seen(app))
+        await pilot.press("left", "r", "full_stop")
+        assert app.is_running
+
+    drive(app, (160, 48), act)
+
+
+def test_what_an_earlier_trainer_said_is_not_the_state_of_the_next(run):
+    run.write_status(state="stopped", step=700)
+    time.sleep(0.01)
+    follower = Follower(run, patience=20.0)
+    follower.read()
+    follower.take()
+    assert (follower.state, follower.controllable) == ("starting", False)
+
+
+def test_space_in_the_past_leaves_the_trainer_alone(live):
+    app = Dashboard(live)
+
+    async def act(pilot: Pilot) -> None:
+        await until(pilot, lambda: "RUNNING" in seen(app))
+        await pilot.press("minus")
+        assert app.player.position is None, "slower than now is no replay"
+        await pilot.press("home", "space")
+        await until(pilot, lambda: "▶" in seen(app) or app.player.position is None)
+
+    drive(app, (160, 48), act)
+    assert not (live.path / "control.jsonl").exists()
+
+
+def test_a_run_beside_one_on_other_data_says_so(run, tmp_path):
+    other = runs.create(tmp_path / "flat", resolve({"data": "bars"}))
+    append(other, step_event(10), matrix_event(10))
+    screen_of(Dashboard(run, against=other), (160, 48), "V flat (on bars)")
