@@ -111,7 +111,8 @@ class Board(Container):
         self._put(self._cosine, words.cosines(history, look, inner))
         title = Text(words.transfer_title(history) + "\n", "dim")
         self._put(self._transfer, title.append_text(words.transfer(history, look, inner)))
-        if time.monotonic() - self._charts_drawn >= (REPLAY_TICK if past else CHART_TICK):
+        ready = self._loss.ready and self._phase.ready
+        if ready and time.monotonic() - self._charts_drawn >= (REPLAY_TICK if past else CHART_TICK):
             self._charts_drawn = time.monotonic()
             self._draw(view, width)
 

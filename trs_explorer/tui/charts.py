@@ -119,6 +119,11 @@ class Chart(Container):
         yield self._caption
         yield self._canvas
 
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to draw on: not before it is composed, and not while the app closes."""
+        return not isinstance(self._canvas, Plot) or bool(self._canvas.query("#legend"))
+
     def show(self, caption: Text, picture: Picture | None) -> None:
         """Show both, or the caption alone while there is nothing to draw."""
         self._caption.update(caption)
