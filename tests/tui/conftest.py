@@ -5,12 +5,23 @@ from tui_recorded import record
 
 from trs_explorer import runs
 from trs_explorer.tui import app, board
+from trs_explorer.tui.ghosts import Ghost, ghosts_for
+
+KNOWN: dict[str, list[Ghost]] = {}
+
+
+def _ghosts(run: runs.Run) -> list[Ghost]:
+    """The real ones, read once and not by every test."""
+    if run.config.data not in KNOWN:
+        KNOWN[run.config.data] = ghosts_for(run)
+    return KNOWN[run.config.data]
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app, "TICK", 0.03)
     monkeypatch.setattr(board, "CHART_TICK", 0.1)
+    monkeypatch.setattr(app, "ghosts_for", _ghosts)
 
 
 @pytest.fixture
