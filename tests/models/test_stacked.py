@@ -106,6 +106,8 @@ def test_bfloat16_is_close_and_comes_out_in_float32(net):
         [nn.Sequential(nn.Conv2d(2, 2, 1, groups=2), nn.Flatten())],
         [nn.Sequential(nn.Conv2d(2, 2, 3, padding=1, padding_mode="circular"), nn.Flatten())],
         [nn.Linear(4, 3)],
+        [nn.Sequential(nn.Linear(4, 3), nn.Flatten())],
+        [nn.Sequential(nn.Flatten(2), nn.Linear(4, 3))],
         [nn.Sequential(nn.BatchNorm2d(1), nn.Flatten())],
     ],
 )

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 
 from textual.pilot import Pilot
 from tui_recorded import append, matrix_event, record, start_event, step_event
@@ -92,8 +91,7 @@ def test_a_folder_that_goes_away_while_it_is_watched(run):
 
 
 def test_what_an_earlier_trainer_said_is_not_the_state_of_the_next(run):
-    run.write_status(state="stopped", step=700)
-    time.sleep(0.01)
+    run.write_status(state="stopped", step=700, heartbeat=1e9)
     follower = Follower(run, patience=20.0)
     follower.read()
     follower.take()

@@ -107,6 +107,18 @@ def test_interventions_are_marks_on_the_curve_and_in_the_timeline(run):
     assert timeline.count("◆") == 7
 
 
+def test_of_many_checkpoints_the_newest_is_marked_on_the_curve(tmp_path):
+    """At the right edge and the foot of the picture, where a mark is easily lost."""
+    run = record(tmp_path / "many", steps=2500)
+    run.write_status(state="running")
+    app = Dashboard(run)
+
+    def marked() -> bool:
+        return any("◆" in line.partition("┃")[2] or "◆" in line.partition("┫")[2] for line in seen(app).splitlines())
+
+    drive(app, (132, 42), lambda pilot: until(pilot, marked))
+
+
 def test_two_runs_on_the_same_axes(run, tmp_path):
     other = record(tmp_path / "cos-only-x", method="cos-only", steps=1400)
     append(other, matrix_event(1400, clean=64))

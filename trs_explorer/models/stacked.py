@@ -23,8 +23,17 @@ def stackable(members: Sequence[nn.Module]) -> bool:
         and all(type(layer) in KINDS for layer in layers)
         and not any(getattr(module, hooks) for module in (*members, *layers) for hooks in HOOKS)
         and len({str(member) for member in members}) == 1
+        and _flattens_once(members[0])
         and not any(layer.groups > 1 or layer.padding_mode != "zeros" for layer in layers if isinstance(layer, nn.Conv2d))
     )
+
+
+def _flattens_once(member: nn.Sequential) -> bool:
+    """Whether images are flattened once, example by example, and before any linear layer."""
+    kinds = [type(layer) for layer in member]
+    flat = [i for i, kind in enumerate(kinds) if kind is nn.Flatten]
+    dims = {(layer.start_dim, layer.end_dim) for layer in member if isinstance(layer, nn.Flatten)}
+    return len(flat) == 1 and dims == {(1, -1)} and nn.Linear not in kinds[: flat[0]]
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
@@ -111,5 +120,5 @@ class Stacked:
             assert weight is not None
             return torch.bmm(x, weight.mT) if bias is None else torch.baddbmm(bias[:, None], x, weight.mT)
         if isinstance(layer, nn.Flatten):
-            return x.flatten(1).expand(len(self), -1, -1) if shared else x.view(len(x), len(self), -1).transpose(0, 1)
+            return x.flatten(1).expand(len(self), -1, -1) if shared else x.reshape(len(x), len(self), -1).transpose(0, 1)
         return layer(x)

@@ -183,7 +183,7 @@ class Dashboard(App[None]):
     def _say(self, said: str) -> None:
         """Tell the user: in the log, or over it where that is not to be seen."""
         self.followed.history.say(time.time(), f"{self.look.glyph('log')} {said}")
-        if self.size.width < 80 or self.size.height < 20 or self.player.position is not None:
+        if self.size.width < 80 or self.size.height < 20 or self.followed.waiting or self.player.position is not None:
             self.notify(said, timeout=2, markup=False)
         self._paint()
 

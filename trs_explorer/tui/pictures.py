@@ -58,8 +58,8 @@ def loss_picture(history: History, look: Look, most: int, other: History | None 
     low, high = min(c.y.min() for c in curves), max(c.y.max() for c in curves)
     start, end = min(c.x[0] for c in curves), max(reach, *(c.x[-1] for c in curves))
     pad = 0.08 * (high - low) or 0.5
-    low, high, end = float(low - pad), float(high + pad), float(max(end, start + 1))
-    curves += _marks(history, look, (float(start), end), low)
+    low, high, end = float(low - pad), float(high + pad), float(max(end + 0.01 * (end - start), start + 1))
+    curves += _marks(history, look, (float(start), end), low + 0.03 * (high - low))  # what lies on the very edge is not drawn
     return Picture(curves, (float(start), end), (low, high), log)
 
 
