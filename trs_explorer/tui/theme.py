@@ -22,6 +22,10 @@ def look_of(theme: Mapping[str, str], *, ascii_only: bool, no_color: bool) -> Lo
         with contextlib.suppress(KeyError, ColorParseError):
             ink, cold, hot = (Color.parse(theme[name]) for name in ("foreground", "background", "warning"))
             if cold.ansi is None and hot.ansi is None:
+                if cold.brightness > 0.5:  # orange and green on white: darker, or nobody reads them
+                    roles |= {
+                        role: Color.parse(roles[role]).blend(ink, 0.4).hex for role in roles if role not in ("muted", "ghost")
+                    }
                 roles["ghost"] = cold.blend(ink, 0.5).hex
                 mixed = [cold.blend(hot, 0.08 + 0.72 * i / (SHADES - 1)) for i in range(SHADES)]
                 shades = tuple(f"{colour.get_contrast_text(1).hex} on {colour.hex}" for colour in mixed)
