@@ -76,15 +76,22 @@ def test_gradients_reach_weights_and_images(net):
             torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 
 
-def test_along_a_line_is_the_logits_derivative(net):
+def test_the_linear_piece_has_the_slope_of_the_logits(net):
     ensemble, x = net
-    together, kept = ensemble.stacked(), []
-    together.member_logits(together.arrange(x), kept)
-    directions = torch.randn(3, *x.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
-    slope = together.along(torch.stack([together.arrange(d) for d in directions]), kept)
+    together = ensemble.stacked()
+    piece = together.linearize(together.arrange(x))
+    assert torch.equal(piece.logits, together.member_logits(together.arrange(x)))
+    draw = torch.Generator().manual_seed(5)
+    directions = torch.randn(3, *x.shape, dtype=torch.float64, generator=draw)
+    slope = piece.forward(torch.stack([together.arrange(d) for d in directions]))
     expected = [torch.autograd.functional.jvp(member, x, d)[1] for member, d in zip(ensemble.members, directions, strict=True)]
     torch.testing.assert_close(slope.double(), torch.stack(expected), rtol=1e-5, atol=1e-6)
+    weights = torch.randn(slope.shape, dtype=torch.float64, generator=draw)
+    back = piece.backward(weights.to(slope.dtype))
+    expected = [torch.autograd.functional.vjp(member, x, w)[1] for member, w in zip(ensemble.members, weights, strict=True)]
+    torch.testing.assert_close(back.double(), torch.stack([together.arrange(g) for g in expected]), rtol=1e-5, atol=1e-6)
     assert not slope.requires_grad
+    assert not back.requires_grad
 
 
 def test_bfloat16_is_close_and_comes_out_in_float32(net):

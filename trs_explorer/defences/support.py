@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from trs_explorer.gradients import Images, Labels, Members, input_gradients, losses_of, norms
+from trs_explorer.gradients import Images, Labels, MemberGradients, MemberLosses, Members, losses_of, norms
 from trs_explorer.models.stacked import Stacked
 
 
@@ -24,56 +25,57 @@ def support_points(
     No random start: the first step's forward pass is then the one that the cross-entropy at x needs, and is not done twice
     (the losses keep their graph).
     """
-    climb = {"first": _climb_losses, "weighted": _climb_weighted, "second": _climb_norms}[order]
-    losses, direction = climb(members, x, y, keep_graph=True)
+    losses, direction = _climb(members, x, y, order)
     point = x
     with batch_statistics_only(members):
         for step in range(steps):
             if step:
-                _, direction = climb(members, point, y, keep_graph=False)
+                _, direction = _climb(members, point, y, order, keep_graph=False)
             change = (point + 2 * delta / steps * direction.sign() - x).clamp(-delta, delta)
             point = (x + change).clamp(0, 1)
     return point, losses
 
 
-def _climb_losses(members: Members, x: Images, y: Labels, *, keep_graph: bool) -> tuple[Tensor, Tensor]:
-    point = x.detach().clone().requires_grad_()
-    losses = losses_of(members.member_logits(point), y)
-    (direction,) = torch.autograd.grad(losses.sum(), point, retain_graph=keep_graph)
-    return losses, direction
-
-
-def _climb_weighted(members: Members, x: Images, y: Labels, *, keep_graph: bool) -> tuple[Tensor, Tensor]:
-    """With two classes g = (1 - p) a, a the slope of the logits' difference; the slope of |g| is then p |g| / (1 - p) g."""
+def _climb(members: Members, x: Images, y: Labels, order: str, *, keep_graph: bool = True) -> tuple[Tensor, Tensor]:
+    """The members' losses at x, and the direction that climbs."""
+    if isinstance(members, Stacked):
+        return _climb_by_hand(members, x, y, order, keep_graph=keep_graph)
     copies = [x.detach().clone().requires_grad_() for _ in range(len(members))]
     losses = losses_of(members.member_logits(copies), y)
-    gradients = torch.stack(torch.autograd.grad(losses.sum(), copies, retain_graph=keep_graph))
+    second = order == "second"
+    gradients = torch.stack(torch.autograd.grad(losses.sum(), copies, create_graph=second, retain_graph=keep_graph or second))
+    if second:
+        climbs = torch.autograd.grad(norms(gradients).sum(), copies, retain_graph=keep_graph)
+        return losses, torch.stack(climbs).sum(0)
+    return losses, _weigh(gradients, losses, order)
+
+
+def _climb_by_hand(members: Stacked, x: Images, y: Labels, order: str, *, keep_graph: bool) -> tuple[Tensor, Tensor]:
+    """The same for nets of linear pieces, whose slope J does not change nearby: g = J^T (p - y).
+
+    The slope of |g| is then J^T H J g / |g|, H = diag p - p p^T, which costs two passes less than to differentiate g.
+    """
+    with torch.set_grad_enabled(keep_graph):
+        piece = members.linearize(x)
+        losses = losses_of(piece.logits, y)
+    p = piece.logits.detach().softmax(-1)
+    gradients = piece.backward(p - F.one_hot(y, p.shape[-1]))
+    if order == "second":
+        change = piece.forward(gradients / norms(gradients)[..., None, None, None])
+        return losses, piece.backward(p * (change - (p * change).sum(-1, keepdim=True))).sum(0)
+    return losses, _weigh(gradients, losses, order)
+
+
+def _weigh(gradients: MemberGradients, losses: MemberLosses, order: str) -> Tensor:
+    """The sum of the members' gradients, for "weighted" each by what it counts.
+
+    With two classes g = (1 - p) a, a the slope of the logits' difference; the slope of |g| is then p |g| / (1 - p) g.
+    """
+    if order == "first":
+        return gradients.sum(0)
     right, wrong = (-losses.detach()).exp(), -torch.expm1(-losses.detach())
     weights = right * norms(gradients) / wrong.clamp_min(1e-6)
-    return losses, (weights[..., None, None, None] * gradients).sum(0)
-
-
-def _climb_norms(members: Members, x: Images, y: Labels, *, keep_graph: bool) -> tuple[Tensor, Tensor]:
-    if isinstance(members, Stacked):
-        return _climb_norms_of_linear_pieces(members, x, y, keep_graph=keep_graph)
-    point = x.detach().clone().requires_grad_()
-    losses, gradients = input_gradients(members, point, y, create_graph=True)
-    (direction,) = torch.autograd.grad(norms(gradients).sum(), point, retain_graph=keep_graph)
-    return losses, direction
-
-
-def _climb_norms_of_linear_pieces(members: Stacked, x: Images, y: Labels, *, keep_graph: bool) -> tuple[Tensor, Tensor]:
-    """The same in closed form, for half the price: the slope of |g| is J^T H J g / |g|, H = diag p - p p^T, for g = J^T (p - y).
-
-    J, the logits' slope, does not change with x within a linear piece.
-    """
-    copies, kept = [x.detach().clone().requires_grad_() for _ in members.members], []
-    logits = members.member_logits(copies, kept)
-    losses, p = losses_of(logits, y), logits.detach().softmax(-1)
-    gradients = torch.stack(torch.autograd.grad(losses.sum(), copies, retain_graph=True))
-    change = members.along(gradients / norms(gradients)[..., None, None, None], kept)
-    pull = p * (change - (p * change).sum(-1, keepdim=True))
-    return losses, torch.stack(torch.autograd.grad(logits, copies, pull, retain_graph=keep_graph)).sum(0)
+    return (weights[..., None, None, None] * gradients).sum(0)
 
 
 @contextmanager

@@ -10,6 +10,12 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.grad import conv2d_input
+
+MemberLogits = Float[Tensor, "member batch class"]
+MemberImages = Float[Tensor, "member batch channel height width"]
+
+threshold_backward = torch.ops.aten.threshold_backward  # a gradient where a ReLU's input is above 0, else 0, in one pass
 
 KINDS = (nn.Conv2d, nn.Linear, nn.ReLU, nn.PixelUnshuffle, nn.Flatten)
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -72,46 +78,38 @@ class Stacked:
         if not isinstance(layer, nn.Conv2d | nn.Linear):
             return layer, None, None
         join = torch.cat if isinstance(layer, nn.Conv2d) else torch.stack
-        weight = self._cast(join([one.get_parameter("weight") for one in same]))
-        bias = None if layer.bias is None else self._cast(join([one.get_parameter("bias") for one in same]))
+        weight = self.cast(join([one.get_parameter("weight") for one in same]))
+        bias = None if layer.bias is None else self.cast(join([one.get_parameter("bias") for one in same]))
         return layer, weight, bias
 
-    def _cast(self, tensor: Tensor) -> Tensor:
+    def cast(self, tensor: Tensor) -> Tensor:
+        """A tensor in the type that is computed in."""
         return tensor.bfloat16() if self.bfloat16 else tensor
 
-    def member_logits(
-        self, x: Tensor | Sequence[Tensor], kept: list[Tensor] | None = None
-    ) -> Float[Tensor, "member batch class"]:
-        """Every member's logits: for one batch, or for one batch a member.
+    def member_logits(self, x: Tensor | Sequence[Tensor]) -> MemberLogits:
+        """Every member's logits: for one batch, or for one batch a member."""
+        return self._forward(x, [])
 
-        kept: gets what came out of each ReLU, for `along`.
+    def linearize(self, x: Tensor) -> "LinearPiece":
+        """Every member's logits at x, with the linear map that each member is around every image.
+
+        The weights' graph of the logits is kept where gradients are on; the map itself has no graph.
         """
+        inputs: list[Tensor] = []
+        return LinearPiece(self, self._forward(x, inputs), inputs)
+
+    def _forward(self, x: Tensor | Sequence[Tensor], inputs: list[Tensor]) -> MemberLogits:
+        """Logits; `inputs` gets what went into each layer."""
         shared = isinstance(x, Tensor)
-        x = self._cast(x if isinstance(x, Tensor) else torch.cat(list(x), 1))
+        x = self.cast(x if isinstance(x, Tensor) else torch.cat(list(x), 1))
         for layer, weight, bias in self.layers:
-            x = self._layer(layer, weight, bias, x, shared)
+            inputs.append(x.detach())
+            x = self.apply(layer, weight, bias, x, shared)
             shared = shared and weight is None
-            if kept is not None and isinstance(layer, nn.ReLU):
-                kept.append(x.detach())
         return at_least_float32(x)
 
-    def along(
-        self, directions: Float[Tensor, "member batch channel height width"], kept: list[Tensor]
-    ) -> Float[Tensor, "member batch class"]:
-        """How fast each member's logits change along its direction, where `member_logits` kept `kept`. Without a graph.
-
-        Exact: within its linear piece a member is a linear map, whose biases do not matter and whose ReLUs are switches.
-        """
-        with torch.no_grad():
-            v, switches = self._cast(directions.transpose(0, 1).flatten(1, 2)), iter(kept)
-            for layer, weight, _ in self.layers:
-                if isinstance(layer, nn.ReLU):
-                    v = torch.ops.aten.threshold_backward(v, next(switches), 0)
-                else:
-                    v = self._layer(layer, weight, None, v, False)
-            return at_least_float32(v)
-
-    def _layer(self, layer: nn.Module, weight: Tensor | None, bias: Tensor | None, x: Tensor, shared: bool) -> Tensor:
+    def apply(self, layer: nn.Module, weight: Tensor | None, bias: Tensor | None, x: Tensor, shared: bool) -> Tensor:
+        """One layer of all members; shared: x is one batch for all of them."""
         if isinstance(layer, nn.Conv2d):
             assert weight is not None
             groups = 1 if shared else len(self)
@@ -122,3 +120,42 @@ class Stacked:
         if isinstance(layer, nn.Flatten):
             return x.flatten(1).expand(len(self), -1, -1) if shared else x.reshape(len(x), len(self), -1).transpose(0, 1)
         return layer(x)
+
+
+class LinearPiece:
+    """Members at one batch of images: their logits there and, as their layers are linear but for ReLUs, their exact slope J.
+
+    Autograd would give the same; without its bookkeeping the two products cost little more than their layers.
+    """
+
+    def __init__(self, stacked: Stacked, logits: MemberLogits, inputs: list[Tensor]) -> None:
+        """inputs: what went into each layer; of a ReLU it says which units are on."""
+        self.stacked, self.logits, self.inputs = stacked, logits, inputs
+
+    @torch.no_grad()
+    def forward(self, directions: MemberImages) -> MemberLogits:
+        """J v: how fast each member's logits change along its direction, image by image."""
+        v = self.stacked.cast(directions.transpose(0, 1).flatten(1, 2))
+        for (layer, weight, _), x in zip(self.stacked.layers, self.inputs, strict=True):
+            v = threshold_backward(v, x, 0) if isinstance(layer, nn.ReLU) else self.stacked.apply(layer, weight, None, v, False)
+        return at_least_float32(v)
+
+    @torch.no_grad()
+    def backward(self, weights: MemberLogits) -> MemberImages:
+        """J^T w: the gradients with respect to the images of the logits' sums weighted by w."""
+        members, w = len(self.stacked), self.stacked.cast(weights)
+        for (layer, weight, _), x in zip(reversed(self.stacked.layers), reversed(self.inputs), strict=True):
+            if isinstance(layer, nn.ReLU):
+                w = threshold_backward(w, x, 0)
+            elif isinstance(layer, nn.Linear):
+                assert weight is not None
+                w = torch.bmm(w, weight)
+            elif isinstance(layer, nn.Flatten):
+                w = w.transpose(0, 1).reshape(len(x), -1, *x.shape[2:])
+            elif isinstance(layer, nn.PixelUnshuffle):
+                w = F.pixel_shuffle(w, layer.downscale_factor)
+            elif isinstance(layer, nn.Conv2d):
+                assert weight is not None
+                size = len(x), members * layer.in_channels, *x.shape[2:]
+                w = conv2d_input(size, weight, w, layer.stride, layer.padding, layer.dilation, members)
+        return at_least_float32(w.unflatten(1, (members, -1)).transpose(0, 1))
