@@ -4,8 +4,8 @@ import pytest
 
 from trs_explorer import runs
 from trs_explorer.catalogue import METHODS
+from trs_explorer.models.stored import load_ensemble
 from trs_explorer.shipped import folder, shipped_runs
-from trs_explorer.training.checkpoints import load_ensemble
 
 NAMES = [f"{data}-{method}" for data in ("mnist", "bars") for method in METHODS]
 

@@ -22,7 +22,7 @@ def _wilson(k: int, n: int) -> tuple[float, float]:
 def _truth(run: Path) -> tuple[list[bool], list[list[bool]]]:
     """Right or wrong per clean test image: the ensemble's, and each member's."""
     from trs_explorer import data
-    from trs_explorer.training.checkpoints import load_ensemble
+    from trs_explorer.models.stored import load_ensemble
 
     ensemble, _ = load_ensemble(runs.open_run(run))
     test = data.load("bars", train=False)

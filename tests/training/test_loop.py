@@ -14,8 +14,8 @@ from trs_explorer.catalogue import METHODS
 from trs_explorer.config import resolve
 from trs_explorer.defences import trs as trs_module
 from trs_explorer.models import build
+from trs_explorer.models.stored import load_ensemble
 from trs_explorer.training import TrainingError, train
-from trs_explorer.training.checkpoints import load_ensemble
 from trs_explorer.training.parallel import parts_for, terms_and_gradients
 from trs_explorer.training.state import prepare
 from trs_explorer.training.steps import learning_rate, order_of, training_step

@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 
 from trs_explorer import runs
 from trs_explorer.config import resolve
+from trs_explorer.models.stored import load_ensemble
 from trs_explorer.training import train
-from trs_explorer.training.checkpoints import load_ensemble
 
 PLANE = {"data": "bars", "epochs": 6, "save_every": 1, "batch_size": 50, "inner_steps": 1}
 IMAGES = {"data": "mnist", "limit": 192, "batch_size": 64, "epochs": 2, "model": "patch", "log_every": 1}

@@ -77,7 +77,7 @@ def _evaluate(
     from trs_explorer.cli.progress import progress
     from trs_explorer.cli.results import about
     from trs_explorer.evaluation import accuracy, trust
-    from trs_explorer.training.checkpoints import load_ensemble
+    from trs_explorer.models.stored import load_ensemble
 
     ensemble, weights = load_ensemble(run, device=device)
     test = data.load(run.config.data, train=False, data_dir=run.config.data_dir)

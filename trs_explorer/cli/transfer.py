@@ -62,7 +62,7 @@ def _measure(run: runs.Run, attack: str, eps: float, steps: int, limit: int, see
     from trs_explorer.cli.results import about
     from trs_explorer.evaluation.intervals import wilson
     from trs_explorer.evaluation.transfer import transfer_matrix
-    from trs_explorer.training.checkpoints import load_ensemble
+    from trs_explorer.models.stored import load_ensemble
     from trs_explorer.training.device import resolve_device
 
     where = resolve_device(device)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from trs_explorer import data
 from trs_explorer.models import Ensemble, build
+from trs_explorer.models.stored import load_weights
 from trs_explorer.options import HYPER_PARAMETERS, UsageError
 from trs_explorer.runs import Run, RunError
 from trs_explorer.training import checkpoints
@@ -120,7 +121,7 @@ def restore(state: State) -> list[str]:
     resumable = [checkpoint for checkpoint in run.checkpoints() if checkpoint.state is not None]
     for checkpoint in reversed(resumable):
         try:
-            digest = checkpoints.load_weights(checkpoint.weights, state.ensemble, run.recorded(checkpoint).get("sha256"))
+            digest = load_weights(checkpoint.weights, state.ensemble, run.recorded(checkpoint).get("sha256"))
             stored = checkpoints.load_state(run, checkpoint, digest)
             state.optimizer.load_state_dict(stored["optimizer"])
             state.at = Progress(*(int(stored[name]) for name in ("epoch", "step_in_epoch", "step")))

@@ -1,0 +1,1 @@
+"""The web explorer: a view of runs in the browser."""
