@@ -3,7 +3,7 @@
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
-ROOMS = ("gradients", "models", "attacks", "defences", "evaluation")
+ROOMS = ("gradients", "models", "attacks", "defences", "evaluation", "explore")
 install_import_hook([f"trs_explorer.{room}" for room in ROOMS], "beartype.beartype")
 
 settings.register_profile("here", deadline=None)  # other tests run beside: how long one takes says nothing

@@ -8,7 +8,7 @@ from torch import nn
 from trs_explorer.attacks.fgsm import fgsm
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.evaluation.intervals import wilson
-from trs_explorer.evaluation.transfer import TransferMatrix, transfer_matrix
+from trs_explorer.evaluation.transfer import TransferMatrix, measure_transfer, transfer_matrix
 from trs_explorer.models.ensemble import Ensemble
 
 ATTACK = partial(pgd, eps=0.06, steps=6)
@@ -141,3 +141,42 @@ def test_no_images_give_empty_cells(problem):
     matrix = transfer_matrix(ensemble, x[:0], y[:0], attack=ATTACK)
     assert matrix.eligible == [[0] * 3] * 3
     assert matrix.pooled()[1] == 0
+
+
+def test_what_is_measured_so_far_is_the_whole_measurement_of_fewer_images(problem):
+    ensemble, x, y = problem
+    arguments = {"attack": ATTACK, "ensemble_column": True, "batch_size": 40}
+    empty, *so_far = measure_transfer(ensemble, x, y, **arguments)
+    assert (empty.n, empty.eligible, empty.outcomes) == (0, [[0] * 4] * 3, [[""] * 4] * 3)
+    assert len(so_far) == 3 * 3  # after every surrogate of the batches of 40, 40 and 10
+    whole = transfer_matrix(ensemble, x, y, **arguments)
+    for position, matrix in enumerate(so_far):
+        batch, row = divmod(position, 3)
+        before, after = min(40 * batch, 90), min(40 * (batch + 1), 90)
+        tried = [after if i <= row else before for i in range(3)]
+        assert matrix.outcomes == [[cell[:n] for cell in cells] for cells, n in zip(whole.outcomes, tried, strict=True)]
+        assert matrix.fooled == [[cell.count("1") for cell in row] for row in matrix.outcomes]
+        assert matrix.eligible == [[cell.count("1") + cell.count("0") for cell in row] for row in matrix.outcomes]
+        assert matrix.n == min(tried)
+    assert so_far[-1] == whole
+    assert so_far[5] == transfer_matrix(ensemble, x[:80], y[:80], **arguments)  # a whole number of batches is final
+
+
+def test_every_letter_is_what_definition_6_says_of_that_image(problem):
+    ensemble, x, y = problem
+    matrix = transfer_matrix(ensemble, x, y, attack=partial(fgsm, eps=0.06), ensemble_column=True, batch_size=32)
+    for k in range(0, 90, 7):
+        fooled, eligible = brute_force(ensemble, x[k : k + 1], y[k : k + 1], 0.06)
+        letters = [["-01"[e + f] for e, f in zip(*rows, strict=True)] for rows in zip(eligible, fooled, strict=True)]
+        assert [[cell[k] for cell in row] for row in matrix.outcomes] == letters
+
+
+def test_a_measurement_can_be_left_at_any_time(problem):
+    ensemble, x, y = problem
+    measurement = measure_transfer(ensemble, x, y, attack=ATTACK, batch_size=30)
+    for _ in range(3):
+        next(measurement)
+        assert all(module.training for module in ensemble.modules())
+    measurement.close()
+    with pytest.raises(ValueError, match="images must lie in"):
+        next(measure_transfer(ensemble, x + 1, y, attack=ATTACK))

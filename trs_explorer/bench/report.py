@@ -29,7 +29,8 @@ def run(what: str, *, rounds: int, model: str, json_file: Path | None) -> int:
     for line in (*beside, machine()):
         console.print(line)
     if json_file:
-        json_file.write_text(json.dumps({"bench": what, "machine": machine(), "rounds": rounds, "rows": rows}, indent=1) + "\n")
+        figures = {"bench": what, "beside": beside, "machine": machine(), "rounds": rounds, "rows": rows}
+        json_file.write_text(json.dumps(figures, indent=1) + "\n")
     return int(any(row.get("same loss") == "NO" for row in rows))
 
 
@@ -41,6 +42,14 @@ def _measure(what: str, rounds: int, model: str, say: Callable[[str], None]) -> 
         except ImportError as error:
             raise UsageError(f"trs bench tui needs a pseudo-terminal, which this system does not have ({error})") from error
         return dashboard.TITLE, [dashboard.BESIDE], dashboard.bench_tui(rounds, say)
+    if what == "explore":
+        try:
+            from trs_explorer.bench import explore
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] != "playwright":
+                raise
+            raise UsageError("trs bench explore needs playwright, a test dependency: pip install 'trs-explorer[test]'") from error
+        return explore.TITLE, *explore.bench_explore(rounds, say)
     title = f"{model} x 3, MNIST, batch 128, median of {rounds}"
     if what == "step":
         from trs_explorer.bench.step import bench_step
@@ -54,6 +63,8 @@ def _measure(what: str, rounds: int, model: str, say: Callable[[str], None]) -> 
 def _text(name: str, value: object) -> str:
     if name == "target":
         return "" if value is None else f"<= {value:g}"
+    if name in ("p50", "p95", "requests"):
+        return "" if value is None else f"{value:.1f}"
     if value is None:
         return "not measured"
     if not isinstance(value, float):

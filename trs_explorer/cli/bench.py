@@ -13,6 +13,7 @@ WHAT = {
     "step": "a TRS step against the published one",
     "logging": "what it costs",
     "tui": "the dashboard's speed against its targets",
+    "explore": "the web explorer's speed, in a real browser, against its targets",
 }
 HELP = " ".join(f"{name}: {text}." for name, text in WHAT.items())
 
@@ -24,7 +25,7 @@ def bench(
         typer.Option(
             "--rounds",
             min=3,
-            help="Interleaved runs of each variant; medians are shown. tui: scales presses, records and seconds.",
+            help="Interleaved runs of each variant; medians are shown. tui, explore: how often each thing is done.",
         ),
     ] = 15,
     model: Annotated[str, typer.Option("--model", help="Architecture of the members.")] = "patch",

@@ -1,7 +1,8 @@
 """The transfer matrix: whether members fall to each other's adversarial examples."""
 
 import inspect
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 
 import torch
@@ -22,7 +23,8 @@ class TransferMatrix:
     Off the diagonal an image is eligible if both have it right clean and the adversarial one fools the surrogate (Def. 6).
     On the diagonal it is eligible if the member has it right clean: the rate is the attack's own success rate.
     With ensemble_column, the last column's target is the whole ensemble; there are always as many rows as members.
-    n: how many images were tried.  outcomes: per cell a letter an image, in order: 1 fooled, 0 not, - not eligible.
+    n: how many images were tried on every surrogate; while it is being measured, the first rows may be ahead.
+    outcomes: per cell a letter an image that its surrogate was tried on, in order: 1 fooled, 0 not, - not eligible.
     """
 
     fooled: list[list[int]]
@@ -85,26 +87,47 @@ def transfer_matrix(
     Raises: ValueError for images outside [0, 1], or an attack that returns such images.
     Source: TRS, Definition 6 and section 4.2 (whose text, not the caption of Figure 3, gives rows and columns).
     """
+    so_far = measure_transfer(ensemble, x, y, attack=attack, ensemble_column=ensemble_column, seed=seed, batch_size=batch_size)
+    return deque(so_far, maxlen=1).pop()
+
+
+def measure_transfer(
+    ensemble: Ensemble,
+    x: Images,
+    y: Labels,
+    *,
+    attack: Callable,
+    ensemble_column: bool = False,
+    seed: int = 0,
+    batch_size: int = 256,
+) -> Iterator[TransferMatrix]:
+    """`transfer_matrix` as it proceeds: the matrix so far, first an empty one, then after each surrogate of each batch.
+
+    It is final when its n is len(x). Consume it to the end, or close it, before the ensemble trains on.
+    """
     check_images(x, y)
     to_the_end = {"early_stop": False} if "early_stop" in inspect.signature(attack).parameters else {}
-    members = len(ensemble)
-    tried, fooled = (torch.zeros(members, members + ensemble_column, 0, dtype=torch.bool) for _ in range(2))
+    outcomes = [[""] * (len(ensemble) + ensemble_column) for _ in ensemble.members]
     generators = [torch.Generator().manual_seed(seed) for _ in ensemble.members]
+    yield _matrix(outcomes, ensemble_column)
     for images, labels in batches(ensemble, x, y, batch_size) if len(x) else ():
         clean = _right(ensemble, images, labels, ensemble_column)
-        eligible, wrong = [], []
         for i, (surrogate, generator) in enumerate(zip(ensemble.members, generators, strict=True)):
             x_adv = attack(surrogate, images, labels, generator=generator, **to_the_end)
             check_images(x_adv, labels)
-            wrong.append(~_right(ensemble, x_adv, labels, ensemble_column))
-            eligible.append(clean & clean[i] & wrong[i][i])
-            eligible[i][i] = clean[i]
-        tried = torch.cat([tried, torch.stack(eligible).cpu()], -1)
-        fooled = torch.cat([fooled, torch.stack(wrong).cpu()], -1)
-    fooled &= tried
-    letters = [["".join("-01"[int(t) + int(f)] for t, f in zip(*cell, strict=True)) for cell in zip(*row, strict=True)]
-               for row in zip(tried.tolist(), fooled.tolist(), strict=True)]  # fmt: skip
-    return TransferMatrix(fooled.sum(-1).tolist(), tried.sum(-1).tolist(), len(x), ensemble_column, letters)
+            wrong = ~_right(ensemble, x_adv, labels, ensemble_column)
+            eligible = clean & clean[i] & wrong[i]
+            eligible[i] = clean[i]
+            cells = (eligible.int() + (eligible & wrong).int()).tolist()
+            outcomes[i] = [past + "".join("-01"[k] for k in cell) for past, cell in zip(outcomes[i], cells, strict=True)]
+            yield _matrix(outcomes, ensemble_column)
+
+
+def _matrix(outcomes: list[list[str]], ensemble_column: bool) -> TransferMatrix:
+    fooled = [[cell.count("1") for cell in row] for row in outcomes]
+    eligible = [[len(cell) - cell.count("-") for cell in row] for row in outcomes]
+    tried = min(len(row[0]) for row in outcomes)
+    return TransferMatrix(fooled, eligible, tried, ensemble_column, [row.copy() for row in outcomes])
 
 
 def _right(ensemble: Ensemble, x: Images, y: Labels, ensemble_column: bool) -> Bool[Tensor, "target batch"]:

@@ -1,0 +1,216 @@
+// The page's state: one dictionary of fields, mirrored in the address. Whoever changes it calls trs.set({field: value}).
+// Callbacks in Python are asked anew, group by group (layout.GROUPS), where one of the fields that they read has changed.
+"use strict";
+
+window.trs = {
+  meta: null,
+  wish: {},
+  asked: {},
+  fixed: {}, // the state as the server last understood it, complete
+  client: Math.random().toString(36).slice(2),
+  listeners: [],
+
+  start(meta) {
+    if (trs.meta) return;
+    trs.meta = meta;
+    for (const [name, value] of new URLSearchParams(location.search)) {
+      if (name in meta.first) trs.wish[name] = value;
+    }
+    if (!(trs.wish.run in meta.runs)) {
+      if (trs.wish.run) trs.say(`there is no run ${trs.wish.run} here: showing ${meta.first.run}`);
+      trs.wish.run = meta.first.run;
+    }
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => trs.push());
+    trs.push();
+  },
+
+  get(name) {
+    const value = trs.wish[name];
+    if (value !== undefined && value !== "") return value;
+    return name in trs.fixed ? trs.fixed[name] : trs.meta.first[name];
+  },
+
+  dark() {
+    const theme = trs.get("theme");
+    return theme === "dark" || (theme === "auto" && matchMedia("(prefers-color-scheme: dark)").matches);
+  },
+
+  set(fields) {
+    if ("run" in fields && fields.run !== trs.wish.run) {
+      const sameData = trs.meta.runs[fields.run] === trs.meta.runs[trs.wish.run];
+      fields = {at: "", weights: "", start: "", hide: "", ...fields};
+      if (!sameData) fields = {image: "", own: "", eps: "", span: "", plane: "", label: "", surrogate: "", target: "", ...fields};
+      trs.fixed = {};
+    }
+    for (const name of Object.keys(fields)) if (fields[name] === "") delete trs.fixed[name];
+    if ("image" in fields && !("own" in fields)) fields = {own: "", ...fields};
+    const moved = ["run", "image", "own", "plane", "surrogate", "target", "second", "third", "seed", "swap", "at"];
+    if (trs.wish.start && !("start" in fields) && moved.some((name) => name in fields && String(fields[name]) !== String(trs.get(name)))) {
+      fields = {start: "", ...fields};
+    }
+    if ("at" in fields || "run" in fields) fields = {weights: "", ...fields};
+    Object.assign(trs.wish, fields);
+    trs.push();
+  },
+
+  // Every field, so that a link shows the same when defaults have changed.
+  query() {
+    const all = {...trs.fixed, ...Object.fromEntries(Object.entries(trs.wish).filter(([, value]) => value !== ""))};
+    const kept = Object.entries(all).filter(([name, value]) => value !== "" && !(name === "theme" && value === "auto"));
+    return "?" + new URLSearchParams(kept).toString();
+  },
+
+  push() {
+    document.documentElement.dataset.theme = trs.dark() ? "dark" : "light";
+    history.replaceState(null, "", trs.query());
+    const all = {...trs.wish, dark: trs.dark(), client: trs.client};
+    for (const [group, fields] of Object.entries(trs.meta.groups)) {
+      const asked = Object.fromEntries([...fields, "client"].filter((name) => name in all).map((name) => [name, all[name]]));
+      const text = JSON.stringify(asked);
+      if (text === trs.asked[group]) continue;
+      trs.asked[group] = text;
+      dash_clientside.set_props(`ask-${group}`, {data: asked});
+    }
+    trs.writeControls();
+    trs.listeners.forEach((listener) => listener());
+  },
+
+  again(group) {
+    delete trs.asked[group];
+    dash_clientside.set_props(`ask-${group}`, {data: {...JSON.parse(trs.asked[group] || "{}"), ...trs.wish, dark: trs.dark(), client: trs.client, again: Date.now()}});
+  },
+
+  say(text) {
+    const notice = document.getElementById("notice");
+    if (notice) dash_clientside.set_props("notice", {children: text});
+  },
+
+  writeControls() {
+    for (const name of Object.keys(trs.meta.first)) {
+      const control = document.getElementById(name);
+      if (!control || control === document.activeElement) continue;
+      const value = String(trs.get(name));
+      if (control.tagName === "SELECT") control.value = value;
+      else if (control.tagName === "INPUT" && control.value !== value) dash_clientside.set_props(name, {value: Number(value)});
+    }
+    const plane = trs.get("plane");
+    const flat = trs.scene && trs.scene.kind === "domain";
+    const needs = {target: plane === "gradients", second: plane === "images", third: plane === "images"};
+    for (const [name, needed] of Object.entries(needs)) {
+      const label = document.getElementById(name === "target" ? "target" : `${name}-label`);
+      if (label) (name === "target" ? label.closest("label") : label).hidden = flat ? name !== "target" : !needed && name !== "target";
+    }
+    for (const name of ["plane", "span", "seed"]) {
+      const label = document.getElementById(name);
+      if (label) label.closest("label").hidden = Boolean(flat);
+    }
+    const swap = document.getElementById("swap");
+    if (swap) swap.setAttribute("aria-pressed", String(Number(trs.get("swap")) === 1));
+    const eps = document.getElementById("eps-value");
+    if (eps) eps.textContent = Number(trs.get("eps")).toFixed(3);
+    const widest = trs.get("norm") === "l2" ? 5 : 1, slider = document.getElementById("eps");
+    if (slider && slider.max !== String(widest)) dash_clientside.set_props("eps", {max: widest, step: widest / 200, value: Number(trs.get("eps"))});
+    const hidden = String(trs.get("hide") || "").split(",");
+    for (const button of document.querySelectorAll("[data-hide]")) {
+      button.setAttribute("aria-pressed", String(!hidden.includes(button.dataset.hide)));
+    }
+    for (const cell of document.querySelectorAll("[data-cell]")) {
+      cell.setAttribute("aria-pressed", String(cell.dataset.cell === `${trs.get("surrogate")},${trs.get("target")}`));
+    }
+    for (const thumb of document.querySelectorAll("[data-image]")) {
+      thumb.setAttribute("aria-pressed", String(!trs.wish.own && thumb.dataset.image === String(trs.get("image"))));
+    }
+  },
+
+  cycle(name, values) {
+    const next = values[(values.indexOf(String(trs.get(name))) + 1) % values.length];
+    trs.set({[name]: next});
+  },
+
+  toggleHidden(model) {
+    const hidden = new Set(String(trs.get("hide") || "").split(",").filter(Boolean));
+    if (hidden.has(model)) hidden.delete(model); else hidden.add(model);
+    if (trs.scene && hidden.size >= trs.scene.models.length) return trs.say("one model stays on the screen");
+    trs.set({hide: [...hidden].sort().join(",")});
+  },
+
+  scrubTo(place) {
+    const names = [...document.querySelectorAll("#at option")].map((option) => option.value).filter(Boolean);
+    if (!names.length) return;
+    const last = names.length - 1;
+    const index = Math.max(0, Math.min(last, place));
+    trs.set({at: index === last ? "" : names[index]});
+  },
+
+  scrubbed() {
+    const names = [...document.querySelectorAll("#at option")].map((option) => option.value).filter(Boolean);
+    const at = String(trs.get("at") || "");
+    return {names, index: at ? names.indexOf(at) : names.length - 1};
+  },
+};
+
+(() => {
+  let waiting = 0;
+  const wishFor = (target) => {
+    if (!trs.meta || !target.id) return;
+    if (target.id === "scrub") return trs.scrubTo(Number(target.value));
+    if (!(target.id in trs.meta.first) || target.value === "") return;
+    trs.set({[target.id]: target.value});
+  };
+  document.addEventListener("change", (event) => wishFor(event.target));
+  document.addEventListener("input", (event) => {
+    if (event.target.type !== "range" || waiting) return;
+    waiting = setTimeout(() => { waiting = 0; wishFor(event.target); }, 40);
+  });
+  document.addEventListener("click", (event) => {
+    const at = (selector) => event.target.closest(selector);
+    if (at("[data-set]")) trs.set(JSON.parse(at("[data-set]").dataset.set));
+    else if (at("[data-toggle]")) trs.set({[at("[data-toggle]").dataset.toggle]: Number(trs.get(at("[data-toggle]").dataset.toggle)) ? 0 : 1});
+    else if (at("[data-hide]")) trs.toggleHidden(at("[data-hide]").dataset.hide);
+    else if (at("#theme")) trs.set({theme: trs.dark() ? "light" : "dark"});
+    else if (at("#help-button")) document.getElementById("help").showModal();
+    else if (at("#help-close")) document.getElementById("help").close();
+  });
+  document.addEventListener("keydown", (event) => {
+    if (!trs.meta || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea, dialog[open]")) return;
+    const actions = {
+      ",": () => trs.set({image: Math.max(0, Number(trs.get("image")) - 1)}),
+      ".": () => trs.set({image: Number(trs.get("image")) + 1}),
+      "[": () => trs.scrubTo(trs.scrubbed().index - 1),
+      "]": () => trs.scrubTo(trs.scrubbed().index + 1),
+      l: () => trs.cycle("layer", trs.meta.layers),
+      p: () => trs.cycle("plane", ["gradients", "random", "images"]),
+      x: () => trs.set({swap: Number(trs.get("swap")) ? 0 : 1}),
+      t: () => trs.set({theme: trs.dark() ? "light" : "dark"}),
+      "?": () => document.getElementById("help").showModal(),
+    };
+    if (!(event.key in actions)) return;
+    event.preventDefault();
+    actions[event.key]();
+  });
+})();
+
+window.dash_clientside = Object.assign({}, window.dash_clientside, {
+  explorer: {
+    meta(meta) {
+      trs.start(meta);
+      return dash_clientside.no_update;
+    },
+    scene(scene) {
+      if (scene) trs.showScene(scene);
+      return dash_clientside.no_update;
+    },
+    dropped(dropped) {
+      if (dropped && dropped.own) trs.set({own: dropped.own, start: ""});
+      return dash_clientside.no_update;
+    },
+    // New options, cells or thumbnails are on the page: mark what is chosen.
+    marked() {
+      const newest = [...document.querySelectorAll("#at option")].at(-1)?.value;
+      if (newest && newest !== trs.newest && trs.newestOf === trs.wish.run && !trs.wish.at) ["scene", "transfer", "gallery"].forEach(trs.again);
+      if (newest) Object.assign(trs, {newest, newestOf: trs.wish.run});
+      setTimeout(() => trs.meta && (trs.writeControls(), trs.listeners.forEach((listener) => listener())), 0);
+      return dash_clientside.no_update;
+    },
+  },
+});

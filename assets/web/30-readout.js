@@ -1,0 +1,121 @@
+// The crosshair that all panels share, by mouse, touch or keys, and what every model says at that point.
+"use strict";
+
+(() => {
+  trs.cross = null; // [a, b]
+
+  function panelAt(event) {
+    const graph = trs.graph();
+    if (!graph || !trs.scene) return null;
+    const box = graph.getBoundingClientRect();
+    for (let place = 0; place < trs.scene.shown.length; place++) {
+      const axes = trs.axes(place);
+      if (!axes) continue;
+      const x = event.clientX - box.left - axes.x._offset, y = event.clientY - box.top - axes.y._offset;
+      if (x >= 0 && y >= 0 && x <= axes.x._length && y <= axes.y._length) {
+        const width = trs.scene.high - trs.scene.low;
+        return [trs.scene.low + (x / axes.x._length) * width, trs.scene.high - (y / axes.y._length) * width];
+      }
+    }
+    return null;
+  }
+
+  function drawCross() {
+    const holder = document.getElementById("crosshairs");
+    if (!holder || !trs.scene) return;
+    const lines = [];
+    if (trs.cross) {
+      trs.scene.shown.forEach((_, place) => {
+        const axes = trs.axes(place);
+        if (!axes) return;
+        const width = trs.scene.high - trs.scene.low;
+        const x = axes.x._offset + ((trs.cross[0] - trs.scene.low) / width) * axes.x._length;
+        const y = axes.y._offset + ((trs.scene.high - trs.cross[1]) / width) * axes.y._length;
+        lines.push({left: `${x}px`, top: `${axes.y._offset}px`, width: "1px", height: `${axes.y._length}px`});
+        lines.push({left: `${axes.x._offset}px`, top: `${y}px`, width: `${axes.x._length}px`, height: "1px"});
+      });
+    }
+    while (holder.children.length > lines.length) holder.lastChild.remove();
+    while (holder.children.length < lines.length) holder.append(document.createElement("div"));
+    lines.forEach((line, i) => Object.assign(holder.children[i].style, line));
+  }
+
+  function read() {
+    const {scene, grid} = trs, box = document.getElementById("readout");
+    if (!scene || !box) return;
+    const [a, b] = trs.cross || scene.start;
+    picture(a, b);
+    if (!grid || !grid.models.length) return box.replaceChildren();
+    const n = grid.n, width = scene.high - scene.low;
+    const cell = (value) => Math.max(0, Math.min(n - 1, Math.round(((value - scene.low) / width) * (n - 1))));
+    const i = cell(b) * n + cell(a), members = scene.models.length - 1;
+    const classes = [...Array(scene.classes).keys()];
+    const rows = scene.models.map((name, k) => {
+      const model = grid.models[k];
+      const logits = k < members ? classes.map((c) => grid.logits[(i * members + k) * scene.classes + c].toFixed(1)) : classes.map(() => "");
+      return [name, String(model.cls[i]), `${(100 * model.conf[i]).toFixed(1)} %`, model.margin[i].toFixed(2), ...logits];
+    });
+    const table = trs.table(["model", "class", "confidence", `margin of ${scene.y}`, ...classes.map((c) => `logit ${c}`)], rows);
+    const caption = table.createCaption();
+    caption.textContent = `at (${a.toFixed(2)}, ${b.toFixed(2)})${trs.cross ? "" : ", where the attack starts"}`;
+    box.replaceChildren(table);
+  }
+
+  function picture(a, b) {
+    const {scene} = trs, canvas = document.getElementById("picture"), [channels, height, width] = scene.shape;
+    canvas.hidden = scene.kind === "domain";
+    if (canvas.hidden) return;
+    canvas.width = width;
+    canvas.height = height;
+    const context = canvas.getContext("2d"), pixels = context.createImageData(width, height), size = width * height;
+    for (let i = 0; i < size; i++) {
+      for (let c = 0; c < 3; c++) {
+        const at = (channels === 3 ? c : 0) * size + i;
+        pixels.data[4 * i + c] = 255 * (scene.origin[at] + a * scene.u[at] + b * scene.v[at]); // a clamped array: cut to [0, 255]
+      }
+      pixels.data[4 * i + 3] = 255;
+    }
+    context.putImageData(pixels, 0, 0);
+  }
+
+  function move(point) {
+    trs.cross = point && point.map((value) => Math.max(trs.scene.low, Math.min(trs.scene.high, value)));
+    drawCross();
+    read();
+  }
+
+  const attackFrom = (point) => trs.set({start: point ? point.map((value) => Number(value.toPrecision(4))).join(",") : ""});
+
+  document.addEventListener("pointermove", (event) => {
+    if (!event.target.closest || !event.target.closest("#slice-box")) return;
+    const point = panelAt(event);
+    if (point) move(point);
+  });
+  document.addEventListener("click", (event) => {
+    if (!event.target.closest("#slice-box")) return;
+    const point = panelAt(event);
+    if (point) {
+      move(point);
+      attackFrom(point);
+    }
+  });
+  document.addEventListener("keydown", (event) => {
+    const steps = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowDown: [0, -1], ArrowUp: [0, 1]}[event.key];
+    if (event.target.id !== "slice-box" || !trs.scene) return;
+    if (steps) {
+      const unit = ((trs.scene.high - trs.scene.low) / 48) * (event.shiftKey ? 4 : 1), from = trs.cross || trs.scene.start;
+      move([from[0] + steps[0] * unit, from[1] + steps[1] * unit]);
+    } else if (event.key === "Enter" && trs.cross) attackFrom(trs.cross);
+    else if (event.key === "Escape") {
+      move(null);
+      attackFrom(null);
+    } else return;
+    event.preventDefault();
+  });
+  document.addEventListener("trs:painted", read);
+  trs.listeners.push(() => {
+    if (!trs.scene) return;
+    drawCross();
+    read();
+  });
+})();

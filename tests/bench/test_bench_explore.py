@@ -1,0 +1,154 @@
+"""`trs bench explore`: its parts, the stopwatch on a page whose delays are known, and once the whole; never how fast it is."""
+
+import json
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("playwright", reason="drives a browser")
+
+from playwright.sync_api import Browser, Error, Page
+
+from trs_explorer.bench import explore, report
+from trs_explorer.options import UsageError
+from trs_explorer.runs import RunError
+
+SHOWN = 120  # ms after a click at which the page below shows something
+# What the stopwatch expects of the explorer's page, with delays of our own.
+PAGE = f"""
+<button id="show">show</button> <button id="busy">busy</button> <button id="nothing">nothing</button>
+<div id="canvases"><canvas></canvas></div> <div id="readout"></div> <div id="matrix"></div> <p id="transfer-words">starting ...</p>
+<script>
+  const chart = {{_fullData: [], on() {{}}}};
+  window.trs = {{graph: () => chart, axes: (place) => place < 1, paint() {{}}}};
+  const readout = (text) => document.getElementById("readout").textContent = text;
+  document.getElementById("show").onclick = () => setTimeout(() => readout("shown"), {SHOWN});
+  document.getElementById("busy").onclick = () => {{
+    readout("busy");
+    for (const until = performance.now() + {SHOWN}; performance.now() < until;);
+  }};
+</script>
+"""
+READOUT = (explore.Mark("the readout", None, "readout"),)
+
+
+def test_an_address_is_found_in_what_the_explorer_prints() -> None:
+    for line in ("1 run at http://127.0.0.1:8050/  (Ctrl-C ends it)", "12 runs at \x1b[1mhttp://127.0.0.1:8050/\x1b[0m  (Ctrl-C"):
+        found = explore.ADDRESS.search(line)
+        assert found
+        assert found[0] == "http://127.0.0.1:8050/"
+
+
+def test_the_95th_percentile_is_held_to_the_target() -> None:
+    laps = [(float(i), i / 2) for i in range(101)]
+    row = explore.laps_row(explore.Mark("x", 94, "readout"), laps)
+    assert (row["p50"], row["p95"], row["requests"], row["met"]) == (50, pytest.approx(95), 25, "NO")
+    assert explore.laps_row(explore.Mark("x", 96, "readout"), laps)["met"] == "yes"
+    assert explore.laps_row(explore.Mark("x", None, "readout"), laps)["met"] == ""
+    assert explore.row("x", 21.0, "%", 20)["met"] == "NO"
+
+
+def test_every_mark_is_one_that_the_stopwatch_knows() -> None:
+    marks = [*explore.LINK, *(mark for what in (*explore.AT_HAND, explore.SLICES, explore.EPS, explore.MATRIX) for mark in what.marks)]
+    for mark in marks:
+        assert f"    {mark.name}: (" in explore.STOPWATCH or mark.name in {f"level {k}" for k in range(4)}, mark.name
+
+
+def test_without_a_chromium_one_line_names_the_way_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UsageError, match="apt install chromium"):
+        explore.system_chromium()
+
+
+def test_without_playwright_one_line_names_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "playwright.sync_api", None)
+    monkeypatch.delitem(sys.modules, "trs_explorer.bench.explore")
+    monkeypatch.delattr("trs_explorer.bench.explore")
+    with pytest.raises(UsageError, match="pip install 'trs-explorer\\[test\\]'"):
+        report.run("explore", rounds=3, model="patch", json_file=None)
+
+
+def test_an_explorer_that_does_not_start_says_why(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="did not start: .*nowhere"), explore.served(tmp_path / "nowhere"):
+        pass
+
+
+# --- with a browser --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with explore.chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """The page above, served as the explorer's is: its own scripts come after the stopwatch."""
+    with browser.new_context() as context:
+        context.add_init_script(explore.STOPWATCH.replace("PATIENCE = 120000", "PATIENCE = 1000"))
+        context.route("http://page.test/", lambda route: route.fulfill(body=PAGE, content_type="text/html"))
+        context.route("http://page.test/slow", lambda route: route.fulfill(body="slow"))
+        found = context.new_page()
+        found.goto("http://page.test/")
+        yield found
+
+
+def click(name: str) -> explore.Interaction:
+    return explore.Interaction(lambda page, turn: page.locator(f"#{name}").click(), "click", READOUT)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", ["show", "busy"])
+def test_a_lap_runs_from_the_event_to_the_frame(page: Page, name: str) -> None:
+    """A page that shows its answer at once, but lets no frame through for a while, has not shown it before."""
+    before = page.evaluate("performance.now()")
+    ((ms, waited),) = explore.timed(page, click(name), 0)
+    passed = page.evaluate("performance.now()") - before
+    assert SHOWN <= ms <= passed
+    assert waited == 0
+
+
+@pytest.mark.browser
+def test_what_moves_before_the_event_is_not_its_answer(page: Page) -> None:
+    page.evaluate("setTimeout(() => readout('from before'), 10)")
+    what = explore.Interaction(lambda page, turn: (page.wait_for_timeout(50), page.locator("#show").click()), "click", READOUT)
+    assert explore.timed(page, what, 0)[0][0] >= SHOWN
+
+
+@pytest.mark.browser
+def test_time_in_which_answers_are_awaited_counts_once(page: Page) -> None:
+    page.evaluate("document.getElementById('show').onclick = async () => { await Promise.all([fetch('slow'), fetch('slow')]); readout('x'); }")
+    ((ms, waited),) = explore.timed(page, click("show"), 0)
+    assert 0 < waited < ms
+
+
+@pytest.mark.browser
+def test_what_is_never_shown_ends_with_its_name(page: Page) -> None:
+    with pytest.raises(Error, match="not seen: readout"):
+        explore.timed(page, click("nothing"), 0)
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_every_figure_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from trs_explorer.cli import main
+
+    monkeypatch.setattr(sys, "argv", ["trs", "bench", "explore", "--rounds", "3", "--json", str(tmp_path / "figures.json")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert "Chromium" in capsys.readouterr().out
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert any("plotly" in line for line in figures["beside"])
+    rows = {row["what"]: row for row in figures["rows"]}
+    assert [row["target"] for row in rows.values()] == [50, 50, 50, 150, 1000, 4000, 500, None, 100, 1000, 8000, None, 20]
+    assert all(math.isfinite(row["p50"]) for row in rows.values())
+    assert all(row["p50"] <= row["p95"] and row["requests"] <= row["p95"] for row in rows.values() if row["unit"] == "ms")
+    coarse, fine, finest = (rows[f"a new image: slice {n} x {n}"]["p50"] for n in (25, 97, 193))
+    assert coarse < fine < finest
+    assert rows["a new image: slice 193 x 193"]["requests"] > 0
+    assert rows["hover: the readout"]["requests"] == 0

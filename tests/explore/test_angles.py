@@ -1,0 +1,159 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from trs_explorer.explore.angles import Angles, angles, in_words
+from trs_explorer.models import build
+from trs_explorer.models.ensemble import Ensemble
+
+X, Y = torch.full((1, 1, 1, 2), 0.5), torch.tensor([0])
+
+
+class Margin(nn.Module):
+    """Two logits +-w . x / 2: the loss's gradient is -sigmoid(-w . x) w, of known direction and length."""
+
+    def __init__(self, w):
+        super().__init__()
+        self.w = nn.Parameter(torch.tensor(w), requires_grad=False)
+
+    def forward(self, x):
+        margin = x.flatten(1) @ self.w / 2
+        return torch.stack([margin, -margin], -1)
+
+
+def test_angles_and_norms_of_linear_members_are_known():
+    tilt = math.radians(60)
+    ensemble = Ensemble([Margin([1.0, 0.0]), Margin([-3 * math.cos(tilt), -3 * math.sin(tilt)]), Margin([0.0, 2.0])])
+    found = angles(ensemble, X, Y, eps=0.2, samples=200, seed=0)
+    expected = np.abs(np.array([[1, 0.5, 0], [0.5, 1, math.sin(tilt)], [0, math.sin(tilt), 1]]))
+    for matrix in (found.at_x, found.mean, found.largest):
+        assert matrix == pytest.approx(expected, abs=1e-6)
+    assert found.deviation == pytest.approx(np.zeros((3, 3)), abs=1e-6)
+    assert found.norms[0] == pytest.approx(1 / (1 + math.exp(0.5)), abs=1e-6)
+    assert found.norms[2] == pytest.approx(2 / (1 + math.exp(1.0)), abs=1e-6)
+    supremum = 1 / (1 + math.exp(0.3))  # at the side of the ball where the first pixel is .3
+    assert supremum - 0.005 < found.steepest[0] <= supremum
+    assert found.undirected.tolist() == [0, 0, 0]
+
+
+def test_statistics_are_those_of_the_sampled_points():
+    """Against one autograd call a point, for the points that the seed draws."""
+    ensemble = build("mlp", "bars", 3, seed=1)
+    x = torch.tensor([0.05, 0.9]).view(1, 1, 1, 2)
+    found = angles(ensemble, x, Y, eps=0.3, samples=20, seed=5)
+    noise = torch.rand(20, 1, 1, 2, generator=torch.Generator().manual_seed(5))
+    low, high = torch.tensor([0.0, 0.6]).view(1, 1, 2), torch.tensor([0.35, 1.0]).view(1, 1, 2)
+    cosines, lengths = [], []
+    for point in [x[0], *(low + noise * (high - low))]:
+        rows = []
+        for member in ensemble.members:
+            image = point[None].clone().requires_grad_()
+            F.cross_entropy(member(image), Y).backward()
+            rows.append(image.grad.flatten().double())
+        rows = torch.stack(rows)
+        lengths.append(rows.norm(dim=-1))
+        cosines.append((F.normalize(rows, dim=-1) @ F.normalize(rows, dim=-1).T).abs())
+    cosines, lengths = torch.stack(cosines), torch.stack(lengths)
+    assert found.at_x == pytest.approx(cosines[0].numpy(), abs=1e-5)
+    assert found.mean == pytest.approx(cosines[1:].mean(0).numpy(), abs=1e-5)
+    assert found.deviation == pytest.approx(cosines[1:].std(0, correction=0).numpy(), abs=1e-5)
+    assert found.largest == pytest.approx(cosines[1:].amax(0).numpy(), abs=1e-5)
+    assert found.norms == pytest.approx(lengths[0].numpy(), rel=1e-4)
+    assert found.steepest == pytest.approx(lengths.amax(0).numpy(), rel=1e-4)
+    assert found.deviation[0, 1] > 0.01
+    again = angles(ensemble, x, Y, eps=0.3, samples=20, seed=5)
+    assert np.array_equal(again.mean, found.mean)
+    assert not np.array_equal(angles(ensemble, x, Y, eps=0.3, samples=20, seed=6).mean, found.mean)
+    assert all(module.training for module in ensemble.modules())
+
+
+def test_a_gradient_of_rounding_has_no_angle():
+    """Zero everywhere, or not a number: neither may look orthogonal."""
+    ensemble = Ensemble([Margin([1.0, 0.0]), Margin([0.0, 0.0]), Margin([math.nan, 0.0])])
+    found = angles(ensemble, X, Y, eps=0.1, samples=4, seed=0)
+    assert found.undirected.tolist() == [0, 5, 5]
+    assert np.isnan(found.at_x[0, 1])
+    assert np.isnan(found.mean[0, 1])
+    assert np.isnan(found.largest[0, 1])
+    assert found.norms[1] == 0
+    assert "F1 and F2 have no angle" in in_words(found)
+    assert "some gradient is not finite" in in_words(found)
+
+
+def test_points_without_direction_are_left_out_of_the_mean():
+    class Half(Margin):
+        def forward(self, x):
+            return super().forward(x) * (x.flatten(1)[:, :1] > 0.5)
+
+    found = angles(Ensemble([Margin([1.0, 1.0]), Half([1.0, 0.0])]), X, Y, eps=0.4, samples=50, seed=0)
+    assert 10 < found.undirected[1] < 40
+    assert found.mean[0, 1] == pytest.approx(math.sqrt(0.5), abs=1e-6)
+
+
+def test_the_steepest_gradient_may_be_the_one_at_x():
+    ensemble = Ensemble([Margin([1.0, 0.0])])
+    few = [angles(ensemble, X, Y, eps=0.3, samples=1, seed=seed) for seed in range(8)]
+    assert all(found.steepest[0] >= found.norms[0] for found in few)
+    assert 0 < sum(found.steepest[0] == found.norms[0] for found in few) < 8
+
+
+@pytest.mark.parametrize("bad", [{"eps": -1.0}, {"eps": math.nan}, {"eps": 0.1, "samples": 0}])
+def test_bad_options(bad):
+    with pytest.raises(ValueError, match=r"eps|samples"):
+        angles(Ensemble([Margin([1.0, 0.0])]), X, Y, seed=0, **bad)
+
+
+def some(at_x, mean=0.09, eps=0.3, steepest=8.1):
+    members = len(at_x)
+    full = np.full((members, members), mean)
+    return Angles(
+        eps=eps,
+        samples=32,
+        at_x=np.array(at_x, dtype=float),
+        mean=full,
+        deviation=np.full((members, members), 0.05),
+        largest=full,
+        norms=np.ones(members),
+        steepest=np.full(members, steepest),
+        undirected=np.zeros(members, dtype=np.int64),
+    )
+
+
+TWO = some([[1, 0.07], [0.07, 1]])
+HERE = "Here the gradients of F1 and F2 are 86 degrees apart (|cos| .07)"
+
+
+def test_the_sentence_about_angles():
+    assert in_words(TWO) == f"{HERE}, within eps .3 |cos| is .09 ± .05; the steepest gradient found is 8.1."
+    assert in_words(some([[1, 0.07], [0.07, 1]], eps=0.0)) == f"{HERE}; the steepest gradient found is 8.1."
+    assert "within eps .031 |cos|" in in_words(some([[1, 0.07], [0.07, 1]], eps=8 / 255))
+    assert in_words(some([[1]])) == "One member alone has no angle to another; the steepest gradient found is 8.1."
+    three = some([[1, 0.07, 0.1], [0.07, 1, 0.99985], [0.1, 0.99985, 1]], steepest=0.0412)
+    assert in_words(three).startswith("Here the gradients of F2 and F3, the closest pair, are 1 degree apart (|cos| 1.00),")
+    assert in_words(three).endswith("found is .041.")
+    assert in_words(three, pair=(0, 1)).startswith(HERE)
+
+
+@pytest.mark.parametrize(
+    ("fooled", "sentence"),
+    [
+        (["F1", "F2", "F3", "the ensemble"], "The attack on F1 also fools F2, F3 and the ensemble."),
+        (["F1", "F2", "F3"], "The attack on F1 also fools F2 and F3."),
+        (["F2", "F1"], "The attack on F1 also fools F2."),
+        (["F1"], "The attack on F1 fools no other model."),
+        ([], "The attack on F1 fools no model at all."),
+        (["F3"], "The attack on F1 does not fool F1 itself, but F3."),
+    ],
+)
+def test_the_sentence_about_an_attack(fooled, sentence):
+    assert in_words(TWO, fooled={"F1": fooled}) == f"{in_words(TWO)} {sentence}"
+
+
+def test_every_attack_has_its_sentence():
+    words = in_words(TWO, fooled={"F1": ["F1"], "the ensemble": ["the ensemble", "F1"]})
+    assert words.endswith("The attack on F1 fools no other model. The attack on the ensemble also fools F1.")
+    assert in_words(TWO, fooled={}) == in_words(TWO)

@@ -1,0 +1,322 @@
+import json
+import os
+import shutil
+import threading
+
+import pytest
+import torch
+
+from trs_explorer import runs
+from trs_explorer.explore import library as library_module
+from trs_explorer.explore.library import Library
+from trs_explorer.files import read_json
+from trs_explorer.options import UsageError
+from trs_explorer.runs import RunError
+from trs_explorer.shipped import folder
+
+SHIPPED = folder("checkpoints")
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A folder with copies of two shipped runs, and what is no run."""
+    for name in ("bars-trs", "bars-cos-only"):
+        shutil.copytree(SHIPPED / name, tmp_path / name)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "README.md").write_text("no run")
+    return tmp_path
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The library's clock, to be moved by hand."""
+    now = [100.0]
+    monkeypatch.setattr(library_module.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_names_are_those_of_the_runs_in_a_folder(place):
+    library = Library([place])
+    assert library.names == ["bars-cos-only", "bars-trs"]
+    assert library.run("bars-trs") == runs.open_run(place / "bars-trs")
+    assert library.checkpoints("bars-trs") == ["0400", "0800"]
+    assert Library([place / "bars-trs"]).names == ["bars-trs"]
+    assert Library([place / "bars-trs", place]).names == ["bars-trs", "bars-cos-only"]  # each once
+
+
+def test_two_runs_of_one_name_can_be_told_apart(place, tmp_path):
+    shutil.copytree(place / "bars-trs", tmp_path / "other" / "bars-trs")
+    shutil.copytree(place / "bars-cos-only", tmp_path / "other" / "bars-trs (2)")
+    library = Library([place, place / "other"])
+    assert library.names == ["bars-cos-only", "bars-trs", "bars-trs (2)", "bars-trs (2) (2)"]
+    assert library.run("bars-trs (2)").path == place / "other" / "bars-trs"
+    assert library.run("bars-trs (2) (2)").path == place / "other" / "bars-trs (2)"
+
+
+def test_a_new_run_appears_within_a_second_and_names_stay(place, clock, monkeypatch):
+    looks = []
+    monkeypatch.setattr(library_module.runs, "find_runs", lambda path, look=runs.find_runs: looks.append(path) or look(path))
+    library = Library([place])
+    shutil.copytree(place / "bars-trs", place / "a-new-one")
+    clock[0] += 0.9
+    assert library.names == ["bars-cos-only", "bars-trs"]
+    assert len(looks) == 1
+    clock[0] += 0.2
+    assert library.names == ["a-new-one", "bars-cos-only", "bars-trs"]
+    assert len(looks) == 2
+    shutil.rmtree(place / "bars-trs")
+    clock[0] += 2
+    assert library.names == ["a-new-one", "bars-cos-only"]
+    with pytest.raises(UsageError, match="run: there is no 'bars-trs'"):
+        library.load("bars-trs")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../bars-trs", "notes", "bars-trs/", "/etc/passwd", "bars-trs\0", "x" * 10**6])
+def test_nothing_but_the_runs_can_be_reached(place, name):
+    library = Library([place])
+    for ask in (library.run, library.checkpoints, library.load, library.events):
+        with pytest.raises(UsageError, match="Choose from bars-cos-only, bars-trs") as error:
+            ask(name)
+        assert len(str(error.value)) < 300
+    with pytest.raises(UsageError):
+        library.run(str(place / "bars-trs"))
+
+
+@pytest.mark.parametrize("checkpoint", ["0401", "../bars-cos-only/epoch-0400", "x" * 10**6, "0400.safetensors"])
+def test_a_checkpoint_that_is_not_there_names_those_that_are(place, checkpoint):
+    with pytest.raises(RunError, match="choose another, such as 0400, 0800") as error:
+        Library([place]).load("bars-trs", checkpoint)
+    assert len(str(error.value)) < 400
+
+
+def test_no_run_is_an_error_with_the_way_out(tmp_path, place):
+    with pytest.raises(RunError, match=r"there is no run in .*notes: train one"):
+        Library([place / "notes"])
+    with pytest.raises(RunError, match=r"there is no run in .*missing"):
+        Library([place / "missing"])
+    with pytest.raises(RunError, match="no folder"):
+        Library([])
+    (place / "bars-trs" / "config.json").write_text("{")
+    with pytest.raises(RunError, match=r"config\.json is damaged"):
+        Library([place / "bars-trs"])
+    assert Library([place]).names == ["bars-cos-only"]  # the damaged one among good ones
+
+
+def test_what_is_loaded_is_the_checkpoint_frozen_with_its_data(place):
+    library = Library([place], device="cpu")
+    newest, older = library.load("bars-trs"), library.load("bars-trs", "0400")
+    assert (newest.name, newest.checkpoint, older.checkpoint) == ("bars-trs", "0800", "0400")
+    recorded = {event["name"]: event["sha256"] for event in library.events("bars-trs") if event["kind"] == "checkpoint"}
+    assert (newest.digest, older.digest) == (recorded["0800"], recorded["0400"])
+    assert not newest.ensemble.training
+    assert not any(p.requires_grad for p in newest.ensemble.parameters())
+    assert (len(newest.data), len(newest.train)) == (400, 300)
+    right = newest.ensemble(newest.data.images(slice(0, 400))).argmax(-1) == newest.data.y
+    assert right.float().mean() > 0.95
+    assert Library([SHIPPED]).load("mnist-standard").train is None
+
+
+class Door:
+    """A lock that counts who has come to it."""
+
+    def __init__(self):
+        self.came, self._lock, self._arrived = 0, threading.Lock(), threading.Condition()
+
+    def __enter__(self):
+        with self._arrived:
+            self.came += 1
+            self._arrived.notify_all()
+        self._lock.acquire()
+
+    def __exit__(self, *error):
+        self._lock.release()
+
+    def wait_for(self, count):
+        with self._arrived:
+            assert self._arrived.wait_for(lambda: self.came >= count, 10)
+
+
+def test_each_checkpoint_and_data_set_is_read_once(place, monkeypatch):
+    library, reads = Library([place]), []
+    library._loading = door = Door()
+
+    def spy(function):
+        def read(*given, **named):
+            if not reads:
+                door.wait_for(8)  # all have seen by now that it is not there yet
+            reads.append(function.__name__)
+            return function(*given, **named)
+
+        return read
+
+    monkeypatch.setattr(library_module, "load_ensemble", spy(library_module.load_ensemble))
+    monkeypatch.setattr(library_module.data, "load", spy(library_module.data.load))
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(library.load("bars-trs"))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({id(loaded.ensemble) for loaded in found}) == 1
+    assert len(found) == 8
+    library.load("bars-cos-only")
+    assert sorted(reads) == ["load", "load", "load_ensemble", "load_ensemble"]  # test and training points
+
+
+def test_only_so_many_ensembles_are_kept(place, monkeypatch):
+    monkeypatch.setattr(library_module, "KEPT", 2)
+    library = Library([place])
+    first, second = library.load("bars-trs", "0400"), library.load("bars-trs", "0800")
+    assert library.load("bars-trs", "0400").ensemble is first.ensemble
+    library.load("bars-cos-only")
+    assert library.load("bars-trs", "0400").ensemble is first.ensemble
+    assert library.load("bars-trs", "0800").ensemble is not second.ensemble
+
+
+def test_the_newest_checkpoint_is_what_is_newest_now(place):
+    library, run = Library([place]), place / "bars-trs"
+    (run / "epoch-0800.safetensors").rename(place / "later")
+    assert library.load("bars-trs").checkpoint == "0400"
+    (place / "later").rename(run / "epoch-0800.safetensors")
+    assert library.load("bars-trs").checkpoint == "0800"
+
+
+def test_a_checkpoint_that_changes_is_read_again(place):
+    library, path = Library([place]), place / "bars-trs" / "epoch-0800.safetensors"
+    (place / "bars-trs" / "events.jsonl").write_text("")  # no log says what its digest should be
+    before = library.load("bars-trs").digest
+    shutil.copy(place / "bars-trs" / "epoch-0400.safetensors", path)
+    assert library.load("bars-trs").digest == library.load("bars-trs", "0400").digest != before
+
+
+@pytest.mark.parametrize("moment", ["before it is looked at", "before it is read"])
+def test_a_newest_checkpoint_that_is_removed_meanwhile_leaves_the_next_newest(place, monkeypatch, moment):
+    library, path = Library([place]), place / "bars-trs" / "epoch-0800.safetensors"
+    where, name = (runs.Run, "checkpoints") if moment == "before it is looked at" else (library_module, "load_ensemble")
+    function = getattr(where, name)
+
+    def prune(*args, **kwargs):
+        found = function(*args, **kwargs) if name == "checkpoints" else None
+        path.unlink(missing_ok=True)
+        return found if name == "checkpoints" else function(*args, **kwargs)
+
+    monkeypatch.setattr(where, name, prune)
+    assert library.load("bars-trs").checkpoint == "0400"
+
+
+def test_damaged_weights_among_good_ones_are_said_and_the_others_go_on(place):
+    library, run = Library([place]), place / "bars-trs"
+    (run / "epoch-0800.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0nonsense")
+    for checkpoint in ("", "0800"):
+        with pytest.raises(RunError, match=r"epoch-0800\.safetensors is missing or damaged: .*choose another checkpoint"):
+            library.load("bars-trs", checkpoint)
+    assert library.load("bars-trs", "0400").checkpoint == "0400"
+    shutil.copy(run / "epoch-0400.safetensors", run / "epoch-0800.safetensors")
+    with pytest.raises(RunError, match="not what the training saved"):
+        library.load("bars-trs")
+
+
+def test_a_run_that_has_saved_nothing_yet_says_so(place):
+    for weights in (place / "bars-trs").glob("*.safetensors"):
+        weights.unlink()
+    library = Library([place])
+    assert library.checkpoints("bars-trs") == []
+    with pytest.raises(RunError, match="has no checkpoint yet"):
+        library.load("bars-trs")
+
+
+def test_events_are_read_on_from_where_they_were(place, monkeypatch):
+    library, log = Library([place]), place / "bars-trs" / "events.jsonl"
+    whole = log.read_bytes()
+    events = [json.loads(line) for line in whole.splitlines()]
+    half = whole.index(b"\n", len(whole) // 2) - 10  # in the middle of a line
+    log.write_bytes(whole[:half])
+    seen = library.events("bars-trs")
+    assert seen == events[: len(seen)]
+    assert 0 < len(seen) < len(events)
+    with log.open("ab") as file:
+        file.write(whole[half:])
+    seen.clear()  # the caller's own list
+    offsets = []
+    read = runs.read_events
+    monkeypatch.setattr(library_module.runs, "read_events", lambda run, *a: offsets.append(a) or read(run, *a))
+    assert library.events("bars-trs") == events
+    assert all(offset > 0 or size for offset, size in ((*a, 0)[:2] for a in offsets))  # never all of it again
+    offsets.clear()
+    assert library.events("bars-trs") == events
+    assert offsets == [(len(whole),)]
+
+
+def test_a_log_that_is_replaced_is_read_anew(place):
+    library, log = Library([place]), place / "bars-trs" / "events.jsonl"
+    old = library.events("bars-trs")
+    lines = [json.dumps({"v": 1, "kind": "step", "step": i, "run": "new"}) for i in range(5000)]
+    log.write_text("\n".join(lines) + "\n")
+    assert log.stat().st_size > sum(len(json.dumps(event)) for event in old)
+    assert library.events("bars-trs") == [json.loads(line) for line in lines]
+    log.write_text(lines[0] + "\n")  # a shorter one
+    assert library.events("bars-trs") == [json.loads(lines[0])]
+    log.unlink()
+    assert library.events("bars-trs") == []
+
+
+def test_many_threads_can_ask_for_events_while_they_come(place):
+    library, log = Library([place]), place / "bars-trs" / "events.jsonl"
+    log.write_text("")
+    seen, stop = [], threading.Event()
+
+    def ask():
+        while not stop.is_set():
+            seen.append([event["step"] for event in library.events("bars-trs")])
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    with log.open("a") as file:
+        for step in range(500):
+            file.write(json.dumps({"v": 1, "kind": "step", "step": step}) + "\n")
+            file.flush()
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert all(steps == list(range(len(steps))) for steps in seen)
+    assert [event["step"] for event in library.events("bars-trs")] == list(range(500))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_a_folder_that_cannot_be_written_works(place):
+    run = place / "bars-trs"
+    before = {path.name for path in run.iterdir()}
+    for path in (*run.iterdir(), run, place):
+        path.chmod(0o500)
+    try:
+        library = Library([place])
+        assert library.load("bars-trs").checkpoint == "0800"
+        assert library.events("bars-trs")
+    finally:
+        for path in (place, run):
+            path.chmod(0o700)
+    assert {path.name for path in run.iterdir()} == before
+
+
+def test_nothing_is_written_to_a_run(place):
+    files = {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in place.rglob("*")}
+    library = Library([place])
+    library.load("bars-trs")
+    library.events("bars-trs")
+    assert {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in place.rglob("*")} == files
+
+
+def test_data_that_cannot_be_found_is_said(place):
+    config = read_json(SHIPPED / "mnist-trs" / "config.json")
+    shutil.copytree(SHIPPED / "mnist-trs", place / "mine")
+    (place / "mine" / "config.json").write_text(json.dumps({**config, "data_dir": "/nowhere"}))
+    with pytest.raises(UsageError, match="there is no folder /nowhere"):
+        Library([place]).load("mine")
+
+
+def test_the_device_is_a_gpu_only_where_there_is_one(place):
+    wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    library = Library([place])
+    assert library.device.type == wanted
+    assert next(library.load("bars-trs").ensemble.parameters()).device.type == wanted

@@ -1,0 +1,102 @@
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from trs_explorer.attacks.fgsm import fgsm
+from trs_explorer.attacks.pgd import pgd
+from trs_explorer.explore.paths import attack_path, paths
+from trs_explorer.models import build
+from trs_explorer.models.ensemble import Ensemble
+
+Y = torch.tensor([0])
+
+
+class Margin(nn.Module):
+    """Class 0 where w . (x - .5) + c > 0; the attack's direction is -w everywhere."""
+
+    def __init__(self, w, c):
+        super().__init__()
+        self.w, self.c = nn.Parameter(torch.tensor(w)), c
+
+    def forward(self, x):
+        margin = (x.flatten(1) - 0.5) @ self.w + self.c
+        return torch.stack([margin, -margin], -1)
+
+
+X = torch.full((1, 1, 1, 2), 0.5)
+
+
+def test_the_path_of_pgd_on_a_linear_model_is_known():
+    model = Margin([1.0, -2.0], 0.2)
+    path = attack_path(model, X, Y, pgd, eps=0.375, steps=6, step_size=0.125, random_start=False, early_stop=False)
+    shift = torch.tensor([0.0, 0.125, 0.25, 0.375])[:, None] * torch.tensor([-1.0, 1.0])
+    assert torch.allclose(path.images.flatten(1), 0.5 + shift)  # then it stays in the corner: no repetitions
+    assert torch.allclose(path.images[-1:], path.x_adv)
+    assert path.fooled
+    assert all(module.training for module in model.modules())
+    assert model.w.grad is None
+
+
+def test_the_path_of_fgsm_is_one_step():
+    path = attack_path(Margin([1.0, -2.0], 0.2), X, Y, fgsm, eps=0.3)
+    assert torch.allclose(path.images.flatten(1), torch.tensor([[0.5, 0.5], [0.2, 0.8]]))
+    assert path.fooled
+
+
+def test_a_path_that_fools_nobody_comes_back_to_x():
+    path = attack_path(Margin([1.0, -2.0], 5.0), X, Y, fgsm, eps=0.3)
+    assert not path.fooled
+    assert torch.allclose(path.images.flatten(1), torch.tensor([[0.5, 0.5], [0.2, 0.8], [0.5, 0.5]]))
+    still = attack_path(Margin([1.0, -2.0], 5.0), X, Y, fgsm, eps=0.0)
+    assert len(still.images) == 1
+
+
+def test_a_targeted_attack_has_fooled_when_the_class_is_the_wanted_one():
+    wanted = torch.tensor([1])
+    near, far = (attack_path(Margin([1.0, -2.0], c), X, wanted, fgsm, eps=0.3, targeted=True) for c in (0.2, 5.0))
+    assert (near.fooled, far.fooled) == (True, False)
+
+
+@pytest.mark.parametrize("options", [{}, {"norm": "l2"}, {"restarts": 2}, {"early_stop": True}])
+def test_recording_changes_nothing(options):
+    ensemble = build("patch", "mnist", 2, seed=0).eval()
+    x = torch.rand(1, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    y = ensemble(x).argmax(-1)
+    arguments = {"eps": 0.3, "steps": 6, **options}
+    path = attack_path(ensemble, x, y, pgd, generator=torch.Generator().manual_seed(2), **arguments)
+    direct = pgd(ensemble, x, y, generator=torch.Generator().manual_seed(2), **arguments)
+    assert torch.equal(path.x_adv, direct)
+    assert path.fooled == (ensemble(direct).argmax(-1) != y).item()
+    assert torch.equal(path.images[0], x[0])
+    assert torch.equal(path.images[-1], direct[0])
+    assert len(path.images) > 3
+    assert all(not torch.equal(a, b) for a, b in zip(path.images, path.images[1:], strict=False))
+
+
+def test_an_attack_that_works_in_place_or_lies_is_recorded_as_it_was():
+    def creeping(model, x, y, *, generator=None):
+        point = x.clone()
+        for _ in range(3):
+            model(point)
+            point -= 0.1
+        return point
+
+    path = attack_path(Margin([1.0, 0.0], 0.25), X, Y, creeping)
+    assert torch.allclose(path.images[:, 0, 0, 0], torch.tensor([0.5, 0.4, 0.3, 0.2]))
+    assert path.fooled  # nobody but the model says so
+
+
+def test_members_and_ensemble_get_the_same_noise_and_go_on_to_the_end():
+    twins = Ensemble([Margin([1.0, -2.0], 0.1), Margin([1.0, -2.0], 0.1), Margin([-1.0, 2.0], 0.1)])
+    found = paths(twins, X, Y, partial(pgd, eps=0.3, steps=5), seed=3)
+    assert len(found) == 4
+    assert torch.equal(found[0].images, found[1].images)
+    assert torch.equal(found[0].images[1], found[2].images[1])  # the random start
+    assert torch.equal(found[0].images[1], found[3].images[1])
+    assert not torch.equal(found[0].images[2], found[2].images[2])
+    assert len(found[0].images) >= 6  # early_stop would have left before
+    other = paths(twins, X, Y, pgd, seed=4, eps=0.3, steps=5)
+    assert not torch.equal(other[0].images[1], found[0].images[1])
+    assert len(paths(twins, X, Y, fgsm, seed=0, eps=0.3)) == 4  # which has no early_stop

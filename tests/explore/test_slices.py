@@ -1,0 +1,114 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from trs_explorer.explore.planes import along_gradient, domain, three_images
+from trs_explorer.explore.slices import LEVELS, Cancelled, assemble, coordinates, new_points, sample
+from trs_explorer.models import build
+from trs_explorer.models.ensemble import Ensemble
+
+
+def whole_grid(level):
+    n = LEVELS[level]
+    return np.stack(np.divmod(np.arange(n * n), n), -1)
+
+
+def plane_of(shape, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    return along_gradient(torch.randn(shape, generator=g), torch.rand(shape, generator=g), name="", seed=seed)
+
+
+@pytest.mark.parametrize("level", range(len(LEVELS)))
+def test_levels_share_out_the_points_of_the_finest_grid(level):
+    finer = [new_points(k) * ((LEVELS[level] - 1) // (LEVELS[k] - 1)) for k in range(level + 1)]
+    together = np.concatenate(finer)
+    assert len(together) == LEVELS[level] ** 2
+    assert {tuple(point) for point in together.tolist()} == {tuple(point) for point in whole_grid(level).tolist()}
+    rows = new_points(level)
+    assert (np.diff(rows[:, 0] * LEVELS[level] + rows[:, 1]) > 0).all()  # row-major
+
+
+def test_a_point_has_the_same_coordinates_in_every_level():
+    low, high = -0.7, 1.9
+    finest = coordinates(whole_grid(3), 3, low=low, high=high).reshape(193, 193, 2)
+    for level, n in enumerate(LEVELS):
+        step = 192 // (n - 1)
+        here = coordinates(whole_grid(level), level, low=low, high=high).reshape(n, n, 2)
+        assert np.array_equal(here, finest[::step, ::step])
+        assert here[0, 0].tolist() == [low, low]
+        assert here[0, -1].tolist() == pytest.approx([high, low])  # a along the row
+        assert here[-1, 0].tolist() == pytest.approx([low, high])
+
+
+@pytest.mark.parametrize(("model", "data", "shape"), [("mlp", "bars", (1, 1, 2)), ("patch", "mnist", (1, 28, 28))])
+def test_the_nested_grid_is_the_direct_grid(model, data, shape):
+    """Up to the rounding of matrix products in other batches."""
+    ensemble, plane = build(model, data, 2, seed=0), plane_of(shape)
+    levels = [sample(ensemble, plane, coordinates(new_points(k), k, low=-2.0, high=2.0)) for k in range(3)]
+    assert all(module.training for module in ensemble.modules())
+    direct = sample(ensemble, plane, coordinates(whole_grid(2), 2, low=-2.0, high=2.0), batch=100).reshape(97, 97, 2, -1)
+    assert np.abs(assemble(levels) - direct).max() < 1e-5
+    assert np.abs(direct).max() > 0.05
+    for known in (1, 2):
+        part = assemble(levels[:known])
+        assert np.array_equal(part, assemble(levels)[:: 4 // known, :: 4 // known])
+    with pytest.raises(ValueError, match="new points"):
+        assemble([levels[0], levels[2]])
+    with pytest.raises(ValueError, match="1 to 4 levels"):
+        assemble([])
+
+
+class Line(nn.Module):
+    """Class 1 where w . x > c."""
+
+    def __init__(self, w, c):
+        super().__init__()
+        self.w, self.c = nn.Parameter(w, requires_grad=False), c
+
+    def forward(self, x):
+        margin = (x.flatten(1).double() @ self.w.flatten().double() - self.c).float()
+        return torch.stack([-margin, margin], -1)
+
+
+@pytest.mark.parametrize("kind", ["random", "images", "domain"])
+def test_a_linear_models_boundary_is_a_line(kind):
+    g = torch.Generator().manual_seed(1)
+    shape = (1, 1, 2) if kind == "domain" else (3, 4, 4)
+    a, b, c = torch.rand(3, *shape, generator=g)
+    plane = {"random": lambda: plane_of(shape), "images": lambda: three_images(a, b, c), "domain": lambda: domain(shape)}[kind]()
+    weights = torch.randn(2, *shape, generator=g)
+    middle = plane.images(torch.tensor([[0.4, 0.3]]))[0]
+    ensemble = Ensemble([Line(w, (w * middle).sum().item()) for w in weights])
+    points = coordinates(whole_grid(0), 0, low=-1.0, high=1.0)
+    logits = sample(ensemble, plane, points)
+    assert logits.dtype == np.float32
+    for member, w in enumerate(weights):
+        slope = np.array([(w * plane.u).sum().item(), (w * plane.v).sum().item()])
+        expected = (points - [0.4, 0.3]) @ slope  # 0 on a line through (.4, .3), normal to the projected weights
+        assert np.abs(logits[:, member, 1] - expected).max() < 1e-4
+        assert 0 < (expected > 0).mean() < 1
+
+
+def test_samples_in_eval_mode():
+    ensemble = Ensemble([nn.Sequential(nn.Flatten(), nn.Dropout(0.9), nn.Linear(2, 2))])
+    points = coordinates(new_points(0), 0, low=0.0, high=1.0)
+    found = sample(ensemble, domain((1, 1, 2)), points)
+    weight, bias = (part.detach().numpy() for part in ensemble.members[0][2].parameters())
+    assert np.abs(found[:, 0] - (points @ weight.T + bias)).max() < 1e-6
+    assert ensemble.members[0][1].training
+
+
+def test_stops_between_passes():
+    ensemble, plane = build("mlp", "bars", 2, seed=0), domain((1, 1, 2))
+    points = coordinates(new_points(0), 0, low=0.0, high=1.0)
+    asked = []
+
+    def stop():
+        asked.append(1)
+        return len(asked) > 3
+
+    with pytest.raises(Cancelled):
+        sample(ensemble, plane, points, stop=stop, batch=50)
+    assert len(asked) == 4
+    assert sample(ensemble, plane, points, batch=50).shape == (625, 2, 2)

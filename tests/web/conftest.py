@@ -1,0 +1,99 @@
+"""The explorer on a few shipped runs, and a headless Chromium: one of each for the session, a tab for every test."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from trs_explorer.explore.library import Library
+from trs_explorer.shipped import folder
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext
+    from web_screen import Screen
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+RUNS = ("mnist-trs", "mnist-standard", "bars-cos-only")
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """A running explorer: its address, and the library that it shows."""
+
+    address: str
+    library: Library
+
+
+@pytest.fixture(scope="session")
+def serve() -> Iterator[Callable[[Path], Explorer]]:
+    """serve(folder of runs): an explorer on it, behind the guard, until the session ends."""
+    from trs_explorer.web.app import create_app
+    from trs_explorer.web.server import bind, protect, serving
+
+    with ExitStack() as stack:
+
+        def start(runs: Path) -> Explorer:
+            library = Library([runs])
+            app = create_app(library)
+            protect(app.server)
+            sock = bind(port=0)
+            stack.enter_context(serving(app.server, sock))
+            return Explorer(f"http://127.0.0.1:{sock.getsockname()[1]}/", library)
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def explorer(serve: Callable[[Path], Explorer], tmp_path_factory: pytest.TempPathFactory) -> Explorer:
+    runs = tmp_path_factory.mktemp("runs")
+    for name in RUNS:
+        shutil.copytree(folder("checkpoints") / name, runs / name)
+    return serve(runs)
+
+
+@pytest.fixture(scope="session")
+def browser() -> "Iterator[Browser]":
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.skip(f"no browser on the PATH: looked for {', '.join(BROWSERS)} (Debian's package is chromium)")
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
+    # No name but this machine's is ever looked up, whatever the page asks for.
+    alone = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+    with api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", alone])
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="session")
+def context(browser: "Browser") -> "Iterator[BrowserContext]":
+    """One for all tests, for its cache: the page's scripts are 5 MB. The page keeps nothing else."""
+    with browser.new_context(viewport={"width": 1280, "height": 720}) as found:
+        yield found
+
+
+@pytest.fixture
+def tab(context: "BrowserContext", explorer: Explorer) -> "Iterator[Callable[[], Screen]]":
+    """tab(): another tab on the explorer, without a page yet; afterwards nothing may have gone wrong in any."""
+    from web_screen import screen, serious
+
+    tabs: list[Screen] = []
+
+    def new() -> "Screen":
+        tabs.append(screen(context, explorer.address))
+        return tabs[-1]
+
+    yield new
+    told = [[one.foreign, serious(one.problems), one.page.evaluate("window.watch ? watch.refused : []")] for one in tabs]
+    for one in tabs:
+        one.page.close()
+    assert told == [[[], [], []]] * len(tabs)
+
+
+@pytest.fixture
+def screen(tab: "Callable[[], Screen]") -> "Screen":
+    return tab()

@@ -1,0 +1,165 @@
+"""Figures as functions: what is drawn where, checked by plotly's own objects, and against the scene's arithmetic."""
+
+from itertools import pairwise
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+import torch
+
+from trs_explorer.data import Dataset
+from trs_explorer.explore.library import Loaded
+from trs_explorer.models import Ensemble, build
+from trs_explorer.shipped import shipped_runs
+from trs_explorer.web.figures import slice_figure
+from trs_explorer.web.history import history_figure, history_table, thinned
+from trs_explorer.web.scene import attack_of, make_scene, slice_words
+from trs_explorer.web.state import State
+
+LOOK = State("mnist-trs", image=0, span=4.0)
+RUNS = {run.name: run for run in shipped_runs()}
+
+
+class Line(torch.nn.Module):
+    """Two classes on either side of a line in the plane: class 1 where weight . x > offset."""
+
+    def __init__(self, weight, offset):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor(weight), requires_grad=False)
+        self.offset = offset
+
+    def forward(self, x):
+        score = x.flatten(1) @ self.weight - self.offset
+        return torch.stack([-score, score], -1)
+
+
+@pytest.fixture(scope="module")
+def flat():
+    """Two linear members in the plane: x1 > .5 and x2 > .7; the point looked at is (.4, .4), of class 0."""
+    ensemble = Ensemble([Line([8.0, 0.0], 4.0), Line([0.0, 8.0], 5.6)])
+    x = torch.tensor([[0.4, 0.4], [0.9, 0.9]]).view(2, 1, 1, 2)
+    data = Dataset("bars", x, torch.tensor([0, 1]), 2)
+    return Loaded(RUNS["bars-trs"], "bars-trs", "0800", ensemble, "ab" * 32, data, data)
+
+
+@pytest.fixture(scope="module")
+def deep():
+    """Untrained members on three made-up images."""
+    data = Dataset("mnist", torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(1)), torch.tensor([3, 1, 2]), 10)
+    return Loaded(RUNS["mnist-trs"], "mnist-trs", "0036", build("patch", "mnist", 3, seed=0).eval(), "cd" * 32, data, None)
+
+
+def marks(figure, words):
+    return [trace for trace in figure["data"] if words in trace["name"]]
+
+
+def test_an_attack_in_the_plane_ends_where_arithmetic_says(flat):
+    state = State("bars-trs", image=0, plane="random", eps=0.2, attack="fgsm")
+    scene = make_scene(flat, state)
+    assert scene.start == pytest.approx((0.4, 0.4))
+    np.testing.assert_allclose(scene.trails[0][-1], [0.6, 0.4], atol=1e-6)  # member 1 looks at the first input alone
+    np.testing.assert_allclose(scene.trails[1][-1], [0.4, 0.4], atol=1e-6)  # .6 < .7: nothing fools member 2, x comes back
+    assert (scene.fools(0, 0), scene.fools(0, 1), scene.fools(1, 1)) == (True, False, False)
+    np.testing.assert_allclose(sorted(map(tuple, scene.ball)), [(0.2, 0.2), (0.2, 0.6), (0.6, 0.2), (0.6, 0.6)], atol=1e-6)
+    np.testing.assert_allclose(sorted(map(tuple, scene.box)), [(0, 0), (0, 1), (1, 0), (1, 1)], atol=1e-6)
+    figure = slice_figure(scene, surrogate=0)
+    go.Figure(figure)  # raises where a property does not exist
+    ends = marks(figure, "fools F1")
+    assert [(t["x"], t["y"], t["marker"]["symbol"]) for t in ends] == [([pytest.approx(0.6)], [pytest.approx(0.4)], "x")]
+    assert {t["marker"]["symbol"] for t in marks(figure, "does not fool F2")} == {"circle-open"}
+    assert [note["text"] for note in figure["layout"]["annotations"][1:3]] == ["<b>F1</b>: 0, attacked 1", "<b>F2</b>: 0, holds"]
+    assert len(marks(figure, "training points of class 1")) == 3  # on every panel
+
+
+def test_a_click_moves_the_start_the_ball_and_the_paths(flat):
+    scene = make_scene(flat, State("bars-trs", image=0, plane="random", eps=0.2, attack="fgsm", start="0.1,0.65"))
+    assert scene.start == pytest.approx((0.1, 0.65))
+    np.testing.assert_allclose(scene.trails[1][-1], [0.1, 0.85], atol=1e-6)
+    assert scene.fools(1, 1)
+    assert not scene.fools(0, 0)
+    assert scene.ball[:, 0].min() == pytest.approx(-0.1)
+
+
+def test_swapped_axes_are_the_same_picture_turned(deep):
+    state = State("mnist-trs", image=0, plane="gradients", eps=0.1, steps=4)
+    one, other = make_scene(deep, state), make_scene(deep, State(**{**state.to_json(), "swap": 1}))
+    assert one.key != other.key
+    assert one.plane.names == other.plane.names[::-1]
+    np.testing.assert_allclose(one.trails[3][:, ::-1], other.trails[3], atol=1e-5)
+
+
+def test_panels_share_one_scale_and_hidden_models_have_none(deep):
+    scene = make_scene(deep, LOOK)
+    figure = slice_figure(scene, hidden=[1], surrogate=0)
+    go.Figure(figure)
+    axes = {name: axis for name, axis in figure["layout"].items() if name.startswith(("xaxis", "yaxis"))}
+    assert len(axes) == 6
+    assert all(axis["range"] == [-4, 4] for axis in axes.values())
+    assert all(axis["matches"] == name[0] for name, axis in axes.items() if name not in ("xaxis", "yaxis"))
+    titles = [note["text"].split(":")[0] for note in figure["layout"]["annotations"][1:]]
+    assert titles == ["<b>F1</b>", "<b>F3</b>", "<b>ensemble</b>"]
+    edges = sorted(axis["domain"] for name, axis in axes.items() if name.startswith("x"))
+    assert all(one[1] < other[0] for one, other in pairwise(edges))
+
+
+def test_eight_members_are_three_rows():
+    data = Dataset("bars", torch.tensor([[0.4, 0.4]]).view(1, 1, 1, 2), torch.tensor([0]), 2)
+    ensemble = Ensemble([Line([8.0, float(k)], 4.0) for k in range(8)])
+    loaded = Loaded(RUNS["bars-trs"], "bars-trs", "0800", ensemble, "ab" * 32, data, None)
+    figure = slice_figure(make_scene(loaded, State("bars-trs", image=0, plane="random")))
+    go.Figure(figure)
+    rows = {tuple(axis["domain"]) for name, axis in figure["layout"].items() if name.startswith("yaxis")}
+    assert len(rows) == 3
+
+
+def test_the_key_tells_slices_apart_and_nothing_else(deep):
+    state = LOOK
+    key = make_scene(deep, state).key
+    for same in ({"eps": 0.1}, {"layer": "margin"}, {"start": "1,1"}, {"n": 64}, {"hide": "1"}, {"attack": "fgsm"}):
+        assert make_scene(deep, State(**{**state.to_json(), **same})).key == key, same
+    for other in ({"span": 5.0}, {"image": 1}, {"target": 2}, {"swap": 1}, {"plane": "random"}, {"plane": "images"}):
+        assert make_scene(deep, State(**{**state.to_json(), **other})).key != key, other
+
+
+def test_few_steps_are_longer_ones():
+    for steps, size in ((10, 0.25), (25, 0.1), (50, 0.1), (1, 2.5)):
+        _, attack = attack_of(State("r", steps=steps, eps=0.4))
+        assert attack.keywords["step_size"] == pytest.approx(0.4 * size)
+
+
+def test_words_say_that_paths_are_shadows_only_where_they_are(flat, deep):
+    assert "shadow" not in slice_words(make_scene(flat, State("b", image=0, plane="random")), State("b"))
+    state = State("m", image=0, plane="random", eps=0.3)
+    assert "shadow" in slice_words(make_scene(deep, state), state)
+
+
+def test_history_shows_every_term_and_survives_damaged_events():
+    events = [
+        {"kind": "step", "step": 10, "terms": {"total": 2.0, "ce": 1.5}},
+        {"kind": "step", "terms": {"total": 9.0}},
+        {"kind": "step", "step": 20, "terms": "torn"},
+        {"kind": "matrix", "step": 20, "epoch": 1, "n": 8, "cosine": [[1, 0.2, 0.4], [0.2, 1, 0.6], [0.4, 0.6, 1]],
+         "fooled": [[8, 1, 2], [3, 8, 0], [0, 0, 8]], "eligible": [[8, 4, 4], [4, 8, 4], [4, 4, 8]]},
+        {"kind": "matrix", "step": 25, "cosine": "x", "fooled": [[1]], "eligible": None},
+        {"kind": "step", "step": 30, "terms": {"total": None, "ce": float("nan")}},
+    ]  # fmt: skip
+    figure = history_figure(events, at_step=20)
+    go.Figure(figure)
+    curves = {trace["name"]: trace for trace in figure["data"]}
+    assert curves["ce"]["y"] == [1.5, None, None]
+    assert curves["|cos|, mean of pairs"]["y"] == [pytest.approx(0.4), None]
+    assert curves["transfer, pairs together"]["y"] == [6 / 24, None]
+    assert figure["layout"]["shapes"][0]["x0"] == 20
+    assert "0.25" in str(history_table(events))
+    go.Figure(history_figure([]))
+    history_table([])
+
+
+def test_thinning_keeps_every_spike():
+    y = [1.0] * 5000
+    y[1234], y[4321] = 50.0, -3.0
+    kept_x, kept_y = thinned(range(5000), y, 400)
+    assert len(kept_x) <= 402
+    assert {50.0, -3.0} <= set(kept_y)
+    assert kept_x == sorted(kept_x)
+    assert thinned([], [], 400) == ([], [])

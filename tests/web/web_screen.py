@@ -1,0 +1,172 @@
+"""One page of the explorer in a real browser, and the patience to wait for what it does."""
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import numpy as np
+from playwright.sync_api import BrowserContext, Page
+
+QUICK = {"run": "mnist-trs", "n": "64"}  # the matrix of 64 images is the same work in every test: the server keeps it
+FINEST = 3
+PATIENCE_S = 60
+FUNCTION = re.compile(r"\([^()]*\) =>")
+
+# Runs before the page's own scripts: counts what it waits for, and writes down what its policy refuses.
+WATCH = """
+window.watch = {pending: 0, asked: 0, refused: []};
+const ask = window.fetch;
+window.fetch = async (...what) => {
+  watch.pending++;
+  watch.asked++;
+  try {
+    const answer = await ask(...what);
+    const whole = await answer.clone().arrayBuffer().catch(() => null);  // so that a body on its way counts as pending
+    return answer;
+  } finally {
+    setTimeout(() => watch.pending--, 0);
+  }
+};
+document.addEventListener("securitypolicyviolation", (event) => watch.refused.push(`${event.violatedDirective}: ${event.blockedURI}`));
+watch.idle = () => new Promise((resolve) => {
+  let quiet = 0;
+  const look = () => {
+    quiet = watch.pending || !document.querySelector("#explore") ? 0 : quiet + 1;
+    if (quiet > 12) resolve(true); else setTimeout(look, 16);
+  };
+  look();
+});
+"""
+
+
+@dataclass
+class Screen:
+    """A tab. Everything that goes wrong in it is in `problems`; requests to any other host are in `foreign`."""
+
+    page: Page
+    address: str
+    problems: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+    def open(self, query: Mapping[str, object] | str = QUICK, level: int | None = FINEST) -> "Screen":
+        """Load the page in a state, and wait for its slices at a level of the grid; None: only for the page."""
+        text = query if isinstance(query, str) else urlencode(query)
+        self.page.goto(f"{self.address}?{text}")
+        self.until("window.trs && trs.meta")
+        if level is not None:
+            self.painted(level=level)
+        return self
+
+    def painted(self, *, but: str | None = None, level: int = FINEST) -> str:
+        """Wait until a slice is on the screen at a level (another one than `but`); its key."""
+        self.until(
+            "([level, but]) => trs.scene && trs.scene.key !== but && trs.grid && trs.grid.models.length && trs.grid.level >= level",
+            [level, but],
+        )
+        return self.js("trs.scene.key")
+
+    def idle(self) -> None:
+        """Wait until nothing is on its way to or from the server, for a dozen frames."""
+        self.until("document.querySelector('#explore') && window.trs && trs.meta")
+        self.js("watch.idle()")
+
+    def measured(self) -> None:
+        """Wait until the matrix and the attack on the ensemble itself are done."""
+        self.until("document.getElementById('transfer-words').textContent.includes('Attacked itself')")
+        self.idle()
+
+    def js(self, expression: str, argument: object = None) -> object:
+        """What an expression or function gives in the page."""
+        return self.page.evaluate(expression, argument)
+
+    def until(self, expression: str, argument: object = None) -> None:
+        """Wait until an expression, or a function of the argument, is true in the page.
+
+        Not by playwright's wait_for_function: that evaluates strings in the page, which the page's policy forbids.
+        """
+        test = expression if FUNCTION.match(expression) else f"() => ({expression})"
+        found = self.page.evaluate(
+            f"async ([argument, until]) => {{ const test = {test};"
+            " while (!test(argument)) { if (Date.now() > until) return false; await new Promise((r) => setTimeout(r, 15)); }"
+            " return true; }",
+            [argument, 1000 * (time.time() + PATIENCE_S)],
+        )
+        assert found, f"in {PATIENCE_S} seconds it did not come to {expression} {argument or ''}; the page says {self.notice!r}"
+
+    @property
+    def url(self) -> dict[str, str]:
+        """The state as the address has it."""
+        return dict(parse_qsl(urlsplit(self.page.url).query))
+
+    def until_url(self, **fields: str) -> None:
+        """Wait until the address has these fields."""
+        self.until(
+            "(want) => { const has = new URLSearchParams(location.search);"
+            " return Object.entries(want).every(([name, value]) => (has.get(name) ?? '') === value); }",
+            fields,
+        )
+
+    @property
+    def notice(self) -> str:
+        """What the page says has gone otherwise than asked."""
+        return self.page.locator("#notice").text_content() or ""
+
+    def classes(self) -> np.ndarray:
+        """The class of every model at every point, [model, row, column], as the page has derived it from the samples."""
+        models, n = self.js("[trs.grid.models.map((model) => Array.from(model.cls)), trs.grid.n]")
+        return np.array(models).reshape(len(models), n, n)
+
+    def plane(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Origin and axes of the plane, flat, that the page has been given."""
+        return tuple(np.array(part, dtype=np.float32) for part in self.js(
+            "[trs.scene.origin, trs.scene.u, trs.scene.v].map((values) => Array.from(values))"))  # fmt: skip
+
+    def panel(self, place: int) -> tuple[float, float, float, float]:
+        """Left, top, width and height of a panel in the window."""
+        return tuple(self.js(
+            "(place) => { const box = trs.graph().getBoundingClientRect(), {x, y} = trs.axes(place);"
+            " return [box.left + x._offset, box.top + y._offset, x._length, y._length]; }", place))  # fmt: skip
+
+    def at(self, place: int, a: float, b: float) -> tuple[float, float]:
+        """Where a point (a, b) of the plane lies in the window, on a panel."""
+        left, top, width, height = self.panel(place)
+        low, high = self.js("[trs.scene.low, trs.scene.high]")
+        return left + (a - low) / (high - low) * width, top + (high - b) / (high - low) * height
+
+    def trace(self, name: str, place: int = 0) -> list[dict]:
+        """x and y of a panel's traces of that name, as drawn."""
+        return self.js(
+            "([name, axis]) => trs.graph()._fullData.filter((t) => t.name === name && t.xaxis === axis)"
+            ".map((t) => ({x: Array.from(t.x), y: Array.from(t.y), symbol: t.marker && t.marker.symbol}))",
+            [name, f"x{place + 1}" if place else "x"],
+        )
+
+
+def screen(context: BrowserContext, address: str) -> Screen:
+    """A new tab on a server."""
+    page = context.new_page()
+    page.add_init_script(WATCH)
+    page.set_default_timeout(40_000)
+    found = Screen(page, address)
+    own = urlsplit(address).netloc
+
+    def request(url: str) -> None:
+        found.asked.append(url)
+        if urlsplit(url).scheme not in ("data", "blob") and urlsplit(url).netloc != own:
+            found.foreign.append(url)
+
+    page.on("request", lambda r: request(r.url))
+    page.on("websocket", lambda socket: request(socket.url))
+    page.on("console", lambda m: found.problems.append(f"{m.type}: {m.text}") if m.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: found.problems.append(f"error: {error}"))
+    page.on("requestfailed", lambda r: found.problems.append(f"failed: {r.url} {r.failure}"))
+    page.on("response", lambda r: found.problems.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
+    return found
+
+
+def serious(problems: list[str]) -> list[str]:
+    """Problems without those of a slice that a newer one has cancelled (409, or the page went on before it came)."""
+    return [p for p in problems if "409" not in p and "willReadFrequently" not in p and not re.match(r"failed: .*(slice/|ERR_ABORTED)", p)]

@@ -1,0 +1,85 @@
+"""`trs explore`."""
+
+import os
+import secrets
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trs_explorer.cli.flags import on_terminal, run_at
+from trs_explorer.runs import RunError, find_runs
+
+
+def explore(
+    path: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A run, or a folder of runs. Without it: the shipped runs and those in ./checkpoints.", show_default=False
+        ),
+    ] = None,
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen on. Beyond this machine: read-only, and with a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="Port to listen on; the next free one if it is in use, any if 0.")] = 8050,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address, and open no browser.")] = False,
+) -> None:
+    """Look at runs in the browser: decision boundaries, how an attack moves, and what transfers between the members.
+
+    Works on a running training too. Everything stays on this machine and needs no network. Ctrl-C ends it.
+
+    Examples: trs explore, trs explore mnist-trs, trs explore --host 0.0.0.0 --no-browser
+    """
+    threads = set(threading.enumerate())
+    places = _places(path)
+
+    from trs_explorer.cli.progress import progress
+    from trs_explorer.web import server
+
+    sock = server.bind(host, port)
+    token = None if server.is_loopback(sock) else secrets.token_urlsafe(32)
+    with progress("loading the explorer"):
+        from trs_explorer.explore.library import Library
+        from trs_explorer.web.app import create_app
+
+        library = Library(places)
+        app = create_app(library, readonly=token is not None)
+        server.protect(app.server, hosts=(host, sock.getsockname()[0]), token=token)
+    url = server.address(host, sock) + (f"?token={token}" if token else "")
+    _announce(url, len(library.names), (port, sock.getsockname()[1]), token)
+    if not no_browser:
+        server.open_browser(url)
+    server.serve(app.server, sock)
+    print("\nstopped" if on_terminal() else "stopped", flush=True)
+    if set(threading.enumerate()) - threads:  # something is still being computed: nothing is lost with it, so nobody waits
+        sys.stderr.flush()
+        os._exit(0)
+
+
+def _places(path: Path | None) -> list[Path]:
+    """Runs and folders of runs to show. Raises RunError if path is neither and no shipped run's name."""
+    if path is None:
+        from trs_explorer.shipped import shipped_runs
+
+        return [*(run.path for run in shipped_runs()), Path("checkpoints")]  # the folder: later runs appear by themselves
+    if path.is_dir() and find_runs(path):
+        return [path]
+    if path.is_dir() and any(path.iterdir()):
+        raise RunError(f"{path}: there is no run in this folder, and it is none itself")
+    return [run_at(path).path]
+
+
+def _announce(url: str, runs: int, ports: tuple[int, int], token: str | None) -> None:
+    """Say where the explorer is. Rich leaves colours out where stdout is no terminal."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(highlight=False, soft_wrap=True)
+    asked, got = ports
+    if asked and asked != got:
+        console.print(f"port {asked} is in use: using {got}")
+    if token:
+        console.print("Other machines can reach it, unencrypted. Whoever has the whole address can look, and change nothing.")
+    console.print(f"{runs} run{'' if runs == 1 else 's'} at [bold]{escape(url)}[/bold]  (Ctrl-C ends it)")

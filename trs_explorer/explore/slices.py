@@ -1,0 +1,88 @@
+"""Slices: every member's logits on a grid of a plane, coarse first; a finer grid reuses all points of the coarser ones."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Float64, Int64
+
+from trs_explorer.attacks.common import eval_mode
+from trs_explorer.explore.planes import Plane
+from trs_explorer.models.ensemble import Ensemble
+
+# Points a side. 24 divides 48 divides 96 divides 192: every grid contains the one before it.
+LEVELS = (25, 49, 97, 193)
+
+GridPoints = Int64[np.ndarray, "point 2"]
+Samples = Float32[np.ndarray, "point member class"]
+
+
+class Cancelled(Exception):
+    """Nobody waits for these samples any more."""
+
+
+def new_points(level: int) -> GridPoints:
+    """(row, column) of the points of LEVELS[level]'s grid that the grid before it lacks, row by row, left to right.
+
+    Level 0 has them all. Row 0 is the lowest b, column 0 the lowest a.
+    """
+    n = LEVELS[level]
+    row, column = np.divmod(np.arange(n * n), n)
+    if level:
+        step = (n - 1) // (LEVELS[level - 1] - 1)
+        new = (row % step != 0) | (column % step != 0)
+        row, column = row[new], column[new]
+    return np.stack([row, column], -1)
+
+
+def coordinates(points: GridPoints, level: int, *, low: float, high: float) -> Float64[np.ndarray, "point 2"]:
+    """(a, b) of points (row, column) of a level's grid, which covers [low, high] both ways (for an image, [-span, span]).
+
+    The same point has the same coordinates in every level, to the last bit: from one to the next, steps halve.
+    """
+    return low + (high - low) * points[:, ::-1] / (LEVELS[level] - 1)
+
+
+def sample(
+    ensemble: Ensemble,
+    plane: Plane,
+    points: Float[np.ndarray, "point 2"],
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    turn: Callable[[], AbstractContextManager] = nullcontext,
+    batch: int = 256,
+) -> Samples:
+    """Every member's logits, in eval mode, at points (a, b) of the plane; images beyond [0, 1] are not cut.
+
+    turn: held during every pass, for those who share the processor (`live.turn`).
+    batch: images in one forward pass; with `patch` on two CPU cores, 128 to 512 are equally fast; `stop` waits for one pass.
+    Raises: Cancelled when stop() is true before a pass.
+    """
+    weight = next(ensemble.parameters(), plane.origin)
+    where = torch.from_numpy(np.ascontiguousarray(points)).to(plane.origin)
+    found = []
+    with eval_mode(ensemble), torch.inference_mode():
+        for chunk in where.split(batch):
+            if stop():
+                raise Cancelled
+            with turn():
+                found.append(ensemble.member_logits(plane.images(chunk).to(weight)).transpose(0, 1).float().cpu())
+    return torch.cat(found).numpy()
+
+
+def assemble(levels: Sequence[Float32[np.ndarray, "_ member class"]]) -> Float32[np.ndarray, "row column member class"]:
+    """The samples at `new_points` of levels 0, 1, ... as one grid, as fine as the last of them. Raises ValueError if none fits.
+
+    The page does the same; this serves exports and tests.
+    """
+    if not 0 < len(levels) <= len(LEVELS):
+        raise ValueError(f"samples of 1 to {len(LEVELS)} levels make a grid, got {len(levels)}")
+    n = LEVELS[len(levels) - 1]
+    grid = np.empty((n, n, *levels[0].shape[1:]), dtype=np.float32)
+    for level, samples in enumerate(levels):
+        row, column = new_points(level).T * ((n - 1) // (LEVELS[level] - 1))
+        if len(samples) != len(row):
+            raise ValueError(f"level {level} has {len(row)} new points, got {len(samples)} samples")
+        grid[row, column] = samples
+    return grid

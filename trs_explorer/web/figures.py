@@ -1,0 +1,137 @@
+"""The slice figure, as a pure function of a scene.
+
+Figures are plain dictionaries as plotly.js takes them: plotly's Python objects check every property and cost 60 ms a figure. The
+tests have them checked.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trs_explorer.files import Json
+from trs_explorer.web.scene import Points, Scene
+
+# Okabe and Ito's seven colours, told apart by colour-blind people, and three more; every use has a second cue besides.
+CLASS_COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#a58bd6", "#a6761d", "#8fd3c7")
+MOST_COLUMNS = 4
+
+
+@dataclass(frozen=True)
+class Ink:
+    """A theme's colours."""
+
+    text: str
+    faint: str
+    paper: str
+
+
+LIGHT = Ink("#1b1f24", "#5b6470", "#ffffff")
+DARK = Ink("#e8eaed", "#a4adb8", "#14171b")
+
+
+def ink(dark: bool) -> Ink:
+    """The colours of the dark or the light theme."""
+    return DARK if dark else LIGHT
+
+
+def slice_figure(scene: Scene, *, hidden: Sequence[int] = (), surrogate: int = 0, dark: bool = False) -> Json:
+    """Axes, outlines and attack paths of every shown model's panel; the page paints the logits behind it.
+
+    On each panel: the ball (solid), [0, 1]^d (dotted), the path of the attack on that panel's model (solid) and that of the
+    attack on the surrogate (dashed). A path ends in a cross where its image fools the panel's model, else in a ring.
+    """
+    shown = [model for model in range(len(scene.models)) if model not in hidden]
+    columns = min(MOST_COLUMNS, len(shown))
+    rows = math.ceil(len(shown) / columns)
+    layout: Json = {
+        "showlegend": False, "dragmode": False, "hovermode": False, "margin": {"l": 34, "r": 6, "t": 24, "b": 52},
+        "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "font": {"color": ink(dark).text, "size": 13},
+        "annotations": [_note(_axes_words(scene.plane.names), 0.5, 0, "paper", "paper", yanchor="top", yshift=-20)],
+    }  # fmt: skip
+    data = []
+    for place, model in enumerate(shown):
+        row, column = divmod(place, columns)
+        axis = "" if place == 0 else str(place + 1)
+        across = _axis(scene, column, columns, 0.02, ink(dark)) | {"anchor": f"y{axis}"}
+        up = _axis(scene, rows - 1 - row, rows, 0.16, ink(dark)) | {"anchor": f"x{axis}"}
+        if place:
+            across["matches"], up["matches"] = "x", "y"
+        else:
+            up["scaleanchor"] = "x"
+        layout |= {f"xaxis{axis}": across, f"yaxis{axis}": up | {"showticklabels": column == 0}}
+        layout["annotations"].append(
+            _note(_headline(scene, model), 0.5, 1, f"x{axis} domain", f"y{axis} domain", yanchor="bottom")
+        )
+        data += [
+            trace | {"type": "scatter", "xaxis": f"x{axis}", "yaxis": f"y{axis}"} for trace in _panel(scene, model, surrogate)
+        ]
+    return {"data": data, "layout": layout}
+
+
+def _note(text: str, x: float, y: float, xref: str, yref: str, **more: object) -> Json:
+    return {"text": text, "x": x, "y": y, "xref": xref, "yref": yref, "showarrow": False, **more}
+
+
+def _axis(scene: Scene, place: int, places: int, gap: float, colours: Ink) -> Json:
+    width = (1 - gap * (places - 1)) / places
+    begin = place * (width + gap)
+    return {
+        "range": [scene.low, scene.high], "domain": [begin, min(1, begin + width)], "constrain": "domain", "fixedrange": True,
+        "showgrid": False, "zeroline": False, "showline": True, "mirror": True, "linecolor": colours.faint,
+        "ticks": "outside", "tickcolor": colours.faint, "nticks": 5,
+    }  # fmt: skip
+
+
+def _axes_words(names: tuple[str, str]) -> str:
+    gap = "   " if len("".join(names)) < 90 else "<br>"
+    return f"→ {names[0]}{gap}↑ {names[1]}"
+
+
+def _headline(scene: Scene, model: int) -> str:
+    before, after = scene.before[model], scene.ends[model][model]
+    return f"<b>{scene.models[model]}</b>: {before}, " + (f"attacked {after}" if after != before else "holds")
+
+
+def _panel(scene: Scene, model: int, surrogate: int) -> list[Json]:
+    traces = _training_points(scene.examples)
+    for name, corners, dash in (("[0, 1] in every pixel", scene.box, "dot"), ("the attack's ball", scene.ball, "solid")):
+        if len(corners):
+            traces += _outlined([*corners, corners[0]], f"{name}", 1.8, dash)
+    for attacked in dict.fromkeys([surrogate, model]):
+        own, fooled = attacked == model, scene.fools(attacked, model)
+        trail = scene.trails[attacked]
+        name = f"{scene.attack} on {scene.models[attacked]}"
+        traces += _outlined(trail, name, 2.5 if own else 1.5, "solid" if own else "dash")
+        ending = {"symbol": "x", "line": {"color": "white", "width": 1}} if fooled else {
+            "symbol": "circle-open", "line": {"color": "black", "width": 2.5}}  # fmt: skip
+        traces.append(_points(trail[-1:], f"{name}: {'fools' if fooled else 'does not fool'} {scene.models[model]}",
+                              {"size": 12 if own else 9, "color": "black", **ending}))  # fmt: skip
+    star = {"symbol": "star", "size": 12, "color": "white", "line": {"color": "black", "width": 1.5}}
+    return [*traces, _points([scene.start], "start of the attack", star)]
+
+
+def _training_points(examples: Points) -> list[Json]:
+    """Circles of class 0, squares of the others; none for images."""
+    found = []
+    for label in sorted({int(y) for y in examples[:, 2]}):
+        marker = {"size": 5, "color": CLASS_COLOURS[label % len(CLASS_COLOURS)], "line": {"width": 1, "color": "black"},
+                  "symbol": "square" if label else "circle"}  # fmt: skip
+        found.append(_points(examples[examples[:, 2] == label, :2], f"training points of class {label}", marker))
+    return found
+
+
+def _points(points: Sequence | Points, name: str, marker: Json) -> Json:
+    return {
+        "x": [float(p[0]) for p in points],
+        "y": [float(p[1]) for p in points],
+        "mode": "markers",
+        "name": name,
+        "marker": marker,
+    }
+
+
+def _outlined(points: Sequence | Points, name: str, width: float, dash: str) -> list[Json]:
+    """A black line with a white one under it: to be seen on every colour."""
+    x, y = [float(p[0]) for p in points], [float(p[1]) for p in points]
+    lines = ({"width": width + 2.2, "color": "rgba(255,255,255,.8)"}, {"width": width, "color": "black", "dash": dash})
+    return [{"x": x, "y": y, "mode": "lines", "name": name, "line": line} for line in lines]

@@ -1,0 +1,192 @@
+"""The page: rooms, controls and their names. What fills them comes by callbacks (app.py) and from assets/web/*.js."""
+
+import json
+
+from dash import dcc, html
+
+from trs_explorer.catalogue import ATTACKS
+from trs_explorer.explore.gallery import FILTERS
+from trs_explorer.explore.pictures import LARGEST_FILE
+from trs_explorer.web.figures import CLASS_COLOURS
+from trs_explorer.web.state import LAYERS, NUMBERS, PLANES, SIZES, State
+
+GRAPH = {"displayModeBar": False, "showSendToCloud": False, "plotlyServerURL": "", "responsive": True}
+
+# Which fields each callback reads: the page asks anew only where one of them has changed.
+GROUPS = {
+    "run": ("run",),
+    "scene": ("run", "at", "weights", "image", "own", "plane", "surrogate", "target", "second", "third", "seed", "span",
+              "swap", "hide", "eps", "norm", "attack", "steps", "start", "dark"),
+    "transfer": ("run", "at", "surrogate", "target", "seed", "eps", "norm", "attack", "steps", "n"),
+    "gallery": ("run", "at", "filter", "label", "surrogate", "target", "seed", "eps", "norm", "attack", "steps", "n", "image"),
+    "history": ("run", "at", "dark"),
+}  # fmt: skip
+
+KEYS = (
+    ("left / right / up / down", "move the crosshair (with the slices in focus; Shift: further)"),
+    ("Enter", "attack from the crosshair"),
+    ("Escape", "attack from the image again"),
+    (", and .", "the image before, the next one"),
+    ("[ and ]", "the checkpoint before, the next one"),
+    ("l", "the next layer"),
+    ("p", "the next plane"),
+    ("x", "exchange the axes"),
+    ("t", "dark or light"),
+    ("?", "this list"),
+)
+
+
+def page(first: State, runs: dict[str, str], *, readonly: bool) -> html.Div:
+    """The whole page, opening on a state. runs: name and data set of every run there is."""
+    meta = {
+        "groups": GROUPS,
+        "first": first.to_json(),
+        "runs": runs,
+        "readonly": readonly,
+        "layers": list(LAYERS),
+        "colours": CLASS_COLOURS,
+    }
+    return html.Div(
+        id="explore",
+        children=[
+            html.A("Skip to the slices", href="#slice-box", className="skip"),
+            dcc.Store(id="meta", data=meta),
+            dcc.Store(id="scene"),
+            dcc.Store(id="dropped"),
+            *(dcc.Store(id=f"ask-{group}") for group in GROUPS),
+            dcc.Interval(id="beat", interval=300, disabled=True),
+            dcc.Interval(id="live", interval=2000),
+            _header(runs, readonly),
+            html.Div(id="notice", role="status"),
+            html.Main([_pick(readonly), _slices(), _transfer(), _words(), _history()], id="rooms"),
+            _help(),
+        ],
+    )
+
+
+def _header(runs: dict[str, str], readonly: bool) -> html.Header:
+    return html.Header([
+        html.H1("trs explore"),
+        html.Nav(html.A("Explore", href="?", **{"aria-current": "page"}), **{"aria-label": "pages"}),
+        _select("run", "run", {name: name for name in runs}),
+        _select("at", "checkpoint", {"": "newest"}),
+        html.Span(id="run-words"),
+        html.Span("read-only", className="tag") if readonly else None,
+        html.Span(className="stretch"),
+        html.Button("copy link", id="link", title="a link that brings this screen back"),
+        html.Details([
+            html.Summary("save"),
+            html.Div([
+                html.Button("slices as PNG", **{"data-save": "png"}),
+                html.Button("slices as SVG", **{"data-save": "svg"}),
+                html.A("logits as CSV", id="save-csv", href="#", download=""),
+                html.A("logits as NPZ", id="save-npz", href="#", download=""),
+                html.A("matrix as CSV", id="save-matrix", href="#", download=""),
+                html.A("history as CSV", id="save-history", href="#", download=""),
+                html.Button("handout: one offline HTML file", **{"data-save": "handout"}),
+            ], className="menu"),
+        ], id="save"),
+        html.Button("theme", id="theme", title="dark or light (t)"),
+        html.Button("?", id="help-button", title="keys", **{"aria-label": "keys"}),
+    ])  # fmt: skip
+
+
+def _pick(readonly: bool) -> html.Section:
+    return _room("pick", "Pick", [
+        html.Div([_select("filter", "show", FILTERS), _select("label", "class", {"-1": "all"})], className="row"),
+        html.P(id="gallery-words"),
+        html.Div(id="gallery", role="group", **{"aria-label": "images to pick from"}),
+        html.Div([_number("image", "image"), dcc.Upload(
+            html.Button("own picture", id="upload-button", title="or drop a picture file here"), id="upload",
+            max_size=LARGEST_FILE, accept=".png,.jpg,.jpeg,.gif,.bmp,.webp", disabled=readonly)], className="row"),
+        html.P(id="picked-words"),
+    ])  # fmt: skip
+
+
+def _slices() -> html.Section:
+    return _room("slice", "Slices", [
+        html.Div([
+            _select("plane", "plane", PLANES), _select("surrogate", "surrogate", {}), _select("target", "target", {}),
+            _number("second", "2nd image"), _number("third", "3rd image"),
+            _number("span", "± span", step="any"), _number("seed", "seed"),
+            html.Button("swap axes", id="swap", **{"aria-pressed": "false", "data-toggle": "swap"}),
+            _select("layer", "layer", LAYERS),
+            html.Div(id="shown", role="group", className="row", **{"aria-label": "models shown"}),
+        ], className="row"),
+        html.Div([
+            html.Div(id="canvases", **{"aria-hidden": "true"}),
+            dcc.Graph(id="slices", config=GRAPH, style={"height": "100%"}),
+            html.Div(id="crosshairs", **{"aria-hidden": "true"}),
+        ], id="slice-box", tabIndex=0, role="group", **{"aria-label": "slices: arrow keys move the crosshair, Enter attacks",
+                                                       "aria-describedby": "readout"}),
+        html.Div([html.Div(id="legend"), html.Span(id="slice-status", role="status")], className="row"),
+        html.Div([html.Canvas(id="picture", width=28, height=28, role="img", **{"aria-label": "the image at the crosshair"}),
+                  html.Div(id="readout")], className="row readout"),
+        html.P(id="slice-words"),
+        html.Details([html.Summary("table: share of the square by class"), html.Div(id="share-table")], id="shares"),
+    ])  # fmt: skip
+
+
+def _transfer() -> html.Section:
+    attacks = {name: name.upper() for name in ATTACKS}
+    return _room("transfer", "Transfer", [
+        html.Div([
+            html.Label(["eps ", html.Output(id="eps-value")], htmlFor="eps"),
+            dcc.Input(id="eps", type="range", min=0, max=1, step=0.005),
+            _select("attack", "attack", attacks), _number("steps", "steps"),
+            _select("norm", "norm", {"linf": "max", "l2": "L2"}), _select("n", "n", {str(n): str(n) for n in SIZES}),
+        ], className="row"),
+        html.Div(id="matrix"),
+        html.P(id="transfer-words", role="status"),
+        html.Div(id="strip"),
+    ])  # fmt: skip
+
+
+def _words() -> html.Section:
+    return _room("angles", "Angles and smoothness", [html.P(id="angle-words"), html.Div(id="angle-table")])
+
+
+def _history() -> html.Section:
+    return _room("history", "Training", [
+        dcc.Graph(id="history-figure", config=GRAPH, style={"height": "230px"}),
+        html.Div([html.Label("checkpoint", htmlFor="scrub"), dcc.Input(id="scrub", type="range", min=0, max=1, step=1, value=1),
+                  html.Output(id="scrub-value")], className="row"),
+        html.Details([html.Summary("table"), html.Div(id="history-table")]),
+    ])  # fmt: skip
+
+
+def _help() -> html.Dialog:
+    rows = [html.Tr([html.Th(keys, scope="row"), html.Td(what)]) for keys, what in KEYS]
+    return html.Dialog([html.H2("Keys"), html.Table(html.Tbody(rows)), html.Button("close", id="help-close")], id="help")
+
+
+def _room(name: str, title: str, children: list) -> html.Section:
+    return html.Section([html.H2(title, id=f"{name}-title"), *children], id=name, **{"aria-labelledby": f"{name}-title"})
+
+
+def _select(name: str, label: str, choices: dict[str, str]) -> html.Label:
+    return html.Label([label, " ", html.Select(options(choices), id=name)], htmlFor=name)
+
+
+def _number(name: str, label: str, *, step: float | str = 1) -> html.Label:
+    option = NUMBERS[name]
+    field = dcc.Input(id=name, type="number", min=option.low, max=option.high, step=step)
+    return html.Label([label, " ", field], htmlFor=name, title=f"{option.help} [{option.range_text}]", id=f"{name}-label")
+
+
+def show_buttons(names: list[str]) -> list[html.Button]:
+    """A button a model that shows or hides its panel."""
+    return [
+        html.Button(name, title=f"show or hide {name}", **{"data-hide": str(k), "aria-pressed": "true"})
+        for k, name in enumerate(names)
+    ]
+
+
+def options(choices: dict[str, str]) -> list[html.Option]:
+    """What a select offers: value and text."""
+    return [html.Option(text, value=value) for value, text in choices.items()]
+
+
+def setting(**fields: object) -> dict[str, str]:
+    """Attributes of an element that, clicked, puts these fields into the state."""
+    return {"data-set": json.dumps(fields)}
