@@ -9,6 +9,9 @@ window.trs = {
   fixed: {}, // the state as the server last understood it, complete
   client: Math.random().toString(36).slice(2),
   listeners: [],
+  timers: {}, // what costs much is asked when a slider has come to rest
+  afterFirst: new Map(), // and not before the first slice is on the screen
+  filled: {},
 
   start(meta) {
     if (trs.meta) return;
@@ -69,15 +72,26 @@ window.trs = {
       const text = JSON.stringify(asked);
       if (text === trs.asked[group]) continue;
       trs.asked[group] = text;
-      dash_clientside.set_props(`ask-${group}`, {data: asked});
+      clearTimeout(trs.timers[group]);
+      const ask = () => dash_clientside.set_props(`ask-${group}`, {data: asked});
+      if (group === "scene" || group === "run") ask();
+      else if (!trs.grid) trs.afterFirst.set(group, ask);
+      else trs.timers[group] = setTimeout(ask, 150);
     }
     trs.writeControls();
     trs.listeners.forEach((listener) => listener());
   },
 
   again(group) {
-    delete trs.asked[group];
-    dash_clientside.set_props(`ask-${group}`, {data: {...JSON.parse(trs.asked[group] || "{}"), ...trs.wish, dark: trs.dark(), client: trs.client, again: Date.now()}});
+    clearTimeout(trs.timers[group]);
+    const asked = {...JSON.parse(trs.asked[group] || "{}"), again: Date.now()};
+    dash_clientside.set_props(`ask-${group}`, {data: asked});
+  },
+
+  // Rooms that are drawn anew often are filled from here: React would take longer than the measurement.
+  fill(id, html) {
+    const room = document.getElementById(id);
+    if (room && trs.filled[id] !== html) room.innerHTML = trs.filled[id] = html;
   },
 
   say(text) {
@@ -122,6 +136,19 @@ window.trs = {
     }
   },
 
+  // New options, cells or thumbnails are on the page: mark what is chosen.
+  marked() {
+    setTimeout(() => {
+      if (!trs.meta) return;
+      const newest = [...document.querySelectorAll("#at option")].at(-1)?.value;
+      if (newest && newest !== trs.newest && trs.newestOf === trs.get("run") && !trs.wish.at) ["scene", "transfer", "gallery"].forEach(trs.again);
+      if (newest) Object.assign(trs, {newest, newestOf: trs.get("run")});
+      trs.writeControls();
+      trs.listeners.forEach((listener) => listener());
+    }, 0);
+    return dash_clientside.no_update;
+  },
+
   cycle(name, values) {
     const next = values[(values.indexOf(String(trs.get(name))) + 1) % values.length];
     trs.set({[name]: next});
@@ -150,7 +177,7 @@ window.trs = {
 };
 
 (() => {
-  let waiting = 0;
+  let waiting = 0, latest = null;
   const wishFor = (target) => {
     if (!trs.meta || !target.id) return;
     if (target.id === "scrub") return trs.scrubTo(Number(target.value));
@@ -158,9 +185,17 @@ window.trs = {
     trs.set({[target.id]: target.value});
   };
   document.addEventListener("change", (event) => wishFor(event.target));
+  // Sliders: at once, then as often as answers come, and always where they stop.
   document.addEventListener("input", (event) => {
-    if (event.target.type !== "range" || waiting) return;
-    waiting = setTimeout(() => { waiting = 0; wishFor(event.target); }, 40);
+    if (event.target.type !== "range") return;
+    latest = event.target;
+    if (waiting) return;
+    wishFor(latest);
+    latest = null;
+    waiting = setTimeout(() => {
+      waiting = 0;
+      if (latest) wishFor(latest);
+    }, 60);
   });
   document.addEventListener("click", (event) => {
     const at = (selector) => event.target.closest(selector);
@@ -190,6 +225,12 @@ window.trs = {
   });
 })();
 
+document.addEventListener("trs:painted", () => {
+  const later = [...trs.afterFirst.values()];
+  trs.afterFirst.clear();
+  if (later.length) requestAnimationFrame(() => setTimeout(() => later.forEach((ask) => ask()), 0));
+});
+
 window.dash_clientside = Object.assign({}, window.dash_clientside, {
   explorer: {
     meta(meta) {
@@ -200,17 +241,32 @@ window.dash_clientside = Object.assign({}, window.dash_clientside, {
       if (scene) trs.showScene(scene);
       return dash_clientside.no_update;
     },
+    transfer(found) {
+      if (!found) return dash_clientside.no_update;
+      for (const id of ["matrix", "transfer-words", "strip"]) if (found[id] !== undefined) trs.fill(id, found[id]);
+      if (found.csv) document.getElementById("save-matrix").href = found.csv;
+      clearTimeout(trs.timers.matrix);
+      if (!found.done) trs.timers.matrix = setTimeout(() => trs.again("transfer"), 200);
+      else if (trs.meta.measured.includes(trs.get("filter")) && trs.offeredFor !== trs.asked.transfer) {
+        trs.offeredFor = trs.asked.transfer;
+        trs.again("gallery");
+      }
+      return trs.marked();
+    },
+    offered(found) {
+      if (!found) return dash_clientside.no_update;
+      trs.fill("gallery", found.buttons);
+      trs.fill("gallery-words", found.words);
+      return trs.marked();
+    },
+    story(found) {
+      if (found) trs.fill("history-table", found);
+      return dash_clientside.no_update;
+    },
     dropped(dropped) {
       if (dropped && dropped.own) trs.set({own: dropped.own, start: ""});
       return dash_clientside.no_update;
     },
-    // New options, cells or thumbnails are on the page: mark what is chosen.
-    marked() {
-      const newest = [...document.querySelectorAll("#at option")].at(-1)?.value;
-      if (newest && newest !== trs.newest && trs.newestOf === trs.wish.run && !trs.wish.at) ["scene", "transfer", "gallery"].forEach(trs.again);
-      if (newest) Object.assign(trs, {newest, newestOf: trs.wish.run});
-      setTimeout(() => trs.meta && (trs.writeControls(), trs.listeners.forEach((listener) => listener())), 0);
-      return dash_clientside.no_update;
-    },
+    marked: () => trs.marked(),
   },
 });

@@ -1,74 +1,79 @@
-// Slices: fetches logits level by level, and paints them behind the figure. Layers and colours need no request.
+// Slices: logits by level, painted on a canvas a model. Layers, colours and members on or off need no request.
 "use strict";
 
 (() => {
   const rgb = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
-  const BLUE = rgb("#0b5fa5"), ORANGE = rgb("#c4500c"), WHITE = [255, 255, 255], PURPLE = rgb("#7b3294"), DARK = [20, 20, 20];
+  const BLUE = rgb("#0b5fa5"), ORANGE = rgb("#c4500c"), WHITE = [255, 255, 255], PURPLE = rgb("#7b3294");
   const mix = (from, to, t) => [0, 1, 2].map((i) => from[i] + (to[i] - from[i]) * t);
-  const KEPT = 8;
+  const packed = ([r, g, b]) => ((255 << 24) | (Math.round(b) << 16) | (Math.round(g) << 8) | Math.round(r)) >>> 0; // as canvases have it
+  const INK = packed([20, 20, 20]), SHADES = 256, SURE = 6, KEPT = 8;
+  const ramp = (from, to) => Uint32Array.from({length: SHADES}, (_, i) => packed(mix(from, to, i / (SHADES - 1))));
   const known = new Map(); // key -> grid: slices that were on the screen before come back at once
 
   trs.scene = null;
-  trs.grid = null; // {level, n, logits, models: [{cls, conf, margin}], differ}
+  trs.grid = null; // {level, n, logits, models: [{cls, conf, margin}], differ, y}
 
   function unpack(text) {
-    const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-    return new Float32Array(bytes.buffer);
+    return new Float32Array(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
   }
 
   trs.showScene = (scene) => {
     const same = trs.scene && trs.scene.key === scene.key;
-    classes = trs.meta.colours.map(rgb);
-    scene.origin = unpack(scene.origin);
-    scene.u = unpack(scene.u);
-    scene.v = unpack(scene.v);
+    for (const name of ["origin", "u", "v"]) scene[name] = unpack(scene[name]);
     trs.scene = scene;
-    if (scene.fixed) {
-      trs.fixed = scene.fixed;
-      for (const name of scene.corrected) trs.wish[name] = scene.fixed[name];
-      trs.push();
-    }
+    trs.fixed = scene.fixed;
+    for (const name of scene.corrected) trs.wish[name] = scene.fixed[name];
+    trs.fill("slice-words", scene.words);
+    trs.fill("angle-words", scene.angleWords);
+    trs.fill("angle-table", scene.angleTable);
+    trs.fill("picked-words", scene.picked);
+    document.getElementById("axes-words").textContent = `→ ${scene.names[0]}    ↑ ${scene.names[1]}`;
+    buildPanels(scene);
+    fitted();
     if (!same) {
-      trs.grid = known.get(scene.key) || null;
       trs.cross = null;
-      load(scene);
-    } else if (trs.grid) {
+      trs.grid = known.get(scene.key) || absorb(null, 0, unpack(scene.first), scene);
       derive(trs.grid, scene);
+      trs.paint();
+      painted();
+      finer(scene);
+    } else if (trs.grid.y !== scene.y) {
+      derive(trs.grid, scene);
+      trs.paint();
     }
-    trs.place();
+    trs.mark();
+    trs.push();
   };
 
-  async function load(scene) {
-    const status = document.getElementById("slice-status");
-    for (let level = trs.grid ? trs.grid.level + 1 : 0; level < scene.levels.length; level++) {
-      status.textContent = `computing ${scene.levels[level]} x ${scene.levels[level]} ...`;
-      let answer;
+  const painted = () => document.dispatchEvent(new CustomEvent("trs:painted", {detail: {level: trs.grid.level}}));
+
+  async function finer(scene) {
+    const status = document.getElementById("slice-status"), last = scene.levels.length - 1;
+    for (let level = trs.grid.level + 1; level <= last; level++) {
+      status.textContent = `${trs.grid.n} x ${trs.grid.n} points, computing ${scene.levels[level]} x ${scene.levels[level]} ...`;
+      let answer, samples;
       try {
         answer = await fetch(`slice/${scene.key}/${level}`, {headers: {"X-Client": trs.client}});
-      } catch (error) {
+        samples = answer.ok && new Float32Array(await answer.arrayBuffer());
+      } catch {
         status.textContent = "the explorer does not answer: is it still running?";
         return;
       }
       if (trs.scene.key !== scene.key) return;
-      if (answer.status === 404) return trs.again("scene");
+      if (answer.status === 404) return trs.again("scene"); // the explorer was started anew
       if (!answer.ok) {
-        if (answer.status !== 409) status.textContent = `no samples: ${await answer.text()}`;
+        status.textContent = answer.status === 409 ? "" : "the finer grid could not be computed";
         return;
       }
-      const samples = new Float32Array(await answer.arrayBuffer());
-      if (trs.scene.key !== scene.key) return;
       trs.grid = absorb(trs.grid, level, samples, scene);
       derive(trs.grid, scene);
       trs.paint();
-      status.textContent = `${trs.grid.n} x ${trs.grid.n} points`;
-      document.dispatchEvent(new CustomEvent("trs:painted", {detail: {level}}));
+      painted();
     }
     known.delete(scene.key);
     known.set(scene.key, trs.grid);
     if (known.size > KEPT) known.delete(known.keys().next().value);
-    const n = scene.levels[scene.levels.length - 1];
-    status.textContent = `${n} x ${n} points`;
-    trs.paint();
+    status.textContent = `${trs.grid.n} x ${trs.grid.n} points`;
   }
 
   // A finer grid: every other point is there already, the others come row by row.
@@ -77,9 +82,14 @@
     const logits = new Float32Array(n * n * size);
     let next = 0;
     for (let row = 0; row < n; row++) {
+      if (!coarse || row % 2) {
+        logits.set(samples.subarray(next, next + n * size), row * n * size);
+        next += n * size;
+        continue;
+      }
       for (let column = 0; column < n; column++) {
         const to = (row * n + column) * size;
-        if (coarse && row % 2 === 0 && column % 2 === 0) {
+        if (column % 2 === 0) {
           const from = ((row / 2) * coarse.n + column / 2) * size;
           logits.set(coarse.logits.subarray(from, from + size), to);
         } else {
@@ -94,28 +104,30 @@
   // Class, confidence and margin of every model at every point, once a level.
   function derive(grid, scene) {
     if (grid.y === scene.y && grid.models.length) return;
-    const count = grid.n * grid.n, members = scene.models.length - 1, classes = scene.classes, y = scene.y;
+    const count = grid.n * grid.n, members = scene.models.length - 1, classes = scene.classes, y = scene.y, logits = grid.logits;
     const make = () => ({cls: new Uint8Array(count), conf: new Float32Array(count), margin: new Float32Array(count)});
     const models = Array.from({length: members + 1}, make), differ = new Uint8Array(count);
-    const mean = new Float64Array(classes), p = new Float64Array(classes);
+    const mean = new Float64Array(classes), p = new Float64Array(classes), seen = new Uint32Array(classes);
     for (let i = 0; i < count; i++) {
       mean.fill(0);
-      const seen = new Set();
+      let answers = 0;
       for (let m = 0; m < members; m++) {
         const at = (i * members + m) * classes;
-        let best = 0;
-        for (let c = 1; c < classes; c++) if (grid.logits[at + c] > grid.logits[at + best]) best = c;
-        let total = 0, other = -Infinity;
+        let best = 0, total = 0, other = -Infinity;
+        for (let c = 1; c < classes; c++) if (logits[at + c] > logits[at + best]) best = c;
         for (let c = 0; c < classes; c++) {
-          p[c] = Math.exp(grid.logits[at + c] - grid.logits[at + best]);
+          p[c] = Math.exp(logits[at + c] - logits[at + best]);
           total += p[c];
-          if (c !== y && grid.logits[at + c] > other) other = grid.logits[at + c];
+          if (c !== y && logits[at + c] > other) other = logits[at + c];
         }
         for (let c = 0; c < classes; c++) mean[c] += p[c] / total / members;
         models[m].cls[i] = best;
         models[m].conf[i] = 1 / total;
-        models[m].margin[i] = grid.logits[at + y] - other;
-        seen.add(best);
+        models[m].margin[i] = logits[at + y] - other;
+        if (seen[best] !== i + 1) {
+          seen[best] = i + 1;
+          answers++;
+        }
       }
       let best = 0, other = 0;
       for (let c = 0; c < classes; c++) {
@@ -125,64 +137,148 @@
       models[members].cls[i] = best;
       models[members].conf[i] = mean[best];
       models[members].margin[i] = Math.log(Math.max(mean[y], 1e-30)) - Math.log(Math.max(other, 1e-30));
-      differ[i] = seen.size;
+      differ[i] = answers;
     }
     Object.assign(grid, {models, differ, y});
   }
 
-  function colour(layer, model, grid, i, scene) {
-    if (layer === "margin") {
-      const t = Math.min(1, Math.abs(model.margin[i]) / 6);
-      return mix(WHITE, model.margin[i] >= 0 ? BLUE : ORANGE, 0.12 + 0.8 * t);
+  // --- panels: one a model, in the page's own grid ---------------------------------------------------------------------
+
+  function buildPanels(scene) {
+    const holder = document.getElementById("panels");
+    while (holder.children.length > scene.models.length) holder.lastChild.remove();
+    while (holder.children.length < scene.models.length) {
+      const panel = document.createElement("figure"), frame = document.createElement("div");
+      frame.className = "frame";
+      for (const name of ["pixels", "marks"]) frame.append(Object.assign(document.createElement("canvas"), {className: name}));
+      for (const name of ["across", "up"]) frame.append(Object.assign(document.createElement("i"), {className: name, hidden: true}));
+      panel.append(document.createElement("figcaption"), frame);
+      holder.append(panel);
+      sizes.observe(frame);
     }
-    if (layer === "confidence") {
-      const low = 1 / scene.classes;
-      return mix(WHITE, BLUE, (model.conf[i] - low) / (1 - low));
-    }
-    if (layer === "disagreement") return mix(WHITE, PURPLE, (grid.differ[i] - 1) / Math.max(1, scene.models.length - 2));
-    const doubt = 1 - (model.conf[i] - 1 / scene.classes) / (1 - 1 / scene.classes);
-    return mix(classes[model.cls[i] % classes.length], WHITE, 0.6 * doubt);
+    scene.models.forEach((name, k) => {
+      const title = document.createElement("b");
+      title.textContent = name;
+      holder.children[k].firstChild.replaceChildren(title, `: ${scene.headlines[k]}`);
+    });
+    trs.showHidden();
   }
 
-  let classes = []; // a colour a class, as numbers
-  const scratch = document.createElement("canvas");
+  trs.hidden = () => new Set(String(trs.get("hide") || "").split(",").filter(Boolean).map(Number));
+  trs.panels = () => [...document.querySelectorAll("#panels > figure")].map((panel, model) => ({panel, model})).filter(({panel}) => !panel.hidden);
 
-  function paintPanel(canvas, number) {
-    const {grid, scene} = trs, layer = trs.get("layer"), n = grid.n, model = grid.models[number];
-    scratch.width = scratch.height = n;
-    const inner = scratch.getContext("2d"), pixels = inner.createImageData(n, n);
-    const edge = layer === "disagreement" ? null : layer === "margin" ? (i) => model.margin[i] >= 0 : (i) => model.cls[i];
-    for (let row = 0; row < n; row++) {
-      for (let column = 0; column < n; column++) {
-        const i = row * n + column, to = ((n - 1 - row) * n + column) * 4;
-        const crosses = edge && ((column + 1 < n && edge(i) !== edge(i + 1)) || (row + 1 < n && edge(i) !== edge(i + n)));
-        const [r, g, b] = crosses ? DARK : colour(layer, model, grid, i, scene);
-        pixels.data[to] = r;
-        pixels.data[to + 1] = g;
-        pixels.data[to + 2] = b;
-        pixels.data[to + 3] = 255;
+  trs.showHidden = () => {
+    const holder = document.getElementById("panels"), hidden = trs.hidden();
+    if (!holder || !trs.scene) return;
+    [...holder.children].forEach((panel, k) => (panel.hidden = hidden.has(k)));
+    const shown = holder.children.length - hidden.size;
+    holder.style.setProperty("--columns", Math.max(1, innerWidth < 700 ? Math.min(2, shown) : Math.min(4, shown)));
+  };
+
+  // Canvases as sharp as the screen; whether one has changed.
+  function fitted() {
+    let changed = false;
+    for (const {panel} of trs.panels()) {
+      const size = Math.round(panel.querySelector(".frame").clientWidth * Math.min(2, devicePixelRatio || 1));
+      for (const canvas of panel.querySelectorAll("canvas")) {
+        if (size && canvas.width !== size) canvas.width = canvas.height = size;
+        else continue;
+        changed = true;
       }
     }
-    inner.putImageData(pixels, 0, 0);
-    const size = canvas.width, context = canvas.getContext("2d");
-    // Samples lie on the edges of the square: half a cell of the first and last ones is outside.
-    const margin = size / (n - 1) / 2;
+    return changed;
+  }
+
+  function draw() {
+    fitted();
+    trs.paint();
+    trs.mark();
+  }
+
+  const sizes = new ResizeObserver(() => {
+    if (fitted()) draw();
+  });
+
+  // --- layers ----------------------------------------------------------------------------------------------------------
+
+  let tables = null;
+  function shades() {
+    if (tables) return tables;
+    const classes = trs.meta.colours.map(rgb);
+    tables = {
+      classes: classes.map((own) => ramp(mix(own, WHITE, 0.6), own)),
+      right: ramp(mix(WHITE, BLUE, 0.12), mix(WHITE, BLUE, 0.92)),
+      wrong: ramp(mix(WHITE, ORANGE, 0.12), mix(WHITE, ORANGE, 0.92)),
+      confidence: ramp(WHITE, BLUE),
+      disagreement: ramp(WHITE, PURPLE),
+    };
+    return tables;
+  }
+
+  // The layer's colour of every point, and what changes across a boundary.
+  function fillPixels(out, layer, model, grid, scene) {
+    const table = shades(), count = grid.n * grid.n, low = 1 / scene.classes, top = SHADES - 1;
+    const {cls, conf, margin} = model, many = table.classes.length;
+    if (layer === "margin") {
+      for (let i = 0; i < count; i++) {
+        const m = margin[i];
+        out[i] = (m >= 0 ? table.right : table.wrong)[Math.min(top, (Math.abs(m) * top / SURE) | 0)];
+      }
+      return (i, j) => margin[i] >= 0 !== margin[j] >= 0;
+    }
+    if (layer === "confidence" || layer === "disagreement") {
+      const most = Math.max(1, scene.models.length - 2);
+      if (layer === "confidence") for (let i = 0; i < count; i++) out[i] = table.confidence[Math.max(0, ((conf[i] - low) / (1 - low) * top) | 0)];
+      else for (let i = 0; i < count; i++) out[i] = table.disagreement[((grid.differ[i] - 1) / most * top) | 0];
+      return layer === "confidence" ? (i, j) => cls[i] !== cls[j] : null;
+    }
+    for (let i = 0; i < count; i++) out[i] = table.classes[cls[i] % many][Math.max(0, ((conf[i] - low) / (1 - low) * top) | 0)];
+    return (i, j) => cls[i] !== cls[j];
+  }
+
+  const pictures = []; // a model's logits as a small canvas, a pixel a point: sizes may change without counting anew
+
+  function pictureOf(number, layer) {
+    const {grid, scene} = trs, n = grid.n, of = (pictures[number] ||= {canvas: document.createElement("canvas")});
+    if (of.grid === grid && of.layer === layer && of.y === grid.y) return of.canvas;
+    Object.assign(of, {grid, layer, y: grid.y});
+    if (of.canvas.width !== n) of.canvas.width = of.canvas.height = n;
+    const model = grid.models[number], context = of.canvas.getContext("2d"), image = context.createImageData(n, n);
+    const points = new Uint32Array(n * n), pixels = new Uint32Array(image.data.buffer);
+    const differs = fillPixels(points, layer, model, grid, scene);
+    for (let row = 0; row < n; row++) {
+      const from = row * n, to = (n - 1 - row) * n; // row 0 is the lowest
+      for (let column = 0; column < n; column++) {
+        const i = from + column;
+        const edge = differs && ((column + 1 < n && differs(i, i + 1)) || (row + 1 < n && differs(i, i + n)));
+        pixels[to + column] = edge ? INK : points[i];
+      }
+    }
+    context.putImageData(image, 0, 0);
+    return of.canvas;
+  }
+
+  function paintPanel(canvas, number) {
+    const {grid, scene} = trs, layer = trs.get("layer"), size = canvas.width, model = grid.models[number];
+    const context = canvas.getContext("2d"), margin = size / (grid.n - 1) / 2; // samples lie on the square's edges: half a cell is outside
     context.imageSmoothingEnabled = false;
-    context.clearRect(0, 0, size, size);
-    context.drawImage(scratch, -margin, -margin, size + 2 * margin, size + 2 * margin);
+    context.drawImage(pictureOf(number, layer), -margin, -margin, size + 2 * margin, size + 2 * margin);
     hatch(context, size, scene);
-    if (layer === "arrows") arrows(context, size, model, grid, scene);
+    if (layer === "arrows") arrows(context, size, model, grid);
     if (layer === "class" || layer === "arrows") labels(context, size, model, grid);
   }
 
-  const toPixel = (value, size, scene) => ((value - scene.low) / (scene.high - scene.low)) * size;
+  trs.toPixel = ([a, b], size, scene) => {
+    const width = scene.high - scene.low;
+    return [((a - scene.low) / width) * size, size - ((b - scene.low) / width) * size];
+  };
 
   // What is no image (outside [0, 1] in some pixel) is hatched.
   function hatch(context, size, scene) {
     context.save();
     context.beginPath();
     context.rect(0, 0, size, size);
-    scene.box.forEach(([a, b], i) => context[i ? "lineTo" : "moveTo"](toPixel(a, size, scene), size - toPixel(b, size, scene)));
+    scene.box.forEach((point, i) => context[i ? "lineTo" : "moveTo"](...trs.toPixel(point, size, scene)));
     context.closePath();
     context.clip("evenodd");
     context.strokeStyle = "rgba(0,0,0,.22)";
@@ -198,39 +294,39 @@
 
   // The class in the middle of its largest patch, roughly: the point whose neighbourhood has most of its own class.
   function labels(context, size, model, grid) {
-    const n = grid.n, stride = Math.max(1, (n - 1) / 24), reach = 3, best = new Map();
+    const n = grid.n, stride = (n - 1) / 24, reach = 3, best = new Map();
     for (let r = 0; r <= 24; r++) {
       for (let c = 0; c <= 24; c++) {
         const own = model.cls[r * stride * n + c * stride];
         let score = 0;
-        for (let dr = -reach; dr <= reach; dr++) {
-          for (let dc = -reach; dc <= reach; dc++) {
-            const rr = r + dr, cc = c + dc;
-            if (rr >= 0 && rr <= 24 && cc >= 0 && cc <= 24 && model.cls[rr * stride * n + cc * stride] === own) score++;
-          }
+        for (let rr = Math.max(0, r - reach); rr <= Math.min(24, r + reach); rr++) {
+          for (let cc = Math.max(0, c - reach); cc <= Math.min(24, c + reach); cc++) if (model.cls[rr * stride * n + cc * stride] === own) score++;
         }
         if (score > (best.get(own) || {score: 8}).score) best.set(own, {score, r, c});
       }
     }
-    context.font = `bold ${Math.round(size / 14)}px sans-serif`;
-    context.textAlign = "center";
-    context.textBaseline = "middle";
-    context.lineJoin = "round";
     for (const [own, {r, c}] of best) {
-      const x = Math.min(size * 0.95, Math.max(size * 0.05, (c / 24) * size)), y = Math.min(size * 0.94, Math.max(size * 0.06, size - (r / 24) * size));
-      context.lineWidth = size / 60;
-      context.strokeStyle = "rgba(255,255,255,.85)";
-      context.strokeText(String(own), x, y);
-      context.fillStyle = "black";
-      context.fillText(String(own), x, y);
+      const inside = (place) => Math.min(0.93, Math.max(0.07, place / 24)) * size;
+      trs.write(context, String(own), inside(c), size - inside(r), size / 13);
     }
   }
 
-  // The slope, within the plane, of the loss of the true class: where an attack would go.
-  function arrows(context, size, model, grid, scene) {
-    const n = grid.n, count = 13, found = [];
+  trs.write = (context, text, x, y, height, weight = "bold") => {
+    context.font = `${weight} ${Math.round(height)}px system-ui, sans-serif`;
+    context.textAlign = "center";
+    context.textBaseline = "middle";
+    context.lineJoin = "round";
+    context.lineWidth = height / 4;
+    context.strokeStyle = "rgba(255,255,255,.85)";
+    context.strokeText(text, x, y);
+    context.fillStyle = "black";
+    context.fillText(text, x, y);
+  };
+
+  // The slope, within the plane, of the margin downwards: where an attack would go.
+  function arrows(context, size, model, grid) {
+    const n = grid.n, count = 13, found = [], step = Math.max(1, Math.round((n - 1) / 48));
     const at = (row, column) => model.margin[Math.max(0, Math.min(n - 1, row)) * n + Math.max(0, Math.min(n - 1, column))];
-    const step = Math.max(1, Math.round((n - 1) / 48));
     let longest = 0;
     for (let r = 1; r < count; r++) {
       for (let c = 1; c < count; c++) {
@@ -241,18 +337,16 @@
         found.push([column / (n - 1), row / (n - 1), da, db, length]);
       }
     }
-    context.strokeStyle = "black";
-    context.fillStyle = "black";
+    context.strokeStyle = context.fillStyle = "black";
     context.lineWidth = Math.max(1, size / 260);
     for (const [x, y, da, db, length] of found) {
       if (length < longest * 1e-3) continue;
-      const reach = (size / count) * 0.8 * Math.sqrt(length / longest), ux = da / length, uy = -db / length;
-      const fromX = x * size - (ux * reach) / 2, fromY = (1 - y) * size - (uy * reach) / 2, toX = fromX + ux * reach, toY = fromY + uy * reach;
+      const reach = (size / count) * 0.8 * Math.sqrt(length / longest), ux = da / length, uy = -db / length, head = Math.min(reach * 0.4, size / 60);
+      const toX = x * size + (ux * reach) / 2, toY = (1 - y) * size + (uy * reach) / 2;
       context.beginPath();
-      context.moveTo(fromX, fromY);
+      context.moveTo(toX - ux * reach, toY - uy * reach);
       context.lineTo(toX, toY);
       context.stroke();
-      const head = Math.min(reach * 0.4, size / 60);
       context.beginPath();
       context.moveTo(toX, toY);
       context.lineTo(toX - ux * head - uy * head * 0.6, toY - uy * head + ux * head * 0.6);
@@ -261,54 +355,12 @@
     }
   }
 
-  trs.graph = () => document.querySelector("#slices .js-plotly-plot");
-  trs.axes = (place) => {
-    const layout = trs.graph() && trs.graph()._fullLayout, id = place ? String(place + 1) : "";
-    return layout && layout[`xaxis${id}`] ? {x: layout[`xaxis${id}`], y: layout[`yaxis${id}`]} : null;
-  };
-
-  // Canvases lie exactly under the panels, wherever plotly has put them.
-  trs.place = () => {
-    const graph = trs.graph(), holder = document.getElementById("canvases");
-    if (!graph || !graph._fullLayout || !trs.scene) return;
-    if (!graph.trsListens) {
-      graph.trsListens = true;
-      graph.on("plotly_afterplot", trs.place);
-    }
-    const shown = trs.scene.shown;
-    if (fit(shown.length)) return; // plotly draws anew, and comes back here
-    while (holder.children.length > shown.length) holder.lastChild.remove();
-    while (holder.children.length < shown.length) holder.append(document.createElement("canvas"));
-    shown.forEach((_, place) => {
-      const axes = trs.axes(place), canvas = holder.children[place];
-      if (!axes) return;
-      const size = Math.round(axes.x._length);
-      Object.assign(canvas.style, {left: `${axes.x._offset}px`, top: `${axes.y._offset}px`, width: `${axes.x._length}px`, height: `${axes.y._length}px`});
-      const sharp = Math.max(2 * size, 320);
-      if (canvas.width !== sharp) canvas.width = canvas.height = sharp;
-    });
-    trs.paint();
-    trs.listeners.forEach((listener) => listener());
-  };
-
-  // The box is as high as its panels are wide.
-  function fit(count) {
-    const box = document.getElementById("slice-box"), columns = Math.min(4, count), rows = Math.ceil(count / columns);
-    const side = Math.min((box.clientWidth - 40) / columns, 0.8 * innerHeight);
-    const height = Math.round(side * rows * (rows > 1 ? 1.12 : 1) + 76);
-    if (Math.abs(box.clientHeight - height) < 3) return false;
-    box.style.height = `${height}px`;
-    Plotly.Plots.resize(trs.graph());
-    return true;
-  }
-
   trs.paint = () => {
-    const holder = document.getElementById("canvases");
-    if (!trs.scene || !holder) return;
-    [...holder.children].forEach((canvas, place) => {
-      if (!trs.grid || !trs.grid.models.length) canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
-      else if (trs.scene.shown[place] !== undefined) paintPanel(canvas, trs.scene.shown[place]);
-    });
+    if (!trs.scene || !trs.grid || !trs.grid.models.length) return;
+    for (const {panel, model} of trs.panels()) {
+      const canvas = panel.querySelector(".pixels");
+      if (canvas.width > 1) paintPanel(canvas, model);
+    }
     legend();
     shares();
   };
@@ -322,25 +374,26 @@
 
   function legend() {
     const box = document.getElementById("legend"), layer = trs.get("layer"), css = (c) => `rgb(${c.map(Math.round).join(",")})`;
+    const written = `${layer} ${trs.scene.y} ${trs.scene.models.length} ${trs.scene.classes}`;
+    if (box.dataset.of === written) return;
+    box.dataset.of = written;
+    const members = trs.scene.models.length - 1;
     const own = {
-      margin: [chip([css(ORANGE), "white", css(BLUE)], ` margin of class ${trs.scene.y}: below 0, another class wins`)],
-      confidence: [chip(["white", css(BLUE)], " probability of the model's own answer")],
-      disagreement: Array.from({length: trs.scene.models.length - 1}, (_, i) =>
-        chip([css(mix(WHITE, PURPLE, i / Math.max(1, trs.scene.models.length - 2)))], ` ${i + 1} ${i ? "different answers" : "answer"}`)),
-    }[layer] || [chip(trs.meta.colours.slice(0, Math.min(3, trs.scene.classes)), " a colour a class, paler where unsure; dark lines: boundaries")];
-    box.replaceChildren(...own, chip(["repeating-linear-gradient(135deg, #777 0 1px, #eee 1px 5px)"], " hatched: no image, a pixel leaves [0, 1]"));
+      margin: () => [chip([css(ORANGE), "white", css(BLUE)], ` margin of class ${trs.scene.y}: orange where another class wins`)],
+      confidence: () => [chip(["white", css(BLUE)], " probability of the model's own answer")],
+      disagreement: () => Array.from({length: members}, (_, i) =>
+        chip([css(mix(WHITE, PURPLE, i / Math.max(1, members - 1)))], ` ${i + 1} ${i ? "different answers" : "answer"}`)),
+    }[layer] || (() => [chip(trs.meta.colours.slice(0, Math.min(3, trs.scene.classes)), " a colour a class, paler where unsure; dark lines: boundaries")]);
+    box.replaceChildren(...own(), chip(["repeating-linear-gradient(135deg, #777 0 1px, #eee 1px 5px)"], " hatched: no image, a pixel leaves [0, 1]"));
   }
 
   function shares() {
     const holder = document.getElementById("share-table");
-    if (!trs.grid || !trs.grid.models.length || !document.getElementById("shares").open) return;
-    const {models} = trs.grid, count = trs.grid.n ** 2, rows = [];
-    const present = [...Array(trs.scene.classes).keys()].filter((c) => models.some(({cls}) => cls.includes(c)));
-    models.forEach(({cls}, k) => {
-      const counts = new Uint32Array(trs.scene.classes);
-      cls.forEach((c) => counts[c]++);
-      rows.push([trs.scene.models[k], ...present.map((c) => `${((100 * counts[c]) / count).toFixed(1)} %`)]);
-    });
+    if (!document.getElementById("shares").open) return;
+    const {models} = trs.grid, count = trs.grid.n ** 2;
+    const counts = models.map(({cls}) => cls.reduce((sum, c) => (sum[c]++, sum), new Uint32Array(trs.scene.classes)));
+    const present = [...Array(trs.scene.classes).keys()].filter((c) => counts.some((one) => one[c]));
+    const rows = counts.map((one, k) => [trs.scene.models[k], ...present.map((c) => `${((100 * one[c]) / count).toFixed(1)} %`)]);
     holder.replaceChildren(trs.table(["model", ...present.map((c) => `class ${c}`)], rows));
   }
 
@@ -359,11 +412,13 @@
     return table;
   };
 
-  let layer = null;
+  let before = "";
   trs.listeners.push(() => {
-    if (layer === trs.get("layer")) return;
-    layer = trs.get("layer");
-    trs.paint();
+    const now = `${trs.get("layer")} ${trs.get("hide")}`;
+    if (now === before) return;
+    before = now;
+    trs.showHidden();
+    draw();
   });
-  document.addEventListener("toggle", (event) => event.target.id === "shares" && trs.scene && shares(), true);
+  document.addEventListener("toggle", (event) => event.target.id === "shares" && trs.grid && shares(), true);
 })();

@@ -4,48 +4,29 @@
 (() => {
   trs.cross = null; // [a, b]
 
-  function panelAt(event) {
-    const graph = trs.graph();
-    if (!graph || !trs.scene) return null;
-    const box = graph.getBoundingClientRect();
-    for (let place = 0; place < trs.scene.shown.length; place++) {
-      const axes = trs.axes(place);
-      if (!axes) continue;
-      const x = event.clientX - box.left - axes.x._offset, y = event.clientY - box.top - axes.y._offset;
-      if (x >= 0 && y >= 0 && x <= axes.x._length && y <= axes.y._length) {
-        const width = trs.scene.high - trs.scene.low;
-        return [trs.scene.low + (x / axes.x._length) * width, trs.scene.high - (y / axes.y._length) * width];
-      }
-    }
-    return null;
+  function pointAt(event) {
+    const frame = event.target.closest && event.target.closest("#panels .frame");
+    if (!frame || !trs.scene) return null;
+    const box = frame.getBoundingClientRect(), width = trs.scene.high - trs.scene.low;
+    return [trs.scene.low + ((event.clientX - box.left) / box.width) * width, trs.scene.high - ((event.clientY - box.top) / box.height) * width];
   }
 
   function drawCross() {
-    const holder = document.getElementById("crosshairs");
-    if (!holder || !trs.scene) return;
-    const lines = [];
-    if (trs.cross) {
-      trs.scene.shown.forEach((_, place) => {
-        const axes = trs.axes(place);
-        if (!axes) return;
-        const width = trs.scene.high - trs.scene.low;
-        const x = axes.x._offset + ((trs.cross[0] - trs.scene.low) / width) * axes.x._length;
-        const y = axes.y._offset + ((trs.scene.high - trs.cross[1]) / width) * axes.y._length;
-        lines.push({left: `${x}px`, top: `${axes.y._offset}px`, width: "1px", height: `${axes.y._length}px`});
-        lines.push({left: `${axes.x._offset}px`, top: `${y}px`, width: `${axes.x._length}px`, height: "1px"});
-      });
+    const width = trs.scene.high - trs.scene.low;
+    for (const frame of document.querySelectorAll("#panels .frame")) {
+      const [across, up] = [frame.querySelector(".across"), frame.querySelector(".up")];
+      across.hidden = up.hidden = !trs.cross;
+      if (!trs.cross) continue;
+      across.style.top = `${((trs.scene.high - trs.cross[1]) / width) * 100}%`;
+      up.style.left = `${((trs.cross[0] - trs.scene.low) / width) * 100}%`;
     }
-    while (holder.children.length > lines.length) holder.lastChild.remove();
-    while (holder.children.length < lines.length) holder.append(document.createElement("div"));
-    lines.forEach((line, i) => Object.assign(holder.children[i].style, line));
   }
 
   function read() {
     const {scene, grid} = trs, box = document.getElementById("readout");
-    if (!scene || !box) return;
+    if (!scene || !grid || !grid.models.length) return;
     const [a, b] = trs.cross || scene.start;
     picture(a, b);
-    if (!grid || !grid.models.length) return box.replaceChildren();
     const n = grid.n, width = scene.high - scene.low;
     const cell = (value) => Math.max(0, Math.min(n - 1, Math.round(((value - scene.low) / width) * (n - 1))));
     const i = cell(b) * n + cell(a), members = scene.models.length - 1;
@@ -56,8 +37,7 @@
       return [name, String(model.cls[i]), `${(100 * model.conf[i]).toFixed(1)} %`, model.margin[i].toFixed(2), ...logits];
     });
     const table = trs.table(["model", "class", "confidence", `margin of ${scene.y}`, ...classes.map((c) => `logit ${c}`)], rows);
-    const caption = table.createCaption();
-    caption.textContent = `at (${a.toFixed(2)}, ${b.toFixed(2)})${trs.cross ? "" : ", where the attack starts"}`;
+    table.createCaption().textContent = `at (${a.toFixed(2)}, ${b.toFixed(2)})${trs.cross ? "" : ", where the attack starts"}`;
     box.replaceChildren(table);
   }
 
@@ -65,8 +45,8 @@
     const {scene} = trs, canvas = document.getElementById("picture"), [channels, height, width] = scene.shape;
     canvas.hidden = scene.kind === "domain";
     if (canvas.hidden) return;
-    canvas.width = width;
-    canvas.height = height;
+    if (canvas.width !== width) canvas.width = width;
+    if (canvas.height !== height) canvas.height = height;
     const context = canvas.getContext("2d"), pixels = context.createImageData(width, height), size = width * height;
     for (let i = 0; i < size; i++) {
       for (let c = 0; c < 3; c++) {
@@ -80,24 +60,26 @@
 
   function move(point) {
     trs.cross = point && point.map((value) => Math.max(trs.scene.low, Math.min(trs.scene.high, value)));
+    trs.readAgain();
+  }
+
+  trs.readAgain = () => {
+    if (!trs.scene) return;
     drawCross();
     read();
-  }
+  };
 
   const attackFrom = (point) => trs.set({start: point ? point.map((value) => Number(value.toPrecision(4))).join(",") : ""});
 
   document.addEventListener("pointermove", (event) => {
-    if (!event.target.closest || !event.target.closest("#slice-box")) return;
-    const point = panelAt(event);
+    const point = pointAt(event);
     if (point) move(point);
   });
   document.addEventListener("click", (event) => {
-    if (!event.target.closest("#slice-box")) return;
-    const point = panelAt(event);
-    if (point) {
-      move(point);
-      attackFrom(point);
-    }
+    const point = pointAt(event);
+    if (!point) return;
+    move(point);
+    attackFrom(point);
   });
   document.addEventListener("keydown", (event) => {
     const steps = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowDown: [0, -1], ArrowUp: [0, 1]}[event.key];
@@ -112,10 +94,6 @@
     } else return;
     event.preventDefault();
   });
-  document.addEventListener("trs:painted", read);
-  trs.listeners.push(() => {
-    if (!trs.scene) return;
-    drawCross();
-    read();
-  });
+  document.addEventListener("trs:painted", trs.readAgain);
+  document.addEventListener("trs:marked", trs.readAgain);
 })();

@@ -22,34 +22,43 @@
     return dark ? "#14171b" : "#ffffff";
   }
 
-  // The figure with what the canvases show as images behind it.
-  function wholeFigure(graph, withSlices) {
-    const layout = {...graph.layout, paper_bgcolor: inkOf(trs.dark())};
-    if (withSlices) {
-      const {low, high} = trs.scene, holder = document.getElementById("canvases");
-      layout.images = [...holder.children].map((canvas, place) => ({
-        source: canvas.toDataURL("image/png"), xref: place ? `x${place + 1}` : "x", yref: place ? `y${place + 1}` : "y",
-        x: low, y: high, sizex: high - low, sizey: high - low, sizing: "stretch", layer: "below",
-      }));
-    }
-    return {data: graph.data, layout, config: {plotlyServerURL: ""}};
+  // The slices as one plotly figure: axes, outlines and paths from the server, what the canvases show as images behind them.
+  async function sliceFigure() {
+    const asked = new URLSearchParams({...trs.fixed, ...trs.wish, dark: trs.dark() ? 1 : ""});
+    const answer = await fetch(`figure?${asked}`);
+    if (!answer.ok) throw new Error(await answer.text());
+    const figure = await answer.json(), {low, high} = trs.scene;
+    figure.layout.paper_bgcolor = inkOf(trs.dark());
+    figure.layout.images = trs.panels().map(({panel}, place) => ({
+      source: panel.querySelector(".pixels").toDataURL("image/png"), xref: place ? `x${place + 1}` : "x", yref: place ? `y${place + 1}` : "y",
+      x: low, y: high, sizex: high - low, sizey: high - low, sizing: "stretch", layer: "below",
+    }));
+    return figure;
   }
 
-  trs.picture = (format, graph = trs.graph(), withSlices = true, scale = 2) =>
-    Plotly.toImage(wholeFigure(graph, withSlices), {format, width: graph.clientWidth, height: graph.clientHeight, scale});
+  async function slicePicture(format) {
+    const count = trs.panels().length, columns = Math.min(4, count), rows = Math.ceil(count / columns);
+    return Plotly.toImage(await sliceFigure(), {format, width: 40 + 300 * columns, height: 76 + 300 * rows + 40 * (rows - 1), scale: 2});
+  }
+
+  const chartPicture = (graph) => Plotly.toImage(
+    {data: graph.data, layout: {...graph.layout, paper_bgcolor: inkOf(trs.dark())}},
+    {format: "png", width: graph.clientWidth, height: graph.clientHeight, scale: 2},
+  );
 
   const name = () => `${trs.get("run")}-${trs.scene ? trs.scene.key.slice(0, 6) : ""}`;
 
   // A static copy of a room: no scripts, no controls; canvases and charts as pictures.
   async function copyOf(room) {
     const copy = room.cloneNode(true);
-    const charts = room.querySelectorAll(".js-plotly-plot"), copies = copy.querySelectorAll(".js-plotly-plot");
-    for (let i = 0; i < charts.length; i++) {
+    const pictures = [["#panels", () => slicePicture("png")], [".js-plotly-plot", () => chartPicture(room.querySelector(".js-plotly-plot"))]];
+    for (const [selector, draw] of pictures) {
+      if (!copy.querySelector(selector)) continue;
       const image = document.createElement("img");
-      image.src = await trs.picture("png", charts[i], charts[i] === trs.graph());
+      image.src = await draw();
       image.alt = room.querySelector("h2").textContent;
-      Object.assign(image.style, {width: `${charts[i].clientWidth}px`, maxWidth: "100%"});
-      copies[i].replaceWith(image);
+      Object.assign(image.style, {width: `${room.querySelector(selector).clientWidth}px`, maxWidth: "100%"});
+      copy.querySelector(selector).replaceWith(image);
     }
     const canvases = room.querySelectorAll("canvas#picture"), copied = copy.querySelectorAll("canvas#picture");
     canvases.forEach((canvas, i) => {
@@ -59,7 +68,7 @@
       image.alt = "the image at the crosshair";
       copied[i].replaceWith(image);
     });
-    copy.querySelectorAll("#canvases, #crosshairs, label, input, select, .dash-input-container, #upload, #shown, #swap, script").forEach((e) => e.remove());
+    copy.querySelectorAll("label, input, select, .dash-input-container, #upload, #shown, #swap, script").forEach((e) => e.remove());
     copy.querySelectorAll("button").forEach((button) => {
       const plain = document.createElement("span");
       plain.className = button.className;
@@ -84,7 +93,7 @@
       if (sheet.href && sheet.href.includes("explorer.css")) style.textContent += [...sheet.cssRules].map((rule) => rule.cssText).join("\n");
     }
     style.textContent += "\nbody { max-width: 64rem; margin: 1rem auto; overflow-wrap: anywhere } section { margin: 1rem 0 }"
-      + " #slice-box, #slices, #history-figure { height: auto !important } #matrix td > span { display: block; text-align: center; padding: .2rem }";
+      + " #history-figure { height: auto !important } #matrix td > span { display: block; text-align: center; padding: .2rem }";
     page.head.append(style);
     const title = page.createElement("h1"), about = page.createElement("p");
     title.textContent = `trs explore: ${trs.get("run")}`;
@@ -97,8 +106,8 @@
   }
 
   const saves = {
-    png: async () => download(blobOf(await trs.picture("png")), `${name()}.png`),
-    svg: async () => download(blobOf(await trs.picture("svg")), `${name()}.svg`),
+    png: async () => download(blobOf(await slicePicture("png")), `${name()}.png`),
+    svg: async () => download(blobOf(await slicePicture("svg")), `${name()}.svg`),
     handout,
   };
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from trs_explorer.explore.library import Library
+from trs_explorer.explore.library import Library, Loaded
 from trs_explorer.shipped import folder
 
 if TYPE_CHECKING:
@@ -53,6 +53,16 @@ def explorer(serve: Callable[[Path], Explorer], tmp_path_factory: pytest.TempPat
     for name in RUNS:
         shutil.copytree(folder("checkpoints") / name, runs / name)
     return serve(runs)
+
+
+@pytest.fixture(scope="session")
+def mnist(explorer: Explorer) -> Loaded:
+    return explorer.library.load("mnist-trs")
+
+
+@pytest.fixture(scope="session")
+def bars(explorer: Explorer) -> Loaded:
+    return explorer.library.load("bars-cos-only")
 
 
 @pytest.fixture(scope="session")

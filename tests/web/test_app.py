@@ -3,20 +3,26 @@
 import base64
 import io
 import json
+import re
 import shutil
 import threading
 import time
+from html import unescape
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 import torch
+from dash import html
 from PIL import Image
 
 from trs_explorer.evaluation.transfer import transfer_matrix
 from trs_explorer.explore.library import Library
 from trs_explorer.explore.slices import LEVELS
 from trs_explorer.shipped import folder
-from trs_explorer.web.app import create_app, understand
+from trs_explorer.web.app import create_app
+from trs_explorer.web.asked import understand
+from trs_explorer.web.markup import markup
 from trs_explorer.web.scene import attack_of
 
 
@@ -40,14 +46,12 @@ def app(library):
 
 def ask(app, source, value, **state):
     """What the callback with this input answers: {component: {property: value}}, all that it changes."""
-    key, callback = next(
-        (key, c) for key, c in app.callback_map.items()
-        if c["inputs"][0] == {"id": source, "property": "data"} or (source == "upload" and c["inputs"][0]["id"] == source)
-    )  # fmt: skip
+    prop = "contents" if source == "upload" else "data"
+    key, callback = next((k, c) for k, c in app.callback_map.items() if c["inputs"][0] == {"id": source, "property": prop})
     outputs = [dict(zip(("id", "property"), one.rsplit(".", 1), strict=True)) for one in key.strip(".").split("...")]
     inputs = [{**one, "value": value if i == 0 else None} for i, one in enumerate(callback["inputs"])]
     has = [{**one, "value": state.get(one["id"])} for one in callback["state"]]
-    body = {"output": key, "outputs": outputs, "inputs": inputs, "state": has, "changedPropIds": [f"{source}.data"]}
+    body = {"output": key, "outputs": outputs if key.startswith("..") else outputs[0], "inputs": inputs, "state": has, "changedPropIds": [f"{source}.data"]}
     answer = app.server.test_client().post("/_dash-update-component", json=body)
     assert answer.status_code in (200, 204), answer.data
     return json.loads(answer.data)["response"] if answer.data else {}
@@ -56,17 +60,17 @@ def ask(app, source, value, **state):
 def until_done(app, wish):
     while True:
         answer = ask(app, "ask-transfer", wish)
-        if answer["beat"]["disabled"]:
-            return answer
+        if answer["transfer-found"]["data"]["done"]:
+            return answer["transfer-found"]["data"]
 
 
-def text_of(component):
-    """All text in a component's JSON."""
-    if isinstance(component, dict):
-        return text_of(component.get("props", {}).get("children"))
-    if isinstance(component, list):
-        return " ".join(map(text_of, component))
-    return "" if component is None else str(component)
+def set_by(html):
+    """What the buttons in it put into the state, in order."""
+    return [json.loads(unescape(found)) for found in re.findall(r'data-set="([^"]*)"', html)]
+
+
+def text_of(html):
+    return re.sub(r"<[^>]*>", " ", unescape(html))
 
 
 def test_the_samples_served_are_the_models_logits(app, library):
@@ -85,6 +89,7 @@ def test_the_samples_served_are_the_models_logits(app, library):
     # level 0's 7th point of the second row: a = -2 + 6/24 * 4, b = -2 + 1/24 * 4
     logits = np.frombuffer(client.get(f"/slice/{scene['key']}/0").data, "<f4").reshape(25, 25, 3, 10)
     image = origin + (-2 + 6 / 24 * 4) * u + (-2 + 1 / 24 * 4) * v
+    assert np.frombuffer(base64.b64decode(scene["first"]), "<f4").tobytes() == logits.tobytes()
     np.testing.assert_allclose(logits[1, 6], loaded.ensemble.member_logits(image[None])[:, 0].detach(), atol=1e-4)
     assert client.get("/slice/0000/0").status_code == 404
     assert client.get(f"/slice/{scene['key']}/9").status_code == 404
@@ -104,20 +109,20 @@ def test_the_matrix_is_the_one_that_the_command_measures(app, library):
     expected = transfer_matrix(
         loaded.ensemble, x, y, attack=attack_of(asked.state)[1], ensemble_column=True, seed=0, batch_size=64
     )
-    body = answer["matrix"]["children"]["props"]["children"][2]["props"]["children"]
-    for i, row in enumerate(body):
-        for j, cell in enumerate(row["props"]["children"][1:]):
-            assert f"{expected.fooled[i][j]}/{expected.eligible[i][j]}" in text_of(cell)
-    assert "64" in text_of(answer["transfer-words"]["children"])
+    counts = [f"{f}/{e}" for fooled, eligible in zip(expected.fooled, expected.eligible, strict=True)
+              for f, e in zip(fooled, eligible, strict=True)]  # fmt: skip
+    assert re.findall(r"[0-9]+/[0-9]+", text_of(answer["matrix"])) == counts
+    assert [(s["surrogate"], s["target"]) for s in set_by(answer["matrix"])] == [(i, j) for i in range(3) for j in range(4)]
+    assert "first 64 test images" in answer["transfer-words"]
     hits = [k for k, letter in enumerate(expected.outcomes[1][2]) if letter == "1"]
-    shown = ask(app, "ask-gallery", {**wish, "filter": "transfers"})
-    assert [json.loads(b["props"]["data-set"])["image"] for b in shown["gallery"]["children"]] == hits
-    assert shown["gallery-words"]["children"].startswith(f"{len(hits)} of 64 images")
+    shown = ask(app, "ask-gallery", {**wish, "filter": "transfers"})["offered"]["data"]
+    assert [one["image"] for one in set_by(shown["buttons"])] == hits
+    assert shown["words"].startswith(f"{len(hits)} of 64 images")
 
 
 def test_examples_of_a_cell_fool_its_target(app, library):
     wish = {"run": "mnist-trs", "n": 128, "surrogate": 0, "target": 3, "client": "two"}
-    captions = [text_of(figure) for figure in until_done(app, wish)["strip"]["children"]]
+    captions = re.findall(r"<figcaption>([^<]*)<", until_done(app, wish)["strip"])
     assert captions
     for caption in captions:
         true, seen = caption.split(": ")[1].split(" → ")
@@ -128,10 +133,12 @@ def test_filters_that_look_at_answers(app, library):
     loaded = library.load("mnist-trs")
     outputs = loaded.ensemble.member_logits(loaded.data.images(slice(0, 1000))).argmax(-1)
     expected = (outputs != outputs[0]).any(0).nonzero()[:, 0].tolist()
-    shown = ask(app, "ask-gallery", {"run": "mnist-trs", "filter": "disagree"})
-    assert [json.loads(b["props"]["data-set"])["image"] for b in shown["gallery"]["children"]] == expected[:60]
-    sevens = ask(app, "ask-gallery", {"run": "mnist-trs", "filter": "all", "label": "7"})
-    assert all("class 7" in b["props"]["aria-label"] for b in sevens["gallery"]["children"])
+    shown = ask(app, "ask-gallery", {"run": "mnist-trs", "filter": "disagree"})["offered"]["data"]["buttons"]
+    assert [one["image"] for one in set_by(shown)] == expected[:60]
+    sevens = ask(app, "ask-gallery", {"run": "mnist-trs", "filter": "all", "label": "7"})["offered"]["data"]["buttons"]
+    names = re.findall(r'aria-label="([^"]*)"', sevens)
+    assert len(names) == 60
+    assert all(name.endswith("class 7") for name in names)
 
 
 def test_an_unknown_run_or_checkpoint_is_said(app):
@@ -153,10 +160,12 @@ def test_a_damaged_checkpoint_is_said_and_the_other_still_works(runs, tmp_path):
 
 
 def test_the_page_and_its_callbacks_fit_together(app):
-    layout = app.server.test_client().get("/_dash-layout").data.decode()
-    for callback in app.callback_map.values():
+    layout = app.server.test_client().get("/_dash-layout").data.decode().replace(" ", "")
+    for key, callback in app.callback_map.items():
         for one in (*callback["inputs"], *callback["state"]):
-            assert f'"id":"{one["id"]}"' in layout.replace(" ", ""), one
+            assert f'"id":"{one["id"]}"' in layout, one
+        for output in key.strip(".").split("..."):
+            assert f'"id":"{output.rsplit(".", 1)[0]}"' in layout, output
     assert "mnist-trs" in layout
 
 
@@ -193,7 +202,7 @@ def test_a_picture_of_ones_own(app, runs):
     assert "28 x 28" in answer["notice"]["children"]
     scene = ask(app, "ask-scene", {"run": "mnist-trs", "own": own})
     assert scene["scene"]["data"]["fixed"]["own"] == own
-    assert "own picture" in scene["picked-words"]["children"]
+    assert "own picture" in scene["scene"]["data"]["picked"]
     said = ask(app, "upload", "data:image/png;base64,AAAA", **{"ask-scene": {"run": "mnist-trs"}})
     assert "dropped" not in said
     assert said["notice"]["children"]
@@ -214,8 +223,7 @@ def test_training_is_followed(runs, tmp_path):
     after = ask(app, "ask-history", {"run": "live"})
     assert after["at"]["children"][-1]["props"]["value"] == "0900"
     assert "900" in after["run-words"]["children"]
-    assert after["history-figure"]["figure"]["data"][0]["x"][-1] == 900
-    assert after["live"]["disabled"] is True  # no trainer lives
+    assert after["history-chart"]["children"]["props"]["figure"]["data"][0]["x"][-1] == 900
 
 
 @pytest.mark.parametrize("level", [0, 1])
@@ -224,3 +232,22 @@ def test_a_slice_of_the_plane_is_the_square_itself(app, level):
     data = np.load(io.BytesIO(app.server.test_client().get(f"/export/{key}.npz?level={level}").data))
     assert data["logits"].shape == (LEVELS[level], LEVELS[level], 2, 2)
     assert (data["a"][0], data["a"][-1]) == (0, 1)
+
+
+def test_the_figure_to_save_is_the_scene_that_is_asked_for(app):
+    client = app.server.test_client()
+    figure = client.get("/figure?run=mnist-trs&image=3&hide=1&dark=1").get_json()
+    go.Figure(figure)
+    assert [note["text"][:9] for note in figure["layout"]["annotations"][1:]] == ["<b>F1</b>", "<b>F3</b>", "<b>ensemb"]
+    assert client.get("/figure?run=nowhere").status_code == 404
+
+
+def test_markup_escapes_everything():
+    evil = html.Button(
+        ["<script>", html.Img(src='x" onerror="alert(1)', alt="")], title='"><i>', className="a", style={"color": "red"}
+    )
+    text = markup([evil, "a & b", None, 3])
+    assert text == (
+        '<button class="a" style="color:red" title="&quot;&gt;&lt;i&gt;">&lt;script&gt;'
+        '<img alt="" src="x&quot; onerror=&quot;alert(1)"></button>a &amp; b3'
+    )

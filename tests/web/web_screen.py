@@ -9,8 +9,10 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import numpy as np
 from playwright.sync_api import BrowserContext, Page
 
-QUICK = {"run": "mnist-trs", "n": "64"}  # the matrix of 64 images is the same work in every test: the server keeps it
-FINEST = 3
+# The matrix of 64 images, and mostly the same slice: what one test has made the server compute, it keeps for the next.
+PLAIN = {"n": "64", "eps": "0.3", "surrogate": "0", "target": "1", "theme": "light"}
+QUICK = {"run": "mnist-trs", "image": "0", "plane": "gradients", "span": "4", **PLAIN}
+BARS = {"run": "bars-cos-only", "image": "0", **PLAIN}
 PATIENCE_S = 60
 FUNCTION = re.compile(r"\([^()]*\) =>")
 
@@ -29,7 +31,7 @@ window.fetch = async (...what) => {
     setTimeout(() => watch.pending--, 0);
   }
 };
-document.addEventListener("securitypolicyviolation", (event) => watch.refused.push(`${event.violatedDirective}: ${event.blockedURI}`));
+document.addEventListener("securitypolicyviolation", (event) => watch.refused.push(event.violatedDirective + event.blockedURI));
 watch.idle = () => new Promise((resolve) => {
   let quiet = 0;
   const look = () => {
@@ -51,7 +53,7 @@ class Screen:
     foreign: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
 
-    def open(self, query: Mapping[str, object] | str = QUICK, level: int | None = FINEST) -> "Screen":
+    def open(self, query: Mapping[str, object] | str = QUICK, level: int | None = 0) -> "Screen":
         """Load the page in a state, and wait for its slices at a level of the grid; None: only for the page."""
         text = query if isinstance(query, str) else urlencode(query)
         self.page.goto(f"{self.address}?{text}")
@@ -60,10 +62,11 @@ class Screen:
             self.painted(level=level)
         return self
 
-    def painted(self, *, but: str | None = None, level: int = FINEST) -> str:
+    def painted(self, *, but: str | None = None, level: int = 0) -> str:
         """Wait until a slice is on the screen at a level (another one than `but`); its key."""
         self.until(
-            "([level, but]) => trs.scene && trs.scene.key !== but && trs.grid && trs.grid.models.length && trs.grid.level >= level",
+            "([level, but]) => trs.scene && trs.scene.key !== but"
+            " && trs.grid && trs.grid.models.length === trs.scene.models.length && trs.grid.level >= level",
             [level, but],
         )
         return self.js("trs.scene.key")
@@ -136,13 +139,14 @@ class Screen:
         low, high = self.js("[trs.scene.low, trs.scene.high]")
         return left + (a - low) / (high - low) * width, top + (high - b) / (high - low) * height
 
-    def trace(self, name: str, place: int = 0) -> list[dict]:
-        """x and y of a panel's traces of that name, as drawn."""
-        return self.js(
-            "([name, axis]) => trs.graph()._fullData.filter((t) => t.name === name && t.xaxis === axis)"
-            ".map((t) => ({x: Array.from(t.x), y: Array.from(t.y), symbol: t.marker && t.marker.symbol}))",
-            [name, f"x{place + 1}" if place else "x"],
+    def traces(self, place: int = 0) -> list[dict]:
+        """A panel's traces as drawn: name, mode, symbol, and x, y as points [n, 2]."""
+        found = self.js(
+            "(axis) => trs.graph()._fullData.filter((t) => t.xaxis === axis).map((t) => ({name: t.name, mode: t.mode,"
+            " symbol: t.marker && t.marker.symbol, x: Array.from(t.x), y: Array.from(t.y)}))",
+            f"x{place + 1}" if place else "x",
         )
+        return [{**trace, "points": np.column_stack([trace["x"], trace["y"]])} for trace in found]
 
 
 def screen(context: BrowserContext, address: str) -> Screen:
@@ -154,7 +158,8 @@ def screen(context: BrowserContext, address: str) -> Screen:
     own = urlsplit(address).netloc
 
     def request(url: str) -> None:
-        found.asked.append(url)
+        if "favicon" not in url:  # the browser's own affair
+            found.asked.append(url)
         if urlsplit(url).scheme not in ("data", "blob") and urlsplit(url).netloc != own:
             found.foreign.append(url)
 
@@ -169,4 +174,8 @@ def screen(context: BrowserContext, address: str) -> Screen:
 
 def serious(problems: list[str]) -> list[str]:
     """Problems without those of a slice that a newer one has cancelled (409, or the page went on before it came)."""
-    return [p for p in problems if "409" not in p and "willReadFrequently" not in p and not re.match(r"failed: .*(slice/|ERR_ABORTED)", p)]
+    return [
+        p
+        for p in problems
+        if "409" not in p and "willReadFrequently" not in p and not re.match(r"failed: .*(slice/|ERR_ABORTED)", p)
+    ]

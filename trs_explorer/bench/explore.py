@@ -45,16 +45,21 @@ class Mark:
     name: str
 
 
+def nothing(page: Page, turn: int) -> None:
+    """What most interactions need before them."""
+
+
 @dataclass(frozen=True)
 class Interaction:
     """What a user does, the event from which time runs, and what is waited for; `times` times as often as others.
 
-    settle: wait until nothing is being computed any more before it is done again.
+    before: what is done before the clock runs.  settle: and before that, wait until nothing is being computed any more.
     """
 
     act: Callable[[Page, int], None]
     event: str
     marks: tuple[Mark, ...]
+    before: Callable[[Page, int], None] = nothing
     times: int = 1
     settle: bool = True
 
@@ -66,7 +71,9 @@ def bench_explore(rounds: int, say: Callable[[str], None]) -> tuple[list[str], l
     """
     try:
         with chromium() as browser, served(folder("checkpoints") / RUN) as address:
-            versions = f"Chromium {browser.version}, " + ", ".join(f"{name} {version(name)}" for name in ("dash", "plotly", "playwright"))
+            versions = f"Chromium {browser.version}, " + ", ".join(
+                f"{name} {version(name)}" for name in ("dash", "plotly", "playwright")
+            )
             context = browser.new_context(viewport={"width": WIDE, "height": HIGH})
             context.add_init_script(STOPWATCH)
             rows = in_the_browser(context, f"{address}?run={RUN}&image=0&attack=pgd&steps=10&n=256", rounds, say)
@@ -75,7 +82,10 @@ def bench_explore(rounds: int, say: Callable[[str], None]) -> tuple[list[str], l
     say("samples a second")
     sampled, plain = sampling(rounds)
     rates = f"samples a second: slices {sampled:,.0f}, plain forward passes {plain:,.0f}"
-    return [BESIDE, rates, versions], [*rows, row("rate that slices lose to plain forward passes", 100 * (1 - sampled / plain), "%", 20)]
+    return [BESIDE, rates, versions], [
+        *rows,
+        row("rate that slices lose to plain forward passes", 100 * (1 - sampled / plain), "%", 20),
+    ]
 
 
 def row(what: str, p50: float, unit: str, target: float | None, p95: float | None = None, requests: float | None = None) -> dict:
@@ -95,7 +105,7 @@ def laps_row(mark: Mark, laps: list[Lap]) -> dict:
 
 def hover(page: Page, turn: int) -> None:
     """Move the pointer to some point of the first panel."""
-    box = page.locator("#canvases canvas").first.bounding_box()
+    box = page.locator("#panels .frame").first.bounding_box()
     assert box
     chance = random.Random(turn)
     page.mouse.move(box["x"] + chance.uniform(0.05, 0.95) * box["width"], box["y"] + chance.uniform(0.05, 0.95) * box["height"])
@@ -111,17 +121,14 @@ def press(key: str) -> Callable[[Page, int], None]:
     return lambda page, turn: page.keyboard.press(key)
 
 
-def new_seed(page: Page, turn: int) -> None:
-    """Enter in the field of the seed, with a number in it that it never had."""
-    page.locator("#seed").press("Enter")
+def type_seed(page: Page, turn: int) -> None:
+    """Write a seed that was never there into its field."""
+    page.locator("#seed").fill(str(FIRST_SEED + turn))
 
 
-def prepare(page: Page, what: Interaction, turn: int) -> None:
-    """What is done before the clock runs."""
-    if what.act is new_seed:
-        page.locator("#seed").fill(str(FIRST_SEED + turn))
-    elif what is EPS:
-        page.locator("#eps").focus()
+def hold_eps(page: Page, turn: int) -> None:
+    """Put the keyboard's focus on the slider."""
+    page.locator("#eps").focus()
 
 
 COARSE, FINE, FINEST = LEVELS[0], LEVELS[2], LEVELS[3]
@@ -139,15 +146,19 @@ SLICES = Interaction(
         Mark(f"a new image: slice {FINEST} x {FINEST}", 4000, "level 3"),
     ),
 )
-EPS = Interaction(press("ArrowRight"), "keydown", (Mark("eps, one step: the attack's path", 100, "path"),), settle=False)
+# A slider is moved on while the matrix of the step before is still being filled.
+EPS = Interaction(
+    press("ArrowRight"), "keydown", (Mark("eps, one step: the attack's path", 100, "path"),), before=hold_eps, settle=False
+)
 MATRIX = Interaction(
-    new_seed,
+    press("Enter"),
     "keydown",
     (
         Mark("a new seed: first cells of the matrix", 1000, "cells"),
         Mark("a new seed: the matrix, N=3, n=256, PGD-10", 8000, "pairs"),
         Mark("a new seed: and the ensemble attacked itself", None, "everything"),
     ),
+    before=type_seed,
 )
 LINK = (
     Mark(f"a link to what is cached: slice {COARSE} x {COARSE}", 500, "level 0"),
@@ -175,17 +186,12 @@ def interaction(page: Page, what: Interaction, rounds: int, say: Callable[[str],
     chance, found = random.Random(0), []
     for turn in range(1 + rounds * what.times):
         say(f"{what.marks[0].what}, {turn}")
-        if settle_first(what, turn):
+        if what.settle or turn == 0:
             settled(page)
         page.wait_for_timeout(chance.uniform(200, 400))
-        prepare(page, what, turn)
+        what.before(page, turn)
         found.append(timed(page, what, turn))
     return [laps_row(mark, [laps[i] for laps in found[1:]]) for i, mark in enumerate(what.marks)]
-
-
-def settle_first(what: Interaction, turn: int) -> bool:
-    """Whether to wait until all is quiet. A slider is moved on while the matrix of the step before is still being filled."""
-    return what.settle or turn == 0
 
 
 def settled(page: Page) -> None:
@@ -215,7 +221,10 @@ def opened(context: BrowserContext, url: str, turn: int, say: Callable[[str], No
 def served(run: Path) -> Iterator[str]:
     """The address of an explorer of that run, in a process of its own, as long as the block lasts."""
     command = [*python_m("trs_explorer"), "explore", str(run), "--no-browser", "--port", "0"]
-    with tempfile.TemporaryFile("w+") as complaints, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, text=True) as process:
+    with (
+        tempfile.TemporaryFile("w+") as complaints,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, text=True) as process,
+    ):
         try:
             assert process.stdout
             address = next((found[0] for line in process.stdout if (found := ADDRESS.search(line))), None)
@@ -265,7 +274,7 @@ def sampling(rounds: int) -> tuple[float, float]:
     test = data.load(run.config.data, train=False)
     x, y = test.images(slice(0, 1)), test.y[:1]
     plane = along_gradient(loss_gradients(ensemble, x, y)[0], x[0], name="F1", seed=0)
-    levels = [coordinates(new_points(level), level, low=-4, high=4) for level in range(len(LEVELS))]
+    levels = [coordinates(new_points(level), level, low=-4.0, high=4.0) for level in range(len(LEVELS))]
     ready = plane.images(torch.from_numpy(levels[2]).float())
 
     def plain(size: int) -> None:

@@ -7,16 +7,15 @@ window.stopwatch = (() => {
   let watch = null; // {start, event, marks, laps, before, resolve, reject}
 
   const text = (id) => (document.getElementById(id) || {}).textContent || "";
-  const panels = () => document.getElementById("canvases").children.length;
-  const lines = () => JSON.stringify((trs.graph()._fullData || []).map(({x, y}) => [Array.from(x), Array.from(y)]));
+  const panels = () => trs.panels().length;
+  const lines = () => JSON.stringify(trs.scene.trails);
 
   // What has to be seen for a mark. signal: who spoke.
   const reached = {
     readout: (signal) => signal === "readout",
     painted: (signal) => signal === "paint",
-    panels: (signal, before) =>
-      (signal === "paint" || signal === "plot") && panels() !== before.panels && trs.axes(panels() - 1) && !trs.axes(panels()),
-    path: (signal, before) => signal === "plot" && lines() !== before.lines,
+    panels: (signal, before) => signal === "marks" && panels() !== before.panels,
+    path: (signal, before) => signal === "marks" && lines() !== before.lines,
     cells: (signal) => signal === "matrix",
     pairs: (signal, before) => signal === "matrix words" && text("transfer-words") !== before.words && text("transfer-words").includes("Pairs together"),
     everything: (signal, before) => signal === "matrix words" && text("transfer-words") !== before.words && text("transfer-words").includes("Attacked itself"),
@@ -70,11 +69,6 @@ window.stopwatch = (() => {
       box.listenedTo = new MutationObserver(() => signal(name));
       box.listenedTo.observe(box, {childList: true, characterData: true, subtree: true}); // not attributes: marks of what is chosen
     }
-    const graph = trs.graph();
-    if (graph && !graph.listenedTo) {
-      graph.listenedTo = true;
-      graph.on("plotly_afterplot", () => signal("plot"));
-    }
     if (!trs.paint.listenedTo) {
       const paint = trs.paint;
       trs.paint = () => (paint(), signal("paint"));
@@ -82,6 +76,7 @@ window.stopwatch = (() => {
     }
   }
 
+  document.addEventListener("trs:marked", () => signal("marks"));
   document.addEventListener("trs:painted", ({detail}) => signal(`level ${detail.level}`));
 
   const own = {

@@ -1,4 +1,4 @@
-"""The slice figure, as a pure function of a scene.
+"""The slices as one plotly figure, a pure function of a scene: what is saved as PNG or SVG. The page draws on canvases.
 
 Figures are plain dictionaries as plotly.js takes them: plotly's Python objects check every property and cost 60 ms a figure. The
 tests have them checked.
@@ -35,7 +35,7 @@ def ink(dark: bool) -> Ink:
 
 
 def slice_figure(scene: Scene, *, hidden: Sequence[int] = (), surrogate: int = 0, dark: bool = False) -> Json:
-    """Axes, outlines and attack paths of every shown model's panel; the page paints the logits behind it.
+    """Axes, outlines and attack paths of every shown model's panel; the page puts its pictures of the logits behind it.
 
     On each panel: the ball (solid), [0, 1]^d (dotted), the path of the attack on that panel's model (solid) and that of the
     attack on the surrogate (dashed). A path ends in a cross where its image fools the panel's model, else in a ring.
@@ -59,9 +59,8 @@ def slice_figure(scene: Scene, *, hidden: Sequence[int] = (), surrogate: int = 0
         else:
             up["scaleanchor"] = "x"
         layout |= {f"xaxis{axis}": across, f"yaxis{axis}": up | {"showticklabels": column == 0}}
-        layout["annotations"].append(
-            _note(_headline(scene, model), 0.5, 1, f"x{axis} domain", f"y{axis} domain", yanchor="bottom")
-        )
+        title = f"<b>{scene.models[model]}</b>: {scene.headline(model)}"
+        layout["annotations"].append(_note(title, 0.5, 1, f"x{axis} domain", f"y{axis} domain", yanchor="bottom"))
         data += [
             trace | {"type": "scatter", "xaxis": f"x{axis}", "yaxis": f"y{axis}"} for trace in _panel(scene, model, surrogate)
         ]
@@ -74,22 +73,17 @@ def _note(text: str, x: float, y: float, xref: str, yref: str, **more: object) -
 
 def _axis(scene: Scene, place: int, places: int, gap: float, colours: Ink) -> Json:
     width = (1 - gap * (places - 1)) / places
-    begin = place * (width + gap)
+    begin, quarter = place * (width + gap), (scene.high - scene.low) / 4
     return {
         "range": [scene.low, scene.high], "domain": [begin, min(1, begin + width)], "constrain": "domain", "fixedrange": True,
         "showgrid": False, "zeroline": False, "showline": True, "mirror": True, "linecolor": colours.faint,
-        "ticks": "outside", "tickcolor": colours.faint, "nticks": 5,
+        "ticks": "outside", "tickcolor": colours.faint, "tickvals": [scene.low + quarter * k for k in (1, 2, 3)],
     }  # fmt: skip
 
 
 def _axes_words(names: tuple[str, str]) -> str:
     gap = "   " if len("".join(names)) < 90 else "<br>"
     return f"→ {names[0]}{gap}↑ {names[1]}"
-
-
-def _headline(scene: Scene, model: int) -> str:
-    before, after = scene.before[model], scene.ends[model][model]
-    return f"<b>{scene.models[model]}</b>: {before}, " + (f"attacked {after}" if after != before else "holds")
 
 
 def _panel(scene: Scene, model: int, surrogate: int) -> list[Json]:

@@ -13,12 +13,11 @@ from trs_explorer.explore.gallery import answers, pick
 from trs_explorer.explore.library import Loaded
 from trs_explorer.explore.pictures import data_uri, png, read_picture
 from trs_explorer.options import UsageError
-from trs_explorer.web.layout import setting
+from trs_explorer.web.layout import MEASURED, setting
 from trs_explorer.web.matrix import Measured
 from trs_explorer.web.state import State, is_plane
 
 OFFERED, JUDGED = 60, 1000
-MEASURED = ("transfers", "robust")  # filters that wait for the matrix
 
 
 def offer(loaded: Loaded, state: State, measured: Callable[[], object]) -> tuple[list, str]:

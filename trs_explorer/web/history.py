@@ -7,7 +7,7 @@ from dash import html
 
 from trs_explorer.explore.angles import Angles
 from trs_explorer.files import Json
-from trs_explorer.runs import ALIVE, Run
+from trs_explorer.runs import Run
 from trs_explorer.web.figures import ink
 
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -98,13 +98,13 @@ def _pooled(probe: Json) -> float | None:
         return None
 
 
-def status_words(run: Run, events: Sequence[Json]) -> tuple[str, bool]:
-    """What the run is, in a line, and whether a trainer works on it."""
-    status, config = run.status(), run.config
-    state = str(status.get("state") or "unknown")
-    steps = [e["step"] for e in _of_kind(events, "step")]
-    words = f"{config.method}, {config.members} x {config.model}, {state}"
-    return words + (f", step {steps[-1]}" if steps else ""), state in ALIVE
+def status_words(run: Run, events: Sequence[Json], checkpoints: Sequence[str]) -> str:
+    """What the run is and how far it is, in a line."""
+    config, steps = run.config, [e["step"] for e in _of_kind(events, "step")]
+    parts = [f"{config.members} x {config.model}, {run.status().get('state') or 'unknown'}"]
+    parts += [f"step {steps[-1]}"] if steps else []
+    parts += [f"saved {epoch_words(checkpoints[-1])}" if checkpoints else "nothing saved yet"]
+    return ", ".join(parts)
 
 
 def epoch_words(checkpoint: str) -> str:

@@ -16,11 +16,24 @@ GRAPH = {"displayModeBar": False, "showSendToCloud": False, "plotlyServerURL": "
 GROUPS = {
     "run": ("run",),
     "scene": ("run", "at", "weights", "image", "own", "plane", "surrogate", "target", "second", "third", "seed", "span",
-              "swap", "hide", "eps", "norm", "attack", "steps", "start", "dark"),
+              "swap", "eps", "norm", "attack", "steps", "start"),
     "transfer": ("run", "at", "surrogate", "target", "seed", "eps", "norm", "attack", "steps", "n"),
-    "gallery": ("run", "at", "filter", "label", "surrogate", "target", "seed", "eps", "norm", "attack", "steps", "n", "image"),
+    "gallery": ("run", "at", "filter", "label", "surrogate", "target", "seed", "eps", "norm", "attack", "steps", "n"),
     "history": ("run", "at", "dark"),
 }  # fmt: skip
+
+# Stores in which answers come, and the function of assets/web/10-state.js that takes them from there.
+ANSWERS = {
+    "meta": "meta",
+    "scene": "scene",
+    "transfer-found": "transfer",
+    "offered": "offered",
+    "story": "story",
+    "dropped": "dropped",
+}
+
+# Filters of the gallery that wait for the matrix.
+MEASURED = ("transfers", "robust")
 
 KEYS = (
     ("left / right / up / down", "move the crosshair (with the slices in focus; Shift: further)"),
@@ -40,6 +53,7 @@ def page(first: State, runs: dict[str, str], *, readonly: bool) -> html.Div:
     """The whole page, opening on a state. runs: name and data set of every run there is."""
     meta = {
         "groups": GROUPS,
+        "measured": MEASURED,
         "first": first.to_json(),
         "runs": runs,
         "readonly": readonly,
@@ -50,11 +64,8 @@ def page(first: State, runs: dict[str, str], *, readonly: bool) -> html.Div:
         id="explore",
         children=[
             html.A("Skip to the slices", href="#slice-box", className="skip"),
-            dcc.Store(id="meta", data=meta),
-            dcc.Store(id="scene"),
-            dcc.Store(id="dropped"),
+            *(dcc.Store(id=name, data=meta if name == "meta" else None) for name in ANSWERS),
             *(dcc.Store(id=f"ask-{group}") for group in GROUPS),
-            dcc.Interval(id="beat", interval=300, disabled=True),
             dcc.Interval(id="live", interval=2000),
             _header(runs, readonly),
             html.Div(id="notice", role="status"),
@@ -113,12 +124,8 @@ def _slices() -> html.Section:
             _select("layer", "layer", LAYERS),
             html.Div(id="shown", role="group", className="row", **{"aria-label": "models shown"}),
         ], className="row"),
-        html.Div([
-            html.Div(id="canvases", **{"aria-hidden": "true"}),
-            dcc.Graph(id="slices", config=GRAPH, style={"height": "100%"}),
-            html.Div(id="crosshairs", **{"aria-hidden": "true"}),
-        ], id="slice-box", tabIndex=0, role="group", **{"aria-label": "slices: arrow keys move the crosshair, Enter attacks",
-                                                       "aria-describedby": "readout"}),
+        html.Div([html.Div(id="panels"), html.P(id="axes-words")], id="slice-box", tabIndex=0, role="group",
+                 **{"aria-label": "slices: arrow keys move the crosshair, Enter attacks", "aria-describedby": "readout"}),
         html.Div([html.Div(id="legend"), html.Span(id="slice-status", role="status")], className="row"),
         html.Div([html.Canvas(id="picture", width=28, height=28, role="img", **{"aria-label": "the image at the crosshair"}),
                   html.Div(id="readout")], className="row readout"),
@@ -148,7 +155,7 @@ def _words() -> html.Section:
 
 def _history() -> html.Section:
     return _room("history", "Training", [
-        dcc.Graph(id="history-figure", config=GRAPH, style={"height": "230px"}),
+        html.Div(id="history-chart"),
         html.Div([html.Label("checkpoint", htmlFor="scrub"), dcc.Input(id="scrub", type="range", min=0, max=1, step=1, value=1),
                   html.Output(id="scrub-value")], className="row"),
         html.Details([html.Summary("table"), html.Div(id="history-table")]),
@@ -172,6 +179,11 @@ def _number(name: str, label: str, *, step: float | str = 1) -> html.Label:
     option = NUMBERS[name]
     field = dcc.Input(id=name, type="number", min=option.low, max=option.high, step=step)
     return html.Label([label, " ", field], htmlFor=name, title=f"{option.help} [{option.range_text}]", id=f"{name}-label")
+
+
+def chart(figure: dict) -> dcc.Graph:
+    """The training's curves. Not part of the first page: plotly.js takes its time, and nobody should wait for a slice."""
+    return dcc.Graph(id="history-figure", figure=figure, config=GRAPH, style={"height": "230px"})
 
 
 def show_buttons(names: list[str]) -> list[html.Button]:

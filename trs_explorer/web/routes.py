@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,10 @@ from trs_explorer.explore.live import Cache, Latest, turn
 from trs_explorer.explore.slices import LEVELS, Cancelled, assemble, new_points, sample
 from trs_explorer.explore.slices import coordinates as grid_coordinates
 from trs_explorer.options import UsageError
-from trs_explorer.web.scene import Scene
+from trs_explorer.runs import RunError
+from trs_explorer.web.asked import understand
+from trs_explorer.web.figures import slice_figure
+from trs_explorer.web.scene import Scene, make_scene
 
 KEPT_SCENES = 128
 
@@ -61,8 +65,8 @@ class Scenes:
         return self._samples.put((scene.key, level), found)
 
 
-def add_routes(server: Flask, scenes: Scenes, library: Library) -> None:
-    """GET slice/KEY/LEVEL (little-endian float32), export/KEY.csv, export/KEY.npz, export/history/RUN.csv."""
+def add_routes(server: Flask, scenes: Scenes, library: Library, *, readonly: bool = False) -> None:
+    """GET slice/KEY/LEVEL (little-endian float32), figure?STATE, export/KEY.csv, export/KEY.npz, export/history/RUN.csv."""
 
     @server.get("/slice/<key>/<int:level>")
     def slice_level(key: str, level: int) -> Response:
@@ -76,6 +80,17 @@ def add_routes(server: Flask, scenes: Scenes, library: Library) -> None:
         answer = Response(found.astype("<f4", copy=False).tobytes(), mimetype="application/octet-stream")
         answer.headers["Cache-Control"] = "private, max-age=86400, immutable"
         return answer
+
+    @server.get("/figure")
+    def figure() -> Response:
+        try:
+            with turn():
+                asked = understand(library, request.args, readonly=readonly)
+                scene = make_scene(asked.loaded, asked.state)
+        except (UsageError, RunError) as error:
+            return Response(str(error), 404, mimetype="text/plain")
+        drawn = slice_figure(scene, hidden=asked.state.hidden(), surrogate=asked.state.surrogate, dark=asked.dark)
+        return Response(json.dumps(drawn), mimetype="application/json")
 
     @server.get("/export/<key>.<kind>")
     def export(key: str, kind: str) -> Response:

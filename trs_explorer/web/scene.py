@@ -29,6 +29,7 @@ from trs_explorer.explore.planes import (
     two_gradients,
 )
 from trs_explorer.explore.slices import LEVELS
+from trs_explorer.files import Json
 from trs_explorer.web.state import State, is_plane, own_pixels
 
 Points = np.ndarray
@@ -39,7 +40,8 @@ class Scene:
     """What a slice figure shows. Coordinates are the plane's: L2 distances in [0, 1] pixels from x; the data's own in 2-D.
 
     key: of weights, plane and square, so that equal keys mean equal samples.  y: the class that attacks leave.
-    start: where the attacks start.  ball, box: corners of the plane's intersection with the attack's ball and with [0, 1]^d.
+    start: where the attacks start.  cut: whether that is not the point asked for, but what [0, 1] leaves of it.
+    ball, box: corners of the plane's intersection with the attack's ball and with [0, 1]^d.
     trails: per model, members then ensemble, the shadow in the plane of the images that the attack on it visited.
     ends: [model, attacked model] the class that a model sees in the image that came back from the attack on the attacked one.
     off: how far each of those lies from the plane.  before: the class that each model sees where the attacks start.
@@ -54,6 +56,7 @@ class Scene:
     low: float
     high: float
     start: tuple[float, float]
+    cut: bool
     before: list[int]
     ball: Points
     box: Points
@@ -67,12 +70,20 @@ class Scene:
         """Whether the attack on one model fools another: it sees a class that is not y in the image that came back."""
         return self.ends[model][attacked] != self.y
 
-    def to_json(self) -> dict:
-        """What the page needs besides the figure."""
+    def headline(self, model: int) -> str:
+        """What an attack on a model does to it, in two or three words."""
+        before, after = self.before[model], self.ends[model][model]
+        if before != self.y:
+            return f"{before}, wrong already"
+        return f"{before}, holds" if after == before else f"{before}, attacked {after}"
+
+    def to_json(self) -> Json:
+        """All of it that the page draws."""
         return {
             "key": self.key,
             "digest": self.digest,
             "models": self.models,
+            "headlines": [self.headline(k) for k in range(len(self.models))],
             "classes": self.classes,
             "shape": list(self.plane.origin.shape),
             "kind": self.plane.kind,
@@ -82,11 +93,18 @@ class Scene:
             "levels": list(LEVELS),
             "start": list(self.start),
             "names": list(self.plane.names),
+            "ball": self.ball.tolist(),
             "box": self.box.tolist(),
-            "origin": _packed(self.plane.origin),
-            "u": _packed(self.plane.u),
-            "v": _packed(self.plane.v),
+            "trails": [trail.tolist() for trail in self.trails],
+            "ends": self.ends,
+            "examples": self.examples.tolist(),
+            **{name: packed(getattr(self.plane, name).numpy()) for name in ("origin", "u", "v")},
         }
+
+
+def packed(array: np.ndarray) -> str:
+    """Little-endian float32 in base64: lists of numbers would be five times as long, and slow to read."""
+    return base64.b64encode(array.astype("<f4", copy=False).tobytes()).decode()
 
 
 def names_of(members: int) -> list[str]:
@@ -150,6 +168,7 @@ def make_scene(loaded: Loaded, state: State) -> Scene:
         low=low,
         high=high,
         start=_pair(plane.coordinates(begin[None])),
+        cut=point is not None and not torch.allclose(begin, plane.images(torch.tensor([point]))[0], atol=1e-4),
         before=answers(ensemble, begin[None])[:, 0].tolist(),
         ball=ball_polygon(plane, begin, state.eps, state.norm),
         box=box_polygon(plane, reach),
@@ -167,6 +186,7 @@ def slice_words(scene: Scene, state: State) -> str:
     units = "Axes are the inputs themselves" if scene.plane.kind == "domain" else "Axes are L2 distances in pixels from the image"
     words = [
         f"{units}; solid: the ball of eps {state.eps:g}, dotted: [0, 1].",
+        "The attack starts at the point cut to [0, 1]." if scene.cut else "",
         f"Star: the attack's start; solid path: {scene.attack} on the panel's own model, dashed: on {attacked};",
         "a cross ends what fools the panel's model.",
         f"Paths are shadows: the attack on {attacked} ends {off:.2f} off the plane." if off > 0.005 else "",
@@ -207,7 +227,3 @@ def _key(digest: str, plane: Plane, low: float, high: float) -> str:
 def _pair(points: Tensor) -> tuple[float, float]:
     a, b = points[0].tolist()
     return a, b
-
-
-def _packed(tensor: Tensor) -> str:
-    return base64.b64encode(tensor.numpy().astype("<f4").tobytes()).decode()

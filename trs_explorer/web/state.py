@@ -84,6 +84,10 @@ class State:
         """Where the attack starts in the plane; None at the image itself."""
         return _numbers(self.start, 2) if self.start else None  # type: ignore[return-value]
 
+    def hidden(self) -> list[int]:
+        """The models that are not shown."""
+        return [int(k) for k in self.hide.split(",") if k]
+
     def to_json(self) -> dict[str, str | int | float]:
         """The fields, as the browser keeps them."""
         return asdict(self)

@@ -1,0 +1,34 @@
+"""What a request is about: the state that its fields make, and the members that the state names."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from trs_explorer.explore.library import Library, Loaded
+from trs_explorer.web.state import State, read
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a callback was asked, made whole: the state, on what, and what could not be had."""
+
+    state: State
+    loaded: Loaded
+    complaints: list[str]
+    dark: bool
+    client: str
+
+
+def understand(library: Library, wish: Mapping[str, object], *, readonly: bool = False) -> Asked:
+    """Loads what a wish is about. Raises UsageError or RunError if that cannot be: in words, for the page."""
+    name, at = str(wish.get("run", "")), str(wish.get("at") or "")
+    run, complaints = library.run(name), []
+    if at and at not in library.checkpoints(name):
+        complaints.append(f"{name} has no checkpoint {at[:20]}: showing the newest")
+        at = ""
+    loaded = library.load(name, at)
+    wish = {**wish, "at": at, **({"own": ""} if readonly else {})}
+    state, more = read(wish, run=name, data=run.config.data, members=len(loaded.ensemble), images=len(loaded.data))
+    if state.weights and not loaded.digest.startswith(state.weights):
+        complaints.append(f"the link was made on other weights ({state.weights[:12]}), these are {loaded.digest[:12]}")
+    state = replace(state, weights=loaded.digest[:12])
+    return Asked(state, loaded, complaints + more, bool(wish.get("dark")), str(wish.get("client", ""))[:64])
