@@ -3,6 +3,7 @@
 "use strict";
 
 window.trs = {
+  early: fetch(`scene${location.search}`), // asked before the page is built; who reads it sees to errors
   meta: null,
   wish: {},
   asked: {},
@@ -20,8 +21,10 @@ window.trs = {
       if (name in meta.first) trs.wish[name] = value;
     }
     if (!(trs.wish.run in meta.runs)) {
-      if (trs.wish.run) trs.say(`there is no run ${trs.wish.run} here: showing ${meta.first.run}`);
+      const wrong = trs.wish.run;
+      if (wrong) trs.early = null;
       trs.wish.run = meta.first.run;
+      if (wrong) trs.late = `there is no run ${wrong} here: this is ${meta.first.run}`;
     }
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => trs.push());
     trs.push();
@@ -67,6 +70,11 @@ window.trs = {
     document.documentElement.dataset.theme = trs.dark() ? "dark" : "light";
     history.replaceState(null, "", trs.query());
     const all = {...trs.wish, dark: trs.dark(), client: trs.client};
+    const wanted = JSON.stringify(trs.meta.scene.map((name) => trs.wish[name]));
+    if (wanted !== trs.asked.scene) {
+      trs.asked.scene = wanted;
+      trs.askScene();
+    }
     for (const [group, fields] of Object.entries(trs.meta.groups)) {
       const asked = Object.fromEntries([...fields, "client"].filter((name) => name in all).map((name) => [name, all[name]]));
       const text = JSON.stringify(asked);
@@ -74,7 +82,7 @@ window.trs = {
       trs.asked[group] = text;
       clearTimeout(trs.timers[group]);
       const ask = () => dash_clientside.set_props(`ask-${group}`, {data: asked});
-      if (group === "scene" || group === "run") ask();
+      if (group === "run") ask();
       else if (!trs.grid) trs.afterFirst.set(group, ask);
       else trs.timers[group] = setTimeout(ask, 150);
     }
@@ -82,7 +90,26 @@ window.trs = {
     trs.listeners.forEach((listener) => listener());
   },
 
+  // The newest question counts: an older one is dropped.
+  async askScene() {
+    if (trs.asking) trs.asking.abort();
+    const mine = (trs.asking = new AbortController()), early = trs.early;
+    trs.early = null;
+    try {
+      const asked = new URLSearchParams(Object.entries({...trs.wish, client: trs.client}).filter(([, value]) => value !== ""));
+      const answer = await (early || fetch(`scene?${asked}`, {signal: mine.signal}));
+      const told = answer.ok ? await answer.json() : {wrong: await answer.text()};
+      if (trs.asking !== mine) return;
+      trs.say([trs.late, told.wrong || told.notice].filter(Boolean).join("\n"));
+      trs.late = "";
+      if (!told.wrong) trs.showScene(told);
+    } catch (error) {
+      if (error.name !== "AbortError") trs.say("the explorer does not answer: is it still running?");
+    }
+  },
+
   again(group) {
+    if (group === "scene") return trs.askScene();
     clearTimeout(trs.timers[group]);
     const asked = {...JSON.parse(trs.asked[group] || "{}"), again: Date.now()};
     dash_clientside.set_props(`ask-${group}`, {data: asked});
@@ -96,7 +123,7 @@ window.trs = {
 
   say(text) {
     const notice = document.getElementById("notice");
-    if (notice) dash_clientside.set_props("notice", {children: text});
+    if (notice && notice.textContent !== text) notice.textContent = text;
   },
 
   writeControls() {
@@ -176,6 +203,8 @@ window.trs = {
   },
 };
 
+trs.early.catch(() => 0);
+
 (() => {
   let waiting = 0, latest = null;
   const wishFor = (target) => {
@@ -237,10 +266,6 @@ window.dash_clientside = Object.assign({}, window.dash_clientside, {
       trs.start(meta);
       return dash_clientside.no_update;
     },
-    scene(scene) {
-      if (scene) trs.showScene(scene);
-      return dash_clientside.no_update;
-    },
     transfer(found) {
       if (!found) return dash_clientside.no_update;
       for (const id of ["matrix", "transfer-words", "strip"]) if (found[id] !== undefined) trs.fill(id, found[id]);
@@ -264,7 +289,10 @@ window.dash_clientside = Object.assign({}, window.dash_clientside, {
       return dash_clientside.no_update;
     },
     dropped(dropped) {
-      if (dropped && dropped.own) trs.set({own: dropped.own, start: ""});
+      if (!dropped) return dash_clientside.no_update;
+      trs.late = dropped.words; // after the scene's own notice, if there is to be one
+      if (dropped.own) trs.set({own: dropped.own, start: ""});
+      else trs.say(dropped.words);
       return dash_clientside.no_update;
     },
     marked: () => trs.marked(),

@@ -23,11 +23,10 @@ SHOWN = 120  # ms after a click at which the page below shows something
 # What the stopwatch expects of the explorer's page, with delays of our own.
 PAGE = f"""
 <button id="show">show</button> <button id="busy">busy</button> <button id="nothing">nothing</button>
-<div id="canvases"><canvas></canvas></div> <div id="readout"></div>
+<div id="readout"></div>
 <div id="matrix"></div> <p id="transfer-words">starting ...</p>
 <script>
-  const chart = {{_fullData: [], on() {{}}}};
-  window.trs = {{graph: () => chart, axes: (place) => place < 1, paint() {{}}}};
+  window.trs = {{panels: () => [0], scene: {{trails: []}}, paint() {{}}}};
   const readout = (text) => document.getElementById("readout").textContent = text;
   document.getElementById("show").onclick = () => setTimeout(() => readout("shown"), {SHOWN});
   const work = () => {{

@@ -51,10 +51,23 @@ def ask(app, source, value, **state):
     outputs = [dict(zip(("id", "property"), one.rsplit(".", 1), strict=True)) for one in key.strip(".").split("...")]
     inputs = [{**one, "value": value if i == 0 else None} for i, one in enumerate(callback["inputs"])]
     has = [{**one, "value": state.get(one["id"])} for one in callback["state"]]
-    body = {"output": key, "outputs": outputs if key.startswith("..") else outputs[0], "inputs": inputs, "state": has, "changedPropIds": [f"{source}.data"]}
+    body = {
+        "output": key,
+        "outputs": outputs if key.startswith("..") else outputs[0],
+        "inputs": inputs,
+        "state": has,
+        "changedPropIds": [f"{source}.data"],
+    }
     answer = app.server.test_client().post("/_dash-update-component", json=body)
     assert answer.status_code in (200, 204), answer.data
     return json.loads(answer.data)["response"] if answer.data else {}
+
+
+def scene_of(app, **wish):
+    """What the page is told about a scene."""
+    answer = app.server.test_client().get("/scene", query_string=wish)
+    assert answer.status_code == 200, answer.data
+    return answer.get_json()
 
 
 def until_done(app, wish):
@@ -74,7 +87,7 @@ def text_of(html):
 
 
 def test_the_samples_served_are_the_models_logits(app, library):
-    scene = ask(app, "ask-scene", {"run": "mnist-trs", "image": "3", "span": 2})["scene"]["data"]
+    scene = scene_of(app, run="mnist-trs", image=3, span=2)
     client = app.server.test_client()
     loaded = library.load("mnist-trs")
     origin, u, v = (
@@ -142,12 +155,13 @@ def test_filters_that_look_at_answers(app, library):
 
 
 def test_an_unknown_run_or_checkpoint_is_said(app):
-    answer = ask(app, "ask-scene", {"run": "../../etc"})
-    assert "etc" in answer["notice"]["children"]
-    assert "scene" not in answer
-    answer = ask(app, "ask-scene", {"run": "mnist-trs", "at": "0999", "weights": "dead", "eps": "x"})
-    assert answer["notice"]["children"].count("\n") == 2
-    assert answer["scene"]["data"]["corrected"] == ["at", "weights", "eps"]
+    told = scene_of(app, run="../../etc")
+    assert list(told) == ["wrong"]
+    assert "etc" in told["wrong"]
+    told = scene_of(app, run="mnist-trs", at="0999", weights="dead", eps="x")
+    assert told["notice"].count("\n") == 2
+    assert told["corrected"] == ["at", "weights", "eps"]
+    assert scene_of(app)["fixed"]["run"] == "mnist-trs"  # where a link names none
 
 
 def test_a_damaged_checkpoint_is_said_and_the_other_still_works(runs, tmp_path):
@@ -155,8 +169,8 @@ def test_a_damaged_checkpoint_is_said_and_the_other_still_works(runs, tmp_path):
     weights = tmp_path / "torn" / "epoch-0036.safetensors"
     weights.write_bytes(weights.read_bytes()[:5000])
     app = create_app(Library([tmp_path]))
-    assert "damaged" in ask(app, "ask-scene", {"run": "torn"})["notice"]["children"]
-    assert ask(app, "ask-scene", {"run": "torn", "at": "0018"})["scene"]["data"]["key"]
+    assert "damaged" in scene_of(app, run="torn")["wrong"]
+    assert scene_of(app, run="torn", at="0018")["key"]
 
 
 def test_the_page_and_its_callbacks_fit_together(app):
@@ -170,7 +184,7 @@ def test_the_page_and_its_callbacks_fit_together(app):
 
 
 def test_a_newer_slice_of_the_same_page_takes_the_place_of_the_older(app):
-    one, other = (ask(app, "ask-scene", {"run": "mnist-trs", "image": k})["scene"]["data"]["key"] for k in (20, 21))
+    one, other = (scene_of(app, run="mnist-trs", image=k)["key"] for k in (20, 21))
     found = {}
 
     def fetch(key, level, client):
@@ -197,18 +211,19 @@ def picture(mode="L", size=(40, 30)):
 
 
 def test_a_picture_of_ones_own(app, runs):
-    answer = ask(app, "upload", picture(), **{"ask-scene": {"run": "mnist-trs"}})
+    answer = ask(app, "upload", picture(), **{"ask-run": {"run": "mnist-trs"}})
     own = answer["dropped"]["data"]["own"]
-    assert "28 x 28" in answer["notice"]["children"]
-    scene = ask(app, "ask-scene", {"run": "mnist-trs", "own": own})
-    assert scene["scene"]["data"]["fixed"]["own"] == own
-    assert "own picture" in scene["scene"]["data"]["picked"]
-    said = ask(app, "upload", "data:image/png;base64,AAAA", **{"ask-scene": {"run": "mnist-trs"}})
-    assert "dropped" not in said
-    assert said["notice"]["children"]
+    assert "28 x 28" in answer["dropped"]["data"]["words"]
+    told = scene_of(app, run="mnist-trs", own=own)
+    assert told["fixed"]["own"] == own
+    assert "own picture" in told["picked"]
+    said = ask(app, "upload", "data:image/png;base64,AAAA", **{"ask-run": {"run": "mnist-trs"}})["dropped"]["data"]
+    assert "own" not in said
+    assert said["words"]
     closed = create_app(Library([runs]), readonly=True)
-    assert "read-only" in ask(closed, "upload", picture(), **{"ask-scene": {"run": "mnist-trs"}})["notice"]["children"]
-    assert ask(closed, "ask-scene", {"run": "mnist-trs", "own": own})["scene"]["data"]["fixed"]["own"] == ""
+    refused = ask(closed, "upload", picture(), **{"ask-run": {"run": "mnist-trs"}})
+    assert "read-only" in refused["dropped"]["data"]["words"]
+    assert scene_of(closed, run="mnist-trs", own=own)["fixed"]["own"] == ""
 
 
 def test_training_is_followed(runs, tmp_path):
@@ -228,7 +243,7 @@ def test_training_is_followed(runs, tmp_path):
 
 @pytest.mark.parametrize("level", [0, 1])
 def test_a_slice_of_the_plane_is_the_square_itself(app, level):
-    key = ask(app, "ask-scene", {"run": "bars-cos-only"})["scene"]["data"]["key"]
+    key = scene_of(app, run="bars-cos-only")["key"]
     data = np.load(io.BytesIO(app.server.test_client().get(f"/export/{key}.npz?level={level}").data))
     assert data["logits"].shape == (LEVELS[level], LEVELS[level], 2, 2)
     assert (data["a"][0], data["a"][-1]) == (0, 1)

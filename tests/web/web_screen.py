@@ -9,8 +9,10 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import numpy as np
 from playwright.sync_api import BrowserContext, Page
 
+CHART = "document.querySelector('#history-figure .js-plotly-plot')"
 # The matrix of 64 images, and mostly the same slice: what one test has made the server compute, it keeps for the next.
 PLAIN = {"n": "64", "eps": "0.3", "surrogate": "0", "target": "1", "theme": "light"}
+PIXELS = "#panels > figure:not([hidden]) canvas.pixels"
 QUICK = {"run": "mnist-trs", "image": "0", "plane": "gradients", "span": "4", **PLAIN}
 BARS = {"run": "bars-cos-only", "image": "0", **PLAIN}
 PATIENCE_S = 60
@@ -127,26 +129,27 @@ class Screen:
         return tuple(np.array(part, dtype=np.float32) for part in self.js(
             "[trs.scene.origin, trs.scene.u, trs.scene.v].map((values) => Array.from(values))"))  # fmt: skip
 
-    def panel(self, place: int) -> tuple[float, float, float, float]:
-        """Left, top, width and height of a panel in the window."""
-        return tuple(self.js(
-            "(place) => { const box = trs.graph().getBoundingClientRect(), {x, y} = trs.axes(place);"
-            " return [box.left + x._offset, box.top + y._offset, x._length, y._length]; }", place))  # fmt: skip
+    @property
+    def shown(self) -> list[int]:
+        """The numbers of the models that are on the screen."""
+        panels = "[...document.querySelectorAll('#panels > figure')]"
+        return self.js(f"{panels}.flatMap((figure, model) => (figure.checkVisibility() ? [model] : []))")
 
-    def at(self, place: int, a: float, b: float) -> tuple[float, float]:
-        """Where a point (a, b) of the plane lies in the window, on a panel."""
-        left, top, width, height = self.panel(place)
+    def panel(self, model: int) -> tuple[float, float, float, float]:
+        """Left, top, width and height in the window of what a model's panel draws on."""
+        return tuple(self.js(
+            "(model) => { const b = document.querySelectorAll('#panels .frame')[model].getBoundingClientRect();"
+            " return [b.left, b.top, b.width, b.height]; }", model))  # fmt: skip
+
+    def headline(self, model: int) -> str:
+        """What stands above a model's panel."""
+        return self.page.locator("#panels figcaption").nth(model).text_content()
+
+    def at(self, model: int, a: float, b: float) -> tuple[float, float]:
+        """Where a point (a, b) of the plane lies in the window, on a model's panel."""
+        left, top, width, height = self.panel(model)
         low, high = self.js("[trs.scene.low, trs.scene.high]")
         return left + (a - low) / (high - low) * width, top + (high - b) / (high - low) * height
-
-    def traces(self, place: int = 0) -> list[dict]:
-        """A panel's traces as drawn: name, mode, symbol, and x, y as points [n, 2]."""
-        found = self.js(
-            "(axis) => trs.graph()._fullData.filter((t) => t.xaxis === axis).map((t) => ({name: t.name, mode: t.mode,"
-            " symbol: t.marker && t.marker.symbol, x: Array.from(t.x), y: Array.from(t.y)}))",
-            f"x{place + 1}" if place else "x",
-        )
-        return [{**trace, "points": np.column_stack([trace["x"], trace["y"]])} for trace in found]
 
 
 def screen(context: BrowserContext, address: str) -> Screen:

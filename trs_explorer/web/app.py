@@ -1,30 +1,27 @@
 """The Dash app: which callback fills which room. What they show is made by functions of the rooms' own modules.
 
-Requests go one way: JavaScript (assets/web) keeps the state and puts what a room must know into its store "ask-ROOM"; the room's
-callback makes the state whole (`state.read`) and answers.
+JavaScript (assets/web) keeps the state. It fetches the slices itself (routes.py); for every other room it puts what the room must
+know into the store "ask-ROOM", and the room's callback answers.
 """
 
 import base64
 
 import dash
-import torch
 from dash import Input, Output, ctx, html, no_update
 from dash import State as Has
 
-from trs_explorer.explore.angles import angles, in_words
 from trs_explorer.explore.library import Library
 from trs_explorer.explore.live import Jobs, Snapshot, turn
 from trs_explorer.options import UsageError
 from trs_explorer.runs import RunError
 from trs_explorer.shipped import folder
 from trs_explorer.web import gallery, history, layout, matrix
-from trs_explorer.web.asked import Asked, understand
+from trs_explorer.web.asked import Asked, preferred, understand
 from trs_explorer.web.markup import markup
-from trs_explorer.web.routes import Scenes, add_routes
-from trs_explorer.web.scene import Scene, image_of, make_scene, names_of, packed, slice_words, the
-from trs_explorer.web.state import State, defaults
+from trs_explorer.web.routes import add_routes
+from trs_explorer.web.scene import names_of
+from trs_explorer.web.state import defaults
 
-PREFERRED = "mnist-trs"
 WRONG = (UsageError, RunError)  # what the page tells in words
 
 
@@ -41,11 +38,10 @@ def create_app(library: Library, *, readonly: bool = False) -> dash.Dash:
         serve_locally=True,
     )
     app.layout = lambda: _page(library, readonly=readonly)
-    scenes, jobs = Scenes(), Jobs()
-    add_routes(app.server, scenes, library, readonly=readonly)
+    jobs = Jobs()
+    add_routes(app.server, library, readonly=readonly)
     _browser_side(app)
     _choices(app, library)
-    _scene(app, library, scenes, readonly=readonly)
     _transfer(app, library, jobs)
     _gallery(app, library, jobs)
     _history(app, library)
@@ -55,7 +51,7 @@ def create_app(library: Library, *, readonly: bool = False) -> dash.Dash:
 
 def _page(library: Library, *, readonly: bool) -> html.Div:
     runs = {name: library.run(name).config.data for name in library.names}
-    first = PREFERRED if PREFERRED in runs else next(iter(runs))
+    first = preferred(library)
     return layout.page(defaults(first, runs[first]), runs, readonly=readonly)
 
 
@@ -89,52 +85,6 @@ def _choices(app: dash.Dash, library: Library) -> None:
         models = layout.options({str(k): name for k, name in enumerate(names)})
         classes = layout.options({"-1": "all", **{str(c): str(c) for c in range(asked.loaded.data.classes)}})
         return models, models, classes, layout.show_buttons(names)
-
-
-def _scene(app: dash.Dash, library: Library, scenes: Scenes, *, readonly: bool) -> None:
-    @app.callback(Output("scene", "data"), Output("notice", "children"), Input("ask-scene", "data"), prevent_initial_call=True)
-    def scene(wish: dict) -> tuple:
-        try:
-            with turn():
-                asked = understand(library, wish, readonly=readonly)
-                state, loaded = asked.state, asked.loaded
-                made = make_scene(loaded, state)
-                x, y, whose = image_of(loaded, state)
-                found = angles(loaded.ensemble, x[None], torch.tensor([y]), eps=state.eps, seed=state.seed)
-                scenes.put(made, loaded)
-                first = scenes.samples(scenes.get(made.key), 0)
-        except WRONG as error:
-            return no_update, str(error)
-        fixed = state.to_json()
-        told = {
-            **made.to_json(),
-            "first": packed(first),
-            "fixed": fixed,
-            "corrected": [name for name, value in fixed.items() if not _same(wish.get(name), value)],
-            "words": markup(slice_words(made, state)),
-            "angleWords": markup(in_words(found, **_attack_and_pair(made, state))),
-            "angleTable": markup(history.angle_table(found)),
-            "picked": markup(f"own picture: taken as a {y} ({whose})" if state.own else f"{state.image}: class {y} ({whose})"),
-        }
-        return told, "\n".join(asked.complaints)
-
-
-def _attack_and_pair(scene: Scene, state: State) -> dict:
-    """Whom the attack on the surrogate fools, and which two members' angle is of interest, for `angles.in_words`."""
-    fooled = [the(name) for k, name in enumerate(scene.models) if scene.fools(state.surrogate, k)]
-    pair = (state.surrogate, state.target)
-    members = max(pair) < len(scene.models) - 1 and pair[0] != pair[1]
-    return {"fooled": {the(scene.models[state.surrogate]): fooled}, "pair": pair if members else None}
-
-
-def _same(wished: object, value: object) -> bool:
-    """Whether a wish was granted; nothing wished, nothing refused."""
-    if wished in (None, ""):
-        return True
-    try:
-        return float(str(wished)) == float(str(value))
-    except ValueError:
-        return str(wished) == str(value)
 
 
 def _transfer(app: dash.Dash, library: Library, jobs: Jobs) -> None:
@@ -205,20 +155,14 @@ def _history(app: dash.Dash, library: Library) -> None:
 
 
 def _upload(app: dash.Dash, library: Library, *, readonly: bool) -> None:
-    @app.callback(
-        Output("dropped", "data"),
-        Output("notice", "children", allow_duplicate=True),
-        Input("upload", "contents"),
-        Has("ask-scene", "data"),
-        prevent_initial_call=True,
-    )
-    def own(contents: str | None, wish: dict | None) -> tuple:
+    @app.callback(Output("dropped", "data"), Input("upload", "contents"), Has("ask-run", "data"), prevent_initial_call=True)
+    def own(contents: str | None, wish: dict | None) -> dict:
         if not contents or not wish:
-            return no_update, no_update
+            return no_update
         if readonly:
-            return no_update, "read-only: no pictures of one's own here"
+            return {"words": "read-only: no pictures of one's own here"}
         try:
             packed, words = gallery.own_picture(contents, library.run(str(wish.get("run", ""))).config.data)
         except WRONG as error:
-            return no_update, str(error)
-        return {"own": packed, "words": words}, f"own picture: {words}"
+            return {"words": str(error)}
+        return {"own": packed, "words": f"own picture: {words}"}

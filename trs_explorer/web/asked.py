@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from trs_explorer.explore.library import Library, Loaded
 from trs_explorer.web.state import State, read
 
+PREFERRED = "mnist-trs"
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -20,7 +22,7 @@ class Asked:
 
 def understand(library: Library, wish: Mapping[str, object], *, readonly: bool = False) -> Asked:
     """Loads what a wish is about. Raises UsageError or RunError if that cannot be: in words, for the page."""
-    name, at = str(wish.get("run", "")), str(wish.get("at") or "")
+    name, at = str(wish.get("run") or preferred(library)), str(wish.get("at") or "")
     run, complaints = library.run(name), []
     if at and at not in library.checkpoints(name):
         complaints.append(f"{name} has no checkpoint {at[:20]}: showing the newest")
@@ -29,6 +31,13 @@ def understand(library: Library, wish: Mapping[str, object], *, readonly: bool =
     wish = {**wish, "at": at, **({"own": ""} if readonly else {})}
     state, more = read(wish, run=name, data=run.config.data, members=len(loaded.ensemble), images=len(loaded.data))
     if state.weights and not loaded.digest.startswith(state.weights):
-        complaints.append(f"the link was made on other weights ({state.weights[:12]}), these are {loaded.digest[:12]}")
+        complaints.append(f"the link was made on other weights ({state.weights[:12]}); these are {loaded.digest[:12]}")
     state = replace(state, weights=loaded.digest[:12])
-    return Asked(state, loaded, complaints + more, bool(wish.get("dark")), str(wish.get("client", ""))[:64])
+    return Asked(
+        state, loaded, complaints + more, str(wish.get("dark")).lower() in ("1", "true"), str(wish.get("client", ""))[:64]
+    )
+
+
+def preferred(library: Library) -> str:
+    """The run that the page opens on."""
+    return PREFERRED if PREFERRED in library.names else library.names[0]

@@ -12,11 +12,13 @@ from trs_explorer.web.state import LAYERS, NUMBERS, PLANES, SIZES, State
 
 GRAPH = {"displayModeBar": False, "showSendToCloud": False, "plotlyServerURL": "", "responsive": True}
 
+# Which fields a scene depends on (routes.py).
+SCENE = ("run", "at", "image", "own", "plane", "surrogate", "target", "second", "third", "seed", "span", "swap", "eps", "norm",
+         "attack", "steps", "start")  # fmt: skip
+
 # Which fields each callback reads: the page asks anew only where one of them has changed.
 GROUPS = {
     "run": ("run",),
-    "scene": ("run", "at", "weights", "image", "own", "plane", "surrogate", "target", "second", "third", "seed", "span",
-              "swap", "eps", "norm", "attack", "steps", "start"),
     "transfer": ("run", "at", "surrogate", "target", "seed", "eps", "norm", "attack", "steps", "n"),
     "gallery": ("run", "at", "filter", "label", "surrogate", "target", "seed", "eps", "norm", "attack", "steps", "n"),
     "history": ("run", "at", "dark"),
@@ -25,7 +27,6 @@ GROUPS = {
 # Stores in which answers come, and the function of assets/web/10-state.js that takes them from there.
 ANSWERS = {
     "meta": "meta",
-    "scene": "scene",
     "transfer-found": "transfer",
     "offered": "offered",
     "story": "story",
@@ -52,6 +53,7 @@ KEYS = (
 def page(first: State, runs: dict[str, str], *, readonly: bool) -> html.Div:
     """The whole page, opening on a state. runs: name and data set of every run there is."""
     meta = {
+        "scene": SCENE,
         "groups": GROUPS,
         "measured": MEASURED,
         "first": first.to_json(),

@@ -2,71 +2,36 @@
 
 import csv
 import io
-import json
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from threading import Lock
 
 import numpy as np
+import orjson
 from flask import Flask, Response, abort, request
 
-from trs_explorer.explore.library import Library, Loaded
-from trs_explorer.explore.live import Cache, Latest, turn
-from trs_explorer.explore.slices import LEVELS, Cancelled, assemble, new_points, sample
-from trs_explorer.explore.slices import coordinates as grid_coordinates
+from trs_explorer.explore.library import Library
+from trs_explorer.explore.live import turn
+from trs_explorer.explore.slices import LEVELS, Cancelled, assemble
 from trs_explorer.options import UsageError
 from trs_explorer.runs import RunError
 from trs_explorer.web.asked import understand
 from trs_explorer.web.figures import slice_figure
 from trs_explorer.web.scene import Scene, make_scene
-
-KEPT_SCENES = 128
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A scene with the members to sample."""
-
-    scene: Scene
-    loaded: Loaded
+from trs_explorer.web.scenes import Scenes
 
 
-class Scenes:
-    """The scenes of this process by key, and their samples: what has been computed once is answered at once."""
+def add_routes(server: Flask, library: Library, *, readonly: bool = False) -> None:
+    """GET scene?STATE and figure?STATE (JSON), slice/KEY/LEVEL (little-endian float32), and files to save under export/."""
+    scenes = Scenes()
 
-    def __init__(self) -> None:
-        self._lock, self._scenes = Lock(), OrderedDict[str, Drawn]()
-        self._samples, self._latest = Cache(), Latest()
-
-    def put(self, scene: Scene, loaded: Loaded) -> None:
-        """Keep a scene; the oldest ones are forgotten."""
-        with self._lock:
-            self._scenes[scene.key] = Drawn(scene, loaded)
-            self._scenes.move_to_end(scene.key)
-            while len(self._scenes) > KEPT_SCENES:
-                self._scenes.popitem(last=False)
-
-    def get(self, key: str) -> Drawn | None:
-        """The scene of that key, None if it is not kept."""
-        with self._lock:
-            return self._scenes.get(key)
-
-    def samples(self, drawn: Drawn, level: int, client: str = "") -> np.ndarray:
-        """The logits at a level's new points, [point, member, class]. Raises Cancelled when the client asks for another slice."""
-        scene = drawn.scene
-        known = self._samples.get((scene.key, level))
-        ticket = self._latest.enter(f"slice of {client}") if client else None
-        if known is not None:
-            return known
-        points = grid_coordinates(new_points(level), level, low=scene.low, high=scene.high)
-        stop = ticket.cancelled if ticket else (lambda: False)
-        found = sample(drawn.loaded.ensemble, scene.plane, points, stop=stop, turn=turn)
-        return self._samples.put((scene.key, level), found)
-
-
-def add_routes(server: Flask, scenes: Scenes, library: Library, *, readonly: bool = False) -> None:
-    """GET slice/KEY/LEVEL (little-endian float32), figure?STATE, export/KEY.csv, export/KEY.npz, export/history/RUN.csv."""
+    @server.get("/scene")
+    def scene() -> Response:
+        try:
+            with turn():  # loading, too
+                asked = understand(library, request.args, readonly=readonly)
+                told = scenes.tell(asked, request.args)
+        except (UsageError, RunError) as error:
+            told = {"wrong": str(error)}
+        return Response(orjson.dumps(told), mimetype="application/json")
 
     @server.get("/slice/<key>/<int:level>")
     def slice_level(key: str, level: int) -> Response:
@@ -90,7 +55,7 @@ def add_routes(server: Flask, scenes: Scenes, library: Library, *, readonly: boo
         except (UsageError, RunError) as error:
             return Response(str(error), 404, mimetype="text/plain")
         drawn = slice_figure(scene, hidden=asked.state.hidden(), surrogate=asked.state.surrogate, dark=asked.dark)
-        return Response(json.dumps(drawn), mimetype="application/json")
+        return Response(orjson.dumps(drawn), mimetype="application/json")
 
     @server.get("/export/<key>.<kind>")
     def export(key: str, kind: str) -> Response:
