@@ -13,6 +13,7 @@ window.trs = {
   timers: {}, // what costs much is asked when a slider has come to rest
   afterFirst: new Map(), // and not before the first slice is on the screen
   filled: {},
+  written: -Infinity,
 
   start(meta) {
     if (trs.meta) return;
@@ -66,11 +67,24 @@ window.trs = {
     return "?" + new URLSearchParams(kept).toString();
   },
 
+  // Browsers allow some hundred changes of the address in half a minute: a slider makes more.
+  writeAddress() {
+    const soon = performance.now() - trs.written < 400;
+    clearTimeout(trs.timers.address);
+    if (soon) trs.timers.address = setTimeout(trs.writeAddress, 400);
+    else {
+      trs.written = performance.now();
+      history.replaceState(null, "", trs.query());
+    }
+  },
+
+  wanted: () => JSON.stringify(trs.meta.scene.map((name) => trs.wish[name])),
+
   push() {
     document.documentElement.dataset.theme = trs.dark() ? "dark" : "light";
-    history.replaceState(null, "", trs.query());
+    trs.writeAddress();
     const all = {...trs.wish, dark: trs.dark(), client: trs.client};
-    const wanted = JSON.stringify(trs.meta.scene.map((name) => trs.wish[name]));
+    const wanted = trs.wanted();
     if (wanted !== trs.asked.scene) {
       trs.asked.scene = wanted;
       trs.askScene();
@@ -90,6 +104,12 @@ window.trs = {
     trs.listeners.forEach((listener) => listener());
   },
 
+  askLater() {
+    const later = [...trs.afterFirst.values()];
+    trs.afterFirst.clear();
+    if (later.length) requestAnimationFrame(() => setTimeout(() => later.forEach((ask) => ask()), 0));
+  },
+
   // The newest question counts: an older one is dropped.
   async askScene() {
     if (trs.asking) trs.asking.abort();
@@ -102,7 +122,9 @@ window.trs = {
       if (trs.asking !== mine) return;
       trs.say([trs.late, told.wrong || told.notice].filter(Boolean).join("\n"));
       trs.late = "";
-      if (!told.wrong) trs.showScene(told);
+      trs.failed = Boolean(told.wrong);
+      if (told.wrong) trs.askLater();
+      else trs.showScene(told);
     } catch (error) {
       if (error.name !== "AbortError") trs.say("the explorer does not answer: is it still running?");
     }
@@ -145,6 +167,7 @@ window.trs = {
       const label = document.getElementById(name);
       if (label) label.closest("label").hidden = Boolean(flat);
     }
+    document.querySelector("#upload input")?.setAttribute("aria-label", "a picture file of your own");
     const swap = document.getElementById("swap");
     if (swap) swap.setAttribute("aria-pressed", String(Number(trs.get("swap")) === 1));
     const eps = document.getElementById("eps-value");
@@ -168,7 +191,8 @@ window.trs = {
     setTimeout(() => {
       if (!trs.meta) return;
       const newest = [...document.querySelectorAll("#at option")].at(-1)?.value;
-      if (newest && newest !== trs.newest && trs.newestOf === trs.get("run") && !trs.wish.at) ["scene", "transfer", "gallery"].forEach(trs.again);
+      const fresh = trs.newestOf === trs.get("run") ? newest !== trs.newest : trs.failed;
+      if (newest && fresh && !trs.wish.at) ["scene", "transfer", "gallery"].forEach(trs.again);
       if (newest) Object.assign(trs, {newest, newestOf: trs.get("run")});
       trs.writeControls();
       trs.listeners.forEach((listener) => listener());
@@ -210,7 +234,7 @@ trs.early.catch(() => 0);
   const wishFor = (target) => {
     if (!trs.meta || !target.id) return;
     if (target.id === "scrub") return trs.scrubTo(Number(target.value));
-    if (!(target.id in trs.meta.first) || target.value === "") return;
+    if (!(target.id in trs.meta.first) || (target.value === "" && target.tagName !== "SELECT")) return;
     trs.set({[target.id]: target.value});
   };
   document.addEventListener("change", (event) => wishFor(event.target));
@@ -254,11 +278,7 @@ trs.early.catch(() => 0);
   });
 })();
 
-document.addEventListener("trs:painted", () => {
-  const later = [...trs.afterFirst.values()];
-  trs.afterFirst.clear();
-  if (later.length) requestAnimationFrame(() => setTimeout(() => later.forEach((ask) => ask()), 0));
-});
+document.addEventListener("trs:painted", () => trs.askLater());
 
 window.dash_clientside = Object.assign({}, window.dash_clientside, {
   explorer: {

@@ -23,6 +23,7 @@
     trs.scene = scene;
     trs.fixed = scene.fixed;
     for (const name of scene.corrected) trs.wish[name] = scene.fixed[name];
+    if (scene.corrected.length) trs.asked.scene = trs.wanted(); // it has been answered, with what was wrong
     trs.fill("slice-words", scene.words);
     trs.fill("angle-words", scene.angleWords);
     trs.fill("angle-table", scene.angleTable);
@@ -47,7 +48,10 @@
 
   const painted = () => document.dispatchEvent(new CustomEvent("trs:painted", {detail: {level: trs.grid.level}}));
 
+  let loads = 0; // an answer to an earlier load of the same slice must not be mixed in
+
   async function finer(scene) {
+    const mine = ++loads;
     const status = document.getElementById("slice-status"), last = scene.levels.length - 1;
     for (let level = trs.grid.level + 1; level <= last; level++) {
       status.textContent = `${trs.grid.n} x ${trs.grid.n} points, computing ${scene.levels[level]} x ${scene.levels[level]} ...`;
@@ -59,10 +63,14 @@
         status.textContent = "the explorer does not answer: is it still running?";
         return;
       }
-      if (trs.scene.key !== scene.key) return;
-      if (answer.status === 404) return trs.again("scene"); // the explorer was started anew
+      if (mine !== loads || answer.status === 204) return; // a newer one is on its way
+      if (answer.status === 404) {
+        known.set(scene.key, trs.grid); // the explorer was started anew: what comes goes on from this level
+        trs.scene = {...scene, key: ""};
+        return trs.again("scene");
+      }
       if (!answer.ok) {
-        status.textContent = answer.status === 409 ? "" : "the finer grid could not be computed";
+        status.textContent = "the finer grid could not be computed";
         return;
       }
       trs.grid = absorb(trs.grid, level, samples, scene);
@@ -179,7 +187,7 @@
   function fitted() {
     let changed = false;
     for (const {panel} of trs.panels()) {
-      const size = Math.round(panel.querySelector(".frame").clientWidth * Math.min(2, devicePixelRatio || 1));
+      const size = Math.round(panel.querySelector(".frame").clientWidth * Math.max(1.5, Math.min(2, devicePixelRatio || 1)));
       for (const canvas of panel.querySelectorAll("canvas")) {
         if (size && canvas.width !== size) canvas.width = canvas.height = size;
         else continue;

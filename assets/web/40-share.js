@@ -37,6 +37,7 @@
   }
 
   async function slicePicture(format) {
+    while (!window.Plotly) await new Promise((resolve) => setTimeout(resolve, 50)); // it comes with the training chart
     const count = trs.panels().length, columns = Math.min(4, count), rows = Math.ceil(count / columns);
     return Plotly.toImage(await sliceFigure(), {format, width: 40 + 300 * columns, height: 76 + 300 * rows + 40 * (rows - 1), scale: 2});
   }
@@ -135,7 +136,7 @@
     }
   });
 
-  trs.listeners.push(() => {
+  const saveLinks = () => {
     if (!trs.scene || !trs.grid) return;
     const links = {
       "save-csv": `export/${trs.scene.key}.csv?level=${trs.grid.level}`,
@@ -154,5 +155,7 @@
     } else if (slider && slider !== document.activeElement && Number(slider.value) !== index) {
       dash_clientside.set_props("scrub", {value: index});
     }
-  });
+  };
+  trs.listeners.push(saveLinks);
+  document.addEventListener("trs:painted", saveLinks);
 })();

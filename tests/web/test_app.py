@@ -75,6 +75,7 @@ def until_done(app, wish):
         answer = ask(app, "ask-transfer", wish)
         if answer["transfer-found"]["data"]["done"]:
             return answer["transfer-found"]["data"]
+        threading.Event().wait(0.02)  # or the measurement hardly gets a turn
 
 
 def set_by(html):
@@ -200,7 +201,7 @@ def test_a_newer_slice_of_the_same_page_takes_the_place_of_the_older(app):
     first.join()
     other_page.join()
     assert found[other, "page"] == 200
-    assert found[one, "page"] == 409
+    assert found[one, "page"] == 204
     assert found[one, "other page"] == 200
 
 

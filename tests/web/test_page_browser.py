@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import Explorer
-from web_screen import BARS, CHART, QUICK, Screen
+from web_screen import BARS, CHART, MARKS, QUICK, Screen
 
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.evaluation.transfer import TransferMatrix, transfer_matrix
 from trs_explorer.explore.library import Loaded
 from trs_explorer.web.layout import KEYS
 
-pytestmark = pytest.mark.browser
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")

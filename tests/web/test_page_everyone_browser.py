@@ -10,13 +10,13 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from conftest import Explorer
 from playwright.sync_api import BrowserContext
-from web_screen import BARS, QUICK, Screen, serious
+from web_screen import BARS, CHART, MARKS, QUICK, Screen, serious
 from web_screen import screen as new_screen
 
 from trs_explorer import runs
 from trs_explorer.shipped import folder
 
-pytestmark = pytest.mark.browser
+pytestmark = MARKS
 WINDOWS = [(1280, 720), (1920, 1080), (768, 1024)]
 MAIN_CONTROLS = ("run", "at", "image", "plane", "surrogate", "target", "layer", "eps", "attack", "n", "filter", "scrub", "theme")
 
@@ -28,11 +28,10 @@ MAIN_CONTROLS = ("run", "at", "image", "plane", "surrogate", "target", "layer", 
 def test_nothing_is_wider_than_the_window(screen: Screen, state: dict[str, str]) -> None:
     screen.open(state)
     screen.measured()
+    screen.until(f"{CHART} && {CHART}._fullLayout")
     for width, height in WINDOWS:
         screen.page.set_viewport_size({"width": width, "height": height})
-        screen.until(
-            "(width) => innerWidth === width && Math.abs(trs.graph()._fullLayout.width - trs.graph().clientWidth) < 2", width
-        )
+        screen.until(f"(width) => innerWidth === width && Math.abs({CHART}._fullLayout.width - {CHART}.clientWidth) < 2", width)
         screen.idle()
         _fits(screen, [name for name in MAIN_CONTROLS if name != "plane" or state is QUICK])
 
@@ -51,22 +50,26 @@ def _fits(screen: Screen, controls: list[str]) -> None:
         })"""
     )
     assert out == []
-    # Panels are square, do not overlap, and each canvas lies under its panel.
-    panels = [screen.panel(place) for place in range(len(screen.js("trs.scene.shown")))]
-    canvases = screen.js(
-        "[...document.querySelectorAll('#canvases canvas')].map((c) => { const b = c.getBoundingClientRect();"
-        " return [b.left, b.top, b.width, b.height]; })"
-    )
-    for panel, canvas in zip(panels, canvases, strict=True):
-        assert panel[2] == pytest.approx(panel[3], abs=1)
-        assert panel[2] > 90
-        assert canvas == pytest.approx(panel, abs=1)
+    # Panels are square, large enough, and do not overlap.
+    panels = [screen.panel(model) for model in screen.shown]
+    for left, top, width, height in panels:
+        assert width == pytest.approx(height, abs=1)
+        assert width > 90
+        assert left >= 0
+        assert left + width <= screen.js("innerWidth")
+        others = [other for other in panels if other != (left, top, width, height)]
+        assert all(x >= left + width or x + w <= left or y >= top + height or y + h <= top for x, y, w, h in others)
+    for selector in ("canvas.pixels", "canvas.marks"):  # one lies on the other
+        boxes = [tuple(canvas.bounding_box().values()) for canvas in screen.page.locator(f"#panels {selector}").all()]
+        for model, box in zip(screen.shown, boxes, strict=True):
+            assert box == pytest.approx(screen.panel(model), abs=3)
 
 
 def test_dark_and_light_follow_the_system_and_the_button(screen: Screen) -> None:
-    paper, figure = "getComputedStyle(document.body).backgroundColor", "trs.graph()._fullLayout.font.color"
+    paper, figure = "getComputedStyle(document.body).backgroundColor", f"{CHART}._fullLayout.font.color"
     screen.page.emulate_media(color_scheme="dark")
     screen.open({**QUICK, "theme": ""})
+    screen.until(f"{CHART} && {CHART}._fullLayout")
     screen.idle()
     dark = screen.js(f"[{paper}, {figure}]")
     assert screen.js("document.documentElement.dataset.theme") == "dark"
@@ -94,7 +97,7 @@ def test_axe_finds_nothing(screen: Screen, state: dict[str, str]) -> None:
         screen.js("(theme) => trs.set({theme})", theme)
         screen.idle()
         found = Axe().run(screen.page, options=rules).response["violations"]
-        assert [(theme, v["id"], v["help"], [n["target"] for n in v["nodes"]][:6]) for v in found] == []
+        assert [(theme, v["id"], [(n["target"], n["failureSummary"]) for n in v["nodes"]][:6]) for v in found] == []
     screen.page.locator("#help-button").click()
     found = Axe().run(screen.page, context="#help", options=rules).response["violations"]
     assert [v["id"] for v in found] == []
@@ -172,7 +175,7 @@ def test_a_training_is_followed_without_a_reload(
         digest = screen.js("trs.scene.digest")
         words = screen.page.locator("#run-words").text_content()
         assert "running" in words
-        last = "Math.max(...document.querySelector('#history-figure .js-plotly-plot').data.flatMap((t) => [...t.x]))"
+        last = f"Math.max(...{CHART}.data.flatMap((t) => [...t.x]))"
         step = screen.js(last)
         screen.js("window.same = true")
 

@@ -1,20 +1,16 @@
-"""What leaves the page: the address with the whole state, own pictures, files, the handout. In a real browser."""
+"""What leaves the page: the address with the whole state, and own pictures. In a real browser."""
 
-import csv
-import io
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 from conftest import Explorer
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext
-from web_screen import BARS, QUICK, Screen
+from playwright.sync_api import Browser
+from web_screen import BARS, CHART, MARKS, PIXELS, QUICK, Screen
 from web_screen import screen as new_screen
 
-pytestmark = pytest.mark.browser
+pytestmark = MARKS
 
 
 # --- the address -----------------------------------------------------------------------------------------------------
@@ -34,19 +30,19 @@ def test_the_address_brings_the_same_screen_back_elsewhere(screen: Screen, explo
     page.keyboard.press("Enter")
     screen.until("location.search.includes('start=')")
     screen.idle()
-    shown = (
-        "[trs.scene.key, trs.scene.shown, trs.scene.start, trs.get('layer'), Number(trs.get('eps')), trs.dark(), trs.get('at')]"
-    )
+    shown = "[trs.scene.key, trs.scene.start, trs.get('layer'), Number(trs.get('eps')), trs.dark(), trs.get('at')]"
     wanted = screen.js(shown)
     assert wanted[0] == before  # none of it changes the plane
-    assert wanted[1] == [0, 2, 3]
-    assert wanted[3:] == ["confidence", 0.295, True, "0018"]
+    assert screen.shown == [0, 2, 3]
+    assert wanted[2:] == ["confidence", 0.295, True, "0018"]
     with browser.new_context() as elsewhere:
-        other = _tab(elsewhere, explorer)
+        other = new_screen(elsewhere, explorer.address)
+        assert screen.url  # has been written
         other.page.goto(page.url)
         other.painted()
         other.idle()
         assert other.js(shown) == wanted
+        assert other.shown == [0, 2, 3]
         assert other.url == screen.url
         assert other.notice == ""
         for name in (
@@ -66,12 +62,8 @@ def test_the_address_brings_the_same_screen_back_elsewhere(screen: Screen, explo
         ):
             assert other.page.locator(f"#{name}").input_value() == page.locator(f"#{name}").input_value(), name
         assert other.js("document.documentElement.dataset.theme") == "dark"
-        canvas = "[...document.querySelectorAll('#canvases canvas')].map((c) => c.toDataURL())"
+        canvas = f"[...document.querySelectorAll('{PIXELS}')].map((c) => c.toDataURL())"
         assert len(set(other.js(canvas))) == 3
-
-
-def _tab(context: BrowserContext, explorer: Explorer) -> Screen:
-    return new_screen(context, explorer.address)
 
 
 def test_a_link_made_on_other_weights_says_so_and_goes_on_saying_it(screen: Screen, explorer: Explorer) -> None:
@@ -117,7 +109,7 @@ def test_an_address_of_a_run_that_is_not_there(screen: Screen) -> None:
     assert "eps" in screen.notice
     assert screen.url["run"] == "mnist-trs"
     assert screen.page.locator("#notice b").count() == 0
-    assert screen.js("trs.scene.shown.length") == 4
+    assert screen.shown == [0, 1, 2, 3]
 
 
 def test_back_and_forth_between_runs(screen: Screen) -> None:
@@ -127,8 +119,7 @@ def test_back_and_forth_between_runs(screen: Screen) -> None:
     screen.until("trs.scene.kind === 'domain' && trs.grid && trs.grid.models.length === 3")
     screen.idle()
     assert screen.notice == ""
-    assert screen.js("trs.scene.shown") == [0, 1, 2]
-    assert screen.page.locator("#canvases canvas").count() == 3
+    assert screen.shown == [0, 1, 2]
     assert [o.text_content() for o in screen.page.locator("#surrogate option").all()] == ["F1", "F2", "ensemble"]
     screen.page.locator("#run").select_option("mnist-standard")
     screen.until("trs.scene.kind === 'gradients' && trs.grid && trs.grid.models.length === 4")
@@ -143,12 +134,14 @@ def test_back_and_forth_between_runs(screen: Screen) -> None:
 def test_layers_and_the_crosshair_need_no_request(screen: Screen) -> None:
     screen.open(QUICK, level=3)
     screen.measured()
+    screen.until(f"{CHART} && {CHART}._fullLayout")  # the last to come
+    screen.idle()
     asked = len(screen.asked)
     pictures = set()
     for layer in ("margin", "confidence", "disagreement", "arrows", "class"):
         screen.page.locator("#layer").select_option(layer)
         screen.until_url(layer=layer)
-        pictures.add(screen.js("document.querySelector('#canvases canvas').toDataURL()"))
+        pictures.add(screen.js("document.querySelector('#panels canvas.pixels').toDataURL()"))
     screen.page.mouse.move(*screen.at(2, -1, 1))
     screen.idle()
     assert len(pictures) == 5
@@ -160,17 +153,20 @@ def test_models_are_hidden_and_shown_and_one_stays(screen: Screen) -> None:
     key = screen.js("trs.scene.key")
     for model, left in (("0", 2), ("2", 1)):
         screen.page.locator(f'[data-hide="{model}"]').click()
-        screen.until("(n) => document.querySelectorAll('#canvases canvas').length === n && trs.scene.shown.length === n", left)
-    assert screen.js("trs.scene.shown") == [1]
+        assert len(screen.shown) == left
+    assert screen.shown == [1]
     assert screen.url["hide"] == "0,2"
-    assert [t[:2] for t in screen.page.locator("#slices .annotation-text").all_text_contents() if t[0] != "→"] == ["F2"]
+    assert screen.headline(1).startswith("F2")
     screen.page.locator('[data-hide="1"]').click()
     screen.until("document.getElementById('notice').textContent.includes('one model stays')")
     assert screen.url["hide"] == "0,2"
     for model, left in (("0", 2), ("2", 3)):
         screen.page.locator(f'[data-hide="{model}"]').click()
-        screen.until("(n) => document.querySelectorAll('#canvases canvas').length === n && trs.scene.shown.length === n", left)
+        assert len(screen.shown) == left
     assert screen.js("trs.scene.key") == key
+    screen.until(
+        "document.querySelectorAll('#panels canvas.pixels')[2].getContext('2d').getImageData(50, 50, 1, 1).data[3] === 255"
+    )
 
 
 def test_swapped_axes_are_the_slice_mirrored(screen: Screen) -> None:
@@ -216,90 +212,3 @@ def test_a_file_that_is_no_picture_is_refused_in_words(screen: Screen, tmp_path:
     screen.idle()
     assert "no picture" in screen.notice
     assert "own" not in screen.url
-
-
-# --- files -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def save(screen: Screen, tmp_path: Path) -> Callable[[str], Path]:
-    """save(selector): what is downloaded by that entry of the menu."""
-
-    def by(selector: str) -> Path:
-        if screen.page.locator("#save").get_attribute("open") is None:
-            screen.page.locator("#save summary").click()
-        with screen.page.expect_download() as download:
-            screen.page.locator(selector).click()
-        path = tmp_path / download.value.suggested_filename
-        download.value.save_as(path)
-        return path
-
-    return by
-
-
-def test_the_numbers_are_saved_as_the_model_gives_them(screen: Screen, save: Callable[[str], Path], explorer: Explorer) -> None:
-    screen.open(BARS, level=3)
-    screen.measured()
-    loaded = explorer.library.load("bars-cos-only")
-    with np.load(save("#save-npz")) as saved:
-        a, b = np.meshgrid(saved["a"], saved["b"])
-        x = torch.tensor(np.stack([a, b], -1), dtype=torch.float32).view(-1, 1, 1, 2)
-        with torch.no_grad():
-            logits = loaded.ensemble.member_logits(x).transpose(0, 1).numpy()
-        assert saved["logits"].shape == (193, 193, 2, 2)
-        assert np.abs(saved["logits"].reshape(-1, 2, 2) - logits).max() < 1e-3
-        assert str(saved["weights"]) == loaded.digest
-    text = save("#save-csv").read_text()
-    assert loaded.digest in text.splitlines()[0]
-    rows = list(csv.DictReader(io.StringIO(text.split("\n", 1)[1])))
-    assert len(rows) == 193 * 193 * 2
-    found = np.array([[float(row["logit 0"]), float(row["logit 1"])] for row in rows]).reshape(-1, 2, 2)
-    assert np.abs(found - logits).max() < 1e-3
-    cells = list(csv.DictReader(io.StringIO(save("#save-matrix").read_text().split("\n", 1)[1])))
-    shown = {(f"F{i + 1}", ["F1", "F2", "ensemble"][j]): screen.page.locator(f'[data-cell="{i},{j}"] small').last.text_content()
-             for i in range(2) for j in range(3)}  # fmt: skip
-    assert {(cell["surrogate"], cell["target"]): f"{cell['fooled']}/{cell['eligible']}" for cell in cells} == shown
-    steps = list(csv.DictReader(io.StringIO(save("#save-history").read_text())))
-    events = explorer.library.events("bars-cos-only")
-    assert len(steps) == sum(len(e["terms"]) for e in events if e["kind"] == "step")
-
-
-def test_pictures_have_the_slices_in_them(screen: Screen, save: Callable[[str], Path]) -> None:
-    screen.open({**BARS, "theme": "dark"})
-    with Image.open(save('[data-save="png"]')) as png:
-        assert png.format == "PNG"
-        assert png.width > 800
-        colours = png.convert("RGB").getcolors(1 << 24)
-        assert len(colours) > 50
-        ground = (0x14, 0x17, 0x1B)
-        assert {colour: n for n, colour in colours}.get(ground, 0) > 0.05 * png.width * png.height
-    svg = save('[data-save="svg"]').read_text()
-    assert svg.startswith("<svg")
-    assert svg.count("data:image/png;base64,") == 3
-    assert svg.count("<path") > 20
-    assert "F2" in svg
-
-
-def test_the_handout_opens_offline_and_shows_what_was_on_the_screen(
-    screen: Screen, save: Callable[[str], Path], explorer: Explorer, browser: Browser
-) -> None:
-    screen.open(QUICK)
-    screen.measured()
-    path = save('[data-save="handout"]')
-    with browser.new_context(offline=True) as elsewhere:
-        other = _tab(elsewhere, explorer)
-        other.page.goto(path.as_uri())
-        assert [url for url in other.asked if not url.startswith(("data:", "blob:")) and url != path.as_uri()] == []
-        assert other.problems == []
-        images = other.js("[...document.images].map((image) => [image.naturalWidth, image.offsetWidth, image.alt])")
-        assert sum(width > 400 and shown > 300 for width, shown, _ in images) >= 2  # slices and history
-        assert all(width for width, _, _ in images)
-        assert other.page.locator("script, button, select, input").count() == 0
-        text = other.page.locator("body").inner_text()
-        assert explorer.library.load("mnist-trs").digest[:16] in text
-        for i in range(3):
-            cell = screen.page.locator(f'[data-cell="{i},3"] b').text_content()
-            assert f"{cell}\n" in text or f"{cell} " in text
-        assert screen.page.locator("#angle-words").text_content() in text
-        ids = other.js("[...document.querySelectorAll('[id]')].map((e) => e.id)")
-        assert len(ids) == len(set(ids))

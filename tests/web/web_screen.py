@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import numpy as np
+import pytest
 from playwright.sync_api import BrowserContext, Page
 
+# waitress drops the buffers of connections that are open at the end of the session without closing them.
+MARKS = [pytest.mark.browser, pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")]
 CHART = "document.querySelector('#history-figure .js-plotly-plot')"
 # The matrix of 64 images, and mostly the same slice: what one test has made the server compute, it keeps for the next.
 PLAIN = {"n": "64", "eps": "0.3", "surrogate": "0", "target": "1", "theme": "light"}
@@ -103,7 +106,8 @@ class Screen:
 
     @property
     def url(self) -> dict[str, str]:
-        """The state as the address has it."""
+        """The state as the address has it, once it has been written there: the page does not write it at every change."""
+        self.until("new URL(trs.query(), location).search === location.search")
         return dict(parse_qsl(urlsplit(self.page.url).query))
 
     def until_url(self, **fields: str) -> None:
@@ -160,13 +164,14 @@ def screen(context: BrowserContext, address: str) -> Screen:
     found = Screen(page, address)
     own = urlsplit(address).netloc
 
-    def request(url: str) -> None:
-        if "favicon" not in url:  # the browser's own affair
+    def request(url: str, body: str = "") -> None:
+        beat = '"changedPropIds":["live.n_intervals"]' in body  # the look, every two seconds, whether the run has grown
+        if "favicon" not in url and not beat:
             found.asked.append(url)
         if urlsplit(url).scheme not in ("data", "blob") and urlsplit(url).netloc != own:
             found.foreign.append(url)
 
-    page.on("request", lambda r: request(r.url))
+    page.on("request", lambda r: request(r.url, r.post_data or ""))
     page.on("websocket", lambda socket: request(socket.url))
     page.on("console", lambda m: found.problems.append(f"{m.type}: {m.text}") if m.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: found.problems.append(f"error: {error}"))

@@ -37,6 +37,7 @@ def create_app(library: Library, *, readonly: bool = False) -> dash.Dash:
         update_title="",
         serve_locally=True,
     )
+    app.index_string = app.index_string.replace("<html>", '<html lang="en">')
     app.layout = lambda: _page(library, readonly=readonly)
     jobs = Jobs()
     add_routes(app.server, library, readonly=readonly)
@@ -52,7 +53,8 @@ def create_app(library: Library, *, readonly: bool = False) -> dash.Dash:
 def _page(library: Library, *, readonly: bool) -> html.Div:
     runs = {name: library.run(name).config.data for name in library.names}
     first = preferred(library)
-    return layout.page(defaults(first, runs[first]), runs, readonly=readonly)
+    models = names_of(library.run(first).config.members)
+    return layout.page(defaults(first, runs[first]), runs, models, readonly=readonly)
 
 
 def _browser_side(app: dash.Dash) -> None:
@@ -82,7 +84,7 @@ def _choices(app: dash.Dash, library: Library) -> None:
         except WRONG:
             return (no_update,) * 4  # the scene says it
         names = names_of(len(asked.loaded.ensemble))
-        models = layout.options({str(k): name for k, name in enumerate(names)})
+        models = layout.options(layout.numbered(names))
         classes = layout.options({"-1": "all", **{str(c): str(c) for c in range(asked.loaded.data.classes)}})
         return models, models, classes, layout.show_buttons(names)
 

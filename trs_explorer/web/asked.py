@@ -1,9 +1,11 @@
 """What a request is about: the state that its fields make, and the members that the state names."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from trs_explorer.explore.library import Library, Loaded
+from trs_explorer.runs import RunError
 from trs_explorer.web.state import State, read
 
 PREFERRED = "mnist-trs"
@@ -27,7 +29,10 @@ def understand(library: Library, wish: Mapping[str, object], *, readonly: bool =
     if at and at not in library.checkpoints(name):
         complaints.append(f"{name} has no checkpoint {at[:20]}: showing the newest")
         at = ""
-    loaded = library.load(name, at)
+    try:
+        loaded = library.load(name, at)
+    except RunError as error:  # other machines need not know where the runs are
+        raise RunError(str(error).replace(f"{run.path.parent}{os.sep}", "")) from error
     wish = {**wish, "at": at, **({"own": ""} if readonly else {})}
     state, more = read(wish, run=name, data=run.config.data, members=len(loaded.ensemble), images=len(loaded.data))
     if state.weights and not loaded.digest.startswith(state.weights):

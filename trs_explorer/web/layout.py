@@ -50,8 +50,8 @@ KEYS = (
 )
 
 
-def page(first: State, runs: dict[str, str], *, readonly: bool) -> html.Div:
-    """The whole page, opening on a state. runs: name and data set of every run there is."""
+def page(first: State, runs: dict[str, str], models: list[str], *, readonly: bool) -> html.Div:
+    """The whole page, opening on a state. runs: name and data set of every run there is.  models: that state's."""
     meta = {
         "scene": SCENE,
         "groups": GROUPS,
@@ -71,7 +71,7 @@ def page(first: State, runs: dict[str, str], *, readonly: bool) -> html.Div:
             dcc.Interval(id="live", interval=2000),
             _header(runs, readonly),
             html.Div(id="notice", role="status"),
-            html.Main([_pick(readonly), _slices(), _transfer(), _words(), _history()], id="rooms"),
+            html.Main([_pick(readonly), _slices(models), _transfer(), _words(), _history()], id="rooms"),
             _help(),
         ],
     )
@@ -116,21 +116,23 @@ def _pick(readonly: bool) -> html.Section:
     ])  # fmt: skip
 
 
-def _slices() -> html.Section:
+def _slices(models: list[str]) -> html.Section:
     return _room("slice", "Slices", [
         html.Div([
-            _select("plane", "plane", PLANES), _select("surrogate", "surrogate", {}), _select("target", "target", {}),
+            _select("plane", "plane", PLANES),
+            _select("surrogate", "surrogate", numbered(models)), _select("target", "target", numbered(models)),
             _number("second", "2nd image"), _number("third", "3rd image"),
             _number("span", "± span", step="any"), _number("seed", "seed"),
             html.Button("swap axes", id="swap", **{"aria-pressed": "false", "data-toggle": "swap"}),
             _select("layer", "layer", LAYERS),
-            html.Div(id="shown", role="group", className="row", **{"aria-label": "models shown"}),
+            html.Div(show_buttons(models), id="shown", role="group", className="row", **{"aria-label": "models shown"}),
         ], className="row"),
         html.Div([html.Div(id="panels"), html.P(id="axes-words")], id="slice-box", tabIndex=0, role="group",
                  **{"aria-label": "slices: arrow keys move the crosshair, Enter attacks", "aria-describedby": "readout"}),
         html.Div([html.Div(id="legend"), html.Span(id="slice-status", role="status")], className="row"),
         html.Div([html.Canvas(id="picture", width=28, height=28, role="img", **{"aria-label": "the image at the crosshair"}),
-                  html.Div(id="readout")], className="row readout"),
+                  html.Div(id="readout")],
+                 className="row readout", tabIndex=0, role="group", **{"aria-label": "what the models say at the crosshair"}),
         html.P(id="slice-words"),
         html.Details([html.Summary("table: share of the square by class"), html.Div(id="share-table")], id="shares"),
     ])  # fmt: skip
@@ -194,6 +196,11 @@ def show_buttons(names: list[str]) -> list[html.Button]:
         html.Button(name, title=f"show or hide {name}", **{"data-hide": str(k), "aria-pressed": "true"})
         for k, name in enumerate(names)
     ]
+
+
+def numbered(names: list[str]) -> dict[str, str]:
+    """Models as choices: their numbers, and what they are called."""
+    return {str(k): name for k, name in enumerate(names)}
 
 
 def options(choices: dict[str, str]) -> list[html.Option]:

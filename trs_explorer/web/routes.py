@@ -41,7 +41,7 @@ def add_routes(server: Flask, library: Library, *, readonly: bool = False) -> No
         try:
             found = scenes.samples(drawn, level, request.headers.get("X-Client", "")[:64])
         except Cancelled:
-            return Response("a newer request took its place", 409, mimetype="text/plain")
+            return Response(status=204)  # a newer request took its place
         answer = Response(found.astype("<f4", copy=False).tobytes(), mimetype="application/octet-stream")
         answer.headers["Cache-Control"] = "private, max-age=86400, immutable"
         return answer
