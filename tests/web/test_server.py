@@ -25,6 +25,12 @@ from trs_explorer.web import server
 TOKEN = "a-token_of-43-characters"
 
 
+@pytest.fixture(autouse=True)
+def no_debug(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`trs ... --debug` in another test of this process leaves it in the environment."""
+    monkeypatch.delenv("TRS_DEBUG", raising=False)
+
+
 def _app() -> flask.Flask:
     app = flask.Flask("served")
     app.add_url_rule("/", "root", view_func=lambda: "page")

@@ -228,7 +228,7 @@ class _Brief(logging.Formatter):
 
 
 def _debug() -> bool:
-    return bool(os.environ.get("TRS_DEBUG"))
+    return os.environ.get("TRS_DEBUG") == "1"
 
 
 # --- the server ------------------------------------------------------------------------------------------------------
