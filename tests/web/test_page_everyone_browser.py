@@ -112,6 +112,7 @@ def test_every_control_has_a_name_and_every_chart_a_table(screen: Screen) -> Non
         )
         assert name.strip(), control.evaluate("(e) => e.outerHTML.slice(0, 200)")
     screen.page.locator("#shares summary").click()
+    screen.until("document.querySelector('#share-table tbody tr')")
     rows = screen.page.locator("#share-table tbody tr").all()
     assert [row.locator("th").text_content() for row in rows] == ["F1", "F2", "F3", "ensemble"]
     for row in rows:

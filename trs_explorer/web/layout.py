@@ -154,7 +154,11 @@ def _transfer() -> html.Section:
 
 
 def _words() -> html.Section:
-    return _room("angles", "Angles and smoothness", [html.P(id="angle-words"), html.Div(id="angle-table")])
+    return _room(
+        "angles",
+        "Angles and smoothness",
+        [html.P(id="angle-words"), _numbers("angle-table", "angles in numbers")],
+    )
 
 
 def _history() -> html.Section:
@@ -162,8 +166,13 @@ def _history() -> html.Section:
         html.Div(id="history-chart"),
         html.Div([html.Label("checkpoint", htmlFor="scrub"), dcc.Input(id="scrub", type="range", min=0, max=1, step=1, value=1),
                   html.Output(id="scrub-value")], className="row"),
-        html.Details([html.Summary("table"), html.Div(id="history-table")]),
+        html.Details([html.Summary("table"), _numbers("history-table", "the training in numbers")]),
     ])  # fmt: skip
+
+
+def _numbers(name: str, label: str) -> html.Div:
+    """A place for a table that may be wider than its room: it scrolls, by keys too."""
+    return html.Div(id=name, tabIndex=0, role="group", **{"aria-label": label})
 
 
 def _help() -> html.Dialog:

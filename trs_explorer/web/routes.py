@@ -71,7 +71,7 @@ def add_routes(server: Flask, library: Library, *, readonly: bool = False) -> No
     def history(name: str) -> Response:
         try:
             events = library.events(name)
-        except UsageError:
+        except (UsageError, RunError):
             abort(404)
         steps = [e for e in events if e["kind"] == "step" and isinstance(e.get("terms"), dict)]
         rows = ((e.get("step"), term, value) for e in steps for term, value in e["terms"].items())
@@ -115,5 +115,5 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
 
 def _file(data: bytes, name: str) -> Response:
     answer = Response(data, mimetype="text/csv" if name.endswith("csv") else "application/octet-stream")
-    answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    answer.headers.set("Content-Disposition", "attachment", filename=name)
     return answer
