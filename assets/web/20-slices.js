@@ -22,6 +22,7 @@
     for (const name of ["origin", "u", "v"]) scene[name] = unpack(scene[name]);
     trs.scene = scene;
     trs.fixed = scene.fixed;
+    trs.wish.weights = ""; // answered: a newer checkpoint is no broken link
     for (const name of scene.corrected) trs.wish[name] = scene.fixed[name];
     if (scene.corrected.length) trs.asked.scene = trs.wanted(); // it has been answered, with what was wrong
     trs.fill("slice-words", scene.words);

@@ -82,7 +82,7 @@
     for (const attacked of new Set([Number(trs.get("surrogate")), model])) {
       const trail = scene.trails[attacked].map(to), own = attacked === model;
       line(context, trail, (own ? 2.5 : 1.5) * trs.unit, own ? [] : [6, 4]);
-      if (scene.ends[model][attacked] !== scene.y) cross(context, trail.at(-1), (own ? 5 : 3.5) * trs.unit);
+      if (scene.before[model] === scene.y && scene.ends[model][attacked] !== scene.y) cross(context, trail.at(-1), (own ? 5 : 3.5) * trs.unit);
       else ring(context, trail.at(-1), (own ? 5 : 4) * trs.unit);
     }
     star(context, to(scene.start), 8 * trs.unit);

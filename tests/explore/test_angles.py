@@ -128,9 +128,9 @@ HERE = "Here the gradients of F1 and F2 are 86 degrees apart (|cos| .07)"
 
 
 def test_the_sentence_about_angles():
-    assert in_words(TWO) == f"{HERE}, within eps .3 |cos| is .09 ± .05; the steepest gradient found is 8.1."
+    assert in_words(TWO) == f"{HERE}, within eps .3 (max norm) |cos| is .09 ± .05; the steepest gradient found is 8.1."
     assert in_words(some([[1, 0.07], [0.07, 1]], eps=0.0)) == f"{HERE}; the steepest gradient found is 8.1."
-    assert "within eps .031 |cos|" in in_words(some([[1, 0.07], [0.07, 1]], eps=8 / 255))
+    assert "within eps .031 (max norm) |cos|" in in_words(some([[1, 0.07], [0.07, 1]], eps=8 / 255))
     assert in_words(some([[1]])) == "One member alone has no angle to another; the steepest gradient found is 8.1."
     three = some([[1, 0.07, 0.1], [0.07, 1, 0.99985], [0.1, 0.99985, 1]], steepest=0.0412)
     assert in_words(three).startswith("Here the gradients of F2 and F3, the closest pair, are 1 degree apart (|cos| 1.00),")

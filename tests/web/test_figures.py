@@ -80,6 +80,14 @@ def test_a_click_moves_the_start_the_ball_and_the_paths(flat):
     assert scene.ball[:, 0].min() == pytest.approx(-0.1)
 
 
+def test_a_model_that_was_wrong_before_the_attack_is_not_fooled_by_it(flat):
+    scene = make_scene(flat, State("bars-trs", image=0, plane="random", eps=0.2, attack="fgsm", start="0.6,0.4"))
+    assert scene.before == [1, 0, 0]
+    assert scene.headline(0) == "1, wrong already"
+    assert not any(scene.fools(attacked, 0) for attacked in range(3))
+    assert marks(slice_figure(scene, surrogate=0), "does not fool F1")
+
+
 def test_swapped_axes_are_the_same_picture_turned(deep):
     state = State("mnist-trs", image=0, plane="gradients", eps=0.1, steps=4)
     one, other = make_scene(deep, state), make_scene(deep, State(**{**state.to_json(), "swap": 1}))

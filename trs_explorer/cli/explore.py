@@ -44,7 +44,7 @@ def explore(
         from trs_explorer.explore.library import Library
         from trs_explorer.web.app import create_app
 
-        library = Library(places)
+        library = Library(places, device="cpu")  # a slice is small, and pictures and attacks start on the CPU
         app = create_app(library, readonly=token is not None)
         server.protect(app.server, hosts=(host, sock.getsockname()[0]), token=token)
     url = server.address(host, sock) + (f"?token={token}" if token else "")

@@ -103,7 +103,7 @@ def _about_angles(found: Angles, pair: tuple[int, int] | None) -> str:
     here = f"Here the gradients {which}{closest} are {degrees} degree{'' if degrees == 1 else 's'} apart (|cos| {_share(cosine)})"
     if found.eps == 0 or math.isnan(mean):
         return f"{here}; {steep}."
-    around = f"within eps {_share(found.eps, 3)} |cos| is {_share(mean)} ± {_share(float(found.deviation[i, j]))}"
+    around = f"within eps {_share(found.eps, 3)} (max norm) |cos| is {_share(mean)} ± {_share(float(found.deviation[i, j]))}"
     return f"{here}, {around}; {steep}."
 
 

@@ -10,6 +10,7 @@ import dash
 from dash import Input, Output, ctx, html, no_update
 from dash import State as Has
 
+from trs_explorer.catalogue import DATA
 from trs_explorer.explore.library import Library
 from trs_explorer.explore.live import Jobs, Snapshot, turn
 from trs_explorer.options import UsageError
@@ -80,12 +81,12 @@ def _choices(app: dash.Dash, library: Library) -> None:
     )
     def choices(wish: dict) -> tuple:
         try:
-            asked = understand(library, wish)
+            config = library.run(str(wish.get("run", ""))).config
         except WRONG:
             return (no_update,) * 4  # the scene says it
-        names = names_of(len(asked.loaded.ensemble))
+        names = names_of(config.members)
         models = layout.options(layout.numbered(names))
-        classes = layout.options({"-1": "all", **{str(c): str(c) for c in range(asked.loaded.data.classes)}})
+        classes = layout.options({"-1": "all", **{str(c): str(c) for c in range(DATA[config.data].classes)}})
         return models, models, classes, layout.show_buttons(names)
 
 

@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import functools
 from collections.abc import Callable
 
 import torch
@@ -17,7 +16,9 @@ from trs_explorer.web.layout import MEASURED, setting
 from trs_explorer.web.matrix import Measured
 from trs_explorer.web.state import State, is_plane
 
-OFFERED, JUDGED = 60, 1000
+OFFERED, JUDGED, KEPT = 60, 1000, 64
+
+_known: dict[tuple, torch.Tensor] = {}  # answers by weights, the newest KEPT
 
 
 def offer(loaded: Loaded, state: State, measured: Callable[[], object]) -> tuple[list, str]:
@@ -63,9 +64,13 @@ def _buttons(loaded: Loaded, indices: list[int]) -> list[html.Button]:
     return buttons
 
 
-@functools.lru_cache(maxsize=32)
 def _answers(loaded: Loaded, count: int) -> torch.Tensor:
-    return answers(loaded.ensemble, loaded.data.images(slice(0, count)))
+    key = loaded.digest, loaded.data.name, count
+    if key not in _known:
+        while len(_known) >= KEPT:
+            _known.pop(next(iter(_known)), None)
+        _known[key] = answers(loaded.ensemble, loaded.data.images(slice(0, count)))
+    return _known[key]
 
 
 def own_picture(contents: str, data: str) -> tuple[str, str]:

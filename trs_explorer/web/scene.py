@@ -67,8 +67,8 @@ class Scene:
     examples: Points
 
     def fools(self, attacked: int, model: int) -> bool:
-        """Whether the attack on one model fools another: it sees a class that is not y in the image that came back."""
-        return self.ends[model][attacked] != self.y
+        """Whether the attack on one model fools another: it saw y at the start, and another class in what came back."""
+        return self.before[model] == self.y != self.ends[model][attacked]
 
     def headline(self, model: int) -> str:
         """What an attack on a model does to it, in two or three words."""
@@ -96,6 +96,7 @@ class Scene:
             "ball": self.ball.tolist(),
             "box": self.box.tolist(),
             "trails": [trail.tolist() for trail in self.trails],
+            "before": self.before,
             "ends": self.ends,
             "examples": self.examples.tolist(),
             **{name: packed(getattr(self.plane, name).numpy()) for name in ("origin", "u", "v")},
