@@ -3,11 +3,11 @@
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from web_explorer import Explorer
 
 from trs_explorer.explore.library import Library, Loaded
 from trs_explorer.shipped import folder
@@ -18,14 +18,6 @@ if TYPE_CHECKING:
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 RUNS = ("mnist-trs", "mnist-standard", "bars-cos-only")
-
-
-@dataclass(frozen=True)
-class Explorer:
-    """A running explorer: its address, and the library that it shows."""
-
-    address: str
-    library: Library
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from conftest import Explorer
+from web_explorer import Explorer
 from web_screen import BARS, CHART, MARKS, QUICK, Screen
 
 from trs_explorer.attacks.pgd import pgd

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import Explorer
 from playwright.sync_api import BrowserContext
+from web_explorer import Explorer
 from web_screen import BARS, CHART, MARKS, QUICK, Screen, serious
 from web_screen import screen as new_screen
 

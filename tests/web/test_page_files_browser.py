@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Explorer
 from PIL import Image
 from playwright.sync_api import Browser, Route
+from web_explorer import Explorer
 from web_screen import BARS, MARKS, QUICK, Screen
 from web_screen import screen as new_screen
 

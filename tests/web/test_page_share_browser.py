@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from conftest import Explorer
 from PIL import Image
 from playwright.sync_api import Browser
+from web_explorer import Explorer
 from web_screen import BARS, CHART, MARKS, PIXELS, QUICK, Screen
 from web_screen import screen as new_screen
 
