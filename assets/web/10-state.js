@@ -97,7 +97,7 @@ window.trs = {
       clearTimeout(trs.timers[group]);
       const ask = () => dash_clientside.set_props(`ask-${group}`, {data: asked});
       if (group === "run") ask();
-      else if (!trs.grid) trs.afterFirst.set(group, ask);
+      else if (!trs.scene && !trs.failed) trs.afterFirst.set(group, ask);
       else trs.timers[group] = setTimeout(ask, 150);
     }
     trs.writeControls();
@@ -110,23 +110,30 @@ window.trs = {
     if (later.length) requestAnimationFrame(() => setTimeout(() => later.forEach((ask) => ask()), 0));
   },
 
-  // The newest question counts: an older one is dropped.
+  // One question at a time, then the newest: the server does not compute what nobody waits for.
   async askScene() {
-    if (trs.asking) trs.asking.abort();
-    const mine = (trs.asking = new AbortController()), early = trs.early;
+    trs.askNext = Boolean(trs.asking);
+    if (trs.asking) return;
+    const early = trs.early, wanted = trs.wanted();
+    trs.asking = true;
     trs.early = null;
     try {
       const asked = new URLSearchParams(Object.entries({...trs.wish, client: trs.client}).filter(([, value]) => value !== ""));
-      const answer = await (early || fetch(`scene?${asked}`, {signal: mine.signal}));
+      const answer = await (early || fetch(`scene?${asked}`));
       const told = answer.ok ? await answer.json() : {wrong: await answer.text()};
-      if (trs.asking !== mine) return;
+      if (trs.askNext && (told.wrong || told.fixed.run !== trs.get("run"))) return; // of another run, or soon mended
+      if (wanted !== trs.wanted()) told.corrected = []; // what was wrong has been changed meanwhile
       trs.say([trs.late, told.wrong || told.notice].filter(Boolean).join("\n"));
       trs.late = "";
       trs.failed = Boolean(told.wrong);
-      if (told.wrong) trs.askLater();
+      if (told.wrong) trs.clear();
       else trs.showScene(told);
-    } catch (error) {
-      if (error.name !== "AbortError") trs.say("the explorer does not answer: is it still running?");
+      if (told.wrong) trs.askLater();
+    } catch {
+      trs.say("the explorer does not answer: is it still running?");
+    } finally {
+      trs.asking = false;
+      if (trs.askNext) trs.askScene();
     }
   },
 
@@ -238,6 +245,11 @@ trs.early.catch(() => 0);
     trs.set({[target.id]: target.value});
   };
   document.addEventListener("change", (event) => wishFor(event.target));
+  // A file that is too large never reaches the server: say so here.
+  for (const kind of ["change", "drop"]) document.addEventListener(kind, (event) => {
+    const file = event.target.closest("#upload") && (event.target.files || event.dataTransfer?.files || [])[0];
+    if (file && file.size > trs.meta.largest) trs.say(`${file.name} has ${(file.size / 2 ** 20).toFixed(1)} MiB: at most ${trs.meta.largest / 2 ** 20} MiB will do`);
+  }, true);
   // Sliders: at once, then as often as answers come, and always where they stop.
   document.addEventListener("input", (event) => {
     if (event.target.type !== "range") return;
@@ -289,7 +301,7 @@ window.dash_clientside = Object.assign({}, window.dash_clientside, {
     transfer(found) {
       if (!found) return dash_clientside.no_update;
       for (const id of ["matrix", "transfer-words", "strip"]) if (found[id] !== undefined) trs.fill(id, found[id]);
-      if (found.csv) document.getElementById("save-matrix").href = found.csv;
+      if (found.csv !== undefined) document.getElementById("save-matrix").href = found.csv || "#";
       clearTimeout(trs.timers.matrix);
       if (!found.done) trs.timers.matrix = setTimeout(() => trs.again("transfer"), 200);
       else if (trs.meta.measured.includes(trs.get("filter")) && trs.offeredFor !== trs.asked.transfer) {

@@ -47,6 +47,17 @@
     trs.push();
   };
 
+  // Nothing that is known no longer stands under another run's name.
+  trs.clear = () => {
+    loads++;
+    trs.scene = trs.grid = trs.cross = null;
+    for (const id of ["panels", "readout", "legend", "share-table"]) document.getElementById(id).replaceChildren();
+    for (const id of ["slice-words", "angle-words", "angle-table", "picked-words"]) trs.fill(id, "");
+    for (const id of ["axes-words", "slice-status"]) document.getElementById(id).textContent = "";
+    document.getElementById("legend").dataset.of = "";
+    document.getElementById("picture").hidden = true;
+  };
+
   const painted = () => document.dispatchEvent(new CustomEvent("trs:painted", {detail: {level: trs.grid.level}}));
 
   let loads = 0; // an answer to an earlier load of the same slice must not be mixed in

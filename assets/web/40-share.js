@@ -138,9 +138,10 @@
 
   const saveLinks = () => {
     if (!trs.scene || !trs.grid) return;
+    const asked = new URLSearchParams({...trs.fixed, ...trs.wish, level: trs.grid.level});
     const links = {
-      "save-csv": `export/${trs.scene.key}.csv?level=${trs.grid.level}`,
-      "save-npz": `export/${trs.scene.key}.npz?level=${trs.grid.level}`,
+      "save-csv": `export/slice.csv?${asked}`,
+      "save-npz": `export/slice.npz?${asked}`,
       "save-history": `export/history/${encodeURIComponent(trs.get("run"))}.csv`,
     };
     for (const [id, href] of Object.entries(links)) {

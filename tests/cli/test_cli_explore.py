@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -267,7 +266,6 @@ def test_the_help_teaches(trs) -> None:
 # --- the whole thing -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(find_spec("trs_explorer.web.app") is None, reason="there is no page yet")
 def test_the_real_page_is_served(start: Start) -> None:
     explorer = start("bars-trs", "--port", 0, "--no-browser", code="from trs_explorer.cli import main; main()")
     status, page, _ = explorer.ask()

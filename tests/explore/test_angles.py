@@ -113,7 +113,8 @@ def some(at_x, mean=0.09, eps=0.3, steepest=8.1):
     return Angles(
         eps=eps,
         samples=32,
-        at_x=np.array(at_x, dtype=float),
+        at_x=np.abs(np.array(at_x, dtype=float)),
+        signed=np.array(at_x, dtype=float),
         mean=full,
         deviation=np.full((members, members), 0.05),
         largest=full,
@@ -125,6 +126,12 @@ def some(at_x, mean=0.09, eps=0.3, steepest=8.1):
 
 TWO = some([[1, 0.07], [0.07, 1]])
 HERE = "Here the gradients of F1 and F2 are 86 degrees apart (|cos| .07)"
+
+
+def test_gradients_that_oppose_each_other_are_more_than_90_degrees_apart():
+    assert "are 120 degrees apart (|cos| .50)" in in_words(some([[1, -0.5], [-0.5, 1]]))
+    ensemble = Ensemble([Margin([1.0, 0.0]), Margin([-1.0, 0.0])])
+    assert angles(ensemble, X, Y, eps=0.0, seed=0).signed[0, 1] == pytest.approx(-1, abs=1e-6)
 
 
 def test_the_sentence_about_angles():

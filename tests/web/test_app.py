@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import threading
-import time
 from html import unescape
 
 import numpy as np
@@ -18,8 +17,9 @@ from PIL import Image
 
 from trs_explorer.evaluation.transfer import transfer_matrix
 from trs_explorer.explore.library import Library
-from trs_explorer.explore.slices import LEVELS
+from trs_explorer.explore.slices import LEVELS, sample
 from trs_explorer.shipped import folder
+from trs_explorer.web import scenes
 from trs_explorer.web.app import create_app
 from trs_explorer.web.asked import understand
 from trs_explorer.web.markup import markup
@@ -107,9 +107,9 @@ def test_the_samples_served_are_the_models_logits(app, library):
     np.testing.assert_allclose(logits[1, 6], loaded.ensemble.member_logits(image[None])[:, 0].detach(), atol=1e-4)
     assert client.get("/slice/0000/0").status_code == 404
     assert client.get(f"/slice/{scene['key']}/9").status_code == 404
-    again = client.get(f"/export/{scene['key']}.npz?level=0")
+    again = client.get("/export/slice.npz?run=mnist-trs&image=3&span=2&level=0")
     assert np.array_equal(np.load(io.BytesIO(again.data))["logits"], logits)
-    rows = client.get(f"/export/{scene['key']}.csv?level=0").data.decode().splitlines()
+    rows = client.get("/export/slice.csv?run=mnist-trs&image=3&span=2&level=0").data.decode().splitlines()
     assert len(rows) == 2 + 625 * 3
     assert rows[2 + (25 + 6) * 3].split(",")[2] == "F1"
 
@@ -132,6 +132,17 @@ def test_the_matrix_is_the_one_that_the_command_measures(app, library):
     shown = ask(app, "ask-gallery", {**wish, "filter": "transfers"})["offered"]["data"]
     assert [one["image"] for one in set_by(shown["buttons"])] == hits
     assert shown["words"].startswith(f"{len(hits)} of 64 images")
+
+
+def test_a_new_setting_starts_from_an_empty_matrix_and_a_failure_leaves_none(app):
+    first = ask(app, "ask-transfer", {"run": "mnist-trs", "n": 1000, "steps": 50, "seed": 9, "client": "three"})
+    told = first["transfer-found"]["data"]
+    assert not told["done"]
+    assert (told["strip"], told["csv"]) == ("", "")
+    assert re.findall(r"[0-9]+/[0-9]+", text_of(told["matrix"])) == ["0/0"] * 12
+    failed = ask(app, "ask-transfer", {"run": "nowhere"})["transfer-found"]["data"]
+    assert (failed["matrix"], failed["strip"], failed["csv"]) == ("", "", "")
+    ask(app, "ask-transfer", {"run": "bars-cos-only", "n": 1, "client": "three"})  # ends the long one
 
 
 def test_examples_of_a_cell_fool_its_target(app, library):
@@ -184,7 +195,9 @@ def test_the_page_and_its_callbacks_fit_together(app):
     assert "mnist-trs" in layout
 
 
-def test_a_newer_slice_of_the_same_page_takes_the_place_of_the_older(app):
+def test_a_newer_slice_of_the_same_page_takes_the_place_of_the_older(app, monkeypatch):
+    begun = threading.Semaphore(0)
+    monkeypatch.setattr(scenes, "sample", lambda *args, **kwargs: (begun.release(), sample(*args, **kwargs))[1])
     one, other = (scene_of(app, run="mnist-trs", image=k)["key"] for k in (20, 21))
     found = {}
 
@@ -196,7 +209,10 @@ def test_a_newer_slice_of_the_same_page_takes_the_place_of_the_older(app):
     other_page = threading.Thread(target=fetch, args=(one, 2, "other page"))
     first.start()
     other_page.start()
-    time.sleep(0.05)
+    assert begun.acquire(timeout=30)  # for level 0 of each scene
+    assert begun.acquire(timeout=30)
+    assert begun.acquire(timeout=30)
+    assert begun.acquire(timeout=30)
     fetch(other, 0, "page")
     first.join()
     other_page.join()
@@ -244,8 +260,8 @@ def test_training_is_followed(runs, tmp_path):
 
 @pytest.mark.parametrize("level", [0, 1])
 def test_a_slice_of_the_plane_is_the_square_itself(app, level):
-    key = scene_of(app, run="bars-cos-only")["key"]
-    data = np.load(io.BytesIO(app.server.test_client().get(f"/export/{key}.npz?level={level}").data))
+    answer = app.server.test_client().get(f"/export/slice.npz?run=bars-cos-only&level={level}")
+    data = np.load(io.BytesIO(answer.data))
     assert data["logits"].shape == (LEVELS[level], LEVELS[level], 2, 2)
     assert (data["a"][0], data["a"][-1]) == (0, 1)
 

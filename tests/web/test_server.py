@@ -308,8 +308,8 @@ def test_bodies_are_bounded_with_and_without_a_length(served: Served) -> None:
     assert client.ask("/echo", "POST", bytes(server.MAX_BODY)).text == str(server.MAX_BODY)
     for path in ("/echo", "/broken"):  # whether or not anybody reads it
         answer = client.ask(path, "POST", bytes(server.MAX_BODY + 1))
-        assert (answer.status, answer.text) == (413, "413: the request is larger than 2 MiB\n")
-    chunks = b"".join(b"100000\r\n" + bytes(1 << 20) + b"\r\n" for _ in range(3)) + b"0\r\n\r\n"
+        assert (answer.status, answer.text) == (413, "413: the request is larger than 3 MiB\n")
+    chunks = b"".join(b"100000\r\n" + bytes(1 << 20) + b"\r\n" for _ in range((server.MAX_BODY >> 20) + 1)) + b"0\r\n\r\n"
     text = f"POST /echo HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n{chunks.decode()}"
     assert client.raw(text).startswith("HTTP/1.1 413")
     claim = f"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: {10**12}\r\n\r\n"

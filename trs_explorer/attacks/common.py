@@ -1,7 +1,8 @@
 """What every attack needs: checked inputs, a model left as it was found, the loss and its gradient, balls, random starts."""
 
+import inspect
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -133,6 +134,14 @@ def project(point: Images, x: Images, *, eps: float, norm: str) -> Images:
     length = torch.linalg.vector_norm(shift.flatten(1), dim=-1)
     scale = (eps / length.clamp_min(torch.finfo(length.dtype).tiny)).clamp_max(1)
     return (x + _per_image(scale, shift) * shift).clamp(0, 1)
+
+
+def to_the_end(attack: Callable) -> dict[str, bool]:
+    """The argument that makes an attack go on with images that are fooled already; none for attacks that always do.
+
+    For images that are shown to *other* models: a barely fooling one transfers less, and members would look more diverse.
+    """
+    return {"early_stop": False} if "early_stop" in inspect.signature(attack).parameters else {}
 
 
 def draw_seeds(count: int, restarts: int, generator: torch.Generator | None) -> list[list[int]]:

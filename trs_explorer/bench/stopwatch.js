@@ -16,7 +16,7 @@ window.stopwatch = (() => {
     painted: (signal) => signal === "paint",
     panels: (signal, before) => signal === "marks" && panels() !== before.panels,
     path: (signal, before) => signal === "marks" && lines() !== before.lines,
-    cells: (signal) => signal === "matrix",
+    cells: (signal) => signal === "matrix" && /\/[1-9]/.test(text("matrix")),
     pairs: (signal, before) => signal === "matrix words" && text("transfer-words") !== before.words && text("transfer-words").includes("Pairs together"),
     everything: (signal, before) => signal === "matrix words" && text("transfer-words") !== before.words && text("transfer-words").includes("Attacked itself"),
   };

@@ -1,6 +1,5 @@
 """The transfer matrix: whether members fall to each other's adversarial examples."""
 
-import inspect
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -9,7 +8,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from trs_explorer.attacks.common import check_images, eval_mode
+from trs_explorer.attacks.common import check_images, eval_mode, to_the_end
 from trs_explorer.evaluation.accuracy import batches, right
 from trs_explorer.evaluation.intervals import wilson
 from trs_explorer.gradients import Images, Labels
@@ -106,14 +105,13 @@ def measure_transfer(
     It is final when its n is len(x). Consume it to the end, or close it, before the ensemble trains on.
     """
     check_images(x, y)
-    to_the_end = {"early_stop": False} if "early_stop" in inspect.signature(attack).parameters else {}
     outcomes = [[""] * (len(ensemble) + ensemble_column) for _ in ensemble.members]
     generators = [torch.Generator().manual_seed(seed) for _ in ensemble.members]
     yield _matrix(outcomes, ensemble_column)
     for images, labels in batches(ensemble, x, y, batch_size) if len(x) else ():
         clean = _right(ensemble, images, labels, ensemble_column)
         for i, (surrogate, generator) in enumerate(zip(ensemble.members, generators, strict=True)):
-            x_adv = attack(surrogate, images, labels, generator=generator, **to_the_end)
+            x_adv = attack(surrogate, images, labels, generator=generator, **to_the_end(attack))
             check_images(x_adv, labels)
             wrong = ~_right(ensemble, x_adv, labels, ensemble_column)
             eligible = clean & clean[i] & wrong[i]

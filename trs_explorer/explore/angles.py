@@ -24,6 +24,7 @@ class Angles:
 
     at_x, mean, deviation, largest: |cos| at x; and over the samples in the ball its mean, its standard deviation (that of the
     population) and its maximum. Only samples count where both gradients have a direction; NaN where there is none.
+    signed: the cosine at x with its sign: gradients may oppose each other.
     norms: at x.  steepest: the largest norm found among x and the samples: a maximum over a sample, hence a lower bound of the
     supremum over the ball.  undirected: at how many of those samples + 1 points a member's gradient is shorter than
     gradients.NOISE, or not finite: rounding, without a direction.
@@ -32,6 +33,7 @@ class Angles:
     eps: float
     samples: int
     at_x: PairMatrix
+    signed: PairMatrix
     mean: PairMatrix
     deviation: PairMatrix
     largest: PairMatrix
@@ -58,7 +60,8 @@ def angles(ensemble: Ensemble, x: OneImage, y: Int[Tensor, "1"], *, eps: float, 
     length = torch.linalg.vector_norm(gradients.flatten(2), dim=-1)
     directed = (length > NOISE) & length.isfinite()
     known = (directed[:, None] & directed[None]).cpu().numpy()
-    cosine = np.where(known, pairwise_cosine(gradients).abs().cpu().numpy().clip(0, 1), np.nan)
+    signed = np.where(known, pairwise_cosine(gradients).cpu().numpy().clip(-1, 1), np.nan)
+    cosine = np.abs(signed)
     count = known[..., 1:].sum(-1)
     ball = np.where(known[..., 1:], cosine[..., 1:], 0)
     total = np.where(count, count, np.nan)
@@ -68,6 +71,7 @@ def angles(ensemble: Ensemble, x: OneImage, y: Int[Tensor, "1"], *, eps: float, 
         eps=eps,
         samples=samples,
         at_x=cosine[..., 0],
+        signed=signed[..., 0],
         mean=mean,
         deviation=np.sqrt((spread**2).sum(-1) / total),
         largest=np.where(count, ball.max(-1), np.nan),
@@ -98,7 +102,7 @@ def _about_angles(found: Angles, pair: tuple[int, int] | None) -> str:
     cosine, mean = float(found.at_x[i, j]), float(found.mean[i, j])
     if math.isnan(cosine):
         return f"Here the gradients {which} have no angle, because one of them has no direction; {steep}."
-    degrees = round(math.degrees(math.acos(cosine)))
+    degrees = round(math.degrees(math.acos(float(found.signed[i, j]))))
     closest = ", the closest pair," if pair is None and members > 2 else ""
     here = f"Here the gradients {which}{closest} are {degrees} degree{'' if degrees == 1 else 's'} apart (|cos| {_share(cosine)})"
     if found.eps == 0 or math.isnan(mean):

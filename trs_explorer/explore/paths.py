@@ -1,6 +1,5 @@
 """The way an attack takes: the images it shows the model, one after the other."""
 
-import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from trs_explorer.attacks.common import eval_mode
+from trs_explorer.attacks.common import eval_mode, to_the_end
 from trs_explorer.evaluation.accuracy import right
 from trs_explorer.explore.planes import OneImage
 from trs_explorer.gradients import Images
@@ -66,10 +65,9 @@ def paths(ensemble: Ensemble, x: OneImage, y: OneLabel, attack: Callable, *, see
 
     An attack that has an `early_stop` goes on to the highest loss, as in the transfer matrix.
     """
-    to_the_end = {"early_stop": False} if "early_stop" in inspect.signature(attack).parameters else {}
     with _one_thread():
         return [
-            attack_path(model, x, y, attack, generator=torch.Generator().manual_seed(seed), **{**to_the_end, **arguments})
+            attack_path(model, x, y, attack, generator=torch.Generator().manual_seed(seed), **{**to_the_end(attack), **arguments})
             for model in (*ensemble.members, ensemble)
         ]
 

@@ -96,17 +96,23 @@ def _transfer(app: dash.Dash, library: Library, jobs: Jobs) -> None:
         try:
             asked = understand(library, wish)
         except WRONG as error:
-            return {"transfer-words": markup(str(error)), "done": True}
+            return {"transfer-words": markup(str(error)), "done": True, "matrix": "", "strip": "", "csv": ""}
         snapshot = measured(jobs, asked)
         found, done = snapshot.value, snapshot.state != "running"
-        told = {"transfer-words": markup(matrix.matrix_words(snapshot, asked.state, len(asked.loaded.data))), "done": done}
-        if isinstance(found, matrix.Measured):
-            told["matrix"] = markup(matrix.matrix_table(found.matrix))
-            if done or "again" not in wish:  # while it fills, the page asks again and again: examples can wait
-                with turn():
-                    told["strip"] = markup(matrix.strip(asked.loaded, asked.state, found.matrix))
-                csv = base64.b64encode(matrix.as_csv(asked.loaded, asked.state, found)).decode()
-                told["csv"] = f"data:text/csv;base64,{csv}"
+        told = {"transfer-words": markup(matrix.matrix_words(snapshot, asked.state, asked.loaded)), "done": done}
+        if not isinstance(found, matrix.Measured):
+            return {
+                **told,
+                "matrix": markup(matrix.matrix_table(matrix.nothing_yet(len(asked.loaded.ensemble)))),
+                "strip": "",
+                "csv": "",
+            }
+        told["matrix"] = markup(matrix.matrix_table(found.matrix))
+        if done or "again" not in wish:  # while it fills, the page asks again and again: examples can wait
+            with turn():
+                told["strip"] = markup(matrix.strip(asked.loaded, asked.state, found.matrix))
+            csv = base64.b64encode(matrix.as_csv(asked.loaded, asked.state, found)).decode()
+            told["csv"] = f"data:text/csv;base64,{csv}"
         return told
 
 

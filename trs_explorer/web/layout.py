@@ -58,7 +58,7 @@ def page(first: State, runs: dict[str, str], models: list[str], *, readonly: boo
         "measured": MEASURED,
         "first": first.to_json(),
         "runs": runs,
-        "readonly": readonly,
+        "largest": LARGEST_FILE,
         "layers": list(LAYERS),
         "colours": CLASS_COLOURS,
     }
@@ -111,7 +111,7 @@ def _pick(readonly: bool) -> html.Section:
         html.Div(id="gallery", role="group", **{"aria-label": "images to pick from"}),
         html.Div([_number("image", "image"), dcc.Upload(
             html.Button("own picture", id="upload-button", title="or drop a picture file here"), id="upload",
-            max_size=LARGEST_FILE, accept=".png,.jpg,.jpeg,.gif,.bmp,.webp", disabled=readonly)], className="row"),
+            max_size=LARGEST_FILE, disabled=readonly)], className="row"),
         html.P(id="picked-words"),
     ])  # fmt: skip
 

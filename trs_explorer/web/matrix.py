@@ -1,6 +1,5 @@
 """The transfer matrix as it fills, and examples out of one of its cells."""
 
-import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -8,12 +7,14 @@ from itertools import pairwise
 import torch
 from dash import html
 
+from trs_explorer.attacks.common import to_the_end
 from trs_explorer.evaluation.accuracy import Rate, measure
 from trs_explorer.evaluation.intervals import wilson
 from trs_explorer.evaluation.transfer import TransferMatrix, measure_transfer
 from trs_explorer.explore.library import Loaded
 from trs_explorer.explore.live import Snapshot, polite
 from trs_explorer.explore.pictures import data_uri, difference, png
+from trs_explorer.web.history import epoch_words
 from trs_explorer.web.layout import setting
 from trs_explorer.web.routes import table
 from trs_explorer.web.scene import attack_of, names_of, the
@@ -53,6 +54,12 @@ def measuring(loaded: Loaded, state: State) -> Iterator[Measured]:
             yield Measured(matrix, rate)
 
 
+def nothing_yet(members: int) -> TransferMatrix:
+    """A matrix in which no image has been tried: what stands on the page until the first has been."""
+    empty = [[0] * (members + 1) for _ in range(members)]
+    return TransferMatrix(empty, empty, 0, ensemble_column=True)
+
+
 def matrix_table(matrix: TransferMatrix) -> html.Table:
     """Rows = surrogate, columns = target; a cell is a button that puts its pair into the state."""
     names = names_of(len(matrix.fooled))
@@ -81,12 +88,14 @@ def _cell(matrix: TransferMatrix, i: int, j: int, names: list[str]) -> html.Butt
     )
 
 
-def matrix_words(snapshot: Snapshot, state: State, images: int) -> list:
+def matrix_words(snapshot: Snapshot, state: State, loaded: Loaded) -> list:
     """What the matrix is of, how far it is, and what the attack on the ensemble itself leaves."""
     name, _ = attack_of(state)
-    count = min(state.n, images)
+    count = min(state.n, len(loaded.data))
     norm = "L2" if state.norm == "l2" else "max norm"
-    about = f"{name}, eps {state.eps:g} ({norm}), seed {state.seed}, first {count} test images; "
+    about = (
+        f"{epoch_words(loaded.checkpoint)}: {name}, eps {state.eps:g} ({norm}), seed {state.seed}, first {count} test images; "
+    )
     about += "95 % intervals; of the images that both have right and on which the surrogate falls (Def. 6)."
     if snapshot.state == "failed":
         return [html.Span(f"The matrix could not be measured: {snapshot.error}", className="warn")]
@@ -140,11 +149,10 @@ def _again(loaded: Loaded, state: State, attack: Callable, surrogate: int, hits:
     """The adversarial images of `hits`, with the noise they had: an image's noise depends on its place among all before it."""
     generator = torch.Generator().manual_seed(state.seed)
     model, parts = loaded.ensemble.members[surrogate], []
-    to_the_end = {"early_stop": False} if "early_stop" in inspect.signature(attack).parameters else {}
     edges = [*range(0, hits[-1] + 1, BATCH), hits[-1] + 1]
     for begin, end in pairwise(edges):
         x, y = loaded.data.images(slice(begin, end)), loaded.data.y[begin:end]
-        x_adv = attack(model, x, y, generator=generator, **to_the_end)
+        x_adv = attack(model, x, y, generator=generator, **to_the_end(attack))
         parts.append(x_adv[[k - begin for k in hits if begin <= k < end]])
     return torch.cat(parts)
 

@@ -16,7 +16,7 @@ from trs_explorer.runs import RunError
 from trs_explorer.web.asked import understand
 from trs_explorer.web.figures import slice_figure
 from trs_explorer.web.scene import Scene, make_scene
-from trs_explorer.web.scenes import Scenes
+from trs_explorer.web.scenes import Drawn, Scenes
 
 
 def add_routes(server: Flask, library: Library, *, readonly: bool = False) -> None:
@@ -57,15 +57,20 @@ def add_routes(server: Flask, library: Library, *, readonly: bool = False) -> No
         drawn = slice_figure(scene, hidden=asked.state.hidden(), surrogate=asked.state.surrogate, dark=asked.dark)
         return Response(orjson.dumps(drawn), mimetype="application/json")
 
-    @server.get("/export/<key>.<kind>")
-    def export(key: str, kind: str) -> Response:
-        drawn = scenes.get(key)
+    @server.get("/export/slice.<kind>")
+    def export(kind: str) -> Response:
         level = request.args.get("level", len(LEVELS) - 1, type=int)
-        if drawn is None or kind not in ("csv", "npz") or not 0 <= level < len(LEVELS):
+        if kind not in ("csv", "npz") or not 0 <= level < len(LEVELS):
             abort(404)
+        try:
+            with turn():
+                asked = understand(library, request.args, readonly=readonly)
+                drawn = Drawn(make_scene(asked.loaded, asked.state), asked.loaded)
+        except (UsageError, RunError) as error:
+            return Response(str(error), 404, mimetype="text/plain")
         logits = assemble([scenes.samples(drawn, step) for step in range(level + 1)])
         data = as_csv(drawn.scene, logits) if kind == "csv" else as_npz(drawn.scene, logits)
-        return _file(data, f"slice-{key[:8]}.{kind}")
+        return _file(data, f"slice-{drawn.scene.key[:8]}.{kind}")
 
     @server.get("/export/history/<name>.csv")
     def history(name: str) -> Response:

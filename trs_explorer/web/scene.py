@@ -30,6 +30,7 @@ from trs_explorer.explore.planes import (
 )
 from trs_explorer.explore.slices import LEVELS
 from trs_explorer.files import Json
+from trs_explorer.options import UsageError
 from trs_explorer.web.state import State, is_plane, own_pixels
 
 Points = np.ndarray
@@ -130,7 +131,10 @@ def image_of(loaded: Loaded, state: State) -> tuple[Tensor, int, str]:
         pixels = own_pixels(state.own, math.prod(data.x.shape[1:]))
         assert pixels is not None
         x = torch.frombuffer(bytearray(pixels), dtype=torch.uint8).view(data.x.shape[1:]).float() / 255
-        return x, int(answers(loaded.ensemble, x[None])[-1, 0]), "the ensemble's answer"
+        y = int(answers(loaded.ensemble, x[None])[-1, 0])
+        if y < 0:
+            raise UsageError("the ensemble gives this picture no answer: its output is not a number")
+        return x, y, "the ensemble's answer"
     return data.images(torch.tensor([state.image]))[0], int(data.y[state.image]), "the label"
 
 

@@ -30,7 +30,7 @@ from trs_explorer.options import UsageError
 
 LOOPBACK, PORT = "127.0.0.1", 8050
 PORTS_TRIED = 20  # after the one asked for
-MAX_BODY, MAX_QUERY, MAX_HEADERS = 2 << 20, 16 << 10, 64 << 10  # bytes
+MAX_BODY, MAX_QUERY, MAX_HEADERS = 3 << 20, 16 << 10, 64 << 10  # bytes
 GRACE_S = 0.5  # for requests that are being answered when the server is stopped
 
 # Dash starts itself by an inline script and styles elements inline; nothing of it needs eval. Pictures are data: and blob: URLs.
