@@ -3,7 +3,7 @@
 "use strict";
 
 window.trs = {
-  early: fetch(`scene${location.search}`), // asked before the page is built; who reads it sees to errors
+  early: {scene: fetch(`scene${location.search}`)}, // asked before the page is built; who reads it sees to errors
   meta: null,
   wish: {},
   asked: {},
@@ -23,7 +23,7 @@ window.trs = {
     }
     if (!(trs.wish.run in meta.runs)) {
       const wrong = trs.wish.run;
-      if (wrong) trs.early = null;
+      if (wrong) trs.early = {};
       trs.wish.run = meta.first.run;
       if (wrong) trs.late = `there is no run ${wrong} here: this is ${meta.first.run}`;
     }
@@ -78,17 +78,14 @@ window.trs = {
     }
   },
 
-  wanted: () => JSON.stringify(trs.meta.scene.map((name) => trs.wish[name])),
+  wanted: (what) => JSON.stringify(trs.meta.asked[what].map((name) => trs.wish[name])),
 
   push() {
     document.documentElement.dataset.theme = trs.dark() ? "dark" : "light";
     trs.writeAddress();
     const all = {...trs.wish, dark: trs.dark(), client: trs.client};
-    const wanted = trs.wanted();
-    if (wanted !== trs.asked.scene) {
-      trs.asked.scene = wanted;
-      trs.askScene();
-    }
+    if (trs.changed("scene")) trs.askScene(); // and then the walks in it
+    else if (trs.scene && trs.changed("walks")) trs.askWalks();
     for (const [group, fields] of Object.entries(trs.meta.groups)) {
       const asked = Object.fromEntries([...fields, "client"].filter((name) => name in all).map((name) => [name, all[name]]));
       const text = JSON.stringify(asked);
@@ -110,31 +107,46 @@ window.trs = {
     if (later.length) requestAnimationFrame(() => setTimeout(() => later.forEach((ask) => ask()), 0));
   },
 
-  // One question at a time, then the newest: the server does not compute what nobody waits for.
-  async askScene() {
-    trs.askNext = Boolean(trs.asking);
-    if (trs.asking) return;
-    const early = trs.early, wanted = trs.wanted();
-    trs.asking = true;
-    trs.early = null;
-    try {
-      const asked = new URLSearchParams(Object.entries({...trs.wish, client: trs.client}).filter(([, value]) => value !== ""));
-      const answer = await (early || fetch(`scene?${asked}`));
-      const told = answer.ok ? await answer.json() : {wrong: await answer.text()};
-      if (trs.askNext && (told.wrong || told.fixed.run !== trs.get("run"))) return; // of another run, or soon mended
-      if (wanted !== trs.wanted()) told.corrected = []; // what was wrong has been changed meanwhile
-      trs.say([trs.late, told.wrong || told.notice].filter(Boolean).join("\n"));
-      trs.late = "";
-      trs.failed = Boolean(told.wrong);
-      if (told.wrong) trs.clear();
-      else trs.showScene(told);
-      if (told.wrong) trs.askLater();
-    } catch {
-      trs.say("the explorer does not answer: is it still running?");
-    } finally {
-      trs.asking = false;
-      if (trs.askNext) trs.askScene();
-    }
+  changed(what) {
+    const before = trs.asked[what];
+    return before !== (trs.asked[what] = trs.wanted(what));
+  },
+
+  // Answers at path?STATE go to `show`. One question at a time, then the newest: the server does not compute what nobody waits for.
+  asker(path, show) {
+    let asking = false, next = false;
+    const ask = async () => {
+      next = asking;
+      if (asking) return;
+      asking = true;
+      const wanted = trs.wanted(path), early = trs.early[path];
+      delete trs.early[path];
+      let told = null;
+      try {
+        const asked = new URLSearchParams(Object.entries({...trs.wish, client: trs.client}).filter(([, value]) => value !== ""));
+        const answer = await (early || fetch(`${path}?${asked}`));
+        told = answer.ok ? await answer.json() : {wrong: await answer.text()};
+      } catch {
+        trs.say("the explorer does not answer: is it still running?");
+      }
+      asking = false;
+      const late = told && (told.wrong ? next : told.fixed.run !== trs.get("run")); // soon mended, or of another run
+      if (told && !late) {
+        if (!told.wrong) trs.understand(told, path, wanted !== trs.wanted(path));
+        show(told);
+      }
+      if (next) ask();
+    };
+    return ask;
+  },
+
+  // stale: what was wrong has been changed meanwhile.
+  understand({fixed, corrected}, path, stale) {
+    trs.fixed = fixed;
+    trs.wish.weights = ""; // answered: a newer checkpoint is no broken link
+    if (stale) return;
+    for (const name of corrected) trs.wish[name] = fixed[name];
+    if (corrected.length) trs.asked[path] = trs.wanted(path); // it has been answered, with what was wrong
   },
 
   again(group) {
@@ -234,7 +246,16 @@ window.trs = {
   },
 };
 
-trs.early.catch(() => 0);
+trs.early.scene.catch(() => 0);
+
+trs.askScene = trs.asker("scene", (told) => {
+  trs.say([trs.late, told.wrong || told.notice].filter(Boolean).join("\n"));
+  trs.late = "";
+  trs.failed = Boolean(told.wrong);
+  if (!told.wrong) return trs.showScene(told);
+  trs.clear();
+  trs.askLater();
+});
 
 (() => {
   let waiting = 0, latest = null;

@@ -21,19 +21,12 @@
     const same = trs.scene && trs.scene.key === scene.key;
     for (const name of ["origin", "u", "v"]) scene[name] = unpack(scene[name]);
     trs.scene = scene;
-    trs.fixed = scene.fixed;
-    trs.wish.weights = ""; // answered: a newer checkpoint is no broken link
-    for (const name of scene.corrected) trs.wish[name] = scene.fixed[name];
-    if (scene.corrected.length) trs.asked.scene = trs.wanted(); // it has been answered, with what was wrong
-    trs.fill("slice-words", scene.words);
-    trs.fill("angle-words", scene.angleWords);
-    trs.fill("angle-table", scene.angleTable);
     trs.fill("picked-words", scene.picked);
     document.getElementById("axes-words").textContent = `→ ${scene.names[0]}    ↑ ${scene.names[1]}`;
     buildPanels(scene);
     fitted();
     if (!same) {
-      trs.cross = null;
+      trs.cross = trs.walks = null;
       trs.grid = known.get(scene.key) || absorb(null, 0, unpack(scene.first), scene);
       derive(trs.grid, scene);
       trs.paint();
@@ -44,13 +37,15 @@
       trs.paint();
     }
     trs.mark();
+    trs.changed("walks");
+    trs.askWalks();
     trs.push();
   };
 
   // Nothing that is known no longer stands under another run's name.
   trs.clear = () => {
     loads++;
-    trs.scene = trs.grid = trs.cross = null;
+    trs.scene = trs.grid = trs.walks = trs.cross = null;
     for (const id of ["panels", "readout", "legend", "share-table"]) document.getElementById(id).replaceChildren();
     for (const id of ["slice-words", "angle-words", "angle-table", "picked-words"]) trs.fill(id, "");
     for (const id of ["axes-words", "slice-status"]) document.getElementById(id).textContent = "";
@@ -164,6 +159,12 @@
 
   // --- panels: one a model, in the page's own grid ---------------------------------------------------------------------
 
+  trs.title = (scene) => scene.models.forEach((name, k) => {
+    const title = document.createElement("b");
+    title.textContent = name;
+    document.getElementById("panels").children[k].firstChild.replaceChildren(title, trs.walks ? `: ${trs.walks.headlines[k]}` : "");
+  });
+
   function buildPanels(scene) {
     const holder = document.getElementById("panels");
     while (holder.children.length > scene.models.length) holder.lastChild.remove();
@@ -176,11 +177,6 @@
       holder.append(panel);
       sizes.observe(frame);
     }
-    scene.models.forEach((name, k) => {
-      const title = document.createElement("b");
-      title.textContent = name;
-      holder.children[k].firstChild.replaceChildren(title, `: ${scene.headlines[k]}`);
-    });
     trs.showHidden();
   }
 

@@ -72,21 +72,36 @@
 
   // A panel shows the attack on its own model (solid) and that on the surrogate (dashed). A cross ends what fools the panel's model.
   function markPanel(canvas, model) {
-    const {scene} = trs, size = canvas.width, context = canvas.getContext("2d"), to = (point) => trs.toPixel(point, size, scene);
+    const {scene, walks} = trs, size = canvas.width, context = canvas.getContext("2d"), to = (point) => trs.toPixel(point, size, scene);
     trs.unit = size / canvas.clientWidth || 1;
     context.clearRect(0, 0, size, size);
     ticks(context, size);
     examples(context, scene.examples, size);
     line(context, closed(scene.box.map(to)), 1.8 * trs.unit, [2, 4]);
-    line(context, closed(scene.ball.map(to)), 1.8 * trs.unit, []);
+    if (!walks) return;
+    line(context, closed(walks.ball.map(to)), 1.8 * trs.unit, []);
     for (const attacked of new Set([Number(trs.get("surrogate")), model])) {
-      const trail = scene.trails[attacked].map(to), own = attacked === model;
+      const trail = walks.trails[attacked].map(to), own = attacked === model;
       line(context, trail, (own ? 2.5 : 1.5) * trs.unit, own ? [] : [6, 4]);
-      if (scene.before[model] === scene.y && scene.ends[model][attacked] !== scene.y) cross(context, trail.at(-1), (own ? 5 : 3.5) * trs.unit);
+      if (walks.before[model] === scene.y && walks.ends[model][attacked] !== scene.y) cross(context, trail.at(-1), (own ? 5 : 3.5) * trs.unit);
       else ring(context, trail.at(-1), (own ? 5 : 4) * trs.unit);
     }
-    star(context, to(scene.start), 8 * trs.unit);
+    star(context, to(walks.start), 8 * trs.unit);
   }
+
+  trs.walks = null; // the attacks in trs.scene: {start, ball, trails, before, ends, headlines}
+
+  trs.askWalks = trs.asker("walks", (told) => {
+    if (told.wrong || told.notice) trs.say(told.wrong || told.notice);
+    if (!trs.scene || (!told.wrong && told.key !== trs.scene.key)) return; // the page has gone on, and asked again
+    trs.walks = told.wrong ? null : told;
+    trs.fill("slice-words", told.words || "");
+    trs.fill("angle-words", told.angleWords || "");
+    trs.fill("angle-table", told.angleTable || "");
+    trs.title(trs.scene);
+    trs.mark();
+    trs.push();
+  });
 
   trs.mark = () => {
     if (!trs.scene) return;

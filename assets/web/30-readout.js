@@ -22,10 +22,13 @@
     }
   }
 
+  // The crosshair; without one, where the attacks start.
+  const here = () => trs.cross || (trs.walks ? trs.walks.start : trs.scene.home);
+
   function read() {
     const {scene, grid} = trs, box = document.getElementById("readout");
     if (!scene || !grid || !grid.models.length) return;
-    const [a, b] = trs.cross || scene.start;
+    const [a, b] = here();
     picture(a, b);
     const n = grid.n, width = scene.high - scene.low;
     const cell = (value) => Math.max(0, Math.min(n - 1, Math.round(((value - scene.low) / width) * (n - 1))));
@@ -85,7 +88,7 @@
     const steps = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowDown: [0, -1], ArrowUp: [0, 1]}[event.key];
     if (event.target.id !== "slice-box" || !trs.scene) return;
     if (steps) {
-      const unit = ((trs.scene.high - trs.scene.low) / 48) * (event.shiftKey ? 4 : 1), from = trs.cross || trs.scene.start;
+      const unit = ((trs.scene.high - trs.scene.low) / 48) * (event.shiftKey ? 4 : 1), from = here();
       move([from[0] + steps[0] * unit, from[1] + steps[1] * unit]);
     } else if (event.key === "Enter" && trs.cross) attackFrom(trs.cross);
     else if (event.key === "Escape") {

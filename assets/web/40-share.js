@@ -27,7 +27,8 @@
     const asked = new URLSearchParams({...trs.fixed, ...trs.wish, dark: trs.dark() ? 1 : ""});
     const answer = await fetch(`figure?${asked}`);
     if (!answer.ok) throw new Error(await answer.text());
-    const figure = await answer.json(), {low, high} = trs.scene;
+    const figure = await answer.json(), {key, low, high} = trs.scene;
+    if (figure.key !== key) throw new Error("the weights have changed meanwhile; try again");
     figure.layout.paper_bgcolor = inkOf(trs.dark());
     figure.layout.images = trs.panels().map(({panel}, place) => ({
       source: panel.querySelector(".pixels").toDataURL("image/png"), xref: place ? `x${place + 1}` : "x", yref: place ? `y${place + 1}` : "y",

@@ -101,17 +101,38 @@ def test_the_steepest_gradient_may_be_the_one_at_x():
     assert 0 < sum(found.steepest[0] == found.norms[0] for found in few) < 8
 
 
-@pytest.mark.parametrize("bad", [{"eps": -1.0}, {"eps": math.nan}, {"eps": 0.1, "samples": 0}])
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_neighbours_fill_the_ball_of_the_norm_that_is_asked_for(norm):
+    seen = []
+
+    class Watched(Margin):
+        def forward(self, x):
+            seen.append(x.detach().clone())
+            return super().forward(x)
+
+    x = torch.full((1, 1, 4, 4), 0.5)
+    angles(Ensemble([Watched([1.0] * 16)]), x, Y, eps=0.4, norm=norm, samples=200, seed=0)
+    shift = (seen[0] - x).flatten(1)
+    assert not shift[0].any()
+    sizes = shift.abs().amax(-1) if norm == "linf" else shift.norm(dim=-1)
+    assert 0.39 < sizes.max() <= 0.4 + 1e-6
+    # the radius of the median of a uniform ball in 16 dimensions, max norm or L2 alike: .5 ** (1 / 16)
+    assert sizes[1:].median() == pytest.approx(0.4 * 0.5 ** (1 / 16), rel=0.01)
+    assert "(L2)" in in_words(some([[1, 0.1], [0.1, 1]], norm="l2"))
+
+
+@pytest.mark.parametrize("bad", [{"eps": -1.0}, {"eps": math.nan}, {"eps": 0.1, "samples": 0}, {"eps": 0.1, "norm": "l1"}])
 def test_bad_options(bad):
-    with pytest.raises(ValueError, match=r"eps|samples"):
+    with pytest.raises(ValueError, match=r"eps|samples|norm"):
         angles(Ensemble([Margin([1.0, 0.0])]), X, Y, seed=0, **bad)
 
 
-def some(at_x, mean=0.09, eps=0.3, steepest=8.1):
+def some(at_x, mean=0.09, eps=0.3, steepest=8.1, norm="linf"):
     members = len(at_x)
     full = np.full((members, members), mean)
     return Angles(
         eps=eps,
+        norm=norm,
         samples=32,
         at_x=np.abs(np.array(at_x, dtype=float)),
         signed=np.array(at_x, dtype=float),

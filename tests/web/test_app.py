@@ -23,7 +23,7 @@ from trs_explorer.web import scenes
 from trs_explorer.web.app import create_app
 from trs_explorer.web.asked import understand
 from trs_explorer.web.markup import markup
-from trs_explorer.web.scene import attack_of
+from trs_explorer.web.walks import attack_of
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +63,9 @@ def ask(app, source, value, **state):
     return json.loads(answer.data)["response"] if answer.data else {}
 
 
-def scene_of(app, **wish):
-    """What the page is told about a scene."""
-    answer = app.server.test_client().get("/scene", query_string=wish)
+def scene_of(app, path="/scene", **wish):
+    """What the page is told about a scene, or about the attacks in it."""
+    answer = app.server.test_client().get(path, query_string=wish)
     assert answer.status_code == 200, answer.data
     return answer.get_json()
 

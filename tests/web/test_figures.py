@@ -13,8 +13,9 @@ from trs_explorer.models import Ensemble, build
 from trs_explorer.shipped import shipped_runs
 from trs_explorer.web.figures import slice_figure
 from trs_explorer.web.history import history_figure, history_table, thinned
-from trs_explorer.web.scene import attack_of, make_scene, slice_words
+from trs_explorer.web.scene import make_scene
 from trs_explorer.web.state import State
+from trs_explorer.web.walks import attack_of, make_walks, slice_words
 
 LOOK = State("mnist-trs", image=0, span=4.0)
 RUNS = {run.name: run for run in shipped_runs()}
@@ -49,20 +50,26 @@ def deep():
     return Loaded(RUNS["mnist-trs"], "mnist-trs", "0036", build("patch", "mnist", 3, seed=0).eval(), "cd" * 32, data, None)
 
 
+def drawn(loaded, state):
+    """A scene with its attacks."""
+    scene = make_scene(loaded, state)
+    return scene, make_walks(loaded, state, scene)
+
+
 def marks(figure, words):
     return [trace for trace in figure["data"] if words in trace["name"]]
 
 
 def test_an_attack_in_the_plane_ends_where_arithmetic_says(flat):
     state = State("bars-trs", image=0, plane="random", eps=0.2, attack="fgsm")
-    scene = make_scene(flat, state)
-    assert scene.start == pytest.approx((0.4, 0.4))
-    np.testing.assert_allclose(scene.trails[0][-1], [0.6, 0.4], atol=1e-6)  # member 1 looks at the first input alone
-    np.testing.assert_allclose(scene.trails[1][-1], [0.4, 0.4], atol=1e-6)  # .6 < .7: nothing fools member 2, x comes back
-    assert (scene.fools(0, 0), scene.fools(0, 1), scene.fools(1, 1)) == (True, False, False)
-    np.testing.assert_allclose(sorted(map(tuple, scene.ball)), [(0.2, 0.2), (0.2, 0.6), (0.6, 0.2), (0.6, 0.6)], atol=1e-6)
+    scene, walks = drawn(flat, state)
+    assert walks.start == pytest.approx((0.4, 0.4))
+    np.testing.assert_allclose(walks.trails[0][-1], [0.6, 0.4], atol=1e-6)  # member 1 looks at the first input alone
+    np.testing.assert_allclose(walks.trails[1][-1], [0.4, 0.4], atol=1e-6)  # .6 < .7: nothing fools member 2, x comes back
+    assert (walks.fools(0, 0), walks.fools(0, 1), walks.fools(1, 1)) == (True, False, False)
+    np.testing.assert_allclose(sorted(map(tuple, walks.ball)), [(0.2, 0.2), (0.2, 0.6), (0.6, 0.2), (0.6, 0.6)], atol=1e-6)
     np.testing.assert_allclose(sorted(map(tuple, scene.box)), [(0, 0), (0, 1), (1, 0), (1, 1)], atol=1e-6)
-    figure = slice_figure(scene, surrogate=0)
+    figure = slice_figure(scene, walks, surrogate=0)
     go.Figure(figure)  # raises where a property does not exist
     ends = marks(figure, "fools F1")
     assert [(t["x"], t["y"], t["marker"]["symbol"]) for t in ends] == [([pytest.approx(0.6)], [pytest.approx(0.4)], "x")]
@@ -72,33 +79,33 @@ def test_an_attack_in_the_plane_ends_where_arithmetic_says(flat):
 
 
 def test_a_click_moves_the_start_the_ball_and_the_paths(flat):
-    scene = make_scene(flat, State("bars-trs", image=0, plane="random", eps=0.2, attack="fgsm", start="0.1,0.65"))
-    assert scene.start == pytest.approx((0.1, 0.65))
-    np.testing.assert_allclose(scene.trails[1][-1], [0.1, 0.85], atol=1e-6)
-    assert scene.fools(1, 1)
-    assert not scene.fools(0, 0)
-    assert scene.ball[:, 0].min() == pytest.approx(-0.1)
+    _, walks = drawn(flat, State("bars-trs", image=0, plane="random", eps=0.2, attack="fgsm", start="0.1,0.65"))
+    assert walks.start == pytest.approx((0.1, 0.65))
+    np.testing.assert_allclose(walks.trails[1][-1], [0.1, 0.85], atol=1e-6)
+    assert walks.fools(1, 1)
+    assert not walks.fools(0, 0)
+    assert walks.ball[:, 0].min() == pytest.approx(-0.1)
 
 
 def test_a_model_that_was_wrong_before_the_attack_is_not_fooled_by_it(flat):
-    scene = make_scene(flat, State("bars-trs", image=0, plane="random", eps=0.2, attack="fgsm", start="0.6,0.4"))
-    assert scene.before == [1, 0, 0]
-    assert scene.headline(0) == "1, wrong already"
-    assert not any(scene.fools(attacked, 0) for attacked in range(3))
-    assert marks(slice_figure(scene, surrogate=0), "does not fool F1")
+    scene, walks = drawn(flat, State("bars-trs", image=0, plane="random", eps=0.2, attack="fgsm", start="0.6,0.4"))
+    assert walks.before == [1, 0, 0]
+    assert walks.headline(0) == "1, wrong already"
+    assert not any(walks.fools(attacked, 0) for attacked in range(3))
+    assert marks(slice_figure(scene, walks, surrogate=0), "does not fool F1")
 
 
 def test_swapped_axes_are_the_same_picture_turned(deep):
     state = State("mnist-trs", image=0, plane="gradients", eps=0.1, steps=4)
-    one, other = make_scene(deep, state), make_scene(deep, State(**{**state.to_json(), "swap": 1}))
+    (one, walks), (other, turned) = drawn(deep, state), drawn(deep, State(**{**state.to_json(), "swap": 1}))
     assert one.key != other.key
     assert one.plane.names == other.plane.names[::-1]
-    np.testing.assert_allclose(one.trails[3][:, ::-1], other.trails[3], atol=1e-5)
+    np.testing.assert_allclose(walks.trails[3][:, ::-1], turned.trails[3], atol=1e-5)
 
 
 def test_panels_share_one_scale_and_hidden_models_have_none(deep):
-    scene = make_scene(deep, LOOK)
-    figure = slice_figure(scene, hidden=[1], surrogate=0)
+    scene, walks = drawn(deep, LOOK)
+    figure = slice_figure(scene, walks, hidden=[1], surrogate=0)
     go.Figure(figure)
     axes = {name: axis for name, axis in figure["layout"].items() if name.startswith(("xaxis", "yaxis"))}
     assert len(axes) == 6
@@ -114,7 +121,7 @@ def test_eight_members_are_three_rows():
     data = Dataset("bars", torch.tensor([[0.4, 0.4]]).view(1, 1, 1, 2), torch.tensor([0]), 2)
     ensemble = Ensemble([Line([8.0, float(k)], 4.0) for k in range(8)])
     loaded = Loaded(RUNS["bars-trs"], "bars-trs", "0800", ensemble, "ab" * 32, data, None)
-    figure = slice_figure(make_scene(loaded, State("bars-trs", image=0, plane="random")))
+    figure = slice_figure(*drawn(loaded, State("bars-trs", image=0, plane="random")))
     go.Figure(figure)
     rows = {tuple(axis["domain"]) for name, axis in figure["layout"].items() if name.startswith("yaxis")}
     assert len(rows) == 3
@@ -136,9 +143,9 @@ def test_few_steps_are_longer_ones():
 
 
 def test_words_say_that_paths_are_shadows_only_where_they_are(flat, deep):
-    assert "shadow" not in slice_words(make_scene(flat, State("b", image=0, plane="random")), State("b"))
+    assert "shadow" not in slice_words(*drawn(flat, State("b", image=0, plane="random")), State("b"))
     state = State("m", image=0, plane="random", eps=0.3)
-    assert "shadow" in slice_words(make_scene(deep, state), state)
+    assert "shadow" in slice_words(*drawn(deep, state), state)
 
 
 def test_history_shows_every_term_and_survives_damaged_events():

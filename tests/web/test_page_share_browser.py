@@ -30,7 +30,7 @@ def test_the_address_brings_the_same_screen_back_elsewhere(screen: Screen, explo
     page.keyboard.press("Enter")
     screen.until("location.search.includes('start=')")
     screen.idle()
-    shown = "[trs.scene.key, trs.scene.start, trs.get('layer'), Number(trs.get('eps')), trs.dark(), trs.get('at')]"
+    shown = "[trs.scene.key, trs.walks.start, trs.get('layer'), Number(trs.get('eps')), trs.dark(), trs.get('at')]"
     wanted = screen.js(shown)
     assert wanted[0] == before  # none of it changes the plane
     assert screen.shown == [0, 2, 3]

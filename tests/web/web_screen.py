@@ -71,7 +71,7 @@ class Screen:
         """Wait until a slice is on the screen at a level (another one than `but`); its key."""
         self.until(
             "([level, but]) => trs.scene && trs.scene.key !== but"
-            " && trs.grid && trs.grid.models.length === trs.scene.models.length && trs.grid.level >= level",
+            " && trs.grid && trs.grid.models.length === trs.scene.models.length && trs.grid.level >= level && trs.walks",
             [level, but],
         )
         return self.js("trs.scene.key")

@@ -8,7 +8,7 @@ window.stopwatch = (() => {
 
   const text = (id) => (document.getElementById(id) || {}).textContent || "";
   const panels = () => trs.panels().length;
-  const lines = () => JSON.stringify(trs.scene.trails);
+  const lines = () => JSON.stringify(trs.walks && trs.walks.trails);
 
   // What has to be seen for a mark. signal: who spoke.
   const reached = {

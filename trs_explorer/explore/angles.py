@@ -9,19 +9,21 @@ import torch
 from jaxtyping import Float64, Int, Int64
 from torch import Tensor
 
-from trs_explorer.attacks.common import check_radius, eval_mode
+from trs_explorer.attacks.common import NORMS, check_radius, draw_seeds, eval_mode, random_shift
 from trs_explorer.explore.planes import OneImage
 from trs_explorer.gradients import NOISE, input_gradients, pairwise_cosine
 from trs_explorer.models.ensemble import Ensemble
 
 PairMatrix = Float64[np.ndarray, "member member"]
 PerMember = Float64[np.ndarray, " member"]
+NORM_WORDS = {"linf": "max norm", "l2": "L2"}
 
 
 @dataclass(frozen=True, eq=False)
 class Angles:
-    """|cos| of every pair of members' loss gradients, and the gradients' L2 norms, at x and in the l-inf ball around it.
+    """|cos| of every pair of members' loss gradients, and the gradients' L2 norms, at x and in the ball around it.
 
+    eps, norm: of the ball ("linf" or "l2").
     at_x, mean, deviation, largest: |cos| at x; and over the samples in the ball its mean, its standard deviation (that of the
     population) and its maximum. Only samples count where both gradients have a direction; NaN where there is none.
     signed: the cosine at x with its sign: gradients may oppose each other.
@@ -31,6 +33,7 @@ class Angles:
     """
 
     eps: float
+    norm: str
     samples: int
     at_x: PairMatrix
     signed: PairMatrix
@@ -42,18 +45,22 @@ class Angles:
     undirected: Int64[np.ndarray, " member"]
 
 
-def angles(ensemble: Ensemble, x: OneImage, y: Int[Tensor, "1"], *, eps: float, samples: int = 32, seed: int) -> Angles:
-    """Measure the angles at x and at points drawn uniformly from the l-inf ball of radius eps where it lies in [0, 1].
+def angles(
+    ensemble: Ensemble, x: OneImage, y: Int[Tensor, "1"], *, eps: float, norm: str = "linf", samples: int = 32, seed: int
+) -> Angles:
+    """Measure the angles at x and at points of the ball of radius eps, within [0, 1].
+
+    Max norm: drawn uniformly from what of the ball lies in [0, 1]. L2: uniformly from the ball, then each pixel cut to [0, 1].
 
     Units: eps in [0, 1] pixels. Cost: samples + 1 gradients a member. Noise: drawn on the CPU from the seed.
     Raises: ValueError for a bad eps, or fewer than one sample.
     """
     check_radius(eps)
+    if norm not in NORMS:
+        raise ValueError(f"norm must be one of {', '.join(NORMS)}, got {norm!r}")
     if samples < 1:
         raise ValueError(f"samples must be >= 1, got {samples}")
-    noise = torch.rand(samples, *x.shape[1:], generator=torch.Generator().manual_seed(seed)).to(x)
-    low, high = (x - eps).clamp_min(0), (x + eps).clamp_max(1)
-    around = torch.cat([x, low + noise * (high - low)]).detach()
+    around = torch.cat([x, _around(x, samples, eps=eps, norm=norm, generator=torch.Generator().manual_seed(seed))]).detach()
     with torch.inference_mode(False), torch.enable_grad(), eval_mode(ensemble):
         gradients = input_gradients(ensemble, around.clone(), y.clone().expand(len(around)))[1]
     gradients = gradients.double()
@@ -69,6 +76,7 @@ def angles(ensemble: Ensemble, x: OneImage, y: Int[Tensor, "1"], *, eps: float, 
     spread = np.where(known[..., 1:], ball - mean[..., None], 0)
     return Angles(
         eps=eps,
+        norm=norm,
         samples=samples,
         at_x=cosine[..., 0],
         signed=signed[..., 0],
@@ -79,6 +87,17 @@ def angles(ensemble: Ensemble, x: OneImage, y: Int[Tensor, "1"], *, eps: float, 
         steepest=length.amax(-1).cpu().numpy(),
         undirected=(~directed).sum(-1).cpu().numpy(),
     )
+
+
+def _around(x: OneImage, samples: int, *, eps: float, norm: str, generator: torch.Generator) -> Tensor:
+    """Points of the ball around x, in [0, 1]."""
+    if norm == "l2":
+        seeds = [seed for (seed,) in draw_seeds(samples, 1, generator)]
+        shifts = random_shift(x.expand(samples, *x.shape[1:]), seeds, eps=eps, norm=norm)
+        return (x + shifts).clamp(0, 1)
+    noise = torch.rand(samples, *x.shape[1:], generator=generator).to(x)
+    low, high = (x - eps).clamp_min(0), (x + eps).clamp_max(1)
+    return low + noise * (high - low)
 
 
 def in_words(found: Angles, *, fooled: Mapping[str, Sequence[str]] | None = None, pair: tuple[int, int] | None = None) -> str:
@@ -107,7 +126,8 @@ def _about_angles(found: Angles, pair: tuple[int, int] | None) -> str:
     here = f"Here the gradients {which}{closest} are {degrees} degree{'' if degrees == 1 else 's'} apart (|cos| {_share(cosine)})"
     if found.eps == 0 or math.isnan(mean):
         return f"{here}; {steep}."
-    around = f"within eps {_share(found.eps, 3)} (max norm) |cos| is {_share(mean)} ± {_share(float(found.deviation[i, j]))}"
+    ball = f"within eps {_share(found.eps, 3)} ({NORM_WORDS[found.norm]})"
+    around = f"{ball} |cos| is {_share(mean)} ± {_share(float(found.deviation[i, j]))}"
     return f"{here}, {around}; {steep}."
 
 

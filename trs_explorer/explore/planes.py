@@ -44,6 +44,11 @@ class Plane:
         """(a, b) of the point of the plane nearest to each image, in L2."""
         return self._project(images)[0].to(self.origin)
 
+    def pair(self, image: Image) -> tuple[float, float]:
+        """`coordinates` of one image, as two numbers."""
+        a, b = self.coordinates(image[None])[0].tolist()
+        return a, b
+
     def distance(self, images: Float[Tensor, "image channel height width"]) -> Float[Tensor, " image"]:
         """How far each image is from the plane, in L2 and [0, 1] pixels."""
         return torch.linalg.vector_norm(self._project(images)[1], dim=-1).to(self.origin)

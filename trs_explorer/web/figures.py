@@ -1,7 +1,7 @@
-"""The slices as one plotly figure, a pure function of a scene: what is saved as PNG or SVG. The page draws on canvases.
+"""The slices as one plotly figure, a pure function of a scene and its attacks: what is saved as PNG or SVG.
 
-Figures are plain dictionaries as plotly.js takes them: plotly's Python objects check every property and cost 60 ms a figure. The
-tests have them checked.
+The page draws on canvases. Figures are plain dictionaries as plotly.js takes them: plotly's Python objects check every property
+and cost 60 ms a figure. The tests have them checked.
 """
 
 import math
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from trs_explorer.files import Json
 from trs_explorer.web.scene import Points, Scene
+from trs_explorer.web.walks import Walks
 
 # Okabe and Ito's seven colours, told apart by colour-blind people, and three more; every use has a second cue besides.
 CLASS_COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#a58bd6", "#a6761d", "#8fd3c7")
@@ -34,7 +35,7 @@ def ink(dark: bool) -> Ink:
     return DARK if dark else LIGHT
 
 
-def slice_figure(scene: Scene, *, hidden: Sequence[int] = (), surrogate: int = 0, dark: bool = False) -> Json:
+def slice_figure(scene: Scene, walks: Walks, *, hidden: Sequence[int] = (), surrogate: int = 0, dark: bool = False) -> Json:
     """Axes, outlines and attack paths of every shown model's panel; the page puts its pictures of the logits behind it.
 
     On each panel: the ball (solid), [0, 1]^d (dotted), the path of the attack on that panel's model (solid) and that of the
@@ -59,10 +60,11 @@ def slice_figure(scene: Scene, *, hidden: Sequence[int] = (), surrogate: int = 0
         else:
             up["scaleanchor"] = "x"
         layout |= {f"xaxis{axis}": across, f"yaxis{axis}": up | {"showticklabels": column == 0}}
-        title = f"<b>{scene.models[model]}</b>: {scene.headline(model)}"
+        title = f"<b>{scene.models[model]}</b>: {walks.headline(model)}"
         layout["annotations"].append(_note(title, 0.5, 1, f"x{axis} domain", f"y{axis} domain", yanchor="bottom"))
         data += [
-            trace | {"type": "scatter", "xaxis": f"x{axis}", "yaxis": f"y{axis}"} for trace in _panel(scene, model, surrogate)
+            trace | {"type": "scatter", "xaxis": f"x{axis}", "yaxis": f"y{axis}"}
+            for trace in _panel(scene, walks, model, surrogate)
         ]
     return {"data": data, "layout": layout}
 
@@ -86,22 +88,22 @@ def _axes_words(names: tuple[str, str]) -> str:
     return f"→ {names[0]}{gap}↑ {names[1]}"
 
 
-def _panel(scene: Scene, model: int, surrogate: int) -> list[Json]:
+def _panel(scene: Scene, walks: Walks, model: int, surrogate: int) -> list[Json]:
     traces = _training_points(scene.examples)
-    for name, corners, dash in (("[0, 1] in every pixel", scene.box, "dot"), ("the attack's ball", scene.ball, "solid")):
+    for name, corners, dash in (("[0, 1] in every pixel", scene.box, "dot"), ("the attack's ball", walks.ball, "solid")):
         if len(corners):
             traces += _outlined([*corners, corners[0]], f"{name}", 1.8, dash)
     for attacked in dict.fromkeys([surrogate, model]):
-        own, fooled = attacked == model, scene.fools(attacked, model)
-        trail = scene.trails[attacked]
-        name = f"{scene.attack} on {scene.models[attacked]}"
+        own, fooled = attacked == model, walks.fools(attacked, model)
+        trail = walks.trails[attacked]
+        name = f"{walks.attack} on {scene.models[attacked]}"
         traces += _outlined(trail, name, 2.5 if own else 1.5, "solid" if own else "dash")
         ending = {"symbol": "x", "line": {"color": "white", "width": 1}} if fooled else {
             "symbol": "circle-open", "line": {"color": "black", "width": 2.5}}  # fmt: skip
         traces.append(_points(trail[-1:], f"{name}: {'fools' if fooled else 'does not fool'} {scene.models[model]}",
                               {"size": 12 if own else 9, "color": "black", **ending}))  # fmt: skip
     star = {"symbol": "star", "size": 12, "color": "white", "line": {"color": "black", "width": 1.5}}
-    return [*traces, _points([scene.start], "start of the attack", star)]
+    return [*traces, _points([walks.start], "start of the attack", star)]
 
 
 def _training_points(examples: Points) -> list[Json]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from dash import html
 
-from trs_explorer.explore.angles import Angles
+from trs_explorer.explore.angles import NORM_WORDS, Angles
 from trs_explorer.files import Json
 from trs_explorer.runs import Run
 from trs_explorer.web.figures import ink
@@ -145,7 +145,7 @@ def angle_table(found: Angles) -> html.Table:
         for i in range(members) for j in range(i + 1, members)
     ]  # fmt: skip
     norms = [[f"F{i + 1} norm", _short(float(found.norms[i])), "", "", _short(float(found.steepest[i]))] for i in range(members)]
-    caption = f"{found.samples} points, uniform within eps {found.eps:g} (max norm): the largest found is a lower bound"
+    caption = f"{found.samples} points within eps {found.eps:g} ({NORM_WORDS[found.norm]}): the largest found is a lower bound"
     return _table(head, pairs + norms, caption)
 
 

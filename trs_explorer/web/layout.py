@@ -12,9 +12,9 @@ from trs_explorer.web.state import LAYERS, NUMBERS, PLANES, SIZES, State
 
 GRAPH = {"displayModeBar": False, "showSendToCloud": False, "plotlyServerURL": "", "responsive": True}
 
-# Which fields a scene depends on (routes.py).
-SCENE = ("run", "at", "image", "own", "plane", "surrogate", "target", "second", "third", "seed", "span", "swap", "eps", "norm",
-         "attack", "steps", "start")  # fmt: skip
+# Which fields a scene depends on, and which the attacks in it (routes.py) besides.
+SCENE = ("run", "at", "image", "own", "plane", "surrogate", "target", "second", "third", "seed", "span", "swap")
+WALKS = ("eps", "norm", "attack", "steps", "start")
 
 # Which fields each callback reads: the page asks anew only where one of them has changed.
 GROUPS = {
@@ -53,7 +53,7 @@ KEYS = (
 def page(first: State, runs: dict[str, str], models: list[str], *, readonly: bool) -> html.Div:
     """The whole page, opening on a state. runs: name and data set of every run there is.  models: that state's."""
     meta = {
-        "scene": SCENE,
+        "asked": {"scene": SCENE, "walks": WALKS},
         "groups": GROUPS,
         "measured": MEASURED,
         "first": first.to_json(),

@@ -17,8 +17,9 @@ from trs_explorer.explore.pictures import data_uri, difference, png
 from trs_explorer.web.history import epoch_words
 from trs_explorer.web.layout import setting
 from trs_explorer.web.routes import table
-from trs_explorer.web.scene import attack_of, names_of, the
+from trs_explorer.web.scene import names_of, the
 from trs_explorer.web.state import State, is_plane
+from trs_explorer.web.walks import attack_of
 
 BATCH = 64  # images between two looks at the page
 EXAMPLES = 6

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import orjson
@@ -11,27 +11,35 @@ from flask import Flask, Response, abort, request
 from trs_explorer.explore.library import Library
 from trs_explorer.explore.live import turn
 from trs_explorer.explore.slices import LEVELS, Cancelled, assemble
+from trs_explorer.files import Json
 from trs_explorer.options import UsageError
 from trs_explorer.runs import RunError
-from trs_explorer.web.asked import understand
+from trs_explorer.web.asked import Asked, understand
 from trs_explorer.web.figures import slice_figure
 from trs_explorer.web.scene import Scene, make_scene
-from trs_explorer.web.scenes import Drawn, Scenes
+from trs_explorer.web.scenes import Drawn, Scenes, tell_walks
+from trs_explorer.web.walks import Walks, make_walks
 
 
 def add_routes(server: Flask, library: Library, *, readonly: bool = False) -> None:
-    """GET scene?STATE and figure?STATE (JSON), slice/KEY/LEVEL (little-endian float32), and files to save under export/."""
+    """GET scene, walks and figure?STATE (JSON), slice/KEY/LEVEL (little-endian float32), and export/, files to save."""
     scenes = Scenes()
 
-    @server.get("/scene")
-    def scene() -> Response:
+    def answer(tell: Callable[[Asked, Mapping[str, object]], Json]) -> Response:
         try:
             with turn():  # loading, too
-                asked = understand(library, request.args, readonly=readonly)
-                told = scenes.tell(asked, request.args)
+                told = tell(understand(library, request.args, readonly=readonly), request.args)
         except (UsageError, RunError) as error:
             told = {"wrong": str(error)}
         return Response(orjson.dumps(told), mimetype="application/json")
+
+    @server.get("/scene")
+    def scene() -> Response:
+        return answer(scenes.tell)
+
+    @server.get("/walks")
+    def walks() -> Response:
+        return answer(tell_walks)
 
     @server.get("/slice/<key>/<int:level>")
     def slice_level(key: str, level: int) -> Response:
@@ -52,10 +60,11 @@ def add_routes(server: Flask, library: Library, *, readonly: bool = False) -> No
             with turn():
                 asked = understand(library, request.args, readonly=readonly)
                 scene = make_scene(asked.loaded, asked.state)
+                walks = make_walks(asked.loaded, asked.state, scene)
         except (UsageError, RunError) as error:
             return Response(str(error), 404, mimetype="text/plain")
-        drawn = slice_figure(scene, hidden=asked.state.hidden(), surrogate=asked.state.surrogate, dark=asked.dark)
-        return Response(orjson.dumps(drawn), mimetype="application/json")
+        drawn = slice_figure(scene, walks, hidden=asked.state.hidden(), surrogate=asked.state.surrogate, dark=asked.dark)
+        return Response(orjson.dumps({"key": scene.key, **drawn}), mimetype="application/json")
 
     @server.get("/export/slice.<kind>")
     def export(kind: str) -> Response:
@@ -66,10 +75,11 @@ def add_routes(server: Flask, library: Library, *, readonly: bool = False) -> No
             with turn():
                 asked = understand(library, request.args, readonly=readonly)
                 drawn = Drawn(make_scene(asked.loaded, asked.state), asked.loaded)
+                walks = make_walks(asked.loaded, asked.state, drawn.scene) if kind == "npz" else None
         except (UsageError, RunError) as error:
             return Response(str(error), 404, mimetype="text/plain")
         logits = assemble([scenes.samples(drawn, step) for step in range(level + 1)])
-        data = as_csv(drawn.scene, logits) if kind == "csv" else as_npz(drawn.scene, logits)
+        data = as_npz(drawn.scene, walks, logits) if walks else as_csv(drawn.scene, logits)
         return _file(data, f"slice-{drawn.scene.key[:8]}.{kind}")
 
     @server.get("/export/history/<name>.csv")
@@ -98,14 +108,14 @@ def as_csv(scene: Scene, logits: np.ndarray) -> bytes:
     return about.encode() + table(head, rows)
 
 
-def as_npz(scene: Scene, logits: np.ndarray) -> bytes:
+def as_npz(scene: Scene, walks: Walks, logits: np.ndarray) -> bytes:
     """Logits [row (b), column (a), member, class], the axes, the plane's vectors, the outlines and the attacks' paths."""
     along = np.linspace(scene.low, scene.high, len(logits))
     buffer = io.BytesIO()
-    trails = {f"path_{name}": trail for name, trail in zip(scene.models, scene.trails, strict=True)}
+    trails = {f"path_{name}": trail for name, trail in zip(scene.models, walks.trails, strict=True)}
     plane = {"origin": scene.plane.origin.numpy(), "u": scene.plane.u.numpy(), "v": scene.plane.v.numpy()}
     about = {"weights": np.array(scene.digest), "axes": np.array(scene.plane.names), "y": np.array(scene.y)}
-    np.savez_compressed(buffer, logits=logits, a=along, b=along, ball=scene.ball, box=scene.box, **plane, **trails, **about)
+    np.savez_compressed(buffer, logits=logits, a=along, b=along, ball=walks.ball, box=scene.box, **plane, **trails, **about)
     return buffer.getvalue()
 
 

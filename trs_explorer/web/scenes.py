@@ -16,8 +16,9 @@ from trs_explorer.files import Json
 from trs_explorer.web.asked import Asked
 from trs_explorer.web.history import angle_table
 from trs_explorer.web.markup import markup
-from trs_explorer.web.scene import Scene, image_of, make_scene, packed, slice_words, the
+from trs_explorer.web.scene import Scene, make_scene, packed, the
 from trs_explorer.web.state import State
+from trs_explorer.web.walks import Walks, make_walks, slice_words
 
 KEPT_SCENES = 128
 
@@ -63,31 +64,43 @@ class Scenes:
         return self._samples.put((scene.key, level), found)
 
     def tell(self, asked: Asked, wish: Mapping[str, object]) -> Json:
-        """The scene that was asked for with its coarsest samples, the state as it was understood, and all in words."""
-        state, loaded = asked.state, asked.loaded
+        """The scene that was asked for with its coarsest samples, and the state as it was understood."""
         with turn():
-            scene = make_scene(loaded, state)
-            x, y, whose = image_of(loaded, state)
-            found = angles(loaded.ensemble, x[None], torch.tensor([y]), eps=state.eps, seed=state.seed)
-            self.put(scene, loaded)
-            first = self.samples(Drawn(scene, loaded), 0)
-        fixed = state.to_json()
-        return {
-            **scene.to_json(),
-            "first": packed(first),
-            "fixed": fixed,
-            "corrected": [name for name, value in fixed.items() if not _granted(wish.get(name), value)],
-            "words": markup(slice_words(scene, state)),
-            "angleWords": markup(in_words(found, **_attack_and_pair(scene, state))),
-            "angleTable": markup(angle_table(found)),
-            "picked": markup(f"own picture: taken as a {y} ({whose})" if state.own else f"{state.image}: class {y} ({whose})"),
-            "notice": "\n".join(asked.complaints),
-        }
+            scene = make_scene(asked.loaded, asked.state)
+            self.put(scene, asked.loaded)
+            first = self.samples(Drawn(scene, asked.loaded), 0)
+        own, image = asked.state.own, asked.state.image
+        picked = f"own picture: taken as a {scene.y} ({scene.whose})" if own else f"{image}: class {scene.y} ({scene.whose})"
+        return {**scene.to_json(), "first": packed(first), "picked": markup(picked), **understood(asked, wish)}
 
 
-def _attack_and_pair(scene: Scene, state: State) -> dict:
+def tell_walks(asked: Asked, wish: Mapping[str, object]) -> Json:
+    """The attacks in that scene, and all in words. "key" says which scene it is: the page may have gone on."""
+    state, loaded = asked.state, asked.loaded
+    with turn():
+        scene = make_scene(loaded, state)
+        walks = make_walks(loaded, state, scene)
+        found = angles(loaded.ensemble, scene.x[None], torch.tensor([scene.y]), eps=state.eps, norm=state.norm, seed=state.seed)
+    return {
+        **walks.to_json(),
+        "key": scene.key,
+        "words": markup(slice_words(scene, walks, state)),
+        "angleWords": markup(in_words(found, **_attack_and_pair(scene, walks, state))),
+        "angleTable": markup(angle_table(found)),
+        **understood(asked, wish),
+    }
+
+
+def understood(asked: Asked, wish: Mapping[str, object]) -> Json:
+    """The state as it was understood, whole, which of its fields are not what was wished, and what is to be said of that."""
+    fixed = asked.state.to_json()
+    corrected = [name for name, value in fixed.items() if not _granted(wish.get(name), value)]
+    return {"fixed": fixed, "corrected": corrected, "notice": "\n".join(asked.complaints)}
+
+
+def _attack_and_pair(scene: Scene, walks: Walks, state: State) -> dict:
     """Whom the attack on the surrogate fools, and which two members' angle is of interest, for `angles.in_words`."""
-    fooled = [the(name) for k, name in enumerate(scene.models) if scene.fools(state.surrogate, k)]
+    fooled = [the(name) for k, name in enumerate(scene.models) if walks.fools(state.surrogate, k)]
     pair = (state.surrogate, state.target)
     members = max(pair) < len(scene.models) - 1 and pair[0] != pair[1]
     return {"fooled": {the(scene.models[state.surrogate]): fooled}, "pair": pair if members else None}
