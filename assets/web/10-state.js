@@ -13,7 +13,6 @@ window.trs = {
   timers: {}, // what costs much is asked when a slider has come to rest
   afterFirst: new Map(), // and not before the first slice is on the screen
   filled: {},
-  written: -Infinity,
 
   start(meta) {
     if (trs.meta) return;
@@ -42,7 +41,8 @@ window.trs = {
     return theme === "dark" || (theme === "auto" && matchMedia("(prefers-color-scheme: dark)").matches);
   },
 
-  set(fields) {
+  // rest: for how many ms nothing must change before what costs much is asked.
+  set(fields, rest = 150) {
     if ("run" in fields && fields.run !== trs.wish.run) {
       const sameData = trs.meta.runs[fields.run] === trs.meta.runs[trs.wish.run];
       fields = {at: "", weights: "", start: "", hide: "", ...fields};
@@ -57,7 +57,7 @@ window.trs = {
     }
     if ("at" in fields || "run" in fields) fields = {weights: "", ...fields};
     Object.assign(trs.wish, fields);
-    trs.push();
+    trs.push(rest);
   },
 
   // Every field, so that a link shows the same when defaults have changed.
@@ -67,22 +67,18 @@ window.trs = {
     return "?" + new URLSearchParams(kept).toString();
   },
 
-  // Browsers allow some hundred changes of the address in half a minute: a slider makes more.
+  // Later: it is slow, and browsers allow some hundred changes of the address in half a minute.
   writeAddress() {
-    const soon = performance.now() - trs.written < 400;
-    clearTimeout(trs.timers.address);
-    if (soon) trs.timers.address = setTimeout(trs.writeAddress, 400);
-    else {
-      trs.written = performance.now();
+    trs.timers.address ||= setTimeout(() => {
+      trs.timers.address = 0;
       history.replaceState(null, "", trs.query());
-    }
+    }, 300);
   },
 
   wanted: (what) => JSON.stringify(trs.meta.asked[what].map((name) => trs.wish[name])),
 
-  push() {
+  push(rest = 150) {
     document.documentElement.dataset.theme = trs.dark() ? "dark" : "light";
-    trs.writeAddress();
     const all = {...trs.wish, dark: trs.dark(), client: trs.client};
     if (trs.changed("scene")) trs.askScene(); // and then the walks in it
     else if (trs.scene && trs.changed("walks")) trs.askWalks();
@@ -95,9 +91,10 @@ window.trs = {
       const ask = () => dash_clientside.set_props(`ask-${group}`, {data: asked});
       if (group === "run") ask();
       else if (!trs.scene && !trs.failed) trs.afterFirst.set(group, ask);
-      else trs.timers[group] = setTimeout(ask, 150);
+      else trs.timers[group] = setTimeout(ask, rest);
     }
     trs.writeControls();
+    trs.writeAddress();
     trs.listeners.forEach((listener) => listener());
   },
 
@@ -259,11 +256,11 @@ trs.askScene = trs.asker("scene", (told) => {
 
 (() => {
   let waiting = 0, latest = null;
-  const wishFor = (target) => {
+  const wishFor = (target, rest) => {
     if (!trs.meta || !target.id) return;
     if (target.id === "scrub") return trs.scrubTo(Number(target.value));
     if (!(target.id in trs.meta.first) || (target.value === "" && target.tagName !== "SELECT")) return;
-    trs.set({[target.id]: target.value});
+    trs.set({[target.id]: target.value}, rest);
   };
   document.addEventListener("change", (event) => wishFor(event.target));
   // A file that is too large never reaches the server: say so here.
@@ -276,11 +273,11 @@ trs.askScene = trs.asker("scene", (told) => {
     if (event.target.type !== "range") return;
     latest = event.target;
     if (waiting) return;
-    wishFor(latest);
+    wishFor(latest, 400); // by keys, too: they come some three a second
     latest = null;
     waiting = setTimeout(() => {
       waiting = 0;
-      if (latest) wishFor(latest);
+      if (latest) wishFor(latest, 400);
     }, 60);
   });
   document.addEventListener("click", (event) => {

@@ -47,7 +47,7 @@
     loads++;
     trs.scene = trs.grid = trs.walks = trs.cross = null;
     for (const id of ["panels", "readout", "legend", "share-table"]) document.getElementById(id).replaceChildren();
-    for (const id of ["slice-words", "angle-words", "angle-table", "picked-words"]) trs.fill(id, "");
+    for (const id of ["slice-words", "angle-words", "fooled-words", "angle-table", "picked-words"]) trs.fill(id, "");
     for (const id of ["axes-words", "slice-status"]) document.getElementById(id).textContent = "";
     document.getElementById("legend").dataset.of = "";
     document.getElementById("picture").hidden = true;

@@ -96,11 +96,17 @@
     if (!trs.scene || (!told.wrong && told.key !== trs.scene.key)) return; // the page has gone on, and asked again
     trs.walks = told.wrong ? null : told;
     trs.fill("slice-words", told.words || "");
-    trs.fill("angle-words", told.angleWords || "");
-    trs.fill("angle-table", told.angleTable || "");
+    trs.fill("fooled-words", told.fooledWords || "");
     trs.title(trs.scene);
     trs.mark();
     trs.push();
+    requestAnimationFrame(() => setTimeout(trs.askAngles, 0)); // once the paths are on the screen
+  });
+
+  trs.askAngles = trs.asker("angles", (told) => {
+    if (!trs.scene || told.wrong || told.key !== trs.scene.key) return;
+    trs.fill("angle-words", told.words);
+    trs.fill("angle-table", told.table);
   });
 
   trs.mark = () => {

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from trs_explorer.explore.angles import Angles, angles, in_words
+from trs_explorer.explore.angles import Angles, angles, fooled_in_words, in_words
 from trs_explorer.models import build
 from trs_explorer.models.ensemble import Ensemble
 
@@ -178,10 +178,4 @@ def test_the_sentence_about_angles():
     ],
 )
 def test_the_sentence_about_an_attack(fooled, sentence):
-    assert in_words(TWO, fooled={"F1": fooled}) == f"{in_words(TWO)} {sentence}"
-
-
-def test_every_attack_has_its_sentence():
-    words = in_words(TWO, fooled={"F1": ["F1"], "the ensemble": ["the ensemble", "F1"]})
-    assert words.endswith("The attack on F1 fools no other model. The attack on the ensemble also fools F1.")
-    assert in_words(TWO, fooled={}) == in_words(TWO)
+    assert fooled_in_words("F1", fooled) == sentence

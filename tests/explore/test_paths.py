@@ -88,15 +88,31 @@ def test_an_attack_that_works_in_place_or_lies_is_recorded_as_it_was():
     assert path.fooled  # nobody but the model says so
 
 
-def test_members_and_ensemble_get_the_same_noise_and_go_on_to_the_end():
+def test_members_and_ensemble_are_attacked_at_once_and_to_the_end():
     twins = Ensemble([Margin([1.0, -2.0], 0.1), Margin([1.0, -2.0], 0.1), Margin([-1.0, 2.0], 0.1)])
-    found = paths(twins, X, Y, partial(pgd, eps=0.3, steps=5), seed=3)
+    found = paths(twins, X, Y, partial(pgd, eps=0.3, steps=5, random_start=False), seed=3)
     assert len(found) == 4
     assert torch.equal(found[0].images, found[1].images)
-    assert torch.equal(found[0].images[1], found[2].images[1])  # the random start
-    assert torch.equal(found[0].images[1], found[3].images[1])
+    for model, path in zip([*twins.members, twins], found, strict=True):
+        alone = attack_path(model, X, Y, pgd, eps=0.3, steps=5, random_start=False, early_stop=False)
+        assert torch.equal(path.images, alone.images)
+        assert torch.equal(path.x_adv, alone.x_adv)
+        assert path.fooled == alone.fooled
     assert not torch.equal(found[0].images[2], found[2].images[2])
+    found = paths(twins, X, Y, partial(pgd, eps=0.3, steps=5), seed=3)
+    assert torch.equal(found[1].images, paths(twins, X, Y, partial(pgd, eps=0.3, steps=5), seed=3)[1].images)
     assert len(found[0].images) >= 6  # early_stop would have left before
     other = paths(twins, X, Y, pgd, seed=4, eps=0.3, steps=5)
     assert not torch.equal(other[0].images[1], found[0].images[1])
     assert len(paths(twins, X, Y, fgsm, seed=0, eps=0.3)) == 4  # which has no early_stop
+
+
+def test_an_attack_that_takes_its_batch_apart_goes_from_one_model_to_the_next():
+    def one_by_one(model, x, y, *, eps, generator=None):
+        assert len({tuple(image.flatten().tolist()) for image in x}) == 1
+        return torch.cat([fgsm(model, image.repeat(5, 1, 1, 1), y[:1].repeat(5), eps=eps)[:1] for image in x.split(1)])
+
+    pair = Ensemble([Margin([1.0, -2.0], 0.1), Margin([-1.0, 2.0], 0.1)])
+    found, expected = paths(pair, X, Y, one_by_one, seed=0, eps=0.3), paths(pair, X, Y, fgsm, seed=0, eps=0.3)
+    assert [path.fooled for path in found] == [path.fooled for path in expected]
+    assert all(torch.equal(one.x_adv, other.x_adv) for one, other in zip(found, expected, strict=True))

@@ -1,7 +1,7 @@
 """Angles between the members' gradients, and how steep they are, at one image and around it; in numbers and in words."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from trs_explorer.attacks.common import NORMS, check_radius, draw_seeds, eval_mode, random_shift
 from trs_explorer.explore.planes import OneImage
+from trs_explorer.explore.turns import one_thread
 from trs_explorer.gradients import NOISE, input_gradients, pairwise_cosine
 from trs_explorer.models.ensemble import Ensemble
 
@@ -61,7 +62,7 @@ def angles(
     if samples < 1:
         raise ValueError(f"samples must be >= 1, got {samples}")
     around = torch.cat([x, _around(x, samples, eps=eps, norm=norm, generator=torch.Generator().manual_seed(seed))]).detach()
-    with torch.inference_mode(False), torch.enable_grad(), eval_mode(ensemble):
+    with one_thread(), torch.inference_mode(False), torch.enable_grad(), eval_mode(ensemble):
         gradients = input_gradients(ensemble, around.clone(), y.clone().expand(len(around)))[1]
     gradients = gradients.double()
     length = torch.linalg.vector_norm(gradients.flatten(2), dim=-1)
@@ -100,17 +101,11 @@ def _around(x: OneImage, samples: int, *, eps: float, norm: str, generator: torc
     return low + noise * (high - low)
 
 
-def in_words(found: Angles, *, fooled: Mapping[str, Sequence[str]] | None = None, pair: tuple[int, int] | None = None) -> str:
-    """The angles in a sentence for a student, and one for every attack.
+def in_words(found: Angles, *, pair: tuple[int, int] | None = None) -> str:
+    """The angles in a sentence for a student.
 
     pair: which two members to speak of; else the pair whose gradients are closest at x.
-    fooled: {surrogate: models that its attack fools}, the surrogate among them if it is; names as they are to be read, such as
-    "F1" or "the ensemble".
     """
-    return " ".join([_about_angles(found, pair), *(_about_attack(*attack) for attack in (fooled or {}).items())])
-
-
-def _about_angles(found: Angles, pair: tuple[int, int] | None) -> str:
     steepest = float(found.steepest.max())
     steep = f"the steepest gradient found is {_number(steepest)}" if math.isfinite(steepest) else "some gradient is not finite"
     members = len(found.norms)
@@ -131,7 +126,8 @@ def _about_angles(found: Angles, pair: tuple[int, int] | None) -> str:
     return f"{here}, {around}; {steep}."
 
 
-def _about_attack(surrogate: str, fooled: Sequence[str]) -> str:
+def fooled_in_words(surrogate: str, fooled: Sequence[str]) -> str:
+    """Whom an attack fools, the surrogate among them if it is; names as they are to be read, such as "F1" or "the ensemble"."""
     others = [name for name in fooled if name != surrogate]
     attack = f"The attack on {surrogate}"
     if surrogate in fooled:

@@ -1,7 +1,6 @@
 """The way an attack takes: the images it shows the model, one after the other."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from trs_explorer.attacks.common import eval_mode, to_the_end
 from trs_explorer.evaluation.accuracy import right
 from trs_explorer.explore.planes import OneImage
+from trs_explorer.explore.turns import one_thread
 from trs_explorer.gradients import Images
 from trs_explorer.models.ensemble import Ensemble
 
@@ -44,6 +44,30 @@ class _Recorder(nn.Module):
         return self.model(x)
 
 
+class _Apart(Exception):
+    """The attack does not keep its batch together."""
+
+
+class _SideBySide(nn.Module):
+    """An ensemble's members and itself, each looking at its own row of the batch; it writes down what they are shown.
+
+    So the attacks on all of them are one: at one image each, half of an attack's time is what it does between two passes.
+    """
+
+    def __init__(self, ensemble: Ensemble) -> None:
+        super().__init__()
+        self.models = nn.ModuleList([*ensemble.members, ensemble])
+        self.visited: list[Tensor] = []
+
+    def forward(self, x: Images) -> Tensor:
+        if len(x) == 1:  # a look at the output's shape
+            return self.models[0](x)
+        if len(x) != len(self.models):
+            raise _Apart
+        self.visited.append(x.detach().clone())
+        return torch.cat([model(image) for model, image in zip(self.models, x.split(1), strict=True)])
+
+
 def attack_path(model: nn.Module, x: OneImage, y: OneLabel, attack: Callable, **arguments: object) -> Path:
     """The path of attack(model, x, y, **arguments), for one image; restarts follow one another.
 
@@ -51,33 +75,38 @@ def attack_path(model: nn.Module, x: OneImage, y: OneLabel, attack: Callable, **
     """
     recorder = _Recorder(model)
     x_adv = attack(recorder, x, y, **arguments)
-    visited = [x[0]]
-    for image in (*recorder.visited, x_adv[0]):
-        if not torch.equal(image, visited[-1]):
-            visited.append(image)
-    with eval_mode(model), torch.no_grad():
-        hit = bool(right(model(x_adv), y))
-    return Path(torch.stack(visited), x_adv, hit if arguments.get("targeted") else not hit)
+    return _path(model, x, y, [*recorder.visited, x_adv[0]], targeted=bool(arguments.get("targeted")))
 
 
 def paths(ensemble: Ensemble, x: OneImage, y: OneLabel, attack: Callable, *, seed: int, **arguments: object) -> list[Path]:
-    """The attack's path on every member, then on the ensemble. All get the same noise, from the seed.
+    """The attack's path on every member, then on the ensemble, with noise from the seed.
 
     An attack that has an `early_stop` goes on to the highest loss, as in the transfer matrix.
     """
-    with _one_thread():
+    together = _SideBySide(ensemble)
+    arguments = {**to_the_end(attack), **arguments}
+    count, targeted = len(together.models), bool(arguments.get("targeted"))
+    with one_thread():
+        try:
+            generator = torch.Generator().manual_seed(seed)
+            x_adv = attack(together, x.repeat(count, 1, 1, 1), y.repeat(count), generator=generator, **arguments)
+        except _Apart:
+            noise = [torch.Generator().manual_seed(seed) for _ in range(count)]
+            pairs = zip(together.models, noise, strict=True)
+            return [attack_path(model, x, y, attack, generator=generator, **arguments) for model, generator in pairs]
         return [
-            attack_path(model, x, y, attack, generator=torch.Generator().manual_seed(seed), **{**to_the_end(attack), **arguments})
-            for model in (*ensemble.members, ensemble)
+            _path(model, x, y, [*(batch[k] for batch in together.visited), x_adv[k]], targeted=targeted)
+            for k, model in enumerate(together.models)
         ]
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One image is too little for threads that must meet after every operation: on busy cores they stall for seconds."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def _path(model: nn.Module, x: OneImage, y: OneLabel, images: list[Tensor], *, targeted: bool) -> Path:
+    """The path through images, of which the last came back from the attack."""
+    visited = [x[0]]
+    for image in images:
+        if not torch.equal(image, visited[-1]):
+            visited.append(image)
+    x_adv = images[-1][None]
+    with eval_mode(model), torch.no_grad():
+        hit = bool(right(model(x_adv), y))
+    return Path(torch.stack(visited), x_adv, hit if targeted else not hit)

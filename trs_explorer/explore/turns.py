@@ -69,6 +69,17 @@ class Turns:
             self._changed.notify_all()
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Few images are too little for threads that must meet after every operation: on busy cores they stall."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 class _Polite(nn.Module):
     def __init__(self, model: nn.Module, turns: Turns) -> None:
         super().__init__()

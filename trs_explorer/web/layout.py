@@ -8,13 +8,9 @@ from trs_explorer.catalogue import ATTACKS
 from trs_explorer.explore.gallery import FILTERS
 from trs_explorer.explore.pictures import LARGEST_FILE
 from trs_explorer.web.figures import CLASS_COLOURS
-from trs_explorer.web.state import LAYERS, NUMBERS, PLANES, SIZES, State
+from trs_explorer.web.state import LAYERS, NUMBERS, PLANES, SCENE, SIZES, WALKS, State
 
 GRAPH = {"displayModeBar": False, "showSendToCloud": False, "plotlyServerURL": "", "responsive": True}
-
-# Which fields a scene depends on, and which the attacks in it (routes.py) besides.
-SCENE = ("run", "at", "image", "own", "plane", "surrogate", "target", "second", "third", "seed", "span", "swap")
-WALKS = ("eps", "norm", "attack", "steps", "start")
 
 # Which fields each callback reads: the page asks anew only where one of them has changed.
 GROUPS = {
@@ -53,7 +49,7 @@ KEYS = (
 def page(first: State, runs: dict[str, str], models: list[str], *, readonly: bool) -> html.Div:
     """The whole page, opening on a state. runs: name and data set of every run there is.  models: that state's."""
     meta = {
-        "asked": {"scene": SCENE, "walks": WALKS},
+        "asked": {"scene": SCENE, "walks": WALKS, "angles": WALKS},
         "groups": GROUPS,
         "measured": MEASURED,
         "first": first.to_json(),
@@ -157,7 +153,10 @@ def _words() -> html.Section:
     return _room(
         "angles",
         "Angles and smoothness",
-        [html.P(id="angle-words"), _numbers("angle-table", "angles in numbers")],
+        [
+            html.P([html.Span(id="angle-words"), " ", html.Span(id="fooled-words")], className="said"),
+            _numbers("angle-table", "angles in numbers"),
+        ],
     )
 
 

@@ -16,13 +16,13 @@ from trs_explorer.options import UsageError
 from trs_explorer.runs import RunError
 from trs_explorer.web.asked import Asked, understand
 from trs_explorer.web.figures import slice_figure
-from trs_explorer.web.scene import Scene, make_scene
-from trs_explorer.web.scenes import Drawn, Scenes, tell_walks
+from trs_explorer.web.scene import Scene
+from trs_explorer.web.scenes import Scenes
 from trs_explorer.web.walks import Walks, make_walks
 
 
 def add_routes(server: Flask, library: Library, *, readonly: bool = False) -> None:
-    """GET scene, walks and figure?STATE (JSON), slice/KEY/LEVEL (little-endian float32), and export/, files to save."""
+    """GET scene, walks, angles and figure?STATE (JSON), slice/KEY/LEVEL (little-endian float32), and export/, files to save."""
     scenes = Scenes()
 
     def answer(tell: Callable[[Asked, Mapping[str, object]], Json]) -> Response:
@@ -39,7 +39,11 @@ def add_routes(server: Flask, library: Library, *, readonly: bool = False) -> No
 
     @server.get("/walks")
     def walks() -> Response:
-        return answer(tell_walks)
+        return answer(scenes.walks)
+
+    @server.get("/angles")
+    def angles() -> Response:
+        return answer(scenes.angles)
 
     @server.get("/slice/<key>/<int:level>")
     def slice_level(key: str, level: int) -> Response:
@@ -59,7 +63,7 @@ def add_routes(server: Flask, library: Library, *, readonly: bool = False) -> No
         try:
             with turn():
                 asked = understand(library, request.args, readonly=readonly)
-                scene = make_scene(asked.loaded, asked.state)
+                scene = scenes.drawn(asked).scene
                 walks = make_walks(asked.loaded, asked.state, scene)
         except (UsageError, RunError) as error:
             return Response(str(error), 404, mimetype="text/plain")
@@ -74,7 +78,7 @@ def add_routes(server: Flask, library: Library, *, readonly: bool = False) -> No
         try:
             with turn():
                 asked = understand(library, request.args, readonly=readonly)
-                drawn = Drawn(make_scene(asked.loaded, asked.state), asked.loaded)
+                drawn = scenes.drawn(asked)
                 walks = make_walks(asked.loaded, asked.state, drawn.scene) if kind == "npz" else None
         except (UsageError, RunError) as error:
             return Response(str(error), 404, mimetype="text/plain")

@@ -8,7 +8,7 @@ from threading import Lock
 import numpy as np
 import torch
 
-from trs_explorer.explore.angles import angles, in_words
+from trs_explorer.explore.angles import angles, fooled_in_words, in_words
 from trs_explorer.explore.library import Loaded
 from trs_explorer.explore.live import Cache, Latest, turn
 from trs_explorer.explore.slices import coordinates, new_points, sample
@@ -17,8 +17,8 @@ from trs_explorer.web.asked import Asked
 from trs_explorer.web.history import angle_table
 from trs_explorer.web.markup import markup
 from trs_explorer.web.scene import Scene, make_scene, packed, the
-from trs_explorer.web.state import State
-from trs_explorer.web.walks import Walks, make_walks, slice_words
+from trs_explorer.web.state import SCENE
+from trs_explorer.web.walks import make_walks, slice_words
 
 KEPT_SCENES = 128
 
@@ -35,21 +35,25 @@ class Scenes:
     """The scenes of this process by key, and their samples: what has been computed once is answered at once."""
 
     def __init__(self) -> None:
-        self._lock, self._scenes = Lock(), OrderedDict[str, Drawn]()
+        self._lock = Lock()
+        self._by_key, self._by_wish = OrderedDict[str, Drawn](), OrderedDict[tuple, Drawn]()
         self._samples, self._latest = Cache(), Latest()
 
-    def put(self, scene: Scene, loaded: Loaded) -> None:
-        """Keep a scene; the oldest ones are forgotten."""
+    def drawn(self, asked: Asked) -> Drawn:
+        """What was asked for; made anew only where a field that the scene depends on has changed."""
+        wish = (asked.loaded.digest, *(getattr(asked.state, name) for name in SCENE))
         with self._lock:
-            self._scenes[scene.key] = Drawn(scene, loaded)
-            self._scenes.move_to_end(scene.key)
-            while len(self._scenes) > KEPT_SCENES:
-                self._scenes.popitem(last=False)
+            known = self._by_wish.get(wish)
+        drawn = known or Drawn(make_scene(asked.loaded, asked.state), asked.loaded)
+        with self._lock:
+            _keep(self._by_wish, wish, drawn)
+            _keep(self._by_key, drawn.scene.key, drawn)
+        return drawn
 
     def get(self, key: str) -> Drawn | None:
         """The scene of that key, None if it is not kept."""
         with self._lock:
-            return self._scenes.get(key)
+            return self._by_key.get(key)
 
     def samples(self, drawn: Drawn, level: int, client: str = "") -> np.ndarray:
         """The logits at a level's new points, [point, member, class]. Raises Cancelled when the client asks for another slice."""
@@ -66,29 +70,45 @@ class Scenes:
     def tell(self, asked: Asked, wish: Mapping[str, object]) -> Json:
         """The scene that was asked for with its coarsest samples, and the state as it was understood."""
         with turn():
-            scene = make_scene(asked.loaded, asked.state)
-            self.put(scene, asked.loaded)
-            first = self.samples(Drawn(scene, asked.loaded), 0)
+            drawn = self.drawn(asked)
+            scene, first = drawn.scene, self.samples(drawn, 0)
         own, image = asked.state.own, asked.state.image
         picked = f"own picture: taken as a {scene.y} ({scene.whose})" if own else f"{image}: class {scene.y} ({scene.whose})"
         return {**scene.to_json(), "first": packed(first), "picked": markup(picked), **understood(asked, wish)}
 
+    def walks(self, asked: Asked, wish: Mapping[str, object]) -> Json:
+        """The attacks in that scene, and all in words. "key" says which scene it is: the page may have gone on."""
+        with turn():
+            scene = self.drawn(asked).scene
+            walks = make_walks(asked.loaded, asked.state, scene)
+        fooled = [the(name) for k, name in enumerate(scene.models) if walks.fools(asked.state.surrogate, k)]
+        return {
+            **walks.to_json(),
+            "key": scene.key,
+            "words": markup(slice_words(scene, walks, asked.state)),
+            "fooledWords": markup(fooled_in_words(the(scene.models[asked.state.surrogate]), fooled)),
+            **understood(asked, wish),
+        }
 
-def tell_walks(asked: Asked, wish: Mapping[str, object]) -> Json:
-    """The attacks in that scene, and all in words. "key" says which scene it is: the page may have gone on."""
-    state, loaded = asked.state, asked.loaded
-    with turn():
-        scene = make_scene(loaded, state)
-        walks = make_walks(loaded, state, scene)
-        found = angles(loaded.ensemble, scene.x[None], torch.tensor([scene.y]), eps=state.eps, norm=state.norm, seed=state.seed)
-    return {
-        **walks.to_json(),
-        "key": scene.key,
-        "words": markup(slice_words(scene, walks, state)),
-        "angleWords": markup(in_words(found, **_attack_and_pair(scene, walks, state))),
-        "angleTable": markup(angle_table(found)),
-        **understood(asked, wish),
-    }
+    def angles(self, asked: Asked, wish: Mapping[str, object]) -> Json:
+        """The angles at that image and around it, in words and numbers."""
+        state = asked.state
+        with turn():
+            scene = self.drawn(asked).scene
+            x, y = scene.x[None], torch.tensor([scene.y])
+            found = angles(asked.loaded.ensemble, x, y, eps=state.eps, norm=state.norm, seed=state.seed)
+        i, j = state.surrogate, state.target
+        pair = (i, j) if i != j and max(i, j) < len(asked.loaded.ensemble) else None
+        told = {"words": markup(in_words(found, pair=pair)), "table": markup(angle_table(found))}
+        return {**told, "key": scene.key, **understood(asked, wish)}
+
+
+def _keep(kept: OrderedDict, key: object, drawn: Drawn) -> None:
+    """Put it last; the first ones are forgotten."""
+    kept[key] = drawn
+    kept.move_to_end(key)
+    while len(kept) > KEPT_SCENES:
+        kept.popitem(last=False)
 
 
 def understood(asked: Asked, wish: Mapping[str, object]) -> Json:
@@ -96,14 +116,6 @@ def understood(asked: Asked, wish: Mapping[str, object]) -> Json:
     fixed = asked.state.to_json()
     corrected = [name for name, value in fixed.items() if not _granted(wish.get(name), value)]
     return {"fixed": fixed, "corrected": corrected, "notice": "\n".join(asked.complaints)}
-
-
-def _attack_and_pair(scene: Scene, walks: Walks, state: State) -> dict:
-    """Whom the attack on the surrogate fools, and which two members' angle is of interest, for `angles.in_words`."""
-    fooled = [the(name) for k, name in enumerate(scene.models) if walks.fools(state.surrogate, k)]
-    pair = (state.surrogate, state.target)
-    members = max(pair) < len(scene.models) - 1 and pair[0] != pair[1]
-    return {"fooled": {the(scene.models[state.surrogate]): fooled}, "pair": pair if members else None}
 
 
 def _granted(wished: object, value: object) -> bool:

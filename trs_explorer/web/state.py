@@ -45,6 +45,10 @@ NUMBERS = {
 WORDS = {"plane": tuple(PLANES), "layer": tuple(LAYERS), "norm": ("linf", "l2"), "attack": tuple(ATTACKS),
          "filter": tuple(FILTERS), "theme": THEMES}  # fmt: skip
 
+# Which fields a scene depends on, and which the attacks in it besides.
+SCENE = ("run", "at", "image", "own", "plane", "surrogate", "target", "second", "third", "seed", "span", "swap")
+WALKS = ("eps", "norm", "attack", "steps", "start")
+
 
 @dataclass(frozen=True)
 class State:
