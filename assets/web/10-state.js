@@ -101,8 +101,11 @@ window.trs = {
   askLater() {
     const later = [...trs.afterFirst.values()];
     trs.afterFirst.clear();
-    if (later.length) requestAnimationFrame(() => setTimeout(() => later.forEach((ask) => ask()), 0));
+    if (later.length) trs.afterFrame(() => later.forEach((ask) => ask()));
   },
+
+  // Once what has been drawn is on the screen.
+  afterFrame: (act) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(act, 0))),
 
   changed(what) {
     const before = trs.asked[what];

@@ -31,7 +31,7 @@
       derive(trs.grid, scene);
       trs.paint();
       painted();
-      finer(scene);
+      trs.afterFrame(() => finer(scene));
     } else if (trs.grid.y !== scene.y) {
       derive(trs.grid, scene);
       trs.paint();
@@ -58,6 +58,7 @@
   let loads = 0; // an answer to an earlier load of the same slice must not be mixed in
 
   async function finer(scene) {
+    if (scene !== trs.scene) return;
     const mine = ++loads;
     const status = document.getElementById("slice-status"), last = scene.levels.length - 1;
     for (let level = trs.grid.level + 1; level <= last; level++) {

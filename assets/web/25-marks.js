@@ -100,7 +100,7 @@
     trs.title(trs.scene);
     trs.mark();
     trs.push();
-    requestAnimationFrame(() => setTimeout(trs.askAngles, 0)); // once the paths are on the screen
+    trs.afterFrame(trs.askAngles);
   });
 
   trs.askAngles = trs.asker("angles", (told) => {
