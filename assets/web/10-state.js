@@ -11,7 +11,8 @@ window.trs = {
   client: Math.random().toString(36).slice(2),
   listeners: [],
   timers: {}, // what costs much is asked when a slider has come to rest
-  afterFirst: new Map(), // and not before the first slice is on the screen
+  later: new Map(), // nor before the first slice is on the screen, and Dash has started
+  ready: false, // whether it has
   filled: {},
 
   start(meta) {
@@ -89,9 +90,8 @@ window.trs = {
       trs.asked[group] = text;
       clearTimeout(trs.timers[group]);
       const ask = () => dash_clientside.set_props(`ask-${group}`, {data: asked});
-      if (group === "run") ask();
-      else if (!trs.scene && !trs.failed) trs.afterFirst.set(group, ask);
-      else trs.timers[group] = setTimeout(ask, rest);
+      if (!trs.ready || (!trs.scene && !trs.failed)) trs.later.set(group, ask);
+      else trs.timers[group] = setTimeout(ask, group === "run" ? 0 : rest);
     }
     trs.writeControls();
     trs.writeAddress();
@@ -99,8 +99,9 @@ window.trs = {
   },
 
   askLater() {
-    const later = [...trs.afterFirst.values()];
-    trs.afterFirst.clear();
+    if (!trs.ready || (!trs.scene && !trs.failed)) return;
+    const later = [...trs.later.values()];
+    trs.later.clear();
     if (later.length) trs.afterFrame(() => later.forEach((ask) => ask()));
   },
 
@@ -151,6 +152,7 @@ window.trs = {
 
   again(group) {
     if (group === "scene") return trs.askScene();
+    if (!trs.ready) return;
     clearTimeout(trs.timers[group]);
     const asked = {...JSON.parse(trs.asked[group] || "{}"), again: Date.now()};
     dash_clientside.set_props(`ask-${group}`, {data: asked});
@@ -173,7 +175,7 @@ window.trs = {
       if (!control || control === document.activeElement) continue;
       const value = String(trs.get(name));
       if (control.tagName === "SELECT") control.value = value;
-      else if (control.tagName === "INPUT" && control.value !== value) dash_clientside.set_props(name, {value: Number(value)});
+      else if (control.tagName === "INPUT" && control.value !== value) control.value = Number.isNaN(Number(value)) ? "" : value;
     }
     const plane = trs.get("plane");
     const flat = trs.scene && trs.scene.kind === "domain";
@@ -186,13 +188,12 @@ window.trs = {
       const label = document.getElementById(name);
       if (label) label.closest("label").hidden = Boolean(flat);
     }
-    document.querySelector("#upload input")?.setAttribute("aria-label", "a picture file of your own");
     const swap = document.getElementById("swap");
     if (swap) swap.setAttribute("aria-pressed", String(Number(trs.get("swap")) === 1));
     const eps = document.getElementById("eps-value");
     if (eps) eps.textContent = Number(trs.get("eps")).toFixed(3);
     const widest = trs.get("norm") === "l2" ? 5 : 1, slider = document.getElementById("eps");
-    if (slider && slider.max !== String(widest)) dash_clientside.set_props("eps", {max: widest, step: widest / 200, value: Number(trs.get("eps"))});
+    if (slider && slider.max !== String(widest)) Object.assign(slider, {max: widest, step: widest / 200, value: trs.get("eps")});
     const hidden = String(trs.get("hide") || "").split(",");
     for (const button of document.querySelectorAll("[data-hide]")) {
       button.setAttribute("aria-pressed", String(!hidden.includes(button.dataset.hide)));
@@ -207,16 +208,18 @@ window.trs = {
 
   // New options, cells or thumbnails are on the page: mark what is chosen.
   marked() {
-    setTimeout(() => {
-      if (!trs.meta) return;
-      const newest = [...document.querySelectorAll("#at option")].at(-1)?.value;
-      const fresh = trs.newestOf === trs.get("run") ? newest !== trs.newest : trs.failed;
-      if (newest && fresh && !trs.wish.at) ["scene", "transfer", "gallery"].forEach(trs.again);
-      if (newest) Object.assign(trs, {newest, newestOf: trs.get("run")});
-      trs.writeControls();
-      trs.listeners.forEach((listener) => listener());
-    }, 0);
-    return dash_clientside.no_update;
+    const newest = [...document.querySelectorAll("#at option")].at(-1)?.value;
+    const fresh = trs.newestOf === trs.get("run") ? newest !== trs.newest : trs.failed;
+    if (newest && fresh && !trs.wish.at) ["scene", "transfer", "gallery"].forEach(trs.again);
+    if (newest) Object.assign(trs, {newest, newestOf: trs.get("run")});
+    trs.writeControls();
+    trs.listeners.forEach((listener) => listener());
+  },
+
+  // An answer of a callback: HTML by the room that it goes to.
+  fillAll(found) {
+    for (const [id, html] of Object.entries(found)) trs.fill(id, html);
+    trs.marked();
   },
 
   cycle(name, values) {
@@ -266,11 +269,24 @@ trs.askScene = trs.asker("scene", (told) => {
     trs.set({[target.id]: target.value}, rest);
   };
   document.addEventListener("change", (event) => wishFor(event.target));
-  // A file that is too large never reaches the server: say so here.
-  for (const kind of ["change", "drop"]) document.addEventListener(kind, (event) => {
-    const file = event.target.closest("#upload") && (event.target.files || event.dataTransfer?.files || [])[0];
-    if (file && file.size > trs.meta.largest) trs.say(`${file.name} has ${(file.size / 2 ** 20).toFixed(1)} MiB: at most ${trs.meta.largest / 2 ** 20} MiB will do`);
-  }, true);
+  const take = (file) => {
+    if (!file || document.getElementById("own-file").disabled) return;
+    const size = (file.size / 2 ** 20).toFixed(1);
+    if (file.size > trs.meta.largest) return trs.say(`${file.name} has ${size} MiB: at most ${trs.meta.largest / 2 ** 20} MiB will do`);
+    const reader = new FileReader();
+    reader.onload = () => trs.ready && dash_clientside.set_props("upload", {data: {contents: reader.result, at: Date.now()}});
+    reader.readAsDataURL(file);
+  };
+  document.addEventListener("change", ({target}) => {
+    if (target.id !== "own-file") return;
+    take(target.files[0]);
+    target.value = ""; // the same file may be taken again
+  });
+  document.addEventListener("dragover", (event) => event.preventDefault());
+  document.addEventListener("drop", (event) => {
+    event.preventDefault(); // nowhere on the page does a file replace it
+    if (event.target.closest("#pick")) take(event.dataTransfer.files[0]);
+  });
   // Sliders: at once, then as often as answers come, and always where they stop.
   document.addEventListener("input", (event) => {
     if (event.target.type !== "range") return;
@@ -313,41 +329,33 @@ trs.askScene = trs.asker("scene", (told) => {
 
 document.addEventListener("trs:painted", () => trs.askLater());
 
-window.dash_clientside = Object.assign({}, window.dash_clientside, {
-  explorer: {
-    meta(meta) {
-      trs.start(meta);
-      return dash_clientside.no_update;
-    },
-    transfer(found) {
-      if (!found) return dash_clientside.no_update;
-      for (const id of ["matrix", "transfer-words", "strip"]) if (found[id] !== undefined) trs.fill(id, found[id]);
-      if (found.csv !== undefined) document.getElementById("save-matrix").href = found.csv || "#";
-      clearTimeout(trs.timers.matrix);
-      if (!found.done) trs.timers.matrix = setTimeout(() => trs.again("transfer"), 200);
-      else if (trs.meta.measured.includes(trs.get("filter")) && trs.offeredFor !== trs.asked.transfer) {
-        trs.offeredFor = trs.asked.transfer;
-        trs.again("gallery");
-      }
-      return trs.marked();
-    },
-    offered(found) {
-      if (!found) return dash_clientside.no_update;
-      trs.fill("gallery", found.buttons);
-      trs.fill("gallery-words", found.words);
-      return trs.marked();
-    },
-    story(found) {
-      if (found) trs.fill("history-table", found);
-      return dash_clientside.no_update;
-    },
-    dropped(dropped) {
-      if (!dropped) return dash_clientside.no_update;
-      trs.late = dropped.words; // after the scene's own notice, if there is to be one
-      if (dropped.own) trs.set({own: dropped.own, start: ""});
-      else trs.say(dropped.words);
-      return dash_clientside.no_update;
-    },
-    marked: () => trs.marked(),
+// What callbacks answer. Each runs once without an answer when Dash starts.
+const takes = {
+  ready() {
+    trs.ready = true;
+    trs.askLater();
   },
-});
+  transfer({done, csv, ...rooms}) {
+    trs.fillAll(rooms);
+    if (csv !== undefined) document.getElementById("save-matrix").href = csv || "#";
+    clearTimeout(trs.timers.matrix);
+    if (!done) trs.timers.matrix = setTimeout(() => trs.again("transfer"), 200);
+    else if (trs.meta.measured.includes(trs.get("filter")) && trs.offeredFor !== trs.asked.transfer) {
+      trs.offeredFor = trs.asked.transfer;
+      trs.again("gallery");
+    }
+  },
+  dropped({own, words}) {
+    trs.late = words; // after the scene's own notice, if there is to be one
+    if (own) trs.set({own, start: ""});
+    else trs.say(words);
+  },
+  choices: (found) => trs.fillAll(found),
+  offered: (found) => trs.fillAll(found),
+  story: (found) => trs.fillAll(found),
+};
+const explorer = Object.fromEntries(Object.entries(takes).map(([name, take]) => [name, (found) => {
+  if (found) take(found);
+  return dash_clientside.no_update;
+}]));
+window.dash_clientside = Object.assign({}, window.dash_clientside, {explorer});

@@ -70,7 +70,7 @@
       image.alt = "the image at the crosshair";
       copied[i].replaceWith(image);
     });
-    copy.querySelectorAll("label, input, select, .dash-input-container, #upload, #shown, #swap, script").forEach((e) => e.remove());
+    copy.querySelectorAll("label, input, select, .button, #shown, #swap, script").forEach((e) => e.remove());
     copy.querySelectorAll("button").forEach((button) => {
       const plain = document.createElement("span");
       plain.className = button.className;
@@ -153,9 +153,9 @@
     const value = document.getElementById("scrub-value");
     if (value && names.length) value.textContent = `epoch ${Number((names[index] || "").split("-")[0])} (${index + 1} of ${names.length})`;
     if (slider && slider !== document.activeElement && slider.max !== String(names.length - 1)) {
-      dash_clientside.set_props("scrub", {max: Math.max(0, names.length - 1), value: index});
+      Object.assign(slider, {max: Math.max(0, names.length - 1), value: index});
     } else if (slider && slider !== document.activeElement && Number(slider.value) !== index) {
-      dash_clientside.set_props("scrub", {value: index});
+      slider.value = index;
     }
   };
   trs.listeners.push(saveLinks);

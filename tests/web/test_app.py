@@ -34,6 +34,9 @@ def runs(tmp_path_factory):
     return path
 
 
+SCRIPTS = sorted((folder("assets") / "web").glob("*.js"))
+
+
 @pytest.fixture(scope="module")
 def library(runs):
     return Library([runs])
@@ -46,8 +49,7 @@ def app(library):
 
 def ask(app, source, value, **state):
     """What the callback with this input answers: {component: {property: value}}, all that it changes."""
-    prop = "contents" if source == "upload" else "data"
-    key, callback = next((k, c) for k, c in app.callback_map.items() if c["inputs"][0] == {"id": source, "property": prop})
+    key, callback = next((k, c) for k, c in app.callback_map.items() if c["inputs"][0] == {"id": source, "property": "data"})
     outputs = [dict(zip(("id", "property"), one.rsplit(".", 1), strict=True)) for one in key.strip(".").split("...")]
     inputs = [{**one, "value": value if i == 0 else None} for i, one in enumerate(callback["inputs"])]
     has = [{**one, "value": state.get(one["id"])} for one in callback["state"]]
@@ -130,8 +132,8 @@ def test_the_matrix_is_the_one_that_the_command_measures(app, library):
     assert "first 64 test images" in answer["transfer-words"]
     hits = [k for k, letter in enumerate(expected.outcomes[1][2]) if letter == "1"]
     shown = ask(app, "ask-gallery", {**wish, "filter": "transfers"})["offered"]["data"]
-    assert [one["image"] for one in set_by(shown["buttons"])] == hits
-    assert shown["words"].startswith(f"{len(hits)} of 64 images")
+    assert [one["image"] for one in set_by(shown["gallery"])] == hits
+    assert shown["gallery-words"].startswith(f"{len(hits)} of 64 images")
 
 
 def test_a_new_setting_starts_from_an_empty_matrix_and_a_failure_leaves_none(app):
@@ -158,9 +160,9 @@ def test_filters_that_look_at_answers(app, library):
     loaded = library.load("mnist-trs")
     outputs = loaded.ensemble.member_logits(loaded.data.images(slice(0, 1000))).argmax(-1)
     expected = (outputs != outputs[0]).any(0).nonzero()[:, 0].tolist()
-    shown = ask(app, "ask-gallery", {"run": "mnist-trs", "filter": "disagree"})["offered"]["data"]["buttons"]
+    shown = ask(app, "ask-gallery", {"run": "mnist-trs", "filter": "disagree"})["offered"]["data"]["gallery"]
     assert [one["image"] for one in set_by(shown)] == expected[:60]
-    sevens = ask(app, "ask-gallery", {"run": "mnist-trs", "filter": "all", "label": "7"})["offered"]["data"]["buttons"]
+    sevens = ask(app, "ask-gallery", {"run": "mnist-trs", "filter": "all", "label": "7"})["offered"]["data"]["gallery"]
     names = re.findall(r'aria-label="([^"]*)"', sevens)
     assert len(names) == 60
     assert all(name.endswith("class 7") for name in names)
@@ -192,7 +194,22 @@ def test_the_page_and_its_callbacks_fit_together(app):
             assert f'"id":"{one["id"]}"' in layout, one
         for output in key.strip(".").split("..."):
             assert f'"id":"{output.rsplit(".", 1)[0]}"' in layout, output
-    assert "mnist-trs" in layout
+    page = app.server.test_client().get("/").data.decode()
+    rooms = set(re.findall(r' id="([^"]+)"', page))
+    assert len(rooms) > 40
+    for script in SCRIPTS:
+        for room in re.findall(r'getElementById\("([a-z-]+)"\)', script.read_text()):
+            assert room in rooms, (script.name, room)
+    meta = json.loads(re.search(r'<script type="application/json" id="meta">(.*?)</script>', page)[1])
+    assert meta["runs"]["mnist-trs"] == "mnist"
+
+
+def test_a_runs_name_cannot_break_out_of_the_page(runs, tmp_path):
+    name = "<script>alert(1)</script>"[:12] + "&'\""
+    shutil.copytree(runs / "bars-cos-only", tmp_path / name)
+    page = create_app(Library([tmp_path])).server.test_client().get("/").data.decode()
+    assert name not in page
+    assert json.loads(re.search(r'id="meta">(.*?)</script>', page)[1])["runs"] == {name: "bars"}
 
 
 def test_a_newer_slice_of_the_same_page_takes_the_place_of_the_older(app, monkeypatch):
@@ -228,17 +245,17 @@ def picture(mode="L", size=(40, 30)):
 
 
 def test_a_picture_of_ones_own(app, runs):
-    answer = ask(app, "upload", picture(), **{"ask-run": {"run": "mnist-trs"}})
+    answer = ask(app, "upload", {"contents": picture()}, **{"ask-run": {"run": "mnist-trs"}})
     own = answer["dropped"]["data"]["own"]
     assert "28 x 28" in answer["dropped"]["data"]["words"]
     told = scene_of(app, run="mnist-trs", own=own)
     assert told["fixed"]["own"] == own
     assert "own picture" in told["picked"]
-    said = ask(app, "upload", "data:image/png;base64,AAAA", **{"ask-run": {"run": "mnist-trs"}})["dropped"]["data"]
+    said = ask(app, "upload", {"contents": "data:image/png;base64,AAAA"}, **{"ask-run": {"run": "mnist-trs"}})["dropped"]["data"]
     assert "own" not in said
     assert said["words"]
     closed = create_app(Library([runs]), readonly=True)
-    refused = ask(closed, "upload", picture(), **{"ask-run": {"run": "mnist-trs"}})
+    refused = ask(closed, "upload", {"contents": picture()}, **{"ask-run": {"run": "mnist-trs"}})
     assert "read-only" in refused["dropped"]["data"]["words"]
     assert scene_of(closed, run="mnist-trs", own=own)["fixed"]["own"] == ""
 
@@ -248,13 +265,13 @@ def test_training_is_followed(runs, tmp_path):
     library = Library([tmp_path])
     app = create_app(library)
     before = ask(app, "ask-history", {"run": "live"})
-    assert [o["props"]["value"] for o in before["at"]["children"]] == ["", "0400", "0800"]
+    assert re.findall(r'value="([^"]*)"', before["story"]["data"]["at"]) == ["", "0400", "0800"]
     with (tmp_path / "live" / "events.jsonl").open("a") as log:
         log.write('{"v":1,"kind":"step","t":1,"step":900,"epoch":900,"terms":{"total":7.5}}\n{"torn')
     shutil.copy(tmp_path / "live" / "epoch-0800.safetensors", tmp_path / "live" / "epoch-0900.safetensors")
     after = ask(app, "ask-history", {"run": "live"})
-    assert after["at"]["children"][-1]["props"]["value"] == "0900"
-    assert "900" in after["run-words"]["children"]
+    assert re.findall(r'value="([^"]*)"', after["story"]["data"]["at"])[-1] == "0900"
+    assert "900" in after["story"]["data"]["run-words"]
     assert after["history-chart"]["children"]["props"]["figure"]["data"][0]["x"][-1] == 900
 
 

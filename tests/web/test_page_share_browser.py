@@ -187,7 +187,7 @@ def test_an_own_picture_is_in_the_address_and_survives_a_reload(screen: Screen, 
     pixels[4:24, 12:16] = np.arange(160, 240, 4, dtype=np.uint8)[:, None]
     Image.fromarray(pixels).resize((56, 56), Image.Resampling.NEAREST).save(tmp_path / "one.png")
     before = screen.open(QUICK).js("trs.scene.key")
-    screen.page.locator("#upload input[type=file]").set_input_files(tmp_path / "one.png")
+    screen.page.locator("#own-file").set_input_files(tmp_path / "one.png")
     screen.until("location.search.includes('own=')")
     key = screen.painted(but=before)
     screen.idle()
@@ -207,7 +207,7 @@ def test_an_own_picture_is_in_the_address_and_survives_a_reload(screen: Screen, 
 def test_a_file_that_is_no_picture_is_refused_in_words(screen: Screen, tmp_path: Path) -> None:
     (tmp_path / "no.png").write_text("this is no picture")
     screen.open(QUICK)
-    screen.page.locator("#upload input[type=file]").set_input_files(tmp_path / "no.png")
+    screen.page.locator("#own-file").set_input_files(tmp_path / "no.png")
     screen.until("document.getElementById('notice').textContent.includes('no picture')")
     screen.idle()
     assert "no picture" in screen.notice

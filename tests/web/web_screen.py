@@ -40,7 +40,7 @@ document.addEventListener("securitypolicyviolation", (event) => watch.refused.pu
 watch.idle = () => new Promise((resolve) => {
   let quiet = 0;
   const look = () => {
-    quiet = watch.pending || !document.querySelector("#explore") ? 0 : quiet + 1;
+    quiet = watch.pending || !window.trs || !trs.ready ? 0 : quiet + 1;
     if (quiet > 12) resolve(true); else setTimeout(look, 16);
   };
   look();
@@ -78,7 +78,7 @@ class Screen:
 
     def idle(self) -> None:
         """Wait until nothing is on its way to or from the server, for a dozen frames."""
-        self.until("document.querySelector('#explore') && window.trs && trs.meta")
+        self.until("window.trs && trs.ready")
         self.js("watch.idle()")
 
     def measured(self) -> None:

@@ -5,9 +5,10 @@ know into the store "ask-ROOM", and the room's callback answers.
 """
 
 import base64
+from functools import partial
 
 import dash
-from dash import Input, Output, ctx, html, no_update
+from dash import Input, Output, ctx, no_update
 from dash import State as Has
 
 from trs_explorer.catalogue import DATA
@@ -38,8 +39,8 @@ def create_app(library: Library, *, readonly: bool = False) -> dash.Dash:
         update_title="",
         serve_locally=True,
     )
-    app.index_string = app.index_string.replace("<html>", '<html lang="en">')
-    app.layout = lambda: _page(library, readonly=readonly)
+    app.interpolate_index = partial(_index, library, readonly)
+    app.layout = layout.dash_part()
     jobs = Jobs()
     add_routes(app.server, library, readonly=readonly)
     _browser_side(app)
@@ -51,11 +52,18 @@ def create_app(library: Library, *, readonly: bool = False) -> dash.Dash:
     return app
 
 
-def _page(library: Library, *, readonly: bool) -> html.Div:
+def _index(library: Library, readonly: bool, **parts: str) -> str:
+    """The page, with the parts that Dash has for it."""
     runs = {name: library.run(name).config.data for name in library.names}
     first = preferred(library)
     models = names_of(library.run(first).config.members)
-    return layout.page(defaults(first, runs[first]), runs, models, readonly=readonly)
+    head = "".join(parts[name] for name in ("metas", "favicon", "css")) + f"<title>{parts['title']}</title>"
+    scripts = sorted(
+        parts["scripts"].split("\n"), key=lambda script: "assets/" not in script
+    )  # ours first: the slice need not wait
+    code = "".join([parts["config"], *scripts, parts["renderer"]])
+    meta = layout.meta(defaults(first, runs[first]), runs)
+    return layout.document(head, layout.page(list(runs), models, readonly=readonly), meta, parts["app_entry"], code)
 
 
 def _browser_side(app: dash.Dash) -> None:
@@ -64,30 +72,20 @@ def _browser_side(app: dash.Dash) -> None:
         app.clientside_callback(
             dash.ClientsideFunction("explorer", function), Output(name, "modified_timestamp"), Input(name, "data")
         )
-    for name in ("at", "surrogate", "shown"):
-        app.clientside_callback(
-            dash.ClientsideFunction("explorer", "marked"), Output(name, "data-marked"), Input(name, "children")
-        )
 
 
 def _choices(app: dash.Dash, library: Library) -> None:
-    @app.callback(
-        Output("surrogate", "children"),
-        Output("target", "children"),
-        Output("label", "children"),
-        Output("shown", "children"),
-        Input("ask-run", "data"),
-        prevent_initial_call=True,
-    )
-    def choices(wish: dict) -> tuple:
+    @app.callback(Output("choices", "data"), Input("ask-run", "data"), prevent_initial_call=True)
+    def choices(wish: dict) -> dict:
         try:
             config = library.run(str(wish.get("run", ""))).config
         except WRONG:
-            return (no_update,) * 4  # the scene says it
+            return no_update  # the scene says it
         names = names_of(config.members)
-        models = layout.options(layout.numbered(names))
+        models = markup(layout.options(layout.numbered(names)))
         classes = layout.options({"-1": "all", **{str(c): str(c) for c in range(DATA[config.data].classes)}})
-        return models, models, classes, layout.show_buttons(names)
+        shown = markup(layout.show_buttons(names))
+        return {"surrogate": models, "target": models, "label": markup(classes), "shown": shown}
 
 
 def _transfer(app: dash.Dash, library: Library, jobs: Jobs) -> None:
@@ -131,47 +129,46 @@ def _gallery(app: dash.Dash, library: Library, jobs: Jobs) -> None:
                 buttons, words = gallery.offer(asked.loaded, asked.state, lambda: measured(jobs, asked).value)
         except WRONG as error:
             buttons, words = [], str(error)
-        return {"buttons": markup(buttons), "words": markup(words)}
+        return {"gallery": markup(buttons), "gallery-words": markup(words)}
 
 
 def _history(app: dash.Dash, library: Library) -> None:
     @app.callback(
         Output("history-chart", "children"),
-        Output("at", "children"),
-        Output("run-words", "children"),
         Output("story", "data"),
         Input("ask-history", "data"),
         Input("live", "n_intervals"),
-        Has("run-words", "children"),
+        Has("story", "data"),
         prevent_initial_call=True,
     )
-    def follow(wish: dict | None, beat: int, before: str) -> tuple:
+    def follow(wish: dict | None, beat: int, before: dict | None) -> tuple:
         del beat
         if not wish:
-            return (no_update,) * 4
+            return no_update, no_update
         name = str(wish.get("run", ""))
         try:
             run, events, checkpoints = library.run(name), library.events(name), library.checkpoints(name)
         except WRONG as error:
-            return no_update, no_update, str(error), no_update
+            return no_update, {"run-words": markup(str(error))}
         words = history.status_words(run, events, checkpoints)
-        if ctx.triggered_id == "live" and words == before:
-            return (no_update,) * 4
+        if ctx.triggered_id == "live" and markup(words) == (before or {}).get("run-words"):
+            return no_update, no_update
         chosen = str(wish.get("at") or "") or (checkpoints[-1] if checkpoints else "")
         figure = history.history_figure(events, at_step=history.step_of(events, chosen), dark=bool(wish.get("dark")))
         choices = layout.options({"": "newest", **{name: history.epoch_words(name) for name in checkpoints}})
-        return layout.chart(figure), choices, words, markup(history.history_table(events))
+        told = {"at": choices, "run-words": words, "history-table": history.history_table(events)}
+        return layout.chart(figure), {name: markup(part) for name, part in told.items()}
 
 
 def _upload(app: dash.Dash, library: Library, *, readonly: bool) -> None:
-    @app.callback(Output("dropped", "data"), Input("upload", "contents"), Has("ask-run", "data"), prevent_initial_call=True)
-    def own(contents: str | None, wish: dict | None) -> dict:
-        if not contents or not wish:
+    @app.callback(Output("dropped", "data"), Input("upload", "data"), Has("ask-run", "data"), prevent_initial_call=True)
+    def own(file: dict | None, wish: dict | None) -> dict:
+        if not file or not wish:
             return no_update
         if readonly:
             return {"words": "read-only: no pictures of one's own here"}
         try:
-            packed, words = gallery.own_picture(contents, library.run(str(wish.get("run", ""))).config.data)
+            packed, words = gallery.own_picture(str(file.get("contents", "")), library.run(str(wish.get("run", ""))).config.data)
         except WRONG as error:
             return {"words": str(error)}
         return {"own": packed, "words": f"own picture: {words}"}

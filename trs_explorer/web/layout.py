@@ -1,15 +1,22 @@
-"""The page: rooms, controls and their names. What fills them comes by callbacks (app.py) and from assets/web/*.js."""
+"""The page: rooms, controls and their names. What fills them comes by callbacks (app.py) and from assets/web/*.js.
+
+The page is served as plain HTML and is there at once; Dash, which takes longer to start, has its place in the training room.
+"""
 
 import json
+from collections.abc import Sequence
 
 from dash import dcc, html
 
 from trs_explorer.catalogue import ATTACKS
 from trs_explorer.explore.gallery import FILTERS
 from trs_explorer.explore.pictures import LARGEST_FILE
+from trs_explorer.files import Json
 from trs_explorer.web.figures import CLASS_COLOURS
+from trs_explorer.web.markup import Field, markup
 from trs_explorer.web.state import LAYERS, NUMBERS, PLANES, SCENE, SIZES, WALKS, State
 
+DASH_PLACE = "dash goes here"  # in the training room
 GRAPH = {"displayModeBar": False, "showSendToCloud": False, "plotlyServerURL": "", "responsive": True}
 
 # Which fields each callback reads: the page asks anew only where one of them has changed.
@@ -22,7 +29,8 @@ GROUPS = {
 
 # Stores in which answers come, and the function of assets/web/10-state.js that takes them from there.
 ANSWERS = {
-    "meta": "meta",
+    "ready": "ready",
+    "choices": "choices",
     "transfer-found": "transfer",
     "offered": "offered",
     "story": "story",
@@ -46,9 +54,9 @@ KEYS = (
 )
 
 
-def page(first: State, runs: dict[str, str], models: list[str], *, readonly: bool) -> html.Div:
-    """The whole page, opening on a state. runs: name and data set of every run there is.  models: that state's."""
-    meta = {
+def meta(first: State, runs: dict[str, str]) -> Json:
+    """What the scripts must know: the state that the page opens on, and the name and data set of every run there is."""
+    return {
         "asked": {"scene": SCENE, "walks": WALKS, "angles": WALKS},
         "groups": GROUPS,
         "measured": MEASURED,
@@ -58,22 +66,41 @@ def page(first: State, runs: dict[str, str], models: list[str], *, readonly: boo
         "layers": list(LAYERS),
         "colours": CLASS_COLOURS,
     }
-    return html.Div(
-        id="explore",
-        children=[
-            html.A("Skip to the slices", href="#slice-box", className="skip"),
-            *(dcc.Store(id=name, data=meta if name == "meta" else None) for name in ANSWERS),
-            *(dcc.Store(id=f"ask-{group}") for group in GROUPS),
-            dcc.Interval(id="live", interval=2000),
-            _header(runs, readonly),
-            html.Div(id="notice", role="status"),
-            html.Main([_pick(readonly), _slices(models), _transfer(), _words(), _history()], id="rooms"),
-            _help(),
-        ],
-    )
 
 
-def _header(runs: dict[str, str], readonly: bool) -> html.Header:
+def page(runs: Sequence[str], models: Sequence[str], *, readonly: bool) -> str:
+    """The whole page but for the chart, as HTML. runs: all there are.  models: those of the run that it opens on."""
+    rooms = [_pick(readonly), _slices(models), _transfer(), _words(), _history()]
+    return markup([
+        html.A("Skip to the slices", href="#slice-box", className="skip"),
+        _header(runs, readonly),
+        html.Div(id="notice", role="status"),
+        html.Main(rooms, id="rooms"),
+        _help(),
+    ])  # fmt: skip
+
+
+def dash_part() -> html.Div:
+    """What Dash looks after: the chart of the training, and the stores by which callbacks are asked and answer."""
+    stores = [dcc.Store(id=name, data=True if name == "ready" else None) for name in ANSWERS]
+    asked = [dcc.Store(id=name) for name in ("upload", *(f"ask-{group}" for group in GROUPS))]
+    return html.Div([*stores, *asked, dcc.Interval(id="live", interval=2000), html.Div(id="history-chart")])
+
+
+def document(head: str, body: str, meta: Json, dash_entry: str, scripts: str) -> str:
+    """The HTML file. head: Dash's style sheets and such.  dash_entry: where Dash puts `dash_part`.  scripts: all there are."""
+    told = json.dumps(meta).replace("<", "\\u003c")  # or a run's name could end the script
+    body = body.replace(DASH_PLACE, dash_entry)
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>{head}</head>
+<body><div id="explore">{body}</div>
+<script type="application/json" id="meta">{told}</script>
+<footer>{scripts}</footer></body>
+</html>"""
+
+
+def _header(runs: Sequence[str], readonly: bool) -> html.Header:
     return html.Header([
         html.H1("trs explore"),
         html.Nav(html.A("Explore", href="?", **{"aria-current": "page"}), **{"aria-label": "pages"}),
@@ -105,14 +132,14 @@ def _pick(readonly: bool) -> html.Section:
         html.Div([_select("filter", "show", FILTERS), _select("label", "class", {"-1": "all"})], className="row"),
         html.P(id="gallery-words"),
         html.Div(id="gallery", role="group", **{"aria-label": "images to pick from"}),
-        html.Div([_number("image", "image"), dcc.Upload(
-            html.Button("own picture", id="upload-button", title="or drop a picture file here"), id="upload",
-            max_size=LARGEST_FILE, disabled=readonly)], className="row"),
+        html.Div([_number("image", "image"), html.Label([
+            "own picture", Field(id="own-file", type="file", accept="image/*", disabled=readonly)],
+            className="button", title="or drop a picture file on this room")], className="row"),
         html.P(id="picked-words"),
     ])  # fmt: skip
 
 
-def _slices(models: list[str]) -> html.Section:
+def _slices(models: Sequence[str]) -> html.Section:
     return _room("slice", "Slices", [
         html.Div([
             _select("plane", "plane", PLANES),
@@ -139,7 +166,7 @@ def _transfer() -> html.Section:
     return _room("transfer", "Transfer", [
         html.Div([
             html.Label(["eps ", html.Output(id="eps-value")], htmlFor="eps"),
-            dcc.Input(id="eps", type="range", min=0, max=1, step=0.005),
+            Field(id="eps", type="range", min=0, max=1, step=0.005),
             _select("attack", "attack", attacks), _number("steps", "steps"),
             _select("norm", "norm", {"linf": "max", "l2": "L2"}), _select("n", "n", {str(n): str(n) for n in SIZES}),
         ], className="row"),
@@ -162,8 +189,8 @@ def _words() -> html.Section:
 
 def _history() -> html.Section:
     return _room("history", "Training", [
-        html.Div(id="history-chart"),
-        html.Div([html.Label("checkpoint", htmlFor="scrub"), dcc.Input(id="scrub", type="range", min=0, max=1, step=1, value=1),
+        html.Div(DASH_PLACE),
+        html.Div([html.Label("checkpoint", htmlFor="scrub"), Field(id="scrub", type="range", min=0, max=1, step=1, value=1),
                   html.Output(id="scrub-value")], className="row"),
         html.Details([html.Summary("table"), _numbers("history-table", "the training in numbers")]),
     ])  # fmt: skip
@@ -189,7 +216,7 @@ def _select(name: str, label: str, choices: dict[str, str]) -> html.Label:
 
 def _number(name: str, label: str, *, step: float | str = 1) -> html.Label:
     option = NUMBERS[name]
-    field = dcc.Input(id=name, type="number", min=option.low, max=option.high, step=step)
+    field = Field(id=name, type="number", min=option.low, max=option.high, step=step)
     return html.Label([label, " ", field], htmlFor=name, title=f"{option.help} [{option.range_text}]", id=f"{name}-label")
 
 
@@ -198,7 +225,7 @@ def chart(figure: dict) -> dcc.Graph:
     return dcc.Graph(id="history-figure", figure=figure, config=GRAPH, style={"height": "230px"})
 
 
-def show_buttons(names: list[str]) -> list[html.Button]:
+def show_buttons(names: Sequence[str]) -> list[html.Button]:
     """A button a model that shows or hides its panel."""
     return [
         html.Button(name, title=f"show or hide {name}", **{"data-hide": str(k), "aria-pressed": "true"})
@@ -206,7 +233,7 @@ def show_buttons(names: list[str]) -> list[html.Button]:
     ]
 
 
-def numbered(names: list[str]) -> dict[str, str]:
+def numbered(names: Sequence[str]) -> dict[str, str]:
     """Models as choices: their numbers, and what they are called."""
     return {str(k): name for k, name in enumerate(names)}
 

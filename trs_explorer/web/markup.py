@@ -1,4 +1,4 @@
-"""Dash components as HTML text, for rooms that are drawn anew several times a second."""
+"""Dash components as HTML text: React takes longer to start, and to draw a room anew, than all the rest."""
 
 from html import escape
 
@@ -8,21 +8,29 @@ EMPTY = ("img", "br", "input")
 ATTRIBUTES = {"className": "class", "htmlFor": "for"}
 
 
+class Field:
+    """An <input>: dash.html has none, and that of dash.dcc is React's."""
+
+    def __init__(self, **attributes: object) -> None:
+        self.attributes = attributes
+
+
 def markup(part: object) -> str:
     """The HTML of a component of dash.html, a text, a number, or a list of them; everything in it is escaped."""
     if part is None:
         return ""
     if isinstance(part, list | tuple):
         return "".join(map(markup, part))
-    if not isinstance(part, Component):
+    if not isinstance(part, Component | Field):
         return escape(str(part))
-    given = {name: value for name, value in part.to_plotly_json()["props"].items() if value is not None}
+    props = part.attributes if isinstance(part, Field) else part.to_plotly_json()["props"]
+    given = {name: value for name, value in props.items() if value is not None}
     inside = markup(given.pop("children", None))
     style = given.pop("style", None)
     if style:
         given["style"] = ";".join(f"{name}:{value}" for name, value in style.items())
-    attributes = "".join(
-        f' {ATTRIBUTES.get(name, name)}="{escape(str(value), quote=True)}"' for name, value in sorted(given.items())
-    )
-    tag = type(part).__name__.lower()
+    named = {ATTRIBUTES.get(name, name): value for name, value in sorted(given.items()) if value is not False}
+    texts = {name: "" if value is True else f'="{escape(str(value), quote=True)}"' for name, value in named.items()}
+    attributes = "".join(f" {name}{text}" for name, text in texts.items())
+    tag = "input" if isinstance(part, Field) else type(part).__name__.lower()
     return f"<{tag}{attributes}>" if tag in EMPTY else f"<{tag}{attributes}>{inside}</{tag}>"
