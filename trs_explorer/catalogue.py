@@ -39,10 +39,19 @@ class Data:
 
 @dataclass(frozen=True)
 class Entry:
-    """An attack or a model: the function that makes it, and one line about it."""
+    """A model: the function that makes it, and one line about it."""
 
     function: str
     summary: str
+
+
+@dataclass(frozen=True)
+class Attack:
+    """An attack: its function, one line about it, and whether it stays in a ball of radius eps; the others have a constant c."""
+
+    function: str
+    summary: str
+    ball: bool = True
 
 
 # Defaults by measurement on MNIST (README, "How the defaults were chosen"). lambda_a, lambda_b weigh per-example
@@ -72,9 +81,20 @@ METHODS = {
 }
 
 ATTACKS = {
-    "fgsm": Entry("trs_explorer.attacks.fgsm:fgsm", "one sign step of size eps (Goodfellow et al. 2015)"),
-    "pgd": Entry("trs_explorer.attacks.pgd:pgd", "50 sign steps of eps/10 from a random start (Madry et al. 2018)"),
+    "fgsm": Attack("trs_explorer.attacks.fgsm:fgsm", "one sign step of size eps (Goodfellow et al. 2015)"),
+    "bim": Attack("trs_explorer.attacks.pgd:bim", "50 sign steps of eps/50 from the image (Kurakin et al. 2017)"),
+    "pgd": Attack("trs_explorer.attacks.pgd:pgd", "50 sign steps of eps/10 from a random start (Madry et al. 2018)"),
+    "mim": Attack("trs_explorer.attacks.mim:mim", "50 steps of eps/10 with momentum (Dong et al. 2018)"),
+    "apgd-ce": Attack("trs_explorer.attacks.apgd:apgd", "50 steps that adapt their size (Croce and Hein 2020)"),
+    "apgd-dlr": Attack("trs_explorer.attacks.apgd:apgd_dlr", "the same on the difference of logits ratio, for sure models"),
+    "mora": Attack("trs_explorer.attacks.mora:mora", "50 steps that follow the members still to be moved (Yu et al. 2022)"),
+    "cw": Attack(
+        "trs_explorer.attacks.cw:cw", "the smallest L2 change, 1,000 steps of Adam (Carlini and Wagner 2017)", ball=False
+    ),
+    "ead": Attack("trs_explorer.attacks.ead:ead", "the smallest L1 change, 9 x 100 steps (Chen et al. 2018)", ball=False),
 }
+
+BALL_ATTACKS = tuple(name for name, attack in ATTACKS.items() if attack.ball)
 
 MODELS = {
     "patch": Entry("trs_explorer.models.images:patch", "pooling-free, on 4x4 patches; the fastest here"),

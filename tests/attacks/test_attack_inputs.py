@@ -76,7 +76,9 @@ def test_a_model_must_return_one_row_an_image():
 def is_attack(function):
     """Whether its signature is the contract's."""
     parameters = inspect.signature(function).parameters
-    return list(parameters)[:3] == ["model", "x", "y"] and {"eps", "generator"} <= set(parameters)
+    return (
+        list(parameters)[:3] == ["model", "x", "y"] and {"targeted", "generator"} <= set(parameters) and "move" not in parameters
+    )
 
 
 def test_every_attack_is_in_the_catalogue_and_keeps_the_contract():
@@ -89,5 +91,6 @@ def test_every_attack_is_in_the_catalogue_and_keeps_the_contract():
     assert written == {entry.function for entry in ATTACKS.values()}
     for entry in ATTACKS.values():
         parameters = inspect.signature(load(entry.function)).parameters
-        assert {"eps", "targeted", "generator"} <= set(parameters)
+        assert {"targeted", "generator"} <= set(parameters)
+        assert len({"eps", "c"} & set(parameters)) == 1
         assert all(p.kind is p.KEYWORD_ONLY for name, p in parameters.items() if name not in ("model", "x", "y"))

@@ -7,8 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from trs_explorer.attacks.apgd import apgd, apgd_dlr
+from trs_explorer.attacks.cw import cw
+from trs_explorer.attacks.ead import ead
 from trs_explorer.attacks.fgsm import fgsm
-from trs_explorer.attacks.pgd import pgd
+from trs_explorer.attacks.mim import mim
+from trs_explorer.attacks.mora import mora
+from trs_explorer.attacks.pgd import bim, pgd
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="Please import `gaussian_filter`", category=DeprecationWarning)
@@ -92,3 +97,66 @@ def test_going_on_to_the_end_raises_the_loss_but_not_the_count(trained):
     full = pgd(model, x, y, eps=EPS, early_stop=False, generator=torch.Generator().manual_seed(0))
     assert accuracy(model, quick, y) == accuracy(model, full, y)
     assert F.cross_entropy(model(full), y) > 1.2 * F.cross_entropy(model(quick), y)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (mim, lambda: foolbox.attacks.LinfMomentumIterativeFastGradientMethod(momentum=1.0, rel_stepsize=0.1, steps=50)),
+        (bim, lambda: foolbox.attacks.LinfBasicIterativeAttack(rel_stepsize=1 / 50, steps=50)),
+        (apgd, lambda: foolbox.attacks.LinfPGD(rel_stepsize=0.1, steps=50, random_start=True)),
+        (apgd_dlr, lambda: foolbox.attacks.LinfPGD(rel_stepsize=0.1, steps=50, random_start=True)),
+        (mora, lambda: foolbox.attacks.LinfPGD(rel_stepsize=0.1, steps=50, random_start=True)),
+    ],
+    ids=["mim", "bim", "apgd", "apgd-dlr", "mora"],
+)
+def test_iterated_attacks_leave_no_more_right_than_the_judges(trained, ours, theirs):
+    model, x, y, wrapped = trained
+    x_adv = ours(model, x, y, eps=EPS, generator=torch.Generator().manual_seed(0))
+    judged = judge(wrapped, theirs(), x, y)
+    assert 0.1 < judged < 0.9
+    assert accuracy(model, x_adv, y) <= judged + 0.01
+
+
+def smallest(wrapped, attack, x, y):
+    """The judge's images and whether they fool. Where it has found none it gives a black image, which may well fool."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        _, images, success = attack(wrapped, x, y, epsilons=None)
+    return images, success & images.flatten(1).any(-1)
+
+
+def test_cw_fools_as_often_as_the_judges_and_is_no_farther(trained):
+    model, x, y, wrapped = trained
+    budget = {"steps": 100, "confidence": 0.0}
+    judges = foolbox.attacks.L2CarliniWagnerAttack(binary_search_steps=1, stepsize=1e-2, initial_const=0.06, **budget)
+    images, success = smallest(wrapped, judges, x[:100], y[:100])
+    x_adv = cw(model, x[:100], y[:100], c=0.06, **budget)
+    fools = model(x_adv).argmax(-1) != y[:100]
+    assert 0.2 < success.float().mean() < 0.98
+    assert fools.sum() >= success.sum() - 1
+    both = fools & success & (model(x[:100]).argmax(-1) == y[:100])
+    ours, theirs = ((part - x[:100])[both].flatten(1).norm(dim=-1).mean() for part in (x_adv, images))
+    assert ours <= 1.05 * theirs
+
+
+def test_cw_that_stops_early_fools_just_as_often(trained):
+    model, x, y, _ = trained
+    full, quick = (cw(model, x[:100], y[:100], c=0.3, steps=60, early_stop=stop) for stop in (False, True))
+    assert accuracy(model, full, y[:100]) == accuracy(model, quick, y[:100])
+    assert not torch.equal(full, quick)
+
+
+def test_ead_fools_as_often_as_the_judges_and_is_no_farther(trained):
+    model, x, y, wrapped = trained
+    judges = foolbox.attacks.EADAttack(
+        binary_search_steps=4, steps=100, initial_stepsize=1e-2, initial_const=0.1, regularization=1e-2, decision_rule="L1"
+    )
+    images, success = smallest(wrapped, judges, x[:60], y[:60])
+    x_adv = ead(model, x[:60], y[:60], c=0.1, searches=4, steps=100)
+    fools = model(x_adv).argmax(-1) != y[:60]
+    assert fools.sum() >= success.sum() - 1
+    both = fools & success & (model(x[:60]).argmax(-1) == y[:60])
+    assert both.sum() > 20
+    ours, theirs = ((part - x[:60])[both].flatten(1).abs().sum(-1).mean() for part in (x_adv, images))
+    assert ours <= 1.05 * theirs

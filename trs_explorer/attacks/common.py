@@ -10,10 +10,12 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from trs_explorer.attacks.losses import Outputs, PerExample, cross_entropy
 from trs_explorer.gradients import Images, Labels
 
 NORMS = ("linf", "l2")
-PerExample = Float[Tensor, " batch"]
+# What is climbed at x, and the model's outputs there: (model, x, y) -> (value, outputs).
+Objective = Callable[[nn.Module, Images, Labels], tuple[PerExample, Outputs]]
 
 
 def check_images(x: Tensor, y: Tensor) -> None:
@@ -43,6 +45,21 @@ def check_radius(eps: float) -> None:
         raise ValueError(f"eps must be a finite radius >= 0 in [0, 1] pixels, got {eps}")
 
 
+def check_steps(eps: float, steps: int, step_size: float, restarts: int, random_start: bool, norm: str) -> None:
+    """Nothing, if an attack can take such steps. Raises: ValueError."""
+    check_radius(eps)
+    if norm not in NORMS:
+        raise ValueError(f"norm must be one of {', '.join(NORMS)}, got {norm!r}")
+    if steps < 1:
+        raise ValueError(f"steps must be >= 1, got {steps}")
+    if restarts < 1:
+        raise ValueError(f"restarts must be >= 1, got {restarts}")
+    if restarts > 1 and not random_start:
+        raise ValueError(f"{restarts} restarts without a random start are the same attack {restarts} times: set restarts=1")
+    if not math.isfinite(step_size) or step_size < 0 or (step_size == 0 and eps > 0):
+        raise ValueError(f"step_size must be finite and > 0, got {step_size}")
+
+
 def check_labels(model: nn.Module, x: Images, y: Labels) -> None:
     """Nothing, if every label is one of the model's classes, which one image tells. For x that is not empty.
 
@@ -69,29 +86,44 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def judge(model: nn.Module, x: Images, y: Labels, *, targeted: bool) -> tuple[PerExample, Bool[Tensor, " batch"]]:
-    """What an attack climbs, per example in float32, and whether x fools the model.
+def climbing(loss: Callable[[Outputs, Labels], PerExample]) -> Objective:
+    """The objective that is a loss of the outputs, in float32."""
 
-    Cross-entropy, negated if targeted. It takes logits and log-probabilities alike: log_softmax leaves the latter alone.
-    An output with NaN fools nobody.
+    def objective(model: nn.Module, x: Images, y: Labels) -> tuple[PerExample, Outputs]:
+        outputs = model(x).float()
+        return loss(outputs, y), outputs
+
+    return objective
+
+
+CROSS_ENTROPY = climbing(cross_entropy)
+
+
+def judge(
+    model: nn.Module, x: Images, y: Labels, *, targeted: bool, objective: Objective = CROSS_ENTROPY
+) -> tuple[PerExample, Bool[Tensor, " batch"]]:
+    """What an attack climbs, per example, and whether x fools the model.
+
+    The objective's value, negated if targeted. An output with NaN fools nobody.
     """
-    logits = model(x).float()
-    loss = F.cross_entropy(logits, y, reduction="none")
-    is_y = logits.argmax(-1) == y
-    fooled = (is_y if targeted else ~is_y) & ~loss.isnan()
-    return (-loss if targeted else loss), fooled
+    value, outputs = objective(model, x, y)
+    is_y = outputs.argmax(-1) == y
+    fooled = (is_y if targeted else ~is_y) & ~value.isnan()
+    return (-value if targeted else value), fooled
 
 
-def climb(model: nn.Module, x: Images, y: Labels, *, targeted: bool) -> tuple[Images, PerExample, Bool[Tensor, " batch"]]:
-    """`judge` at x, preceded by the gradient of the summed loss; works inside no_grad and inference_mode too.
+def climb(
+    model: nn.Module, x: Images, y: Labels, *, targeted: bool, objective: Objective = CROSS_ENTROPY
+) -> tuple[Images, PerExample, Bool[Tensor, " batch"]]:
+    """`judge` at x, preceded by the gradient of the summed values; works inside no_grad and inference_mode too.
 
     NaN in a gradient becomes 0, so that one bad pixel does not erase an image; `trust.check_model` reports it.
     """
     with torch.inference_mode(False), torch.enable_grad():
         point = x.detach().clone().requires_grad_()
-        loss, fooled = judge(model, point, y.clone(), targeted=targeted)
-        (gradient,) = torch.autograd.grad(loss.sum(), point)
-    return gradient.nan_to_num(), loss.detach(), fooled
+        value, fooled = judge(model, point, y.clone(), targeted=targeted, objective=objective)
+        (gradient,) = torch.autograd.grad(value.sum(), point)
+    return gradient.nan_to_num(), value.detach(), fooled
 
 
 def keep_best(
@@ -106,9 +138,10 @@ def keep_best(
 
     best_loss is -inf where nothing has fooled the model yet: any fooling candidate wins there, and no other ever does.
     """
-    better = fooled & (loss > best_loss[rows])
-    best[rows] = torch.where(_per_image(better, best), candidate, best[rows])
-    best_loss[rows] = torch.where(better, loss, best_loss[rows])
+    before = best_loss[rows]
+    better = fooled & (loss > before)
+    best[rows] = torch.where(per_image(better, best), candidate, best[rows])
+    best_loss[rows] = torch.where(better, loss, before)
 
 
 def direction(gradient: Images, norm: str) -> Images:
@@ -123,17 +156,33 @@ def direction(gradient: Images, norm: str) -> Images:
     return F.normalize(flat, dim=-1).view_as(gradient)
 
 
-def project(point: Images, x: Images, *, eps: float, norm: str) -> Images:
-    """The point of the ball of radius eps around x (nearest in that norm), then cut to [0, 1].
+class Ball:
+    """The images within eps of each x, in the maximum norm or in L2, that lie in [0, 1]."""
 
-    The cut never leaves the ball: x itself lies in [0, 1], so that each pixel only moves towards x.
-    """
-    if norm == "linf":
-        return torch.minimum(torch.maximum(point, x - eps), x + eps).clamp(0, 1)
-    shift = point - x
-    length = torch.linalg.vector_norm(shift.flatten(1), dim=-1)
-    scale = (eps / length.clamp_min(torch.finfo(length.dtype).tiny)).clamp_max(1)
-    return (x + _per_image(scale, shift) * shift).clamp(0, 1)
+    def __init__(self, x: Images, eps: float, norm: str) -> None:
+        self.x, self.eps, self.norm = x, eps, norm
+        if norm == "linf":
+            self.low, self.high = (x - eps).clamp_min(0), (x + eps).clamp_max(1)
+
+    def __getitem__(self, rows: Tensor) -> "Ball":
+        """The ball around some of the images."""
+        return Ball(self.x[rows], self.eps, self.norm)
+
+    def project(self, point: Images) -> Images:
+        """The nearest point of the ball of radius eps (in its norm), then cut to [0, 1].
+
+        The cut never leaves the ball: x itself lies in [0, 1], so that each pixel only moves towards x.
+        """
+        if self.norm == "linf":
+            return point.clamp(self.low, self.high)
+        shift = point - self.x
+        length = torch.linalg.vector_norm(shift.flatten(1), dim=-1)
+        scale = (self.eps / length.clamp_min(torch.finfo(length.dtype).tiny)).clamp_max(1)
+        return (self.x + per_image(scale, shift) * shift).clamp(0, 1)
+
+    def start(self, seeds: list[int]) -> Images:
+        """A point drawn uniformly from the ball, then cut to [0, 1], for every image from its own seed."""
+        return self.project(self.x + random_shift(self.x, seeds, eps=self.eps, norm=self.norm))
 
 
 def to_the_end(attack: Callable) -> dict[str, bool]:
@@ -172,5 +221,6 @@ def random_shift(x: Images, seeds: list[int], *, eps: float, norm: str) -> Image
     return shift.view(x.shape).to(x)
 
 
-def _per_image(value: Tensor, images: Tensor) -> Tensor:
+def per_image(value: Tensor, images: Tensor) -> Tensor:
+    """One number an image, in the shape that multiplies images."""
     return value.view(-1, *[1] * (images.ndim - 1))

@@ -3,22 +3,39 @@
 import torch
 from torch import nn
 
-from trs_explorer.attacks.common import check_images, check_labels, check_radius, climb, eval_mode, judge, keep_best
+from trs_explorer.attacks.common import (
+    Ball,
+    check_images,
+    check_labels,
+    check_steps,
+    climb,
+    direction,
+    eval_mode,
+    judge,
+    keep_best,
+)
 from trs_explorer.gradients import Images, Labels
 
 
 def fgsm(
-    model: nn.Module, x: Images, y: Labels, *, eps: float, targeted: bool = False, generator: torch.Generator | None = None
+    model: nn.Module,
+    x: Images,
+    y: Labels,
+    *,
+    eps: float,
+    norm: str = "linf",
+    targeted: bool = False,
+    generator: torch.Generator | None = None,
 ) -> Images:
-    """One step x + eps * sign(gradient), cut to [0, 1], where that fools the model; x elsewhere.
+    """One step x + eps * sign(gradient) (l2: its unit vector), cut to [0, 1], where that fools the model; x elsewhere.
 
-    Shapes: x_adv as x. Units: eps in [0, 1] pixels, the radius in the maximum norm. Where x and the step both fool the model, the
+    Shapes: x_adv as x. Units: eps in [0, 1] pixels, the radius in `norm`. Where x and the step both fool the model, the
     one with the higher loss is returned. Nothing is random: `generator` is there because all attacks are called alike.
     Raises: ValueError for pixels outside [0, 1] or NaN, labels that are none of the model's classes, a bad eps.
     Source: Goodfellow, Shlens, Szegedy, "Explaining and harnessing adversarial examples", ICLR 2015, section 4.
     """
     check_images(x, y)
-    check_radius(eps)
+    check_steps(eps, 1, eps, 1, False, norm)
     if eps == 0 or not len(x):
         return x.detach().clone()
     y = y.long()
@@ -26,6 +43,6 @@ def fgsm(
         check_labels(model, x, y)
         gradient, loss, fooled = climb(model, x, y, targeted=targeted)
         x_adv, best_loss = x.detach().clone(), loss.where(fooled, -torch.inf)
-        step = (x + eps * gradient.sign()).clamp(0, 1)
+        step = Ball(x, eps, norm).project(x + eps * direction(gradient, norm))
         keep_best(x_adv, best_loss, torch.arange(len(x), device=x.device), step, *judge(model, step, y, targeted=targeted))
     return x_adv

@@ -1,15 +1,11 @@
-"""PGD: projected gradient descent, in the maximum norm or in L2."""
-
-import math
+"""PGD: projected gradient descent, in the maximum norm or in L2; and BIM, which starts at the image itself."""
 
 import torch
 from torch import nn
 
-from trs_explorer.attacks import common
+from trs_explorer.attacks.common import direction
+from trs_explorer.attacks.steps import ascend
 from trs_explorer.gradients import Images, Labels
-
-# Steps between two looks at who is fooled already: a look makes a GPU wait, going on with a fooled image wastes its steps.
-LOOK_EVERY = 5
 
 
 def pgd(
@@ -41,50 +37,42 @@ def pgd(
     Source: Madry et al., "Towards deep learning models resistant to adversarial attacks", ICLR 2018, section 2.1; 50 steps of
     eps/10: the TRS paper's evaluation as its authors' code runs it.
     """
-    common.check_images(x, y)
-    common.check_radius(eps)
-    step_size = eps / 10 if step_size is None else step_size
-    _check_options(eps, steps, step_size, restarts, random_start, norm)
-    if eps == 0 or not len(x):
-        return x.detach().clone()
-    y = y.long()
-    everyone = torch.arange(len(x), device=x.device)
-    seeds = common.draw_seeds(len(x), restarts, generator) if random_start else []
-    with common.eval_mode(model), torch.no_grad():
-        common.check_labels(model, x, y)
-        loss, fooled = common.judge(model, x, y, targeted=targeted)
-        x_adv, best_loss = x.detach().clone(), loss.where(fooled, -torch.inf)
-        for restart in range(restarts):
-            rows = everyone[best_loss.isneginf()] if early_stop else everyone
-            if not len(rows):
-                break
-            point = x[rows]
-            if random_start:
-                shift = common.random_shift(point, [seeds[i][restart] for i in rows.tolist()], eps=eps, norm=norm)
-                point = common.project(point + shift, x[rows], eps=eps, norm=norm)
-            for step in range(steps):
-                gradient, loss, fooled = common.climb(model, point, y[rows], targeted=targeted)
-                common.keep_best(x_adv, best_loss, rows, point, loss, fooled)
-                if early_stop and step % LOOK_EVERY == 0:
-                    stay = best_loss[rows].isneginf()
-                    rows, point, gradient = rows[stay], point[stay], gradient[stay]
-                    if not len(rows):
-                        break
-                point = point + step_size * common.direction(gradient, norm)
-                point = common.project(point, x[rows], eps=eps, norm=norm)
-            if len(rows):
-                common.keep_best(x_adv, best_loss, rows, point, *common.judge(model, point, y[rows], targeted=targeted))
-    return x_adv
+    size = eps / 10 if step_size is None else step_size
+    return ascend(
+        model,
+        x,
+        y,
+        lambda gradient, memory, _: (size * direction(gradient, norm), memory),
+        eps=eps,
+        steps=steps,
+        step_size=size,
+        restarts=restarts,
+        random_start=random_start,
+        norm=norm,
+        targeted=targeted,
+        early_stop=early_stop,
+        generator=generator,
+    )
 
 
-def _check_options(eps: float, steps: int, step_size: float, restarts: int, random_start: bool, norm: str) -> None:
-    if norm not in common.NORMS:
-        raise ValueError(f"norm must be one of {', '.join(common.NORMS)}, got {norm!r}")
-    if steps < 1:
-        raise ValueError(f"steps must be >= 1, got {steps}")
-    if restarts < 1:
-        raise ValueError(f"restarts must be >= 1, got {restarts}")
-    if restarts > 1 and not random_start:
-        raise ValueError(f"{restarts} restarts without a random start are the same attack {restarts} times: set restarts=1")
-    if not math.isfinite(step_size) or step_size < 0 or (step_size == 0 and eps > 0):
-        raise ValueError(f"step_size must be finite and > 0, got {step_size}")
+def bim(
+    model: nn.Module,
+    x: Images,
+    y: Labels,
+    *,
+    eps: float,
+    steps: int = 50,
+    step_size: float | None = None,
+    norm: str = "linf",
+    targeted: bool = False,
+    early_stop: bool = True,
+    generator: torch.Generator | None = None,
+) -> Images:
+    """PGD from x itself, in smaller steps: step_size None is eps / steps, so that the last step may just reach the edge.
+
+    The rest is as for `pgd`. Nothing is random: `generator` is there because all attacks are called alike.
+    Source: Kurakin, Goodfellow, Bengio, "Adversarial examples in the physical world", ICLR 2017; the step: the TRS authors' code.
+    """
+    size = eps / max(steps, 1) if step_size is None else step_size
+    own = {"norm": norm, "targeted": targeted, "early_stop": early_stop, "generator": generator}
+    return pgd(model, x, y, eps=eps, steps=steps, step_size=size, random_start=False, **own)

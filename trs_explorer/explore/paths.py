@@ -11,6 +11,7 @@ from trs_explorer.attacks.common import eval_mode, to_the_end
 from trs_explorer.evaluation.accuracy import right
 from trs_explorer.explore.planes import OneImage
 from trs_explorer.explore.turns import one_thread
+from trs_explorer.explore.watched import Watched
 from trs_explorer.gradients import Images
 from trs_explorer.models.ensemble import Ensemble
 
@@ -29,19 +30,6 @@ class Path:
     images: Float[Tensor, "visit channel height width"]
     x_adv: OneImage
     fooled: bool
-
-
-class _Recorder(nn.Module):
-    """A model that writes down the first image of every batch it is shown."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-        self.visited: list[Tensor] = []
-
-    def forward(self, x: Images) -> Tensor:
-        self.visited += x[:1].detach().clone()  # an attack may go on in place
-        return self.model(x)
 
 
 class _Apart(Exception):
@@ -67,15 +55,21 @@ class _SideBySide(nn.Module):
         self.visited.append(x.detach().clone())
         return torch.cat([model(image) for model, image in zip(self.models, x.split(1), strict=True)])
 
+    @property
+    def member_logits(self) -> None:
+        """Asked for by attacks that look into the ensemble: they get each model by itself."""
+        raise _Apart
+
 
 def attack_path(model: nn.Module, x: OneImage, y: OneLabel, attack: Callable, **arguments: object) -> Path:
     """The path of attack(model, x, y, **arguments), for one image; restarts follow one another.
 
     Any attack works that looks at its iterates through model(...): of a batch of several candidates, the first is recorded.
     """
-    recorder = _Recorder(model)
+    visited: list[Tensor] = []
+    recorder = Watched(model, lambda x: visited.append(x[0].detach().clone()))  # a copy: an attack may go on in place
     x_adv = attack(recorder, x, y, **arguments)
-    return _path(model, x, y, [*recorder.visited, x_adv[0]], targeted=bool(arguments.get("targeted")))
+    return _path(model, x, y, [*visited, x_adv[0]], targeted=bool(arguments.get("targeted")))
 
 
 def paths(ensemble: Ensemble, x: OneImage, y: OneLabel, attack: Callable, *, seed: int, **arguments: object) -> list[Path]:

@@ -10,6 +10,8 @@ from functools import wraps
 import torch
 from torch import nn
 
+from trs_explorer.explore.watched import Watched
+
 
 class Turns:
     """A lock that is handed on in order of arrival, interactive requests first.
@@ -48,7 +50,7 @@ class Turns:
 
         @wraps(attack)
         def offering(model: nn.Module, *args: object, **kwargs: object) -> torch.Tensor:
-            return attack(_Polite(model, self), *args, **kwargs)
+            return attack(Watched(model, lambda x: self.offer()), *args, **kwargs)
 
         return offering
 
@@ -78,13 +80,3 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-class _Polite(nn.Module):
-    def __init__(self, model: nn.Module, turns: Turns) -> None:
-        super().__init__()
-        self.model, self._turns = model, turns
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        self._turns.offer()
-        return self.model(x)

@@ -48,8 +48,12 @@ class Ensemble(nn.Module):
         return at_least_float32(torch.stack(logits))
 
     def forward(self, x: Images) -> Float[Tensor, "batch class"]:
-        """Log-probabilities of the mean softmax; by logsumexp, so that none is clamped away and gradients survive."""
-        return self.member_logits(x).log_softmax(-1).logsumexp(0) - math.log(len(self))
+        """Log-probabilities of the mean softmax."""
+        return self.vote(self.member_logits(x))
+
+    def vote(self, logits: Float[Tensor, "member batch class"]) -> Float[Tensor, "batch class"]:
+        """What the members' logits come to: by logsumexp, so that no probability is clamped away and gradients survive."""
+        return logits.log_softmax(-1).logsumexp(0) - math.log(len(self))
 
 
 def build(model: str, data: str, members: int, *, seed: int) -> Ensemble:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
-from trs_explorer.catalogue import ATTACKS, DATA
+from trs_explorer.catalogue import BALL_ATTACKS, DATA
 from trs_explorer.explore.gallery import FILTERS
 from trs_explorer.options import Option, UsageError
 
@@ -42,7 +42,7 @@ NUMBERS = {
         Option("n", int, "how many test images the matrix tries", 1, 1000),
     )
 }
-WORDS = {"plane": tuple(PLANES), "layer": tuple(LAYERS), "norm": ("linf", "l2"), "attack": tuple(ATTACKS),
+WORDS = {"plane": tuple(PLANES), "layer": tuple(LAYERS), "norm": ("linf", "l2"), "attack": BALL_ATTACKS,
          "filter": tuple(FILTERS), "theme": THEMES}  # fmt: skip
 
 # Which fields a scene depends on, and which the attacks in it besides.

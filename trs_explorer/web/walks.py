@@ -69,6 +69,8 @@ def attack_of(state: State) -> tuple[str, Callable]:
     # 10 steps of eps/10 could not turn round: fewer steps are longer, as in the probe during training
     step_size = state.eps * max(0.1, 2.5 / state.steps)
     wanted = {"eps": state.eps, "steps": state.steps, "step_size": step_size, "norm": state.norm}
+    if state.attack == "bim":
+        del wanted["step_size"]  # its own, eps / steps, is what makes it BIM
     name = f"{state.attack}-{state.steps}" if "steps" in known else state.attack
     return name.upper(), partial(function, **{name: value for name, value in wanted.items() if name in known})
 

@@ -1,0 +1,124 @@
+"""What the attacks without a ball promise: CW and EAD."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from trs_explorer.attacks.cw import cw
+from trs_explorer.attacks.ead import ead
+from trs_explorer.models.ensemble import Ensemble
+
+both = pytest.mark.parametrize(
+    "attack",
+    [
+        partial(cw, c=5.0, steps=60, lr=0.05),
+        partial(cw, c=0.5, steps=60, lr=0.05, searches=3, early_stop=True),
+        partial(ead, c=2.0, steps=60, searches=2),
+    ],
+    ids=["cw", "cw-searches", "ead"],
+)
+
+
+@pytest.fixture(scope="module")
+def problem():
+    """A net, images with pixels at 0 and 1, and labels of which most are the net's own answers."""
+    g = torch.Generator().manual_seed(1)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(9, 24), nn.ReLU(), nn.Linear(24, 3))
+        with torch.no_grad():
+            for p in model.parameters():
+                p *= 2.5
+    x = torch.rand(40, 1, 3, 3, generator=g).mul(1.2).sub(0.1).clamp(0, 1)
+    y = model(x).argmax(-1)
+    y[::7] = (y[::7] + 1) % 3
+    return model, x, y
+
+
+def wrong(model, x, y):
+    return model(x).argmax(-1) != y
+
+
+@both
+def test_images_stay_in_the_pixel_range_and_change_only_where_that_fools(attack, problem):
+    model, x, y = problem
+    x_adv = attack(model, x, y)
+    changed = (x_adv != x).flatten(1).any(-1)
+    assert x_adv.min() >= 0
+    assert x_adv.max() <= 1
+    assert not (changed & ~wrong(model, x_adv, y)).any()
+    assert torch.equal(x_adv[wrong(model, x, y)], x[wrong(model, x, y)])  # nothing is nearer than x itself
+    assert changed.sum() > 5
+
+
+@both
+def test_a_result_depends_on_nothing_but_the_image(attack, problem):
+    model, x, y = problem
+    whole = attack(model, x, y)
+    parts = [attack(model, a, b) for a, b in zip(x.split(7), y.split(7), strict=True)]
+    torch.testing.assert_close(torch.cat(parts), whole, atol=1e-4, rtol=1e-3)
+    assert torch.equal(attack(model, x, y), whole)
+    assert attack(model, x[:0], y[:0]).shape == (0, 1, 3, 3)
+    torch.testing.assert_close(attack(Ensemble([model]), x, y), whole, atol=1e-4, rtol=1e-3)
+    with torch.inference_mode():
+        assert torch.equal(attack(model, x.clone(), y.clone()), whole)
+
+
+@both
+def test_targeted_images_are_seen_as_the_wanted_class(attack, problem):
+    model, x, _ = problem
+    wanted = (model(x).argmax(-1) + 1) % 3
+    x_adv = attack(model, x, wanted, targeted=True)
+    changed = (x_adv != x).flatten(1).any(-1)
+    assert changed.sum() > 3
+    assert not wrong(model, x_adv, wanted)[changed].any()
+
+
+@both
+def test_modes_buffers_and_gradients_are_left_alone(attack, problem):
+    _, x, y = problem
+    net = nn.Sequential(nn.Conv2d(1, 4, 2), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Flatten(), nn.Linear(16, 3)).train()
+    state = {name: value.clone() for name, value in net.state_dict().items()}
+    attack(net, x, y)
+    assert all(module.training for module in net.modules())
+    assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
+    assert all(p.grad is None and p.requires_grad for p in net.parameters())
+
+
+def test_a_larger_c_fools_more_and_more_searches_come_nearer(problem):
+    model, x, y = problem
+    fooled = [wrong(model, cw(model, x, y, c=c, steps=60), y).sum() for c in (1e-3, 1.0, 30.0)]
+    assert fooled[0] < fooled[1] < fooled[2]
+    few, many = (cw(model, x, y, c=10.0, steps=60, searches=searches) for searches in (1, 6))
+    size = [(x_adv - x).flatten(1).norm(dim=-1).mean() for x_adv in (few, many)]
+    assert size[1] < 0.95 * size[0]
+
+
+def test_pure_black_and_white_pixels_can_move():
+    class Sum(nn.Module):
+        def forward(self, x):
+            s = x.flatten(1).sum(-1) - 0.5
+            return torch.stack([-s, s], -1)
+
+    black, y = torch.zeros(1, 1, 2, 2), torch.tensor([0])
+    assert wrong(Sum(), cw(Sum(), black, y, c=10.0, steps=500, lr=0.05), y).all()
+    assert wrong(Sum(), ead(Sum(), black, y), y).all()
+
+
+@pytest.mark.parametrize(
+    ("attack", "options", "message"),
+    [
+        (cw, {"c": 0.0}, "c must be finite and > 0, got 0"),
+        (cw, {"lr": float("nan")}, "lr must be finite"),
+        (cw, {"confidence": -1.0}, "confidence must be finite and >= 0"),
+        (ead, {"steps": 0}, "steps must be >= 1, got 0"),
+        (ead, {"searches": 0}, "searches must be >= 1"),
+        (ead, {"beta": -0.1}, "beta must be >= 0"),
+    ],
+)
+def test_bad_options_are_refused_in_words(attack, options, message, problem):
+    model, x, y = problem
+    with pytest.raises(ValueError, match=message):
+        attack(model, x, y, **options)

@@ -1,0 +1,48 @@
+"""What attacks climb, per example: larger is worse for class y. They take logits and log-probabilities alike.
+
+The true class is always left out of a maximum by -inf: where it is left out by 0, log-probabilities, which are all below 0,
+lose the other classes, and with them the gradient.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from trs_explorer.gradients import Labels
+
+Outputs = Float[Tensor, "batch class"]
+PerExample = Float[Tensor, " batch"]
+
+
+def cross_entropy(outputs: Outputs, y: Labels) -> PerExample:
+    """-log p_y. log_softmax leaves log-probabilities as they are."""
+    return F.cross_entropy(outputs, y, reduction="none")
+
+
+def margin(outputs: Outputs, y: Labels) -> PerExample:
+    """Max over i != y of z_i, minus z_y: above 0 exactly where y is not the answer.
+
+    Source: Carlini and Wagner 2017, f_6 without its clipping.
+    """
+    return best_other(outputs, y) - outputs.gather(1, y[:, None])[:, 0]
+
+
+def dlr(outputs: Outputs, y: Labels) -> PerExample:
+    """The margin divided by z_1 - z_3, largest and third largest: it does not fade where a model scales its logits up.
+
+    z_1 - z_3 is taken as a constant. The published loss follows its slope too, which on the log-probabilities of a sure
+    ensemble leads to a smaller z_3 instead of a larger z_2: measured on the shipped mnist-cos-only at eps .15, the published
+    one left 92 of 100 images right, this one 33, the margin 28. On a single model's logits both left none.
+    Raises: ValueError for fewer than three classes.
+    Source: Croce and Hein 2020, Eq. (6), "difference of logits ratio".
+    """
+    if outputs.shape[1] < 3:
+        raise ValueError(f"DLR needs at least 3 classes, the model has {outputs.shape[1]}: use the margin or cross-entropy")
+    top = outputs.detach().topk(3, dim=1).values
+    return margin(outputs, y) / (top[:, 0] - top[:, 2] + 1e-12)
+
+
+def best_other(outputs: Outputs, y: Labels) -> PerExample:
+    """The largest output of another class than y."""
+    return outputs.scatter(1, y[:, None], -torch.inf).amax(-1)

@@ -1,0 +1,83 @@
+"""Steps within a ball: the loop that BIM, PGD and MIM share."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from trs_explorer.attacks.common import (
+    CROSS_ENTROPY,
+    Ball,
+    Objective,
+    check_images,
+    check_labels,
+    check_steps,
+    climb,
+    draw_seeds,
+    eval_mode,
+    judge,
+    keep_best,
+)
+from trs_explorer.gradients import Images, Labels
+
+# Steps between two looks at who is fooled already: a look makes a GPU wait, going on with a fooled image wastes its steps.
+LOOK_EVERY = 5
+
+Move = Callable[[Images, Tensor, int], tuple[Images, Tensor]]
+
+
+def ascend(
+    model: nn.Module,
+    x: Images,
+    y: Labels,
+    move: Move,
+    *,
+    eps: float,
+    steps: int,
+    step_size: float,
+    restarts: int,
+    random_start: bool,
+    norm: str,
+    targeted: bool,
+    early_stop: bool,
+    generator: torch.Generator | None,
+    objective: Objective = CROSS_ENTROPY,
+) -> Images:
+    """The iterate of highest loss among all visited that fool the model, over all restarts; x where none does.
+
+    move(gradient, memory, step) gives the shift of a step (0 is the first), before it is projected, and the memory that the next
+    one gets; both look like x, and the memory begins with zeros. The other options are those of `pgd`.
+    """
+    check_images(x, y)
+    check_steps(eps, steps, step_size, restarts, random_start, norm)
+    if eps == 0 or not len(x):
+        return x.detach().clone()
+    y = y.long()
+    everyone, ball = torch.arange(len(x), device=x.device), Ball(x, eps, norm)
+    seeds = draw_seeds(len(x), restarts, generator) if random_start else []
+    with eval_mode(model), torch.no_grad():
+        check_labels(model, x, y)
+        value, fooled = judge(model, x, y, targeted=targeted, objective=objective)
+        x_adv, best = x.detach().clone(), value.where(fooled, -torch.inf)
+        for restart in range(restarts):
+            rows = everyone[best.isneginf()] if early_stop else everyone
+            if not len(rows):
+                break
+            around, labels = (ball, y) if rows is everyone else (ball[rows], y[rows])
+            point = around.start([seeds[i][restart] for i in rows.tolist()]) if random_start else around.x
+            memory = torch.zeros_like(point)
+            for step in range(steps):
+                gradient, value, fooled = climb(model, point, labels, targeted=targeted, objective=objective)
+                keep_best(x_adv, best, rows, point, value, fooled)
+                if early_stop and step % LOOK_EVERY == 0:
+                    stay = best[rows].isneginf()
+                    if not stay.all():
+                        rows, labels, around = rows[stay], labels[stay], around[stay]
+                        point, gradient, memory = point[stay], gradient[stay], memory[stay]
+                    if not len(rows):
+                        break
+                shift, memory = move(gradient, memory, step)
+                point = around.project(point + shift)
+            if len(rows):
+                keep_best(x_adv, best, rows, point, *judge(model, point, labels, targeted=targeted, objective=objective))
+    return x_adv
