@@ -82,7 +82,10 @@ window.trs = {
     document.documentElement.dataset.theme = trs.dark() ? "dark" : "light";
     const all = {...trs.wish, dark: trs.dark(), client: trs.client};
     if (trs.changed("scene")) trs.askScene(); // and then the walks in it
-    else if (trs.scene && trs.changed("walks")) trs.askWalks();
+    else if (trs.scene && trs.changed("walks")) {
+      trs.askSurrogate(); // which is there first
+      trs.askWalks();
+    }
     for (const [group, fields] of Object.entries(trs.meta.groups)) {
       const asked = Object.fromEntries([...fields, "client"].filter((name) => name in all).map((name) => [name, all[name]]));
       const text = JSON.stringify(asked);
@@ -133,7 +136,8 @@ window.trs = {
       asking = false;
       const late = told && (told.wrong ? next : told.fixed.run !== trs.get("run")); // soon mended, or of another run
       if (told && !late) {
-        if (!told.wrong) trs.understand(told, path, wanted !== trs.wanted(path));
+        told.stale = wanted !== trs.wanted(path);
+        if (!told.wrong) trs.understand(told, path);
         show(told);
       }
       if (next) ask();
@@ -141,8 +145,8 @@ window.trs = {
     return ask;
   },
 
-  // stale: what was wrong has been changed meanwhile.
-  understand({fixed, corrected}, path, stale) {
+  // stale: what was asked has been changed meanwhile.
+  understand({fixed, corrected, stale}, path) {
     trs.fixed = fixed;
     trs.wish.weights = ""; // answered: a newer checkpoint is no broken link
     if (stale) return;

@@ -93,7 +93,7 @@
 
   trs.askWalks = trs.asker("walks", (told) => {
     if (told.wrong || told.notice) trs.say(told.wrong || told.notice);
-    if (!trs.scene || (!told.wrong && told.key !== trs.scene.key)) return; // the page has gone on, and asked again
+    if (!trs.scene || (!told.wrong && (told.key !== trs.scene.key || told.stale))) return; // the page has gone on, and asked again
     trs.walks = told.wrong ? null : told;
     trs.fill("slice-words", told.words || "");
     trs.fill("fooled-words", told.fooledWords || "");
@@ -101,6 +101,17 @@
     trs.mark();
     trs.push();
     trs.afterFrame(trs.askAngles);
+  });
+
+  // The first of the walks, in those that are on the screen until the others come.
+  trs.askSurrogate = trs.asker("surrogate", (told) => {
+    if (told.wrong || !trs.scene || !trs.walks || told.key !== trs.scene.key) return;
+    const {attacked, start, ball, trail} = told, {trails, ends} = trs.walks;
+    trs.walks = {
+      ...trs.walks, start, ball, trails: trails.with(attacked, trail),
+      ends: ends.map((seen, model) => seen.with(attacked, told.ends[model])),
+    };
+    trs.mark();
   });
 
   trs.askAngles = trs.asker("angles", (told) => {

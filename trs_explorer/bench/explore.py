@@ -148,7 +148,11 @@ SLICES = Interaction(
 )
 # A slider is moved on while the matrix of the step before is still being filled.
 EPS = Interaction(
-    press("ArrowRight"), "keydown", (Mark("eps, one step: the attack's path", 100, "path"),), before=hold_eps, settle=False
+    press("ArrowRight"),
+    "keydown",
+    (Mark("eps, one step: the attack's path", 100, "path"), Mark("eps, one step: the paths on all four models", None, "paths")),
+    before=hold_eps,
+    settle=False,
 )
 MATRIX = Interaction(
     press("Enter"),

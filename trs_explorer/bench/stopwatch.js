@@ -16,6 +16,7 @@ window.stopwatch = (() => {
     painted: (signal) => signal === "paint",
     panels: (signal, before) => signal === "marks" && panels() !== before.panels,
     path: (signal, before) => signal === "marks" && lines() !== before.lines,
+    paths: (signal, before) => signal === "marks" && trs.walks.words !== before.said, // which say the radius
     cells: (signal) => signal === "matrix" && /\/[1-9]/.test(text("matrix")),
     pairs: (signal, before) => signal === "matrix words" && text("transfer-words") !== before.words && text("transfer-words").includes("Pairs together"),
     everything: (signal, before) => signal === "matrix words" && text("transfer-words") !== before.words && text("transfer-words").includes("Attacked itself"),
@@ -87,7 +88,7 @@ window.stopwatch = (() => {
     arm(event, marks) {
       listen();
       performance.clearResourceTimings();
-      own.done = begin(null, marks, {panels: panels(), lines: lines(), words: text("transfer-words")});
+      own.done = begin(null, marks, {panels: panels(), lines: lines(), words: text("transfer-words"), said: trs.walks && trs.walks.words});
       const mine = watch;
       addEventListener(event, ({timeStamp}) => (mine.start = timeStamp), {capture: true, once: true});
     },

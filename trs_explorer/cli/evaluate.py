@@ -1,6 +1,7 @@
 """`trs evaluate`."""
 
 import csv
+import inspect
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trs_explorer import runs
-from trs_explorer.catalogue import ATTACKS, DATA, entry
+from trs_explorer.catalogue import ATTACKS, BALL_ATTACKS, DATA
 from trs_explorer.cli.flags import (
     DeviceOption,
     JsonFileOption,
@@ -19,20 +20,24 @@ from trs_explorer.cli.flags import (
     parse_radii,
     run_at,
 )
+from trs_explorer.options import UsageError, unknown
 
 if TYPE_CHECKING:
     import torch
 
-PAPER_RADII = {"mnist": {"fgsm": (0.1, 0.2), "pgd": (0.1, 0.15)}}
+PAPER_RADII = {"mnist": {"fgsm": (0.1, 0.2)}}  # of single steps; of all others:
+ITERATED_RADII = {"mnist": (0.1, 0.15)}
 
 
 def evaluate(
     run: Annotated[list[Path], typer.Argument(help="One run's folder or more.", show_default=False)],
-    attacks: Annotated[str, typer.Option("--attacks", help=f"Comma-separated: {', '.join(ATTACKS)}.")] = "fgsm,pgd",
+    attacks: Annotated[str, typer.Option("--attacks", help=f"Comma-separated: {', '.join(BALL_ATTACKS)}.")] = "fgsm,pgd",
     eps: Annotated[str | None, typer.Option("--eps", help="Comma-separated radii in [0, 1]. Default: the paper's.")] = None,
     limit: LimitOption = 1000,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Steps of PGD; a step is eps/10.")] = 50,
-    restarts: Annotated[int, typer.Option("--restarts", min=1, help="Random starts of PGD; the worst counts.")] = 1,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Steps of the iterated attacks.")] = 50,
+    restarts: Annotated[
+        int, typer.Option("--restarts", min=1, help="Random starts, where an attack has them; the worst counts.")
+    ] = 1,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     json_file: JsonFileOption = None,
@@ -44,7 +49,8 @@ def evaluate(
     """
     names = parse_list(attacks, "--attacks")
     for name in names:
-        entry(ATTACKS, "--attacks", name)
+        if name not in BALL_ATTACKS:
+            raise UsageError(unknown("--attacks", name, BALL_ATTACKS))
     radii = parse_radii(eps) if eps is not None else None
     chosen = [run_at(path) for path in run]
     for file in (json_file, csv_file):
@@ -56,8 +62,9 @@ def evaluate(
     results = []
     for one in chosen:
         about = DATA[one.config.data]
+        others = ITERATED_RADII.get(one.config.data, (about.probe_eps,))
         paper = PAPER_RADII.get(one.config.data, {})
-        plan = [(name, radius) for name in names for radius in radii or paper.get(name, (about.probe_eps,))]
+        plan = [(name, radius) for name in names for radius in radii or paper.get(name, others)]
         result = _evaluate(one, plan, limit=limit, steps=steps, restarts=restarts, seed=seed, device=where)
         results.append(result)
         _store(one, result)
@@ -85,9 +92,11 @@ def _evaluate(
     x, y = test.images(chosen).to(device), test.y[chosen].to(device)
     attacks = []
     for name, radius in plan:
-        own = {"steps": steps, "restarts": restarts} if name == "pgd" else {}
-        label = f"pgd-{steps}" + (f" x{restarts}" if restarts > 1 else "") if name == "pgd" else name
-        attacks.append((label, load(ATTACKS[name].function), {"eps": radius, **own}))
+        function = load(ATTACKS[name].function)
+        known = inspect.signature(function).parameters
+        own = {key: value for key, value in (("steps", steps), ("restarts", restarts)) if key in known}
+        label = name + (f"-{steps}" if "steps" in own else "") + (f" x{restarts}" if own.get("restarts", 1) > 1 else "")
+        attacks.append((label, function, {"eps": radius, **own}))
     rates: dict[int, accuracy.Rate] = {}
     with progress(run.name) as advance:
         for position, rate in accuracy.measure(ensemble, x, y, attacks=attacks, seed=seed):
@@ -97,7 +106,7 @@ def _evaluate(
     return {
         **about(run, weights, len(x), device, seed),
         "kind": "evaluate",
-        "options": {"steps": steps, "restarts": restarts, "step_size": "eps / 10"},
+        "options": {"steps": steps, "restarts": restarts},
         "rates": [rate.to_json() for rate in rates.values()],
         "warnings": warnings,
     }

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from trs_explorer import runs
-from trs_explorer.catalogue import ATTACKS, DATA, entry
+from trs_explorer.catalogue import ATTACKS, BALL_ATTACKS, DATA
 from trs_explorer.cli.flags import (
     DeviceOption,
     JsonFileOption,
@@ -17,16 +17,16 @@ from trs_explorer.cli.flags import (
     parse_radii,
     run_at,
 )
-from trs_explorer.options import UsageError
+from trs_explorer.options import UsageError, unknown
 
 WIDE = 5  # with more members than this, cells hold the rate alone
 
 
 def transfer(
     run: RunArgument,
-    attack: Annotated[str, typer.Option("--attack", help=f"One of {', '.join(ATTACKS)}.")] = "pgd",
+    attack: Annotated[str, typer.Option("--attack", help=f"One of {', '.join(BALL_ATTACKS)}.")] = "pgd",
     eps: Annotated[str | None, typer.Option("--eps", help="Radius in [0, 1] pixels. Default: 0.3 on MNIST.")] = None,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Steps of PGD; a step is eps/10.")] = 50,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Steps of the iterated attacks.")] = 50,
     limit: LimitOption = 1000,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
@@ -37,7 +37,8 @@ def transfer(
     Off the diagonal: of the images that both members have right and on which the surrogate was fooled, how many fool the
     target too (the paper's Definition 6). On the diagonal: of the images that the member has right, how many it is fooled on.
     """
-    entry(ATTACKS, "--attack", attack)
+    if attack not in BALL_ATTACKS:
+        raise UsageError(unknown("--attack", attack, BALL_ATTACKS))
     chosen = run_at(run)
     check_parent(json_file)
     radii = parse_radii(eps) if eps is not None else [DATA[chosen.config.data].probe_eps]
@@ -70,15 +71,15 @@ def _measure(run: runs.Run, attack: str, eps: float, steps: int, limit: int, see
     test = data.load(run.config.data, train=False, data_dir=run.config.data_dir)
     chosen = slice(0, min(limit, len(test)))
     x, y = test.images(chosen).to(where), test.y[chosen].to(where)
-    function = partial(load(ATTACKS[attack].function), eps=eps, **({"steps": steps} if attack == "pgd" else {}))
+    function = partial(load(ATTACKS[attack].function), eps=eps, **({"steps": steps} if attack != "fgsm" else {}))
     with progress(f"{run.name}: transfer"):
         matrix = transfer_matrix(ensemble, x, y, attack=function, ensemble_column=True, seed=seed)
     return {
         **about(run, weights, len(x), where, seed),
         "kind": "transfer",
-        "attack": f"pgd-{steps}" if attack == "pgd" else attack,
+        "attack": f"{attack}-{steps}" if attack != "fgsm" else attack,
         "eps": eps,
-        "options": {"steps": steps, "step_size": eps / 10} if attack == "pgd" else {},
+        "options": {"steps": steps} if attack != "fgsm" else {},
         "pooled_interval": list(wilson(*matrix.pooled())),
         **matrix.to_json(),
     }

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from trs_explorer.attacks.common import eval_mode, to_the_end
+from trs_explorer.attacks.common import draw_seeds, eval_mode, to_the_end
 from trs_explorer.evaluation.accuracy import right
 from trs_explorer.explore.planes import OneImage
 from trs_explorer.explore.turns import one_thread
@@ -85,13 +85,22 @@ def paths(ensemble: Ensemble, x: OneImage, y: OneLabel, attack: Callable, *, see
             generator = torch.Generator().manual_seed(seed)
             x_adv = attack(together, x.repeat(count, 1, 1, 1), y.repeat(count), generator=generator, **arguments)
         except _Apart:
-            noise = [torch.Generator().manual_seed(seed) for _ in range(count)]
-            pairs = zip(together.models, noise, strict=True)
-            return [attack_path(model, x, y, attack, generator=generator, **arguments) for model, generator in pairs]
+            return [path_on(ensemble, number, x, y, attack, seed=seed, **arguments) for number in range(count)]
         return [
             _path(model, x, y, [*(batch[k] for batch in together.visited), x_adv[k]], targeted=targeted)
             for k, model in enumerate(together.models)
         ]
+
+
+def path_on(
+    ensemble: Ensemble, number: int, x: OneImage, y: OneLabel, attack: Callable, *, seed: int, **arguments: object
+) -> Path:
+    """One of `paths`, with the same noise: that on member `number`, or, after the last of them, on the ensemble."""
+    generator = torch.Generator().manual_seed(seed)
+    draw_seeds(number, 1, generator)  # those of the models before it
+    with one_thread():
+        model = [*ensemble.members, ensemble][number]
+        return attack_path(model, x, y, attack, generator=generator, **{**to_the_end(attack), **arguments})
 
 
 def _path(model: nn.Module, x: OneImage, y: OneLabel, images: list[Tensor], *, targeted: bool) -> Path:

@@ -57,7 +57,7 @@ KEYS = (
 def meta(first: State, runs: dict[str, str]) -> Json:
     """What the scripts must know: the state that the page opens on, and the name and data set of every run there is."""
     return {
-        "asked": {"scene": SCENE, "walks": WALKS, "angles": WALKS},
+        "asked": {"scene": SCENE, "walks": WALKS, "surrogate": WALKS, "angles": WALKS},
         "groups": GROUPS,
         "measured": MEASURED,
         "first": first.to_json(),

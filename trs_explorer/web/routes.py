@@ -22,7 +22,7 @@ from trs_explorer.web.walks import Walks, make_walks
 
 
 def add_routes(server: Flask, library: Library, *, readonly: bool = False) -> None:
-    """GET scene, walks, angles and figure?STATE (JSON), slice/KEY/LEVEL (little-endian float32), and export/, files to save."""
+    """GET scene, walks, surrogate, angles, figure (?STATE, JSON), slice/KEY/LEVEL (little-endian float32), export/ (files)."""
     scenes = Scenes()
 
     def answer(tell: Callable[[Asked, Mapping[str, object]], Json]) -> Response:
@@ -40,6 +40,10 @@ def add_routes(server: Flask, library: Library, *, readonly: bool = False) -> No
     @server.get("/walks")
     def walks() -> Response:
         return answer(scenes.walks)
+
+    @server.get("/surrogate")
+    def surrogate() -> Response:
+        return answer(scenes.surrogate)
 
     @server.get("/angles")
     def angles() -> Response:

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from trs_explorer.catalogue import ATTACKS
 from trs_explorer.catalogue import load as load_function
 from trs_explorer.explore.gallery import answers
 from trs_explorer.explore.library import Loaded
-from trs_explorer.explore.paths import paths
+from trs_explorer.explore.paths import path_on, paths
 from trs_explorer.explore.planes import ball_polygon
 from trs_explorer.files import Json
 from trs_explorer.web.scene import Points, Scene, the
@@ -75,11 +76,33 @@ def attack_of(state: State) -> tuple[str, Callable]:
     return name.upper(), partial(function, **{name: value for name, value in wanted.items() if name in known})
 
 
+def begin_at(state: State, scene: Scene) -> tuple[Tensor, bool]:
+    """Where the attacks start, and whether that is not the point asked for, but what [0, 1] leaves of it."""
+    point = state.point()
+    if point is None:
+        return scene.x, False
+    asked = scene.plane.images(torch.tensor([point]))[0]
+    begin = asked.clamp(0, 1)
+    return begin, not torch.allclose(begin, asked, atol=1e-4)
+
+
+def surrogate_walk(loaded: Loaded, state: State, scene: Scene) -> Json:
+    """The attack on the surrogate alone, as the page draws it: it follows a slider while the others are computed."""
+    begin, _ = begin_at(state, scene)
+    found = path_on(loaded.ensemble, state.surrogate, begin[None], torch.tensor([scene.y]), attack_of(state)[1], seed=state.seed)
+    return {
+        "attacked": state.surrogate,
+        "start": list(scene.plane.pair(begin)),
+        "ball": ball_polygon(scene.plane, begin, state.eps, state.norm).tolist(),
+        "trail": scene.plane.coordinates(found.images).tolist(),
+        "ends": answers(loaded.ensemble, found.x_adv)[:, 0].tolist(),
+    }
+
+
 def make_walks(loaded: Loaded, state: State, scene: Scene) -> Walks:
     """The attacks that a state asks for, in its scene."""
-    ensemble, plane, point = loaded.ensemble, scene.plane, state.point()
-    asked = scene.x if point is None else plane.images(torch.tensor([point]))[0]
-    begin = scene.x if point is None else asked.clamp(0, 1)
+    ensemble, plane = loaded.ensemble, scene.plane
+    begin, cut = begin_at(state, scene)
     name, attack = attack_of(state)
     found = paths(ensemble, begin[None], torch.tensor([scene.y]), attack, seed=state.seed)
     returned = torch.cat([path.x_adv for path in found])
@@ -87,7 +110,7 @@ def make_walks(loaded: Loaded, state: State, scene: Scene) -> Walks:
         attack=name,
         y=scene.y,
         start=plane.pair(begin),
-        cut=not torch.allclose(begin, asked, atol=1e-4),
+        cut=cut,
         ball=ball_polygon(plane, begin, state.eps, state.norm),
         trails=[plane.coordinates(path.images).numpy() for path in found],
         before=answers(ensemble, begin[None])[:, 0].tolist(),
