@@ -31,7 +31,8 @@
       derive(trs.grid, scene);
       trs.paint();
       painted();
-      trs.afterFrame(() => finer(scene));
+      const mine = ++loads; // from here on: what an earlier load still brings is not for this grid
+      trs.afterFrame(() => finer(scene, mine));
     } else if (trs.grid.y !== scene.y) {
       derive(trs.grid, scene);
       trs.paint();
@@ -57,9 +58,8 @@
 
   let loads = 0; // an answer to an earlier load of the same slice must not be mixed in
 
-  async function finer(scene) {
-    if (scene !== trs.scene) return;
-    const mine = ++loads;
+  async function finer(scene, mine) {
+    if (mine !== loads) return;
     const status = document.getElementById("slice-status"), last = scene.levels.length - 1;
     for (let level = trs.grid.level + 1; level <= last; level++) {
       status.textContent = `${trs.grid.n} x ${trs.grid.n} points, computing ${scene.levels[level]} x ${scene.levels[level]} ...`;

@@ -60,8 +60,8 @@ def _far_apart(rates: Sequence[Rate]) -> list[str]:
         low, high = min(group, key=_share), max(group, key=_share)
         if _share(high) > _share(low) + APART:
             found.append(
-                f"at eps {low.eps:g} {low.name} leaves {_percent(low)} right, {high.name} {_percent(high)}: the gradients that the "
-                "latter follows are masked, so only the lowest figure counts, and it may still be too high"
+                f"at eps {low.eps:g} {low.name} leaves {_percent(low)} right, {high.name} {_percent(high)}: the gradients that "
+                "the latter follows are masked, so only the lowest figure counts, and it may still be too high"
             )
     return found
 
