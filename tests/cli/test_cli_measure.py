@@ -79,12 +79,12 @@ def test_limit_takes_the_first_images_and_the_seed_repeats(trs, trained: Path, t
     assert one[0]["rates"][0]["outcomes"] == _truth(trained)[0][:7]
 
 
-def test_several_runs_are_rows_of_one_table_and_each_keeps_its_result(trs, trained: Path, fresh: runs.Run) -> None:
+def test_several_runs_have_a_table_and_each_keeps_its_result(trs, trained: Path, fresh: runs.Run) -> None:
     result = trs("evaluate", trained, fresh.path, "--attacks", "fgsm", "--limit", 20, "--json", "all.json")
     assert result.status == 0
     assert [one["run"] for one in json.loads(Path("all.json").read_text())] == ["trained", "fresh"]
     for path, name in ((trained, "trained"), (fresh.path, "fresh")):
-        assert f" {name} " in result.out
+        assert f"{name}: right, in %" in result.out
         assert len(list((path / "results").iterdir())) == 1
 
 
@@ -134,7 +134,7 @@ def test_a_runs_name_is_printed_as_it_is(trs, trained: Path, tmp_path: Path, nam
     for command in ("evaluate", "transfer"):
         result = trs(command, folder, "--limit", 5, "--steps", 1)
         assert result.status == 0
-        assert name in next(line for line in result.out.splitlines() if " clean " in line or "transfer of" in line)
+        assert name in next(line for line in result.out.splitlines() if "right, in %" in line or "transfer of" in line)
 
 
 def test_a_run_that_cannot_take_results_is_still_measured(trs, trained: Path) -> None:
@@ -153,3 +153,29 @@ def test_an_export_that_cannot_be_written_is_said_before_the_work(trs, trained: 
     assert "Traceback" not in result.err
     assert result.out == ""
     assert not (trained / "results").exists()
+
+
+def test_all_attacks_and_the_worst_of_those_with_one_radius(trs, trained: Path) -> None:
+    result = trs("evaluate", trained, "--attacks", "all", "--limit", 30, "--steps", 5, "--json", "all.json")
+    assert result.status == 0
+    assert "without apgd-dlr, which needs 3 classes" in result.err
+    rates = json.loads(Path("all.json").read_text())[0]["rates"]
+    named = {rate["name"]: rate for rate in rates}
+    assert list(named) == ["clean", "fgsm", "bim-5", "pgd-5", "mim-5", "apgd-ce-5", "mora-5", "cw", "ead", "worst of 6"]
+    balls = [rate["outcomes"] for name, rate in named.items() if rate["eps"] and not name.startswith("worst")]
+    assert named["worst of 6"]["outcomes"] == [all(each) for each in zip(*balls, strict=True)]
+    assert named["worst of 6"]["correct"] <= min(map(sum, balls))
+    assert (named["cw"]["eps"], named["cw"]["c"]) == (None, 1.0)
+    assert all(rate["paper"] is None for rate in rates)
+
+
+def test_constants_are_those_asked_for_and_bad_ones_are_refused(trs, trained: Path) -> None:
+    trs("evaluate", trained, "--attacks", "cw", "--c", "0.5,2", "--limit", 5, "--json", "c.json")
+    assert [rate["c"] for rate in json.loads(Path("c.json").read_text())[0]["rates"]] == [None, 0.5, 2.0]
+    for bad, words in (("0", "--c must be finite and above 0, got 0"), ("x", "--c takes numbers")):
+        result = trs("evaluate", trained, "--attacks", "cw", "--c", bad)
+        assert result.status == 2
+        assert words in result.err
+    refused = trs("evaluate", trained, "--attacks", "apgd-dlr")
+    assert refused.status == 2
+    assert "apgd-dlr needs 3 classes" in refused.err

@@ -9,30 +9,34 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trs_explorer import runs
-from trs_explorer.catalogue import ATTACKS, BALL_ATTACKS, DATA
+from trs_explorer.catalogue import ATTACKS, DATA
 from trs_explorer.cli.flags import (
     DeviceOption,
     JsonFileOption,
     LimitOption,
     SeedOption,
     check_parent,
+    parse_constants,
     parse_list,
     parse_radii,
     run_at,
 )
+from trs_explorer.evaluation import paper
 from trs_explorer.options import UsageError, unknown
 
 if TYPE_CHECKING:
     import torch
 
-PAPER_RADII = {"mnist": {"fgsm": (0.1, 0.2)}}  # of single steps; of all others:
-ITERATED_RADII = {"mnist": (0.1, 0.15)}
+SETS = {"table1": paper.ATTACKS, "all": tuple(ATTACKS)}
 
 
 def evaluate(
     run: Annotated[list[Path], typer.Argument(help="One run's folder or more.", show_default=False)],
-    attacks: Annotated[str, typer.Option("--attacks", help=f"Comma-separated: {', '.join(BALL_ATTACKS)}.")] = "fgsm,pgd",
+    attacks: Annotated[
+        str, typer.Option("--attacks", help=f"Comma-separated: {', '.join(ATTACKS)}; or table1, or all.")
+    ] = "fgsm,pgd",
     eps: Annotated[str | None, typer.Option("--eps", help="Comma-separated radii in [0, 1]. Default: the paper's.")] = None,
+    c: Annotated[str | None, typer.Option("--c", help="Comma-separated constants of cw and ead. Default: the paper's.")] = None,
     limit: LimitOption = 1000,
     steps: Annotated[int, typer.Option("--steps", min=1, help="Steps of the iterated attacks.")] = 50,
     restarts: Annotated[
@@ -47,10 +51,12 @@ def evaluate(
 
     Example: trs evaluate checkpoints/mnist-trs checkpoints/mnist-standard --attacks pgd --eps 0.1,0.15
     """
-    names = parse_list(attacks, "--attacks")
+    asked = parse_list(attacks, "--attacks")
+    names = list(dict.fromkeys(one for name in asked for one in SETS.get(name, (name,))))
     for name in names:
-        if name not in BALL_ATTACKS:
-            raise UsageError(unknown("--attacks", name, BALL_ATTACKS))
+        if name not in ATTACKS:
+            raise UsageError(unknown("--attacks", name, (*ATTACKS, *SETS)))
+    constants = parse_constants(c) if c is not None else None
     radii = parse_radii(eps) if eps is not None else None
     chosen = [run_at(path) for path in run]
     for file in (json_file, csv_file):
@@ -62,9 +68,17 @@ def evaluate(
     results = []
     for one in chosen:
         about = DATA[one.config.data]
-        others = ITERATED_RADII.get(one.config.data, (about.probe_eps,))
-        paper = PAPER_RADII.get(one.config.data, {})
-        plan = [(name, radius) for name in names for radius in radii or paper.get(name, others)]
+        plan = []
+        for name in names:
+            if name == "apgd-dlr" and about.classes < 3:
+                if name in asked:
+                    raise UsageError(
+                        f"--attacks: apgd-dlr needs 3 classes, {one.config.data} has {about.classes}: take apgd-ce or mora"
+                    )
+                typer.echo(f"{one.name}: without apgd-dlr, which needs 3 classes", err=True)
+                continue
+            given, other = (radii, about.probe_eps) if ATTACKS[name].ball else (constants, 1.0)
+            plan += [(name, value) for value in given or paper.parameters(one.config.data, name) or (other,)]
         result = _evaluate(one, plan, limit=limit, steps=steps, restarts=restarts, seed=seed, device=where)
         results.append(result)
         _store(one, result)
@@ -93,6 +107,9 @@ def _evaluate(
     attacks = []
     for name, radius in plan:
         function = load(ATTACKS[name].function)
+        if not ATTACKS[name].ball:  # its own numbers of steps; how near it comes does not count, only whether it fools
+            attacks.append((name, function, {"c": radius, "early_stop": True}))
+            continue
         known = inspect.signature(function).parameters
         own = {key: value for key, value in (("steps", steps), ("restarts", restarts)) if key in known}
         label = name + (f"-{steps}" if "steps" in own else "") + (f" x{restarts}" if own.get("restarts", 1) > 1 else "")
@@ -103,13 +120,28 @@ def _evaluate(
             rates[position] = rate
             advance(position * len(x) + rate.n, (len(attacks) + 1) * len(x))
     warnings = trust.check_model(ensemble, x[:100], y[:100]) + trust.check_rates(list(rates.values()))
+    found = [{**rate.to_json(), "paper": None} for rate in rates.values()]
+    for (name, value), rate in zip(plan, found[1:], strict=True):
+        rate["paper"] = paper.figure(run.config.data, name, value, run.config.method)
+    found += [{**rate.to_json(), "paper": None} for rate in _worst(list(rates.values()))]
     return {
         **about(run, weights, len(x), device, seed),
         "kind": "evaluate",
         "options": {"steps": steps, "restarts": restarts},
-        "rates": [rate.to_json() for rate in rates.values()],
+        "rates": found,
         "warnings": warnings,
     }
+
+
+def _worst(rates: list) -> list:
+    """Of every radius that three attacks had or more: the accuracy under the worst of them, image by image."""
+    from trs_explorer.evaluation.accuracy import worst_of
+
+    same: dict[float, list] = {}
+    for rate in rates:
+        if rate.eps:
+            same.setdefault(rate.eps, []).append(rate)
+    return [worst_of(f"worst of {len(group)}", group) for _, group in sorted(same.items()) if len(group) > 2]
 
 
 def _store(run: runs.Run, result: dict) -> None:
@@ -124,22 +156,22 @@ def _show(results: list[dict]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title="Accuracy in %, with 95 % intervals (Wilson)", title_justify="left")
-    for heading in ("run", "attack", "eps", "correct / n", "%", "95 %"):
-        table.add_column(heading, justify="left" if heading in ("run", "attack") else "right")
+    console = Console()
     for result in results:
+        known = any(rate["paper"] is not None for rate in result["rates"])
+        title = f"{escape(result['run'])}: right, in % (95 % interval, Wilson) of all {result['rates'][0]['n']} images"
+        table = Table(title=title, title_justify="left")
+        for heading in ("attack", "eps or c", "correct / n", "%", *(["the paper's"] if known else [])):
+            table.add_column(heading, justify="left" if heading == "attack" else "right", no_wrap=True)
         for rate in result["rates"]:
             table.add_row(
-                escape(result["run"]),
                 rate["name"],
-                f"{rate['eps']:g}",
+                f"c {rate['c']:g}" if rate["eps"] is None else f"{rate['eps']:g}",
                 f"{rate['correct']} / {rate['n']}",
-                f"{100 * rate['correct'] / rate['n']:.1f}",
-                f"{100 * rate['low']:.1f} - {100 * rate['high']:.1f}",
+                f"{100 * rate['correct'] / rate['n']:.1f} ({100 * rate['low']:.1f} - {100 * rate['high']:.1f})",
+                *([f"{rate['paper']:.1f}" if rate["paper"] is not None else ""] if known else []),
             )
-        table.add_section()
-    console = Console()
-    console.print(table)
+        console.print(table)
     for result in results:
         for warning in result["warnings"]:
             console.print(f"[bold]warning[/] {escape(result['run'])}: {escape(warning)}", highlight=False)
@@ -148,8 +180,8 @@ def _show(results: list[dict]) -> None:
 def _write_csv(path: Path, results: list[dict]) -> None:
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["run", "weights_sha256", "seed", "attack", "eps", "correct", "n", "low", "high"])
+        writer.writerow(["run", "weights_sha256", "seed", "attack", "eps", "c", "correct", "n", "low", "high", "paper"])
         for result in results:
             for rate in result["rates"]:
                 fixed = [result["run"], result["weights"], result["seed"]]
-                writer.writerow([*fixed, *(rate[k] for k in ("name", "eps", "correct", "n", "low", "high"))])
+                writer.writerow([*fixed, *(rate[k] for k in ("name", "eps", "c", "correct", "n", "low", "high", "paper"))])

@@ -127,6 +127,20 @@ def parse_list(text: str, what: str) -> list[str]:
     return parts
 
 
+def parse_constants(text: str) -> list[float]:
+    """Constants above 0. Raises UsageError for anything else."""
+    found = []
+    for part in parse_list(text, "--c"):
+        try:
+            constant = float(part)
+        except ValueError:
+            raise UsageError(f"--c takes numbers separated by commas, got {part!r}") from None
+        if not 0 < constant < float("inf"):
+            raise UsageError(f"--c must be finite and above 0, got {part}")
+        found.append(constant)
+    return found
+
+
 def parse_radii(text: str) -> list[float]:
     """Radii in [0, 1]. Raises UsageError for anything else."""
     radii = []

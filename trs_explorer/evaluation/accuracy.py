@@ -19,12 +19,13 @@ Attack = tuple[str, Callable, Mapping[str, object]]
 class Rate:
     """How many of n images a model has right, clean (eps = 0) or after an attack, and which.
 
+    eps: the attack's radius; None for one without a ball, whose constant is c.
     low, high: 95 % Wilson interval of correct / n.  outcomes: per image, in order, whether the model has it right.
     perturbation: the largest distance between an image and its adversarial one, in `norm` and [0, 1] pixels.
     """
 
     name: str
-    eps: float
+    eps: float | None
     correct: int
     n: int
     low: float
@@ -32,6 +33,7 @@ class Rate:
     outcomes: list[bool]
     norm: str = "linf"
     perturbation: float = 0.0
+    c: float | None = None
 
     @property
     def accuracy(self) -> float | None:
@@ -73,7 +75,8 @@ def measure(
     if batch_size < 1:
         raise ValueError(f"batch_size must be >= 1, got {batch_size}")
     for position, (name, attack, arguments) in enumerate([("clean", None, {}), *attacks]):
-        norm, eps = str(arguments.get("norm", "linf")), float(arguments.get("eps", 0))
+        norm = str(arguments.get("norm", "linf"))
+        eps, c = (0.0, None) if attack is None else (arguments.get("eps"), arguments.get("c"))
         generator = torch.Generator().manual_seed(seed)
         outcomes: list[bool] = []
         perturbation = 0.0
@@ -85,7 +88,15 @@ def measure(
                 perturbation = max(perturbation, distance(adversarial, images, norm))
             outcomes += correct(model, adversarial, labels).tolist()
             low, high = wilson(sum(outcomes), len(outcomes))
-            yield position, Rate(name, eps, sum(outcomes), len(outcomes), low, high, outcomes.copy(), norm, perturbation)
+            yield position, Rate(name, eps, sum(outcomes), len(outcomes), low, high, outcomes.copy(), norm, perturbation, c)
+
+
+def worst_of(name: str, rates: Sequence[Rate]) -> Rate:
+    """The accuracy under the worst of several attacks of one radius, image by image: right only if it is right under all."""
+    outcomes = [all(results) for results in zip(*(rate.outcomes for rate in rates), strict=True)]
+    low, high = wilson(sum(outcomes), len(outcomes))
+    largest = max(rate.perturbation for rate in rates)
+    return Rate(name, rates[0].eps, sum(outcomes), len(outcomes), low, high, outcomes, rates[0].norm, largest)
 
 
 def batches(model: nn.Module, x: Images, y: Labels, batch_size: int) -> Iterator[tuple[Images, Labels]]:

@@ -24,7 +24,7 @@ def check_rates(rates: Sequence[Rate]) -> list[str]:
     Source: Carlini et al., "On evaluating adversarial robustness", 2019: iterated attacks beat single steps, and accuracy falls
     as the radius grows.
     """
-    rates = [rate for rate in rates if rate.n]
+    rates = [rate for rate in rates if rate.n and rate.eps is not None]
     return [*_outside_the_ball(rates), *_weaker_than_one_step(rates), *_far_apart(rates), *_rising(rates)]
 
 
