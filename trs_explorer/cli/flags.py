@@ -129,27 +129,27 @@ def parse_list(text: str, what: str) -> list[str]:
 
 def parse_constants(text: str) -> list[float]:
     """Constants above 0. Raises UsageError for anything else."""
-    found = []
-    for part in parse_list(text, "--c"):
-        try:
-            constant = float(part)
-        except ValueError:
-            raise UsageError(f"--c takes numbers separated by commas, got {part!r}") from None
+    found = _parse_numbers(text, "--c")
+    for constant in found:
         if not 0 < constant < float("inf"):
-            raise UsageError(f"--c must be finite and above 0, got {part}")
-        found.append(constant)
+            raise UsageError(f"--c must be finite and above 0, got {constant:g}")
     return found
 
 
 def parse_radii(text: str) -> list[float]:
     """Radii in [0, 1]. Raises UsageError for anything else."""
-    radii = []
-    for part in parse_list(text, "--eps"):
-        try:
-            radius = float(part)
-        except ValueError:
-            raise UsageError(f"--eps takes numbers separated by commas, got {part!r}") from None
+    radii = _parse_numbers(text, "--eps")
+    for radius in radii:
         if not 0 <= radius <= 1:
-            raise UsageError(f"--eps must lie in [0, 1] (pixels are in [0, 1]), got {part}")
-        radii.append(radius)
+            raise UsageError(f"--eps must lie in [0, 1] (pixels are in [0, 1]), got {radius:g}")
     return radii
+
+
+def _parse_numbers(text: str, flag: str) -> list[float]:
+    found = []
+    for part in parse_list(text, flag):
+        try:
+            found.append(float(part))
+        except ValueError:
+            raise UsageError(f"{flag} takes numbers separated by commas, got {part!r}") from None
+    return found
