@@ -15,8 +15,9 @@ def test_there_is_a_run_of_every_method_on_images_and_in_the_plane():
 
 
 def test_they_are_small():
-    size = sum(p.stat().st_size for name in NAMES for p in (folder("checkpoints") / name).rglob("*") if p.is_file())
-    assert size < 15e6
+    """But for results/: those are of who evaluates them here, and are not shipped."""
+    files = [p for name in NAMES for p in (folder("checkpoints") / name).rglob("*") if p.is_file() and p.parent.name != "results"]
+    assert sum(p.stat().st_size for p in files) < 15e6
 
 
 @pytest.mark.parametrize("name", NAMES)
