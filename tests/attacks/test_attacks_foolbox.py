@@ -11,6 +11,7 @@ from trs_explorer.attacks.apgd import apgd, apgd_dlr
 from trs_explorer.attacks.cw import cw
 from trs_explorer.attacks.ead import ead
 from trs_explorer.attacks.fgsm import fgsm
+from trs_explorer.attacks.losses import LOSSES
 from trs_explorer.attacks.mim import mim
 from trs_explorer.attacks.mora import mora
 from trs_explorer.attacks.pgd import bim, pgd
@@ -160,3 +161,18 @@ def test_ead_fools_as_often_as_the_judges_and_is_no_farther(trained):
     assert both.sum() > 20
     ours, theirs = ((part - x[:60])[both].flatten(1).abs().sum(-1).mean() for part in (x_adv, images))
     assert ours <= 1.05 * theirs
+
+
+@pytest.mark.parametrize("loss", ["ce", "margin", "dlr"])
+def test_for_others_gives_the_highest_loss_where_nothing_fools_and_the_same_image_where_something_does(trained, loss):
+    model, x, y, _ = trained
+    plain, for_others = (
+        pgd(model, x, y, eps=0.05, loss=loss, early_stop=False, for_others=on, generator=torch.Generator().manual_seed(0))
+        for on in (False, True)
+    )
+    fooled = model(plain).argmax(-1) != y
+    assert 10 < fooled.sum() < len(x) - 10
+    assert torch.equal(for_others[fooled], plain[fooled])
+    climbed = LOSSES[loss](model(for_others), y) > LOSSES[loss](model(x), y)
+    assert climbed[~fooled].float().mean() > 0.95
+    assert torch.equal(plain[~fooled], x[~fooled])

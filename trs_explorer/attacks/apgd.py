@@ -20,11 +20,10 @@ from trs_explorer.attacks.common import (
     keep_best,
     per_image,
 )
-from trs_explorer.attacks.losses import cross_entropy, dlr
+from trs_explorer.attacks.losses import loss_named
 from trs_explorer.gradients import Images, Labels
 
 MOMENTUM, RHO = 0.75, 0.75
-LOSSES = {"ce": cross_entropy, "dlr": dlr}
 
 
 def apgd(
@@ -46,14 +45,12 @@ def apgd(
     Shapes, units, generator: as for `pgd`. The step is 2 eps at first. At checkpoints, which come more and more often, an
     example halves its step and goes back to its best point if the loss rose in fewer than 3 of 4 steps since the last one, or
     has found no new best at the same step. Steps carry a quarter of the step before.
-    loss: "ce" or "dlr". early_stop: images that are fooled leave at the next checkpoint.
+    loss: "ce", "margin" or "dlr". early_stop: images that are fooled leave at the next checkpoint.
     Raises: ValueError as `pgd`; for "dlr" with fewer than three classes.
     Source: Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free attacks",
     ICML 2020, Algorithm 1. Its targeted DLR takes the true class too; ours is the untargeted one of the wanted class, negated.
     """
-    if loss not in LOSSES:
-        raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {loss!r}")
-    objective = climbing(LOSSES[loss])
+    objective = climbing(loss_named(loss))
     check_images(x, y)
     check_steps(eps, steps, eps, restarts, True, norm)
     if eps == 0 or not len(x):

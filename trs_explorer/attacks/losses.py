@@ -4,6 +4,8 @@ The true class is always left out of a maximum by -inf: where it is left out by 
 lose the other classes, and with them the gradient.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -46,3 +48,13 @@ def dlr(outputs: Outputs, y: Labels) -> PerExample:
 def best_other(outputs: Outputs, y: Labels) -> PerExample:
     """The largest output of another class than y."""
     return outputs.scatter(1, y[:, None], -torch.inf).amax(-1)
+
+
+LOSSES = {"ce": cross_entropy, "margin": margin, "dlr": dlr}
+
+
+def loss_named(name: str) -> Callable[[Outputs, Labels], PerExample]:
+    """The loss of that name. Raises: ValueError that lists what there is."""
+    if name not in LOSSES:
+        raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {name!r}")
+    return LOSSES[name]

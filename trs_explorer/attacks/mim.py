@@ -20,12 +20,13 @@ def mim(
     norm: str = "linf",
     targeted: bool = False,
     early_stop: bool = True,
+    for_others: bool = False,
     generator: torch.Generator | None = None,
 ) -> Images:
     """The iterate of highest loss among all visited that fool the model; x where none does.
 
-    Shapes, units, early_stop, errors: as for `pgd`. Steps follow the accumulated direction g <- momentum * g + gradient /
-    |gradient|_1, from x itself; an image whose gradient is 0 adds nothing. step_size None is eps/10.
+    Shapes, units, early_stop, for_others, errors: as for `pgd`. Steps follow the accumulated direction g <- momentum * g +
+    gradient / |gradient|_1, from x itself; an image whose gradient is 0 adds nothing. step_size None is eps/10.
     Source: Dong et al., "Boosting adversarial attacks with momentum", CVPR 2018, Algorithm 1 (untargeted and l-inf there, L2
     in its section 3.3); momentum 1 and eps/10: the TRS paper's evaluation as its authors' code runs it.
     """
@@ -51,6 +52,7 @@ def mim(
         targeted=targeted,
         early_stop=early_stop,
         generator=generator,
+        for_others=for_others,
     )
 
 

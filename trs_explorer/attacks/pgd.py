@@ -3,7 +3,8 @@
 import torch
 from torch import nn
 
-from trs_explorer.attacks.common import direction
+from trs_explorer.attacks.common import climbing, direction
+from trs_explorer.attacks.losses import loss_named
 from trs_explorer.attacks.steps import ascend
 from trs_explorer.gradients import Images, Labels
 
@@ -21,6 +22,8 @@ def pgd(
     norm: str = "linf",
     targeted: bool = False,
     early_stop: bool = True,
+    for_others: bool = False,
+    loss: str = "ce",
     generator: torch.Generator | None = None,
 ) -> Images:
     """The iterate of highest loss among all visited that fool the model, over all restarts; x where none does.
@@ -31,6 +34,8 @@ def pgd(
 
     early_stop: images that are fooled (x itself included) leave within 5 steps. It does not change how many are fooled. Turn it
     off where the images are for *another* model: going on to the highest loss is what makes them transfer.
+    for_others: goes on to the end, and gives the iterate of highest loss also where none fools this model: the other may fall.
+    loss: "ce", "margin" or "dlr".
     generator: each example takes `restarts` draws from it, in order, as seeds of its own noise. So its noise depends on its place
     in the call, not on who stands beside it or leaves. None draws from PyTorch's global generator.
     Raises: ValueError for pixels outside [0, 1] or NaN, labels that are none of the model's classes, options out of range.
@@ -52,6 +57,8 @@ def pgd(
         targeted=targeted,
         early_stop=early_stop,
         generator=generator,
+        objective=climbing(loss_named(loss)),
+        for_others=for_others,
     )
 
 

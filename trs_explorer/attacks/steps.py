@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor, nn
 
 from trs_explorer.attacks.common import (
@@ -18,12 +19,15 @@ from trs_explorer.attacks.common import (
     judge,
     keep_best,
 )
+from trs_explorer.attacks.losses import PerExample
 from trs_explorer.gradients import Images, Labels
 
 # Steps between two looks at who is fooled already: a look makes a GPU wait, going on with a fooled image wastes its steps.
 LOOK_EVERY = 5
 
 Move = Callable[[Images, Tensor, int], tuple[Images, Tensor]]
+# The gradient to follow at a point, the value and whether it fools: (point, rows, step) -> (gradient, value, fooled).
+Slope = Callable[[Images, Tensor, int], tuple[Images, PerExample, Bool[Tensor, " batch"]]]
 
 
 def ascend(
@@ -42,17 +46,22 @@ def ascend(
     early_stop: bool,
     generator: torch.Generator | None,
     objective: Objective = CROSS_ENTROPY,
+    slope: Slope | None = None,
+    for_others: bool = False,
 ) -> Images:
     """The iterate of highest loss among all visited that fool the model, over all restarts; x where none does.
 
     move(gradient, memory, step) gives the shift of a step (0 is the first), before it is projected, and the memory that the next
-    one gets; both look like x, and the memory begins with zeros. The other options are those of `pgd`.
+    one gets; both look like x, and the memory begins with zeros.
+    slope(point, rows, step): where another gradient than the objective's is followed; rows are the places of the points in x.
+    The other options are those of `pgd`.
     """
     check_images(x, y)
     check_steps(eps, steps, step_size, restarts, random_start, norm)
     if eps == 0 or not len(x):
         return x.detach().clone()
     y = y.long()
+    early_stop = early_stop and not for_others
     everyone, ball = torch.arange(len(x), device=x.device), Ball(x, eps, norm)
     seeds = draw_seeds(len(x), restarts, generator) if random_start else []
     with eval_mode(model), torch.no_grad():
@@ -67,8 +76,11 @@ def ascend(
             point = around.start([seeds[i][restart] for i in rows.tolist()]) if random_start else around.x
             memory = torch.zeros_like(point)
             for step in range(steps):
-                gradient, value, fooled = climb(model, point, labels, targeted=targeted, objective=objective)
-                keep_best(x_adv, best, rows, point, value, fooled)
+                if slope is None:
+                    gradient, value, fooled = climb(model, point, labels, targeted=targeted, objective=objective)
+                else:
+                    gradient, value, fooled = slope(point, rows, step)
+                keep_best(x_adv, best, rows, point, value, fooled | for_others)
                 if early_stop and step % LOOK_EVERY == 0:
                     stay = best[rows].isneginf()
                     if not stay.all():
@@ -79,5 +91,6 @@ def ascend(
                 shift, memory = move(gradient, memory, step)
                 point = around.project(point + shift)
             if len(rows):
-                keep_best(x_adv, best, rows, point, *judge(model, point, labels, targeted=targeted, objective=objective))
+                value, fooled = judge(model, point, labels, targeted=targeted, objective=objective)
+                keep_best(x_adv, best, rows, point, value, fooled | for_others)
     return x_adv
