@@ -14,7 +14,7 @@ from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trs_explorer import runs
+from trs_explorer import results, runs
 from trs_explorer.config import resolve
 
 
@@ -245,7 +245,7 @@ def test_the_file_is_durable_before_it_gets_its_name(tmp_path: Path, monkeypatch
 
 
 def test_results_of_the_same_second_are_all_kept(run: runs.Run) -> None:
-    paths = [runs.write_result(run, "evaluate", {"number": number}) for number in range(5)]
+    paths = [results.write_result(run, "evaluate", {"number": number}) for number in range(5)]
     assert [json.loads(path.read_text())["number"] for path in paths] == [0, 1, 2, 3, 4]
     assert {path.parent.name for path in paths} == {"results"}
 
@@ -253,7 +253,7 @@ def test_results_of_the_same_second_are_all_kept(run: runs.Run) -> None:
 def test_a_result_that_cannot_be_stored_is_a_run_error(run: runs.Run) -> None:
     (run.path / "results").write_text("in the way")
     with pytest.raises(runs.RunError, match=r"cannot write .*results"):
-        runs.write_result(run, "evaluate", {})
+        results.write_result(run, "evaluate", {})
 
 
 def test_only_temporaries_are_cleared(run: runs.Run) -> None:

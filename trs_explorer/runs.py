@@ -1,4 +1,4 @@
-"""A run is a folder. Only this module knows the names of the files in it. No torch: reading a run must not need it.
+"""A run is a folder. Only this module and `results` know the names of the files in it. No torch: reading must not need it.
 
 config.json            every resolved option and the versions
 events.jsonl           append-only, one JSON object a line; one writer (the trainer), any number of readers
@@ -13,7 +13,6 @@ import json
 import os
 import re
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -282,18 +281,3 @@ class ControlReader:
         batch = _read_lines(self._path, self._offset)
         self._offset = batch.offset
         return [event for event in batch.events if event["kind"] == "control"]
-
-
-# --- results ---------------------------------------------------------------------------------------------------------
-
-
-def write_result(run: Run, what: str, result: Mapping[str, object]) -> Path:
-    """Store one evaluation under results/. Returns its file. Raises RunError if the folder cannot be written."""
-    stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 10**9:09}"
-    path = run.path / "results" / f"{what}-{stamp}-{os.getpid()}.json"
-    try:
-        path.parent.mkdir(exist_ok=True)
-        write_atomically(path, lambda temporary: temporary.write_text(json.dumps(result) + "\n"))
-    except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
-    return path

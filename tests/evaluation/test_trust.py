@@ -3,7 +3,16 @@ import torch
 from torch import nn
 
 from trs_explorer.evaluation.accuracy import Rate, evaluate
-from trs_explorer.evaluation.trust import check_model, check_rates
+from trs_explorer.evaluation import trust
+from trs_explorer.evaluation.trust import CHECKS, warnings_of
+
+
+def check_rates(rates):
+    return warnings_of(trust.check_rates(rates))
+
+
+def check_model(model, x, y):
+    return warnings_of(trust.check_model(model, x, y))
 
 
 def rate(name, eps, correct, n=1000, **more):
@@ -95,8 +104,8 @@ def test_probabilities_train_mode_nan_and_chance_are_noticed():
     assert "train mode" in found
     assert model.training
     found = check_model(net(torch.nan).eval(), X, y)
-    assert "64 of 64 (100.0%) outputs hold NaN" in found[0]
-    assert "64 of 64 (100.0%) input gradients are NaN or infinite" in found[1]
+    assert "64 of 64 (100.0%) outputs hold NaN" in found[1]
+    assert "64 of 64 (100.0%) input gradients are NaN or infinite" in found[0]
 
     class Noisy(nn.Module):
         def forward(self, x):

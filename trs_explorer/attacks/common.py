@@ -185,12 +185,16 @@ class Ball:
         return self.project(self.x + random_shift(self.x, seeds, eps=self.eps, norm=self.norm))
 
 
-def to_the_end(attack: Callable) -> dict[str, bool]:
-    """The argument that makes an attack go on with images that are fooled already; none for attacks that always do.
+def to_the_end(attack: Callable, *, for_others: bool = False) -> dict[str, bool]:
+    """The arguments that make an attack go on with images that are fooled already; none for attacks that always do.
 
-    For images that are shown to *other* models: a barely fooling one transfers less, and members would look more diverse.
+    For images that are shown to *other* models: a barely fooling one transfers less, and members would look more diverse. With
+    for_others, an attack that can also gives the highest loss where nothing fools the model that it follows.
     """
-    return {"early_stop": False} if "early_stop" in inspect.signature(attack).parameters else {}
+    known = inspect.signature(attack).parameters
+    if for_others and "for_others" in known:
+        return {"for_others": True}
+    return {"early_stop": False} if "early_stop" in known else {}
 
 
 def draw_seeds(count: int, restarts: int, generator: torch.Generator | None) -> list[list[int]]:

@@ -3,14 +3,26 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+Advance = Callable[..., None]
+
 
 @contextmanager
-def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar that is moved by calling it with (done, all). Nothing is drawn where stderr is not a terminal."""
+def progress(what: str, *, quiet: bool = False) -> Iterator[Advance]:
+    """A bar with the time left, moved by calling it with (done, all) and perhaps what is done now.
+
+    Nothing is drawn where stderr is not a terminal, or if it must be quiet.
+    """
     from rich.console import Console
     from rich.markup import escape
-    from rich.progress import Progress
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    with Progress(console=Console(stderr=True), transient=True, disable=not Console(stderr=True).is_terminal) as bar:
+    console = Console(stderr=True)
+    columns = [TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("left:")]
+    off = quiet or not console.is_terminal
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=off) as bar:
         task = bar.add_task(escape(what), total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+        def advance(done: float, total: float, now: str = "") -> None:
+            bar.update(task, completed=done, total=total, description=escape(f"{what}: {now}" if now else what))
+
+        yield advance

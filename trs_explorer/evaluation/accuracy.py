@@ -1,13 +1,13 @@
 """Clean and robust accuracy."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from trs_explorer.attacks.common import check_images, eval_mode
+from trs_explorer.attacks.common import check_images, draw_seeds, eval_mode
 from trs_explorer.evaluation.intervals import wilson
 from trs_explorer.gradients import Images, Labels
 
@@ -22,6 +22,7 @@ class Rate:
     eps: the attack's radius; None for one without a ball, whose constant is c.
     low, high: 95 % Wilson interval of correct / n.  outcomes: per image, in order, whether the model has it right.
     perturbation: the largest distance between an image and its adversarial one, in `norm` and [0, 1] pixels.
+    moved: how many images are right though the attack changed them: a failed attack should return the original.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Rate:
     norm: str = "linf"
     perturbation: float = 0.0
     c: float | None = None
+    moved: int = 0
 
     @property
     def accuracy(self) -> float | None:
@@ -65,11 +67,21 @@ def evaluate(
 
 
 def measure(
-    model: nn.Module, x: Images, y: Labels, *, attacks: Sequence[Attack] = (), batch_size: int = 256, seed: int = 0
+    model: nn.Module,
+    x: Images,
+    y: Labels,
+    *,
+    attacks: Sequence[Attack] = (),
+    batch_size: int = 256,
+    seed: int = 0,
+    done: Mapping[int, Rate] | None = None,
+    first: int = 0,
 ) -> Iterator[tuple[int, Rate]]:
     """`evaluate` as it proceeds: after every batch (0 for clean, 1 for the first attack, ...) and the rate so far.
 
     A rate is final when its n is len(x). Consume it to the end, or close it, before the model trains on.
+    done: what an interrupted measurement of the same had found, by position: each goes on after its last image.
+    first: x[0]'s place in a larger set, of which x is a share. Its images get the noise that they have in the whole.
     """
     check_images(x, y)
     if batch_size < 1:
@@ -77,18 +89,54 @@ def measure(
     for position, (name, attack, arguments) in enumerate([("clean", None, {}), *attacks]):
         norm = str(arguments.get("norm", "linf"))
         eps, c = (0.0, None) if attack is None else (arguments.get("eps"), arguments.get("c"))
+        rate = (done or {}).get(position, Rate(name, eps, 0, 0, 0.0, 1.0, [], norm, 0.0, c))
+        if rate.n:
+            yield position, rate
+            if rate.n == len(x):
+                continue
         generator = torch.Generator().manual_seed(seed)
-        outcomes: list[bool] = []
-        perturbation = 0.0
-        for images, labels in batches(model, x, y, batch_size):
+        draw_seeds(first + rate.n, int(arguments.get("restarts", 1)), generator)  # of the images before
+        for images, labels in batches(model, x[rate.n :], y[rate.n :], batch_size):
             adversarial = images
             if attack is not None:
                 adversarial = attack(model, images, labels, generator=generator, **arguments)
                 check_images(adversarial, labels)
-                perturbation = max(perturbation, distance(adversarial, images, norm))
-            outcomes += correct(model, adversarial, labels).tolist()
-            low, high = wilson(sum(outcomes), len(outcomes))
-            yield position, Rate(name, eps, sum(outcomes), len(outcomes), low, high, outcomes.copy(), norm, perturbation, c)
+            rate = _add(rate, adversarial, images, correct(model, adversarial, labels))
+            yield position, rate
+
+
+def _add(rate: Rate, adversarial: Images, images: Images, outcomes: Bool[Tensor, " batch"]) -> Rate:
+    """The rate with a batch more."""
+    changed = (adversarial != images).flatten(1).any(-1)
+    size, moved = distance(adversarial, images, rate.norm), int((changed & outcomes).sum())
+    return joined([rate, replace(rate, outcomes=outcomes.tolist(), perturbation=size, moved=moved)])
+
+
+def joined(parts: Sequence[Rate]) -> Rate:
+    """One rate of the images of several, in that order; for parts of one measurement."""
+    outcomes = [right for part in parts for right in part.outcomes]
+    low, high = wilson(sum(outcomes), len(outcomes))
+    return replace(
+        parts[0],
+        correct=sum(outcomes),
+        n=len(outcomes),
+        low=low,
+        high=high,
+        outcomes=outcomes,
+        perturbation=max(part.perturbation for part in parts),
+        moved=sum(part.moved for part in parts),
+    )
+
+
+def restored(stored: Mapping[str, object]) -> Rate | None:
+    """The rate that `Rate.to_json` wrote; None if that is damaged."""
+    try:
+        rate = Rate(**{field.name: stored[field.name] for field in fields(Rate)})
+    except (KeyError, TypeError):
+        return None
+    whole = isinstance(rate.outcomes, list) and {type(outcome) for outcome in rate.outcomes} <= {bool}
+    numbers = isinstance(rate.perturbation, int | float) and isinstance(rate.moved, int)
+    return joined([rate]) if whole and numbers else None
 
 
 def worst_of(name: str, rates: Sequence[Rate]) -> Rate:
@@ -99,8 +147,8 @@ def worst_of(name: str, rates: Sequence[Rate]) -> Rate:
     return Rate(name, rates[0].eps, sum(outcomes), len(outcomes), low, high, outcomes, rates[0].norm, largest)
 
 
-def batches(model: nn.Module, x: Images, y: Labels, batch_size: int) -> Iterator[tuple[Images, Labels]]:
-    """The images and labels in order, batch by batch, on the model's device."""
+def batches(model: nn.Module, x: Images, y: Tensor, batch_size: int) -> Iterator[tuple[Images, Tensor]]:
+    """The images and what belongs to them (their labels) in order, batch by batch, on the model's device."""
     weight = next(model.parameters(), x)
     for images, labels in zip(x.split(batch_size), y.split(batch_size), strict=True):
         yield images.to(weight.device), labels.to(weight.device)

@@ -5,22 +5,27 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Int
 from torch import Tensor
 
 from trs_explorer.attacks.common import check_images, eval_mode, to_the_end
-from trs_explorer.evaluation.accuracy import batches, right
+from trs_explorer.evaluation.accuracy import batches
 from trs_explorer.evaluation.intervals import wilson
 from trs_explorer.gradients import Images, Labels
 from trs_explorer.models.ensemble import Ensemble
+
+STARTS = {"def6": 1, "all-right": 5}  # protocols, and how often each image is attacked
 
 
 @dataclass(frozen=True)
 class TransferMatrix:
     """Counts of images: fooled[i][j] of eligible[i][j] adversarial examples made on surrogate i fool target j.
 
-    Off the diagonal an image is eligible if both have it right clean and the adversarial one fools the surrogate (Def. 6).
-    On the diagonal it is eligible if the member has it right clean: the rate is the attack's own success rate.
+    protocol "def6": off the diagonal an image is eligible if both have it right clean and the adversarial one fools the
+    surrogate (Def. 6). On the diagonal it is eligible if the member has it right clean: the rate is the attack's own success.
+    protocol "all-right": an image is eligible, in every cell, if all members have it right clean, whether or not the
+    surrogate is fooled; it counts as fooled if the example of any of several starts fools the target.
+    To be fooled is to answer another class than y; if targeted, to answer the wanted class.
     With ensemble_column, the last column's target is the whole ensemble; there are always as many rows as members.
     n: how many images were tried on every surrogate; while it is being measured, the first rows may be ahead.
     outcomes: per cell a letter an image that its surrogate was tried on, in order: 1 fooled, 0 not, - not eligible.
@@ -31,6 +36,8 @@ class TransferMatrix:
     n: int
     ensemble_column: bool = False
     outcomes: list[list[str]] = field(default_factory=list)
+    protocol: str = "def6"
+    targeted: bool = False
 
     def rate(self, surrogate: int, target: int) -> float | None:
         """The share fooled / eligible of one cell; None where no image is eligible."""
@@ -72,21 +79,35 @@ def transfer_matrix(
     y: Labels,
     *,
     attack: Callable,
+    wanted: Labels | None = None,
+    protocol: str = "def6",
     ensemble_column: bool = False,
     seed: int = 0,
     batch_size: int = 256,
 ) -> TransferMatrix:
     """Attacks every member alone and shows the result to all: rows = surrogate, columns = target.
 
-    attack: attack(member, x, y, generator=...) -> x_adv, such as partial(pgd, eps=0.3); untargeted. One that has an `early_stop`
-    is run without: a barely fooling image transfers less, and the members would look more diverse than they are.
-    y: true labels. Denominators: see TransferMatrix; an image that a member has wrong clean is in none of its cells.
+    attack: attack(member, x, y, generator=...) -> x_adv, such as partial(pgd, eps=0.3). It is told that its images are for
+    others (`to_the_end`): a barely fooling image transfers less, and the members would look more diverse than they are.
+    y: true labels. wanted: for a targeted attack, the class that each image is to be taken for, never y.
+    Denominators: see TransferMatrix; an image that a member has wrong clean is in none of its cells.
     Seeds: every surrogate gets the same noise, so that reordering the members reorders the matrix and does nothing else; an
     image's noise does not depend on batch_size (see `accuracy.evaluate`).
-    Raises: ValueError for images outside [0, 1], or an attack that returns such images.
-    Source: TRS, Definition 6 and section 4.2 (whose text, not the caption of Figure 3, gives rows and columns).
+    Raises: ValueError for images outside [0, 1], an attack that returns such images, an unknown protocol, a wanted class y.
+    Source: TRS, Definition 6 and section 4.2 (whose text, not the caption of Figure 3, gives rows and columns); "all-right":
+    the protocol of DVERGE (Yang et al., NeurIPS 2020), which takes five starts of PGD-50 on 1,000 such images.
     """
-    so_far = measure_transfer(ensemble, x, y, attack=attack, ensemble_column=ensemble_column, seed=seed, batch_size=batch_size)
+    so_far = measure_transfer(
+        ensemble,
+        x,
+        y,
+        attack=attack,
+        wanted=wanted,
+        protocol=protocol,
+        ensemble_column=ensemble_column,
+        seed=seed,
+        batch_size=batch_size,
+    )
     return deque(so_far, maxlen=1).pop()
 
 
@@ -96,6 +117,8 @@ def measure_transfer(
     y: Labels,
     *,
     attack: Callable,
+    wanted: Labels | None = None,
+    protocol: str = "def6",
     ensemble_column: bool = False,
     seed: int = 0,
     batch_size: int = 256,
@@ -105,30 +128,66 @@ def measure_transfer(
     It is final when its n is len(x). Consume it to the end, or close it, before the ensemble trains on.
     """
     check_images(x, y)
+    if protocol not in STARTS:
+        raise ValueError(f"protocol must be one of {', '.join(STARTS)}, got {protocol!r}")
+    if wanted is not None and (wanted == y).any():
+        raise ValueError("a wanted class must be another than the true one")
     outcomes = [[""] * (len(ensemble) + ensemble_column) for _ in ensemble.members]
-    generators = [torch.Generator().manual_seed(seed) for _ in ensemble.members]
-    yield _matrix(outcomes, ensemble_column)
-    for images, labels in batches(ensemble, x, y, batch_size) if len(x) else ():
-        clean = _right(ensemble, images, labels, ensemble_column)
-        for i, (surrogate, generator) in enumerate(zip(ensemble.members, generators, strict=True)):
-            x_adv = attack(surrogate, images, labels, generator=generator, **to_the_end(attack))
-            check_images(x_adv, labels)
-            wrong = ~_right(ensemble, x_adv, labels, ensemble_column)
-            eligible = clean & clean[i] & wrong[i]
-            eligible[i] = clean[i]
-            cells = (eligible.int() + (eligible & wrong).int()).tolist()
+    generators = [[torch.Generator().manual_seed(seed + start) for start in range(STARTS[protocol])] for _ in ensemble.members]
+    told = {**to_the_end(attack, for_others=True), **({} if wanted is None else {"targeted": True})}
+
+    def matrix() -> TransferMatrix:
+        return _matrix(outcomes, ensemble_column, protocol, wanted is not None)
+
+    yield matrix()
+    pairs = torch.stack([y, y if wanted is None else wanted], -1)  # the labels of the attack go along with the true ones
+    for images, labels in batches(ensemble, x, pairs, batch_size) if len(x) else ():
+        truth, aim = labels.unbind(-1)
+        clean = _answers(ensemble, images, ensemble_column) == truth
+        for i, surrogate in enumerate(ensemble.members):
+            fooled = torch.zeros_like(clean)
+            for generator in generators[i]:
+                x_adv = attack(surrogate, images, aim, generator=generator, **told)
+                check_images(x_adv, truth)
+                answers = _answers(ensemble, x_adv, ensemble_column)
+                fooled |= answers != truth if wanted is None else answers == aim
+            if protocol == "all-right":
+                eligible = clean[: len(ensemble)].all(0).expand_as(clean)
+            else:
+                eligible = clean & clean[i] & fooled[i]
+                eligible[i] = clean[i]
+            cells = (eligible.int() + (eligible & fooled).int()).tolist()
             outcomes[i] = [past + "".join("-01"[k] for k in cell) for past, cell in zip(outcomes[i], cells, strict=True)]
-            yield _matrix(outcomes, ensemble_column)
+            yield matrix()
 
 
-def _matrix(outcomes: list[list[str]], ensemble_column: bool) -> TransferMatrix:
+def all_right(ensemble: Ensemble, x: Images, y: Labels, *, limit: int, batch_size: int = 256) -> Int[Tensor, " chosen"]:
+    """The places of the first `limit` images that all members have right; fewer if there are not so many."""
+    found: list[Tensor] = []
+    for number, (images, labels) in enumerate(batches(ensemble, x, y, batch_size)):
+        right = (_answers(ensemble, images, False) == labels).all(0).nonzero()[:, 0].cpu()
+        found.append(right + number * batch_size)
+        if sum(map(len, found)) >= limit:
+            break
+    return torch.cat(found)[:limit] if found else torch.zeros(0, dtype=torch.long)
+
+
+def other_classes(y: Labels, classes: int, *, seed: int) -> Labels:
+    """For every image a class other than its own, drawn evenly."""
+    shift = torch.randint(1, classes, (len(y),), generator=torch.Generator().manual_seed(seed))
+    return (y + shift.to(y.device)) % classes
+
+
+def _matrix(outcomes: list[list[str]], ensemble_column: bool, protocol: str, targeted: bool) -> TransferMatrix:
     fooled = [[cell.count("1") for cell in row] for row in outcomes]
     eligible = [[len(cell) - cell.count("-") for cell in row] for row in outcomes]
     tried = min(len(row[0]) for row in outcomes)
-    return TransferMatrix(fooled, eligible, tried, ensemble_column, [row.copy() for row in outcomes])
+    return TransferMatrix(fooled, eligible, tried, ensemble_column, [row.copy() for row in outcomes], protocol, targeted)
 
 
-def _right(ensemble: Ensemble, x: Images, y: Labels, ensemble_column: bool) -> Bool[Tensor, "target batch"]:
+def _answers(ensemble: Ensemble, x: Images, ensemble_column: bool) -> Int[Tensor, "target batch"]:
+    """Every member's class, and the ensemble's below them; -1 where an output holds NaN."""
     with eval_mode(ensemble), torch.no_grad():
-        targets = right(ensemble.member_logits(x), y)
-        return torch.cat([targets, right(ensemble(x), y)[None]]) if ensemble_column else targets
+        logits = ensemble.member_logits(x)
+        outputs = torch.cat([logits, ensemble.vote(logits)[None]]) if ensemble_column else logits
+    return outputs.argmax(-1).where(~outputs.isnan().any(-1), -1)

@@ -1,7 +1,10 @@
-"""Can the numbers be trusted? Cheap checks whose alarms are solid, each a sentence for the reader of the table."""
+"""Can the numbers be trusted? Checks whose alarms are solid, each alarm a sentence for the reader of the table.
+
+This file has those that only look at rates and at a model's answers; `trials` has those that attack.
+"""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -15,17 +18,85 @@ from trs_explorer.gradients import Images, Labels
 SLACK = 0.01
 APART = 0.05  # how far two iterated attacks of one budget may differ
 
+# What is checked, by its number, in the words of a passed check.
+CHECKS = {
+    1: "iterated attacks leave no more right than a single step",
+    2: "with eps 1 nothing is left right",
+    3: "accuracy falls as eps grows",
+    4: "images made on another model do no better than the attack itself",
+    5: "no input gradient is zero, NaN or infinite",
+    6: "the last 10 steps change nothing any more",
+    7: "no attack passes over an image that fooled",
+    8: "attacks on cross-entropy and on the margin agree",
+    9: "the same images give the same outputs",
+    10: "outputs are logits or log-probabilities",
+    11: "eval mode, pixels in [0, 1], nothing moved by more than eps",
+    12: "with eps 0 the accuracy is the clean one",
+    13: "five random starts gain no more than a percentage point over one",
+    14: "there are classes enough for every attack",
+    15: "random noise does no better than the attack",
+    16: "attacks on single members, or with their weights changed, do no better",
+    17: "an image on which the attack failed comes back as it was",
+}
+# The warnings of every check that was made, by its number; none: it has passed.
+Findings = dict[int, list[str]]
 
-def check_rates(rates: Sequence[Rate]) -> list[str]:
-    """Warnings about rates of one model on the same images; empty if nothing is wrong.
+
+def in_order(*findings: Mapping[int, list[str]]) -> Findings:
+    """All findings together, by number."""
+    return {
+        number: [text for part in findings for text in part.get(number, [])]
+        for number in CHECKS
+        if any(number in part for part in findings)
+    }
+
+
+def warnings_of(findings: Findings) -> list[str]:
+    """Every warning, in the order of the checks."""
+    return [text for texts in findings.values() for text in texts]
+
+
+def check_rates(rates: Sequence[Rate]) -> Findings:
+    """What rates of one model on the same images say; a check that they leave nothing to compare for is not in it.
 
     The rate named "clean" is the one without an attack; names that begin with "fgsm" are single steps, all others
     iterated attacks.
     Source: Carlini et al., "On evaluating adversarial robustness", 2019: iterated attacks beat single steps, and accuracy falls
     as the radius grows.
     """
+    everything = [rate for rate in rates if rate.n and rate.name != "clean"]
     rates = [rate for rate in rates if rate.n and rate.eps is not None]
-    return [*_outside_the_ball(rates), *_weaker_than_one_step(rates), *_far_apart(rates), *_rising(rates)]
+    iterated = [rate for rate in rates if is_iterated(rate)]
+    steps = [rate for rate in rates if rate.name.startswith("fgsm")]
+    found: Findings = {}
+    if any(_ball(a) == _ball(b) for a in iterated for b in steps):
+        found[1] = _weaker_than_one_step(iterated, steps)
+    if iterated:
+        found[3] = _rising(rates)
+    if len({_ball(rate) for rate in iterated}) < len(iterated):
+        found[8] = _far_apart(iterated)
+    if everything:
+        found[11] = _outside_the_ball(rates)
+        found[17] = _moved(everything)
+    return found
+
+
+def is_iterated(rate: Rate) -> bool:
+    """Whether the rate is of an attack in a ball that takes more than one step."""
+    return rate.eps is not None and not rate.name.startswith(("clean", "fgsm"))
+
+
+def _ball(rate: Rate) -> tuple[float | None, str, int]:
+    return rate.eps, rate.norm, rate.n
+
+
+def _moved(rates: Sequence[Rate]) -> list[str]:
+    return [
+        f"{rate.name} changed {rate.moved} of {rate.n} images that the model still has right: where an attack fails, it must "
+        "give back the original"
+        for rate in rates
+        if rate.moved
+    ]
 
 
 def _outside_the_ball(rates: Sequence[Rate]) -> list[str]:
@@ -36,25 +107,21 @@ def _outside_the_ball(rates: Sequence[Rate]) -> list[str]:
     ]
 
 
-def _weaker_than_one_step(rates: Sequence[Rate]) -> list[str]:
+def _weaker_than_one_step(iterated: Sequence[Rate], steps: Sequence[Rate]) -> list[str]:
     return [
         f"{strong.name} leaves {_percent(strong)} right at eps {strong.eps:g}, {weak.name}'s single step only {_percent(weak)}: "
         "gradients are masked, or its steps are too few or too small"
-        for strong in rates
-        for weak in rates
-        if not strong.name.startswith(("clean", "fgsm"))
-        and weak.name.startswith("fgsm")
-        and (strong.eps, strong.norm, strong.n) == (weak.eps, weak.norm, weak.n)
-        and _share(strong) > _share(weak) + SLACK
+        for strong in iterated
+        for weak in steps
+        if _ball(strong) == _ball(weak) and _share(strong) > _share(weak) + SLACK
     ]
 
 
-def _far_apart(rates: Sequence[Rate]) -> list[str]:
+def _far_apart(iterated: Sequence[Rate]) -> list[str]:
     """Iterated attacks of one budget that do not agree: the weaker ones are misled."""
     groups = defaultdict(list)
-    for rate in rates:
-        if not rate.name.startswith(("clean", "fgsm")):
-            groups[rate.eps, rate.norm, rate.n].append(rate)
+    for rate in iterated:
+        groups[_ball(rate)].append(rate)
     found = []
     for group in groups.values():
         low, high = min(group, key=_share), max(group, key=_share)
@@ -71,7 +138,7 @@ def _rising(rates: Sequence[Rate]) -> list[str]:
     series = defaultdict(list)
     for rate in rates:
         # One step of FGSM may overshoot: that its accuracy rises again says nothing about the model.
-        if rate.name != "clean" and not rate.name.startswith("fgsm"):
+        if is_iterated(rate):
             series[rate.name, rate.norm, rate.n].append(rate)
     found = []
     for group in series.values():
@@ -87,34 +154,39 @@ def _rising(rates: Sequence[Rate]) -> list[str]:
     return found
 
 
-def check_model(model: nn.Module, x: Images, y: Labels) -> list[str]:
-    """Warnings about a model, from a small batch of clean images and their true labels; empty if nothing is wrong.
+def check_model(model: nn.Module, x: Images, y: Labels) -> Findings:
+    """What a small batch of clean images and their true labels says about a model.
 
     The model is left in the mode it is in. Denominator of the shares: the images given. A gradient counts as zero only if it is
     exactly 0, where a sign step does not move; small ones are no hindrance.
     """
     if not len(x):
-        return []
-    found = []
+        return {}
+    found: Findings = {5: [], 9: [], 10: [], 11: []}
     if any(module.training for module in model.modules()):
-        found.append("the model is in train mode: attacks and accuracies are measured in eval mode")
+        found[11].append("the model is in train mode: attacks and accuracies are measured in eval mode")
     with eval_mode(model), torch.no_grad():
         outputs, again = model(x).float(), model(x).float()
     if outputs.isnan().any():
-        found.append(f"{_share_text(outputs.isnan().any(-1))} outputs hold NaN: they count as wrong, and no attack is needed")
+        broken = outputs.isnan().any(-1)
+        found[9].append(f"{_share_text(broken)} outputs hold NaN: they count as wrong, and no attack is needed")
     elif not torch.allclose(outputs, again, rtol=1e-3, atol=1e-4):
-        found.append("the same images give other outputs the second time: attacks on a random model need averaged gradients")
+        found[9].append("the same images give other outputs the second time: attacks on a random model need averaged gradients")
     if bool((outputs >= 0).all()) and torch.allclose(outputs.sum(-1), torch.ones(len(x), device=x.device), atol=1e-4):
-        found.append("the model returns probabilities: return logits or log-probabilities, or the attacks' loss is nearly flat")
-    with eval_mode(model):
+        found[10].append(
+            "the model returns probabilities: return logits or log-probabilities, or the attacks' loss is nearly flat"
+        )
+    if outputs.shape[1] > 2:
+        found[14] = []
+    with eval_mode(model), torch.enable_grad():
         copy = x.detach().clone().requires_grad_()
         loss = F.cross_entropy(model(copy).float(), y.long(), reduction="sum")
         gradient = torch.autograd.grad(loss, copy)[0].flatten(1)
     zero, broken = (gradient == 0).all(-1), ~gradient.isfinite().all(-1)
     if zero.float().mean() > SLACK:
-        found.append(f"{_share_text(zero)} input gradients are exactly zero: attacks that follow the loss cannot start there")
+        found[5].append(f"{_share_text(zero)} input gradients are exactly zero: attacks that follow the loss cannot start there")
     if broken.any():
-        found.append(f"{_share_text(broken)} input gradients are NaN or infinite: attacks go astray there")
+        found[5].append(f"{_share_text(broken)} input gradients are NaN or infinite: attacks go astray there")
     return found
 
 

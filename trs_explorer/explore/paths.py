@@ -11,9 +11,9 @@ from trs_explorer.attacks.common import draw_seeds, eval_mode, to_the_end
 from trs_explorer.evaluation.accuracy import right
 from trs_explorer.explore.planes import OneImage
 from trs_explorer.explore.turns import one_thread
-from trs_explorer.explore.watched import Watched
 from trs_explorer.gradients import Images
 from trs_explorer.models.ensemble import Ensemble
+from trs_explorer.models.watched import Watched
 
 OneLabel = Int64[Tensor, "1"]
 

@@ -10,7 +10,7 @@ from functools import wraps
 import torch
 from torch import nn
 
-from trs_explorer.explore.watched import Watched
+from trs_explorer.models.watched import Watched
 
 
 class Turns:

@@ -1,0 +1,200 @@
+"""One run's evaluation, from the plan to what is stored: it goes on where an interrupted one stopped, and checks itself."""
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import typer
+
+from trs_explorer import runs
+from trs_explorer.catalogue import ATTACKS, load
+from trs_explorer.evaluation import paper
+from trs_explorer.results import Unfinished
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from trs_explorer.cli.progress import Advance
+    from trs_explorer.evaluation.accuracy import Attack, Rate
+    from trs_explorer.evaluation.shares import Processes
+    from trs_explorer.evaluation.trust import Findings
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure: names of attacks, each with its eps or c, on the first `limit` test images."""
+
+    attacks: list[tuple[str, float]]
+    limit: int
+    steps: int
+    restarts: int
+    seed: int
+    trust: bool
+
+    def functions(self) -> "list[Attack]":
+        """The attacks with their labels and arguments, as `accuracy.measure` takes them."""
+        return [self._function(name, value) for name, value in self.attacks]
+
+    def _function(self, name: str, value: float) -> "Attack":
+        function = load(ATTACKS[name].function)
+        if not ATTACKS[name].ball:  # its own numbers of steps; how near it comes does not count, only whether it fools
+            return name, function, {"c": value, "early_stop": True}
+        known = inspect.signature(function).parameters
+        own = {key: count for key, count in (("steps", self.steps), ("restarts", self.restarts)) if key in known}
+        label = name + (f"-{self.steps}" if "steps" in own else "") + (f" x{self.restarts}" if own.get("restarts", 1) > 1 else "")
+        return label, function, {"eps": value, **own}
+
+
+def measured(run: runs.Run, plan: Plan, device: "torch.device", team: "Processes") -> dict | None:
+    """What a file under results/ holds for a run's newest checkpoint; None in every process but the first."""
+    from trs_explorer import data
+    from trs_explorer.cli.progress import progress
+    from trs_explorer.cli.results import about
+    from trs_explorer.evaluation.accuracy import joined
+    from trs_explorer.evaluation.trust import CHECKS, warnings_of
+    from trs_explorer.models.stored import load_ensemble
+
+    ensemble, weights = load_ensemble(run, device=device)
+    test = data.load(run.config.data, train=False, data_dir=run.config.data_dir)
+    chosen = slice(0, min(plan.limit, len(test)))
+    x, y = test.images(chosen).to(device), test.y[chosen].to(device)
+    options = {"steps": plan.steps, "restarts": plan.restarts}
+    said = {**about(run, weights, len(x), device, plan.seed), "kind": "evaluate", "options": options}
+    share = team.share(len(x))
+    kept = Unfinished(run, "evaluate", {**said, "attacks": plan.attacks, "share": [share.start, share.stop]})
+    with progress(run.name, quiet=team.rank > 0) as advance:
+        mine = _rates(ensemble, x[share], y[share], plan, share.start, kept, advance)
+        parts = team.gather(mine)
+        if not parts:
+            kept.forget()
+            return None
+        rates = [joined(same) for same in zip(*parts, strict=True)]
+        findings = _findings(run, weights, ensemble, x, y, rates, plan, advance)
+    kept.forget()
+    figures = [None, *(paper.figure(run.config.data, name, value, run.config.method) for name, value in plan.attacks)]
+    rows = [*zip(rates, figures, strict=True), *((rate, None) for rate in _worst(rates))]
+    return {
+        **said,
+        "rates": [{**rate.to_json(), "paper": figure} for rate, figure in rows],
+        "trust": [{"check": number, "name": name, "warnings": findings.get(number)} for number, name in CHECKS.items()],
+        "warnings": warnings_of(findings),
+    }
+
+
+def _rates(
+    ensemble: "nn.Module", x: "Tensor", y: "Tensor", plan: Plan, first: int, kept: Unfinished, advance: "Advance"
+) -> "list[Rate]":
+    """The clean rate and every attack's, with what an interrupted evaluation had found; images are the share from `first` on."""
+    from trs_explorer.evaluation.accuracy import measure, restored
+
+    attacks = plan.functions()
+    passes = [1, *(_passes(function, arguments) for _, function, arguments in attacks)]
+    found = {}
+    for place, stored in kept.found().items():
+        rate = restored(stored)
+        if place.isdecimal() and int(place) < len(passes) and rate is not None and rate.n <= len(x):
+            found[int(place)] = rate
+    if found:
+        typer.echo("goes on where an interrupted evaluation stopped", err=True)
+    done = dict(found)
+    able = True
+
+    def keep(*, now: bool) -> None:
+        nonlocal able
+        try:
+            if able:
+                kept.keep({str(position): rate.to_json() for position, rate in found.items()}, now=now)
+        except runs.RunError:
+            able = False  # a read-only folder: the result will say so at the end
+
+    try:
+        for position, rate in measure(ensemble, x, y, attacks=attacks, seed=plan.seed, done=done, first=first):
+            found[position] = rate
+            done_passes = sum(passes[place] * one.n for place, one in found.items())
+            advance(done_passes, sum(passes) * len(x), f"{rate.name} {_value(rate)}".strip())
+            keep(now=False)
+    except KeyboardInterrupt:
+        keep(now=True)
+        if able:
+            typer.echo("interrupted: what was found is kept, the same command goes on from there", err=True)
+        raise
+    return [found[position] for position in range(len(passes))]
+
+
+def _passes(function: object, arguments: dict) -> int:
+    """About how many passes an image takes, for the time left."""
+    defaults = {name: p.default for name, p in inspect.signature(function).parameters.items()}
+    count = 1
+    for name in ("steps", "restarts", "searches"):
+        count *= arguments.get(name, defaults.get(name, 1))
+    return count
+
+
+def _value(rate: "Rate") -> str:
+    if rate.c is not None:
+        return f"c {rate.c:g}"
+    return f"eps {rate.eps:g}" if rate.eps else ""
+
+
+def _findings(
+    run: runs.Run,
+    weights: str,
+    ensemble: "nn.Module",
+    x: "Tensor",
+    y: "Tensor",
+    rates: "Sequence[Rate]",
+    plan: Plan,
+    advance: "Advance",
+) -> "Findings":
+    """The checks that are cheap; with --trust all."""
+    from trs_explorer.evaluation import trials, trust
+
+    attacks = plan.functions()
+    advance(0, None, "checks")
+    few = slice(0, trials.QUICK_N)
+    found = trust.in_order(
+        trust.check_rates(rates),
+        trust.check_model(ensemble, x[few], y[few]),
+        trials.quick_trials(ensemble, x[few], y[few], rates=rates, attacks=attacks, seed=plan.seed),
+    )
+    if not plan.trust:
+        return found
+    more = slice(0, trials.THOROUGH_N)
+    thorough = trials.thorough_trials(
+        ensemble,
+        x[more],
+        y[more],
+        rates=rates,
+        attacks=attacks,
+        others=_others(run, weights, x.device),
+        steps=plan.steps,
+        seed=plan.seed,
+        say=lambda text: advance(0, None, f"checks: {text}"),
+    )
+    return trust.in_order(found, thorough)
+
+
+def _others(run: runs.Run, weights: str, device: "torch.device") -> "list[tuple[str, nn.Module]]":
+    """Another shipped run on the same data, the standard ensemble if it is not the one evaluated."""
+    from trs_explorer.models.stored import load_ensemble
+    from trs_explorer.shipped import shipped_runs
+
+    same = [other for other in shipped_runs() if other.config.data == run.config.data]
+    for other in sorted(same, key=lambda other: other.config.method != "standard"):
+        ensemble, theirs = load_ensemble(other, device=device)
+        if theirs != weights:
+            return [(other.name, ensemble)]
+    return []
+
+
+def _worst(rates: "Sequence[Rate]") -> "list[Rate]":
+    """Of every radius that three attacks had or more: the accuracy under the worst of them, image by image."""
+    from trs_explorer.evaluation.accuracy import worst_of
+
+    same: dict[float, list] = {}
+    for rate in rates:
+        if rate.eps:
+            same.setdefault(rate.eps, []).append(rate)
+    return [worst_of(f"worst of {len(group)}", group) for _, group in sorted(same.items()) if len(group) > 2]

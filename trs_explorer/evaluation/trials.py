@@ -1,0 +1,199 @@
+"""Can the numbers be trusted? Checks that attack: quick ones for every evaluation, thorough ones on request.
+
+Numbers are those of `trust.CHECKS`. Every share is of the images given, a small first part of those that were evaluated; all
+attacks are in the maximum norm.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor, nn
+
+from trs_explorer.attacks.common import eval_mode, random_shift, to_the_end
+from trs_explorer.attacks.losses import cross_entropy
+from trs_explorer.attacks.mora import mora
+from trs_explorer.attacks.pgd import pgd
+from trs_explorer.evaluation.accuracy import Attack, Rate, correct
+from trs_explorer.evaluation.trust import APART, SLACK, Findings, is_iterated
+from trs_explorer.gradients import Images, Labels
+from trs_explorer.models.watched import Watched
+
+QUICK_N, THOROUGH_N = 100, 200
+NOISE_DRAWS = 10
+LAST_STEPS = 10
+RISE = 0.05  # how much of the loss the last steps may still gain
+Outcomes = Bool[Tensor, " batch"]
+
+
+def quick_trials(
+    model: nn.Module, x: Images, y: Labels, *, rates: Sequence[Rate], attacks: Sequence[Attack], seed: int = 0
+) -> Findings:
+    """Checks 2, 8, 12 and 15, for what some hundred passes cost.
+
+    rates: what was measured on these images, in order, and perhaps on more after them. attacks: those of the rates.
+    """
+    if not len(x):
+        return {}
+    run = partial(_left, model, x, y, seed=seed)
+    right = correct(model, x, y).cpu()
+    found: Findings = {2: [], 12: []}
+    left = run(partial(pgd, eps=1.0))
+    if left.any():
+        found[2].append(
+            f"{_of(left)} images are still right with eps 1, where every image is in reach: gradients are masked, or the "
+            "attack is weak"
+        )
+    for name, attack, arguments in attacks:
+        if arguments.get("eps") is not None:
+            same = run(partial(attack, **{**arguments, "eps": 0.0}))
+            if not torch.equal(same, right):
+                found[12].append(f"{name} with eps 0 leaves {_of(same)} right instead of the clean {_of(right)}")
+    strongest = _strongest(rates, len(x))
+    if not strongest:
+        return found
+    found[8], found[15] = [], []
+    eps = max(strongest)
+    agree = [
+        (title, run(partial(pgd, eps=eps, loss=loss))) for title, loss in (("cross-entropy", "ce"), ("the margin", "margin"))
+    ]
+    (low, fewer), (high, more) = sorted(agree, key=lambda trial: int(trial[1].sum()))
+    if more.sum() - fewer.sum() > APART * len(x):
+        found[8].append(
+            f"PGD on {low} leaves {_of(fewer)} right at eps {eps:g}, on {high} {_of(more)}: the gradients of the latter are "
+            "masked, so only the lower figure counts, and it may still be too high"
+        )
+    for eps, (name, left) in strongest.items():
+        noisy = right.clone()
+        for draw in range(NOISE_DRAWS):
+            seeds = [(seed * NOISE_DRAWS + draw) * len(x) + place for place in range(len(x))]
+            noisy &= correct(model, (x + random_shift(x, seeds, eps=eps, norm="linf")).clamp(0, 1), y).cpu()
+        if noisy.sum() < left.sum() - SLACK * len(x):
+            found[15].append(
+                f"{NOISE_DRAWS} draws of random noise leave {_of(noisy)} right at eps {eps:g}, {name} {_of(left)}: the attack "
+                "misses what chance finds"
+            )
+    return found
+
+
+def thorough_trials(
+    model: nn.Module,
+    x: Images,
+    y: Labels,
+    *,
+    rates: Sequence[Rate],
+    attacks: Sequence[Attack],
+    others: Sequence[tuple[str, nn.Module]] = (),
+    steps: int = 50,
+    seed: int = 0,
+    say: Callable[[str], object] = lambda text: None,
+) -> Findings:
+    """Checks 4, 6, 7, 13 and 16, at the largest radius of the rates' iterated attacks; none of them without such.
+
+    rates, attacks: as for `quick_trials`. others: names and models on which images are made for check 4.
+    Cost: some 400 + 50 * (members + others) passes an image.
+    """
+    strongest = _strongest(rates, len(x))
+    if not strongest or not len(x):
+        return {}
+    eps = max(strongest)
+    name, left = strongest[eps]
+    run = partial(_left, model, x, y, seed=seed)
+    found: Findings = {}
+
+    def beats(other: Outcomes) -> bool:
+        return int(other.sum()) < int(left.sum()) - SLACK * len(x)
+
+    if others:
+        say("images made on other models")
+        found[4] = []
+        for title, surrogate in others:
+            theirs = run(partial(pgd, eps=eps, steps=steps, for_others=True), surrogate=surrogate)
+            if beats(theirs):
+                found[4].append(
+                    f"images made on {title} leave {_of(theirs)} right at eps {eps:g}, {name} itself {_of(left)}: its "
+                    "gradients mislead"
+                )
+    if steps > LAST_STEPS:
+        say("the last steps")
+        found[6] = _still_moving(model, x, y, eps=eps, steps=steps, seed=seed)
+    say("images passed over")
+    found[7] = [text for attack in attacks for text in _passed_over(model, x, y, *attack, seed=seed)]
+    say("five starts")
+    once, often = (run(partial(pgd, eps=eps, steps=steps, restarts=restarts)) for restarts in (1, 5))
+    found[13] = []
+    if int(once.sum()) - int(often.sum()) > SLACK * len(x):
+        found[13].append(
+            f"five starts of PGD leave {_of(often)} right at eps {eps:g}, one {_of(once)}: take --restarts 5 or more, or a "
+            "stronger attack"
+        )
+    if hasattr(model, "members"):
+        say("single members")
+        found[16] = []
+        trials = [("MORA", run(partial(mora, eps=eps, steps=steps)))]
+        for number, member in enumerate(model.members, start=1):
+            attack = partial(pgd, eps=eps, steps=steps, for_others=True)
+            trials.append((f"PGD on member F{number} alone", run(attack, surrogate=member)))
+        found[16] = [
+            f"{title} leaves {_of(theirs)} right at eps {eps:g}, {name} on the ensemble {_of(left)}: the "
+            "ensemble's gradients are masked"
+            for title, theirs in trials
+            if beats(theirs)
+        ]
+    return found
+
+
+def _left(model: nn.Module, x: Images, y: Labels, attack: Callable, *, seed: int, surrogate: nn.Module | None = None) -> Outcomes:
+    """Which images the model has right after an attack on it, or on another model."""
+    generator = torch.Generator().manual_seed(seed)
+    return correct(model, attack(model if surrogate is None else surrogate, x, y, generator=generator), y).cpu()
+
+
+def _strongest(rates: Sequence[Rate], n: int) -> dict[float, tuple[str, Outcomes]]:
+    """By radius, the iterated attack that leaves fewest of all images right, and which of the first n."""
+    found: dict[float, Rate] = {}
+    for rate in rates:
+        if is_iterated(rate) and rate.norm == "linf" and rate.eps and rate.n >= n:
+            best = found.get(rate.eps)
+            if best is None or rate.correct < best.correct:
+                found[rate.eps] = rate
+    return {eps: (rate.name, torch.tensor(rate.outcomes[:n], dtype=torch.bool)) for eps, rate in found.items()}
+
+
+def _still_moving(model: nn.Module, x: Images, y: Labels, *, eps: float, steps: int, seed: int) -> list[str]:
+    """Whether PGD's highest loss, or what it fools, still changes in its last steps."""
+    losses, left = [], []
+    for count in (steps - LAST_STEPS, steps):
+        generator = torch.Generator().manual_seed(seed)
+        x_adv = pgd(model, x, y, eps=eps, steps=count, step_size=eps / 10, for_others=True, generator=generator)
+        with eval_mode(model), torch.no_grad():
+            outputs = model(x_adv).float()
+        losses.append(cross_entropy(outputs, y.long()).mean().item())
+        left.append((outputs.argmax(-1) == y).cpu())
+    if left[0].sum() - left[1].sum() > SLACK * len(x) or losses[1] > (1 + RISE) * losses[0]:
+        return [
+            f"the last {LAST_STEPS} of {steps} steps of PGD at eps {eps:g} still raise the loss from {losses[0]:.3g} to "
+            f"{losses[1]:.3g} and fool {int(left[0].sum() - left[1].sum())} of {len(x)} images more: take more --steps"
+        ]
+    return []
+
+
+def _passed_over(model: nn.Module, x: Images, y: Labels, name: str, attack: Callable, arguments: dict, *, seed: int) -> list[str]:
+    """Whether an iterate of the attack fooled the model where the image that came back does not."""
+    fooled = torch.zeros_like(y, dtype=torch.bool)
+
+    def see(point: Tensor) -> None:
+        if len(point) == len(y):
+            fooled.logical_or_(~correct(model, point.detach(), y))
+
+    own = {**arguments, **to_the_end(attack)}  # all images stay in the batch, in order
+    returned = attack(Watched(model, see), x, y, generator=torch.Generator().manual_seed(seed), **own)
+    missed = fooled & correct(model, returned, y)
+    if not missed.any():
+        return []
+    return [f"{name} passed over an image that fooled, for {_of(missed)}: its result is not the best of its steps"]
+
+
+def _of(outcomes: Outcomes) -> str:
+    return f"{int(outcomes.sum())} of {len(outcomes)}"

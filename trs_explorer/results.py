@@ -1,0 +1,70 @@
+"""What is measured of a run: results/ in its folder, one JSON file an evaluation, and what an interrupted one had found."""
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from trs_explorer.files import Json, read_json, write_atomically
+from trs_explorer.runs import Run, RunError
+
+EVERY_S = 2.0  # how often an evaluation writes down what it has found
+
+
+def write_result(run: Run, what: str, result: Mapping[str, object]) -> Path:
+    """Store one evaluation under results/. Returns its file. Raises RunError if the folder cannot be written."""
+    stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 10**9:09}"
+    return _write(_folder(run) / f"{what}-{stamp}-{os.getpid()}.json", result)
+
+
+class Unfinished:
+    """What an evaluation has found so far, so that the same one goes on from there after an interruption.
+
+    asked: everything that its figures depend on: weights, images, attacks, seed, versions. Another evaluation has another file.
+    """
+
+    def __init__(self, run: Run, what: str, asked: Json) -> None:
+        """Nothing is read or written yet."""
+        self._asked: Json = json.loads(json.dumps(asked))
+        digest = hashlib.sha256(json.dumps(self._asked, sort_keys=True).encode()).hexdigest()[:16]
+        self._path = _folder(run) / f"unfinished-{what}-{digest}.json"
+        self._written = time.monotonic()
+
+    def found(self) -> Json:
+        """What was found before; {} if there is nothing, or it is damaged."""
+        stored = read_json(self._path) or {}
+        found = stored.get("found")
+        return found if stored.get("asked") == self._asked and isinstance(found, dict) else {}
+
+    def keep(self, found: Json, *, now: bool = False) -> None:
+        """Write down what is found, every two seconds at most unless it must be now. Raises RunError if that is not possible."""
+        if now or time.monotonic() - self._written > EVERY_S:
+            _write(self._path, {"asked": self._asked, "found": found})
+            self._written = time.monotonic()
+
+    def forget(self) -> None:
+        """The evaluation is finished."""
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
+
+def finished(run: Run, what: str) -> list[Json]:
+    """The results of one kind that can be read, oldest first."""
+    read = (read_json(path) for path in sorted(_folder(run).glob(f"{what}-*.json")))
+    return [result for result in read if result is not None]
+
+
+def _folder(run: Run) -> Path:
+    return run.path / "results"
+
+
+def _write(path: Path, result: Mapping[str, object]) -> Path:
+    try:
+        path.parent.mkdir(exist_ok=True)
+        write_atomically(path, lambda temporary: temporary.write_text(json.dumps(result) + "\n"))
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
+    return path
