@@ -342,3 +342,35 @@ def test_reading_in_two_parts_gives_what_reading_at_once_gives(tmp_path_factory,
     assert first.events + second.events == whole.events
     assert first.damaged + second.damaged == whole.damaged
     assert len(whole.events) + whole.damaged == len(lines)
+
+
+def test_an_unfinished_evaluation_is_found_again_by_what_it_asked(run: runs.Run) -> None:
+    asked = {"weights": "abc", "attacks": [("pgd", 0.1)], "seed": 0}
+    kept = results.Unfinished(run, "evaluate", asked)
+    assert kept.found() == {}
+    assert kept.keep({"0": 1}, now=True)
+    assert results.Unfinished(run, "evaluate", asked).found() == {"0": 1}
+    assert results.Unfinished(run, "evaluate", {**asked, "seed": 1}).found() == {}
+    assert results.Unfinished(run, "blackbox", asked).found() == {}
+    assert kept.keep({"0": 2})  # less than two seconds later: not written
+    assert kept.found() == {"0": 1}
+    kept.forget()
+    kept.forget()
+    assert kept.found() == {}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"asked": {}, "found": {"0": 1}}', '{"found": 3}'])
+def test_a_damaged_unfinished_evaluation_starts_anew(run: runs.Run, text: str) -> None:
+    kept = results.Unfinished(run, "evaluate", {"seed": 0})
+    kept.keep({"0": 1}, now=True)
+    [path] = (run.path / "results").iterdir()
+    path.write_text(text)
+    assert kept.found() == {}
+
+
+def test_a_folder_that_takes_nothing_keeps_nothing_and_says_so(run: runs.Run) -> None:
+    (run.path / "results").write_text("in the way")
+    kept = results.Unfinished(run, "evaluate", {"seed": 0})
+    assert not kept.keep({"0": 1}, now=True)
+    assert kept.found() == {}
+    kept.forget()

@@ -31,7 +31,7 @@ class Unfinished:
         self._asked: Json = json.loads(json.dumps(asked))
         digest = hashlib.sha256(json.dumps(self._asked, sort_keys=True).encode()).hexdigest()[:16]
         self._path = _folder(run) / f"unfinished-{what}-{digest}.json"
-        self._written = time.monotonic()
+        self._written, self._able = time.monotonic(), True
 
     def found(self) -> Json:
         """What was found before; {} if there is nothing, or it is damaged."""
@@ -39,22 +39,20 @@ class Unfinished:
         found = stored.get("found")
         return found if stored.get("asked") == self._asked and isinstance(found, dict) else {}
 
-    def keep(self, found: Json, *, now: bool = False) -> None:
-        """Write down what is found, every two seconds at most unless it must be now. Raises RunError if that is not possible."""
-        if now or time.monotonic() - self._written > EVERY_S:
-            _write(self._path, {"asked": self._asked, "found": found})
+    def keep(self, found: Json, *, now: bool = False) -> bool:
+        """Write down what is found, every two seconds at most unless it must be now. False if the folder cannot be written."""
+        if self._able and (now or time.monotonic() - self._written > EVERY_S):
+            try:
+                _write(self._path, {"asked": self._asked, "found": found})
+            except RunError:
+                self._able = False
             self._written = time.monotonic()
+        return self._able
 
     def forget(self) -> None:
         """The evaluation is finished."""
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
-
-
-def finished(run: Run, what: str) -> list[Json]:
-    """The results of one kind that can be read, oldest first."""
-    read = (read_json(path) for path in sorted(_folder(run).glob(f"{what}-*.json")))
-    return [result for result in read if result is not None]
 
 
 def _folder(run: Run) -> Path:

@@ -179,3 +179,90 @@ def test_constants_are_those_asked_for_and_bad_ones_are_refused(trs, trained: Pa
     refused = trs("evaluate", trained, "--attacks", "apgd-dlr")
     assert refused.status == 2
     assert "apgd-dlr needs 3 classes" in refused.err
+
+
+def test_an_interrupted_evaluation_goes_on_where_it_stopped(trs, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from trs_explorer.evaluation import accuracy
+
+    command = ("evaluate", trained, "--attacks", "fgsm,pgd", "--eps", "0.1,0.3", "--steps", 4, "--limit", 300)
+    trs(*command, "--json", "whole.json")
+    [whole] = json.loads(Path("whole.json").read_text())
+    shutil.rmtree(trained / "results")
+    true, seen = accuracy.extended, []
+
+    def counted(rate, *rest):
+        seen.append(rate.name)
+        if len(seen) == 8:  # two batches each: clean, fgsm twice, and the second one of pgd
+            raise KeyboardInterrupt
+        return true(rate, *rest)
+
+    monkeypatch.setattr(accuracy, "extended", counted)
+    stopped = trs(*command)
+    assert stopped.status == 130
+    assert "the same command goes on from there" in stopped.err
+    [unfinished] = (trained / "results").iterdir()
+    assert unfinished.name.startswith("unfinished-evaluate-")
+    other = trs(*command, "--seed", 1, "--attacks", "fgsm")  # another evaluation is not touched by it
+    assert other.status == 0
+    assert "goes on" not in other.err
+    first = len(seen)
+    done = trs(*command, "--json", "again.json")
+    assert done.status == 0
+    assert "goes on where an interrupted evaluation stopped" in done.err
+    assert seen[first:] == ["pgd-4"] * 3  # the second batch of eps .1, both of .3
+    [again] = json.loads(Path("again.json").read_text())
+    assert [rate["outcomes"] for rate in again["rates"]] == [rate["outcomes"] for rate in whole["rates"]]
+    assert again["trust"] == whole["trust"]
+    assert not unfinished.exists()
+
+
+def test_trust_makes_every_check_that_can_be_made_and_stores_it(trs, trained: Path) -> None:
+    plain = trs("evaluate", trained, "--limit", 60, "--steps", 12)
+    thorough = trs("evaluate", trained, "--limit", 60, "--steps", 12, "--trust")
+    assert "checks of trust made" in plain.out
+    assert "(--trust makes all)" in plain.out
+    few, all_of_them = (json.loads(path.read_text())["trust"] for path in sorted((trained / "results").iterdir()))
+    assert [check["check"] for check in few] == list(range(1, 18))
+    made = [{check["check"] for check in checks if check["warnings"] is not None} for checks in (few, all_of_them)]
+    # 14 is about a third class; fgsm and pgd have one radius each here, so 1 has what it compares
+    assert made[0] == {1, 2, 3, 5, 8, 9, 10, 11, 12, 15, 17}
+    assert made[1] == made[0] | {4, 6, 7, 13, 16}
+    for check in all_of_them:
+        line = next(line for line in thorough.out.splitlines() if line.rstrip().endswith(check["name"]))
+        assert f"{check['check']} " in line
+        assert ("WARNS" in line, "not made" in line) == (bool(check["warnings"]), check["warnings"] is None)
+
+
+def test_targeted_matrices_and_those_of_images_that_all_have_right(trs, trained: Path) -> None:
+    trs("transfer", trained, "--steps", 5, "--targeted", "--json", "targeted.json")
+    targeted = json.loads(Path("targeted.json").read_text())
+    assert (targeted["targeted"], targeted["protocol"], targeted["starts"]) == (True, "def6", 1)
+    result = trs("transfer", trained, "--steps", 5, "--protocol", "all-right", "--limit", 150, "--json", "right.json")
+    right = json.loads(Path("right.json").read_text())
+    members = _truth(trained)[1]
+    assert sum(map(all, zip(*members, strict=True))) >= 150
+    assert right["eligible"] == [[150] * 3] * 2
+    assert right["data"] == "bars, first 150 test images that all members have right"
+    assert right["starts"] == 5
+    assert "any of 5 starts" in result.out
+    cw = trs("transfer", trained, "--attack", "cw", "--c", 2, "--limit", 20, "--json", "cw.json")
+    assert cw.status == 0
+    assert "transfer of cw, c 2" in cw.out
+    assert json.loads(Path("cw.json").read_text())["eps"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--attack", "cw", "--eps", "0.1"), "--eps: cw has no radius, but a constant, --c"),
+        (("--c", "1"), "--c: pgd has a radius, --eps"),
+        (("--protocol", "x"), "did you mean"),
+        (("--attack", "apgd-dlr"), "apgd-dlr needs 3 classes"),
+        (("--eps", "0.1,0.2"), "a matrix has one value, got 0.1,0.2"),
+    ],
+)
+def test_what_a_matrix_cannot_be_made_of_is_refused(trs, trained: Path, arguments: tuple, words: str) -> None:
+    result = trs("transfer", trained, *arguments)
+    assert result.status == 2
+    assert words in result.err or words == "did you mean"
+    assert not (trained / "results").exists()

@@ -7,8 +7,9 @@ from torch import nn
 
 from trs_explorer.attacks.fgsm import fgsm
 from trs_explorer.attacks.pgd import pgd
-from trs_explorer.evaluation.accuracy import evaluate, measure
+from trs_explorer.evaluation.accuracy import evaluate, joined, measure, restored
 from trs_explorer.evaluation.intervals import wilson
+from trs_explorer.evaluation.shares import Processes
 
 
 class Threshold(nn.Module):
@@ -119,3 +120,64 @@ def test_is_ready_for_json():
     stored = json.loads(json.dumps(rate.to_json(), allow_nan=False))
     assert stored["outcomes"] == [True, False]
     assert stored["accuracy"] == 0.5
+
+
+def test_goes_on_where_an_interrupted_measurement_stopped(problem):
+    ensemble, x, y = problem
+    attacks = [("fgsm", fgsm, {"eps": 0.02}), ("pgd", pgd, {"eps": 0.02, "steps": 3, "restarts": 2})]
+    whole = evaluate(ensemble, x, y, attacks=attacks, batch_size=20, seed=3)
+    called = []
+
+    def counted(model, x, y, **arguments):
+        called.append(len(x))
+        return pgd(model, x, y, **arguments)
+
+    for stop in (1, 4, 7, 11, 13, 15):
+        found = {}
+        for (position, rate), _ in zip(
+            measure(ensemble, x, y, attacks=attacks, batch_size=20, seed=3), range(stop), strict=False
+        ):
+            found[position] = restored(json.loads(json.dumps(rate.to_json())))
+        called.clear()
+        again = [attacks[0], ("pgd", counted, attacks[1][2])]
+        rates = dict(measure(ensemble, x, y, attacks=again, batch_size=20, seed=3, done=found))
+        assert [rates[k].outcomes for k in range(3)] == [rate.outcomes for rate in whole]
+        assert [rates[k].perturbation for k in range(3)] == pytest.approx([rate.perturbation for rate in whole], abs=1e-6)
+        assert sum(called) == 90 - (found[2].n if 2 in found else 0)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_shares_of_the_images_give_the_figures_of_the_whole(problem, count):
+    ensemble, x, y = problem
+    attacks = [("pgd", pgd, {"eps": 0.02, "steps": 2, "step_size": 0.004, "restarts": 2})]
+    whole = evaluate(ensemble, x, y, attacks=attacks, seed=3)
+    shares = [Processes(rank, count).share(90) for rank in range(count)]
+    assert [part for share in shares for part in range(90)[share]] == list(range(90))
+    parts = [dict(measure(ensemble, x[s], y[s], attacks=attacks, seed=3, first=s.start)) for s in shares]
+    assert [joined([part[k] for part in parts]) for k in range(2)] == whole
+    shifted = dict(measure(ensemble, x[shares[1]], y[shares[1]], attacks=attacks, seed=3))
+    assert shifted[1].perturbation != parts[1][1].perturbation  # without its place a share has other noise
+
+
+@pytest.mark.parametrize(
+    "damage", [{"outcomes": "yes"}, {"outcomes": [1, 0]}, {"perturbation": None}, {"moved": "x"}, {"name": ...}], ids=str
+)
+def test_a_damaged_rate_is_no_rate(damage):
+    stored = evaluate(Threshold(), line([0.1, 0.9]), torch.tensor([0, 0]))[0].to_json()
+    assert restored(stored) is not None
+    for key, value in damage.items():
+        if value is ...:
+            del stored[key]
+        else:
+            stored[key] = value
+    assert restored(stored) is None
+
+
+def test_images_that_a_failed_attack_changed_are_counted():
+    def moves(model, x, y, *, eps, generator):
+        return x + eps
+
+    rate = evaluate(Threshold(), line([0.1, 0.45, 0.2]), torch.tensor([0, 0, 1]), attacks=[("moves", moves, {"eps": 0.1})])[1]
+    assert (rate.correct, rate.moved) == (1, 1)
+    honest = evaluate(Threshold(), line([0.1, 0.45]), torch.tensor([0, 0]), attacks=[("pgd", pgd, {"eps": 0.1})])[1]
+    assert (honest.correct, honest.moved) == (1, 0)

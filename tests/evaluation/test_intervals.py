@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trs_explorer.evaluation.intervals import wilson
+from trs_explorer.evaluation.intervals import of_mean, wilson
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,12 @@ def test_holds_the_share_lies_in_0_1_and_mirrors(counts):
 def test_impossible_counts_are_refused(successes, n):
     with pytest.raises(ValueError, match="0 <= successes <= n"):
         wilson(successes, n)
+
+
+def test_interval_of_a_mean():
+    """Twenty of 0 and twenty of 1: the mean .5, its standard error .5 * sqrt(40 / 39) / sqrt(40)."""
+    low, high = of_mean([0.0] * 20 + [1.0] * 20)
+    assert (low, high) == pytest.approx((0.5 - 0.15694, 0.5 + 0.15694), abs=1e-4)
+    assert of_mean([1.0] * 5) == (1.0, 1.0)
+    assert of_mean([0.3]) == of_mean([]) == (0.0, 1.0)
+    assert of_mean([0.0, 0.0, 0.0, 1.0])[0] == 0.0

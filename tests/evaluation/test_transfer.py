@@ -8,7 +8,7 @@ from torch import nn
 from trs_explorer.attacks.fgsm import fgsm
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.evaluation.intervals import wilson
-from trs_explorer.evaluation.transfer import TransferMatrix, measure_transfer, transfer_matrix
+from trs_explorer.evaluation.transfer import TransferMatrix, all_right, measure_transfer, other_classes, transfer_matrix
 from trs_explorer.models.ensemble import Ensemble
 
 ATTACK = partial(pgd, eps=0.06, steps=6)
@@ -180,3 +180,66 @@ def test_a_measurement_can_be_left_at_any_time(problem):
     measurement.close()
     with pytest.raises(ValueError, match="images must lie in"):
         next(measure_transfer(ensemble, x + 1, y, attack=ATTACK))
+
+
+def test_targeted_counts_are_what_a_loop_over_definition_6_counts(problem):
+    ensemble, x, y = problem
+    wanted = other_classes(y, 3, seed=1)
+    attack = partial(fgsm, eps=0.2)
+    matrix = transfer_matrix(ensemble, x, y, attack=attack, wanted=wanted, ensemble_column=True, batch_size=32)
+    ensemble.eval()
+    targets = [*ensemble.members, ensemble]
+    fooled = [[0] * 4 for _ in range(3)]
+    eligible = [[0] * 4 for _ in range(3)]
+    for image, label, aim in zip(x.split(1), y.split(1), wanted.split(1), strict=True):
+        right = [target(image).argmax(-1).item() == label.item() for target in targets]
+        for i, surrogate in enumerate(ensemble.members):
+            x_adv = fgsm(surrogate, image, aim, eps=0.2, targeted=True)
+            hit = [target(x_adv).argmax(-1).item() == aim.item() for target in targets]
+            for j in range(4):
+                if right[i] and right[j] and (i == j or hit[i]):
+                    eligible[i][j] += 1
+                    fooled[i][j] += hit[j]
+    assert matrix.fooled == fooled
+    assert matrix.eligible == eligible
+    assert all(fooled[i][j] > 0 for i in range(3) for j in range(4))
+    assert matrix.targeted
+    assert matrix.fooled != transfer_matrix(ensemble, x, y, attack=attack, ensemble_column=True).fooled
+
+
+def test_wanted_classes_are_others_and_evenly_drawn():
+    y = torch.arange(4).repeat(3000)
+    wanted = other_classes(y, 4, seed=0)
+    assert not (wanted == y).any()
+    counts = torch.bincount(y * 4 + wanted, minlength=16).view(4, 4)
+    assert counts.fill_diagonal_(1000).sub(1000).abs().max() < 120
+    assert torch.equal(wanted, other_classes(y, 4, seed=0))
+    assert not torch.equal(wanted, other_classes(y, 4, seed=1))
+
+
+def test_all_right_counts_any_of_five_starts_over_images_that_all_members_have_right(problem):
+    ensemble, x, y = problem
+    attack = partial(pgd, eps=0.04, steps=2, step_size=0.02)
+    matrix = transfer_matrix(ensemble, x, y, attack=attack, protocol="all-right", ensemble_column=True, seed=7)
+    ensemble.eval()
+    chosen = torch.stack([member(x).argmax(-1) == y for member in ensemble.members]).all(0)
+    assert torch.equal(all_right(ensemble, x, y, limit=1000, batch_size=32), chosen.nonzero()[:, 0])
+    assert torch.equal(all_right(ensemble, x, y, limit=9, batch_size=4), chosen.nonzero()[:9, 0])
+    assert 20 < chosen.sum() < 80
+    for i, surrogate in enumerate(ensemble.members):
+        fell = torch.zeros(4, len(x), dtype=torch.bool)
+        for start in range(5):
+            x_adv = attack(surrogate, x, y, for_others=True, generator=torch.Generator().manual_seed(7 + start))
+            fell |= torch.stack([target(x_adv).argmax(-1) != y for target in (*ensemble.members, ensemble)])
+        assert matrix.eligible[i] == [chosen.sum().item()] * 4
+        assert matrix.fooled[i] == (fell & chosen).sum(-1).tolist()
+    one = transfer_matrix(ensemble, x, y, attack=attack, ensemble_column=True, seed=7)
+    assert sum(map(sum, matrix.fooled)) > sum(map(sum, one.fooled))
+
+
+def test_unknown_protocols_and_wanted_classes_that_are_the_true_ones_are_refused(problem):
+    ensemble, x, y = problem
+    with pytest.raises(ValueError, match="protocol must be one of def6, all-right, got 'x'"):
+        transfer_matrix(ensemble, x, y, attack=ATTACK, protocol="x")
+    with pytest.raises(ValueError, match="another than the true one"):
+        transfer_matrix(ensemble, x, y, attack=ATTACK, wanted=y)

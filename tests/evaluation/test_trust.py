@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from trs_explorer.evaluation.accuracy import Rate, evaluate
 from trs_explorer.evaluation import trust
-from trs_explorer.evaluation.trust import CHECKS, warnings_of
+from trs_explorer.evaluation.accuracy import Rate, evaluate
+from trs_explorer.evaluation.trust import warnings_of
 
 
 def check_rates(rates):

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from trs_explorer import __version__
-from trs_explorer.cli import bench, data, evaluate, explore, train, transfer, watch
+from trs_explorer.cli import bench, blackbox, data, evaluate, explore, train, transfer, watch
 
 app = typer.Typer(
     name="trs",
@@ -35,5 +35,6 @@ app.command("watch")(watch.watch)
 app.command("explore")(explore.explore)
 app.command("evaluate")(evaluate.evaluate)
 app.command("transfer")(transfer.transfer)
+app.command("blackbox")(blackbox.blackbox)
 app.command("bench")(bench.bench)
 app.command("data")(data.data)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from trs_explorer.evaluation.shares import Processes
     from trs_explorer.evaluation.trust import Findings
 
+INTERRUPTED = "interrupted: what was found is kept, the same command goes on from there"
+GOES_ON = "goes on where an interrupted evaluation stopped"
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -97,17 +100,11 @@ def _rates(
         if place.isdecimal() and int(place) < len(passes) and rate is not None and rate.n <= len(x):
             found[int(place)] = rate
     if found:
-        typer.echo("goes on where an interrupted evaluation stopped", err=True)
+        typer.echo(GOES_ON, err=True)
     done = dict(found)
-    able = True
 
-    def keep(*, now: bool) -> None:
-        nonlocal able
-        try:
-            if able:
-                kept.keep({str(position): rate.to_json() for position, rate in found.items()}, now=now)
-        except runs.RunError:
-            able = False  # a read-only folder: the result will say so at the end
+    def keep(*, now: bool) -> bool:
+        return kept.keep({str(position): rate.to_json() for position, rate in found.items()}, now=now)
 
     try:
         for position, rate in measure(ensemble, x, y, attacks=attacks, seed=plan.seed, done=done, first=first):
@@ -116,9 +113,8 @@ def _rates(
             advance(done_passes, sum(passes) * len(x), f"{rate.name} {_value(rate)}".strip())
             keep(now=False)
     except KeyboardInterrupt:
-        keep(now=True)
-        if able:
-            typer.echo("interrupted: what was found is kept, the same command goes on from there", err=True)
+        if keep(now=True):
+            typer.echo(INTERRUPTED, err=True)
         raise
     return [found[position] for position in range(len(passes))]
 

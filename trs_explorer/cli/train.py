@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -101,6 +102,18 @@ def _free_name(settings: TrainConfig) -> Path:
 
 def _train_here(run: runs.Run, how: str) -> int:
     """Train in this process, showing events by plain lines, a rich display or JSON lines."""
+    with display(run, how) as show:
+        show.starting()
+
+        def shown(event: dict) -> None:
+            nonlocal show
+            show = _show(show, event)
+
+        return train_run(run, shown)
+
+
+def train_run(run: runs.Run, show: Callable[[dict], object]) -> int:
+    """Train a run from where it is, in this process, and show every event. Ctrl-C saves and ends it. Returns the exit status."""
     stop, signals = threading.Event(), []
 
     def interrupted(number: int, frame: object) -> None:
@@ -112,13 +125,11 @@ def _train_here(run: runs.Run, how: str) -> int:
 
     previous = {number: signal.signal(number, interrupted) for number in STOPPING}
     try:
-        with display(run, how) as show:
-            show.starting()
-            from trs_explorer.training import train as events
+        from trs_explorer.training import train as events
 
-            resume = any(run.checkpoints()) or runs.read_events(run).offset > 0
-            for event in events(run, resume=resume, stop=stop):
-                show = _show(show, event)
+        resume = any(run.checkpoints()) or runs.read_events(run).offset > 0
+        for event in events(run, resume=resume, stop=stop):
+            show(event)
     except KeyboardInterrupt:
         raise runs.RunError(f"interrupted twice: what came after the last checkpoint is lost; --resume {run.path}") from None
     finally:

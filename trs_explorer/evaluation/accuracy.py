@@ -89,7 +89,7 @@ def measure(
     for position, (name, attack, arguments) in enumerate([("clean", None, {}), *attacks]):
         norm = str(arguments.get("norm", "linf"))
         eps, c = (0.0, None) if attack is None else (arguments.get("eps"), arguments.get("c"))
-        rate = (done or {}).get(position, Rate(name, eps, 0, 0, 0.0, 1.0, [], norm, 0.0, c))
+        rate = (done or {}).get(position, unknown(name, eps, c=c, norm=norm))
         if rate.n:
             yield position, rate
             if rate.n == len(x):
@@ -101,12 +101,17 @@ def measure(
             if attack is not None:
                 adversarial = attack(model, images, labels, generator=generator, **arguments)
                 check_images(adversarial, labels)
-            rate = _add(rate, adversarial, images, correct(model, adversarial, labels))
+            rate = extended(rate, adversarial, images, correct(model, adversarial, labels))
             yield position, rate
 
 
-def _add(rate: Rate, adversarial: Images, images: Images, outcomes: Bool[Tensor, " batch"]) -> Rate:
-    """The rate with a batch more."""
+def unknown(name: str, eps: float | None, *, c: float | None = None, norm: str = "linf") -> Rate:
+    """A rate of no images yet."""
+    return Rate(name, eps, 0, 0, 0.0, 1.0, [], norm, 0.0, c)
+
+
+def extended(rate: Rate, adversarial: Images, images: Images, outcomes: Bool[Tensor, " batch"]) -> Rate:
+    """The rate with a batch more: adversarial images, those that they were, and which of them the model has right."""
     changed = (adversarial != images).flatten(1).any(-1)
     size, moved = distance(adversarial, images, rate.norm), int((changed & outcomes).sum())
     return joined([rate, replace(rate, outcomes=outcomes.tolist(), perturbation=size, moved=moved)])

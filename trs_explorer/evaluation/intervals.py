@@ -1,6 +1,8 @@
 """Confidence intervals of a share."""
 
+from collections.abc import Sequence
 from math import sqrt
+from statistics import fmean, stdev
 
 # The 97.5 % point of the normal distribution: 95 % lie within it on both sides.
 Z = 1.959963984540054
@@ -26,3 +28,15 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     low = 0.0 if successes == 0 else (middle - half) / scale
     high = 1.0 if successes == n else (middle + half) / scale
     return low, high
+
+
+def of_mean(values: Sequence[float]) -> tuple[float, float]:
+    """The 95 % normal interval of a mean of independent values in [0, 1], within [0, 1]; (0, 1) for fewer than two.
+
+    For shares of several attempts an image: attempts on one image fail together, so the images are what is counted.
+    """
+    if len(values) < 2:
+        return 0.0, 1.0
+    middle = fmean(values)
+    half = Z * stdev(values) / sqrt(len(values))
+    return max(0.0, middle - half), min(1.0, middle + half)

@@ -53,6 +53,8 @@ TABLE1 = {
     ),
 }
 ATTACKS = tuple(dict.fromkeys(row.attack for row in TABLE1["mnist"]))  # in the paper's order
+# The radii of its Figure 2, robust accuracy under black-box attacks.
+BLACK_BOX_EPS = {"mnist": (0.1, 0.2, 0.3, 0.4), "cifar10": (0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07)}
 
 
 def parameters(data: str, attack: str) -> tuple[float, ...]:

@@ -32,6 +32,11 @@ class Processes:
             return device
         return torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
 
+    def wait(self) -> None:
+        """Until every process has come here."""
+        if self.count > 1:
+            dist.barrier()
+
     def gather(self, found: Any) -> list[Any]:
         """What every process has found, by rank, in the first one; nothing in the others. All must come here."""
         if self.count == 1:

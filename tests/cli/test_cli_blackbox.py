@@ -1,0 +1,109 @@
+"""`trs blackbox` on small runs: surrogates trained once and kept, counts that agree wherever they stand, and what is refused."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from trs_explorer import runs
+from trs_explorer.cli import surrogates
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Surrogates of 2 and 3 members, trained in a blink."""
+    monkeypatch.setattr(surrogates, "MEMBERS", (2, 3))
+    monkeypatch.setattr(surrogates, "EPOCHS", {"bars": 4})
+
+
+@pytest.mark.usefixtures("small")
+def test_surrogates_are_trained_once_and_every_figure_is_the_same_everywhere(trs, trained: Path, fresh: runs.Run) -> None:
+    command = ("blackbox", trained, fresh.path, "--eps", "0.1,0.3", "--limit", 40, "--json", "b.json", "--csv", "b.csv")
+    first = trs(*command)
+    assert first.status == 0
+    assert first.err.count("once: a standard ensemble of") == 2
+    kept = sorted(path.name for path in Path("checkpoints").iterdir())
+    assert kept == ["surrogate-bars-mlp-2", "surrogate-bars-mlp-3"]
+    results = json.loads(Path("b.json").read_text())
+    assert [result["run"] for result in results] == ["trained", "fresh"]
+    with Path("b.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for result, path in zip(results, (trained, fresh.path), strict=True):
+        [stored] = (json.loads(file.read_text()) for file in (path / "results").iterdir())
+        assert stored == result
+        assert [maker["name"] for maker in result["surrogates"]] == kept
+        for row in result["rows"]:
+            assert row["attempts"] == len(row["each"]) == 12
+            outcomes = [rate["outcomes"] for rate in row["each"]]
+            assert row["robust"]["outcomes"] == [all(image) for image in zip(*outcomes, strict=True)]
+            assert row["robust"]["correct"] == sum(row["robust"]["outcomes"])
+            assert row["per_attempt"]["share"] == pytest.approx(sum(map(sum, outcomes)) / (12 * 40))
+            assert f"{row['robust']['correct'] / 0.4:.1f} (" in first.out
+        mine = [row for row in rows if row["run"] == result["run"]]
+        assert len(mine) == 2 * (12 + 2)
+        assert [int(row["correct"]) for row in mine if row["attempt"] == "every attempt"] == [
+            row["robust"]["correct"] for row in result["rows"]
+        ]
+    again = trs(*command)
+    assert "once" not in again.err
+    assert json.loads(Path("b.json").read_text()) == results
+
+
+@pytest.mark.usefixtures("small")
+def test_an_interrupted_black_box_goes_on_where_it_stopped(trs, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from trs_explorer.evaluation import blackbox
+
+    command = ("blackbox", trained, "--eps", "0.3", "--limit", 30, "--attacks", "pgd,mim", "--json", "b.json")
+    trs(*command)
+    [whole] = json.loads(Path("b.json").read_text())
+    assert [row["attack"] for row in whole["rows"]] == ["pgd", "mim", "all"]
+    assert whole["rows"][2]["attempts"] == 14
+    shutil.rmtree(trained / "results")
+    true, seen = blackbox.measure_attempt, []
+
+    def counted(attempt, *rest, **more):
+        seen.append(attempt.name)
+        if len(seen) == 9:
+            raise KeyboardInterrupt
+        return true(attempt, *rest, **more)
+
+    monkeypatch.setattr(blackbox, "measure_attempt", counted)
+    stopped = trs(*command)
+    assert stopped.status == 130
+    assert "goes on from there" in stopped.err
+    done = trs(*command)
+    assert done.status == 0
+    assert len(seen) == 9 + 14 - 8
+    assert json.loads(Path("b.json").read_text()) == [whole]
+    assert [path.name.split("-")[0] for path in (trained / "results").iterdir()] == ["blackbox"]
+
+
+def test_what_is_no_black_box_is_refused(trs, trained: Path, fresh: runs.Run, tmp_path: Path) -> None:
+    def refused(*arguments: object) -> str:
+        result = trs("blackbox", *arguments)
+        assert result.status in (1, 2)
+        assert result.out == ""
+        return result.err
+
+    assert "trained is one of the surrogates: that is no black box" in refused(trained, "--surrogates", trained)
+    assert "fresh knows bars, mnist-trs mnist" in refused("mnist-trs", "--surrogates", fresh.path)
+    assert "these are of bars and mnist" in refused("mnist-trs", trained)
+    assert "--attacks" in refused(trained, "--attacks", "cw")
+    assert "apgd-dlr needs 3 classes" in refused(trained, "--attacks", "apgd-dlr")
+    copied = tmp_path / "elsewhere" / "fresh"
+    shutil.copytree(fresh.path, copied)
+    assert "two of one name: fresh, fresh" in refused(trained, "--surrogates", f"{fresh.path},{copied}")
+    (tmp_path / "checkpoints").mkdir()
+    shutil.copytree(fresh.path, tmp_path / "checkpoints" / "surrogate-bars-mlp-3")
+    assert "is another training than the surrogate needed" in refused(trained)
+
+
+def test_surrogates_of_ones_own(trs, trained: Path, fresh: runs.Run) -> None:
+    result = trs("blackbox", trained, "--surrogates", fresh.path, "--eps", 0.3, "--limit", 20, "--json", "b.json")
+    assert result.status == 0
+    [stored] = json.loads(Path("b.json").read_text())
+    assert [maker["name"] for maker in stored["surrogates"]] == ["fresh"]
+    assert stored["rows"][0]["attempts"] == 6
+    assert not Path("checkpoints").exists()

@@ -1,0 +1,163 @@
+"""Every check that attacks: a model or an attack that must trip it, and one that must not."""
+
+from functools import partial
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from trs_explorer.attacks.pgd import pgd
+from trs_explorer.evaluation.accuracy import evaluate
+from trs_explorer.evaluation.trials import quick_trials, thorough_trials
+from trs_explorer.evaluation.trust import check_model, check_rates, in_order
+from trs_explorer.models.ensemble import Ensemble
+
+EPS = 0.06
+
+
+class Times(nn.Module):
+    def __init__(self, model, scale):
+        super().__init__()
+        self.model, self.scale = model, scale
+
+    def forward(self, x):
+        return self.model(x) * self.scale
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A small net on four noisy patterns that is right on nearly all of 100 fresh images."""
+    g = torch.Generator().manual_seed(0)
+    patterns = 0.3 + 0.4 * torch.rand(4, 1, 5, 5, generator=g)
+    y = torch.randint(4, (600,), generator=g)
+    x = (patterns[y] + 0.08 * torch.randn(600, 1, 5, 5, generator=g)).clamp(0, 1)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(25, 32), nn.Tanh(), nn.Linear(32, 4))
+        optimiser = torch.optim.Adam(model.parameters(), 5e-3)
+        for _ in range(150):
+            optimiser.zero_grad()
+            F.cross_entropy(model(x[:500]), y[:500]).backward()
+            optimiser.step()
+    return model.eval(), x[500:], y[500:]
+
+
+def all_checks(model, x, y, attacks, **options):
+    """Which checks were made, and which of them warn."""
+    rates = evaluate(model, x, y, attacks=attacks)
+    own = {"rates": rates, "attacks": attacks}
+    found = in_order(
+        check_rates(rates),
+        check_model(model, x, y),
+        quick_trials(model, x, y, **own),
+        thorough_trials(model, x, y, **own, **options),
+    )
+    return set(found), {number for number, texts in found.items() if texts}
+
+
+PGD = [("pgd-50", pgd, {"eps": EPS})]
+
+
+def test_a_sound_model_passes_every_check(trained):
+    model, x, y = trained
+    made, warn = all_checks(Ensemble([model]).eval(), x, y, PGD, others=[("itself", model)])
+    assert made == set(range(1, 18)) - {1}  # there is no single step to compare with
+    assert warn == set()
+
+
+def test_logits_times_1000_trip_5_and_8(trained):
+    """Cross-entropy's gradient is exactly 0 where the softmax is 1; the margin's is not."""
+    model, x, y = trained
+    masked = Times(model, 1000.0)
+    made, warn = all_checks(masked, x, y, PGD)
+    assert {2, 5, 8} <= warn
+    assert not {4, 16} & made  # no other model, no ensemble: not made
+    assert evaluate(masked, x, y, attacks=PGD)[1].correct > evaluate(model, x, y, attacks=PGD)[1].correct + 20
+
+
+def test_images_from_elsewhere_and_other_weights_find_what_masked_gradients_hide(trained):
+    model, x, y = trained
+    masked = Ensemble([Times(model, 1000.0)])
+    assert {4, 16} <= all_checks(masked, x, y, PGD, others=[("unmasked", model)])[1]
+
+
+class Linear(nn.Module):
+    """Class 0's margin is w.x + b; its worst image is known."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = torch.tensor([1.0, -2.0, 0.5, 1.5])
+
+    def forward(self, x):
+        margin = x.flatten(1) @ self.w - 0.5
+        return torch.stack([margin, -margin], -1)
+
+
+def test_on_a_linear_model_attacks_that_reach_the_corner_pass_and_those_that_do_not_trip_6():
+    """From the middle of the ball, steps of eps / 10 reach its corner in 20 at most."""
+    x = torch.rand(80, 1, 2, 2, generator=torch.Generator().manual_seed(1)) * 0.4 + 0.3
+    model = Linear().eval()
+    y = model(x).argmax(-1)
+    attacks = [("pgd-50", pgd, {"eps": 0.05})]
+    made, warn = all_checks(model, x, y, attacks)
+    assert 6 in made
+    assert warn == set()
+    assert 6 in all_checks(model, x, y, attacks, steps=14)[1]
+    assert 6 not in all_checks(model, x, y, attacks, steps=10)[0]
+
+
+class Patchy(nn.Module):
+    """One pixel, no slope: class 1 in the upper eighth of (.2, .8), which only chance can hit."""
+
+    def forward(self, x):
+        x = x.flatten(1)
+        return torch.cat([0 * x, (x > 0.725).float() - 0.5 + 0 * x], -1)
+
+
+def test_what_only_chance_finds_trips_noise_starts_and_the_whole_cube():
+    x, y = torch.full((100, 1, 1, 1), 0.5), torch.zeros(100, dtype=torch.long)
+    _, warn = all_checks(Patchy().eval(), x, y, [("pgd-50", pgd, {"eps": 0.3})])
+    assert {2, 5, 13, 15} <= warn
+
+
+def test_an_attack_that_forgets_its_best_step_trips_7(trained):
+    model, x, y = trained
+
+    def overshoots(model, x, y, *, eps, generator):
+        better = pgd(model, x, y, eps=eps, generator=generator)
+        model(better)
+        return x
+
+    assert all_checks(model, x, y, [("overshoots", overshoots, {"eps": EPS})])[1] >= {7}
+    assert 7 not in all_checks(model, x, y, PGD)[1]
+
+
+def test_an_attack_that_moves_at_radius_0_or_where_it_fails_trips_12_and_17(trained):
+    model, x, y = trained
+
+    def blind(model, x, y, *, eps, generator):
+        return 1 - x
+
+    def restless(model, x, y, *, eps, generator):
+        x_adv = pgd(model, x, y, eps=eps, generator=generator)
+        return (x_adv + 1e-3).clamp(0, 1)
+
+    assert {11, 12} <= all_checks(model, x, y, [("blind", blind, {"eps": EPS})])[1]
+    assert 17 in all_checks(model, x, y, [("restless", restless, {"eps": EPS})])[1]
+
+
+def test_nothing_to_compare_means_not_made(trained):
+    model, x, y = trained
+    assert all_checks(model, x, y, [])[0] == {2, 5, 9, 10, 11, 12, 14}
+    assert quick_trials(model, x[:0], y[:0], rates=[], attacks=[]) == {}
+    two = nn.Sequential(nn.Flatten(), nn.Linear(25, 2))
+    assert 14 not in check_model(two, x, y.clamp_max(1))
+
+
+def test_leaves_the_random_state_alone_and_repeats_itself(trained):
+    model, x, y = trained
+    before = torch.get_rng_state()
+    run = partial(all_checks, Ensemble([Times(model, 40.0)]), x[:40], y[:40], PGD, steps=12)
+    assert run() == run()
+    assert torch.equal(before, torch.get_rng_state())

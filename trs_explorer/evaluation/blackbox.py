@@ -1,0 +1,88 @@
+"""Black box: images made on other ensembles, shown to one that the attacker knows nothing of (paper, section 4.1)."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from statistics import fmean
+
+import torch
+from torch import nn
+
+from trs_explorer.attacks.common import check_images, draw_seeds, to_the_end
+from trs_explorer.attacks.pgd import pgd
+from trs_explorer.evaluation.accuracy import Rate, batches, correct, extended, unknown
+from trs_explorer.evaluation.intervals import of_mean
+from trs_explorer.gradients import Images, Labels
+
+STARTS, STEPS = 3, 50
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One way to attack every image: an attack on a surrogate at a radius, from one start.
+
+    attack: attack(surrogate, x, y, *, eps, generator, ...) -> x_adv.  name: "mnist-5, pgd margin, start 2".
+    """
+
+    surrogate: str
+    kind: str
+    attack: Callable
+    eps: float
+    start: int = 0
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return f"{self.surrogate}, {self.kind}, start {self.start + 1}"
+
+
+def protocol(surrogates: Sequence[str], eps: float) -> list[Attempt]:
+    """The paper's attempts at one radius: PGD of 50 steps of eps/10 on cross-entropy and on the margin, 3 starts, each surrogate.
+
+    With three surrogates these are 18 for an image. The paper's second loss is that of CW; ours is its margin unclipped, which
+    keeps its gradient on log-probabilities.
+    Source: section 4.1, after DVERGE (Yang et al., NeurIPS 2020); step eps/10 as the authors' code has it.
+    """
+    return [
+        Attempt(surrogate, f"pgd {loss}", partial(pgd, steps=STEPS, loss=loss), eps, start)
+        for surrogate in surrogates
+        for loss in ("ce", "margin")
+        for start in range(STARTS)
+    ]
+
+
+def measure_attempt(
+    attempt: Attempt,
+    surrogate: nn.Module,
+    targets: Mapping[str, nn.Module],
+    x: Images,
+    y: Labels,
+    *,
+    seed: int = 0,
+    first: int = 0,
+    batch_size: int = 256,
+) -> Iterator[dict[str, Rate]]:
+    """After every batch, how many images each target has right under one attempt so far. x, y: test images, true labels.
+
+    Denominator: all images. The image shown is the one of the highest loss on the surrogate, whether or not that falls itself.
+    Seeds, first: as for `accuracy.measure`; start k takes the seed + k.
+    """
+    generator = torch.Generator().manual_seed(seed + attempt.start)
+    draw_seeds(first, 1, generator)
+    told = to_the_end(attempt.attack, for_others=True)
+    rates = {name: unknown(attempt.name, attempt.eps) for name in targets}
+    for images, labels in batches(surrogate, x, y, batch_size):
+        x_adv = attempt.attack(surrogate, images, labels, eps=attempt.eps, generator=generator, **told)
+        check_images(x_adv, labels)
+        for name, target in targets.items():
+            rates[name] = extended(rates[name], x_adv, images, correct(target, x_adv, labels))
+        yield dict(rates)
+
+
+def per_attempt(rates: Sequence[Rate]) -> tuple[float, float, float]:
+    """The share of all attempts on all images that fail, and its 95 % interval, in which an image counts once.
+
+    This is how the paper words its figure; right under *all* attempts (`accuracy.worst_of`) is how its authors' code counts.
+    """
+    shares = [fmean(outcomes) for outcomes in zip(*(rate.outcomes for rate in rates), strict=True)]
+    return fmean(shares), *of_mean(shares)
