@@ -10,11 +10,22 @@ from torch import nn
 
 from trs_explorer.attacks import common
 from trs_explorer.attacks.apgd import apgd, apgd_dlr
+from trs_explorer.attacks.di2 import di2
 from trs_explorer.attacks.fgsm import fgsm
+from trs_explorer.attacks.ila import ila
+from trs_explorer.attacks.ira import ira
 from trs_explorer.attacks.mim import mim
 from trs_explorer.attacks.mora import mora
 from trs_explorer.attacks.pgd import bim, pgd
 from trs_explorer.models.ensemble import Ensemble
+
+
+def ila_anywhere(model, x, y, **options):
+    """ILA, on nets whose layers nobody declared."""
+    for net in getattr(model, "members", [model]):
+        net.feature_layers = tuple(name for name, _ in net.named_children())
+    return ila(model, x, y, **options)
+
 
 every_attack = pytest.mark.parametrize(
     "attack",
@@ -31,6 +42,9 @@ every_attack = pytest.mark.parametrize(
         partial(apgd, steps=14, norm="l2", early_stop=False),
         partial(apgd_dlr, steps=14, restarts=2),
         partial(mora, steps=12),
+        partial(di2, steps=12, norm="l2", momentum=1.0),
+        partial(ila_anywhere, steps=5, reference_steps=4),
+        partial(ira, steps=5, samples=2),
     ],
     ids=lambda attack: (
         "-".join(map(str, [attack.func.__name__, *attack.keywords.values()])) if isinstance(attack, partial) else "fgsm"

@@ -12,7 +12,7 @@ import trs_explorer.attacks
 from trs_explorer.attacks import common
 from trs_explorer.attacks.fgsm import fgsm
 from trs_explorer.attacks.pgd import pgd
-from trs_explorer.catalogue import ATTACKS, load
+from trs_explorer.catalogue import ATTACKS, BALL_ATTACKS, TRANSFER_ATTACKS, load
 
 MODEL = nn.Sequential(nn.Flatten(), nn.Linear(9, 3))
 
@@ -94,3 +94,11 @@ def test_every_attack_is_in_the_catalogue_and_keeps_the_contract():
         assert {"targeted", "generator"} <= set(parameters)
         assert len({"eps", "c"} & set(parameters)) == 1
         assert all(p.kind is p.KEYWORD_ONLY for name, p in parameters.items() if name not in ("model", "x", "y"))
+
+
+def test_attacks_made_for_others_stand_apart_and_can_be_told_that_they_are():
+    assert TRANSFER_ATTACKS == ("di2", "mdi2", "ila", "ira")
+    assert not set(BALL_ATTACKS) & set(TRANSFER_ATTACKS)
+    assert {*BALL_ATTACKS, *TRANSFER_ATTACKS} == {name for name, entry in ATTACKS.items() if entry.ball}
+    for name in TRANSFER_ATTACKS:
+        assert {"eps", "steps", "for_others"} <= set(inspect.signature(load(ATTACKS[name].function)).parameters)

@@ -207,6 +207,16 @@ def draw_seeds(count: int, restarts: int, generator: torch.Generator | None) -> 
     return torch.randint(2**31 - 1, (count, restarts), generator=generator, device=device).tolist()
 
 
+def uniform(seeds: list[list[int]], shape: tuple[int, ...]) -> Tensor:
+    """[image, *shape] numbers in [0, 1) on the CPU, for every image from its own seed."""
+    numbers = torch.empty(len(seeds), *shape)
+    generator = torch.Generator()
+    for row, (seed,) in zip(numbers, seeds, strict=True):
+        generator.manual_seed(seed)
+        row.uniform_(generator=generator)
+    return numbers
+
+
 def random_shift(x: Images, seeds: list[int], *, eps: float, norm: str) -> Images:
     """A shift for every image, uniform in the ball of radius eps, from that image's own seed.
 

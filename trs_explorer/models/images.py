@@ -1,7 +1,7 @@
 """Small convolutional members for images.
 
-They take raw [0, 1] pixels: nets this small train well without normalisation. Every layer has a name, so
-`model.get_submodule("conv2")` with a forward hook reaches the features before a ReLU (no ReLU works in place).
+They take raw [0, 1] pixels: nets this small train well without normalisation. Every layer has a name, and `feature_layers`
+are those whose outputs are features before a ReLU (none works in place): see `features`.
 Source: our choice, but for lenet.
 """
 
@@ -66,4 +66,5 @@ def _with_head(layers: nn.Sequential, shape: tuple[int, int, int], hidden: int, 
     layers.add_module("fc1", nn.Linear(features, hidden))
     layers.add_module("relu3", nn.ReLU())
     layers.add_module("fc2", nn.Linear(hidden, classes))
+    layers.feature_layers = ("conv1", "conv2", "fc1")
     return layers

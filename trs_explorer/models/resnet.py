@@ -36,7 +36,8 @@ class Block(nn.Module):
 def resnet(shape: tuple[int, int, int], classes: int, *, depth: int) -> nn.Module:
     """A residual network with `depth` weighted layers, 6n + 2 for some n >= 1.
 
-    shape: channel, height, width. Layers: conv1, bn1, relu1, stage1.0 .. stage3.(n-1), pool, flatten, fc.
+    shape: channel, height, width. Layers: conv1, bn1, relu1, stage1.0 .. stage3.(n-1), pool, flatten, fc. A stage's
+    output, behind its last ReLU, counts as its features.
     Raises: ValueError for another depth; UsageError for images under 8 x 8.
     """
     if depth < 8 or depth % 6 != 2:
@@ -55,6 +56,7 @@ def resnet(shape: tuple[int, int, int], classes: int, *, depth: int) -> nn.Modul
     layers.add_module("pool", nn.AdaptiveAvgPool2d(1))
     layers.add_module("flatten", nn.Flatten())
     layers.add_module("fc", nn.Linear(64, classes))
+    layers.feature_layers = ("stage1", "stage2", "stage3")
     for module in layers.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

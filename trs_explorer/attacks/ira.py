@@ -1,0 +1,121 @@
+"""IRA, the interaction-reduced attack: no part of a perturbation shall need the others, as another model may undo some."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from trs_explorer.attacks.common import check_images, check_steps, climb, direction, draw_seeds, judge, uniform
+from trs_explorer.attacks.losses import Outputs, PerExample, loss_named
+from trs_explorer.attacks.steps import ascend
+from trs_explorer.gradients import Images, Labels
+
+AT_ONCE = 1024  # images in one pass, 56 of those attacked with 8 samples each: its memory does not grow with the batch
+
+
+def ira(
+    model: nn.Module,
+    x: Images,
+    y: Labels,
+    *,
+    eps: float,
+    steps: int = 50,
+    step_size: float | None = None,
+    interaction_weight: float = 1.0,
+    samples: int = 8,
+    grid: int = 7,
+    norm: str = "linf",
+    targeted: bool = False,
+    early_stop: bool = True,
+    for_others: bool = False,
+    loss: str = "margin",
+    generator: torch.Generator | None = None,
+) -> Images:
+    """The iterate of highest cross-entropy among all visited that fool the model; x where none does.
+
+    Shapes, units, early_stop, for_others: as for `pgd`; steps begin at x itself. They climb the loss less interaction_weight
+    times the `interaction` of `samples` random parts of the perturbation, drawn anew for each image and step: an eighth of the
+    cells of a grid of grid x grid, or one, with replacement. An image has no more cells than pixels, in either direction.
+    loss: "margin", "ce" (the source's) or "dlr". Where a model is sure, cross-entropy has hardly a slope beside that of the
+    interaction, which is made of margins, and the attack gets nowhere: with eps .25, 20 steps, 8 samples and for_others, the
+    other members of the shipped mnist-standard had 10 % of 200 images wrong, with the margin 81 %; after PGD on it, 73 %.
+    Cost: 2 samples + 3 forward and 2 samples + 2 backward passes a step, 19 and 18 with 8 samples.
+    generator: one draw for each example, as for `pgd`.
+    Raises: ValueError as `pgd`; for samples or a grid below 1, a weight that is negative or not finite.
+    Source: Wang et al., "A unified approach to interpreting and boosting adversarial transferability", ICLR 2021; the weight
+    and the eighth: its authors' code. Our choice: the loss; 8 samples for their 32, which transferred as often in 4 times the
+    time; 7 x 7 cells, on MNIST 4 x 4 pixels each, where they have 16 x 16 for 224 x 224 pixels; parts of each image's own;
+    targeted, what is gained is the negated margin of the wanted class.
+    """
+    if samples < 1 or grid < 1:
+        raise ValueError(f"samples and grid must be >= 1, got {samples} and {grid}")
+    if not 0 <= interaction_weight < float("inf"):
+        raise ValueError(f"interaction_weight must be >= 0 and finite, got {interaction_weight}")
+    size = eps / 10 if step_size is None else step_size
+    check_images(x, y)
+    check_steps(eps, steps, size, 1, False, norm)
+    down, across = (min(grid, side) for side in x.shape[2:])
+    drawn = uniform(draw_seeds(len(x), 1, generator), (steps, samples, max(1, down * across // 8))).to(x.device)
+    y, goal = y.long(), loss_named(loss)
+
+    def gradient_of(some: Images, rows: Tensor, step: int) -> Images:
+        def reduced(model: nn.Module, images: Images, labels: Labels) -> tuple[PerExample, Outputs]:
+            part = cells((drawn[rows, step] * (down * across)).long(), (down, across), images)
+            whole = torch.ones_like(part[:, :1])
+            shown = torch.cat([whole, 0 * whole, part, 1 - part], 1)[:, :, None]
+            clean = x[rows][:, None]
+            outputs = model((clean + shown * (images[:, None] - clean)).flatten(0, 1)).float().unflatten(0, (len(images), -1))
+            climbed = goal(outputs[:, 0], labels) - interaction_weight * interaction(outputs, labels)
+            return climbed, outputs[:, 0]
+
+        return climb(model, some, y[rows], targeted=targeted, objective=reduced)[0]
+
+    def slope(point: Images, rows: Tensor, step: int) -> tuple[Images, PerExample, Tensor]:
+        share = max(1, AT_ONCE // (2 * samples + 2))
+        groups = zip(point.split(share), rows.split(share), strict=True)
+        gradient = torch.cat([gradient_of(some, those, step) for some, those in groups])
+        return gradient, *judge(model, point, y[rows], targeted=targeted)
+
+    return ascend(
+        model,
+        x,
+        y,
+        lambda gradient, memory, _: (size * direction(gradient, norm), memory),
+        eps=eps,
+        steps=steps,
+        step_size=size,
+        restarts=1,
+        random_start=False,
+        norm=norm,
+        targeted=targeted,
+        early_stop=early_stop,
+        generator=None,
+        slope=slope,
+        for_others=for_others,
+    )
+
+
+def interaction(outputs: Float[Tensor, "batch part class"], y: Labels) -> PerExample:
+    """Mean over parts S of v(all) - v(all but S) - v(S) + v(none): what S and the rest gain together beyond each alone.
+
+    outputs: of the image with the whole perturbation, with none of it, with each part alone, and with all but each part, in that
+    order. v: the margin of the class that leads, besides y, where the whole is shown: the same class throughout.
+    Source: Wang et al. 2021, for sets of cells in the place of single units, without the constant 1/(n - 1) of n units; the
+    class as in its authors' code (in the text, each part's own: that transferred as often here).
+    """
+    rival = outputs[:, 0].scatter(1, y[:, None], -torch.inf).argmax(1)
+    at = torch.stack([rival, y], 1)[:, None].expand(-1, outputs.shape[1], -1)
+    v_rival, v_y = outputs.gather(2, at).unbind(2)
+    v = v_rival - v_y
+    both = v[:, 2:].unflatten(1, (2, -1)).sum(1)
+    return v[:, 0] + v[:, 1] - both.mean(1)
+
+
+def cells(
+    chosen: Int[Tensor, "batch sample pick"], grid: tuple[int, int], images: Images
+) -> Float[Tensor, "batch sample height width"]:
+    """1 in the pixels of each sample's cells, 0 elsewhere; the cells of a grid (down, across) are numbered row by row."""
+    (down, across), (height, width) = grid, images.shape[2:]
+    row = torch.arange(height, device=chosen.device) * down // height
+    column = torch.arange(width, device=chosen.device) * across // width
+    on = images.new_zeros(*chosen.shape[:2], down * across).scatter(2, chosen, 1)
+    return on[:, :, row[:, None] * across + column]
