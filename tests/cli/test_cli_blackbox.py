@@ -20,7 +20,21 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("small")
 def test_surrogates_are_trained_once_and_every_figure_is_the_same_everywhere(trs, trained: Path, fresh: runs.Run) -> None:
-    command = ("blackbox", trained, fresh.path, "--eps", "0.1,0.3", "--limit", 40, "--json", "b.json", "--csv", "b.csv")
+    command = (
+        "blackbox",
+        trained,
+        fresh.path,
+        "--eps",
+        "0.1,0.3",
+        "--limit",
+        40,
+        "--json",
+        "b.json",
+        "--csv",
+        "b.csv",
+        "--html",
+        "b.html",
+    )
     first = trs(*command)
     assert first.status == 0
     assert first.err.count("once: a standard ensemble of") == 2
@@ -46,6 +60,10 @@ def test_surrogates_are_trained_once_and_every_figure_is_the_same_everywhere(trs
         assert [int(row["correct"]) for row in mine if row["attempt"] == "every attempt"] == [
             row["robust"]["correct"] for row in result["rows"]
         ]
+    page = Path("b.html").read_text()
+    assert "Black box: right under every attempt, % of 40 images" in page
+    assert f"{results[0]['rows'][1]['robust']['correct']} of 40 right under all 12 attempts" in page
+    assert "<script src=" not in page  # nothing is fetched
     again = trs(*command)
     assert "once" not in again.err
     assert json.loads(Path("b.json").read_text()) == results

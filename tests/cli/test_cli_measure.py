@@ -89,7 +89,7 @@ def test_several_runs_have_a_table_and_each_keeps_its_result(trs, trained: Path,
 
 
 def test_transfer_prints_stores_and_exports_the_same_counts(trs, trained: Path, tmp_path: Path) -> None:
-    result = trs("transfer", trained, "--steps", 10, "--json", "out.json")
+    result = trs("transfer", trained, "--steps", 10, "--json", "out.json", "--csv", "out.csv")
     assert (result.status, result.err) == (0, "")
     [stored] = [json.loads(path.read_text()) for path in (trained / "results").iterdir()]
     assert json.loads((tmp_path / "out.json").read_text()) == stored
@@ -107,6 +107,12 @@ def test_transfer_prints_stores_and_exports_the_same_counts(trs, trained: Path, 
                 assert stored["intervals"][i][j] == pytest.approx(_wilson(fooled[i][j], eligible[i][j]), abs=1e-12)
                 low, high = stored["intervals"][i][j]
                 assert f"{100 * fooled[i][j] / eligible[i][j]:.0f} ({100 * low:.0f} - {100 * high:.0f})" in result.out
+    with (tmp_path / "out.csv").open(newline="") as file:
+        rows = {(row["surrogate"], row["target"]): row for row in csv.DictReader(file)}
+    for i, j, name in ((0, 0, "F1"), (0, 1, "F2"), (1, 0, "F1"), (1, 2, "ensemble")):
+        row = rows[f"F{i + 1}", name]
+        assert (int(row["fooled"]), int(row["eligible"])) == (fooled[i][j], eligible[i][j])
+        assert [float(row["low"]), float(row["high"])] == stored["intervals"][i][j]
     together = fooled[0][1] + fooled[1][0], eligible[0][1] + eligible[1][0]
     assert tuple(stored["pooled"]) == together
     assert f"{together[0]} / {together[1]} = {100 * together[0] / together[1]:.1f} %" in result.out

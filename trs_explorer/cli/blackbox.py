@@ -9,7 +9,9 @@ import typer
 
 from trs_explorer import runs
 from trs_explorer.catalogue import ATTACKS, DATA
+from trs_explorer.cli.curve import write_curve
 from trs_explorer.cli.flags import (
+    CsvFileOption,
     DeviceOption,
     JsonFileOption,
     LimitOption,
@@ -41,7 +43,8 @@ def blackbox(
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     json_file: JsonFileOption = None,
-    csv_file: Annotated[Path | None, typer.Option("--csv", help="Also write the rates to this file, a row each.")] = None,
+    csv_file: CsvFileOption = None,
+    html_file: Annotated[Path | None, typer.Option("--html", help="Also draw the curves over eps, as a page of its own.")] = None,
 ) -> None:
     """Robust accuracy under images made on other ensembles: right after every attempt / all test images used.
 
@@ -62,7 +65,7 @@ def blackbox(
     data_sets = {one.config.data for one in chosen}
     if len(data_sets) > 1:
         raise UsageError(f"runs of one data set share the images, these are of {' and '.join(sorted(data_sets))}")
-    for file in (json_file, csv_file):
+    for file in (json_file, csv_file, html_file):
         check_parent(file)
     name = data_sets.pop()
     if "apgd-dlr" in kinds and DATA[name].classes < 3:
@@ -92,6 +95,8 @@ def blackbox(
         json_file.write_text(json.dumps(results, indent=1) + "\n")
     if csv_file:
         _write_csv(csv_file, results)
+    if html_file:
+        write_curve(html_file, results)
 
 
 def _show(results: list[dict]) -> None:

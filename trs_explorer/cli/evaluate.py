@@ -11,6 +11,7 @@ import typer
 from trs_explorer import runs
 from trs_explorer.catalogue import ATTACKS, DATA
 from trs_explorer.cli.flags import (
+    CsvFileOption,
     DeviceOption,
     JsonFileOption,
     LimitOption,
@@ -46,7 +47,7 @@ def evaluate(
     trust: Annotated[bool, typer.Option("--trust", help="Make all 17 checks of whether the figures can be trusted.")] = False,
     device: DeviceOption = "auto",
     json_file: JsonFileOption = None,
-    csv_file: Annotated[Path | None, typer.Option("--csv", help="Also write the rates to this file, a row each.")] = None,
+    csv_file: CsvFileOption = None,
 ) -> None:
     """Clean and robust accuracy with 95 % intervals: correct on the adversarial image / all test images used.
 

@@ -21,6 +21,7 @@ SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of the atta
 LimitOption = Annotated[int, typer.Option("--limit", min=1, help="Use the first N test images.")]
 AsciiOption = Annotated[bool, typer.Option("--ascii", help="Draw the dashboard with ASCII characters only.")]
 JsonFileOption = Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")]
+CsvFileOption = Annotated[Path | None, typer.Option("--csv", help="Also write the rates to this file, a row each.")]
 
 NAMES: dict[str, Iterable[str]] = {"method": METHODS, "data": DATA, "model": MODELS, "device": ("auto", "cpu", "cuda")}
 

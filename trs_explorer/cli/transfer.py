@@ -1,14 +1,17 @@
 """`trs transfer`."""
 
+import csv
 import inspect
 import json
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from trs_explorer.catalogue import ATTACKS, DATA, entry, load
 from trs_explorer.cli.flags import (
+    CsvFileOption,
     DeviceOption,
     JsonFileOption,
     LimitOption,
@@ -38,6 +41,7 @@ def transfer(
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     json_file: JsonFileOption = None,
+    csv_file: CsvFileOption = None,
 ) -> None:
     """The transfer matrix: who else falls to the examples made on one member. Rows = surrogate, columns = target.
 
@@ -51,7 +55,8 @@ def transfer(
     if protocol not in ("def6", "all-right"):
         raise UsageError(unknown("--protocol", protocol, ("def6", "all-right")))
     chosen = run_at(run)
-    check_parent(json_file)
+    for file in (json_file, csv_file):
+        check_parent(file)
     about_data = DATA[chosen.config.data]
     if attack == "apgd-dlr" and about_data.classes < 3:
         raise UsageError(f"--attack: apgd-dlr needs 3 classes, {chosen.config.data} has 2: take apgd-ce or mora")
@@ -71,6 +76,8 @@ def transfer(
     _show(result)
     if json_file:
         json_file.write_text(json.dumps(result, indent=1) + "\n")
+    if csv_file:
+        _write_csv(csv_file, result)
 
 
 def _measure(
@@ -160,3 +167,14 @@ def _show(result: dict) -> None:
     low, high = result["pooled_interval"]
     words = f"{fooled} / {eligible} = {100 * fooled / eligible:.1f} % ({100 * low:.1f} - {100 * high:.1f})" if eligible else "-"
     console.print(f"all pairs of different members together: {words}", highlight=False)
+
+
+def _write_csv(path: Path, result: dict) -> None:
+    names = [*(f"F{j + 1}" for j in range(len(result["fooled"]))), "ensemble"]
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["run", "weights_sha256", "seed", "attack", "surrogate", "target", "fooled", "eligible", "low", "high"])
+        fixed = [result[key] for key in ("run", "weights", "seed", "attack")]
+        for i, row in enumerate(result["fooled"]):
+            for j, fooled in enumerate(row):
+                writer.writerow([*fixed, names[i], names[j], fooled, result["eligible"][i][j], *result["intervals"][i][j]])

@@ -1,0 +1,59 @@
+"""Robust accuracy over eps as a page of its own: what `trs blackbox --html` writes."""
+
+from pathlib import Path
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#3b3b98")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star")
+FAINT = 0.18  # of the bands
+
+
+def write_curve(path: Path, results: list[dict]) -> None:
+    """A curve a run with its 95 % intervals as a band, and its white-box figures dotted; needs no network to be read."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for number, result in enumerate(results):
+        several = any(row["attack"] == "all" for row in result["rows"])
+        rows = [row for row in result["rows"] if row["attack"] == "all" or not several]
+        colour, symbol = COLOURS[number % len(COLOURS)], SYMBOLS[number % len(SYMBOLS)]
+        robust, eps = [row["robust"] for row in rows], [row["robust"]["eps"] for row in rows]
+        band = [100 * rate["high"] for rate in robust] + [100 * rate["low"] for rate in reversed(robust)]
+        own = {"name": result["run"], "legendgroup": result["run"], "hoverinfo": "skip", "showlegend": False}
+        figure.add_scatter(x=eps + eps[::-1], y=band, fill="toself", fillcolor=_faint(colour), line={"width": 0}, **own)
+        figure.add_scatter(
+            x=eps,
+            y=[100 * row["white_box"]["correct"] / row["white_box"]["n"] for row in rows],
+            mode="lines",
+            line={"color": colour, "dash": "dot"},
+            **own,
+        )
+        figure.add_scatter(
+            x=eps,
+            y=[100 * rate["accuracy"] for rate in robust],
+            mode="lines+markers",
+            line={"color": colour},
+            marker={"symbol": symbol, "size": 9},
+            name=result["run"],
+            legendgroup=result["run"],
+            text=[
+                f"{rate['correct']} of {rate['n']} right under all {row['attempts']} attempts "
+                f"({100 * rate['low']:.1f} - {100 * rate['high']:.1f} %)"
+                for row, rate in zip(rows, robust, strict=True)
+            ],
+            hovertemplate="eps %{x}: %{text}",
+        )
+    n = results[0]["rows"][0]["robust"]["n"]
+    made_on = ", ".join(maker["name"] for maker in results[0]["surrogates"])
+    figure.update_layout(
+        template="simple_white",
+        title={"text": f"Black box: right under every attempt, % of {n} images, 95 % intervals", "subtitle": {"text": made_on}},
+        xaxis={"title": "eps, maximum norm, pixels in [0, 1]", "rangemode": "tozero"},
+        yaxis={"title": "%; dotted: white box, PGD-50", "range": [0, 101]},
+        font={"size": 15},
+    )
+    figure.write_html(path, include_plotlyjs=True)
+
+
+def _faint(colour: str) -> str:
+    red, green, blue = (int(colour[k : k + 2], 16) for k in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{FAINT})"
