@@ -222,6 +222,28 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(trs, trained: Path, 
     assert not unfinished.exists()
 
 
+def test_a_run_that_was_done_before_the_interruption_is_not_measured_again(
+    trs, trained: Path, fresh: runs.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trs_explorer.evaluation import accuracy
+
+    command = ("evaluate", trained, fresh.path, "--attacks", "fgsm", "--eps", "0.1", "--limit", 50)
+    true, seen = accuracy.extended, []
+
+    def counted(rate, *rest):
+        seen.append(rate.name)
+        if len(seen) == 4:
+            raise KeyboardInterrupt
+        return true(rate, *rest)
+
+    monkeypatch.setattr(accuracy, "extended", counted)
+    assert trs(*command).status == 130
+    assert trs(*command).status == 0
+    assert seen == ["clean", "fgsm", "clean", "fgsm", "fgsm"]
+    for path in (trained, fresh.path):
+        assert [file.name.split("-")[0] for file in (path / "results").iterdir()] == ["evaluate"]
+
+
 def test_trust_makes_every_check_that_can_be_made_and_stores_it(trs, trained: Path) -> None:
     plain = trs("evaluate", trained, "--limit", 60, "--steps", 12)
     thorough = trs("evaluate", trained, "--limit", 60, "--steps", 12, "--trust")

@@ -72,16 +72,20 @@ def evaluate(
 
     with processes() as team:
         where = team.device(resolve_device(device))
-        found = []
+        found, unfinished = [], []
         for one in chosen:
             kinds = _possible(names, asked, one)
             pairs = [(name, value) for name in kinds for value in _parameters(name, one.config.data, radii, constants)]
             plan = Plan(pairs, limit=limit, steps=steps, restarts=restarts, seed=seed, trust=trust)
-            result = measured(one, plan, where, team)
+            result, kept = measured(one, plan, where, team)
+            unfinished.append(kept)
             if result is not None:
                 found.append(result)
-                _store(one, result)
-    if team.rank:
+    for one, result in zip(chosen, found, strict=False):  # only the first of several processes has results
+        _store(one, result)
+    for kept in unfinished:
+        kept.forget()
+    if not found:
         return
     show(found, checks=trust)
     if json_file:

@@ -50,8 +50,11 @@ class Plan:
         return label, function, {"eps": value, **own}
 
 
-def measured(run: runs.Run, plan: Plan, device: "torch.device", team: "Processes") -> dict | None:
-    """What a file under results/ holds for a run's newest checkpoint; None in every process but the first."""
+def measured(run: runs.Run, plan: Plan, device: "torch.device", team: "Processes") -> tuple[dict | None, Unfinished]:
+    """What a file under results/ holds for a run's newest checkpoint, and what to forget once it is there.
+
+    The result is None in every process but the first.
+    """
     from trs_explorer import data
     from trs_explorer.cli.progress import progress
     from trs_explorer.cli.results import about
@@ -71,19 +74,18 @@ def measured(run: runs.Run, plan: Plan, device: "torch.device", team: "Processes
         mine = _rates(ensemble, x[share], y[share], plan, share.start, kept, advance)
         parts = team.gather(mine)
         if not parts:
-            kept.forget()
-            return None
+            return None, kept
         rates = [joined(same) for same in zip(*parts, strict=True)]
         findings = _findings(run, weights, ensemble, x, y, rates, plan, advance)
-    kept.forget()
     figures = [None, *(paper.figure(run.config.data, name, value, run.config.method) for name, value in plan.attacks)]
     rows = [*zip(rates, figures, strict=True), *((rate, None) for rate in _worst(rates))]
-    return {
+    result = {
         **said,
         "rates": [{**rate.to_json(), "paper": figure} for rate, figure in rows],
         "trust": [{"check": number, "name": name, "warnings": findings.get(number)} for number, name in CHECKS.items()],
         "warnings": warnings_of(findings),
     }
+    return result, kept
 
 
 def _rates(
@@ -112,6 +114,7 @@ def _rates(
             done_passes = sum(passes[place] * one.n for place, one in found.items())
             advance(done_passes, sum(passes) * len(x), f"{rate.name} {_value(rate)}".strip())
             keep(now=False)
+        keep(now=True)
     except KeyboardInterrupt:
         if keep(now=True):
             typer.echo(INTERRUPTED, err=True)
