@@ -48,11 +48,15 @@ def blackbox(
 ) -> None:
     """Robust accuracy under images made on other ensembles: right after every attempt / all test images used.
 
-    pgd: 50 steps of eps/10 on cross-entropy and on the margin, 3 starts, on standard ensembles of 3, 5 and 8 members: 18 attempts
-    an image (the paper, section 4.1). Other attacks: 50 steps, one start on each. Several runs share the images.
+    pgd is the paper's protocol (section 4.1): 18 attempts an image, on standard ensembles of 3, 5 and 8 members.
 
-    Without --surrogates, the three are trained first, into checkpoints/surrogate-..., and kept. Interrupted, the same command
-    goes on where it stopped.
+    An attempt is 50 steps of eps/10 on one of them, on cross-entropy or on the margin, from one of 3 starts.
+
+    Other attacks make one start of 50 steps on each ensemble; ira takes twenty times as long as pgd. Several runs share images.
+
+    Without --surrogates, the three ensembles are trained first, once, and kept as checkpoints/surrogate-....
+
+    Interrupted, the same command goes on where it stopped.
 
     Example: trs blackbox mnist-trs mnist-standard --attacks pgd,ila,mdi2 --eps 0.2,0.3
     """

@@ -51,8 +51,9 @@ def evaluate(
 ) -> None:
     """Clean and robust accuracy with 95 % intervals: correct on the adversarial image / all test images used.
 
-    Interrupted, the same command goes on where it stopped. On several processors or GPUs: torchrun --nproc-per-node 2
-    --no-python trs evaluate ...; the figures are the same.
+    Interrupted, the same command goes on where it stopped.
+
+    On several processors or GPUs, with the same figures: torchrun --nproc-per-node 2 --no-python trs evaluate ...
 
     Example: trs evaluate checkpoints/mnist-trs checkpoints/mnist-standard --attacks pgd --eps 0.1,0.15
     """

@@ -45,11 +45,13 @@ def transfer(
 ) -> None:
     """The transfer matrix: who else falls to the examples made on one member. Rows = surrogate, columns = target.
 
-    def6, off the diagonal: of the images that both members have right and on which the surrogate was fooled, how many fool the
-    target too (the paper's Definition 6). On the diagonal: of the images that the member has right, how many it is fooled on.
+    def6, off the diagonal: of images that both have right and that fool the surrogate, how many fool the target (Definition 6).
 
-    all-right: of the first images that all members have right, how many fool the target with any of five starts (the protocol
-    of DVERGE). --targeted: to be fooled is to answer the wanted class.
+    On the diagonal: of the images that the member has right, how many it is fooled on.
+
+    all-right: of the first images that all members have right, how many fool the target with any of five starts (DVERGE's way).
+
+    --targeted: to be fooled is to answer the wanted class.
     """
     known = entry(ATTACKS, "--attack", attack)
     if protocol not in ("def6", "all-right"):
