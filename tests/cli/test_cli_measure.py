@@ -261,6 +261,22 @@ def test_trust_makes_every_check_that_can_be_made_and_stores_it(trs, trained: Pa
         assert ("WARNS" in line, "not made" in line) == (bool(check["warnings"]), check["warnings"] is None)
 
 
+def test_an_attack_made_for_others_may_be_weak_here(trs, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from trs_explorer.attacks import di2
+
+    monkeypatch.setattr(di2, "di2", lambda model, x, y, *, eps, steps, generator: x.clone())
+    command = ("evaluate", trained, "--attacks", "pgd,di2", "--eps", "0.325", "--restarts", 9, "--limit", 50, "--json", "o.json")
+    trs(*command)
+    [result] = json.loads(Path("o.json").read_text())
+    assert result["rates"][2]["correct"] > result["rates"][1]["correct"] + 5
+    assert not result["trust"][7]["warnings"]
+    monkeypatch.setattr(di2, "di2", lambda model, x, y, *, eps, steps, generator: (x + 2 * eps).clamp(0, 1))
+    trs(*command, "--seed", 1)
+    [result] = json.loads(Path("o.json").read_text())
+    warned = {check["check"] for check in result["trust"] if check["warnings"]}
+    assert warned & {8, 11, 17} == {11, 17}
+
+
 def test_targeted_matrices_and_those_of_images_that_all_have_right(trs, trained: Path) -> None:
     trs("transfer", trained, "--steps", 5, "--targeted", "--json", "targeted.json")
     targeted = json.loads(Path("targeted.json").read_text())
