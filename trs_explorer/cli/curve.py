@@ -19,7 +19,8 @@ def write_curve(path: Path, results: list[dict]) -> None:
         robust, eps = [row["robust"] for row in rows], [row["robust"]["eps"] for row in rows]
         band = [100 * rate["high"] for rate in robust] + [100 * rate["low"] for rate in reversed(robust)]
         own = {"name": result["run"], "legendgroup": result["run"], "hoverinfo": "skip", "showlegend": False}
-        figure.add_scatter(x=eps + eps[::-1], y=band, fill="toself", fillcolor=_faint(colour), line={"width": 0}, **own)
+        filled = {"fill": "toself", "fillcolor": _faint(colour), "mode": "none"}
+        figure.add_scatter(x=eps + eps[::-1], y=band, **filled, **own)
         figure.add_scatter(
             x=eps,
             y=[100 * row["white_box"]["correct"] / row["white_box"]["n"] for row in rows],
@@ -48,8 +49,9 @@ def write_curve(path: Path, results: list[dict]) -> None:
         template="simple_white",
         title={"text": f"Black box: right under every attempt, % of {n} images, 95 % intervals", "subtitle": {"text": made_on}},
         xaxis={"title": "eps, maximum norm, pixels in [0, 1]", "rangemode": "tozero"},
-        yaxis={"title": "%; dotted: white box, PGD-50", "range": [0, 101]},
+        yaxis={"title": "%; dotted: white box, PGD-50", "range": [-2, 101]},
         font={"size": 15},
+        margin={"t": 90, "b": 60, "l": 70, "r": 20},
     )
     figure.write_html(path, include_plotlyjs=True)
 
