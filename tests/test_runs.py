@@ -348,11 +348,14 @@ def test_an_unfinished_evaluation_is_found_again_by_what_it_asked(run: runs.Run)
     asked = {"weights": "abc", "attacks": [("pgd", 0.1)], "seed": 0}
     kept = results.Unfinished(run, "evaluate", asked)
     assert kept.found() == {}
-    assert kept.keep({"0": 1}, now=True)
+    kept.keep({"0": 1})  # less than two seconds after it began: not written
+    assert not kept.kept
+    kept.keep({"0": 1}, now=True)
+    assert kept.kept
     assert results.Unfinished(run, "evaluate", asked).found() == {"0": 1}
     assert results.Unfinished(run, "evaluate", {**asked, "seed": 1}).found() == {}
     assert results.Unfinished(run, "blackbox", asked).found() == {}
-    assert kept.keep({"0": 2})  # less than two seconds later: not written
+    kept.keep({"0": 2})
     assert kept.found() == {"0": 1}
     kept.forget()
     kept.forget()
@@ -371,6 +374,7 @@ def test_a_damaged_unfinished_evaluation_starts_anew(run: runs.Run, text: str) -
 def test_a_folder_that_takes_nothing_keeps_nothing_and_says_so(run: runs.Run) -> None:
     (run.path / "results").write_text("in the way")
     kept = results.Unfinished(run, "evaluate", {"seed": 0})
-    assert not kept.keep({"0": 1}, now=True)
+    kept.keep({"0": 1}, now=True)
+    assert not kept.kept
     assert kept.found() == {}
     kept.forget()

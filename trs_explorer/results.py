@@ -31,7 +31,8 @@ class Unfinished:
         self._asked: Json = json.loads(json.dumps(asked))
         digest = hashlib.sha256(json.dumps(self._asked, sort_keys=True).encode()).hexdigest()[:16]
         self._path = _folder(run) / f"unfinished-{what}-{digest}.json"
-        self._written, self._able = time.monotonic(), True
+        self._tried = time.monotonic()
+        self.kept = self._path.exists()
 
     def found(self) -> Json:
         """What was found before; {} if there is nothing, or it is damaged."""
@@ -39,15 +40,16 @@ class Unfinished:
         found = stored.get("found")
         return found if stored.get("asked") == self._asked and isinstance(found, dict) else {}
 
-    def keep(self, found: Json, *, now: bool = False) -> bool:
-        """Write down what is found, every two seconds at most unless it must be now. False if the folder cannot be written."""
-        if self._able and (now or time.monotonic() - self._written > EVERY_S):
-            try:
-                _write(self._path, {"asked": self._asked, "found": found})
-            except RunError:
-                self._able = False
-            self._written = time.monotonic()
-        return self._able
+    def keep(self, found: Json, *, now: bool = False) -> None:
+        """Write down what is found, every two seconds at most unless it must be now. `kept` is False where nothing can be."""
+        if not found or not (now or time.monotonic() - self._tried > EVERY_S):
+            return
+        self._tried = time.monotonic()
+        try:
+            _write(self._path, {"asked": self._asked, "found": found})
+        except RunError:
+            return
+        self.kept = True
 
     def forget(self) -> None:
         """The evaluation is finished."""

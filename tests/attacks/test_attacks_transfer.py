@@ -205,7 +205,7 @@ def test_ila_reaches_the_corner_that_the_references_features_point_to(ensemble):
     torch.testing.assert_close(x_adv, x + 0.1 * corner.view(x.shape))
 
 
-def test_ila_looks_at_the_layer_it_is_told_and_at_the_middle_one_by_default(two):
+def test_ila_looks_at_the_layer_it_is_told_and_at_the_last_one_by_default(two):
     model, _, x, y = two
     attack = partial(ila, model, x, y, eps=EPS, steps=5, for_others=True)
     assert torch.equal(attack(), attack(layer="3"))

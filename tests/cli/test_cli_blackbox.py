@@ -9,6 +9,7 @@ import pytest
 
 from trs_explorer import runs
 from trs_explorer.cli import surrogates
+from trs_explorer.config import resolve
 
 
 @pytest.fixture
@@ -110,6 +111,12 @@ def test_what_is_no_black_box_is_refused(trs, trained: Path, fresh: runs.Run, tm
     assert "these are of bars and mnist" in refused("mnist-trs", trained)
     assert "--attacks" in refused(trained, "--attacks", "cw")
     assert "apgd-dlr needs 3 classes" in refused(trained, "--attacks", "apgd-dlr")
+    empty = runs.create(tmp_path / "empty", fresh.config)
+    assert "has no checkpoint yet" in refused(trained, empty.path)
+    lenet = runs.create(tmp_path / "lenet", resolve({"data": "bars", "model": "mlp", "members": 2}))
+    shutil.copytree(fresh.path, tmp_path / "small")
+    (tmp_path / "small" / "config.json").write_text((lenet.path / "config.json").read_text().replace('"mlp"', '"small"'))
+    assert "runs of one model share the images, these are of mlp and small" in refused(trained, tmp_path / "small")
     copied = tmp_path / "elsewhere" / "fresh"
     shutil.copytree(fresh.path, copied)
     assert "two of one name: fresh, fresh" in refused(trained, "--surrogates", f"{fresh.path},{copied}")

@@ -7,7 +7,7 @@ from torch import nn
 
 from trs_explorer.attacks.fgsm import fgsm
 from trs_explorer.attacks.pgd import pgd
-from trs_explorer.evaluation.accuracy import evaluate, joined, measure, restored
+from trs_explorer.evaluation.accuracy import blanks, evaluate, joined, measure, restored
 from trs_explorer.evaluation.intervals import wilson
 from trs_explorer.evaluation.shares import Processes
 
@@ -137,7 +137,8 @@ def test_goes_on_where_an_interrupted_measurement_stopped(problem):
         for (position, rate), _ in zip(
             measure(ensemble, x, y, attacks=attacks, batch_size=20, seed=3), range(stop), strict=False
         ):
-            found[position] = restored(json.loads(json.dumps(rate.to_json())))
+            found[position] = restored(json.loads(json.dumps(rate.to_json())), blanks(attacks)[position], 90)
+            assert found[position] == rate
         called.clear()
         again = [attacks[0], ("pgd", counted, attacks[1][2])]
         rates = dict(measure(ensemble, x, y, attacks=again, batch_size=20, seed=3, done=found))
@@ -160,17 +161,30 @@ def test_shares_of_the_images_give_the_figures_of_the_whole(problem, count):
 
 
 @pytest.mark.parametrize(
-    "damage", [{"outcomes": "yes"}, {"outcomes": [1, 0]}, {"perturbation": None}, {"moved": "x"}, {"name": ...}], ids=str
+    "damage",
+    [
+        {"outcomes": "yes"},
+        {"outcomes": [1, 0]},
+        {"outcomes": [True] * 3},
+        {"perturbation": None},
+        {"perturbation": float("nan")},
+        {"moved": "x"},
+        {"moved": ...},
+    ],
+    ids=str,
 )
 def test_a_damaged_rate_is_no_rate(damage):
-    stored = evaluate(Threshold(), line([0.1, 0.9]), torch.tensor([0, 0]))[0].to_json()
-    assert restored(stored) is not None
+    rate = evaluate(Threshold(), line([0.1, 0.9]), torch.tensor([0, 0]))[0]
+    stored, blank = rate.to_json(), blanks([])[0]
+    assert restored(stored, blank, 2) == rate
+    assert restored({**stored, "name": 3, "eps": "x", "correct": 7}, blank, 2) == rate  # these are the plan's, not the file's
     for key, value in damage.items():
         if value is ...:
             del stored[key]
         else:
             stored[key] = value
-    assert restored(stored) is None
+    assert restored(stored, blank, 2) is None
+    assert restored([stored], blank, 2) is None
 
 
 def test_images_that_a_failed_attack_changed_are_counted():

@@ -74,3 +74,16 @@ def test_shares_give_the_outcomes_of_the_whole(problem):
         run(attempt, ensemble.members[0], {"t": ensemble}, x[a:b], y[a:b], seed=2, first=a)["t"] for a, b in ((0, 37), (37, 90))
     ]
     assert parts[0].outcomes + parts[1].outcomes == whole.outcomes
+
+
+def test_goes_on_in_the_middle_of_an_attempt(problem):
+    ensemble, x, y = problem
+    attempt, targets = Attempt("s", "pgd", partial(pgd, steps=2), 0.05, 1), {"t": ensemble, "u": ensemble.members[1]}
+    steps = list(measure_attempt(attempt, ensemble.members[0], targets, x, y, seed=2, batch_size=30))
+    assert [rates["t"].n for rates in steps] == [30, 60, 90]
+    for rates in steps[:2]:
+        again = list(measure_attempt(attempt, ensemble.members[0], targets, x, y, seed=2, batch_size=30, done=rates))
+        assert len(again) == 3 - rates["t"].n // 30
+        assert again[-1] == steps[-1]
+    alone = run(attempt, ensemble.members[0], targets, x, y, seed=2, batch_size=30, done={"t": steps[0]["t"]})
+    assert alone == steps[-1]  # the other target lacks what this one has

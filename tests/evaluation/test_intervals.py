@@ -1,8 +1,9 @@
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trs_explorer.evaluation.intervals import of_mean, wilson
+from trs_explorer.evaluation.intervals import of_ratio, of_share, wilson
 
 
 @pytest.mark.parametrize(
@@ -36,10 +37,23 @@ def test_impossible_counts_are_refused(successes, n):
         wilson(successes, n)
 
 
-def test_interval_of_a_mean():
-    """Twenty of 0 and twenty of 1: the mean .5, its standard error .5 * sqrt(40 / 39) / sqrt(40)."""
-    low, high = of_mean([0.0] * 20 + [1.0] * 20)
-    assert (low, high) == pytest.approx((0.5 - 0.15694, 0.5 + 0.15694), abs=1e-4)
-    assert of_mean([1.0] * 5) == (1.0, 1.0)
-    assert of_mean([0.3]) == of_mean([]) == (0.0, 1.0)
-    assert of_mean([0.0, 0.0, 0.0, 1.0])[0] == 0.0
+def test_a_mean_of_shares_has_the_interval_of_a_share():
+    assert of_share(0.8, 10) == wilson(8, 10)
+    assert of_share(1.0, 5)[1] == 1.0
+    assert of_share(1.0, 5)[0] < 0.6  # no certainty from five images
+    assert of_share(0.3, 0) == (0.0, 1.0)
+
+
+def test_a_ratio_over_images_counts_an_image_once():
+    """Against a bootstrap over images; and cells of one image that fall together are one trial."""
+    g = torch.Generator().manual_seed(0)
+    b = torch.randint(0, 7, (200,), generator=g)
+    hard = torch.rand(200, generator=g) < 0.3
+    a = torch.where(hard, b, torch.minimum(b, torch.ones_like(b)))
+    low, high = of_ratio(list(zip(a.tolist(), b.tolist(), strict=True)))
+    drawn = torch.randint(200, (4000, 200), generator=g)
+    ratios = a[drawn].sum(-1) / b[drawn].sum(-1)
+    assert (low, high) == pytest.approx((ratios.quantile(0.025).item(), ratios.quantile(0.975).item()), abs=0.01)
+    assert of_ratio([(6, 6)] * 30 + [(0, 6)] * 70 + [(0, 0)] * 9) == pytest.approx(wilson(30, 100), abs=0.002)
+    assert of_ratio([(0, 4)] * 50) == wilson(0, 50)
+    assert of_ratio([(0, 0)]) == of_ratio([]) == (0.0, 1.0)

@@ -1,4 +1,5 @@
 import json
+from collections import deque
 from functools import partial
 
 import pytest
@@ -8,7 +9,14 @@ from torch import nn
 from trs_explorer.attacks.fgsm import fgsm
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.evaluation.intervals import wilson
-from trs_explorer.evaluation.transfer import TransferMatrix, all_right, measure_transfer, other_classes, transfer_matrix
+from trs_explorer.evaluation.transfer import (
+    TransferMatrix,
+    all_right,
+    assembled,
+    measure_transfer,
+    other_classes,
+    transfer_matrix,
+)
 from trs_explorer.models.ensemble import Ensemble
 
 ATTACK = partial(pgd, eps=0.06, steps=6)
@@ -243,3 +251,42 @@ def test_unknown_protocols_and_wanted_classes_that_are_the_true_ones_are_refused
         transfer_matrix(ensemble, x, y, attack=ATTACK, protocol="x")
     with pytest.raises(ValueError, match="another than the true one"):
         transfer_matrix(ensemble, x, y, attack=ATTACK, wanted=y)
+
+
+@pytest.mark.parametrize("protocol", ["def6", "all-right"])
+def test_parts_and_continuations_give_the_whole_matrix(problem, protocol):
+    ensemble, x, y = problem
+    attack = partial(pgd, eps=0.04, steps=2, step_size=0.02)
+    own = {"attack": attack, "protocol": protocol, "ensemble_column": True, "seed": 3, "batch_size": 20}
+    snapshots = list(measure_transfer(ensemble, x, y, **own))
+    whole = snapshots[-1]
+    parts = [deque(measure_transfer(ensemble, x[a:b], y[a:b], first=a, **own), maxlen=1)[0] for a, b in ((0, 45), (45, 90))]
+    assert assembled(parts) == whole
+    for stop in (0, 1, 4, 8, len(snapshots) - 1):
+        again = list(measure_transfer(ensemble, x, y, done=snapshots[stop].outcomes, **own))
+        assert again[0].n == snapshots[stop].n // 20 * 20 or again[0].n == 90
+        assert again[-1] == whole
+
+
+def test_an_attack_without_chance_is_started_twice_at_most(problem):
+    ensemble, x, y = problem
+    calls = []
+
+    def counted(model, x, y, *, generator):
+        calls.append(len(x))
+        return fgsm(model, x, y, eps=0.1)
+
+    transfer_matrix(ensemble, x, y, attack=counted, protocol="all-right")
+    assert len(calls) == 2 * 3
+
+
+def test_the_pooled_interval_counts_an_image_once(problem):
+    ensemble, x, y = problem
+    twins = Ensemble([ensemble.members[0]] * 3)
+    matrix = transfer_matrix(twins, x, y, attack=partial(fgsm, eps=0.03), protocol="all-right")
+    fooled, eligible = matrix.pooled()
+    assert eligible % 6 == 0
+    assert 0 < fooled < eligible
+    assert matrix.pooled_interval() == pytest.approx(wilson(fooled // 6, eligible // 6), abs=0.005)
+    assert matrix.to_json()["pooled_interval"] == list(matrix.pooled_interval())
+    assert MATRIX.pooled_interval() == (0.0, 1.0)  # counts alone do not say which image is in which pair

@@ -44,7 +44,11 @@ def test_any_iterated_attack_is_held_to_the_single_step():
         (rate("pgd-50", 0.2, 550), "pgd-50 leaves 55.0% right at eps 0.2, more than the 50.0% at eps 0.1"),
         (rate("fgsm", 0.3, 39), "pgd-50 leaves 5.0% right at eps 0.3, fgsm's single step only 3.9%"),
         (rate("ours", 0.1, 1001, n=1001), None),
-        (rate("mora-50", 0.1, 449), "at eps 0.1 mora-50 leaves 44.9% right, pgd-50 50.0%: the gradients that the latter"),
+        (
+            rate("mora-50", 0.1, 449),
+            "at eps 0.1 mora-50 leaves 44.9% right, pgd-50, on another loss, 50.0%: the gradients of",
+        ),
+        (rate("mim-50", 0.1, 449), "at eps 0.1 mim-50 leaves 44.9% right, pgd-50 50.0%: its steps are too few or too small"),
         (rate("mora-50", 0.1, 451), None),
         (rate("mora-50", 0.1, 400, norm="l2"), None),
         (rate("pgd-50", 0.2, 400, perturbation=0.21), "pgd-50 moved an image by 0.21 in linf, more than its eps 0.2"),

@@ -38,6 +38,7 @@ def apgd(
     norm: str = "linf",
     targeted: bool = False,
     early_stop: bool = True,
+    for_others: bool = False,
     generator: torch.Generator | None = None,
 ) -> Images:
     """The iterate of highest loss among all visited that fool the model, over all restarts; x where none does.
@@ -45,7 +46,8 @@ def apgd(
     Shapes, units, generator: as for `pgd`. The step is 2 eps at first. At checkpoints, which come more and more often, an
     example halves its step and goes back to its best point if the loss rose in fewer than 3 of 4 steps since the last one, or
     has found no new best at the same step. Steps carry a quarter of the step before.
-    loss: "ce", "margin" or "dlr". early_stop: images that are fooled leave at the next checkpoint.
+    loss: "ce", "margin" or "dlr". early_stop: images that are fooled leave at the next checkpoint. for_others: as
+    for `pgd`.
     Raises: ValueError as `pgd`; for "dlr" with fewer than three classes.
     Source: Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free attacks",
     ICML 2020, Algorithm 1. Its targeted DLR takes the true class too; ours is the untargeted one of the wanted class, negated.
@@ -56,6 +58,7 @@ def apgd(
     if eps == 0 or not len(x):
         return x.detach().clone()
     y = y.long()
+    early_stop = early_stop and not for_others
     everyone, ball, looks = torch.arange(len(x), device=x.device), Ball(x, eps, norm), checkpoints(steps)
     seeds = draw_seeds(len(x), restarts, generator)
     with eval_mode(model), torch.no_grad():
@@ -69,7 +72,7 @@ def apgd(
             around, labels = ball[rows], y[rows]
             point = before = around.start([seeds[i][restart] for i in rows.tolist()])
             gradient, value, fooled = climb(model, point, labels, targeted=targeted, objective=objective)
-            keep_best(x_adv, best, rows, point, value, fooled)
+            keep_best(x_adv, best, rows, point, value, fooled | for_others)
             # per example: the best point with its gradient and loss, the step, and what happened since the last checkpoint
             top, top_gradient, top_value = point, gradient, value
             size, rises = torch.full_like(value, 2 * eps), torch.zeros_like(value)
@@ -80,7 +83,7 @@ def apgd(
                 point, before = around.project(point + share * (straight - point) + (1 - share) * (point - before)), point
                 value_before = value
                 gradient, value, fooled = climb(model, point, labels, targeted=targeted, objective=objective)
-                keep_best(x_adv, best, rows, point, value, fooled)
+                keep_best(x_adv, best, rows, point, value, fooled | for_others)
                 rises += value > value_before
                 better = value > top_value
                 top = point.where(per_image(better, point), top)
@@ -117,10 +120,11 @@ def apgd_dlr(
     norm: str = "linf",
     targeted: bool = False,
     early_stop: bool = True,
+    for_others: bool = False,
     generator: torch.Generator | None = None,
 ) -> Images:
     """`apgd` on the difference of logits ratio, whose gradients do not fade where a model is sure."""
-    own = {"norm": norm, "targeted": targeted, "early_stop": early_stop, "generator": generator}
+    own = {"norm": norm, "targeted": targeted, "early_stop": early_stop, "for_others": for_others, "generator": generator}
     return apgd(model, x, y, eps=eps, steps=steps, restarts=restarts, loss="dlr", **own)
 
 

@@ -25,12 +25,14 @@ def fgsm(
     eps: float,
     norm: str = "linf",
     targeted: bool = False,
+    for_others: bool = False,
     generator: torch.Generator | None = None,
 ) -> Images:
     """One step x + eps * sign(gradient) (l2: its unit vector), cut to [0, 1], where that fools the model; x elsewhere.
 
     Shapes: x_adv as x. Units: eps in [0, 1] pixels, the radius in `norm`. Where x and the step both fool the model, the
-    one with the higher loss is returned. Nothing is random: `generator` is there because all attacks are called alike.
+    one with the higher loss is returned; with for_others, the step also where neither does. Nothing is random: `generator` is
+    there because all attacks are called alike.
     Raises: ValueError for pixels outside [0, 1] or NaN, labels that are none of the model's classes, a bad eps.
     Source: Goodfellow, Shlens, Szegedy, "Explaining and harnessing adversarial examples", ICLR 2015, section 4.
     """
@@ -44,5 +46,6 @@ def fgsm(
         gradient, loss, fooled = climb(model, x, y, targeted=targeted)
         x_adv, best_loss = x.detach().clone(), loss.where(fooled, -torch.inf)
         step = Ball(x, eps, norm).project(x + eps * direction(gradient, norm))
-        keep_best(x_adv, best_loss, torch.arange(len(x), device=x.device), step, *judge(model, step, y, targeted=targeted))
+        value, fooled = judge(model, step, y, targeted=targeted)
+        keep_best(x_adv, best_loss, torch.arange(len(x), device=x.device), step, value, fooled | for_others)
     return x_adv

@@ -26,12 +26,13 @@ def mora(
     norm: str = "linf",
     targeted: bool = False,
     early_stop: bool = True,
+    for_others: bool = False,
     generator: torch.Generator | None = None,
 ) -> Images:
     """The iterate that fools the ensemble by the largest margin among all visited, over all restarts; x where none does.
 
-    Shapes, units, generator, early_stop, errors: as for `pgd`. Climbs the margin of a weighted sum of the members' logits:
-    the weights are how much each logit of the strongest wrong class moves the ensemble's log-odds, which is little for
+    Shapes, units, generator, early_stop, for_others, errors: as for `pgd`. Climbs the margin of a weighted sum of the members'
+    logits: the weights are how much each logit of the strongest wrong class moves the ensemble's log-odds, which is little for
     members that are sure; members that are wrong already get none. The step falls from 2 eps to 0; a quarter of the step
     before is added to it. A model without `member_logits` counts as an ensemble of one.
     Source: Yu, Gao, Xu, "MORA: improving ensemble robustness evaluation with model-reweighing attack", NeurIPS 2022; our
@@ -59,6 +60,7 @@ def mora(
         early_stop=early_stop,
         generator=generator,
         objective=reweighed,
+        for_others=for_others,
     )
 
 

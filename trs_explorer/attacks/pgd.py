@@ -73,6 +73,7 @@ def bim(
     norm: str = "linf",
     targeted: bool = False,
     early_stop: bool = True,
+    for_others: bool = False,
     generator: torch.Generator | None = None,
 ) -> Images:
     """PGD from x itself, in smaller steps: step_size None is eps / steps, so that the last step may just reach the edge.
@@ -81,5 +82,5 @@ def bim(
     Source: Kurakin, Goodfellow, Bengio, "Adversarial examples in the physical world", ICLR 2017; the step: the TRS authors' code.
     """
     size = eps / max(steps, 1) if step_size is None else step_size
-    own = {"norm": norm, "targeted": targeted, "early_stop": early_stop, "generator": generator}
+    own = {"norm": norm, "targeted": targeted, "early_stop": early_stop, "for_others": for_others, "generator": generator}
     return pgd(model, x, y, eps=eps, steps=steps, step_size=size, random_start=False, **own)

@@ -1,6 +1,5 @@
 """The black-box evaluation of several runs by the same images, from the attempts to what is stored."""
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from trs_explorer.catalogue import ATTACKS, load
-from trs_explorer.cli.measured import GOES_ON, INTERRUPTED
+from trs_explorer.cli.evaluations import GOES_ON, STOPPED, about, accepted, loaded
 from trs_explorer.options import UsageError
 from trs_explorer.results import Unfinished
 from trs_explorer.runs import Run
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from trs_explorer.evaluation.blackbox import Attempt
     from trs_explorer.evaluation.shares import Processes
 
-WHITE_BOX = "white box"
+WHITE_BOX_STEPS = 50
 
 
 @dataclass
@@ -35,9 +34,9 @@ class Target:
     kept: Unfinished
     rates: dict[str, "Rate"] = field(default_factory=dict)
 
-    def keep(self, *, now: bool = False) -> bool:
-        """Write down the rates for a continuation; False where that is not possible."""
-        return self.kept.keep({key: rate.to_json() for key, rate in self.rates.items()}, now=now)
+    def keep(self, *, now: bool = False) -> None:
+        """Write down the rates for a continuation."""
+        self.kept.keep({key: rate.to_json() for key, rate in self.rates.items()}, now=now)
 
 
 def attempted(
@@ -50,41 +49,47 @@ def attempted(
     seed: int,
     device: "torch.device",
     team: "Processes",
-) -> list[dict]:
-    """What is stored of each chosen run under images made on the makers; nothing in every process but the first."""
+) -> tuple[list[dict], list[Unfinished]]:
+    """What is stored of each chosen run under images made on the makers, and what to forget once it is there.
+
+    There are no results in any process but the first.
+    """
     from trs_explorer import data
     from trs_explorer.cli.progress import progress
     from trs_explorer.evaluation.accuracy import joined
-    from trs_explorer.models.stored import load_ensemble
 
     config = chosen[0].config
     test = data.load(config.data, train=False, data_dir=config.data_dir)
     places = slice(0, min(limit, len(test)))
     x, y = test.images(places).to(device), test.y[places].to(device)
     share = team.share(len(x))
-    loaded = {run.name: load_ensemble(run, device=device) for run in makers}
-    made_on = [{"name": run.name, "members": run.config.members, "weights": loaded[run.name][1]} for run in makers]
-    groups = {(eps, kind): _attempts(kind, list(loaded), eps) for eps in radii for kind in kinds}
+    surrogates, made_on = {}, []
+    for run in makers:
+        surrogates[run.name], named = loaded(run, device)
+        made_on.append({"name": run.name, "members": run.config.members, "weights": named["weights"]})
+    groups = {(eps, kind): _attempts(kind, list(surrogates), eps) for eps in radii for kind in kinds}
     attempts = [attempt for group in groups.values() for attempt in group]
     targets = [_target(run, attempts, made_on, len(x), share, seed, device) for run in chosen]
-    if any(target.rates for target in targets):
+    if team.rank == 0 and any(target.rates for target in targets):
         typer.echo(GOES_ON, err=True)
     try:
         with progress("black box", quiet=team.rank > 0) as advance:
-            surrogates = {name: ensemble for name, (ensemble, _) in loaded.items()}
             _measure(targets, surrogates, attempts, x[share], y[share], seed, share.start, advance)
     except KeyboardInterrupt:
-        written = [target.keep(now=True) for target in targets]
-        if all(written):
-            typer.echo(INTERRUPTED, err=True)
+        for target in targets:
+            target.keep(now=True)
+        if team.rank == 0 and all(target.kept.kept for target in targets):
+            typer.echo(STOPPED, err=True)
         raise
+    for target in targets:
+        target.keep(now=True)
     results = []
     for target in targets:
-        parts = team.gather(target.rates)
+        parts = team.gather(target.said, target.rates)
         if parts:
-            results.append({**target.said, **_summary(groups, {key: joined([part[key] for part in parts]) for key in parts[0]})})
-        target.kept.forget()
-    return results
+            rates = {key: joined([part[key] for part in parts]) for key in parts[0]}
+            results.append({**target.said, **_summary(groups, rates)})
+    return results, [target.kept for target in targets]
 
 
 def _attempts(kind: str, surrogates: Sequence[str], eps: float) -> "list[Attempt]":
@@ -94,33 +99,38 @@ def _attempts(kind: str, surrogates: Sequence[str], eps: float) -> "list[Attempt
     if kind == "pgd":
         return protocol(surrogates, eps)
     function = load(ATTACKS[kind].function)
-    steps = {"steps": STEPS} if "steps" in inspect.signature(function).parameters else {}
-    return [Attempt(surrogate, kind, partial(function, **steps), eps) for surrogate in surrogates]
+    return [Attempt(surrogate, kind, partial(function, **accepted(function, steps=STEPS)), eps) for surrogate in surrogates]
 
 
 def _target(
     run: Run, attempts: "list[Attempt]", made_on: list[dict], n: int, share: slice, seed: int, device: "torch.device"
 ) -> Target:
     """A run to be evaluated, with what an interrupted evaluation had found."""
-    from trs_explorer.cli.results import about
-    from trs_explorer.evaluation.accuracy import restored
-    from trs_explorer.models.stored import load_ensemble
+    from trs_explorer.evaluation.accuracy import nothing_yet, restored
 
-    ensemble, weights = load_ensemble(run, device=device)
-    if weights in {maker["weights"] for maker in made_on}:
+    ensemble, named = loaded(run, device)
+    if named["weights"] in {maker["weights"] for maker in made_on}:
         raise UsageError(f"{run.name} is one of the surrogates: that is no black box")
-    said = {**about(run, weights, n, device, seed), "kind": "blackbox", "surrogates": made_on}
+    said = about(named, f"{run.config.data}, first {n} test images", device, seed)
+    said |= {"kind": "blackbox", "surrogates": made_on}
     asked = {**said, "attempts": [_key(attempt) for attempt in attempts], "share": [share.start, share.stop]}
     target = Target(ensemble, said, Unfinished(run, "blackbox", asked))
-    for key, stored in target.kept.found().items():
-        rate = restored(stored)
-        if rate is not None and rate.n == share.stop - share.start:
+    stored = target.kept.found()
+    blanks = {_key(attempt): nothing_yet(attempt.name, attempt.eps) for attempt in attempts}
+    blanks |= {_white_box(eps): nothing_yet(f"pgd-{WHITE_BOX_STEPS}", eps) for eps in {attempt.eps for attempt in attempts}}
+    for key, blank in blanks.items():
+        rate = restored(stored.get(key), blank, share.stop - share.start)
+        if rate is not None:
             target.rates[key] = rate
     return target
 
 
 def _key(attempt: "Attempt") -> str:
-    return f"{attempt.eps:g}, {attempt.name}"
+    return f"{attempt.eps!r}, {attempt.name}"
+
+
+def _white_box(eps: float) -> str:
+    return f"{eps!r}, white box"
 
 
 def _measure(
@@ -136,30 +146,35 @@ def _measure(
     """Every attempt, for those targets that lack it, and PGD-50 on each target itself."""
     from trs_explorer.attacks.pgd import pgd
     from trs_explorer.evaluation.accuracy import measure
-    from trs_explorer.evaluation.blackbox import STEPS, measure_attempt
+    from trs_explorer.evaluation.blackbox import measure_attempt
 
-    radii = dict.fromkeys(attempt.eps for attempt in attempts)
-    total = len(x) * (sum(len(surrogates[attempt.surrogate]) for attempt in attempts))
+    total = len(x) * sum(len(surrogates[attempt.surrogate]) for attempt in attempts)
     done = 0
     for attempt in attempts:
         surrogate, key = surrogates[attempt.surrogate], _key(attempt)
-        cost, doing = len(surrogate), f"eps {key}"
-        without = {str(place): target.ensemble for place, target in enumerate(targets) if key not in target.rates}
-        if without:
-            for rates in measure_attempt(attempt, surrogate, without, x, y, seed=seed, first=first):
-                advance(done + cost * next(iter(rates.values())).n, total, doing)
-        done += cost * len(x)
-        for place in without:
-            targets[int(place)].rates[key] = rates[place]
-        for target in targets:
-            target.keep()
+        lacking = {str(place): target for place, target in enumerate(targets) if not _whole(target, key, len(x))}
+        if lacking:
+            without = {place: target.ensemble for place, target in lacking.items()}
+            before = {place: target.rates[key] for place, target in lacking.items() if key in target.rates}
+            for rates in measure_attempt(attempt, surrogate, without, x, y, seed=seed, first=first, done=before):
+                for place, target in lacking.items():
+                    target.rates[key] = rates[place]
+                    target.keep()
+                advance(done + len(surrogate) * rates[place].n, total, f"eps {attempt.eps:g}, {attempt.name}")
+        done += len(surrogate) * len(x)
     for target in targets:
-        missing = [eps for eps in radii if f"{eps:g}, {WHITE_BOX}" not in target.rates]
-        attacks = [(f"pgd-{STEPS}", pgd, {"eps": eps, "steps": STEPS}) for eps in missing]
-        for position, rate in measure(target.ensemble, x, y, attacks=attacks, seed=seed, first=first):
-            advance(total, total, f"{target.said['run']}, {WHITE_BOX}")
-            if position and rate.n == len(x):
-                target.rates[f"{missing[position - 1]:g}, {WHITE_BOX}"] = rate
+        missing = [eps for eps in dict.fromkeys(a.eps for a in attempts) if not _whole(target, _white_box(eps), len(x))]
+        attacks = [(f"pgd-{WHITE_BOX_STEPS}", pgd, {"eps": eps, "steps": WHITE_BOX_STEPS}) for eps in missing]
+        for position, rate in measure(target.ensemble, x, y, attacks=attacks, seed=seed, first=first) if missing else ():
+            advance(total, total, f"{target.said['run']}, white box")
+            if position:
+                target.rates[_white_box(missing[position - 1])] = rate
+                target.keep()
+
+
+def _whole(target: Target, key: str, n: int) -> bool:
+    """Whether a rate is of all images."""
+    return key in target.rates and target.rates[key].n == n
 
 
 def _summary(groups: "dict[tuple[float, str], list[Attempt]]", rates: "dict[str, Rate]") -> dict:
@@ -176,7 +191,7 @@ def _summary(groups: "dict[tuple[float, str], list[Attempt]]", rates: "dict[str,
     named += [("all", eps, group) for eps, group in together.items() if several]
     rows, warnings = [], []
     for kind, eps, group in sorted(named, key=lambda row: row[1]):
-        each, white = [rates[_key(attempt)] for attempt in group], rates[f"{eps:g}, {WHITE_BOX}"]
+        each, white = [rates[_key(attempt)] for attempt in group], rates[_white_box(eps)]
         robust = worst_of(f"every one of {len(group)} attempts", each)
         share, low, high = per_attempt(each)
         rows.append(

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from trs_explorer import runs
 from trs_explorer.catalogue import ATTACKS, DATA
 from trs_explorer.cli.curve import write_curve
+from trs_explorer.cli.evaluations import check_classes, check_saved, store
 from trs_explorer.cli.flags import (
     CsvFileOption,
     DeviceOption,
@@ -23,7 +23,6 @@ from trs_explorer.cli.flags import (
 )
 from trs_explorer.evaluation import paper
 from trs_explorer.options import UsageError, unknown
-from trs_explorer.results import write_result
 
 KINDS = tuple(name for name, attack in ATTACKS.items() if attack.ball)
 BAR, WIDE = 20, 100  # letters of the longest bar, and of a terminal that has room for it
@@ -65,16 +64,21 @@ def blackbox(
         if kind not in KINDS:
             raise UsageError(unknown("--attacks", kind, KINDS))
     radii = parse_radii(eps) if eps is not None else None
-    chosen = [run_at(path) for path in run]
-    data_sets = {one.config.data for one in chosen}
-    if len(data_sets) > 1:
-        raise UsageError(f"runs of one data set share the images, these are of {' and '.join(sorted(data_sets))}")
+    chosen = list({one.path.resolve(): one for one in map(run_at, run)}.values())
+    for what, values in {
+        "data set": sorted({one.config.data for one in chosen}),
+        "model": sorted({one.config.model for one in chosen}) if not surrogates else [],
+    }.items():
+        if len(values) > 1:
+            raise UsageError(f"runs of one {what} share the images, these are of {' and '.join(values)}: take them one by one")
+    for one in chosen:
+        check_saved(one)
+    name = chosen[0].config.data
+    for kind in kinds:
+        check_classes(kind, name, "--attacks")
     for file in (json_file, csv_file, html_file):
         check_parent(file)
-    name = data_sets.pop()
-    if "apgd-dlr" in kinds and DATA[name].classes < 3:
-        raise UsageError(f"--attacks: apgd-dlr needs 3 classes, {name} has 2: take apgd-ce or mora")
-    radii = radii or paper.BLACK_BOX_EPS.get(name) or (DATA[name].probe_eps / 2, DATA[name].probe_eps)
+    radii = list(dict.fromkeys(radii or paper.BLACK_BOX_EPS.get(name) or (DATA[name].probe_eps / 2, DATA[name].probe_eps)))
 
     from trs_explorer.cli.attempts import attempted
     from trs_explorer.cli.surrogates import surrogates_of
@@ -83,17 +87,16 @@ def blackbox(
 
     with processes() as team:
         where = team.device(resolve_device(device))
-        makers = surrogates_of(chosen[0], surrogates or ()) if team.rank == 0 else []
-        team.wait()  # the first process trains what is missing
-        makers = makers or surrogates_of(chosen[0], surrogates or ())
-        results = attempted(chosen, makers, kinds, radii, limit=limit, seed=seed, device=where, team=team)
+        makers = surrogates_of(chosen[0], surrogates or (), device) if team.rank == 0 else []
+        team.agree(None)  # the first process trains what is missing
+        makers = makers or surrogates_of(chosen[0], surrogates or (), device)
+        results, unfinished = attempted(chosen, makers, kinds, radii, limit=limit, seed=seed, device=where, team=team)
+        stored = team.agree([store(one, "blackbox", result) for one, result in zip(chosen, results, strict=False)])
+        for kept, safe in zip(unfinished, stored, strict=True):
+            if safe:
+                kept.forget()
         if team.rank:
             return
-    for one, result in zip(chosen, results, strict=True):
-        try:
-            write_result(one, "blackbox", result)
-        except runs.RunError as error:
-            typer.echo(f"not stored with the run: {error}", err=True)
     _show(results)
     if json_file:
         json_file.write_text(json.dumps(results, indent=1) + "\n")
@@ -117,7 +120,7 @@ def _show(results: list[dict]) -> None:
         title = f"{escape(result['run'])}: right, in % (95 % interval) of all {n} images"
         made_on = ", ".join(f"{maker['name']} ({maker['members']} members)" for maker in result["surrogates"])
         table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-        headings = ("attempts", "eps", "under every one", *([""] if wide else []), "under one", "white box")
+        headings = ("attempts", "eps", "under every one", *([""] if wide else []), "one attempt", "white box")
         for heading in headings:
             table.add_column(heading, justify="left" if heading in ("attempts", "") else "right", no_wrap=True)
         for row in result["rows"]:
@@ -132,7 +135,10 @@ def _show(results: list[dict]) -> None:
                 f"{100 * white['correct'] / n:.1f}",
             )
         console.print(table)
-        console.print(f"images made on {escape(made_on)}; white box: PGD-50 on the run itself, one start", highlight=False)
+        console.print(
+            f"images made on {escape(made_on)}; one attempt: their mean; white box: PGD-50 on the run itself, one start",
+            highlight=False,
+        )
     for result in results:
         for warning in result["warnings"]:
             console.print(f"[bold]warning[/] {escape(result['run'])}: {escape(warning)}", highlight=False)
@@ -146,7 +152,8 @@ def _write_csv(path: Path, results: list[dict]) -> None:
             fixed = [result["run"], result["weights"], result["seed"]]
             for row in result["rows"]:
                 rates = {"every attempt": row["robust"], "white box": row["white_box"]}
-                rates |= {rate["name"]: rate for rate in row["each"]}
+                if row["attack"] != "all":  # whose attempts are those of the other rows
+                    rates |= {rate["name"]: rate for rate in row["each"]}
                 for name, rate in rates.items():
                     counts = (rate[key] for key in ("eps", "correct", "n", "low", "high"))
                     writer.writerow([*fixed, row["attack"], name, *counts])

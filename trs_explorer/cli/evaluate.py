@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 
 from trs_explorer import runs
 from trs_explorer.catalogue import ATTACKS, DATA
+from trs_explorer.cli.evaluations import check_classes, check_saved, store
 from trs_explorer.cli.flags import (
     CsvFileOption,
     DeviceOption,
@@ -26,7 +28,6 @@ from trs_explorer.cli.measured import Plan, measured
 from trs_explorer.cli.rates import show
 from trs_explorer.evaluation import paper
 from trs_explorer.options import UsageError, unknown
-from trs_explorer.results import write_result
 
 SETS = {"table1": paper.ATTACKS, "all": tuple(name for name, attack in ATTACKS.items() if not attack.for_others)}
 
@@ -64,58 +65,53 @@ def evaluate(
             raise UsageError(unknown("--attacks", name, (*ATTACKS, *SETS)))
     constants = parse_constants(c) if c is not None else None
     radii = parse_radii(eps) if eps is not None else None
-    chosen = [run_at(path) for path in run]
+    chosen = list({one.path.resolve(): one for one in map(run_at, run)}.values())
     for file in (json_file, csv_file):
         check_parent(file)
 
     from trs_explorer.evaluation.shares import processes
     from trs_explorer.training.device import resolve_device
 
+    plans = [_plan(one, names, asked, radii, constants, Plan([], limit, steps, restarts, seed, trust)) for one in chosen]
     with processes() as team:
         where = team.device(resolve_device(device))
         found, unfinished = [], []
-        for one in chosen:
-            kinds = _possible(names, asked, one)
-            pairs = [(name, value) for name in kinds for value in _parameters(name, one.config.data, radii, constants)]
-            plan = Plan(pairs, limit=limit, steps=steps, restarts=restarts, seed=seed, trust=trust)
+        for one, plan in zip(chosen, plans, strict=True):
             result, kept = measured(one, plan, where, team)
             unfinished.append(kept)
             if result is not None:
                 found.append(result)
-    for one, result in zip(chosen, found, strict=False):  # only the first of several processes has results
-        _store(one, result)
-    for kept in unfinished:
-        kept.forget()
-    if not found:
-        return
-    show(found, checks=trust)
-    if json_file:
+                show(result, checks=trust)
+        # not before all are measured: then an interruption costs nothing of those that were done
+        stored = team.agree([store(one, "evaluate", result) for one, result in zip(chosen, found, strict=False)])
+        for kept, safe in zip(unfinished, stored, strict=True):
+            if safe:
+                kept.forget()
+    if json_file and not team.rank:
         json_file.write_text(json.dumps(found, indent=1) + "\n")
-    if csv_file:
+    if csv_file and not team.rank:
         _write_csv(csv_file, found)
 
 
-def _possible(names: list[str], asked: list[str], run: runs.Run) -> list[str]:
-    """Without DLR where there are two classes; UsageError if it was asked for by name."""
-    if "apgd-dlr" not in names or DATA[run.config.data].classes > 2:
-        return names
-    if "apgd-dlr" in asked:
-        raise UsageError(f"--attacks: apgd-dlr needs 3 classes, {run.config.data} has 2: take apgd-ce or mora")
-    typer.echo(f"{run.name}: without apgd-dlr, which needs 3 classes", err=True)
-    return [name for name in names if name != "apgd-dlr"]
+def _plan(
+    run: runs.Run, names: list[str], asked: list[str], radii: list[float] | None, constants: list[float] | None, plan: Plan
+) -> Plan:
+    """The plan with a run's attacks. Raises UsageError, or RunError if the run has nothing to measure."""
+    check_saved(run)
+    for name in asked:
+        check_classes(name, run.config.data, "--attacks")
+    left_out = tuple(name for name in names if name == "apgd-dlr" and DATA[run.config.data].classes < 3)
+    for name in left_out:
+        typer.echo(f"{run.name}: without {name}, which needs 3 classes", err=True)
+    kinds = [name for name in names if name not in left_out]
+    pairs = [(name, value) for name in kinds for value in _parameters(name, run.config.data, radii, constants)]
+    return replace(plan, attacks=list(dict.fromkeys(pairs)), left_out=left_out)
 
 
 def _parameters(name: str, data: str, radii: list[float] | None, constants: list[float] | None) -> Sequence[float]:
     """The radii or constants of an attack: those given, else the paper's, else the data set's own."""
     given, other = (radii, DATA[data].probe_eps) if ATTACKS[name].ball else (constants, 1.0)
     return given or paper.parameters(data, name) or (other,)
-
-
-def _store(run: runs.Run, result: dict) -> None:
-    try:
-        write_result(run, "evaluate", result)
-    except runs.RunError as error:
-        typer.echo(f"not stored with the run: {error}", err=True)
 
 
 def _write_csv(path: Path, results: list[dict]) -> None:

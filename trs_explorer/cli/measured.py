@@ -1,5 +1,6 @@
 """One run's evaluation, from the plan to what is stored: it goes on where an interrupted one stopped, and checks itself."""
 
+import contextlib
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import typer
 
 from trs_explorer import runs
 from trs_explorer.catalogue import ATTACKS, load
+from trs_explorer.cli.evaluations import GOES_ON, STOPPED, about, accepted, loaded
 from trs_explorer.evaluation import paper
 from trs_explorer.results import Unfinished
 
@@ -22,9 +24,6 @@ if TYPE_CHECKING:
     from trs_explorer.evaluation.shares import Processes
     from trs_explorer.evaluation.trust import Findings
 
-INTERRUPTED = "interrupted: what was found is kept, the same command goes on from there"
-GOES_ON = "goes on where an interrupted evaluation stopped"
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -36,6 +35,7 @@ class Plan:
     restarts: int
     seed: int
     trust: bool
+    left_out: tuple[str, ...] = ()
 
     def functions(self) -> "list[Attack]":
         """The attacks with their labels and arguments, as `accuracy.measure` takes them."""
@@ -45,8 +45,7 @@ class Plan:
         function = load(ATTACKS[name].function)
         if not ATTACKS[name].ball:  # its own numbers of steps; how near it comes does not count, only whether it fools
             return name, function, {"c": value, "early_stop": True}
-        known = inspect.signature(function).parameters
-        own = {key: count for key, count in (("steps", self.steps), ("restarts", self.restarts)) if key in known}
+        own = accepted(function, steps=self.steps, restarts=self.restarts)
         label = name + (f"-{self.steps}" if "steps" in own else "") + (f" x{self.restarts}" if own.get("restarts", 1) > 1 else "")
         return label, function, {"eps": value, **own}
 
@@ -58,28 +57,35 @@ def measured(run: runs.Run, plan: Plan, device: "torch.device", team: "Processes
     """
     from trs_explorer import data
     from trs_explorer.cli.progress import progress
-    from trs_explorer.cli.results import about
     from trs_explorer.evaluation.accuracy import joined
     from trs_explorer.evaluation.trust import CHECKS, warnings_of
-    from trs_explorer.models.stored import load_ensemble
 
-    ensemble, weights = load_ensemble(run, device=device)
+    ensemble, named = loaded(run, device)
     test = data.load(run.config.data, train=False, data_dir=run.config.data_dir)
     chosen = slice(0, min(plan.limit, len(test)))
     x, y = test.images(chosen).to(device), test.y[chosen].to(device)
     options = {"steps": plan.steps, "restarts": plan.restarts}
-    said = {**about(run, weights, len(x), device, plan.seed), "kind": "evaluate", "options": options}
+    said = about(named, f"{run.config.data}, first {len(x)} test images", device, plan.seed)
+    said |= {"kind": "evaluate", "options": options}
     share = team.share(len(x))
     kept = Unfinished(run, "evaluate", {**said, "attacks": plan.attacks, "share": [share.start, share.stop]})
-    with progress(run.name, quiet=team.rank > 0) as advance:
-        mine = _rates(ensemble, x[share], y[share], plan, share.start, kept, advance)
-        parts = team.gather(mine)
-        if not parts:
-            return None, kept
-        rates = [joined(same) for same in zip(*parts, strict=True)]
-        findings = _findings(run, weights, ensemble, x, y, rates, plan, advance)
-    figures = [None, *(paper.figure(run.config.data, name, value, run.config.method) for name, value in plan.attacks)]
-    rows = [*zip(rates, figures, strict=True), *((rate, None) for rate in _worst(rates))]
+    try:
+        with progress(run.name, quiet=team.rank > 0) as advance:
+            mine = _rates(ensemble, x[share], y[share], plan, share.start, kept, advance, quiet=team.rank > 0)
+            parts = team.gather(named, mine)
+            if not parts:
+                return None, kept
+            rates = [joined(same) for same in zip(*parts, strict=True)]
+            findings = _findings(run, named["weights"], ensemble, x, y, rates, plan, advance)
+    except KeyboardInterrupt:
+        if kept.kept and team.rank == 0:
+            typer.echo(STOPPED, err=True)
+        raise
+    rows = [(rate, None) for rate in rates]
+    if plan.steps == 50 and plan.restarts == 1 and run.config.members == 3:  # as the paper has it
+        for place, (name, value) in enumerate(plan.attacks, start=1):
+            rows[place] = rates[place], paper.figure(run.config.data, name, value, run.config.method)
+    rows += [(rate, None) for rate in _worst(rates)]
     result = {
         **said,
         "rates": [{**rate.to_json(), "paper": figure} for rate, figure in rows],
@@ -90,24 +96,22 @@ def measured(run: runs.Run, plan: Plan, device: "torch.device", team: "Processes
 
 
 def _rates(
-    ensemble: "nn.Module", x: "Tensor", y: "Tensor", plan: Plan, first: int, kept: Unfinished, advance: "Advance"
+    ensemble: "nn.Module", x: "Tensor", y: "Tensor", plan: Plan, first: int, kept: Unfinished, advance: "Advance", *, quiet: bool
 ) -> "list[Rate]":
     """The clean rate and every attack's, with what an interrupted evaluation had found; images are the share from `first` on."""
-    from trs_explorer.evaluation.accuracy import measure, restored
+    from trs_explorer.evaluation.accuracy import blanks, measure, restored
 
     attacks = plan.functions()
     passes = [1, *(_passes(function, arguments) for _, function, arguments in attacks)]
-    found = {}
-    for place, stored in kept.found().items():
-        rate = restored(stored)
-        if place.isdecimal() and int(place) < len(passes) and rate is not None and rate.n <= len(x):
-            found[int(place)] = rate
-    if found:
+    stored = kept.found()
+    before = {place: restored(stored.get(str(place)), blank, len(x)) for place, blank in enumerate(blanks(attacks))}
+    found = {place: rate for place, rate in before.items() if rate is not None}
+    if found and not quiet:
         typer.echo(GOES_ON, err=True)
     done = dict(found)
 
-    def keep(*, now: bool) -> bool:
-        return kept.keep({str(position): rate.to_json() for position, rate in found.items()}, now=now)
+    def keep(*, now: bool) -> None:
+        kept.keep({str(position): rate.to_json() for position, rate in found.items()}, now=now)
 
     try:
         for position, rate in measure(ensemble, x, y, attacks=attacks, seed=plan.seed, done=done, first=first):
@@ -115,11 +119,8 @@ def _rates(
             done_passes = sum(passes[place] * one.n for place, one in found.items())
             advance(done_passes, sum(passes) * len(x), f"{rate.name} {_value(rate)}".strip())
             keep(now=False)
+    finally:
         keep(now=True)
-    except KeyboardInterrupt:
-        if keep(now=True):
-            typer.echo(INTERRUPTED, err=True)
-        raise
     return [found[position] for position in range(len(passes))]
 
 
@@ -162,6 +163,7 @@ def _findings(
     advance(0, None, "checks")
     few, more = slice(0, trials.QUICK_N), slice(0, trials.THOROUGH_N)
     found = trust.in_order(
+        {14: [f"{name} was left out: it needs more classes" for name in plan.left_out]},
         trust.check_rates(rates),
         {number: others[number] for number in (11, 17) if number in others},
         trust.check_model(ensemble, x[few], y[few]),
@@ -190,9 +192,10 @@ def _others(run: runs.Run, weights: str, device: "torch.device") -> "list[tuple[
 
     same = [other for other in shipped_runs() if other.config.data == run.config.data]
     for other in sorted(same, key=lambda other: other.config.method != "standard"):
-        ensemble, theirs = load_ensemble(other, device=device)
-        if theirs != weights:
-            return [(other.name, ensemble)]
+        with contextlib.suppress(runs.RunError):  # nobody asked for this one
+            ensemble, theirs = load_ensemble(other, device=device)
+            if theirs != weights:
+                return [(other.name, ensemble)]
     return []
 
 

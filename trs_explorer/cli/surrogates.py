@@ -20,7 +20,7 @@ SEED = 100  # no run's by default: a surrogate must not be the target
 EPOCHS = {"mnist": 8}
 
 
-def surrogates_of(target: runs.Run, named: Iterable[str]) -> list[runs.Run]:
+def surrogates_of(target: runs.Run, named: Iterable[str], device: str) -> list[runs.Run]:
     """The runs that the user names, or the standard ensembles of 3, 5 and 8 members for the target's data and model.
 
     Those are in checkpoints/surrogate-DATA-MODEL-MEMBERS. What is missing is trained now; an interrupted training goes on.
@@ -31,13 +31,20 @@ def surrogates_of(target: runs.Run, named: Iterable[str]) -> list[runs.Run]:
     for run in given:
         if run.config.data != target.config.data:
             raise UsageError(f"--surrogates: {run.name} knows {run.config.data}, {target.name} {target.config.data}")
-    return given or [_trained(target, members) for members in MEMBERS]
+    return given or [_trained(target, members, device) for members in MEMBERS]
 
 
-def _trained(target: runs.Run, members: int) -> runs.Run:
+def _trained(target: runs.Run, members: int, device: str) -> runs.Run:
     config = target.config
     path = Path("checkpoints") / f"surrogate-{config.data}-{config.model}-{members}"
-    values = {"method": "standard", "data": config.data, "model": config.model, "members": members, "seed": SEED}
+    values = {
+        "method": "standard",
+        "data": config.data,
+        "model": config.model,
+        "members": members,
+        "seed": SEED,
+        "device": device,
+    }
     epochs = {"epochs": EPOCHS[config.data]} if config.data in EPOCHS else {}
     wanted = resolve({**values, **epochs, "data_dir": config.data_dir})
     if (path / "config.json").is_file():
@@ -46,6 +53,8 @@ def _trained(target: runs.Run, members: int) -> runs.Run:
             raise runs.RunError(f"{path} is another training than the surrogate needed: rename it, or name yours by --surrogates")
         if run.status().get("state") == "finished":
             return run
+    elif path.is_dir() and any(path.iterdir()):
+        raise runs.RunError(f"{path} is in the way of the surrogate needed, and no run: move it, or name yours by --surrogates")
     else:
         run = runs.create(path, wanted)
     typer.echo(f"training {path}, once: a standard ensemble of {members} on which to make the images", err=True)

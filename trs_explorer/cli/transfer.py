@@ -1,15 +1,16 @@
 """`trs transfer`."""
 
 import csv
-import inspect
 import json
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trs_explorer.catalogue import ATTACKS, DATA, entry, load
+from trs_explorer.cli.evaluations import GOES_ON, STOPPED, about, accepted, check_classes, check_saved, loaded, store
 from trs_explorer.cli.flags import (
     CsvFileOption,
     DeviceOption,
@@ -23,9 +24,15 @@ from trs_explorer.cli.flags import (
     run_at,
 )
 from trs_explorer.options import UsageError, unknown
-from trs_explorer.results import write_result
-from trs_explorer.runs import Run, RunError
+from trs_explorer.results import Unfinished
+from trs_explorer.runs import Run
 
+if TYPE_CHECKING:
+    import torch
+
+    from trs_explorer.evaluation.shares import Processes
+
+SAID = ("attack", "eps", "c", "protocol", "targeted")
 WIDE = 5  # with more members than this, cells hold the rate alone
 
 
@@ -60,8 +67,7 @@ def transfer(
     for file in (json_file, csv_file):
         check_parent(file)
     about_data = DATA[chosen.config.data]
-    if attack == "apgd-dlr" and about_data.classes < 3:
-        raise UsageError(f"--attack: apgd-dlr needs 3 classes, {chosen.config.data} has 2: take apgd-ce or mora")
+    check_classes(attack, chosen.config.data, "--attack")
     if known.ball and c is not None:
         raise UsageError(f"--c: {attack} has a radius, --eps")
     if not known.ball and eps is not None:
@@ -70,11 +76,18 @@ def transfer(
     if values is not None and len(values) != 1:
         raise UsageError(f"{'--eps' if known.ball else '--c'}: a matrix has one value, got {eps or c}")
     value = values[0] if values else about_data.probe_eps if known.ball else 1.0
-    result = _measure(chosen, attack, value, steps, limit, seed, device, targeted=targeted, protocol=protocol)
-    try:
-        write_result(chosen, "transfer", result)
-    except RunError as error:
-        typer.echo(f"not stored with the run: {error}", err=True)
+    check_saved(chosen)
+    asked = Asked(attack, value, steps, limit, seed, targeted, protocol)
+
+    from trs_explorer.evaluation.shares import processes
+    from trs_explorer.training.device import resolve_device
+
+    with processes() as team:
+        result, kept = _measured(chosen, asked, team.device(resolve_device(device)), team)
+        if team.agree(result is not None and store(chosen, "transfer", result)):
+            kept.forget()
+    if result is None:
+        return
     _show(result)
     if json_file:
         json_file.write_text(json.dumps(result, indent=1) + "\n")
@@ -82,59 +95,96 @@ def transfer(
         _write_csv(csv_file, result)
 
 
-def _measure(
-    run: Run, attack: str, value: float, steps: int, limit: int, seed: int, device: str, *, targeted: bool, protocol: str
-) -> dict:
+@dataclass(frozen=True)
+class Asked:
+    """What matrix is asked for; value is the attack's eps or c."""
+
+    attack: str
+    value: float
+    steps: int
+    limit: int
+    seed: int
+    targeted: bool
+    protocol: str
+
+
+def _measured(run: Run, asked: Asked, device: "torch.device", team: "Processes") -> tuple[dict | None, Unfinished]:
+    """The result, None in every process but the first; and what to forget once it is stored."""
     import torch
 
     from trs_explorer import data
     from trs_explorer.cli.progress import progress
-    from trs_explorer.cli.results import about
-    from trs_explorer.evaluation.intervals import wilson
-    from trs_explorer.evaluation.transfer import STARTS, all_right, measure_transfer, other_classes
-    from trs_explorer.models.stored import load_ensemble
-    from trs_explorer.training.device import resolve_device
+    from trs_explorer.evaluation.transfer import STARTS_OF, all_right, assembled, measure_transfer, other_classes
+    from trs_explorer.evaluation.trust import CHECKS, check_model, warnings_of
 
-    where = resolve_device(device)
-    ensemble, weights = load_ensemble(run, device=where)
+    ensemble, named = loaded(run, device)
     test = data.load(run.config.data, train=False, data_dir=run.config.data_dir)
-    places = torch.arange(min(limit, len(test)))
-    if protocol == "all-right":
-        places = all_right(ensemble, test.images(slice(None)), test.y, limit=limit)
-    x, y = test.images(places).to(where), test.y[places].to(where)
-    function = load(ATTACKS[attack].function)
-    takes_steps = ATTACKS[attack].ball and "steps" in inspect.signature(function).parameters
-    options = {"steps": steps} if takes_steps else {}
-    value_name = "eps" if ATTACKS[attack].ball else "c"
-    wanted = other_classes(y, DATA[run.config.data].classes, seed=seed) if targeted else None
-    with progress(f"{run.name}: transfer") as advance:
-        for done, matrix in enumerate(  # noqa: B007
-            measure_transfer(
-                ensemble,
-                x,
-                y,
-                attack=partial(function, **{value_name: value}, **options),
-                wanted=wanted,
-                protocol=protocol,
-                ensemble_column=True,
-                seed=seed,
-            )
-        ):
-            advance(done, len(ensemble) * -(-len(x) // 256))
-    said = about(run, weights, len(x), where, seed)
-    if protocol == "all-right":
-        said["data"] = f"{run.config.data}, first {len(x)} test images that all members have right"
-    return {
-        **said,
+    places, which = torch.arange(min(asked.limit, len(test))), ""
+    if asked.protocol == "all-right":
+        places, which = all_right(ensemble, test.images(slice(None)), test.y, limit=asked.limit), " that all members have right"
+    x, y = test.images(places).to(device), test.y[places].to(device)
+    about_attack = ATTACKS[asked.attack]
+    function = load(about_attack.function)
+    options = accepted(function, steps=asked.steps) if about_attack.ball else {}
+    said = {
+        **about(named, f"{run.config.data}, first {len(x)} test images{which}", device, asked.seed),
         "kind": "transfer",
-        "attack": f"{attack}-{steps}" if takes_steps else attack,
-        "eps": value if value_name == "eps" else None,
-        "c": value if value_name == "c" else None,
+        "attack": f"{asked.attack}-{asked.steps}" if options else asked.attack,
+        "eps": asked.value if about_attack.ball else None,
+        "c": None if about_attack.ball else asked.value,
         "options": options,
-        "starts": STARTS[protocol],
-        "pooled_interval": list(wilson(*matrix.pooled())),
-        **matrix.to_json(),
+        "protocol": asked.protocol,
+        "targeted": asked.targeted,
+        "starts": STARTS_OF[asked.protocol],
     }
+    wanted = other_classes(y, DATA[run.config.data].classes, seed=asked.seed) if asked.targeted else None
+    share = team.share(len(x))
+    kept = Unfinished(run, "transfer", {**said, "share": [share.start, share.stop]})
+    done = _outcomes(kept.found(), len(ensemble), share.stop - share.start)
+    if done and team.rank == 0:
+        typer.echo(GOES_ON, err=True)
+    snapshots = measure_transfer(
+        ensemble,
+        x[share],
+        y[share],
+        attack=partial(function, **{"eps" if about_attack.ball else "c": asked.value}, **options),
+        wanted=None if wanted is None else wanted[share],
+        protocol=asked.protocol,
+        ensemble_column=True,
+        seed=asked.seed,
+        done=done,
+        first=share.start,
+    )
+    matrix = None
+    try:
+        with progress(f"{run.name}: transfer", quiet=team.rank > 0) as advance:
+            for matrix in snapshots:
+                tried = sum(len(row[0]) for row in matrix.outcomes)
+                advance(tried, len(ensemble) * (share.stop - share.start))
+                kept.keep({"outcomes": matrix.outcomes} if tried else {})
+    except KeyboardInterrupt:
+        kept.keep({"outcomes": matrix.outcomes} if matrix else {}, now=True)
+        if kept.kept and team.rank == 0:
+            typer.echo(STOPPED, err=True)
+        raise
+    parts = team.gather(named, matrix)
+    if not parts:
+        return None, kept
+    findings = check_model(ensemble, x[:100], y[:100])
+    trust = [{"check": number, "name": CHECKS[number], "warnings": texts} for number, texts in findings.items()]
+    return {**said, **assembled(parts).to_json(), "trust": trust, "warnings": warnings_of(findings)}, kept
+
+
+def _outcomes(found: dict, members: int, most: int) -> list[list[str]]:
+    """The letters that an interrupted measurement had kept, a cell each; none if they are damaged."""
+    rows = found.get("outcomes")
+    if not isinstance(rows, list) or [len(row) if isinstance(row, list) else 0 for row in rows] != [members + 1] * members:
+        return []
+    for row in rows:
+        lengths = {len(cell) if isinstance(cell, str) and set(cell) <= set("-01") else most + 1 for cell in row}
+        if len(lengths) > 1 or max(lengths) > most:
+            return []
+    return rows
 
 
 def _show(result: dict) -> None:
@@ -169,14 +219,16 @@ def _show(result: dict) -> None:
     low, high = result["pooled_interval"]
     words = f"{fooled} / {eligible} = {100 * fooled / eligible:.1f} % ({100 * low:.1f} - {100 * high:.1f})" if eligible else "-"
     console.print(f"all pairs of different members together: {words}", highlight=False)
+    for warning in result["warnings"]:
+        console.print(f"[bold]warning[/] {escape(result['run'])}: {escape(warning)}", highlight=False)
 
 
 def _write_csv(path: Path, result: dict) -> None:
     names = [*(f"F{j + 1}" for j in range(len(result["fooled"]))), "ensemble"]
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["run", "weights_sha256", "seed", "attack", "surrogate", "target", "fooled", "eligible", "low", "high"])
-        fixed = [result[key] for key in ("run", "weights", "seed", "attack")]
+        writer.writerow(["run", "weights_sha256", "seed", *SAID, "surrogate", "target", "fooled", "eligible", "low", "high"])
+        fixed = [result[key] for key in ("run", "weights", "seed", *SAID)]
         for i, row in enumerate(result["fooled"]):
             for j, fooled in enumerate(row):
                 writer.writerow([*fixed, names[i], names[j], fooled, result["eligible"][i][j], *result["intervals"][i][j]])

@@ -1,7 +1,8 @@
 """Clean and robust accuracy."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from jaxtyping import Bool
@@ -86,10 +87,9 @@ def measure(
     check_images(x, y)
     if batch_size < 1:
         raise ValueError(f"batch_size must be >= 1, got {batch_size}")
-    for position, (name, attack, arguments) in enumerate([("clean", None, {}), *attacks]):
-        norm = str(arguments.get("norm", "linf"))
-        eps, c = (0.0, None) if attack is None else (arguments.get("eps"), arguments.get("c"))
-        rate = (done or {}).get(position, unknown(name, eps, c=c, norm=norm))
+    planned = zip(blanks(attacks), [("clean", None, {}), *attacks], strict=True)
+    for position, (blank, (_, attack, arguments)) in enumerate(planned):
+        rate = (done or {}).get(position, blank)
         if rate.n:
             yield position, rate
             if rate.n == len(x):
@@ -105,7 +105,15 @@ def measure(
             yield position, rate
 
 
-def unknown(name: str, eps: float | None, *, c: float | None = None, norm: str = "linf") -> Rate:
+def blanks(attacks: Sequence[Attack]) -> list[Rate]:
+    """The clean rate and one an attack, of no images yet, as `measure` fills them."""
+    rates = [nothing_yet("clean", 0.0)]
+    for name, _, known in attacks:
+        rates.append(nothing_yet(name, known.get("eps"), c=known.get("c"), norm=str(known.get("norm", "linf"))))
+    return rates
+
+
+def nothing_yet(name: str, eps: float | None, *, c: float | None = None, norm: str = "linf") -> Rate:
     """A rate of no images yet."""
     return Rate(name, eps, 0, 0, 0.0, 1.0, [], norm, 0.0, c)
 
@@ -133,15 +141,16 @@ def joined(parts: Sequence[Rate]) -> Rate:
     )
 
 
-def restored(stored: Mapping[str, object]) -> Rate | None:
-    """The rate that `Rate.to_json` wrote; None if that is damaged."""
-    try:
-        rate = Rate(**{field.name: stored[field.name] for field in fields(Rate)})
-    except (KeyError, TypeError):
+def restored(stored: object, blank: Rate, most: int) -> Rate | None:
+    """The rate that `Rate.to_json` wrote, for the attack of a blank one and `most` images at most; None if it is damaged."""
+    if not isinstance(stored, Mapping):
         return None
-    whole = isinstance(rate.outcomes, list) and {type(outcome) for outcome in rate.outcomes} <= {bool}
-    numbers = isinstance(rate.perturbation, int | float) and isinstance(rate.moved, int)
-    return joined([rate]) if whole and numbers else None
+    outcomes, perturbation, moved = (stored.get(name) for name in ("outcomes", "perturbation", "moved"))
+    if not isinstance(outcomes, list) or not {type(outcome) for outcome in outcomes} <= {bool} or len(outcomes) > most:
+        return None
+    if not isinstance(perturbation, int | float) or not math.isfinite(perturbation) or not isinstance(moved, int):
+        return None
+    return joined([replace(blank, outcomes=outcomes, perturbation=float(perturbation), moved=moved)])
 
 
 def worst_of(name: str, rates: Sequence[Rate]) -> Rate:

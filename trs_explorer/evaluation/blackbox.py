@@ -10,8 +10,8 @@ from torch import nn
 
 from trs_explorer.attacks.common import check_images, draw_seeds, to_the_end
 from trs_explorer.attacks.pgd import pgd
-from trs_explorer.evaluation.accuracy import Rate, batches, correct, extended, unknown
-from trs_explorer.evaluation.intervals import of_mean
+from trs_explorer.evaluation.accuracy import Rate, batches, correct, extended, nothing_yet
+from trs_explorer.evaluation.intervals import of_share
 from trs_explorer.gradients import Images, Labels
 
 STARTS, STEPS = 3, 50
@@ -60,18 +60,23 @@ def measure_attempt(
     *,
     seed: int = 0,
     first: int = 0,
+    done: Mapping[str, Rate] | None = None,
     batch_size: int = 256,
 ) -> Iterator[dict[str, Rate]]:
     """After every batch, how many images each target has right under one attempt so far. x, y: test images, true labels.
 
     Denominator: all images. The image shown is the one of the highest loss on the surrogate, whether or not that falls itself.
     Seeds, first: as for `accuracy.measure`; start k takes the seed + k.
+    done: what an interrupted measurement had found; used if it is of the same number of images for every target.
     """
+    rates = {name: (done or {}).get(name, nothing_yet(attempt.name, attempt.eps)) for name in targets}
+    if len({rate.n for rate in rates.values()}) > 1:
+        rates = {name: nothing_yet(attempt.name, attempt.eps) for name in targets}
+    tried = next(iter(rates.values())).n
     generator = torch.Generator().manual_seed(seed + attempt.start)
-    draw_seeds(first, 1, generator)
+    draw_seeds(first + tried, 1, generator)  # of the images before
     told = to_the_end(attempt.attack, for_others=True)
-    rates = {name: unknown(attempt.name, attempt.eps) for name in targets}
-    for images, labels in batches(surrogate, x, y, batch_size):
+    for images, labels in batches(surrogate, x[tried:], y[tried:], batch_size):
         x_adv = attempt.attack(surrogate, images, labels, eps=attempt.eps, generator=generator, **told)
         check_images(x_adv, labels)
         for name, target in targets.items():
@@ -80,9 +85,9 @@ def measure_attempt(
 
 
 def per_attempt(rates: Sequence[Rate]) -> tuple[float, float, float]:
-    """The share of all attempts on all images that fail, and its 95 % interval, in which an image counts once.
+    """The share of all attempts on all images that fail, and its 95 % Wilson interval, in which an image counts once.
 
     This is how the paper words its figure; right under *all* attempts (`accuracy.worst_of`) is how its authors' code counts.
     """
     shares = [fmean(outcomes) for outcomes in zip(*(rate.outcomes for rate in rates), strict=True)]
-    return fmean(shares), *of_mean(shares)
+    return fmean(shares), *of_share(fmean(shares), len(shares))

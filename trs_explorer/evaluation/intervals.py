@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from math import sqrt
-from statistics import fmean, stdev
 
 # The 97.5 % point of the normal distribution: 95 % lie within it on both sides.
 Z = 1.959963984540054
@@ -18,25 +17,36 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     """
     if not 0 <= successes <= n:
         raise ValueError(f"a share needs 0 <= successes <= n, got {successes} of {n}")
-    if n == 0:
+    return of_share(successes / n, n) if n else (0.0, 1.0)
+
+
+def of_share(share: float, n: float | int) -> tuple[float, float]:
+    """The Wilson interval of a share of n independent trials; the share may be a mean of shares, n an effective number.
+
+    For several attempts an image: attempts on one image fail together, so the images are what is counted. A mean of n numbers
+    in [0, 1] spreads no more than a share of n does: for it the interval is, if anything, too wide.
+    """
+    if n <= 0:
         return 0.0, 1.0
-    share = successes / n
     middle = share + Z * Z / (2 * n)
     half = Z * sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))
     scale = 1 + Z * Z / n
     # The bound is exactly 0 or 1 at the ends; rounding would leave 1e-17 beside it.
-    low = 0.0 if successes == 0 else (middle - half) / scale
-    high = 1.0 if successes == n else (middle + half) / scale
+    low = 0.0 if share == 0 else (middle - half) / scale
+    high = 1.0 if share == 1 else (middle + half) / scale
     return low, high
 
 
-def of_mean(values: Sequence[float]) -> tuple[float, float]:
-    """The 95 % normal interval of a mean of independent values in [0, 1], within [0, 1]; (0, 1) for fewer than two.
+def of_ratio(parts: Sequence[tuple[int, int]]) -> tuple[float, float]:
+    """The 95 % interval of sum(a) / sum(b) over images with a of b each, 0 <= a <= b; (0, 1) without any b.
 
-    For shares of several attempts an image: attempts on one image fail together, so the images are what is counted.
+    An image counts once, however many of its b it has: Wilson's interval for as many independent trials as give the ratio's
+    own variance over images (linearised; all images with b > 0 where that variance is 0).
     """
-    if len(values) < 2:
+    parts = [(a, b) for a, b in parts if b]
+    total = sum(b for _, b in parts)
+    if not total:
         return 0.0, 1.0
-    middle = fmean(values)
-    half = Z * stdev(values) / sqrt(len(values))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    n, ratio = len(parts), sum(a for a, _ in parts) / total
+    spread = sum((a - ratio * b) ** 2 for a, b in parts) * n / max(n - 1, 1) / total**2
+    return of_share(ratio, ratio * (1 - ratio) / spread if spread else n)

@@ -6,13 +6,17 @@ The figures are those of one process: an image's noise depends on its place in t
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+
+T = TypeVar("T")
+PATIENCE = timedelta(days=7)  # while the first process trains surrogates or checks, the others wait
 
 
 @dataclass(frozen=True)
@@ -32,18 +36,29 @@ class Processes:
             return device
         return torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
 
-    def wait(self) -> None:
-        """Until every process has come here."""
-        if self.count > 1:
-            dist.barrier()
+    def agree(self, value: Any) -> Any:
+        """The first process's value, in all of them: none goes on before the first one is here."""
+        if self.count == 1:
+            return value
+        values = [value]
+        dist.broadcast_object_list(values)
+        return values[0]
 
-    def gather(self, found: Any) -> list[Any]:
-        """What every process has found, by rank, in the first one; nothing in the others. All must come here."""
+    def gather(self, named: Mapping[str, object], found: T) -> list[T]:
+        """What every process has found, by rank, in the first one; nothing in the others. All must come here.
+
+        named: what was measured, such as the weights' SHA-256. Raises ValueError if that is not the same in all.
+        """
         if self.count == 1:
             return [found]
-        everything = [None] * self.count if self.rank == 0 else None
-        dist.gather_object(found, everything)
-        return everything or []
+        everything: list[Any] = [None] * self.count
+        dist.gather_object((dict(named), found), everything if self.rank == 0 else None)
+        if self.rank:
+            return []
+        for rank, (theirs, _) in enumerate(everything):
+            if theirs != dict(named):
+                raise ValueError(f"process {rank} measured {theirs}, this one {dict(named)}: the run has changed, start again")
+        return [part for _, part in everything]
 
 
 @contextmanager
@@ -52,7 +67,7 @@ def processes() -> Iterator[Processes]:
     if not dist.is_available() or not dist.is_torchelastic_launched():
         yield Processes()
         return
-    dist.init_process_group("gloo")
+    dist.init_process_group("gloo", timeout=PATIENCE)
     try:
         yield Processes(dist.get_rank(), dist.get_world_size())
     finally:

@@ -1,20 +1,20 @@
 """The transfer matrix: whether members fall to each other's adversarial examples."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from trs_explorer.attacks.common import check_images, eval_mode, to_the_end
+from trs_explorer.attacks.common import check_images, draw_seeds, eval_mode, to_the_end
 from trs_explorer.evaluation.accuracy import batches
-from trs_explorer.evaluation.intervals import wilson
+from trs_explorer.evaluation.intervals import of_ratio, wilson
 from trs_explorer.gradients import Images, Labels
 from trs_explorer.models.ensemble import Ensemble
 
-STARTS = {"def6": 1, "all-right": 5}  # protocols, and how often each image is attacked
+STARTS_OF = {"def6": 1, "all-right": 5}  # protocols, and how often each image is attacked
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,10 @@ class TransferMatrix:
     """Counts of images: fooled[i][j] of eligible[i][j] adversarial examples made on surrogate i fool target j.
 
     protocol "def6": off the diagonal an image is eligible if both have it right clean and the adversarial one fools the
-    surrogate (Def. 6). On the diagonal it is eligible if the member has it right clean: the rate is the attack's own success.
+    surrogate (Def. 6). On the diagonal it is eligible if the member has it right clean: how often the image that is shown to
+    all fools the one that it was made on.
     protocol "all-right": an image is eligible, in every cell, if all members have it right clean, whether or not the
-    surrogate is fooled; it counts as fooled if the example of any of several starts fools the target.
+    surrogate is fooled; it counts as fooled if the example of any of five starts (one where nothing is random) fools the target.
     To be fooled is to answer another class than y; if targeted, to answer the wanted class.
     With ensemble_column, the last column's target is the whole ensemble; there are always as many rows as members.
     n: how many images were tried on every surrogate; while it is being measured, the first rows may be ahead.
@@ -61,6 +62,12 @@ class TransferMatrix:
         pairs = [(i, j) for i in members for j in members if i != j]
         return sum(self.fooled[i][j] for i, j in pairs), sum(self.eligible[i][j] for i, j in pairs)
 
+    def pooled_interval(self) -> tuple[float, float]:
+        """The 95 % interval of `pooled`, in which an image counts once, in however many pairs it is; (0, 1) without any."""
+        members = range(len(self.fooled))
+        cells = [self.outcomes[i][j] for i in members for j in members if i != j] if self.outcomes else []
+        return of_ratio([(image.count("1"), len(image) - image.count("-")) for image in zip(*cells, strict=True)])
+
     def to_json(self) -> dict:
         """The counts, with what derives from them."""
         return {
@@ -68,6 +75,7 @@ class TransferMatrix:
             "rates": self.rates(),
             "intervals": [[list(self.interval(i, j)) for j in range(len(row))] for i, row in enumerate(self.fooled)],
             "pooled": list(self.pooled()),
+            "pooled_interval": list(self.pooled_interval()),
             "rows": "surrogate",
             "columns": "target",
         }
@@ -122,18 +130,27 @@ def measure_transfer(
     ensemble_column: bool = False,
     seed: int = 0,
     batch_size: int = 256,
+    done: Sequence[Sequence[str]] = (),
+    first: int = 0,
 ) -> Iterator[TransferMatrix]:
     """`transfer_matrix` as it proceeds: the matrix so far, first an empty one, then after each surrogate of each batch.
 
     It is final when its n is len(x). Consume it to the end, or close it, before the ensemble trains on.
+    done: the outcomes that an interrupted measurement of the same had found: it goes on after the last image tried on all.
+    first: as for `accuracy.measure`.
     """
     check_images(x, y)
-    if protocol not in STARTS:
-        raise ValueError(f"protocol must be one of {', '.join(STARTS)}, got {protocol!r}")
+    if protocol not in STARTS_OF:
+        raise ValueError(f"protocol must be one of {', '.join(STARTS_OF)}, got {protocol!r}")
     if wanted is not None and (wanted == y).any():
         raise ValueError("a wanted class must be another than the true one")
     outcomes = [[""] * (len(ensemble) + ensemble_column) for _ in ensemble.members]
-    generators = [[torch.Generator().manual_seed(seed + start) for start in range(STARTS[protocol])] for _ in ensemble.members]
+    tried = min((len(row[0]) for row in done), default=0)
+    if tried:
+        outcomes = [[cell[:tried] for cell in row] for row in done]
+    generators = [[torch.Generator().manual_seed(seed + start) for start in range(STARTS_OF[protocol])] for _ in ensemble.members]
+    for generator in (generator for starts in generators for generator in starts):
+        draw_seeds(first + tried, 1, generator)  # of the images before
     told = {**to_the_end(attack, for_others=True), **({} if wanted is None else {"targeted": True})}
 
     def matrix() -> TransferMatrix:
@@ -141,13 +158,16 @@ def measure_transfer(
 
     yield matrix()
     pairs = torch.stack([y, y if wanted is None else wanted], -1)  # the labels of the attack go along with the true ones
-    for images, labels in batches(ensemble, x, pairs, batch_size) if len(x) else ():
+    for images, labels in batches(ensemble, x[tried:], pairs[tried:], batch_size) if tried < len(x) else ():
         truth, aim = labels.unbind(-1)
         clean = _answers(ensemble, images, ensemble_column) == truth
         for i, surrogate in enumerate(ensemble.members):
-            fooled = torch.zeros_like(clean)
+            fooled, before = torch.zeros_like(clean), None
             for generator in generators[i]:
                 x_adv = attack(surrogate, images, aim, generator=generator, **told)
+                if before is not None and torch.equal(x_adv, before):
+                    break  # nothing is random
+                before = x_adv
                 check_images(x_adv, truth)
                 answers = _answers(ensemble, x_adv, ensemble_column)
                 fooled |= answers != truth if wanted is None else answers == aim
@@ -159,6 +179,15 @@ def measure_transfer(
             cells = (eligible.int() + (eligible & fooled).int()).tolist()
             outcomes[i] = [past + "".join("-01"[k] for k in cell) for past, cell in zip(outcomes[i], cells, strict=True)]
             yield matrix()
+
+
+def assembled(parts: Sequence[TransferMatrix]) -> TransferMatrix:
+    """The matrix of the images of several, in that order; for parts of one measurement."""
+    rows = [
+        ["".join(cells) for cells in zip(*(part.outcomes[i] for part in parts), strict=True)]
+        for i in range(len(parts[0].outcomes))
+    ]
+    return _matrix(rows, parts[0].ensemble_column, parts[0].protocol, parts[0].targeted)
 
 
 def all_right(ensemble: Ensemble, x: Images, y: Labels, *, limit: int, batch_size: int = 256) -> Int[Tensor, " chosen"]:

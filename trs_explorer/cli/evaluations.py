@@ -1,0 +1,72 @@
+"""What evaluate, transfer and blackbox do alike: load a run, say what was measured, store it."""
+
+import inspect
+import platform
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import typer
+
+from trs_explorer import __version__
+from trs_explorer.catalogue import DATA
+from trs_explorer.options import UsageError
+from trs_explorer.results import write_result
+from trs_explorer.runs import Run, RunError
+
+if TYPE_CHECKING:
+    import torch
+
+    from trs_explorer.models.ensemble import Ensemble
+
+STOPPED = "interrupted: what was found is kept, the same command goes on from there"
+GOES_ON = "goes on where an interrupted evaluation stopped"
+
+
+def loaded(run: Run, device: "torch.device") -> "tuple[Ensemble, dict]":
+    """A run's newest ensemble, and what a result says of it: the run, the checkpoint and its weights' SHA-256."""
+    from trs_explorer.models.stored import load_ensemble
+
+    newest = run.checkpoints()[-1:]  # looked up once: a training may save another meanwhile
+    ensemble, weights = load_ensemble(run, device=device, checkpoint=newest[0] if newest else None)
+    return ensemble, {"run": run.name, "checkpoint": newest[0].name, "weights": weights}
+
+
+def about(named: dict, data: str, device: "torch.device", seed: int) -> dict:
+    """What every stored result says: run and weights (`loaded`), images, seed, device and versions."""
+    import torch
+
+    return {
+        **named,
+        "data": data,
+        "seed": seed,
+        "device": device.type,
+        "versions": {"trs_explorer": __version__, "torch": torch.__version__, "python": platform.python_version()},
+    }
+
+
+def store(run: Run, what: str, result: dict) -> bool:
+    """Store a result with its run, or say that this is not possible."""
+    try:
+        write_result(run, what, result)
+    except RunError as error:
+        typer.echo(f"not stored with the run: {error}", err=True)
+        return False
+    return True
+
+
+def accepted(function: Callable, **options: int) -> dict[str, int]:
+    """Those of the options that a function takes."""
+    known = inspect.signature(function).parameters
+    return {name: value for name, value in options.items() if name in known}
+
+
+def check_classes(attack: str, data: str, flag: str) -> None:
+    """Refuse an attack that needs more classes than a data set has."""
+    if attack == "apgd-dlr" and DATA[data].classes < 3:
+        raise UsageError(f"{flag}: apgd-dlr needs 3 classes, {data} has {DATA[data].classes}: take apgd-ce or mora")
+
+
+def check_saved(run: Run) -> None:
+    """Refuse a run without a checkpoint before others are measured."""
+    if not run.checkpoints():
+        raise RunError(f"{run.path} has no checkpoint yet: nothing has been saved")
