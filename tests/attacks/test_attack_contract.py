@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -23,7 +24,7 @@ from trs_explorer.models.ensemble import Ensemble
 def ila_anywhere(model, x, y, **options):
     """ILA, on nets whose layers nobody declared."""
     for net in getattr(model, "members", [model]):
-        net.feature_layers = tuple(name for name, _ in net.named_children())
+        net.feature_layers = tuple(name for name, _ in net.named_children())[:-1]  # without the logits
     return ila(model, x, y, **options)
 
 
@@ -118,6 +119,23 @@ def test_a_targeted_attack_fools_by_the_wanted_class(attack, targeted):
     changed = (x_adv != x).flatten(1).any(-1)
     assert changed.sum() > 8
     assert ((model(x_adv).argmax(-1) == y)[changed] == targeted).all()
+
+
+@every_attack
+def test_made_for_others_it_goes_on_where_nothing_fools_and_changes_nothing_where_something_does(attack):
+    model, x, y = problem(80)
+    own = {} if (attack.func if isinstance(attack, partial) else attack) is fgsm else {"early_stop": False}
+    plain = attack(model, x, y, eps=0.06, generator=seed(), **own)
+    x_adv = attack(model, x, y, eps=0.06, generator=seed(), for_others=True)
+    fell = fooled(model, plain, y)
+    assert 15 < fell.sum() < 65
+    assert torch.equal(x_adv[fell], plain[fell])
+    assert torch.equal(fooled(model, x_adv, y), fell)
+    assert (x_adv != x)[~fell].flatten(1).any(-1).all()
+    climbed = F.cross_entropy(model(x_adv), y, reduction="none") > F.cross_entropy(model(x), y, reduction="none")
+    assert climbed[~fell].float().mean() > 0.9
+    size = (x_adv - x).flatten(1)
+    assert min(size.abs().amax(-1).max(), size.norm(dim=-1).max()) <= 0.06 + 1e-6
 
 
 @every_attack

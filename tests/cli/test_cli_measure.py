@@ -383,14 +383,23 @@ def test_an_interrupted_matrix_goes_on_where_it_stopped(trs, trained: Path, monk
     assert stopped.status == 130
     assert "goes on from there" in stopped.err
     [unfinished] = (trained / "results").iterdir()
-    damaged = unfinished.read_text().replace("0", "7", 1)
     done = trs(*command)
     assert "goes on where an interrupted evaluation stopped" in done.err
     assert seen == [256, 256, 44, 44, 44, 44]  # both members on the first batch; one on the second, twice
     assert json.loads(Path("t.json").read_text()) == whole
     assert not unfinished.exists()
-    unfinished.write_text(damaged)
-    assert "goes on" not in trs(*command).err
+
+
+ROWS = [None, "x", [["1", "1"]], [["1", "1", "1"]]]
+ROWS += [[row] * 2 for row in (["1", "1", "-0"], ["10-1"] * 3, ["7"] * 3, ["1", 1, "1"])]
+
+
+@pytest.mark.parametrize("rows", ROWS, ids=str)
+def test_damaged_cells_of_an_interrupted_matrix_are_none(rows) -> None:
+    from trs_explorer.cli.transfer import _outcomes
+
+    assert _outcomes({"outcomes": rows}, members=2, most=3) == []
+    assert _outcomes({"outcomes": [["1-"] * 3, ["0"] * 3]}, members=2, most=3) == [["1-"] * 3, ["0"] * 3]
 
 
 def test_processes_that_measured_other_weights_are_not_put_together(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from trs_explorer.attacks.pgd import pgd
+from trs_explorer.evaluation import trials
 from trs_explorer.evaluation.accuracy import evaluate
 from trs_explorer.evaluation.trials import quick_trials, thorough_trials
 from trs_explorer.evaluation.trust import check_model, check_rates, in_order
@@ -130,6 +131,27 @@ def test_on_a_linear_model_attacks_that_reach_the_corner_pass_and_those_that_do_
     assert warn == set()
     assert 6 in all_checks(model, x, y, attacks, steps=14)[1]
     assert 6 not in all_checks(model, x, y, attacks, steps=10)[0]
+
+
+@pytest.mark.parametrize(("rises", "warned"), [("fooled", False), ("standing", True)])
+def test_6_looks_at_the_loss_of_images_that_stood(monkeypatch, rises, warned):
+    """A loss may rise for ever where the image is fooled already: that says nothing against the attack."""
+    x, y = torch.full((60, 1, 2, 2), 0.5), torch.zeros(60, dtype=torch.long)
+    moving = torch.arange(60) < 30 if rises == "fooled" else torch.arange(60) >= 30
+
+    def paused(model, x, y, *, steps, **more):
+        shown = torch.full((60,), 0.45)  # class 0
+        shown[:30] = 0.6  # class 1
+        shown[moving] += 0.04 * (steps == 50)
+        return shown.view(-1, 1, 1, 1).expand(-1, 1, 2, 2).clone()
+
+    class First(nn.Module):
+        def forward(self, x):
+            margin = 4 * (x.flatten(1)[:, 0] - 0.5)
+            return torch.stack([-margin, margin], -1)
+
+    monkeypatch.setattr(trials, "pgd", paused)
+    assert bool(trials._still_moving(First(), x, y, eps=0.2, steps=50, seed=0)) == warned
 
 
 class Patchy(nn.Module):

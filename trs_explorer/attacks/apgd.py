@@ -8,6 +8,7 @@ from torch import nn
 
 from trs_explorer.attacks.common import (
     Ball,
+    Best,
     check_images,
     check_labels,
     check_steps,
@@ -17,7 +18,6 @@ from trs_explorer.attacks.common import (
     draw_seeds,
     eval_mode,
     judge,
-    keep_best,
     per_image,
 )
 from trs_explorer.attacks.losses import loss_named
@@ -64,15 +64,15 @@ def apgd(
     with eval_mode(model), torch.no_grad():
         check_labels(model, x, y)
         value, fooled = judge(model, x, y, targeted=targeted, objective=objective)
-        x_adv, best = x.detach().clone(), value.where(fooled, -torch.inf)
+        best = Best(x, value, fooled, for_others=for_others)
         for restart in range(restarts):
-            rows = everyone[best.isneginf()] if early_stop else everyone
+            rows = everyone[best.stands(everyone)] if early_stop else everyone
             if not len(rows):
                 break
             around, labels = ball[rows], y[rows]
             point = before = around.start([seeds[i][restart] for i in rows.tolist()])
             gradient, value, fooled = climb(model, point, labels, targeted=targeted, objective=objective)
-            keep_best(x_adv, best, rows, point, value, fooled | for_others)
+            best.offer(rows, point, value, fooled)
             # per example: the best point with its gradient and loss, the step, and what happened since the last checkpoint
             top, top_gradient, top_value = point, gradient, value
             size, rises = torch.full_like(value, 2 * eps), torch.zeros_like(value)
@@ -83,7 +83,7 @@ def apgd(
                 point, before = around.project(point + share * (straight - point) + (1 - share) * (point - before)), point
                 value_before = value
                 gradient, value, fooled = climb(model, point, labels, targeted=targeted, objective=objective)
-                keep_best(x_adv, best, rows, point, value, fooled | for_others)
+                best.offer(rows, point, value, fooled)
                 rises += value > value_before
                 better = value > top_value
                 top = point.where(per_image(better, point), top)
@@ -97,7 +97,7 @@ def apgd(
                 before = point.where(per_image(stuck, point), before)
                 value = top_value.where(stuck, value)
                 rises, halved, top_then = torch.zeros_like(rises), stuck, top_value
-                if early_stop and not (stay := best[rows].isneginf()).all():
+                if early_stop and not (stay := best.stands(rows)).all():
                     rows, labels, around, point, before, gradient, value = (
                         part[stay] for part in (rows, labels, around, point, before, gradient, value)
                     )
@@ -106,7 +106,7 @@ def apgd(
                     )
                     if not len(rows):
                         break
-    return x_adv
+    return best.result()
 
 
 def apgd_dlr(

@@ -126,6 +126,41 @@ def climb(
     return gradient.nan_to_num(), value.detach(), fooled
 
 
+class Best:
+    """Per image the iterate of highest loss among all offered that fool the model; x where none does.
+
+    for_others: where none fools it, the iterate of highest loss instead.
+    """
+
+    def __init__(self, x: Images, value: PerExample, fooled: Bool[Tensor, " batch"], *, for_others: bool) -> None:
+        """Begin with x itself, its loss, and whether it fools."""
+        self.images, self.value = x.detach().clone(), value.where(fooled, -torch.inf)
+        self.anyway = (self.images.clone(), torch.full_like(self.value, -torch.inf)) if for_others else None
+
+    def offer(
+        self,
+        rows: Int[Tensor, " rows"],
+        candidate: Float[Tensor, "rows channel height width"],
+        value: Float[Tensor, " rows"],
+        fooled: Bool[Tensor, " rows"],
+    ) -> None:
+        """Keep those candidates for the images at rows that are better than all before."""
+        keep_best(self.images, self.value, rows, candidate, value, fooled)
+        if self.anyway:
+            keep_best(*self.anyway, rows, candidate, value, torch.ones_like(fooled))
+
+    def stands(self, rows: Int[Tensor, " rows"]) -> Bool[Tensor, " rows"]:
+        """Which of the images at rows nothing has fooled the model on yet."""
+        return self.value[rows].isneginf()
+
+    def result(self) -> Images:
+        """The images to return."""
+        if not self.anyway:
+            return self.images
+        images, value = self.anyway
+        return images.where(per_image(self.value.isneginf() & ~value.isneginf(), images), self.images)
+
+
 def keep_best(
     best: Images,
     best_loss: PerExample,

@@ -5,6 +5,7 @@ from torch import nn
 
 from trs_explorer.attacks.common import (
     Ball,
+    Best,
     check_images,
     check_labels,
     check_steps,
@@ -12,7 +13,6 @@ from trs_explorer.attacks.common import (
     direction,
     eval_mode,
     judge,
-    keep_best,
 )
 from trs_explorer.gradients import Images, Labels
 
@@ -44,8 +44,7 @@ def fgsm(
     with eval_mode(model), torch.no_grad():
         check_labels(model, x, y)
         gradient, loss, fooled = climb(model, x, y, targeted=targeted)
-        x_adv, best_loss = x.detach().clone(), loss.where(fooled, -torch.inf)
+        best = Best(x, loss, fooled, for_others=for_others)
         step = Ball(x, eps, norm).project(x + eps * direction(gradient, norm))
-        value, fooled = judge(model, step, y, targeted=targeted)
-        keep_best(x_adv, best_loss, torch.arange(len(x), device=x.device), step, value, fooled | for_others)
-    return x_adv
+        best.offer(torch.arange(len(x), device=x.device), step, *judge(model, step, y, targeted=targeted))
+    return best.result()

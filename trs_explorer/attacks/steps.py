@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from trs_explorer.attacks.common import (
     CROSS_ENTROPY,
     Ball,
+    Best,
     Objective,
     check_images,
     check_labels,
@@ -17,7 +18,6 @@ from trs_explorer.attacks.common import (
     draw_seeds,
     eval_mode,
     judge,
-    keep_best,
 )
 from trs_explorer.attacks.losses import PerExample
 from trs_explorer.gradients import Images, Labels
@@ -67,9 +67,9 @@ def ascend(
     with eval_mode(model), torch.no_grad():
         check_labels(model, x, y)
         value, fooled = judge(model, x, y, targeted=targeted, objective=objective)
-        x_adv, best = x.detach().clone(), value.where(fooled, -torch.inf)
+        best = Best(x, value, fooled, for_others=for_others)
         for restart in range(restarts):
-            rows = everyone[best.isneginf()] if early_stop else everyone
+            rows = everyone[best.stands(everyone)] if early_stop else everyone
             if not len(rows):
                 break
             around, labels = (ball, y) if rows is everyone else (ball[rows], y[rows])
@@ -80,9 +80,9 @@ def ascend(
                     gradient, value, fooled = climb(model, point, labels, targeted=targeted, objective=objective)
                 else:
                     gradient, value, fooled = slope(point, rows, step)
-                keep_best(x_adv, best, rows, point, value, fooled | for_others)
+                best.offer(rows, point, value, fooled)
                 if early_stop and step % LOOK_EVERY == 0:
-                    stay = best[rows].isneginf()
+                    stay = best.stands(rows)
                     if not stay.all():
                         rows, labels, around = rows[stay], labels[stay], around[stay]
                         point, gradient, memory = point[stay], gradient[stay], memory[stay]
@@ -91,6 +91,5 @@ def ascend(
                 shift, memory = move(gradient, memory, step)
                 point = around.project(point + shift)
             if len(rows):
-                value, fooled = judge(model, point, labels, targeted=targeted, objective=objective)
-                keep_best(x_adv, best, rows, point, value, fooled | for_others)
-    return x_adv
+                best.offer(rows, point, *judge(model, point, labels, targeted=targeted, objective=objective))
+    return best.result()

@@ -12,6 +12,7 @@ from trs_explorer.options import UsageError, unknown
 WHAT = {
     "step": "a TRS step against the published one",
     "logging": "what it costs",
+    "attacks": "our PGD against foolbox's, and against plain passes",
     "tui": "the dashboard's speed against its targets",
     "explore": "the web explorer's speed, in a real browser, against its targets",
 }
