@@ -1,8 +1,5 @@
 """APGD: PGD whose step sizes follow the loss, on cross-entropy or on the difference of logits ratio."""
 
-import math
-from itertools import pairwise
-
 import torch
 from torch import nn
 
@@ -94,7 +91,6 @@ def apgd(
                 stuck = (rises < RHO * looks[step + 1]) | (~halved & (top_value <= top_then))
                 size = torch.where(stuck, size / 2, size)
                 point, gradient = top.where(per_image(stuck, point), point), top_gradient.where(per_image(stuck, point), gradient)
-                before = point.where(per_image(stuck, point), before)
                 value = top_value.where(stuck, value)
                 rises, halved, top_then = torch.zeros_like(rises), stuck, top_value
                 if early_stop and not (stay := best.stands(rows)).all():
@@ -131,10 +127,14 @@ def apgd_dlr(
 def checkpoints(steps: int) -> dict[int, int]:
     """The steps after which APGD looks back, each with how many steps lie between it and the look before.
 
-    At shares 0, .22, and then p + max(p - p_before - .03, .06) of all steps (section 3.1 of the source).
+    The first after 22 % of all steps, then after 3 % fewer each time, but 6 % at least, rounded down as in the authors' code.
+    Rounded as section 3.1 of the source has it, the looks at 50 steps come elsewhere, and 20 more of 1,000 images stayed right
+    with DLR on the shipped mnist-cos-only at eps .1.
     """
-    shares = [0.0, 0.22]
-    while shares[-1] < 1:
-        shares.append(shares[-1] + max(shares[-1] - shares[-2] - 0.03, 0.06))
-    looks = [math.ceil(share * steps - 1e-9) for share in shares if share <= 1]
-    return {now: now - before for before, now in pairwise(looks) if now > before}
+    window, least, shrink = (max(1, int(share * steps)) for share in (0.22, 0.06, 0.03))
+    found, now = {}, window
+    while now <= steps:
+        found[now] = window
+        window = max(window - shrink, least)
+        now += window
+    return found

@@ -175,8 +175,12 @@ def keep_best(
     """
     before = best_loss[rows]
     better = fooled & (loss > before)
-    best[rows] = torch.where(per_image(better, best), candidate, best[rows])
-    best_loss[rows] = torch.where(better, loss, before)
+    if best.device.type != "cpu":  # a look would make a GPU wait
+        best[rows] = torch.where(per_image(better, best), candidate, best[rows])
+        best_loss[rows] = torch.where(better, loss, before)
+    elif better.any():
+        changed = rows[better]
+        best[changed], best_loss[changed] = candidate[better], loss[better]
 
 
 def direction(gradient: Images, norm: str) -> Images:
@@ -214,6 +218,10 @@ class Ball:
         length = torch.linalg.vector_norm(shift.flatten(1), dim=-1)
         scale = (self.eps / length.clamp_min(torch.finfo(length.dtype).tiny)).clamp_max(1)
         return (self.x + per_image(scale, shift) * shift).clamp(0, 1)
+
+    def project_(self, point: Images) -> Images:
+        """`project`, in place where it can: a loop that keeps allocating makes the system hand out the same memory again."""
+        return point.clamp_(self.low, self.high) if self.norm == "linf" else self.project(point)
 
     def start(self, seeds: list[int]) -> Images:
         """A point drawn uniformly from the ball, then cut to [0, 1], for every image from its own seed."""

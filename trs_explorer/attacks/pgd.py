@@ -47,7 +47,7 @@ def pgd(
         model,
         x,
         y,
-        lambda gradient, memory, _: (size * direction(gradient, norm), memory),
+        lambda gradient, memory, _: (direction(gradient, norm).mul_(size), memory),
         eps=eps,
         steps=steps,
         step_size=size,

@@ -73,7 +73,7 @@ def ascend(
             if not len(rows):
                 break
             around, labels = (ball, y) if rows is everyone else (ball[rows], y[rows])
-            point = around.start([seeds[i][restart] for i in rows.tolist()]) if random_start else around.x
+            point = around.start([seeds[i][restart] for i in rows.tolist()]) if random_start else around.x.clone()
             memory = torch.zeros_like(point)
             for step in range(steps):
                 if slope is None:
@@ -89,7 +89,8 @@ def ascend(
                     if not len(rows):
                         break
                 shift, memory = move(gradient, memory, step)
-                point = around.project(point + shift)
+                point = around.project_(point.add_(shift))
+                del gradient, shift  # their memory serves the next pass
             if len(rows):
                 best.offer(rows, point, *judge(model, point, labels, targeted=targeted, objective=objective))
     return best.result()
