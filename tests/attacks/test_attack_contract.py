@@ -84,7 +84,7 @@ def fooled(model, x, y):
 
 
 @every_attack
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(eps=st.floats(1e-4, 1.5), number=st.integers(0, 1000))
 def test_stays_in_the_ball_and_in_the_pixel_range(attack, eps, number):
     model, x, y = problem(8, number)

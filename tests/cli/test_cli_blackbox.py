@@ -9,6 +9,7 @@ import pytest
 
 from trs_explorer import runs
 from trs_explorer.cli import surrogates
+from trs_explorer.cli.surrogates import surrogates_of
 from trs_explorer.config import resolve
 
 
@@ -21,22 +22,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("small")
 def test_surrogates_are_trained_once_and_every_figure_is_the_same_everywhere(trs, trained: Path, fresh: runs.Run) -> None:
-    command = (
-        "blackbox",
-        trained,
-        fresh.path,
-        "--eps",
-        "0.1,0.3",
-        "--limit",
-        40,
-        "--json",
-        "b.json",
-        "--csv",
-        "b.csv",
-        "--html",
-        "b.html",
-    )
-    first = trs(*command)
+    files = ("--json", "b.json", "--csv", "b.csv")
+    first = trs("blackbox", trained, fresh.path, "--eps", "0.1,0.3", "--limit", 20, *files)
     assert first.status == 0
     assert first.err.count("once: a standard ensemble of") == 2
     kept = sorted(path.name for path in Path("checkpoints").iterdir())
@@ -54,37 +41,44 @@ def test_surrogates_are_trained_once_and_every_figure_is_the_same_everywhere(trs
             outcomes = [rate["outcomes"] for rate in row["each"]]
             assert row["robust"]["outcomes"] == [all(image) for image in zip(*outcomes, strict=True)]
             assert row["robust"]["correct"] == sum(row["robust"]["outcomes"])
-            assert row["per_attempt"]["share"] == pytest.approx(sum(map(sum, outcomes)) / (12 * 40))
-            assert f"{row['robust']['correct'] / 0.4:.1f} (" in first.out
+            assert row["per_attempt"]["share"] == pytest.approx(sum(map(sum, outcomes)) / (12 * 20))
+            assert f"{row['robust']['correct'] / 0.2:.1f} (" in first.out
         mine = [row for row in rows if row["run"] == result["run"]]
         assert len(mine) == 2 * (12 + 2)
         assert [int(row["correct"]) for row in mine if row["attempt"] == "every attempt"] == [
             row["robust"]["correct"] for row in result["rows"]
         ]
+    surrogates_of(runs.open_run(trained), (), "cpu")  # finds them
+    assert "once" not in trs("blackbox", trained, "--eps", "0", "--limit", 1).err
+
+
+def test_curves_need_no_network_and_say_what_the_figures_are(trs, trained: Path, fresh: runs.Run) -> None:
+    command = ("blackbox", trained, "--surrogates", fresh.path, "--eps", "0.1,0.3", "--limit", 20)
+    trs(*command, "--json", "b.json", "--html", "b.html")
+    [result] = json.loads(Path("b.json").read_text())
     page = Path("b.html").read_text()
-    assert "Black box: right under every attempt, % of 40 images" in page
-    assert f"{results[0]['rows'][1]['robust']['correct']} of 40 right under all 12 attempts" in page
+    assert "Black box: right under every attempt, % of 20 images" in page
+    assert f"{result['rows'][1]['robust']['correct']} of 20 right under all 6 attempts" in page
     assert "<script src=" not in page  # nothing is fetched
-    again = trs(*command)
-    assert "once" not in again.err
-    assert json.loads(Path("b.json").read_text()) == results
 
 
-@pytest.mark.usefixtures("small")
-def test_an_interrupted_black_box_goes_on_where_it_stopped(trs, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_black_box_goes_on_where_it_stopped(
+    trs, trained: Path, fresh: runs.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from trs_explorer.evaluation import blackbox
 
-    command = ("blackbox", trained, "--eps", "0.3", "--limit", 30, "--attacks", "pgd,mim", "--json", "b.json")
+    named = ("--surrogates", fresh.path, "--limit", 20, "--json", "b.json")
+    command = ("blackbox", trained, "--eps", "0.3", "--attacks", "pgd,mim", *named)
     trs(*command)
     [whole] = json.loads(Path("b.json").read_text())
     assert [row["attack"] for row in whole["rows"]] == ["pgd", "mim", "all"]
-    assert whole["rows"][2]["attempts"] == 14
+    assert whole["rows"][2]["attempts"] == 7
     shutil.rmtree(trained / "results")
     true, seen = blackbox.measure_attempt, []
 
     def counted(attempt, *rest, **more):
         seen.append(attempt.name)
-        if len(seen) == 9:
+        if len(seen) == 5:
             raise KeyboardInterrupt
         return true(attempt, *rest, **more)
 
@@ -94,7 +88,7 @@ def test_an_interrupted_black_box_goes_on_where_it_stopped(trs, trained: Path, m
     assert "goes on from there" in stopped.err
     done = trs(*command)
     assert done.status == 0
-    assert len(seen) == 9 + 14 - 8
+    assert len(seen) == 5 + 7 - 4
     assert json.loads(Path("b.json").read_text()) == [whole]
     assert [path.name.split("-")[0] for path in (trained / "results").iterdir()] == ["blackbox"]
 

@@ -46,7 +46,7 @@ WRONG = {
     "evaluate {fresh} --eps 8/255": ["--eps takes numbers", "'8/255'"],
     "transfer {fresh} --attack pdg": ["--attack", "'pdg'", "Did you mean pgd"],
     "transfer {fresh} --eps 2": ["--eps must lie in [0, 1]", "got 2"],
-    "transfer {fresh} --eps 0.1,0.2": ["--eps: a matrix has one radius, got 0.1,0.2"],
+    "transfer {fresh} --eps 0.1,0.2": ["--eps: a matrix has one value, got 0.1,0.2"],
     "data nosuch": ["trs data: there is no 'nosuch'. Choose list or get"],
     "data get": ["name a data set: mnist"],
     "data get mnits": ["'mnits'", "Did you mean mnist"],

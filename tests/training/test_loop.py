@@ -42,7 +42,10 @@ def test_every_method_trains_and_its_terms_sum_to_its_total(tmp_path, method):
     assert "similarity" in steps[0]["terms"] or method == "standard"
 
 
-@pytest.mark.parametrize(("model", "method"), [("small", "trs"), ("lenet", "cos-l2"), ("resnet20", "smooth-only")])
+RESNET = pytest.param("resnet20", "smooth-only", marks=pytest.mark.slow)  # as long as twenty other tests
+
+
+@pytest.mark.parametrize(("model", "method"), [("small", "trs"), ("lenet", "cos-l2"), RESNET])
 def test_image_models_train(tmp_path, model, method):
     settings = {"model": model, "method": method, "limit": 8, "batch_size": 4, "epochs": 1, "members": 2, "inner_steps": 1}
     run = runs.create(tmp_path / "run", resolve(settings))

@@ -46,6 +46,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, settings, after):
     assert same(weights(whole), weights(parts))
 
 
+@pytest.mark.slow
 def test_resumed_with_another_number_of_threads_gives_the_same_bits(tmp_path):
     before, settings = torch.get_num_threads(), {**IMAGES, "precision": "float32"}
     made = []

@@ -14,8 +14,10 @@ from trs_explorer.tui.app import Dashboard
 from trs_explorer.tui.ghosts import ghosts_for
 from trs_explorer.tui.keys import KEYS
 
+BETWEEN = [pytest.param(size, marks=pytest.mark.slow) for size in ((100, 30), (60, 20))]
 
-@pytest.mark.parametrize("size", [(160, 48), (100, 30), (60, 20), (40, 12)])
+
+@pytest.mark.parametrize("size", [(160, 48), *BETWEEN, (40, 12)])
 def test_scrubbing_a_finished_run(run, size):
     app = Dashboard(run)
 
