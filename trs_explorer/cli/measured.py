@@ -69,9 +69,11 @@ def measured(run: runs.Run, plan: Plan, device: "torch.device", team: "Processes
     said |= {"kind": "evaluate", "options": options}
     share = team.share(len(x))
     kept = Unfinished(run, "evaluate", {**said, "attacks": plan.attacks, "share": [share.start, share.stop]})
+    if kept.found() and team.rank == 0:
+        typer.echo(GOES_ON, err=True)
     try:
         with progress(run.name, quiet=team.rank > 0) as advance:
-            mine = _rates(ensemble, x[share], y[share], plan, share.start, kept, advance, quiet=team.rank > 0)
+            mine = _rates(ensemble, x[share], y[share], plan, share.start, kept, advance)
             parts = team.gather(named, mine)
             if not parts:
                 return None, kept
@@ -96,7 +98,7 @@ def measured(run: runs.Run, plan: Plan, device: "torch.device", team: "Processes
 
 
 def _rates(
-    ensemble: "nn.Module", x: "Tensor", y: "Tensor", plan: Plan, first: int, kept: Unfinished, advance: "Advance", *, quiet: bool
+    ensemble: "nn.Module", x: "Tensor", y: "Tensor", plan: Plan, first: int, kept: Unfinished, advance: "Advance"
 ) -> "list[Rate]":
     """The clean rate and every attack's, with what an interrupted evaluation had found; images are the share from `first` on."""
     from trs_explorer.evaluation.accuracy import blanks, measure, restored
@@ -106,8 +108,6 @@ def _rates(
     stored = kept.found()
     before = {place: restored(stored.get(str(place)), blank, len(x)) for place, blank in enumerate(blanks(attacks))}
     found = {place: rate for place, rate in before.items() if rate is not None}
-    if found and not quiet:
-        typer.echo(GOES_ON, err=True)
     done = dict(found)
 
     def keep(*, now: bool) -> None:
