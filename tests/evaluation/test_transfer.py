@@ -253,7 +253,7 @@ def test_unknown_protocols_and_wanted_classes_that_are_the_true_ones_are_refused
         transfer_matrix(ensemble, x, y, attack=ATTACK, wanted=y)
 
 
-@pytest.mark.parametrize("protocol", ["def6", "all-right"])
+@pytest.mark.parametrize("protocol", ["def6", pytest.param("all-right", marks=pytest.mark.slow)])
 def test_parts_and_continuations_give_the_whole_matrix(problem, protocol):
     ensemble, x, y = problem
     attack = partial(pgd, eps=0.04, steps=2, step_size=0.02)

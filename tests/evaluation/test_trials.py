@@ -93,6 +93,7 @@ def test_members_whose_logits_are_times_1000_trip_5_and_8_too(trained):
     assert "MORA" in words
 
 
+@pytest.mark.slow
 def test_a_larger_radius_where_nothing_stands_hides_nothing(trained):
     model, x, y = trained
     masked = Ensemble([Times(model, 30.0)]).eval()

@@ -42,10 +42,11 @@ def test_every_method_trains_and_its_terms_sum_to_its_total(tmp_path, method):
     assert "similarity" in steps[0]["terms"] or method == "standard"
 
 
+LENET = pytest.param("lenet", "cos-l2", marks=pytest.mark.slow)
 RESNET = pytest.param("resnet20", "smooth-only", marks=pytest.mark.slow)  # as long as twenty other tests
 
 
-@pytest.mark.parametrize(("model", "method"), [("small", "trs"), ("lenet", "cos-l2"), RESNET])
+@pytest.mark.parametrize(("model", "method"), [("small", "trs"), LENET, RESNET])
 def test_image_models_train(tmp_path, model, method):
     settings = {"model": model, "method": method, "limit": 8, "batch_size": 4, "epochs": 1, "members": 2, "inner_steps": 1}
     run = runs.create(tmp_path / "run", resolve(settings))

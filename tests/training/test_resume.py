@@ -29,7 +29,7 @@ def same(one, other) -> bool:
 
 
 @pytest.mark.parametrize("settings", [PLANE, {**IMAGES, "method": "trs"}], ids=["plane", "images"])
-@pytest.mark.parametrize("after", [1, 4])
+@pytest.mark.parametrize("after", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, settings, after):
     whole = runs.create(tmp_path / "whole", resolve(settings))
     list(train(whole))

@@ -1,3 +1,4 @@
+import pytest
 from textual.pilot import Pilot
 from tui_recorded import append, matrix_event, step_event
 from tui_screen import braille, drive, screen_of, seen, until
@@ -47,6 +48,7 @@ def test_tiny_shows_what_matters(run):
     assert max(map(len, text.splitlines())) == 40
 
 
+@pytest.mark.slow
 def test_any_size_works(run):
     app = Dashboard(run)
 

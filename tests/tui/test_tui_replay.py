@@ -39,6 +39,7 @@ def test_scrubbing_a_finished_run(run, size):
     drive(app, size, act)
 
 
+@pytest.mark.slow
 def test_a_replay_plays_to_the_end(run):
     stretch(run, 0.1)  # 70 s of training
     app = Dashboard(run)
