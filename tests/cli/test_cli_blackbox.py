@@ -126,3 +126,21 @@ def test_surrogates_of_ones_own(trs, trained: Path, fresh: runs.Run) -> None:
     assert [maker["name"] for maker in stored["surrogates"]] == ["fresh"]
     assert stored["rows"][0]["attempts"] == 6
     assert not Path("checkpoints").exists()
+
+
+@pytest.mark.parametrize(("fewer", "warned"), [(1, False), (12, True)])
+def test_a_black_box_that_is_stronger_than_the_white_box_is_said_if_it_is_no_chance(fewer: int, warned: bool) -> None:
+    from functools import partial
+
+    from trs_explorer.attacks.fgsm import fgsm
+    from trs_explorer.cli import attempts
+    from trs_explorer.evaluation.accuracy import Rate
+    from trs_explorer.evaluation.blackbox import Attempt
+
+    def rate(right: int) -> Rate:
+        return Rate("x", 0.1, right, 40, 0.0, 1.0, [place < right for place in range(40)])
+
+    attempt = Attempt("s", "fgsm", partial(fgsm), 0.1)
+    rates = {attempts._key(attempt): rate(30 - fewer), attempts._white_box(0.1): rate(30)}
+    summary = attempts._summary({(0.1, "fgsm"): [attempt]}, rates)
+    assert bool(summary["warnings"]) == warned == bool(summary["trust"][0]["warnings"])

@@ -5,9 +5,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from trs_explorer.attacks.common import CROSS_ENTROPY, check_images, check_steps, climb, direction, draw_seeds, judge, uniform
+from trs_explorer.attacks.common import CROSS_ENTROPY, check_images, check_steps, climb, draw_seeds, judge, uniform
 from trs_explorer.attacks.losses import Outputs, PerExample
-from trs_explorer.attacks.mim import normalized
+from trs_explorer.attacks.mim import accumulating
 from trs_explorer.attacks.steps import ascend
 from trs_explorer.gradients import Images, Labels
 
@@ -45,11 +45,10 @@ def di2(
     """
     if not 0 <= probability <= 1:
         raise ValueError(f"probability must lie in [0, 1], got {probability}")
-    if not 0 <= momentum < float("inf"):
-        raise ValueError(f"momentum must be >= 0 and finite, got {momentum}")
     size = eps / 10 if step_size is None else step_size
     check_images(x, y)
     check_steps(eps, steps, size, 1, False, norm)
+    move = accumulating(momentum, size, norm)
     drawn = uniform(draw_seeds(len(x), 1, generator), (steps, 4)).to(x)
     y = y.long()
 
@@ -61,10 +60,6 @@ def di2(
 
         gradient, _, _ = climb(model, point, y[rows], targeted=targeted, objective=elsewhere)
         return gradient, *judge(model, point, y[rows], targeted=targeted)
-
-    def move(gradient: Images, memory: Images, step: int) -> tuple[Images, Images]:
-        memory = momentum * memory + normalized(gradient)
-        return size * direction(memory, norm), memory
 
     return ascend(
         model,

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from trs_explorer.attacks.common import direction, per_image
-from trs_explorer.attacks.steps import ascend
+from trs_explorer.attacks.steps import Move, ascend
 from trs_explorer.gradients import Images, Labels
 
 
@@ -30,19 +30,12 @@ def mim(
     Source: Dong et al., "Boosting adversarial attacks with momentum", CVPR 2018, Algorithm 1 (untargeted and l-inf there, L2
     in its section 3.3); momentum 1 and eps/10: the TRS paper's evaluation as its authors' code runs it.
     """
-    if not 0 <= momentum < float("inf"):
-        raise ValueError(f"momentum must be >= 0 and finite, got {momentum}")
     size = eps / 10 if step_size is None else step_size
-
-    def move(gradient: Images, memory: Images, step: int) -> tuple[Images, Images]:
-        memory = momentum * memory + normalized(gradient)
-        return size * direction(memory, norm), memory
-
     return ascend(
         model,
         x,
         y,
-        move,
+        accumulating(momentum, size, norm),
         eps=eps,
         steps=steps,
         step_size=size,
@@ -54,6 +47,21 @@ def mim(
         generator=generator,
         for_others=for_others,
     )
+
+
+def accumulating(momentum: float, size: float, norm: str) -> Move:
+    """Steps of that size along momentum * (what was followed before) + the normalized gradient.
+
+    Raises: ValueError for a momentum that is negative or not finite.
+    """
+    if not 0 <= momentum < float("inf"):
+        raise ValueError(f"momentum must be >= 0 and finite, got {momentum}")
+
+    def move(gradient: Images, memory: Images, step: int) -> tuple[Images, Images]:
+        memory = momentum * memory + normalized(gradient)
+        return size * direction(memory, norm), memory
+
+    return move
 
 
 def normalized(gradient: Images) -> Images:

@@ -179,9 +179,12 @@ def _whole(target: Target, key: str, n: int) -> bool:
 
 def _summary(groups: "dict[tuple[float, str], list[Attempt]]", rates: "dict[str, Rate]") -> dict:
     """A row an attack and radius, then one of all attacks together where there are several; and what is suspicious."""
+    import torch
+
     from trs_explorer.evaluation.accuracy import worst_of
     from trs_explorer.evaluation.blackbox import per_attempt
-    from trs_explorer.evaluation.trust import CHECKS, SLACK
+    from trs_explorer.evaluation.trials import beats
+    from trs_explorer.evaluation.trust import CHECKS
 
     together: dict[float, list[Attempt]] = {}
     for (eps, _), group in groups.items():
@@ -204,7 +207,8 @@ def _summary(groups: "dict[tuple[float, str], list[Attempt]]", rates: "dict[str,
                 "each": [rate.to_json() for rate in each],
             }
         )
-        if (kind == "all" or not several) and robust.correct < white.correct - SLACK * white.n:
+        fewer = beats(torch.tensor(robust.outcomes), torch.tensor(white.outcomes))
+        if (kind == "all" or not several) and fewer:
             warnings.append(
                 f"{kind} on other ensembles leaves {robust.correct} of {robust.n} right at eps {eps:g}, PGD on the run itself "
                 f"{white.correct}: its gradients are masked, and its white-box figures too high"

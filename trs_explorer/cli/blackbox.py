@@ -25,7 +25,7 @@ from trs_explorer.evaluation import paper
 from trs_explorer.options import UsageError, unknown
 
 KINDS = tuple(name for name, attack in ATTACKS.items() if attack.ball)
-BAR, WIDE = 20, 100  # letters of the longest bar, and of a terminal that has room for it
+BAR, WIDE, NARROW = 20, 100, 76  # letters of the longest bar, and of terminals that have room for it, and for a row in one line
 
 
 def blackbox(
@@ -114,7 +114,7 @@ def _show(results: list[dict]) -> None:
     from rich.table import Table
 
     console = Console()
-    wide = console.width >= WIDE
+    wide, narrow = console.width >= WIDE, console.width < NARROW
     for result in results:
         n = result["rows"][0]["robust"]["n"]
         title = f"{escape(result['run'])}: right, in % (95 % interval) of all {n} images"
@@ -122,7 +122,7 @@ def _show(results: list[dict]) -> None:
         table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
         headings = ("attempts", "eps", "under every one", *([""] if wide else []), "one attempt", "white box")
         for heading in headings:
-            table.add_column(heading, justify="left" if heading in ("attempts", "") else "right", no_wrap=True)
+            table.add_column(heading, justify="left" if heading in ("attempts", "") else "right", no_wrap=not narrow)
         for row in result["rows"]:
             robust, each, white = row["robust"], row["per_attempt"], row["white_box"]
             share = robust["correct"] / n

@@ -63,7 +63,7 @@ def quick_trials(
     if hasattr(model, "members"):  # where every member is sure, the ensemble's margin has no slope either
         both.append(("MORA, on the members' margins,", run(partial(mora, eps=eps))))
     (low, fewer), *_, (high, more) = sorted(both, key=lambda trial: int(trial[1].sum()))
-    if _beats(fewer, more, APART):
+    if beats(fewer, more, APART):
         found[8].append(
             f"{low} leaves {_of(fewer)} right at eps {eps:g}, {high} {_of(more)}: the gradients of the latter are masked, so "
             "only the lower figure counts, and it may still be too high"
@@ -73,7 +73,7 @@ def quick_trials(
         for draw in range(NOISE_DRAWS):
             seeds = [(seed * NOISE_DRAWS + draw) * len(x) + place for place in range(len(x))]
             noisy &= correct(model, (x + random_shift(x, seeds, eps=eps, norm="linf")).clamp(0, 1), y).cpu()
-        if _beats(noisy, left):
+        if beats(noisy, left):
             found[15].append(
                 f"{NOISE_DRAWS} draws of random noise leave {_of(noisy)} right at eps {eps:g}, {name} {_of(left)}: the attack "
                 "misses what chance finds"
@@ -110,7 +110,7 @@ def thorough_trials(
         found[4] = []
         for title, surrogate in others:
             theirs = run(partial(pgd, eps=eps, steps=steps, for_others=True), surrogate=surrogate)
-            if _beats(theirs, left):
+            if beats(theirs, left):
                 found[4].append(
                     f"images made on {title} leave {_of(theirs)} right at eps {eps:g}, {name} itself {_of(left)}: its "
                     "gradients mislead"
@@ -124,7 +124,7 @@ def thorough_trials(
     say("five starts")
     once, often = (run(partial(pgd, eps=eps, steps=steps, restarts=restarts)) for restarts in (1, 5))
     found[13] = []
-    if _beats(often, once):
+    if beats(often, once):
         found[13].append(
             f"five starts of PGD leave {_of(often)} right at eps {eps:g}, one {_of(once)}: take --restarts 5 or more, or a "
             "stronger attack"
@@ -137,9 +137,9 @@ def thorough_trials(
             trials.append((f"PGD on member F{number} alone", run(attack, surrogate=member)))
         found[16] = [
             f"{title} leaves {_of(theirs)} right at eps {eps:g}, {name} on the ensemble {_of(left)}: only the lower figure counts"
-            + (", and the gradients that the latter follows are masked" if _beats(theirs, left, APART) else "")
+            + (", and the gradients that the latter follows are masked" if beats(theirs, left, APART) else "")
             for title, theirs in trials
-            if _beats(theirs, left)
+            if beats(theirs, left)
         ]
     return found
 
@@ -166,7 +166,7 @@ def _telling(strongest: dict[float, tuple[str, Outcomes]]) -> float:
     return max((eps for eps, (_, left) in strongest.items() if left.float().mean() > ENOUGH), default=min(strongest))
 
 
-def _beats(other: Outcomes, left: Outcomes, slack: float = SLACK) -> bool:
+def beats(other: Outcomes, left: Outcomes, slack: float = SLACK) -> bool:
     """Whether another attack leaves fewer right: by more than the slack, and than chance on the images they differ on.
 
     Two standard deviations of a fair coin for each of these (a sign test).
