@@ -13,12 +13,28 @@ from trs_explorer.options import UsageError, unknown
 
 @dataclass(frozen=True)
 class Method:
-    """A defence: the function that gives its loss terms, its options with their defaults, and those it fixes."""
+    """A defence: the function that gives its loss terms, its options with their defaults, and those it fixes.
+
+    recipe: settings that it needs besides. voting: how its members vote, as `Ensemble` has it. leaky: leaky ReLUs.
+    trained_start: it starts from a trained run (`--from`). member_losses: each member has a loss of its own weights alone,
+    and "total" is their sum: gradients are clipped member by member, so that one optimiser does what one a member would.
+    whole_batch: its terms are no means over examples, so that a batch must not be computed in parts.
+    boost: members are trained one after another; this function weighs the examples and the vote between them.
+    most_members: given the number of classes, how many members it can have.
+    """
 
     function: str
     summary: str
     defaults: Mapping[str, object] = field(default_factory=dict)
     fixed: Mapping[str, object] = field(default_factory=dict)
+    recipe: Mapping[str, object] = field(default_factory=dict)
+    voting: str = "mean"
+    leaky: bool = False
+    trained_start: bool = False
+    member_losses: bool = False
+    whole_batch: bool = False
+    boost: str = ""
+    most_members: Callable[[int], int] | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +98,43 @@ METHODS = {
     ),
     "cos-l2": Method("trs_explorer.defences.trs:trs", "TRS with smoothness at x itself only (delta = 0)", _TRS, {"delta": 0.0}),
     "smooth-only": Method("trs_explorer.defences.trs:trs", "TRS without orthogonality", _TRS, {"lambda_a": 0.0}),
+    "adp": Method(
+        "trs_explorer.defences.adp:adp",
+        "members that differ in their non-true classes (Pang et al. 2019)",
+        {"lambda_entropy": 2.0, "lambda_logdet": 0.5},
+        most_members=lambda classes: classes - 1,
+    ),
+    "gal": Method(
+        "trs_explorer.defences.gal:gal",
+        "gradients that point apart, leaky ReLUs, noise (Kariyappa and Qureshi 2019)",
+        {"lambda_gal": 0.5, "noise": 0.045, "noise_share": 0.5},
+        leaky=True,
+    ),
+    "dverge": Method(
+        "trs_explorer.defences.dverge:dverge",
+        "members that learn each other's features of other images as harmless (Yang et al. 2020)",
+        {"distill_eps": 0.35, "distill_steps": 10},
+        trained_start=True,
+        member_losses=True,
+    ),
+    "ckae": Method(
+        "trs_explorer.defences.ckae:ckae",
+        "members whose features differ by linear CKA: our reading, the paper only cites Kornblith et al. 2019",
+        {"lambda_cka": 1.0},
+        whole_batch=True,
+    ),
+    "adaboost": Method(
+        "trs_explorer.defences.adaboost:adaboost",
+        "one member after another, on images that the ones before have wrong (SAMME, Hastie et al. 2009)",
+        voting="weighted",
+        boost="trs_explorer.defences.adaboost:boost",
+    ),
+    "gradient-boost": Method(
+        "trs_explorer.defences.gradient_boost:gradient_boost",
+        "one member after another, on what the sum of those before leaves (Friedman 2001)",
+        voting="sum",
+        boost="trs_explorer.defences.gradient_boost:boost",
+    ),
 }
 
 ATTACKS = {

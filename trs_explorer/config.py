@@ -26,13 +26,18 @@ class TrainConfig:
     members: int = setting(3, "how many members", low=2, high=64)
     epochs: int = setting(36, "passes over the training images", low=1)
     batch_size: int = setting(128, "images per step", low=1)
-    lr: float = setting(3e-3, "highest learning rate (Adam, cosine to 0)", low=0, above_low=True)
+    optimizer: str = setting("adam", "adam, or sgd with momentum .9", choices=("adam", "sgd"))
+    lr: float = setting(3e-3, "highest learning rate (it falls to 0 along a cosine)", low=0, above_low=True)
     warmup: float = setting(0.03, "share of the training in which the learning rate rises from 0", low=0, high=1)
-    weight_decay: float = setting(0.0, "Adam's weight decay", low=0)
+    weight_decay: float = setting(0.0, "weight decay", low=0)
     clip: float = setting(10.0, "largest norm of the weights' gradient; larger are scaled down", low=0, above_low=True)
     seed: int = setting(0, "the one seed that decides everything", low=0, high=2**31 - 1)
     device: str = setting("auto", "auto, cpu or cuda; auto takes a GPU where there is one")
     precision: str = setting("auto", "members in bfloat16 where the hardware has it", choices=("auto", "float32", "bfloat16"))
+    adversarial: bool = setting(False, "take cross-entropy at PGD's images on the ensemble (Madry et al. 2018)")
+    adv_eps: float = setting(0.2, "radius of --adversarial, in [0, 1] pixels", low=0, high=1)
+    adv_steps: int = setting(7, "steps of --adversarial, of 2.5 adv-eps / steps", low=1, high=100)
+    start_from: str = setting("", "a trained run of the same members whose weights are the first ones", spelling="--from")
     limit: int = setting(0, "train on the first N images; 0: all", low=0)
     log_every: int = setting(10, "steps between two events in the log", low=1)
     save_every: int = setting(1, "epochs between two checkpoints (the last epoch is always saved)", low=1)
@@ -90,18 +95,35 @@ def resolve(values: Mapping[str, object]) -> TrainConfig:
     merged: dict[str, Any] = {
         **DEFAULTS,
         **method.defaults,
+        **method.recipe,
         **data.recipe,
         **data.method_recipes.get(method_name, {}),
         **given,
         **method.fixed,
     }
     entry(MODELS, "--model", str(merged["model"]))
+    _check_method(method_name, merged, given)
     options = {name: merged[name] for name in method.defaults}
     if "delta_start" in options and options["delta_start"] > options["delta"]:
         options["delta_start"] = options["delta"]
     if options.get("smoothness") == "beta" and options["lambda_b"] > 0 and options["delta"] == 0:
         raise UsageError("--smoothness beta compares gradients within --delta of x: give a --delta > 0, or another --smoothness")
     return TrainConfig(**{name: merged[name] for name in SETTINGS}, options=options)
+
+
+def _check_method(name: str, merged: Mapping[str, Any], given: Mapping[str, object]) -> None:
+    """Refuse settings that a method cannot train with. Raises UsageError."""
+    method, members = METHODS[name], merged["members"]
+    if method.most_members and members > (most := method.most_members(DATA[merged["data"]].classes)):
+        way_out = f"take --members {most} or fewer" if most > 1 else "take another method, or another --data"
+        raise UsageError(f"{name} needs fewer members than classes: {members} are too many for {merged['data']}; {way_out}")
+    if method.boost and merged["epochs"] < members:
+        raise UsageError(f"{name} trains one member after another: --epochs must be at least --members, got {merged['epochs']}")
+    if method.boost and merged["start_from"]:
+        raise UsageError(f"{name} trains one member after another, from scratch: drop --from")
+    loose = [SETTINGS[setting].flag for setting in ("adv_eps", "adv_steps") if setting in given and not merged["adversarial"]]
+    if loose:
+        raise UsageError(f"{', '.join(loose)} belongs to --adversarial: add it, or drop {'them' if len(loose) > 1 else 'it'}")
 
 
 def from_json(stored: Mapping[str, object]) -> TrainConfig:

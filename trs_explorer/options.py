@@ -29,11 +29,12 @@ class Option:
     high: int | float | None = None
     above_low: bool = False
     choices: tuple[str, ...] = ()
+    spelling: str = ""
 
     @property
     def flag(self) -> str:
-        """The command-line spelling: lambda_a is --lambda-a."""
-        return "--" + self.name.replace("_", "-")
+        """The command-line spelling: lambda_a is --lambda-a, unless it has another one."""
+        return self.spelling or "--" + self.name.replace("_", "-")
 
     @property
     def range_text(self) -> str:
@@ -99,5 +100,13 @@ HYPER_PARAMETERS = {
             choices=("norm", "squared-norm", "beta"),
         ),
         Option("support_fraction", float, "share of a batch that moves to its support point", low=0, high=1, above_low=True),
+        Option("lambda_entropy", float, "weight of the entropy of the members' mean answer", low=0),
+        Option("lambda_logdet", float, "weight of the volume that the members' non-true answers span", low=0),
+        Option("lambda_gal", float, "weight of the log-sum-exp of the gradients' cosines", low=0),
+        Option("noise", float, "standard deviation of the noise on training images, in [0, 1] pixels", low=0, high=1),
+        Option("noise_share", float, "share of the training images that get noise", low=0, high=1),
+        Option("distill_eps", float, "how far a distilled image may be from its source, in [0, 1] pixels", low=0, high=1),
+        Option("distill_steps", int, "sign steps of distill_eps / steps with momentum that distill it", low=1, high=100),
+        Option("lambda_cka", float, "weight of the mean linear CKA of the members' last features", low=0),
     )
 }

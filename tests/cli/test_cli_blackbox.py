@@ -116,7 +116,7 @@ def test_what_is_no_black_box_is_refused(trs, trained: Path, fresh: runs.Run, tm
     assert "two of one name: fresh, fresh" in refused(trained, "--surrogates", f"{fresh.path},{copied}")
     (tmp_path / "checkpoints").mkdir()
     shutil.copytree(fresh.path, tmp_path / "checkpoints" / "surrogate-bars-mlp-3")
-    assert "is another training than the surrogate needed" in refused(trained)
+    assert "is another training than is needed here" in refused(trained)
 
 
 def test_surrogates_of_ones_own(trs, trained: Path, fresh: runs.Run) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from defences_plain import plain_gradients, turned
 
 from trs_explorer import defences
 from trs_explorer.catalogue import METHODS, load
@@ -31,36 +32,9 @@ OPTIONS = {
 }
 
 
-def member() -> torch.nn.Module:
-    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 6), torch.nn.Tanh(), torch.nn.Linear(6, 3)).double()
-
-
-@pytest.fixture
-def ensemble() -> Ensemble:
-    torch.manual_seed(0)
-    return Ensemble([member() for _ in range(4)])
-
-
-@pytest.fixture
-def batch() -> tuple[torch.Tensor, torch.Tensor]:
-    torch.manual_seed(1)
-    return torch.rand(6, 1, 2, 2, dtype=torch.float64) * 0.6 + 0.2, torch.tensor([0, 1, 2, 0, 1, 2])
-
-
 def run(ensemble, batch, *, progress=1.0, **changes):
-    return trs(ensemble, *batch, **{**OPTIONS, **changes}, progress=progress, generator=torch.Generator())
-
-
-def plain_gradients(ensemble, x, y) -> list[torch.Tensor]:
-    """One example and one member at a time."""
-    found = []
-    for one in ensemble.members:
-        rows = []
-        for image, label in zip(x, y, strict=True):
-            leaf = image[None].clone().requires_grad_()
-            rows.append(torch.autograd.grad(F.cross_entropy(one(leaf), label[None]), leaf)[0].flatten())
-        found.append(torch.stack(rows))
-    return found
+    kept = {**OPTIONS, **changes}
+    return trs(ensemble, *batch, **kept, progress=progress, generator=torch.Generator(), x_ce=batch[0])
 
 
 def explicit(ensemble, clean, points, y, *, lambda_a, lambda_b, squared=False) -> float:
@@ -99,11 +73,21 @@ def test_cos_only_has_no_smoothness_and_smooth_only_no_similarity(ensemble, batc
     torch.autograd.grad(smooth_only["total"], list(ensemble.parameters()))
 
 
+def test_adversarial_images_take_the_cross_entropy_and_leave_the_regularisers(ensemble, batch):
+    x, y = batch
+    terms = run(ensemble, batch)
+    moved = trs(ensemble, x, y, **OPTIONS, progress=1.0, generator=torch.Generator(), x_ce=(x + 0.1).clamp(0, 1))
+    expected = sum(F.cross_entropy(one(x + 0.1), y).item() for one in ensemble.members) / len(ensemble)
+    assert moved["ce"].item() == pytest.approx(expected, abs=1e-12)
+    assert [moved[name].item() for name in ("similarity", "smoothness")] == [
+        terms[name].item() for name in ("similarity", "smoothness")
+    ]
+
+
 def test_terms_sum_to_total_and_do_not_depend_on_member_order(ensemble, batch):
     terms = run(ensemble, batch)
     assert terms["total"].item() == pytest.approx(sum(terms[k].item() for k in ("ce", "similarity", "smoothness")), abs=1e-12)
-    turned = Ensemble([ensemble.members[i] for i in (2, 0, 3, 1)])
-    assert run(turned, batch)["total"].item() == pytest.approx(terms["total"].item(), abs=1e-12)
+    assert run(turned(ensemble), batch)["total"].item() == pytest.approx(terms["total"].item(), abs=1e-12)
 
 
 def test_the_weights_gradient_is_that_of_finite_differences(ensemble, batch):
@@ -143,10 +127,9 @@ def test_support_points_stay_in_the_ball_and_find_larger_gradients(ensemble, bat
     assert after > before
 
 
-def test_second_order_climbs_the_gradient_norm_itself():
+def test_second_order_climbs_the_gradient_norm_itself(ensemble):
     """One member with a known gradient norm: of the quadratic-in-x margin, the norm grows away from the centre."""
-    torch.manual_seed(3)
-    ensemble = Ensemble([member(), member()])
+    ensemble = Ensemble(list(ensemble.members[:2]))
     x, y = torch.full((1, 1, 2, 2), 0.5, dtype=torch.float64), torch.tensor([1])
     support, _ = support_points(ensemble, x, y, delta=1e-4, steps=1, order="second")
     moved = (support - x).flatten().sign()
@@ -250,16 +233,20 @@ def test_batch_norm_averages_see_no_support_points():
 
 def test_standard_is_the_mean_cross_entropy(ensemble, batch):
     x, y = batch
-    total = standard(ensemble, x, y, progress=0.0, generator=torch.Generator())["total"]
+    total = standard(ensemble, x, y, x_ce=x)["total"]
     assert total.item() == pytest.approx(sum(F.cross_entropy(m(x), y).item() for m in ensemble.members) / 4, abs=1e-12)
+
+
+MOMENT = {"progress", "generator", "epoch_generator", "x_ce", "other", "member", "weights"}  # what the loop can give
 
 
 def test_every_defence_is_in_the_table_and_takes_just_its_options():
     in_table = {method.function for method in METHODS.values()}
     for path in Path(defences.__file__).parent.glob("*.py"):
-        if "progress: float" in path.read_text():
+        if '{"total":' in path.read_text():
             assert f"trs_explorer.defences.{path.stem}:{path.stem}" in in_table, f"{path.name} is missing from catalogue.METHODS"
     for name, method in METHODS.items():
         keywords = {p.name for p in inspect.signature(load(method.function)).parameters.values() if p.kind is p.KEYWORD_ONLY}
-        assert keywords == {*method.defaults, "progress", "generator"}, name
+        assert set(method.defaults) <= keywords <= {*method.defaults, *MOMENT}, name
+        assert "x_ce" in keywords, f"{name} cannot be trained adversarially"
         assert set(method.fixed) <= set(method.defaults), name

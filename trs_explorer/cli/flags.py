@@ -30,7 +30,7 @@ def with_option_flags(command: Callable) -> Callable:
     """Give a command, which takes **values, one flag for every setting and hyper-parameter; unset ones are None."""
     own = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
     made = [_flag(option, "Training", DEFAULTS[option.name]) for option in SETTINGS.values()]
-    made += [_flag(option, "The method's own options", None) for option in HYPER_PARAMETERS.values()]
+    made += [_flag(option, "", None) for option in HYPER_PARAMETERS.values()]
     parameters = made + own
     command.__signature__ = inspect.Signature(parameters)
     command.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -45,8 +45,8 @@ def _flag(option: Option, panel: str, default: object) -> inspect.Parameter:
     if option.choices:
         parts.append(f"({', '.join(option.choices)})")
     if takers:
-        default = takers.get("trs", default)
-    if default not in (None, ""):
+        default, panel = next(iter(takers.values())), f"Options of {', '.join(takers)}"
+    if default not in (None, "") and default is not False:
         parts.append(f"Default: {default}.")
     names = option.choices or tuple(NAMES.get(option.name, ()))
 
@@ -54,7 +54,7 @@ def _flag(option: Option, panel: str, default: object) -> inspect.Parameter:
         return [name for name in names if name.startswith(incomplete)]
 
     flag = typer.Option(
-        option.flag,
+        f"{option.flag}/--no-{option.flag.removeprefix('--')}" if option.type is bool else option.flag,
         help=" ".join(parts),
         show_default=False,
         rich_help_panel=panel,

@@ -3,14 +3,10 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-import typer
-
 from trs_explorer import runs
-from trs_explorer.cli import INTERRUPTED
 from trs_explorer.cli.flags import parse_list, run_at
-from trs_explorer.cli.progress import progress
-from trs_explorer.cli.train import train_run
-from trs_explorer.config import TrainConfig, resolve
+from trs_explorer.cli.once import trained_once
+from trs_explorer.config import resolve
 from trs_explorer.options import UsageError
 
 MEMBERS = (3, 5, 8)  # paper, section 4.1
@@ -47,33 +43,4 @@ def _trained(target: runs.Run, members: int, device: str) -> runs.Run:
     }
     epochs = {"epochs": EPOCHS[config.data]} if config.data in EPOCHS else {}
     wanted = resolve({**values, **epochs, "data_dir": config.data_dir})
-    if (path / "config.json").is_file():
-        run = runs.open_run(path)
-        if not _same(run.config, wanted):
-            raise runs.RunError(f"{path} is another training than the surrogate needed: rename it, or name yours by --surrogates")
-        if run.status().get("state") == "finished":
-            return run
-    elif path.is_dir() and any(path.iterdir()):
-        raise runs.RunError(f"{path} is in the way of the surrogate needed, and no run: move it, or name yours by --surrogates")
-    else:
-        run = runs.create(path, wanted)
-    typer.echo(f"training {path}, once: a standard ensemble of {members} on which to make the images", err=True)
-    with progress(f"training {path.name}") as advance:
-
-        def shown(event: dict) -> None:
-            if event["kind"] == "start":
-                advance(event["step"], event["steps"])
-            elif event["kind"] in ("step", "epoch"):
-                advance(event["step"], None)
-
-        status = train_run(run, shown)
-    if status:
-        typer.echo("interrupted: the same command goes on from here", err=True)
-        raise typer.Exit(INTERRUPTED)
-    return run
-
-
-def _same(found: TrainConfig, wanted: TrainConfig) -> bool:
-    """Whether two configs are of one training, wherever it runs."""
-    names = ("method", "data", "model", "members", "seed", "epochs", "batch_size", "lr", "options")
-    return all(getattr(found, name) == getattr(wanted, name) for name in names)
+    return trained_once(path, wanted, f"a standard ensemble of {members} on which to make the images", "--surrogates")

@@ -1,27 +1,35 @@
 """`trs train`."""
 
 import contextlib
+import dataclasses
 import itertools
 import os
-import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from trs_explorer import runs
-from trs_explorer.cli import INTERRUPTED
+from trs_explorer.catalogue import METHODS
 from trs_explorer.cli.display import Display, Silent, display
-from trs_explorer.cli.flags import AsciiOption, ascii_wanted, can_draw, given, on_terminal, values_from_toml, with_option_flags
+from trs_explorer.cli.flags import (
+    AsciiOption,
+    ascii_wanted,
+    can_draw,
+    given,
+    on_terminal,
+    run_at,
+    values_from_toml,
+    with_option_flags,
+)
+from trs_explorer.cli.once import trained_once
+from trs_explorer.cli.trainer import train_run
 from trs_explorer.config import TrainConfig, resolve
 from trs_explorer.options import UsageError
 
 Flag = typer.Option
-STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 @with_option_flags
@@ -73,6 +81,7 @@ def _run_to_train(values: dict, out: Path | None, resume: Path | None, config: P
         values = {**values_from_toml(config), **values}
     settings = resolve(values)
     _check_device(settings)
+    settings = _with_start(settings)
     if out is not None:
         return runs.create(out, settings)
     return runs.create(_free_name(settings), settings)
@@ -84,6 +93,24 @@ def _check_device(settings: TrainConfig) -> None:
         from trs_explorer.training.device import resolve_device
 
         resolve_device(settings.device)
+
+
+def _with_start(settings: TrainConfig) -> TrainConfig:
+    """The settings with the run that they start from: the one named, or where the method needs one a standard ensemble.
+
+    That is checkpoints/start-DATA-MODEL-MEMBERS-SEED, trained now, once, by the data set's recipe.
+    """
+    if settings.start_from:
+        source = run_at(Path(settings.start_from))
+        return dataclasses.replace(settings, start_from=str(source.path))
+    if not METHODS[settings.method].trained_start:
+        return settings
+    alike = ("data", "model", "members", "seed", "device", "precision", "limit", "data_dir")
+    wanted = resolve({"method": "standard", **{name: getattr(settings, name) for name in alike}})
+    limit = f"-{settings.limit}" if settings.limit else ""
+    path = Path("checkpoints") / f"start-{settings.data}-{settings.model}-{settings.members}-{settings.seed}{limit}"
+    purpose = f"the standard ensemble that {settings.method} starts from (--from RUN takes another)"
+    return dataclasses.replace(settings, start_from=str(trained_once(path, wanted, purpose, "--from").path))
 
 
 def _free_name(settings: TrainConfig) -> Path:
@@ -110,32 +137,6 @@ def _train_here(run: runs.Run, how: str) -> int:
             show = _show(show, event)
 
         return train_run(run, shown)
-
-
-def train_run(run: runs.Run, show: Callable[[dict], object]) -> int:
-    """Train a run from where it is, in this process, and show every event. Ctrl-C saves and ends it. Returns the exit status."""
-    stop, signals = threading.Event(), []
-
-    def interrupted(number: int, frame: object) -> None:
-        del frame
-        if signals:
-            raise KeyboardInterrupt  # asked twice: don't wait for the save
-        signals.append(number)
-        stop.set()
-
-    previous = {number: signal.signal(number, interrupted) for number in STOPPING}
-    try:
-        from trs_explorer.training import train as events
-
-        resume = any(run.checkpoints()) or runs.read_events(run).offset > 0
-        for event in events(run, resume=resume, stop=stop):
-            show(event)
-    except KeyboardInterrupt:
-        raise runs.RunError(f"interrupted twice: what came after the last checkpoint is lost; --resume {run.path}") from None
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-    return INTERRUPTED if signals and run.status().get("state") == "stopped" else 0
 
 
 def _show(show: Display, event: dict) -> Display:

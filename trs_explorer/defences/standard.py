@@ -1,14 +1,13 @@
 """The paper's ECE ensemble: nothing but cross-entropy."""
 
-import torch
 from torch import Tensor
 
 from trs_explorer.gradients import Images, Labels, losses_of
 from trs_explorer.models.ensemble import Ensemble
 
 
-def standard(ensemble: Ensemble, x: Images, y: Labels, *, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
+def standard(ensemble: Ensemble, x: Images, y: Labels, *, x_ce: Images) -> dict[str, Tensor]:
     """Mean cross-entropy over members and images (paper, section 3.2, first term)."""
-    del progress, generator
-    ce = losses_of(ensemble.member_logits(x), y).mean()
+    del x
+    ce = losses_of(ensemble.member_logits(x_ce), y).mean()
     return {"total": ce, "ce": ce}

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from trs_explorer.defences.beta import gradient_change
 from trs_explorer.defences.support import batch_statistics_only, support_points
-from trs_explorer.gradients import Images, Labels, input_gradients, norms, pair_mean, pairwise_cosine
+from trs_explorer.gradients import Images, Labels, input_gradients, losses_of, norms, pair_mean, pairwise_cosine
 from trs_explorer.models.ensemble import Ensemble
 
 
@@ -26,6 +26,7 @@ def trs(
     support_fraction: float,
     progress: float,
     generator: torch.Generator,
+    x_ce: Images,
 ) -> dict[str, Tensor]:
     """The TRS objective: cross-entropy + lambda_a * similarity + lambda_b * smoothness (paper, Eq. 1 and section 3.2).
 
@@ -33,7 +34,7 @@ def trs(
     smoothness: sum of two members' gradient norms at the support point, mean over pairs and examples; every member
     is in N-1 of the N(N-1)/2 pairs, so that is twice the mean over members.
     The last `support_fraction` of the batch moves to its support points, the rest stays clean (authors' code); both terms
-    look at all of them, cross-entropy at the clean images only. One support point serves all members.
+    look at all of them, cross-entropy at x_ce only: the clean images, or adversarial ones. One support point serves all members.
     With batch norm, running averages take in the clean images of the half that moves, and no support point.
     delta grows linearly with progress in [0, 1], from delta_start (authors' code).
     Returns: "total" and its weighted terms, besides "cosine" (mean |cos| per pair) and "grad_norm" (the largest).
@@ -52,7 +53,10 @@ def trs(
 
     with batch_statistics_only(members) if moved else nullcontext():
         losses, gradients = input_gradients(members, points, y, create_graph=True)
-    ce = losses.mean() if clean_losses is None else torch.cat([losses[:, :kept], clean_losses], 1).mean()
+    if x_ce is not x:
+        ce = losses_of(members.member_logits(members.arrange(x_ce)), y).mean()
+    else:
+        ce = losses.mean() if clean_losses is None else torch.cat([losses[:, :kept], clean_losses], 1).mean()
     lengths = norms(gradients)
     cosine = pairwise_cosine(gradients if lambda_a else gradients.detach()).abs().mean(-1)
     terms = {"ce": ce, "similarity": lambda_a * pair_mean(cosine)}

@@ -1,6 +1,5 @@
 """Which images of the test set are worth a look. All indices count from the first image that was tried."""
 
-import math
 from typing import Any
 
 import torch
@@ -34,9 +33,7 @@ def answers(ensemble: Ensemble, x: Images, *, batch_size: int = 256) -> Answers:
     with torch.no_grad():
         for images in x.split(batch_size) if len(x) else ():
             logits = ensemble.member_logits(images.to(device))
-            # As Ensemble.forward, on the logits that are here already.
-            vote = logits.log_softmax(-1).logsumexp(0) - math.log(len(ensemble))
-            outputs = torch.cat([logits, vote[None]])
+            outputs = torch.cat([logits, ensemble.vote(logits)[None]])
             found.append(outputs.argmax(-1).masked_fill(outputs.isnan().any(-1), -1).cpu())
     return torch.cat(found, -1) if found else torch.zeros(len(ensemble) + 1, 0, dtype=torch.long)
 

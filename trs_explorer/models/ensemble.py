@@ -1,4 +1,4 @@
-"""The ensemble: members side by side, log-probabilities of their mean softmax."""
+"""The ensemble: members side by side, and the log-probabilities that their vote comes to."""
 
 import math
 from collections.abc import Sequence
@@ -7,25 +7,34 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from trs_explorer.catalogue import DATA, MODELS, entry, load
+from trs_explorer.catalogue import DATA, METHODS, MODELS, entry, load
 from trs_explorer.models.stacked import Stacked, at_least_float32, stackable
 
 Images = Float[Tensor, "batch channel height width"]
+VOTINGS = ("mean", "weighted", "sum")
 
 
 class Ensemble(nn.Module):
-    """Members that vote with their mean softmax (paper, section 3.2).
+    """Members that vote: with their mean softmax (paper, section 3.2), or as a boosted ensemble does.
 
     Every member takes images in [0, 1]: normalisation is a member's own first layer, so a radius is in raw pixels.
+    voting: "mean" of the softmax; "weighted" mean of it; "sum" of the logits. The latter two have a weight for each member,
+    the buffer `vote_weights`, saved with the members. A member of weight 0 has no say: at first all but the first have 0.
     autocast: whether members compute in bfloat16 (training); logits and all that follows are float32 at least.
     """
 
-    def __init__(self, members: Sequence[nn.Module]) -> None:
-        """Put members side by side. Raises ValueError if there is none."""
+    vote_weights: Float[Tensor, " member"]
+
+    def __init__(self, members: Sequence[nn.Module], voting: str = "mean") -> None:
+        """Put members side by side. Raises ValueError if there is none, or for another voting."""
         super().__init__()
         if not members:
             raise ValueError("an ensemble needs at least one member")
-        self.members = nn.ModuleList(members)
+        if voting not in VOTINGS:
+            raise ValueError(f"voting must be one of {', '.join(VOTINGS)}, got {voting!r}")
+        self.members, self.voting = nn.ModuleList(members), voting
+        if voting != "mean":
+            self.register_buffer("vote_weights", torch.eye(len(members))[0])
         self.autocast = False
 
     def __len__(self) -> int:
@@ -43,23 +52,46 @@ class Ensemble(nn.Module):
     def member_logits(self, x: Images | Sequence[Images]) -> Float[Tensor, "member batch class"]:
         """Every member's logits: for one batch, or for one batch per member."""
         inputs = [x] * len(self) if isinstance(x, Tensor) else x
-        with torch.autocast(inputs[0].device.type, torch.bfloat16, enabled=self.autocast, cache_enabled=False):
+        with self.arithmetic(inputs[0].device):
             logits = [member(images) for member, images in zip(self.members, inputs, strict=True)]
         return at_least_float32(torch.stack(logits))
 
+    def arithmetic(self, device: torch.device) -> torch.autocast:
+        """A context in which members compute as `autocast` says."""
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.autocast, cache_enabled=False)
+
     def forward(self, x: Images) -> Float[Tensor, "batch class"]:
-        """Log-probabilities of the mean softmax."""
+        """Log-probabilities of the vote."""
         return self.vote(self.member_logits(x))
 
     def vote(self, logits: Float[Tensor, "member batch class"]) -> Float[Tensor, "batch class"]:
         """What the members' logits come to: by logsumexp, so that no probability is clamped away and gradients survive."""
-        return logits.log_softmax(-1).logsumexp(0) - math.log(len(self))
+        if self.voting == "mean":
+            return logits.log_softmax(-1).logsumexp(0) - math.log(len(self))
+        weights = self.vote_weights[:, None, None]
+        if self.voting == "sum":
+            return (weights * logits).sum(0).log_softmax(-1)
+        return (logits.log_softmax(-1) + (weights / weights.sum()).log()).logsumexp(0)
 
 
-def build(model: str, data: str, members: int, *, seed: int) -> Ensemble:
-    """An untrained ensemble for a data set; the seed decides every weight. Raises UsageError for an unknown name."""
+def build(model: str, data: str, members: int, *, seed: int, method: str = "standard") -> Ensemble:
+    """An untrained ensemble for a data set; the seed decides every weight. Raises UsageError for an unknown name.
+
+    method: some need another vote, or leaky ReLUs (slope 0.1 below 0) in place of the model's ReLUs.
+    """
     make = load(entry(MODELS, "--model", model).function)
-    about = entry(DATA, "--data", data)
+    about, wanted = entry(DATA, "--data", data), entry(METHODS, "--method", method)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        return Ensemble([make(about.shape, about.classes) for _ in range(members)])
+        ensemble = Ensemble([make(about.shape, about.classes) for _ in range(members)], wanted.voting)
+    if wanted.leaky:
+        _make_leaky(ensemble)
+    return ensemble
+
+
+def _make_leaky(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, nn.ReLU):
+            setattr(module, name, nn.LeakyReLU(0.1))
+        else:
+            _make_leaky(child)

@@ -31,12 +31,34 @@ def features(model: nn.Module, x: Images, layer: str) -> Float[Tensor, "batch fe
     Layers behind it do not run. In the model's mode and in the caller's autocast, if any.
     Raises: ValueError for a layer that is none of `feature_layers`, or that the model does not have.
     """
+    if isinstance(model, Ensemble):
+        feature_layers(model)
+        return torch.cat([features(member, x, layer) for member in model.members], 1)
+    front, _ = _split(model, layer)
+    return _through(front, x).flatten(1)
+
+
+def features_and_outputs(
+    model: nn.Sequential, x: Images, layer: str
+) -> tuple[Float[Tensor, "batch feature"], Float[Tensor, "batch class"]]:
+    """`features` of a model that is no ensemble, and what the model returns, in one pass. Raises: as `features`."""
+    front, back = _split(model, layer)
+    seen = _through(front, x)
+    return seen.flatten(1), _through(back, seen)
+
+
+def _split(model: nn.Module, layer: str) -> tuple[list[nn.Module], list[nn.Module]]:
+    """A model's layers up to that one, and those behind it."""
     if layer not in (known := feature_layers(model)):
         raise ValueError(f"layer must be one of {', '.join(known)}, got {layer!r}")
-    if isinstance(model, Ensemble):
-        return torch.cat([features(member, x, layer) for member in model.members], 1)
-    for name, child in model._modules.items():  # named_children would leave out the second use of a layer
-        x = child(x)
-        if name == layer:
-            return x.flatten(1)
-    raise ValueError(f"the model declares {layer!r} as a feature layer, but has no layer of that name")
+    names, layers = list(model._modules), list(model._modules.values())  # named_children would leave out a layer's second use
+    if layer not in names:
+        raise ValueError(f"the model declares {layer!r} as a feature layer, but has no layer of that name")
+    after = names.index(layer) + 1
+    return layers[:after], layers[after:]
+
+
+def _through(layers: list[nn.Module], x: Tensor) -> Tensor:
+    for layer in layers:
+        x = layer(x)
+    return x

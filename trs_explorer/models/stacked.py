@@ -15,9 +15,8 @@ from torch.nn.grad import conv2d_input
 MemberLogits = Float[Tensor, "member batch class"]
 MemberImages = Float[Tensor, "member batch channel height width"]
 
-threshold_backward = torch.ops.aten.threshold_backward  # a gradient where a ReLU's input is above 0, else 0, in one pass
-
-KINDS = (nn.Conv2d, nn.Linear, nn.ReLU, nn.PixelUnshuffle, nn.Flatten)
+KINDS = (nn.Conv2d, nn.Linear, nn.ReLU, nn.LeakyReLU, nn.PixelUnshuffle, nn.Flatten)
+BENDS = (nn.ReLU, nn.LeakyReLU)
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -122,14 +121,21 @@ class Stacked:
         return layer(x)
 
 
+def _bend(layer: nn.Module, slope: Tensor, x: Tensor) -> Tensor:
+    """A slope behind or before a (leaky) ReLU whose input was x, on its other side; in one pass."""
+    if isinstance(layer, nn.LeakyReLU):
+        return torch.ops.aten.leaky_relu_backward(slope, x, layer.negative_slope, False)
+    return torch.ops.aten.threshold_backward(slope, x, 0)
+
+
 class LinearPiece:
-    """Members at one batch of images: their logits there and, as their layers are linear but for ReLUs, their exact slope J.
+    """Members at one batch of images: their logits there and, as all else is linear but (leaky) ReLUs, their exact slope J.
 
     Autograd would give the same; without its bookkeeping the two products cost little more than their layers.
     """
 
     def __init__(self, stacked: Stacked, logits: MemberLogits, inputs: list[Tensor]) -> None:
-        """inputs: what went into each layer; of a ReLU it says which units are on."""
+        """inputs: what went into each layer; of a (leaky) ReLU it says which units are on."""
         self.stacked, self.logits, self.inputs = stacked, logits, inputs
 
     @torch.no_grad()
@@ -137,7 +143,7 @@ class LinearPiece:
         """J v: how fast each member's logits change along its direction, image by image."""
         v = self.stacked.cast(directions.transpose(0, 1).flatten(1, 2))
         for (layer, weight, _), x in zip(self.stacked.layers, self.inputs, strict=True):
-            v = threshold_backward(v, x, 0) if isinstance(layer, nn.ReLU) else self.stacked.apply(layer, weight, None, v, False)
+            v = _bend(layer, v, x) if isinstance(layer, BENDS) else self.stacked.apply(layer, weight, None, v, False)
         return at_least_float32(v)
 
     @torch.no_grad()
@@ -145,8 +151,8 @@ class LinearPiece:
         """J^T w: the gradients with respect to the images of the logits' sums weighted by w."""
         members, w = len(self.stacked), self.stacked.cast(weights)
         for (layer, weight, _), x in zip(reversed(self.stacked.layers), reversed(self.inputs), strict=True):
-            if isinstance(layer, nn.ReLU):
-                w = threshold_backward(w, x, 0)
+            if isinstance(layer, BENDS):
+                w = _bend(layer, w, x)
             elif isinstance(layer, nn.Linear):
                 assert weight is not None
                 w = torch.bmm(w, weight)

@@ -43,6 +43,6 @@ def load_ensemble(run: Run, *, device: torch.device | str = "cpu", checkpoint: C
     if not found:
         raise RunError(f"{run.path} has no checkpoint yet: nothing has been saved")
     config = run.config
-    ensemble = build(config.model, config.data, config.members, seed=config.seed)
+    ensemble = build(config.model, config.data, config.members, seed=config.seed, method=config.method)
     digest = load_weights(found[0].weights, ensemble, run.recorded(found[0]).get("sha256"))
     return ensemble.to(device).eval(), digest

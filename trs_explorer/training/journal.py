@@ -54,6 +54,7 @@ class Journal:
             "step",
             step=step,
             epoch=state.at.epoch,
+            **({} if state.member is None else {"member": state.member}),
             terms={name: _short(v) for name, v in terms.items() if v.ndim == 0 and name not in DIAGNOSTICS},
             **_diagnostics(terms, state.options, (step - 1) / state.steps),
             lr=float(f"{state.optimizer.param_groups[0]['lr']:.6g}"),

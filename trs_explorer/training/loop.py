@@ -13,8 +13,8 @@ from trs_explorer.options import UsageError
 from trs_explorer.training import checkpoints, control
 from trs_explorer.training.journal import Journal
 from trs_explorer.training.parallel import one_thread_each
-from trs_explorer.training.state import Progress, State, TrainingError, prepare, restore
-from trs_explorer.training.steps import order_of, training_step
+from trs_explorer.training.state import Progress, State, TrainingError, begin, prepare, restore
+from trs_explorer.training.steps import orders_of, training_step
 
 HEARTBEAT_S = 1.0
 
@@ -53,7 +53,7 @@ def train(run: runs.Run, *, resume: bool = False, stop: threading.Event | None =
 
 def _train(run: runs.Run, writer: runs.EventWriter, resume: bool, stop: threading.Event) -> Iterator[dict]:
     state = prepare(run)
-    notes = restore(state) if resume else []
+    notes = restore(state) if resume else begin(state)
     journal, asked, beat = Journal(writer), runs.ControlReader(run), _Heartbeat(state)
     yield writer.write("start", **_start_fields(state, resumed=resume))
     for text in notes:
@@ -61,19 +61,31 @@ def _train(run: runs.Run, writer: runs.EventWriter, resume: bool, stop: threadin
     beat("running", now=True)
     with one_thread_each(state.parts):
         while state.at.epoch < run.config.epochs:
-            order, started = order_of(state), time.perf_counter()
+            if state.member is not None and state.weighed != state.member:
+                state.weigh(state.member, training=True)
+            orders, started = orders_of(state), time.perf_counter()
             while state.at.step_in_epoch < state.steps_per_epoch:
                 first = state.at.step_in_epoch * state.batch_size
-                journal.add(state.at.step + 1, training_step(state, order[first : first + state.batch_size]))
+                journal.add(state.at.step + 1, training_step(state, orders[:, first : first + state.batch_size]))
                 if state.at.step % run.config.log_every == 0:
                     yield journal.write_step(state)
                 yield from _obey(state, journal, asked, beat, stop)
                 if stop.is_set():
                     yield from _end("stopped", state, journal, beat)
                     return
-            state.at = Progress(state.at.epoch + 1, 0, state.at.step)
+            trained, state.at = state.member, Progress(state.at.epoch + 1, 0, state.at.step)
+            yield from _member_ends(state, journal, trained)
             yield from _close_epoch(state, journal, time.perf_counter() - started)
         yield from _end("finished", state, journal, beat)
+
+
+def _member_ends(state: State, journal: Journal, trained: int | None) -> Iterator[dict]:
+    """Where members are trained one after another and one's last epoch is over: its weight in the vote, said in a note."""
+    if trained is not None and (state.at.epoch == state.run.config.epochs or state.member != trained):
+        state.weigh(trained + 1, training=False)
+        vote = float(state.ensemble.vote_weights[trained])
+        text = f"member {trained + 1} of {len(state.ensemble)} is trained, weight {vote:.4g}"
+        yield journal.writer.write("note", step=state.at.step, text=text + (": no better than chance" if not vote else ""))
 
 
 def _start_fields(state: State, *, resumed: bool) -> dict:

@@ -1,15 +1,18 @@
 """All that a training holds between two steps, how it is made, and how it finds back to a checkpoint."""
 
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from trs_explorer import data
+from trs_explorer.catalogue import METHODS, load
+from trs_explorer.config import TrainConfig
 from trs_explorer.models import Ensemble, build
-from trs_explorer.models.stored import load_weights
+from trs_explorer.models.stored import load_ensemble, load_weights
 from trs_explorer.options import HYPER_PARAMETERS, UsageError
-from trs_explorer.runs import Run, RunError
+from trs_explorer.runs import Run, RunError, open_run
 from trs_explorer.training import checkpoints
 from trs_explorer.training.device import resolve_device, use_bfloat16
 from trs_explorer.training.parallel import parts_for
@@ -35,6 +38,7 @@ class State:
     """A training between two steps.
 
     options: the method's, as they stand now: viewers may change the lambdas. parts: of a batch, computed side by side.
+    weights: of the images for the member `weighed`, where members are trained one after another; see `weigh`.
     """
 
     run: Run
@@ -49,6 +53,8 @@ class State:
     parts: int
     at: Progress = field(default_factory=Progress)
     saved: Progress | None = None
+    weights: Tensor | None = None
+    weighed: int | None = None
 
     @property
     def batch_size(self) -> int:
@@ -69,6 +75,33 @@ class State:
     def done(self) -> float:
         """How far the training is, 0 to 1."""
         return self.at.step / self.steps
+
+    @property
+    def member(self) -> int | None:
+        """The member in training, if they are trained one after another: the epochs are shared out, later ones get one more."""
+        if not METHODS[self.run.config.method].boost:
+            return None
+        members, epochs = self.run.config.members, self.run.config.epochs
+        return min(members - 1, ((self.at.epoch + 1) * members - 1) // epochs)
+
+    @property
+    def stage(self) -> tuple[int, int]:
+        """Steps done and steps in all of what the learning rate rises and falls over: the training, or the member's share."""
+        if self.member is None:
+            return self.at.step, self.steps
+        members, epochs, each = self.run.config.members, self.run.config.epochs, self.steps_per_epoch
+        first, last = (number * epochs // members for number in (self.member, self.member + 1))
+        return self.at.step - first * each, (last - first) * each
+
+    def weigh(self, done: int, *, training: bool) -> None:
+        """With `done` members trained, weigh the members' votes and the images; training: the next one is about to be.
+
+        Only where members are trained one after another. It follows from the trained members' weights alone: a resumed
+        training does it again.
+        """
+        boost = load(METHODS[self.run.config.method].boost)
+        self.weights = boost(self.ensemble.eval(), self.images, done=done, training=training)
+        self.weighed = done if training else None
 
     @property
     def arithmetic(self) -> dict[str, object]:
@@ -96,7 +129,8 @@ def prepare(run: Run) -> State:
     images = data.load(config.data, train=True, data_dir=config.data_dir, limit=config.limit).to(device)
     held_out = data.load(config.data, train=False, data_dir=config.data_dir)
     last = torch.arange(max(0, len(held_out) - PROBE_IMAGES), len(held_out))
-    ensemble = build(config.model, config.data, config.members, seed=config.seed).to(device)
+    ensemble = build(config.model, config.data, config.members, seed=config.seed, method=config.method).to(device)
+    whole = METHODS[config.method].whole_batch
     return State(
         run=run,
         device=device,
@@ -105,10 +139,39 @@ def prepare(run: Run) -> State:
         probe_x=held_out.images(last).to(device),
         probe_y=held_out.y[last].to(device),
         ensemble=ensemble,
-        optimizer=torch.optim.Adam(ensemble.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True),
+        optimizer=_optimizer(config, ensemble),
         options=dict(config.options),
-        parts=parts_for(ensemble, min(config.batch_size, len(images)), images.x[0].numel(), device),
+        parts=1 if whole else parts_for(ensemble, min(config.batch_size, len(images)), images.x[0].numel(), device),
     )
+
+
+def _optimizer(config: TrainConfig, ensemble: Ensemble) -> torch.optim.Optimizer:
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(ensemble.parameters(), lr=config.lr, momentum=0.9, weight_decay=config.weight_decay, fused=True)
+    return torch.optim.Adam(ensemble.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
+
+
+def begin(state: State) -> list[str]:
+    """Take the first weights from the run that the config names, if any; returns a note that says so.
+
+    Raises: UsageError if the method needs one, or the run's members are of another kind; RunError if it cannot be read.
+    """
+    config, method = state.run.config, METHODS[state.run.config.method]
+    if not config.start_from:
+        if method.trained_start:
+            raise UsageError(f"{config.method} starts from trained members: name their run by --from RUN")
+        return []
+    source = open_run(Path(config.start_from))
+    for what in ("data", "model", "members"):
+        mine, theirs = getattr(config, what), getattr(source.config, what)
+        if mine != theirs:
+            raise UsageError(f"--from {source.path}: it has {what} {theirs}, this training {mine}")
+    other = METHODS[source.config.method]
+    if (other.leaky, other.voting) != (method.leaky, method.voting):
+        raise UsageError(f"--from {source.path}: members of {source.config.method} are not built as those of {config.method}")
+    trained, digest = load_ensemble(source, device=state.device)
+    state.ensemble.load_state_dict(trained.state_dict())
+    return [f"starts from {source.path}, epoch {source.checkpoints()[-1].name}, SHA-256 {digest}"]
 
 
 def restore(state: State) -> list[str]:
@@ -138,7 +201,7 @@ def restore(state: State) -> list[str]:
         raise RunError(f"{run.path}: no checkpoint can be used: {'; '.join(notes)}. Train anew with another --out")
     if run.checkpoints():
         raise RunError(f"{run.path} has weights but no training state (a shipped run?): it can be evaluated, not continued")
-    return ["no checkpoint yet: starting anew from the seed"]
+    return ["no checkpoint yet: starting anew from the seed", *begin(state)]
 
 
 def _same_arithmetic(state: State, stored: dict) -> list[str]:

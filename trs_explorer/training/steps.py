@@ -1,51 +1,104 @@
 """One optimiser step, its learning rate and its random numbers."""
 
 import functools
+import inspect
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from trs_explorer.catalogue import METHODS, load
 from trs_explorer.config import TrainConfig
+from trs_explorer.defences.adversarial import adversarial_images
+from trs_explorer.gradients import Images, Labels
 from trs_explorer.training.parallel import terms_and_gradients
 from trs_explorer.training.state import Progress, State
 
-ORDER, NOISE = 1, 2  # what random numbers are for
+ORDER, NOISE, OTHER_ORDER, EPOCH, ADVERSARIAL = 1, 2, 4, 5, 6  # what random numbers are for
 
 
-def training_step(state: State, indices: Tensor) -> dict[str, Tensor]:
-    """Take one step on the images with these indices; returns the method's loss terms, detached, still on the device.
+def training_step(state: State, orders: Tensor) -> dict[str, Tensor]:
+    """Take one step; returns the method's loss terms, detached, still on the device.
 
-    Besides, "update_norm": the norm of the weights' gradient before clipping, to be checked like a term.
+    orders: [1 or 2, batch], the images of the batch by number, and of the other one where the method asks for it.
+    Besides, "update_norm": the norm of the weights' gradient before clipping, to be checked like a term; where each member
+    has a loss of its own, the largest of theirs. Weights that are not in training have no gradient: the optimiser, which
+    knows each weight by itself, leaves them and what it remembers of them alone.
     """
     config, ensemble = state.run.config, state.ensemble
+    method = METHODS[config.method]
     for group in state.optimizer.param_groups:
-        group["lr"] = learning_rate(config, state.at.step, state.steps)
-    defence = load(METHODS[config.method].function)
-    done, parameters = state.done, list(ensemble.parameters())
+        group["lr"] = learning_rate(config, *state.stage)
+    defence = load(method.function)
+    in_training = ensemble if state.member is None else ensemble.members[state.member]
 
-    def loss(part: int, chosen: Tensor) -> dict[str, Tensor]:
-        noise = generator(config.seed, NOISE, state.at.step, part, device=state.device)
-        x, y = state.images.images(chosen), state.images.y[chosen]
-        return defence(ensemble, x, y, **state.options, progress=done, generator=noise)
+    def loss(part: int, rows: Tensor) -> dict[str, Tensor]:
+        chosen = orders[:, rows]
+        x, y = state.images.images(chosen[0]), state.images.y[chosen[0]]
+        return defence(ensemble, x, y, **state.options, **moment(state, defence, part, chosen, x, y))
 
-    ensemble.train()
+    ensemble.eval()
+    in_training.train()
     ensemble.autocast = state.bfloat16
-    terms, gradients = terms_and_gradients(loss, indices, parameters, state.parts)
+    parameters = list(in_training.parameters())
+    terms, gradients = terms_and_gradients(loss, torch.arange(orders.shape[1], device=state.device), parameters, state.parts)
     ensemble.autocast = False
+    for parameter in ensemble.parameters():
+        parameter.grad = None
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient.contiguous()  # fused Adam reads memory in the weight's own order, whatever the strides say
-    terms["update_norm"] = torch.nn.utils.clip_grad_norm_(parameters, config.clip)
+    apart = [list(member.parameters()) for member in ensemble.members] if method.member_losses else [parameters]
+    terms["update_norm"] = torch.stack([torch.nn.utils.clip_grad_norm_(some, config.clip) for some in apart]).max()
     state.optimizer.step()
     state.at = Progress(state.at.epoch, state.at.step_in_epoch + 1, state.at.step + 1)
     return terms
 
 
-def order_of(state: State) -> Tensor:
-    """The order of the images in the present epoch; it follows from the seed and the epoch alone."""
-    chosen = generator(state.run.config.seed, ORDER, state.at.epoch)
-    return torch.randperm(len(state.images), generator=chosen).to(state.device)
+def moment(state: State, defence: Callable, part: int, chosen: Tensor, x: Images, y: Labels) -> dict[str, object]:
+    """What a defence asks of the present step by the names in its signature, for one part of the batch.
+
+    progress: how far the training is, in [0, 1]. generator, epoch_generator: random numbers of this part of the step, of the
+    epoch. x_ce: the images on which cross-entropy is taken: x, or the adversarial ones. other: images and labels of a batch
+    from an order of its own. member, weights: the number of the member in training and the weights of its images.
+    """
+    config, asked, found = state.run.config, _keywords(defence), {}
+    if "progress" in asked:
+        found["progress"] = state.done
+    if "generator" in asked:
+        found["generator"] = generator(config.seed, NOISE, state.at.step, part, device=state.device)
+    if "epoch_generator" in asked:
+        found["epoch_generator"] = generator(config.seed, EPOCH, state.at.epoch)
+    if "x_ce" in asked:
+        found["x_ce"] = _adversarial(state, part, x, y) if config.adversarial else x
+    if "other" in asked:
+        found["other"] = state.images.images(chosen[1]), state.images.y[chosen[1]]
+    if "member" in asked:
+        found["member"] = state.member
+    if "weights" in asked:
+        found["weights"] = state.weights[chosen[0]]
+    return found
+
+
+@functools.cache
+def _keywords(function: Callable) -> frozenset[str]:
+    return frozenset(inspect.signature(function).parameters)
+
+
+def _adversarial(state: State, part: int, x: Images, y: Labels) -> Images:
+    config = state.run.config
+    noise = generator(config.seed, ADVERSARIAL, state.at.step, part, device=state.device)
+    return adversarial_images(state.ensemble, x, y, eps=config.adv_eps, steps=config.adv_steps, generator=noise)
+
+
+def orders_of(state: State) -> Tensor:
+    """The order of the images in the present epoch, and a second one if the method asks for another batch; [1 or 2, n].
+
+    They follow from the seed and the epoch alone.
+    """
+    purposes = (ORDER, OTHER_ORDER) if "other" in _keywords(load(METHODS[state.run.config.method].function)) else (ORDER,)
+    draws = [generator(state.run.config.seed, purpose, state.at.epoch) for purpose in purposes]
+    return torch.stack([torch.randperm(len(state.images), generator=draw) for draw in draws]).to(state.device)
 
 
 def generator(*key: int, device: torch.device | str = "cpu") -> torch.Generator:

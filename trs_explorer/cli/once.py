@@ -1,0 +1,45 @@
+"""A run that another command needs: trained once and kept."""
+
+from pathlib import Path
+
+import typer
+
+from trs_explorer import runs
+from trs_explorer.cli import INTERRUPTED
+from trs_explorer.cli.progress import progress
+from trs_explorer.cli.trainer import train_run
+from trs_explorer.config import TrainConfig
+
+# What a training's result depends on, wherever it runs.
+SAME = ("method", "data", "model", "members", "seed", "epochs", "batch_size", "optimizer", "lr", "limit", "options")
+
+
+def trained_once(path: Path, wanted: TrainConfig, purpose: str, flag: str) -> runs.Run:
+    """The finished run at path, trained now if it is not there; an interrupted training goes on. Says what it is for.
+
+    flag: by which the user can name a run of his own. Raises: RunError if something else is at path.
+    """
+    if (path / "config.json").is_file():
+        run = runs.open_run(path)
+        if any(getattr(run.config, name) != getattr(wanted, name) for name in SAME):
+            raise runs.RunError(f"{path} is another training than is needed here: rename it, or name yours by {flag}")
+        if run.status().get("state") == "finished":
+            return run
+    elif path.is_dir() and any(path.iterdir()):
+        raise runs.RunError(f"{path} is in the way of the training needed, and no run: move it, or name yours by {flag}")
+    else:
+        run = runs.create(path, wanted)
+    typer.echo(f"training {path}, once: {purpose}", err=True)
+    with progress(f"training {path.name}") as advance:
+
+        def shown(event: dict) -> None:
+            if event["kind"] == "start":
+                advance(event["step"], event["steps"])
+            elif event["kind"] in ("step", "epoch"):
+                advance(event["step"], None)
+
+        status = train_run(run, shown)
+    if status:
+        typer.echo("interrupted: the same command goes on from here", err=True)
+        raise typer.Exit(INTERRUPTED)
+    return run

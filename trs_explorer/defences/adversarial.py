@@ -1,0 +1,27 @@
+"""Adversarial training, on top of any method: the images on which cross-entropy is taken."""
+
+import torch
+import torch.nn.functional as F
+
+from trs_explorer.defences.support import batch_statistics_only
+from trs_explorer.gradients import Images, Labels
+from trs_explorer.models.ensemble import Ensemble
+
+
+def adversarial_images(ensemble: Ensemble, x: Images, y: Labels, *, eps: float, steps: int, generator: torch.Generator) -> Images:
+    """PGD's images on the ensemble: `steps` sign steps of 2.5 eps / steps up its loss, from a uniform start in the l-inf ball.
+
+    The ensemble as it stands: of a boosted one, the members that vote by now. Running averages of batch norm do not take
+    them in. The last iterate, in [0, 1]; training does not need the book-keeping of `attacks.pgd`.
+    Source: Madry et al., "Towards deep learning models resistant to adversarial attacks", ICLR 2018.
+    """
+    members = ensemble.stacked()
+    point = (x + eps * (2 * torch.rand(x.shape, generator=generator, device=x.device) - 1)).clamp(0, 1)
+    with batch_statistics_only(members):
+        for _ in range(steps):
+            point = point.detach().requires_grad_()
+            loss = F.nll_loss(ensemble.vote(members.member_logits(members.arrange(point))), y, reduction="sum")
+            (gradient,) = torch.autograd.grad(loss, point)
+            shift = (point.detach() + 2.5 * eps / steps * gradient.sign() - x).clamp(-eps, eps)
+            point = (x + shift).clamp(0, 1)
+    return point.detach()
