@@ -124,6 +124,7 @@
     const make = () => ({cls: new Uint8Array(count), conf: new Float32Array(count), margin: new Float32Array(count)});
     const models = Array.from({length: members + 1}, make), differ = new Uint8Array(count);
     const mean = new Float64Array(classes), p = new Float64Array(classes), seen = new Uint32Array(classes);
+    const {votes, sums} = scene; // the ensemble's softmax: the members' weighted mean, or that of their logits' weighted sum
     for (let i = 0; i < count; i++) {
       mean.fill(0);
       let answers = 0;
@@ -136,7 +137,7 @@
           total += p[c];
           if (c !== y && logits[at + c] > other) other = logits[at + c];
         }
-        for (let c = 0; c < classes; c++) mean[c] += p[c] / total / members;
+        for (let c = 0; c < classes; c++) mean[c] += votes[m] * (sums ? logits[at + c] : p[c] / total);
         models[m].cls[i] = best;
         models[m].conf[i] = 1 / total;
         models[m].margin[i] = logits[at + y] - other;
@@ -144,6 +145,10 @@
           seen[best] = i + 1;
           answers++;
         }
+      }
+      if (sums) {
+        const top = Math.max(...mean), total = mean.reduce((sum, v) => sum + Math.exp(v - top), 0);
+        for (let c = 0; c < classes; c++) mean[c] = Math.exp(mean[c] - top) / total;
       }
       let best = 0, other = 0;
       for (let c = 0; c < classes; c++) {

@@ -101,6 +101,7 @@ class _Rich:
         if kind == "step":
             total = (event.get("terms") or {}).get("total")
             loss = "loss ?" if total is None else f"loss {total:.3f}"
+            loss = f"member {event['member'] + 1}, {loss}" if isinstance(event.get("member"), int) else loss
             self.progress.update(self.task, completed=event["step"], description=loss)
             return
         line = in_words(event, self.start, self.run)
@@ -151,6 +152,8 @@ def _line(event: dict, start: dict, run: Run) -> str | None:
 def _step_line(event: dict, start: dict) -> str:
     terms = {name: value for name, value in (event.get("terms") or {}).items() if isinstance(value, int | float)}
     parts = [f"step {event.get('step')}/{start.get('steps', '?')}"]
+    if isinstance(event.get("member"), int):
+        parts.append(f"member {event['member'] + 1}")
     if "total" in terms:
         sum_of = " + ".join(f"{name} {value:.3f}" for name, value in terms.items() if name != "total")
         parts.append(f"loss {terms['total']:.3f} = {sum_of}")

@@ -68,10 +68,17 @@ class Ensemble(nn.Module):
         """What the members' logits come to: by logsumexp, so that no probability is clamped away and gradients survive."""
         if self.voting == "mean":
             return logits.log_softmax(-1).logsumexp(0) - math.log(len(self))
-        weights = self.vote_weights[:, None, None]
+        weights = self.votes[:, None, None]
         if self.voting == "sum":
             return (weights * logits).sum(0).log_softmax(-1)
-        return (logits.log_softmax(-1) + (weights / weights.sum()).log()).logsumexp(0)
+        return (logits.log_softmax(-1) + weights.log()).logsumexp(0)
+
+    @property
+    def votes(self) -> Float[Tensor, " member"]:
+        """What each member's logits count in a sum, or its probabilities in a mean; the latter add up to 1."""
+        if self.voting == "mean":
+            return torch.full((len(self),), 1 / len(self))
+        return self.vote_weights if self.voting == "sum" else self.vote_weights / self.vote_weights.sum()
 
 
 def build(model: str, data: str, members: int, *, seed: int, method: str = "standard") -> Ensemble:

@@ -203,12 +203,16 @@ class Dashboard(App[None]):
         """Stop the training after the present step."""
         self._ask("stop", "asked to stop after this step")
 
-    def action_scale(self, name: str, factor: float) -> None:
-        """Multiply a weight of the loss; several presses add up before the trainer has answered."""
+    def action_scale(self, number_of: int, factor: float) -> None:
+        """Multiply the method's first or second weight; several presses add up before the trainer has answered."""
         config = self.followed.run.config
-        if name not in config.options or name in METHODS[config.method].fixed:
-            why = "fixes" if name in config.options else "has no"
-            self._say(f"{config.method} {why} {name}")
+        names = [name for name in config.options if name.startswith("lambda_")]
+        if len(names) <= number_of:
+            self._say(f"{config.method} has no {('first', 'second')[number_of]} weight to change")
+            return
+        name = names[number_of]
+        if name in METHODS[config.method].fixed:
+            self._say(f"{config.method} fixes {name}")
             return
         now = self._asked.get(name, number(self.followed.history.options.get(name, config.options[name])) or 0.0)
         value = float(f"{now * factor:.4g}") if now else (0.01 if factor > 1 else 0.0)

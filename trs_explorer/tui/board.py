@@ -101,7 +101,8 @@ class Board(Container):
         self._put_or_hide(self._timeline, timeline(view.tape, view.player, look, width - 2) if past or over else Text())
         against = Text() if view.other is None else words.versus(history, view.other, view.other_name, look)
         self._put_or_hide(self._versus, against)
-        self._put(self._keys, foot(look, width - 2, controls=view.controls and not view.situation.readonly))
+        controls = view.controls and not view.situation.readonly
+        self._put(self._keys, foot(look, width - 2, controls=controls, weights=words.weights(history)))
         if small:
             self._put(self._numbers, view.waiting or words.numbers(history, look, max(20, width - 4)))
             return

@@ -1,5 +1,6 @@
 """Every key of the dashboard, once: bindings, help screen, palette and the line at the foot are made of this table."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trs_explorer.tui.look import Look
@@ -23,10 +24,10 @@ class Key:
 KEYS = (
     Key("space", "pause", "space", "pause or resume the training; in the past, the replay", "train", "pause"),
     Key("s", "save", "s", "save a checkpoint now", "train", "save"),
-    Key("left_square_bracket", "scale('lambda_a', 0.8)", "[", "lower lambda_a (similarity), x 0.8", "train"),
-    Key("right_square_bracket", "scale('lambda_a', 1.25)", "]", "raise lambda_a, x 1.25", "train"),
-    Key("left_curly_bracket", "scale('lambda_b', 0.8)", "{", "lower lambda_b (smoothness), x 0.8", "train"),
-    Key("right_curly_bracket", "scale('lambda_b', 1.25)", "}", "raise lambda_b, x 1.25", "train"),
+    Key("left_square_bracket", "scale(0, 0.8)", "[", "lower lambda_a (similarity), x 0.8, or another first weight", "train"),
+    Key("right_square_bracket", "scale(0, 1.25)", "]", "raise lambda_a, or another first weight, x 1.25", "train"),
+    Key("left_curly_bracket", "scale(1, 0.8)", "{", "lower lambda_b (smoothness), x 0.8, or another second weight", "train"),
+    Key("right_curly_bracket", "scale(1, 1.25)", "}", "raise lambda_b, or another second weight, x 1.25", "train"),
     Key("n", "note", "n", "write a note into the run", "train", "note"),
     Key("X", "stop", "X", "stop the training after this step (it saves first)", "train"),
     Key("left", "replay('stride', -1)", "left", "back in time, by a hundredth of the log", "replay"),
@@ -73,11 +74,11 @@ def help_text() -> str:
     return "\n".join(f"{key.label:<12}{key.text}" for key in KEYS) + "\n" + HELP
 
 
-def foot(look: Look, width: int, *, controls: bool) -> str:
-    """As many of the keys as fit, the most needed ones first; controls: whether a trainer listens."""
-    weights = [f"[ ] {look.glyph('lambda_a')}", f"{{ }} {look.glyph('lambda_b')}"]
+def foot(look: Look, width: int, *, controls: bool, weights: Sequence[str]) -> str:
+    """As many of the keys as fit, the most needed ones first; controls: whether a trainer listens to changes of weights."""
+    scales = [f"{keys} {look.weight(name)}" for keys, name in zip(("[ ]", "{ }"), weights, strict=False)]
     train = [f"{key.label} {key.short}" for key in KEYS if key.group == "train" and key.short]
-    train = [*train[:2], *weights, *train[2:]] if controls else []
+    train = [*train[:2], *scales, *train[2:]] if controls else []
     arrows = "<- -> scrub" if look.ascii else "←→ scrub"
     replay = [arrows, "r replay", ", . marks", "+ - speed"]
     must = ["q leave", "? help"]

@@ -56,6 +56,10 @@ class Look:
         """The sign of that name."""
         return _GLYPHS[name][self.ascii]
 
+    def weight(self, name: str) -> str:
+        """How a weight of the loss is called: λa for lambda_a, λ entropy for lambda_entropy."""
+        return self.glyph(name) if name in _GLYPHS else name.replace("lambda_", "lambda " if self.ascii else "λ ")
+
     def colour(self, role: str) -> str:
         """A rich style for a role, empty where the theme has none."""
         return self.colours.get(role, "")

@@ -30,6 +30,7 @@ class History:
     step: int = 0
     epoch: int | None = None
     epochs: int | None = None
+    member: int | None = None
     steps: int | None = None
     device: str = ""
     rate: float | None = None
@@ -149,6 +150,7 @@ class History:
             self.cosines, self.cosines_from = square, "training batch"
         self.rate = number(event.get("rate")) or self.rate
         self.delta = number(event.get("delta"))
+        self.member = whole(event.get("member"))
         options = event.get("options")
         if isinstance(options, dict):
             self.options = {name: value for name, value in options.items() if number(value) is not None}

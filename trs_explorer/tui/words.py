@@ -34,6 +34,8 @@ def header(history: History, situation: Situation, look: Look, width: int) -> Te
     parts = []
     if history.epoch is not None:
         parts.append(f"epoch {history.epoch}" + (f"/{history.epochs}" if history.epochs else ""))
+    if history.member is not None:
+        parts.append(f"member F{history.member + 1}")
     if history.events:
         parts.append(f"step {history.step:,}".replace(",", " "))
     if situation.state == "running" and history.rate:
@@ -68,10 +70,14 @@ def losses(history: History, look: Look) -> Text:
     return text
 
 
+def weights(history: History) -> list[str]:
+    """The weights of the loss, as they are called in the log."""
+    return [name for name in history.options if name.startswith("lambda_")]
+
+
 def settings(history: History, look: Look) -> Text:
     """The hyper-parameters that can change while training, as they are now."""
-    shown = [(name, value) for name, value in history.options.items() if name in ("lambda_a", "lambda_b")]
-    words = [f"{look.glyph(name)} {plain(value)}" for name, value in shown]
+    words = [f"{look.weight(name)} {plain(history.options[name])}" for name in weights(history)]
     if history.delta is not None:
         words.append(f"{look.glyph('delta')} {plain(history.delta)}")
     return Text("  ".join(words), look.colour("muted"))

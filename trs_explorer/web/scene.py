@@ -35,6 +35,7 @@ class Scene:
 
     key: of weights, plane and square, so that equal keys mean equal samples.
     x: the image.  y: its class, which attacks leave.  whose: whose word that class is.  home: where the image lies.
+    votes: the members' weights in the ensemble, of logits if it sums them, else of probabilities.
     box: corners of the plane's intersection with [0, 1]^d.  examples: the training points with their class, [n, 3].
     """
 
@@ -42,6 +43,8 @@ class Scene:
     digest: str
     plane: Plane
     models: list[str]
+    votes: list[float]
+    sums: bool
     classes: int
     x: Tensor
     y: int
@@ -58,6 +61,8 @@ class Scene:
             "key": self.key,
             "digest": self.digest,
             "models": self.models,
+            "votes": self.votes,
+            "sums": self.sums,
             "classes": self.classes,
             "shape": list(self.plane.origin.shape),
             "kind": self.plane.kind,
@@ -119,6 +124,8 @@ def make_scene(loaded: Loaded, state: State) -> Scene:
         digest=loaded.digest,
         plane=plane,
         models=names_of(len(loaded.ensemble)),
+        votes=loaded.ensemble.votes.tolist(),
+        sums=loaded.ensemble.voting == "sum",
         classes=loaded.data.classes,
         x=x,
         y=y,
