@@ -31,6 +31,7 @@ class TrainConfig:
     weight_decay: float = setting(0.0, "Adam's weight decay", low=0)
     clip: float = setting(10.0, "largest norm of the weights' gradient; larger are scaled down", low=0, above_low=True)
     seed: int = setting(0, "the one seed that decides everything", low=0, high=2**31 - 1)
+    augment: bool = setting(False, "shift training images by up to 4 pixels and mirror them, at random")
     device: str = setting("auto", "auto, cpu or cuda; auto takes a GPU where there is one")
     precision: str = setting("auto", "members in bfloat16 where the hardware has it", choices=("auto", "float32", "bfloat16"))
     limit: int = setting(0, "train on the first N images; 0: all", low=0)
@@ -101,6 +102,8 @@ def resolve(values: Mapping[str, object]) -> TrainConfig:
         options["delta_start"] = options["delta"]
     if options.get("smoothness") == "beta" and options["lambda_b"] > 0 and options["delta"] == 0:
         raise UsageError("--smoothness beta compares gradients within --delta of x: give a --delta > 0, or another --smoothness")
+    if merged["augment"] and data.shape[1] == 1:
+        raise UsageError(f"--augment shifts and mirrors images, {merged['data']} are points: drop it")
     return TrainConfig(**{name: merged[name] for name in SETTINGS}, options=options)
 
 

@@ -8,10 +8,11 @@ from torch import Tensor
 
 from trs_explorer.catalogue import METHODS, load
 from trs_explorer.config import TrainConfig
+from trs_explorer.data.augment import crop_and_flip
 from trs_explorer.training.parallel import terms_and_gradients
 from trs_explorer.training.state import Progress, State
 
-ORDER, NOISE = 1, 2  # what random numbers are for
+ORDER, NOISE, AUGMENT = 1, 2, 3  # what random numbers are for
 
 
 def training_step(state: State, indices: Tensor) -> dict[str, Tensor]:
@@ -28,6 +29,8 @@ def training_step(state: State, indices: Tensor) -> dict[str, Tensor]:
     def loss(part: int, chosen: Tensor) -> dict[str, Tensor]:
         noise = generator(config.seed, NOISE, state.at.step, part, device=state.device)
         x, y = state.images.images(chosen), state.images.y[chosen]
+        if config.augment:
+            x = crop_and_flip(x, generator(config.seed, AUGMENT, state.at.step, part, device=state.device))
         return defence(ensemble, x, y, **state.options, progress=done, generator=noise)
 
     ensemble.train()
