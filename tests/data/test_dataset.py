@@ -53,9 +53,9 @@ def test_wrong_tensors_are_refused(change, message):
         dataclasses.replace(Dataset("tiny", X, Y, 2), **change)
 
 
-@pytest.mark.parametrize("name", catalogue.DATA)
+@pytest.mark.parametrize("name", [name for name, about in catalogue.DATA.items() if about.source is None])
 @pytest.mark.parametrize("train", [True, False])
-def test_every_data_set_is_what_the_catalogue_says(name, train):
+def test_every_data_set_that_comes_with_trs_is_what_the_catalogue_says(name, train):
     about = catalogue.DATA[name]
     data = load(name, train=train, limit=100)
     assert data.x.shape == (100, *about.shape)

@@ -14,11 +14,13 @@ from typing import Annotated
 import typer
 
 from trs_explorer import runs
+from trs_explorer.catalogue import DATA
 from trs_explorer.cli import INTERRUPTED
 from trs_explorer.cli.display import Display, Silent, display
 from trs_explorer.cli.flags import AsciiOption, ascii_wanted, can_draw, given, on_terminal, values_from_toml, with_option_flags
 from trs_explorer.config import TrainConfig, resolve
 from trs_explorer.options import UsageError
+from trs_explorer.sources import Installed
 
 Flag = typer.Option
 STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -73,6 +75,7 @@ def _run_to_train(values: dict, out: Path | None, resume: Path | None, config: P
         values = {**values_from_toml(config), **values}
     settings = resolve(values)
     _check_device(settings)
+    _have_data(settings)
     if out is not None:
         return runs.create(out, settings)
     return runs.create(_free_name(settings), settings)
@@ -84,6 +87,18 @@ def _check_device(settings: TrainConfig) -> None:
         from trs_explorer.training.device import resolve_device
 
         resolve_device(settings.device)
+
+
+def _have_data(settings: TrainConfig) -> None:
+    """Download what the data set needs, or refuse it, before a folder is made for the run."""
+    source = DATA[settings.data].source
+    if source is None or settings.data_dir or source.is_here:
+        return
+    if isinstance(source, Installed):
+        raise UsageError(source.missing)
+    from trs_explorer.data.download import obtain
+
+    obtain(source)
 
 
 def _free_name(settings: TrainConfig) -> Path:
