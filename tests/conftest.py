@@ -4,6 +4,7 @@ from hypothesis import settings
 from jaxtyping import install_import_hook
 
 ROOMS = ("gradients", "models", "attacks", "defences", "evaluation", "explore")
+ROOMS += tuple(f"data.{module}" for module in ("augment", "cifar", "fashion", "idx", "mnist"))
 install_import_hook([f"trs_explorer.{room}" for room in ROOMS], "beartype.beartype")
 
 settings.register_profile("here", deadline=None)  # other tests run beside: how long one takes says nothing

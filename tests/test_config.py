@@ -59,9 +59,9 @@ def test_a_given_value_beats_the_data_sets_recipe_which_beats_the_method_which_b
 
 @pytest.mark.parametrize("name", [name for name, about in DATA.items() if about.recipe])
 @pytest.mark.parametrize("method", METHODS)
-def test_a_plane_data_set_gets_its_recipe_with_every_method(name: str, method: str) -> None:
+def test_a_data_set_gets_its_recipe_with_every_method(name: str, method: str) -> None:
     config = resolve({"data": name, "method": method})
-    assert config.model == "mlp"
+    assert config.model == ("resnet20" if name.startswith("cifar") else "mlp")
     for key, value in {**DATA[name].recipe, **DATA[name].method_recipes.get(method, {})}.items():
         if key in SETTINGS:
             assert getattr(config, key) == value
@@ -118,6 +118,8 @@ def _values(option: Option) -> st.SearchStrategy:
         return st.sampled_from(option.choices)
     if option.type is str:
         return st.text(max_size=8)
+    if option.type is bool:
+        return st.booleans()
     low, high = option.low, option.high
     if option.type is int:
         return st.integers(low, high if high is not None else 10**9)
@@ -136,7 +138,7 @@ def test_a_config_comes_back_from_json_as_it_was(settings: dict, data: st.DataOb
     try:
         config = resolve(settings | own)
     except UsageError as error:
-        assume("--smoothness beta" not in str(error))
+        assume("--smoothness beta" not in str(error) and "--augment" not in str(error))
         raise
     for name, value in settings.items():
         assert getattr(config, name) == value
@@ -200,6 +202,15 @@ def test_a_stored_config_that_is_wrong_is_refused_in_words(changes: dict, words:
 
 def test_a_stored_config_from_a_later_version_of_this_format_may_say_more() -> None:
     assert from_json(_stored(remark="hello")) == resolve({})
+
+
+def test_a_config_from_before_augmentation_has_none_whatever_the_recipe_says_now() -> None:
+    stored = _stored(data="cifar10")
+    del stored["augment"]
+    assert resolve({"data": "cifar10"}).augment
+    assert not from_json(stored).augment
+    assert not resolve({"data": "cifar10", "augment": False}).augment
+    assert not resolve({}).augment
 
 
 def test_the_config_cannot_be_changed() -> None:

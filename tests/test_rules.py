@@ -36,7 +36,8 @@ def test_top_level_is_what_it_should_be():
 def test_readme_names_only_flags_and_files_that_exist():
     readme = (ROOT / "README.md").read_text()
     source = "".join(p.read_text() for p in (ROOT / "trs_explorer" / "cli").glob("*.py"))
-    known = {option.flag for option in (SETTINGS | HYPER_PARAMETERS).values()}
+    options = (SETTINGS | HYPER_PARAMETERS).values()
+    known = {option.flag for option in options} | {f"--no-{option.flag[2:]}" for option in options if option.type is bool}
     for line in re.findall(r"^.*\btrs [a-z]+ .*$", readme, re.M):
         for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]+", line):
             assert flag in known or f'"{flag}"' in source, f"README: {line}"

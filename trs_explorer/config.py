@@ -32,6 +32,7 @@ class TrainConfig:
     weight_decay: float = setting(0.0, "weight decay", low=0)
     clip: float = setting(10.0, "largest norm of the weights' gradient; larger are scaled down", low=0, above_low=True)
     seed: int = setting(0, "the one seed that decides everything", low=0, high=2**31 - 1)
+    augment: bool = setting(False, "shift training images by up to 4 pixels and mirror them, at random (on for CIFAR)")
     device: str = setting("auto", "auto, cpu or cuda; auto takes a GPU where there is one")
     precision: str = setting("auto", "members in bfloat16 where the hardware has it", choices=("auto", "float32", "bfloat16"))
     adversarial: bool = setting(False, "take cross-entropy at PGD's images on the ensemble (Madry et al. 2018)")
@@ -42,7 +43,7 @@ class TrainConfig:
     log_every: int = setting(10, "steps between two events in the log", low=1)
     save_every: int = setting(1, "epochs between two checkpoints (the last epoch is always saved)", low=1)
     probe_every: int = setting(1, "epochs between two probes of held-out images (so is the last epoch)", low=1)
-    data_dir: str = setting("", "folder with the data set's files; empty: the embedded ones")
+    data_dir: str = setting("", "folder with the data set's files; empty: those embedded, installed or downloaded")
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -108,6 +109,8 @@ def resolve(values: Mapping[str, object]) -> TrainConfig:
         options["delta_start"] = options["delta"]
     if options.get("smoothness") == "beta" and options["lambda_b"] > 0 and options["delta"] == 0:
         raise UsageError("--smoothness beta compares gradients within --delta of x: give a --delta > 0, or another --smoothness")
+    if merged["augment"] and data.shape[1] == 1:
+        raise UsageError(f"--augment shifts and mirrors images, {merged['data']} are points: drop it")
     return TrainConfig(**{name: merged[name] for name in SETTINGS}, options=options)
 
 

@@ -11,6 +11,7 @@ from trs_explorer.config import resolve
 WRONG = {
     "train --method nosuch": ["--method", "'nosuch'", "Choose from standard, trs"],
     "train --method smoth-only": ["'smoth-only'", "Did you mean smooth-only"],
+    "train --data bars --augment": ["--augment shifts and mirrors images, bars are points"],
     "train --data mnits": ["--data", "'mnits'", "Did you mean mnist"],
     "train --model resnet1000": ["--model", "'resnet1000'", "resnet20"],
     "train --members 1": ["--members must be >= 2 and <= 64, got 1"],

@@ -10,15 +10,21 @@ from trs_explorer.options import UsageError
 
 
 def data(
-    action: Annotated[str, typer.Argument(help="list: what there is. get: read NAME whole and say that it is sound.")] = "list",
+    action: Annotated[str, typer.Argument(help="list: what there is. get: read NAME, downloaded if need be.")] = "list",
     name: Annotated[str | None, typer.Argument(help="The data set for get.", show_default=False)] = None,
-    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="Folder with the files. Default: embedded.")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", help="Folder with the files. Nothing is downloaded then.")
+    ] = None,
 ) -> None:
-    """List the data sets, or check that one is here and whole."""
+    """List the data sets and where their files are, or have one here: download it if need be, and check that it is whole.
+
+    Example: trs data get cifar10
+    """
     if action == "list":
         for key, about in DATA.items():
             shape = "x".join(map(str, about.shape))
-            print(f"{key:10} {shape:8} {about.classes:3} classes  {about.summary}")
+            where = about.source.where if about.source else "comes with trs"
+            print(f"{key:13} {shape:8} {about.classes:3} classes  {about.summary}: {where}")
         return
     if action != "get":
         raise UsageError(f"trs data: there is no {action!r}. Choose list or get")

@@ -48,13 +48,14 @@ def _flag(option: Option, panel: str, default: object) -> inspect.Parameter:
         default, panel = next(iter(takers.values())), f"Options of {', '.join(takers)}"
     if default not in (None, "") and default is not False:
         parts.append(f"Default: {default}.")
+    spelled = f"{option.flag}/--no-{option.flag.removeprefix('--')}" if option.type is bool else option.flag
     names = option.choices or tuple(NAMES.get(option.name, ()))
 
     def complete(incomplete: str) -> list[str]:
         return [name for name in names if name.startswith(incomplete)]
 
     flag = typer.Option(
-        f"{option.flag}/--no-{option.flag.removeprefix('--')}" if option.type is bool else option.flag,
+        spelled,
         help=" ".join(parts),
         show_default=False,
         rich_help_panel=panel,

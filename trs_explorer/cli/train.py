@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from trs_explorer import runs
-from trs_explorer.catalogue import METHODS
+from trs_explorer.catalogue import DATA, METHODS
 from trs_explorer.cli.display import Display, Silent, display
 from trs_explorer.cli.flags import (
     AsciiOption,
@@ -28,6 +28,7 @@ from trs_explorer.cli.once import trained_once
 from trs_explorer.cli.trainer import train_run
 from trs_explorer.config import TrainConfig, resolve
 from trs_explorer.options import UsageError
+from trs_explorer.sources import Installed
 
 Flag = typer.Option
 
@@ -81,6 +82,7 @@ def _run_to_train(values: dict, out: Path | None, resume: Path | None, config: P
         values = {**values_from_toml(config), **values}
     settings = resolve(values)
     _check_device(settings)
+    _have_data(settings)
     settings = _with_start(settings)
     if out is not None:
         return runs.create(out, settings)
@@ -111,6 +113,18 @@ def _with_start(settings: TrainConfig) -> TrainConfig:
     path = Path("checkpoints") / f"start-{settings.data}-{settings.model}-{settings.members}-{settings.seed}{limit}"
     purpose = f"the standard ensemble that {settings.method} starts from (--from RUN takes another)"
     return dataclasses.replace(settings, start_from=str(trained_once(path, wanted, purpose, "--from").path))
+
+
+def _have_data(settings: TrainConfig) -> None:
+    """Download what the data set needs, or refuse it, before a folder is made for the run."""
+    source = DATA[settings.data].source
+    if source is None or settings.data_dir or source.is_here:
+        return
+    if isinstance(source, Installed):
+        raise UsageError(source.missing)
+    from trs_explorer.data.download import obtain
+
+    obtain(source)
 
 
 def _free_name(settings: TrainConfig) -> Path:

@@ -10,12 +10,14 @@ from torch import Tensor
 
 from trs_explorer.catalogue import METHODS, load
 from trs_explorer.config import TrainConfig
+from trs_explorer.data.augment import crop_and_flip
 from trs_explorer.defences.adversarial import adversarial_images
 from trs_explorer.gradients import Images, Labels
 from trs_explorer.training.parallel import terms_and_gradients
 from trs_explorer.training.state import Progress, State
 
-ORDER, NOISE, OTHER_ORDER, EPOCH, ADVERSARIAL = 1, 2, 4, 5, 6  # what random numbers are for
+# What random numbers are for.
+ORDER, NOISE, AUGMENT, OTHER_ORDER, OTHER_AUGMENT, EPOCH, ADVERSARIAL = 1, 2, 3, 4, 5, 6, 7
 
 
 def training_step(state: State, orders: Tensor) -> dict[str, Tensor]:
@@ -35,7 +37,7 @@ def training_step(state: State, orders: Tensor) -> dict[str, Tensor]:
 
     def loss(part: int, rows: Tensor) -> dict[str, Tensor]:
         chosen = orders[:, rows]
-        x, y = state.images.images(chosen[0]), state.images.y[chosen[0]]
+        x, y = _shown(state, part, chosen[0], AUGMENT)
         return defence(ensemble, x, y, **state.options, **moment(state, defence, part, chosen, x, y))
 
     ensemble.eval()
@@ -72,7 +74,7 @@ def moment(state: State, defence: Callable, part: int, chosen: Tensor, x: Images
     if "x_ce" in asked:
         found["x_ce"] = _adversarial(state, part, x, y) if config.adversarial else x
     if "other" in asked:
-        found["other"] = state.images.images(chosen[1]), state.images.y[chosen[1]]
+        found["other"] = _shown(state, part, chosen[1], OTHER_AUGMENT)
     if "member" in asked:
         found["member"] = state.member
     if "weights" in asked:
@@ -83,6 +85,14 @@ def moment(state: State, defence: Callable, part: int, chosen: Tensor, x: Images
 @functools.cache
 def _keywords(function: Callable) -> frozenset[str]:
     return frozenset(inspect.signature(function).parameters)
+
+
+def _shown(state: State, part: int, chosen: Tensor, purpose: int) -> tuple[Images, Labels]:
+    """The training images of those numbers, augmented if that is asked, and their labels."""
+    x, config = state.images.images(chosen), state.run.config
+    if config.augment:
+        x = crop_and_flip(x, generator(config.seed, purpose, state.at.step, part, device=state.device))
+    return x, state.images.y[chosen]
 
 
 def _adversarial(state: State, part: int, x: Images, y: Labels) -> Images:

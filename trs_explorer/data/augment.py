@@ -1,0 +1,24 @@
+"""Training images shifted and mirrored at random, a batch at a time, on the device where it is."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float32
+from torch import Tensor
+
+PAD = 4  # pixels
+
+Images = Float32[Tensor, "batch channel height width"]
+
+
+def crop_and_flip(x: Images, generator: torch.Generator) -> Images:
+    """Each image moved by -4 to 4 pixels both ways, with black where nothing was, and mirrored left to right half of the time.
+
+    Pixels stay in [0, 1]. generator: on x's device; every image has its own draws, uniform and independent.
+    Source: He et al. 2016 (arXiv:1512.03385), section 4.2: a random crop of the image padded by 4 pixels, or of its mirror image.
+    """
+    batch, _, height, width = x.shape
+    windows = F.pad(x, (PAD, PAD, PAD, PAD)).unfold(2, height, 1).unfold(3, width, 1)  # a view: every crop of every image
+    top, left = torch.randint(2 * PAD + 1, (2, batch), generator=generator, device=x.device)
+    crops = windows[torch.arange(batch, device=x.device), :, top, left]
+    mirrored = torch.rand(batch, generator=generator, device=x.device) < 0.5
+    return torch.where(mirrored[:, None, None, None], crops.flip(-1), crops)

@@ -1,0 +1,89 @@
+"""Where the files of data sets are that do not come with trs, and how they get there. No torch: `trs data list` reads this."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+
+@dataclass(frozen=True)
+class Installed:
+    """Files that something else puts into a folder of the system. way_out: what to do if they are not there."""
+
+    folder: Path
+    names: tuple[str, ...]
+    way_out: str
+
+    @property
+    def is_here(self) -> bool:
+        """Whether every file is there, plain or .gz. What is in them is not looked at."""
+        return all((self.folder / name).is_file() or (self.folder / f"{name}.gz").is_file() for name in self.names)
+
+    @property
+    def missing(self) -> str:
+        """What to say to somebody who wants to use the files when they are not there."""
+        return f"the files are not in {self.folder}: {self.way_out}"
+
+    @property
+    def where(self) -> str:
+        """Where the files are, or how to get them, in words."""
+        return f"in {self.folder}" if self.is_here else f"not here: {self.way_out}"
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A .tar.gz that is downloaded once, and those of its files that are kept, in the user's cache.
+
+    size: in bytes. inside: the folder of the files in the archive, and their folder's name in the cache. files: their sizes.
+    """
+
+    url: str
+    size: int
+    sha256: str
+    inside: str
+    files: Mapping[str, int]
+
+    @property
+    def folder(self) -> Path:
+        """Where the files are once they have been downloaded."""
+        return user_cache_path("trs-explorer", appauthor=False) / self.inside
+
+    @property
+    def is_here(self) -> bool:
+        """Whether every file is there in its full size. The archive's checksum was right when they were unpacked."""
+        return all((self.folder / name).is_file() and (self.folder / name).stat().st_size == n for name, n in self.files.items())
+
+    @property
+    def where(self) -> str:
+        """Where the files are, or what will be downloaded, in words."""
+        return f"in {self.folder}" if self.is_here else f"downloaded when needed, {megabytes(self.size)}"
+
+
+def megabytes(size: int) -> str:
+    """A number of bytes in millions, in words."""
+    return f"{size / 1e6:,.1f} MB"
+
+
+FASHION_MNIST = Installed(
+    folder=Path("/usr/share/datasets/fashion-mnist"),
+    names=("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+    way_out="on Debian or Ubuntu apt install dataset-fashion-mnist; elsewhere download the four files of "
+    "https://github.com/zalandoresearch/fashion-mnist (data/fashion) and give their folder as --data-dir",
+)
+
+CIFAR10 = Archive(
+    url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+    size=170_052_171,
+    sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+    inside="cifar-10-batches-bin",
+    files={**{f"data_batch_{k}.bin": 30_730_000 for k in range(1, 6)}, "test_batch.bin": 30_730_000},
+)
+
+CIFAR100 = Archive(
+    url="https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
+    size=168_513_733,
+    sha256="58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
+    inside="cifar-100-binary",
+    files={"train.bin": 153_700_000, "test.bin": 30_740_000},
+)
