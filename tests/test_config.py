@@ -60,6 +60,8 @@ def test_a_given_value_beats_the_data_sets_recipe_which_beats_the_method_which_b
 @pytest.mark.parametrize("name", [name for name, about in DATA.items() if about.recipe])
 @pytest.mark.parametrize("method", METHODS)
 def test_a_data_set_gets_its_recipe_with_every_method(name: str, method: str) -> None:
+    if method == "adp" and DATA[name].classes == 2:
+        pytest.skip("adp needs three classes")
     config = resolve({"data": name, "method": method})
     assert config.model == ("resnet20" if name.startswith("cifar") else "mlp")
     for key, value in {**DATA[name].recipe, **DATA[name].method_recipes.get(method, {})}.items():
@@ -138,7 +140,8 @@ def test_a_config_comes_back_from_json_as_it_was(settings: dict, data: st.DataOb
     try:
         config = resolve(settings | own)
     except UsageError as error:
-        assume("--smoothness beta" not in str(error) and "--augment" not in str(error))
+        known = ("--smoothness beta", "--augment", "adp needs", "--epochs must be", "drop --from", "belongs to --adversarial")
+        assume(not any(words in str(error) for words in known))
         raise
     for name, value in settings.items():
         assert getattr(config, name) == value

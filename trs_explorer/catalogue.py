@@ -194,7 +194,10 @@ _PLANE = {
 }
 
 # Beta looks around x, Cos-l2 at x alone: it keeps the norm, in the plane too.
-_PLANE_METHODS = {"cos-l2": {"smoothness": "norm", "lambda_b": 0.05}, "dverge": {"distill_eps": 0.3}}
+_PLANE_METHODS: dict[str, dict[str, object]] = {
+    "cos-l2": {"smoothness": "norm", "lambda_b": 0.05},
+    "dverge": {"distill_eps": 0.3},
+}
 
 
 # The authors' recipe: their code's (but for its schedule, x 0.1 every 40 epochs), delta by their answers. Lambdas stay as they
@@ -212,16 +215,16 @@ _CIFAR = {
     "delta_start": 0.01,
 }
 
+_CIFAR_METHODS: dict[str, dict[str, object]] = {"dverge": {"distill_eps": 0.07}}  # its authors'
+
 
 def _plane(name: str, summary: str, probe_eps: float) -> Data:
     return Data(f"trs_explorer.data.plane:{name}", summary, (1, 1, 2), 2, _PLANE, probe_eps, _PLANE_METHODS)
 
 
 def _cifar(name: str, classes: int, source: Archive) -> Data:
-    summary = f"photographs of {classes} things, 50,000 + 10,000"
-    return Data(
-        f"trs_explorer.data.cifar:{name}", summary, (3, 32, 32), classes, _CIFAR, 0.04, {"dverge": {"distill_eps": 0.07}}, source
-    )
+    summary, loader = f"photographs of {classes} things, 50,000 + 10,000", f"trs_explorer.data.cifar:{name}"
+    return Data(loader, summary, (3, 32, 32), classes, _CIFAR, 0.04, _CIFAR_METHODS, source)
 
 
 DATA = {

@@ -16,7 +16,7 @@ def test_a_method_sees_augmented_images_that_the_seed_and_the_step_decide(tmp_pa
     state = prepare(runs.create(tmp_path / "run", resolve(settings)))
     seen = []
 
-    def method(ensemble, x, y, *, progress, generator):
+    def method(ensemble, x, y, *, x_ce):
         seen.append(x)
         return {"total": ensemble(x).mean()}
 
@@ -25,7 +25,7 @@ def test_a_method_sees_augmented_images_that_the_seed_and_the_step_decide(tmp_pa
     plain = state.images.images(indices)
     for step in (0, 1, 0):
         state.at = Progress(0, step, step)
-        steps.training_step(state, indices)
+        steps.training_step(state, indices[None])
     assert torch.equal(seen[0], seen[2]), "a resumed step sees what it saw"
     assert torch.equal(seen[0], seen[1]) == (not augment)
     expected = crop_and_flip(plain, steps.generator(0, steps.AUGMENT, 0, 0)) if augment else plain

@@ -46,7 +46,7 @@ def _flag(option: Option, panel: str, default: object) -> inspect.Parameter:
         parts.append(f"({', '.join(option.choices)})")
     if takers:
         default, panel = next(iter(takers.values())), f"Options of {', '.join(takers)}"
-    if default not in (None, "") and default is not False:
+    if default not in (None, ""):
         parts.append(f"Default: {default}.")
     spelled = f"{option.flag}/--no-{option.flag.removeprefix('--')}" if option.type is bool else option.flag
     names = option.choices or tuple(NAMES.get(option.name, ()))

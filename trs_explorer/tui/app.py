@@ -207,12 +207,9 @@ class Dashboard(App[None]):
         """Multiply the method's first or second weight; several presses add up before the trainer has answered."""
         config = self.followed.run.config
         names = [name for name in config.options if name.startswith("lambda_")]
-        if len(names) <= number_of:
-            self._say(f"{config.method} has no {('first', 'second')[number_of]} weight to change")
-            return
-        name = names[number_of]
-        if name in METHODS[config.method].fixed:
-            self._say(f"{config.method} fixes {name}")
+        name = names[number_of] if len(names) > number_of else None
+        if name is None or name in METHODS[config.method].fixed:
+            self._say(f"{config.method} {f'fixes {name}' if name else 'has no such weight'}")
             return
         now = self._asked.get(name, number(self.followed.history.options.get(name, config.options[name])) or 0.0)
         value = float(f"{now * factor:.4g}") if now else (0.01 if factor > 1 else 0.0)
