@@ -129,6 +129,7 @@ def test_a_table_is_an_evaluation_in_fewer_bytes(tmp_path):
     assert {column: rate["outcomes"] for column, rate in again.rates.items()} == dict.fromkeys(columns("mnist"), "1100")
     assert again.checks == whole.checks
     assert len(small["rates"]) == 17
+    assert (small["rates"][0]["perturbation"], small["rates"][0]["moved"]) == (0.0, 0)
 
 
 def test_tables_and_results_are_found_newest_first_and_damaged_ones_are_not(tmp_path):

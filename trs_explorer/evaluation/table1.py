@@ -16,7 +16,9 @@ from trs_explorer.files import Json
 
 # Our choice: one start as the paper has it, as many images as `trs evaluate` takes.
 STEPS, RESTARTS, SEED, LIMIT = 50, 1, 0, 1000
-KEPT = ("run", "checkpoint", "weights", "data", "seed", "device", "versions", "kind", "options", "trust", "warnings")
+# What table1.json keeps of an evaluation and of a rate: the rest follows from it.
+KEPT = ("run", "checkpoint", "weights", "data", "seed", "device", "versions", "kind", "options", "trust")
+KEPT_OF_A_RATE = ("name", "eps", "c", "correct", "n", "low", "high", "norm", "perturbation", "moved", "outcomes")
 WORST_OF = 3  # attacks of one radius, or the worst of them is not worth a column
 
 
@@ -146,8 +148,12 @@ def answer(result: Json, *, weights: str, data: str, limit: int) -> Answer | Non
 
 def compact(whole: Answer, data: str) -> Json:
     """An evaluation as table1.json holds it: the table's rates alone, with their outcomes as a text of 0 and 1."""
-    kept = {name: whole.result[name] for name in KEPT if name in whole.result}
-    return {**kept, "rates": [whole.rates[column] for column in columns(data)]}
+    rates = [_only(KEPT_OF_A_RATE, whole.rates[column]) for column in columns(data)]
+    return {**_only(KEPT, whole.result), "rates": rates}
+
+
+def _only(names: Iterable[str], values: Json) -> Json:
+    return {name: values[name] for name in names if name in values}
 
 
 def _mappings(values: object) -> list[Mapping]:
