@@ -4,7 +4,9 @@ import pytest
 
 from trs_explorer import runs
 from trs_explorer.catalogue import METHODS
+from trs_explorer.evaluation.table1 import LIMIT, answer
 from trs_explorer.models.stored import load_ensemble
+from trs_explorer.results import TABLE, read_table
 from trs_explorer.shipped import folder, shipped_runs
 
 NAMES = [f"{data}-{method}" for data in ("mnist", "bars") for method in METHODS]
@@ -15,9 +17,22 @@ def test_there_is_a_run_of_every_method_on_images_and_in_the_plane():
 
 
 def test_they_are_small():
-    """But for results/: those are of who evaluates them here, and are not shipped."""
+    """But for results/, of which only Table 1 is shipped: the others are of who evaluates them here."""
     files = [p for name in NAMES for p in (folder("checkpoints") / name).rglob("*") if p.is_file() and p.parent.name != "results"]
     assert sum(p.stat().st_size for p in files) < 15e6
+    assert all(p.stat().st_size < 30e3 for p in folder("checkpoints").glob(f"*/results/{TABLE}") if p.parts[-3] in NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shipped_table_is_of_the_shipped_weights_and_whole(name):
+    run = runs.open_run(folder("checkpoints") / name)
+    stored = read_table(run)
+    if not stored or stored["options"]["limit"] < LIMIT:  # of somebody who tries something here
+        pytest.skip("no table is stored")
+    weights, data = run.checkpoints()[-1].digest(), run.config.data
+    found = answer(stored, weights=weights, data=data, limit=LIMIT)
+    assert found is not None
+    assert found.is_whole(data)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -69,12 +69,14 @@ class Attack:
     """An attack: its function, one line about it, and whether it stays in a ball of radius eps; the others have a constant c.
 
     for_others: whether it is made to fool other models than the one it looks at, on which attacks without it are stronger.
+    classes: how many a data set must have for it.
     """
 
     function: str
     summary: str
     ball: bool = True
     for_others: bool = False
+    classes: int = 2
 
 
 # Defaults by measurement on MNIST (README, "How the defaults were chosen"). lambda_a, lambda_b weigh per-example
@@ -146,7 +148,9 @@ ATTACKS = {
     "pgd": Attack("trs_explorer.attacks.pgd:pgd", "50 sign steps of eps/10 from a random start (Madry et al. 2018)"),
     "mim": Attack("trs_explorer.attacks.mim:mim", "50 steps of eps/10 with momentum (Dong et al. 2018)"),
     "apgd-ce": Attack("trs_explorer.attacks.apgd:apgd", "50 steps that adapt their size (Croce and Hein 2020)"),
-    "apgd-dlr": Attack("trs_explorer.attacks.apgd:apgd_dlr", "the same on the difference of logits ratio, for sure models"),
+    "apgd-dlr": Attack(
+        "trs_explorer.attacks.apgd:apgd_dlr", "the same on the difference of logits ratio, for sure models", classes=3
+    ),
     "mora": Attack("trs_explorer.attacks.mora:mora", "50 steps that follow the members still to be moved (Yu et al. 2022)"),
     "cw": Attack(
         "trs_explorer.attacks.cw:cw", "the smallest L2 change, 1,000 steps of Adam (Carlini and Wagner 2017)", ball=False

@@ -11,6 +11,7 @@ from pathlib import Path
 from trs_explorer.files import Json, read_json, write_atomically
 from trs_explorer.runs import Run, RunError
 
+TABLE = "table1.json"  # git has this one of the runs that ship
 EVERY_S = 2.0  # how often an evaluation writes down what it has found
 
 
@@ -18,6 +19,22 @@ def write_result(run: Run, what: str, result: Mapping[str, object]) -> Path:
     """Store one evaluation under results/. Returns its file. Raises RunError if the folder cannot be written."""
     stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 10**9:09}"
     return _write(_folder(run) / f"{what}-{stamp}-{os.getpid()}.json", result)
+
+
+def write_table(run: Run, result: Mapping[str, object]) -> Path:
+    """Store a run's Table 1 in place of the one before. Returns its file. Raises RunError if it cannot be written."""
+    return _write(_folder(run) / TABLE, result)
+
+
+def read_table(run: Run) -> Json:
+    """The Table 1 that is stored with a run; {} if there is none, or it is damaged."""
+    return read_json(_folder(run) / TABLE) or {}
+
+
+def read_results(run: Run, what: str) -> list[Json]:
+    """The evaluations of one kind that `write_result` stored, the newest first, without those that are damaged."""
+    files = sorted(_folder(run).glob(f"{what}-*.json"), reverse=True)
+    return [stored for file in files if (stored := read_json(file)) is not None]
 
 
 class Unfinished:

@@ -9,6 +9,7 @@ results/, train.log    one JSON file per evaluation; the trainer's output when a
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -36,6 +37,13 @@ class Checkpoint:
     name: str
     weights: Path
     state: Path | None
+
+    def digest(self) -> str:
+        """The SHA-256 of the weights' file. Raises RunError if it cannot be read."""
+        try:
+            return hashlib.sha256(self.weights.read_bytes()).hexdigest()
+        except OSError as error:
+            raise RunError(f"cannot read {self.weights}: {error.strerror or error}") from error
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from trs_explorer import __version__
-from trs_explorer.cli import bench, blackbox, data, evaluate, explore, train, transfer, watch
+from trs_explorer.cli import bench, blackbox, compare, data, evaluate, explore, train, transfer, watch
 
 app = typer.Typer(
     name="trs",
@@ -36,5 +36,6 @@ app.command("explore")(explore.explore)
 app.command("evaluate")(evaluate.evaluate)
 app.command("transfer")(transfer.transfer)
 app.command("blackbox")(blackbox.blackbox)
+app.command("compare")(compare.compare)
 app.command("bench")(bench.bench)
 app.command("data")(data.data)

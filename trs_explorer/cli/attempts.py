@@ -183,8 +183,8 @@ def _summary(groups: "dict[tuple[float, str], list[Attempt]]", rates: "dict[str,
 
     from trs_explorer.evaluation.accuracy import worst_of
     from trs_explorer.evaluation.blackbox import per_attempt
+    from trs_explorer.evaluation.checks import CHECKS
     from trs_explorer.evaluation.trials import beats
-    from trs_explorer.evaluation.trust import CHECKS
 
     together: dict[float, list[Attempt]] = {}
     for (eps, _), group in groups.items():

@@ -1,6 +1,5 @@
 """`trs evaluate`."""
 
-import csv
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,8 +24,9 @@ from trs_explorer.cli.flags import (
     run_at,
 )
 from trs_explorer.cli.measured import Plan, measured
-from trs_explorer.cli.rates import show
+from trs_explorer.cli.rates import show, write_csv
 from trs_explorer.evaluation import paper
+from trs_explorer.evaluation.table1 import parameters
 from trs_explorer.options import UsageError, unknown
 
 SETS = {"table1": paper.ATTACKS, "all": tuple(name for name, attack in ATTACKS.items() if not attack.for_others)}
@@ -90,7 +90,7 @@ def evaluate(
     if json_file and not team.rank:
         json_file.write_text(json.dumps(found, indent=1) + "\n")
     if csv_file and not team.rank:
-        _write_csv(csv_file, found)
+        write_csv(csv_file, found)
 
 
 def _plan(
@@ -99,10 +99,11 @@ def _plan(
     """The plan with a run's attacks. Raises UsageError, or RunError if the run has nothing to measure."""
     check_saved(run)
     for name in asked:
-        check_classes(name, run.config.data, "--attacks")
-    left_out = tuple(name for name in names if name == "apgd-dlr" and DATA[run.config.data].classes < 3)
+        if name not in SETS:  # those take what suits the data
+            check_classes(name, run.config.data, "--attacks")
+    left_out = tuple(name for name in names if ATTACKS[name].classes > DATA[run.config.data].classes)
     for name in left_out:
-        typer.echo(f"{run.name}: without {name}, which needs 3 classes", err=True)
+        typer.echo(f"{run.name}: without {name}, which needs {ATTACKS[name].classes} classes", err=True)
     kinds = [name for name in names if name not in left_out]
     pairs = [(name, value) for name in kinds for value in _parameters(name, run.config.data, radii, constants)]
     return replace(plan, attacks=list(dict.fromkeys(pairs)), left_out=left_out)
@@ -110,15 +111,4 @@ def _plan(
 
 def _parameters(name: str, data: str, radii: list[float] | None, constants: list[float] | None) -> Sequence[float]:
     """The radii or constants of an attack: those given, else the paper's, else the data set's own."""
-    given, other = (radii, DATA[data].probe_eps) if ATTACKS[name].ball else (constants, 1.0)
-    return given or paper.parameters(data, name) or (other,)
-
-
-def _write_csv(path: Path, results: list[dict]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["run", "weights_sha256", "seed", "attack", "eps", "c", "correct", "n", "low", "high", "paper"])
-        for result in results:
-            for rate in result["rates"]:
-                fixed = [result["run"], result["weights"], result["seed"]]
-                writer.writerow([*fixed, *(rate[k] for k in ("name", "eps", "c", "correct", "n", "low", "high", "paper"))])
+    return (radii if ATTACKS[name].ball else constants) or parameters(data, name)

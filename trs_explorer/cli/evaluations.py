@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from trs_explorer import __version__
-from trs_explorer.catalogue import DATA
+from trs_explorer.catalogue import ATTACKS, DATA
 from trs_explorer.options import UsageError
 from trs_explorer.results import write_result
 from trs_explorer.runs import Run, RunError
@@ -62,8 +62,9 @@ def accepted(function: Callable, **options: int) -> dict[str, int]:
 
 def check_classes(attack: str, data: str, flag: str) -> None:
     """Refuse an attack that needs more classes than a data set has."""
-    if attack == "apgd-dlr" and DATA[data].classes < 3:
-        raise UsageError(f"{flag}: apgd-dlr needs 3 classes, {data} has {DATA[data].classes}: take apgd-ce or mora")
+    needed, classes = ATTACKS[attack].classes, DATA[data].classes
+    if classes < needed:
+        raise UsageError(f"{flag}: {attack} needs {needed} classes, {data} has {classes}: take apgd-ce or mora")
 
 
 def check_saved(run: Run) -> None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from typing import TYPE_CHECKING
@@ -50,21 +50,33 @@ class Plan:
         return label, function, {"eps": value, **own}
 
 
-def measured(run: runs.Run, plan: Plan, device: "torch.device", team: "Processes") -> tuple[dict | None, Unfinished]:
+@dataclass(frozen=True)
+class Known:
+    """Rates of the same measurement that are stored already: of which weights, and by position as in `accuracy.measure`."""
+
+    weights: str
+    rates: Mapping[str, object]
+
+
+def measured(
+    run: runs.Run, plan: Plan, device: "torch.device", team: "Processes", known: Known | None = None
+) -> tuple[dict | None, Unfinished]:
     """What a file under results/ holds for a run's newest checkpoint, and what to forget once it is there.
 
     The result is None in every process but the first.
+    known: what is not to be measured again, if the newest weights are still those; for one process only.
     """
     from trs_explorer import data
     from trs_explorer.cli.progress import progress
     from trs_explorer.evaluation.accuracy import joined
-    from trs_explorer.evaluation.trust import CHECKS, warnings_of
+    from trs_explorer.evaluation.checks import CHECKS
+    from trs_explorer.evaluation.trust import warnings_of
 
     ensemble, named = loaded(run, device)
     test = data.load(run.config.data, train=False, data_dir=run.config.data_dir)
     chosen = slice(0, min(plan.limit, len(test)))
     x, y = test.images(chosen).to(device), test.y[chosen].to(device)
-    options = {"steps": plan.steps, "restarts": plan.restarts}
+    options = {"limit": plan.limit, "steps": plan.steps, "restarts": plan.restarts}
     said = about(named, f"{run.config.data}, first {len(x)} test images", device, plan.seed)
     said |= {"kind": "evaluate", "options": options}
     share = team.share(len(x))
@@ -73,7 +85,9 @@ def measured(run: runs.Run, plan: Plan, device: "torch.device", team: "Processes
         typer.echo(GOES_ON, err=True)
     try:
         with progress(run.name, quiet=team.rank > 0) as advance:
-            mine = _rates(ensemble, x[share], y[share], plan, share.start, kept, advance)
+            before = known.rates if known and known.weights == named["weights"] else {}
+            stored = {**before, **kept.found()}
+            mine = _rates(ensemble, x[share], y[share], plan, share.start, stored, kept, advance)
             parts = team.gather(named, mine)
             if not parts:
                 return None, kept
@@ -84,7 +98,7 @@ def measured(run: runs.Run, plan: Plan, device: "torch.device", team: "Processes
             typer.echo(STOPPED, err=True)
         raise
     rows = [(rate, None) for rate in rates]
-    if plan.steps == 50 and plan.restarts == 1 and run.config.members == 3:  # as the paper has it
+    if paper.is_like(run.config.members, plan.steps, plan.restarts):
         for place, (name, value) in enumerate(plan.attacks, start=1):
             rows[place] = rates[place], paper.figure(run.config.data, name, value, run.config.method)
     rows += [(rate, None) for rate in _worst(rates)]
@@ -98,14 +112,20 @@ def measured(run: runs.Run, plan: Plan, device: "torch.device", team: "Processes
 
 
 def _rates(
-    ensemble: "nn.Module", x: "Tensor", y: "Tensor", plan: Plan, first: int, kept: Unfinished, advance: "Advance"
+    ensemble: "nn.Module",
+    x: "Tensor",
+    y: "Tensor",
+    plan: Plan,
+    first: int,
+    stored: Mapping[str, object],
+    kept: Unfinished,
+    advance: "Advance",
 ) -> "list[Rate]":
-    """The clean rate and every attack's, with what an interrupted evaluation had found; images are the share from `first` on."""
+    """The clean rate and every attack's, with what is stored of them; images are the share from `first` on."""
     from trs_explorer.evaluation.accuracy import blanks, measure, restored
 
     attacks = plan.functions()
     passes = [1, *(_passes(function, arguments) for _, function, arguments in attacks)]
-    stored = kept.found()
     before = {place: restored(stored.get(str(place)), blank, len(x)) for place, blank in enumerate(blanks(attacks))}
     found = {place: rate for place, rate in before.items() if rate is not None}
     done = dict(found)

@@ -1,4 +1,7 @@
-"""What `trs evaluate` prints: a table a run, then what is to be said against the figures."""
+"""What `trs evaluate` prints and exports: a table a run, then what is to be said against the figures."""
+
+import csv
+from pathlib import Path
 
 
 def show(result: dict, *, checks: bool) -> None:
@@ -33,3 +36,14 @@ def show(result: dict, *, checks: bool) -> None:
         mark = "-" if check["warnings"] is None else "WARNS" if check["warnings"] else "passed"
         nothing = " (nothing to compare)" if check["warnings"] is None else ""
         console.print(f"{check['check']:>4}  {mark:<6}  {check['name']}{nothing}", highlight=False)
+
+
+def write_csv(path: Path, results: list[dict]) -> None:
+    """A row for every rate of every result; "paper" is the paper's figure, in per cent."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["run", "weights_sha256", "seed", "attack", "eps", "c", "correct", "n", "low", "high", "paper"])
+        for result in results:
+            for rate in result["rates"]:
+                fixed = [result["run"], result["weights"], result["seed"]]
+                writer.writerow([*fixed, *(rate[k] for k in ("name", "eps", "c", "correct", "n", "low", "high", "paper"))])

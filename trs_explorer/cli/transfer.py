@@ -114,8 +114,9 @@ def _measured(run: Run, asked: Asked, device: "torch.device", team: "Processes")
 
     from trs_explorer import data
     from trs_explorer.cli.progress import progress
+    from trs_explorer.evaluation.checks import CHECKS
     from trs_explorer.evaluation.transfer import STARTS_OF, all_right, assembled, measure_transfer, other_classes
-    from trs_explorer.evaluation.trust import CHECKS, check_model, warnings_of
+    from trs_explorer.evaluation.trust import check_model, warnings_of
 
     ensemble, named = loaded(run, device)
     test = data.load(run.config.data, train=False, data_dir=run.config.data_dir)

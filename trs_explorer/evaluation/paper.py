@@ -64,6 +64,11 @@ def parameters(data: str, attack: str) -> tuple[float, ...]:
     return own or tuple(row.parameter for row in rows if row.attack == "pgd")
 
 
+def is_like(members: int, steps: int, restarts: int) -> bool:
+    """Whether figures of so many members, attack steps and random starts may stand beside the paper's: 3, 50 and 1."""
+    return (members, steps, restarts) == (3, 50, 1)
+
+
 def figure(data: str, attack: str, parameter: float, method: str) -> float | None:
     """The paper's robust accuracy in per cent; None for what it does not have."""
     for row in TABLE1.get(data, ()):

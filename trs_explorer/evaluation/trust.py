@@ -12,32 +12,13 @@ from torch import nn
 
 from trs_explorer.attacks.common import eval_mode
 from trs_explorer.evaluation.accuracy import Rate
+from trs_explorer.evaluation.checks import CHECKS
 from trs_explorer.gradients import Images, Labels
 
 # One percentage point: what a random start or rounding may move.
 SLACK = 0.01
 APART = 0.05  # how far two iterated attacks of one budget may differ
 
-# What is checked, by its number, in the words of a passed check.
-CHECKS = {
-    1: "iterated attacks leave no more right than a single step",
-    2: "with eps 1 nothing is left right",
-    3: "accuracy falls as eps grows",
-    4: "images made on another model do no better than the attack itself",
-    5: "no input gradient is zero, NaN or infinite",
-    6: "the last 10 steps change nothing any more",
-    7: "no attack passes over an image that fooled",
-    8: "attacks of one radius agree, on cross-entropy and on the margin",
-    9: "the same images give the same outputs",
-    10: "outputs are logits or log-probabilities",
-    11: "eval mode, pixels in [0, 1], nothing moved by more than eps",
-    12: "with eps 0 the accuracy is the clean one",
-    13: "five random starts find no more than one",
-    14: "there are classes enough for every attack",
-    15: "random noise does no better than the attack",
-    16: "attacks on single members, or with their weights changed, do no better",
-    17: "an image on which the attack failed comes back as it was",
-}
 # The warnings of every check that was made, by its number; none: it has passed.
 Findings = dict[int, list[str]]
 

@@ -1,0 +1,129 @@
+"""`trs compare`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trs_explorer.cli.evaluations import check_saved
+from trs_explorer.cli.flags import CsvFileOption, DeviceOption, JsonFileOption, LimitOption, check_parent, run_at
+from trs_explorer.cli.markdown import markdown
+from trs_explorer.cli.rates import write_csv
+from trs_explorer.cli.side_by_side import show
+from trs_explorer.cli.surrogates import PREFIX
+from trs_explorer.cli.tabled import rows_of
+from trs_explorer.evaluation import paper
+from trs_explorer.evaluation.comparison import Row, arranged
+from trs_explorer.evaluation.differences import differences, orderings
+from trs_explorer.evaluation.table1 import LIMIT
+from trs_explorer.files import Json
+from trs_explorer.options import UsageError
+from trs_explorer.runs import Run, RunError, find_runs
+
+UNSAVED = "without a checkpoint yet"
+
+
+def compare(
+    run: Annotated[
+        list[Path] | None, typer.Argument(help="Runs, or folders of runs. Without it: the shipped runs.", show_default=False)
+    ] = None,
+    limit: LimitOption = LIMIT,
+    stored: Annotated[bool, typer.Option("--stored", help="Measure nothing: what is not stored stays empty.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Measure everything anew, and store it.")] = False,
+    markdown_wanted: Annotated[bool, typer.Option("--markdown", help="Print the tables for a README, attacks as rows.")] = False,
+    device: DeviceOption = "auto",
+    json_file: JsonFileOption = None,
+    csv_file: CsvFileOption = None,
+) -> None:
+    """The methods side by side in the shape of the paper's Table 1: its attacks and parameters, its figures beside ours.
+
+    Ours: right on the adversarial image / all images used, with 95 % intervals; 50 steps, one start, seed 0.
+
+    What is stored with a run for these weights is taken; the rest is measured, minutes a run, and stored.
+
+    Interrupted, the same command goes on where it stopped.
+
+    Below the table: which figures are too high, where the paper's differ and why as far as is known, and whether its order holds.
+
+    Example: trs compare checkpoints/ --stored
+    """
+    if stored and again:
+        raise UsageError("choose one of --stored, which measures nothing, and --again, which measures everything")
+    for file in (json_file, csv_file):
+        check_parent(file)
+    named, found = _given(run)
+    chosen = _chosen(named, found)
+    rows = rows_of(chosen, named, limit, stored=stored, again=again, device=device)
+    tables = [(data, arranged([one for one in rows if one.config.data == data])) for data in _data_sets(chosen)]
+    tables = [(data, own) for data, own in tables if own]
+    for place, (data, own) in enumerate(tables):
+        if place:
+            typer.echo()
+        if markdown_wanted:
+            typer.echo(markdown(data, own))
+        else:
+            show(data, own)
+    if json_file:
+        json_file.write_text(json.dumps([_exported(data, own) for data, own in tables], indent=1) + "\n")
+    if csv_file:
+        write_csv(csv_file, [one.to_json() for _, own in tables for one in own])
+
+
+def _given(paths: list[Path] | None) -> tuple[list[Run], list[Run]]:
+    """The runs that are named, and those found in folders or among the shipped ones. Raises RunError for a folder without any."""
+    from trs_explorer.shipped import shipped_runs
+
+    named, found = [], [] if paths else shipped_runs()
+    for path in paths or []:
+        if path.is_dir() and not (path / "config.json").is_file():
+            inside = find_runs(path)
+            if not inside:
+                raise RunError(f"{path}: there is no run in this folder, and it is none itself")
+            found += inside
+        else:
+            named.append(run_at(path))
+    for one in named:
+        check_saved(one)
+    return named, found
+
+
+def _chosen(named: list[Run], found: list[Run]) -> list[Run]:
+    """The runs to compare, each once; what is left out of those that nobody named is said, and how to see it."""
+    once = {one.path.resolve(): one for one in named}
+    left: dict[str, list[Run]] = {}  # why, and which
+    printed = any(one.config.data in paper.TABLE1 for one in (*named, *found))
+    for one in found:
+        if one.path.resolve() in once:
+            continue
+        if one.name.startswith(PREFIX):
+            left.setdefault("surrogates of trs blackbox", []).append(one)
+        elif not one.checkpoints():
+            left.setdefault(UNSAVED, []).append(one)
+        elif printed and one.config.data not in paper.TABLE1:
+            left.setdefault(f"on {one.config.data}, for which the paper has no figures", []).append(one)
+        else:
+            once[one.path.resolve()] = one
+    for why, several in left.items():
+        which = f"{several[0].path}{' ...' if len(several) > 1 else ''}"
+        see = f"{which}" if why == UNSAVED else f"to see them, name them: trs compare {which}"
+        typer.echo(f"left out: {len(several)} {why}; {see}", err=True)
+    if not once:
+        raise RunError("nothing to compare: name the runs")
+    return list(once.values())
+
+
+def _data_sets(chosen: list[Run]) -> list[str]:
+    """Each once: those of the paper's table in its order, then the others."""
+    present = {one.config.data for one in chosen}
+    return [*(data for data in paper.TABLE1 if data in present), *sorted(present - set(paper.TABLE1))]
+
+
+def _exported(data: str, rows: list[Row]) -> Json:
+    ordered = [
+        {"attack": order.column.attack, "eps": order.column.eps, "n": order.n, "rho": order.rho}
+        | {"paper": order.paper, "ours": order.ours}
+        for order in orderings(rows)
+    ]
+    words = [line for row in rows for line in differences(row)]
+    return {"data": data, "rows": [row.to_json() for row in rows], "differences": words, "orderings": ordered}

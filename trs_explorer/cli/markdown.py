@@ -1,0 +1,40 @@
+"""The comparison as a Markdown table, for a README: attacks as rows, the paper's figures in columns of their own."""
+
+from collections.abc import Sequence
+
+from trs_explorer.evaluation.comparison import Row, best, headings
+from trs_explorer.evaluation.table1 import Column
+
+
+def markdown(data: str, rows: Sequence[Row]) -> str:
+    """The table of one data set's runs; bold: best of its row, its interval overlaps with no other's."""
+    beside = [any(figure.paper is not None for figure in row.figures.values()) for row in rows]
+    head = ["attack"]
+    for row, paper in zip(rows, beside, strict=True):
+        head += [_escaped(row.label), *(["*paper*"] if paper else [])]
+    lines = [head, ["---"] * len(head)]
+    for column in headings(data):
+        first = best(rows, column)
+        line = [_attack(column)]
+        for row, paper in zip(rows, beside, strict=True):
+            figure = row.figures.get(column)
+            if figure is None:
+                line += ["", *([""] if paper else [])]
+                continue
+            low, high = figure.interval
+            share = f"**{figure.percent:.1f}**" if row is first else f"{figure.percent:.1f}"
+            line.append(f"{share} ({low:.1f}-{high:.1f})")
+            line += [f"*{figure.paper:.1f}*" if figure.paper is not None else ""] if paper else []
+        lines.append(line)
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _attack(column: Column) -> str:
+    """The attack and its eps or c, without the 0 before the point."""
+    if not column.value:
+        return column.attack
+    return f"{column.attack}, {'c' if column.eps is None else 'ε'} {f'{column.value:g}'.removeprefix('0')}"
+
+
+def _escaped(label: str) -> str:
+    return label.replace("|", "\\|")

@@ -1,0 +1,121 @@
+"""What `trs compare` prints: blocks of as many columns as the terminal is wide, then what is to be said of the figures."""
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from trs_explorer.cli.flags import on_terminal
+from trs_explorer.evaluation.checks import CHECKS
+from trs_explorer.evaluation.comparison import Row, best, headings, images
+from trs_explorer.evaluation.differences import differences, orderings
+from trs_explorer.evaluation.table1 import SEED, STEPS, Column
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+WIDTH = 120  # where there is no terminal that has one
+NARROWEST = 14  # of the column of names
+MISSING = "missing"
+
+
+def show(data: str, rows: Sequence[Row]) -> None:
+    """The table of one data set's runs, the trust checks, where the paper differs, and whether its order holds."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    asked = os.environ.get("COLUMNS", "")
+    console = Console(width=None if on_terminal() or asked.isdigit() else WIDTH, highlight=False)
+    known = any(figure.paper is not None for row in rows for figure in row.figures.values())
+    n = images(rows)
+    of = f"of the first {n} test images (seed {SEED}, {STEPS} steps, one start)" if n else "of nothing: no figure is stored"
+    beside = "; below that the paper's figure, of its own models and recipe" if known else ""
+    console.print(
+        f"[bold]{escape(data)}[/]: right, in % {of}; below it the 95 % interval (Wilson){beside}. "
+        "* best of its column: not masked, and its interval overlaps with no other's."
+    )
+    left = headings(data)
+    while left:  # a block of as many as fit, one at least
+        shown = 1
+        while shown < len(left) and _width(console, _table(console, rows, left[: shown + 1])) <= console.width:
+            shown += 1
+        table = _table(console, rows, left[:shown])
+        console.print(table, width=max(console.width, _width(console, table)), crop=False, no_wrap=True)
+        left = left[shown:]
+    for part in (_trust(rows), [line for row in rows for line in differences(row)], _orders(rows)):
+        if part:
+            console.print(*map(escape, part), "", sep="\n")
+
+
+def _width(console: "Console", table: "Table") -> int:
+    """The width of a table whose columns all have theirs, whatever the terminal's is."""
+    return console.measure(table, options=console.options.update(max_width=10_000)).maximum
+
+
+def _table(console: "Console", rows: Sequence[Row], columns: Sequence[Column]) -> "Table":
+    """Columns of fixed widths, so that no figure is ever cut or wrapped; names are, at a third of the terminal."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, leading=1)
+    names = [_name(row) for row in rows]
+    longest = max(len(line) for name in names for line in name)
+    table.add_column("", width=min(longest, max(console.width // 3, NARROWEST)), overflow="fold")
+    cells = {column: [_cell(row, column, row is best(rows, column)) for row in rows] for column in columns}
+    for column, below in cells.items():
+        heading = f"{column.attack}\n{column.at}"
+        widest = max(len(line) for text in [heading, *(cell.plain for cell in below)] for line in text.split("\n"))
+        table.add_column(Text(heading), width=widest, justify="right", no_wrap=True)
+    for place, name in enumerate(names):
+        table.add_row(Text("\n".join(name)), *(below[place] for below in cells.values()))
+    return table
+
+
+def _name(row: Row) -> list[str]:
+    """The row's name, and what is to be said against its figures, in short lines."""
+    numbers = [str(number) for number in row.warned]
+    groups = [", ".join(numbers[first : first + 3]) for first in range(0, len(numbers), 3)]
+    warns = [f"warns: {group}" if not place else f"  {group}" for place, group in enumerate(groups)]
+    checked = warns or ["no warning" if row.checks else "not checked"]
+    return [row.label, *(["MASKED"] if row.masked else []), *checked]
+
+
+def _cell(row: Row, column: Column, first: bool) -> "Text":
+    from rich.text import Text
+
+    figure = row.figures.get(column)
+    if figure is None:
+        return Text(MISSING, "dim")
+    low, high = figure.interval
+    lines = [(f"*{figure.percent:.1f}", "bold") if first else f"{figure.percent:.1f}", f"\n{low:.1f}-{high:.1f}"]
+    if figure.paper is not None:
+        lines.append((f"\npaper {figure.paper:.1f}", "dim italic"))
+    return Text.assemble(*lines)
+
+
+def _trust(rows: Sequence[Row]) -> list[str]:
+    """Whose figures are too high, which checks warned, in words, and what is missing."""
+    lines = []
+    if masked := [row.label for row in rows if row.masked]:
+        lines.append(
+            f"MASKED: attacks miss images of {', '.join(masked)}: their figures are too high, those under PGD among them. "
+            "The worst of several is nearer, and may still be too high."
+        )
+    if warned := sorted({number for row in rows for number in row.warned}):
+        lines.append("Checks that warn say that this does not hold: " + "; ".join(f"{k}: {CHECKS[k]}" for k in warned) + ".")
+    if any(len(row.figures) < len(headings(row.config.data)) for row in rows):
+        lines.append(f"{MISSING}: not stored with the run for these weights and this version; without --stored it is measured.")
+    made = sorted({len(row.checks) for row in rows})
+    count = "-".join(map(str, dict.fromkeys((made[0], made[-1]))))
+    lines.append(f"{count} of {len(CHECKS)} checks made a row; trs evaluate RUN --trust makes all, and says each in full.")
+    return lines
+
+
+def _orders(rows: Sequence[Row]) -> list[str]:
+    """Whether the paper's order of methods holds."""
+    lines = []
+    for order in orderings(rows):
+        rho = "" if order.rho is None else f"rank correlation (Spearman) {order.rho:.2f} of {order.n} runs. "
+        lines.append(f"Order under {order.column.words}: {rho}Paper: {order.paper}; ours: {order.ours} (~: intervals overlap).")
+    return lines

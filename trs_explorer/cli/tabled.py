@@ -1,0 +1,104 @@
+"""The rows of `trs compare`: what is stored with the runs, and what is missing measured and stored."""
+
+import shlex
+import time
+
+import typer
+
+from trs_explorer.catalogue import ATTACKS, DATA
+from trs_explorer.cli.evaluations import about
+from trs_explorer.cli.measured import Known, Plan, measured
+from trs_explorer.evaluation import paper
+from trs_explorer.evaluation.comparison import Row, row
+from trs_explorer.evaluation.table1 import CLEAN, LIMIT, RESTARTS, SEED, STEPS, Answer, answer, columns, compact
+from trs_explorer.files import Json
+from trs_explorer.results import Unfinished, read_results, read_table, write_table
+from trs_explorer.runs import Run, RunError
+
+
+def rows_of(chosen: list[Run], named: list[Run], limit: int, *, stored: bool, again: bool, device: str) -> list[Row]:
+    """A row a run. Raises RunError for one of those named that cannot be read; others are left out, which is said.
+
+    stored: only what is stored. again: everything anew. Interrupted, the rows done are stored, and the same command goes on.
+    """
+    rows, unfinished = [], []
+    for one in chosen:
+        try:
+            rows.append(_row(one, limit, stored=stored, again=again, device=device, unfinished=unfinished))
+        except RunError as error:
+            if one in named or len(chosen) == 1:
+                raise
+            typer.echo(f"left out: {error}", err=True)
+    for kept in unfinished:
+        kept.forget()
+    if not rows:
+        raise RunError("nothing to compare: no run could be read")
+    return rows
+
+
+def _row(run: Run, limit: int, *, stored: bool, again: bool, device: str, unfinished: list[Unfinished]) -> Row:
+    """One run's row; what is measured for it is added to `unfinished`, to be forgotten when all are done."""
+    data, weights = run.config.data, run.checkpoints()[-1].digest()
+    answers = [] if again else _answers(run, weights, limit)
+    whole = next((one for one in answers if one.is_whole(data)), None)
+    if whole is None and not stored:
+        whole, kept = _measured(run, weights, limit, device, answers)
+        weights = whole.result["weights"]  # a training may have saved others meanwhile
+        if _store(run, whole):
+            if again:
+                unfinished.append(kept)
+            else:
+                kept.forget()
+    elif whole is not None and not stored and "command" not in whole.result:
+        _store(run, whole)
+    return row(run.name, run.config, weights, [whole] if whole else answers, limit)
+
+
+def _answers(run: Run, weights: str, limit: int) -> list[Answer]:
+    """What is stored of a run's newest weights: its Table 1 alone if that is whole, else the newest evaluation first."""
+    asked = {"weights": weights, "data": run.config.data, "limit": limit}
+    table = answer(read_table(run), **asked)
+    if table is not None and table.is_whole(run.config.data):
+        return [table]
+    others = [answer(result, **asked) for result in read_results(run, "evaluate")]
+    return [one for one in (table, *others) if one is not None]
+
+
+def _measured(run: Run, weights: str, limit: int, device: str, answers: list[Answer]) -> tuple[Answer, Unfinished]:
+    """An evaluation by all attacks of the table, but for what the answers have of the same device and versions."""
+    from trs_explorer.evaluation.shares import Processes
+    from trs_explorer.training.device import resolve_device
+
+    data, where = run.config.data, resolve_device(device)
+    asked = columns(data)
+    attacks = [(column.attack, column.value) for column in asked[1:]]
+    left_out = tuple(name for name in paper.ATTACKS if ATTACKS[name].classes > DATA[data].classes)
+    here = about({}, "", where, SEED)
+    known: dict[str, Json] = {}
+    for one in answers:
+        if all(one.result.get(key) == here[key] for key in ("device", "versions")):
+            for place, column in enumerate(asked):
+                outcomes = one.rates[column]["outcomes"] if column in one.rates else ""
+                if 0 < len(outcomes) <= limit:
+                    known.setdefault(str(place), {**one.rates[column], "outcomes": [letter == "1" for letter in outcomes]})
+    missing = len(asked) - len(known)
+    typer.echo(f"{run.name}: measuring {missing} of {len(asked)} figures; Ctrl-C keeps what is found", err=True)
+    plan = Plan(attacks, limit, STEPS, RESTARTS, SEED, trust=False, left_out=left_out)
+    result, kept = measured(run, plan, where, Processes(), Known(weights, known))
+    found = answer(result or {}, weights=(result or {}).get("weights", ""), data=data, limit=limit)
+    if found is None or not found.is_whole(data):
+        raise RuntimeError(f"{run.name}: what was measured is not the table that was asked for")
+    return found, kept
+
+
+def _store(run: Run, whole: Answer) -> bool:
+    """Store a run's Table 1 with the command that makes it, or say that this is not possible."""
+    limit = whole.result["options"].get("limit", len(whole.rates[CLEAN]["outcomes"]))
+    command = ["trs", "compare", run.name, "--again", *(["--limit", str(limit)] if limit != LIMIT else [])]
+    made = {"stored": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "command": shlex.join(command)}
+    try:
+        write_table(run, compact(whole, run.config.data) | made)
+    except RunError as error:
+        typer.echo(f"not stored with the run: {error}", err=True)
+        return False
+    return True
