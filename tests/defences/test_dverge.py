@@ -95,3 +95,14 @@ def test_running_averages_see_no_image_on_its_way():
     before = norm.running_mean.clone()
     distilled(Ensemble([one]).train(), torch.rand(3, 1, 2, 2), torch.rand(3, 1, 2, 2), layer="flatten", eps=0.1, steps=2)
     assert torch.equal(norm.running_mean, before)
+
+
+@pytest.mark.parametrize("method", ["standard", "gal"])
+@pytest.mark.parametrize("layer", ["conv1", "conv2", "fc1"])
+def test_members_as_one_network_distil_the_same_images(monkeypatch, layer, method):
+    ensemble = build("patch", "mnist", 3, seed=0, method=method).double()
+    source, target = torch.rand(2, 4, 1, 28, 28, dtype=torch.float64, generator=generator()).unbind()
+    by_hand = distilled(ensemble, source, target, layer=layer, eps=0.3, steps=3)
+    monkeypatch.setattr(Ensemble, "stacked", lambda self: self)
+    by_graph = distilled(ensemble, source, target, layer=layer, eps=0.3, steps=3)
+    torch.testing.assert_close(by_hand, by_graph)

@@ -11,13 +11,13 @@ from trs_explorer.models.stacked import Stacked, stackable
 
 
 def odd_net() -> nn.Sequential:
-    """Stride, padding, a missing bias, no pixel-unshuffle in front and two before the flattening."""
+    """Stride, padding, a missing bias, a leaky ReLU, no pixel-unshuffle in front and two before the flattening."""
     return nn.Sequential(
         nn.Conv2d(3, 4, 3, stride=2, padding=1, bias=False),
         nn.ReLU(),
         nn.PixelUnshuffle(2),
         nn.Conv2d(16, 5, 2),
-        nn.ReLU(),
+        nn.LeakyReLU(0.1),
         nn.Flatten(),
         nn.Linear(45, 8, bias=False),
         nn.ReLU(),

@@ -1,14 +1,16 @@
 """DVERGE: members that learn each other's features of one image, put into another, as harmless."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from trs_explorer.defences.support import batch_statistics_only
-from trs_explorer.gradients import Images, Labels, losses_of
+from trs_explorer.gradients import Images, Labels, Members, losses_of
 from trs_explorer.models.ensemble import Ensemble
 from trs_explorer.models.features import feature_layers, features
-from trs_explorer.models.stacked import at_least_float32
+from trs_explorer.models.stacked import Stacked, at_least_float32
 
 
 def dverge(
@@ -52,20 +54,41 @@ def distilled(
     from source itself; in [0, 1]. Running averages of batch norm do not take them in.
     Source: Yang et al. 2020, Eq. (1), and their code.
     """
+    members = ensemble.stacked()
+    source, target = members.arrange(source), members.arrange(target)
     with batch_statistics_only(ensemble), ensemble.arithmetic(source.device):
-        with torch.no_grad():
-            wanted = [at_least_float32(features(member, target, layer)) for member in ensemble.members]
+        slope = _slope(members, target, layer)
         point = source.expand(len(ensemble), *source.shape)
         momentum = torch.zeros_like(point)
         for _ in range(steps):
-            point = point.detach().requires_grad_()
-            seen = zip(ensemble.members, point, wanted, strict=True)
-            apart = torch.stack(
-                [(at_least_float32(features(member, x, layer)) - goal).square().sum() for member, x, goal in seen]
-            )
-            (gradient,) = torch.autograd.grad(apart.sum(), point)
+            gradient = slope(point)
             length = gradient.flatten(2).abs().sum(-1).clamp_min(torch.finfo(gradient.dtype).tiny)
             momentum = momentum + gradient / length[..., None, None, None]
-            shift = (point.detach() - eps / steps * momentum.sign() - source).clamp(-eps, eps)
+            shift = (point - eps / steps * momentum.sign() - source).clamp(-eps, eps)
             point = (source + shift).clamp(0, 1)
-    return point.detach()
+    return members.restore(point)
+
+
+def _slope(members: Members, target: Images, layer: str) -> Callable[[Tensor], Tensor]:
+    """How the squared distance of each member's features from those of target changes with its own images, up to a factor."""
+    if isinstance(members, Stacked):  # all but (leaky) ReLUs is linear: no graph is needed
+        front = members.front(layer)
+        with torch.no_grad():
+            goal = front.linearize(target).logits
+
+        def by_hand(point: Tensor) -> Tensor:
+            with torch.no_grad():
+                piece = front.linearize(list(point))
+            return piece.backward(piece.logits - goal)
+
+        return by_hand
+    with torch.no_grad():
+        wanted = [at_least_float32(features(member, target, layer)) for member in members.members]
+
+    def by_graph(point: Tensor) -> Tensor:
+        leaf = point.detach().requires_grad_()
+        seen = zip(members.members, leaf, wanted, strict=True)
+        apart = torch.stack([(at_least_float32(features(member, x, layer)) - goal).square().sum() for member, x, goal in seen])
+        return torch.autograd.grad(apart.sum(), leaf)[0]
+
+    return by_graph

@@ -49,6 +49,12 @@ class Ensemble(nn.Module):
         """Images in the order that `member_logits` takes them: as they are (Stacked has another)."""
         return x
 
+    def restore(
+        self, x: Float[Tensor, "member batch channel height width"]
+    ) -> Float[Tensor, "member batch channel height width"]:
+        """The inverse of `arrange`, for images of every member: as they are."""
+        return x
+
     def member_logits(self, x: Images | Sequence[Images]) -> Float[Tensor, "member batch class"]:
         """Every member's logits: for one batch, or for one batch per member."""
         inputs = [x] * len(self) if isinstance(x, Tensor) else x

@@ -64,12 +64,21 @@ class Stacked:
         """How many members."""
         return len(self.members)
 
+    def front(self, layer: str) -> "Stacked":
+        """The members up to a layer of that name: their "logits" are its outputs, in the layout that is there between layers."""
+        last = list(dict(self.members[0].named_children())).index(layer)
+        return Stacked([member[: last + 1] for member in self.members], bfloat16=self.bfloat16)
+
     def arrange(self, x: Tensor) -> Tensor:
         """Images in the order that `member_logits` takes them: a pixel-unshuffle that comes first is done here, once.
 
         It moves pixels and changes none, so that norms, angles, signs and l-inf balls are what they were.
         """
         return self.unshuffle(x) if self.unshuffle else x
+
+    def restore(self, x: Tensor) -> MemberImages:
+        """The inverse of `arrange`, for images of every member."""
+        return F.pixel_shuffle(x, self.unshuffle.downscale_factor) if self.unshuffle else x
 
     def _gather(self, same: tuple[nn.Module, ...]) -> tuple[nn.Module, Tensor | None, Tensor | None]:
         """A layer with all members' weights and biases."""
@@ -89,7 +98,7 @@ class Stacked:
         """Every member's logits: for one batch, or for one batch a member."""
         return self._forward(x, [])
 
-    def linearize(self, x: Tensor) -> "LinearPiece":
+    def linearize(self, x: Tensor | Sequence[Tensor]) -> "LinearPiece":
         """Every member's logits at x, with the linear map that each member is around every image.
 
         The weights' graph of the logits is kept where gradients are on; the map itself has no graph.
@@ -97,7 +106,7 @@ class Stacked:
         inputs: list[Tensor] = []
         return LinearPiece(self, self._forward(x, inputs), inputs)
 
-    def _forward(self, x: Tensor | Sequence[Tensor], inputs: list[Tensor]) -> MemberLogits:
+    def _forward(self, x: Tensor | Sequence[Tensor], inputs: list[Tensor]) -> Tensor:
         """Logits; `inputs` gets what went into each layer."""
         shared = isinstance(x, Tensor)
         x = self.cast(x if isinstance(x, Tensor) else torch.cat(list(x), 1))
@@ -134,7 +143,7 @@ class LinearPiece:
     Autograd would give the same; without its bookkeeping the two products cost little more than their layers.
     """
 
-    def __init__(self, stacked: Stacked, logits: MemberLogits, inputs: list[Tensor]) -> None:
+    def __init__(self, stacked: Stacked, logits: Tensor, inputs: list[Tensor]) -> None:
         """inputs: what went into each layer; of a (leaky) ReLU it says which units are on."""
         self.stacked, self.logits, self.inputs = stacked, logits, inputs
 
@@ -147,7 +156,7 @@ class LinearPiece:
         return at_least_float32(v)
 
     @torch.no_grad()
-    def backward(self, weights: MemberLogits) -> MemberImages:
+    def backward(self, weights: Tensor) -> MemberImages:
         """J^T w: the gradients with respect to the images of the logits' sums weighted by w."""
         members, w = len(self.stacked), self.stacked.cast(weights)
         for (layer, weight, _), x in zip(reversed(self.stacked.layers), reversed(self.inputs), strict=True):
