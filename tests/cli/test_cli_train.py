@@ -174,3 +174,33 @@ def test_two_starts_at_once_get_two_folders() -> None:
     from trs_explorer.cli.train import _free_name
 
     assert _free_name(resolve({})) != _free_name(resolve({}))
+
+
+@pytest.mark.slow
+def test_dverge_without_a_start_trains_a_standard_ensemble_once_and_says_so(trs) -> None:
+    command = ("train", "--method", "dverge", "--epochs", 1, "--limit", 64, "--batch-size", 64, "--device", "cpu", "--plain")
+    first = trs(*command, "--out", "one")
+    assert first.status == 0
+    assert "training checkpoints/start-mnist-patch-3-0-64, once: the standard ensemble that dverge starts from" in first.err
+    start = runs.open_run(Path("checkpoints/start-mnist-patch-3-0-64"))
+    assert (start.config.method, start.config.limit, start.status()["state"]) == ("standard", 64, "finished")
+    digest = start.recorded(start.checkpoints()[-1])["sha256"]
+    assert f"note: starts from checkpoints/start-mnist-patch-3-0-64, epoch 0036, SHA-256 {digest}" in first.out
+    again = trs(*command, "--out", "two")
+    assert (again.status, again.err) == (0, "")
+    assert runs.open_run(Path("two")).config.start_from == "checkpoints/start-mnist-patch-3-0-64"
+
+
+def test_a_start_that_does_not_fit_leaves_no_folder(trs, trained: Path) -> None:
+    result = trs(*SHORT, "--method", "gal", "--from", trained, "--out", "run")
+    assert result.status == 2
+    assert "members of trs are not built as those of gal" in result.err
+    assert not Path("run").exists()
+    assert "nowhere: no such run" in trs(*SHORT, "--from", "nowhere").err
+
+
+def test_members_that_are_trained_one_after_another_are_shown(trs) -> None:
+    result = trs(*SHORT, "--method", "gradient-boost", "--plain")
+    assert result.status == 0
+    assert re.search(r"step 1/3  member 1  loss \d+\.\d{3} = residual", result.out)
+    assert "note: member 2 of 2 is trained, weight 1" in result.out

@@ -2,7 +2,7 @@ import json
 
 import pytest
 from textual.pilot import Pilot
-from tui_recorded import record
+from tui_recorded import append, record, step_event
 from tui_screen import drive, seen, until
 
 from trs_explorer import runs
@@ -74,6 +74,23 @@ def test_what_a_method_fixes_stays_fixed(tmp_path, monkeypatch):
 
     drive(app, (160, 48), act)
     assert requests(run) == []
+
+
+def test_the_keys_change_the_weights_of_any_method_and_the_member_in_training_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "trainer_alive", lambda _: True)
+    run = record(tmp_path / "adp", method="adp", steps=20)
+    append(run, step_event(30, options={"lambda_entropy": 2.0, "lambda_logdet": 0.5}, member=1))
+    run.write_status(state="running")
+    app = Dashboard(run)
+
+    async def act(pilot: Pilot) -> None:
+        await until(pilot, lambda: "RUNNING" in seen(app))
+        await until(pilot, lambda: "member F2" in seen(app) and "[ ] λ entropy" in seen(app))
+        await pilot.press("}")
+        await until(pilot, lambda: "asked for lambda_logdet .5 -> .625" in seen(app))
+
+    drive(app, (160, 48), act)
+    assert [(asked["name"], asked["value"]) for asked in requests(run)] == [("lambda_logdet", 0.625)]
 
 
 def leave(app: Dashboard, *keys: str, size: tuple[int, int] = (100, 30)) -> str:

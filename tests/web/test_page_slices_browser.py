@@ -8,9 +8,14 @@ import torch
 import torch.nn.functional as F
 from playwright.sync_api import Route
 from web_screen import BARS, MARKS, PIXELS, QUICK, Screen
+from web_screen import screen as new_screen
 
+from trs_explorer import runs
 from trs_explorer.attacks.pgd import pgd
+from trs_explorer.config import resolve
 from trs_explorer.explore.library import Loaded
+from trs_explorer.models.stored import load_ensemble
+from trs_explorer.training import train
 
 pytestmark = MARKS
 REACH = (-2, -1, 0, 1, 2)
@@ -218,3 +223,26 @@ def _ink(screen: Screen, model: int, a: float, b: float) -> float:
         " return data.filter((value, i) => i % 4 === 3 && value > 99).length / (data.length / 4); }",
         [model, float(a), float(b)],
     )
+
+
+@pytest.mark.parametrize("method", ["adaboost", "gradient-boost"])
+def test_a_boosted_ensembles_slice_is_its_own_vote(context, serve, tmp_path, method) -> None:
+    settings = {"data": "bars", "method": method, "members": 3, "epochs": 30, "save_every": 30, "probe_every": 30}
+    run = runs.create(tmp_path / "boosted", resolve(settings))
+    list(train(run))
+    points, along = np.random.default_rng(0).integers(0, 193, (2000, 2)), np.linspace(0, 1, 193)
+    x = torch.tensor(np.stack([along[points[:, 1]], along[points[:, 0]]], 1), dtype=torch.float32).view(-1, 1, 1, 2)
+    ensemble, _ = load_ensemble(run)
+    with torch.no_grad():
+        p = ensemble(x).exp().numpy()
+    screen = new_screen(context, serve(tmp_path).address)
+    screen.open({**BARS, "run": "boosted"}, level=3)
+    models, n = screen.js(
+        "[[trs.grid.models.at(-1)].map((model) => [Array.from(model.cls), Array.from(model.conf)]), trs.grid.n]"
+    )
+    cls, conf = (np.array(values).reshape(n, n)[points[:, 0], points[:, 1]] for values in models[0])
+    screen.page.close()
+    clear = np.abs(p[:, 0] - p[:, 1]) > 1e-3
+    assert np.array_equal(cls[clear], p.argmax(-1)[clear])
+    assert np.abs(conf - p.max(-1)).max() < 1e-4
+    assert len(np.unique(cls)) == 2

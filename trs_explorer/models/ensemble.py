@@ -49,9 +49,7 @@ class Ensemble(nn.Module):
         """Images in the order that `member_logits` takes them: as they are (Stacked has another)."""
         return x
 
-    def restore(
-        self, x: Float[Tensor, "member batch channel height width"]
-    ) -> Float[Tensor, "member batch channel height width"]:
+    def restore(self, x: Tensor) -> Float[Tensor, "member batch channel height width"]:
         """The inverse of `arrange`, for images of every member: as they are."""
         return x
 
