@@ -71,7 +71,7 @@ DEFAULTS = {f.name: f.default for f in dataclasses.fields(TrainConfig) if f.name
 
 
 def resolve(values: Mapping[str, object]) -> TrainConfig:
-    """The complete config: given values over the data set's recipe over the method's defaults.
+    """The complete config: given values over the method's and the data set's recipes over the method's defaults.
 
     values: settings and hyper-parameters side by side, as a user gives them by flags or in a TOML file.
     Raises: UsageError for an unknown name, a value out of range, or an option that the method does not have.
@@ -96,8 +96,8 @@ def resolve(values: Mapping[str, object]) -> TrainConfig:
     merged: dict[str, Any] = {
         **DEFAULTS,
         **method.defaults,
-        **method.recipe,
         **data.recipe,
+        **method.recipe,
         **data.method_recipes.get(method_name, {}),
         **given,
         **method.fixed,
