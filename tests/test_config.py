@@ -64,7 +64,7 @@ def test_a_data_set_gets_its_recipe_with_every_method(name: str, method: str) ->
         pytest.skip("adp needs three classes")
     config = resolve({"data": name, "method": method})
     assert config.model == ("resnet20" if name.startswith("cifar") else "mlp")
-    for key, value in {**DATA[name].recipe, **DATA[name].method_recipes.get(method, {})}.items():
+    for key, value in {**DATA[name].recipe, **METHODS[method].recipe, **DATA[name].method_recipes.get(method, {})}.items():
         if key in SETTINGS:
             assert getattr(config, key) == value
         elif key in METHODS[method].fixed:

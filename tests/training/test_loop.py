@@ -38,7 +38,7 @@ def standard_bars(tmp_path_factory) -> str:
 IN_THE_PLANE = [method for method in METHODS if method != "adp"]  # which needs three classes
 
 
-@pytest.mark.parametrize("adversarial", [False, True])
+@pytest.mark.parametrize("adversarial", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("method", IN_THE_PLANE)
 def test_every_method_trains_and_its_terms_sum_to_its_total(tmp_path, method, adversarial, standard_bars):
     start = {"start_from": standard_bars} if METHODS[method].trained_start else {}

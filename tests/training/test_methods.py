@@ -22,6 +22,13 @@ DIGITS = {"limit": 64, "batch_size": 64, "log_every": 1, "probe_every": 1000, "s
 PLANE = {"data": "bars", "epochs": 3, "batch_size": 100, "log_every": 1, "save_every": 1, "probe_every": 3, "members": 3}
 
 
+FEW = ("dverge", "adaboost")  # of the fast suite; the others take the same paths
+
+
+def in_time(method: str, fast: tuple[str, ...] = ()) -> object:
+    return method if method in fast else pytest.param(method, marks=pytest.mark.slow)
+
+
 def made(path: Path, **settings) -> runs.Run:
     return runs.create(path, resolve(settings))
 
@@ -45,9 +52,7 @@ def started(method: str, start: str) -> dict[str, str]:
     return {"start_from": start} if METHODS[method].trained_start else {}
 
 
-@pytest.mark.parametrize(
-    "method", [name for name, method in METHODS.items() if name not in ("cos-only", "cos-l2", "smooth-only")]
-)
+@pytest.mark.parametrize("method", [in_time(name) for name in METHODS if name not in ("cos-only", "cos-l2", "smooth-only")])
 def test_every_method_learns_64_images_by_heart(tmp_path, start, method):
     settings = {**DIGITS, "epochs": 120, "warmup": 0.1, **started(method, start["mnist"])}
     run = trained(tmp_path / "run", method=method, **settings)
@@ -57,12 +62,13 @@ def test_every_method_learns_64_images_by_heart(tmp_path, start, method):
     assert right.all(), f"{int(right.sum())} of 64"
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name not in ("trs", "adp")])
+@pytest.mark.parametrize("method", [in_time(name, FEW) for name in METHODS if name not in ("trs", "adp")])
 def test_every_method_resumes_with_the_same_bits(tmp_path, start, method):
     """Stopped in the middle of the second epoch, where boosted ensembles train their second member."""
     resumed_is_whole(tmp_path, {**PLANE, "method": method, **started(method, start["bars"])}, after=5)
 
 
+@pytest.mark.slow
 def test_adp_and_adversarial_training_resume_with_the_same_bits(tmp_path):
     settings = {**DIGITS, "epochs": 2, "batch_size": 32, "method": "adp", "adversarial": True, "adv_steps": 2}
     resumed_is_whole(tmp_path, settings, after=3)
@@ -119,6 +125,7 @@ def test_the_learning_rate_rises_and_falls_for_every_member(tmp_path):
     assert rates[0] == max(rates) > rates[5]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("boosted", ["adaboost", "gradient-boost"])
 def test_running_averages_of_a_trained_member_stay(tmp_path, boosted):
     settings = {"limit": 32, "batch_size": 16, "epochs": 2, "members": 2, "model": "resnet20", "log_every": 1}
