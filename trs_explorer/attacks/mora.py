@@ -75,18 +75,22 @@ def reweighed(model: nn.Module, x: Images, y: Labels) -> tuple[PerExample, Outpu
     with torch.no_grad():
         sure = lead(logits).amax(0)
         scale = (sure / MOST_SURE).clamp_min(1)[:, None]
-        weight = weights((logits / scale).softmax(-1), y)
+        weight = weights((logits / scale).softmax(-1), y, getattr(model, "vote_weights", None))
     members = (weight[..., None] * logits / scale).sum(0)
     own = outputs / lead(outputs.detach()).clamp_min(TINY)[:, None]
     return SHARE * margin(members, y) + (1 - SHARE) * margin(own, y), outputs
 
 
-def weights(p: Float[Tensor, "member batch class"], y: Labels) -> Float[Tensor, "member batch"]:
+def weights(
+    p: Float[Tensor, "member batch class"], y: Labels, votes: Float[Tensor, " member"] | None = None
+) -> Float[Tensor, "member batch"]:
     """How fast log P_j - log P_y grows with each member's logit of j, adding up to 1; P is the mean, j its largest but y.
 
-    0 for members whose answer is not y, unless that is so for all.
+    0 for members whose answer is not y, unless that is so for all. votes: the members' weights in the mean, if they are not
+    the same (boosted ensembles); a member without a vote has weight 0.
     """
-    mean = p.mean(0)
+    share = None if votes is None else (votes / votes.sum())[:, None]
+    mean = p.mean(0) if share is None else (share[..., None] * p).sum(0)
     j = mean.scatter(1, y[:, None], -1.0).argmax(-1)
 
     def at(q: Tensor, c: Tensor) -> Tensor:
@@ -94,7 +98,9 @@ def weights(p: Float[Tensor, "member batch class"], y: Labels) -> Float[Tensor, 
 
     p_j, p_y = at(p, j), at(p, y)
     slope = p_j * ((1 - p_j) / at(mean, j).clamp_min(TINY) + p_y / at(mean, y).clamp_min(TINY)) + TINY
+    slope = slope if share is None else share * slope
     right = p.argmax(-1) == y
+    right = right if share is None else right & (share > 0)
     slope = slope * (right | ~right.any(0))
     return slope / slope.sum(0)
 

@@ -17,7 +17,7 @@ def adp(
     """Sum of the members' cross-entropies - lambda_entropy * entropy of their mean - lambda_logdet * log-volume.
 
     Both diversity terms are means over the images x; cross-entropy is taken at x_ce.
-    Source: Pang et al., "Improving adversarial robustness via promoting ensemble diversity", ICML 2019, Eq. (5); alpha is
+    Source: Pang et al., "Improving adversarial robustness via promoting ensemble diversity", ICML 2019; alpha is
     lambda_entropy, beta is lambda_logdet. Cross-entropy is summed over members, as there.
     """
     logits = ensemble.member_logits(x)

@@ -30,7 +30,7 @@ def dverge(
     images, whose features at a layer they have; the layer is drawn from those that the model declares, once an epoch.
     A member's loss touches its own weights only. Where x_ce is not x (adversarial training) each also learns these.
     Source: Yang et al., "DVERGE: diversifying vulnerabilities for enhanced robust generation of ensembles", NeurIPS 2020,
-    Eq. (4) and algorithm 1.
+    algorithm 1.
     """
     layers = feature_layers(ensemble)
     layer = layers[int(torch.randint(len(layers), (), generator=epoch_generator))]
@@ -52,7 +52,7 @@ def distilled(
 
     steps sign steps of eps / steps down the squared distance of the features, with momentum 1 of gradients of L1 length 1,
     from source itself; in [0, 1]. Running averages of batch norm do not take them in.
-    Source: Yang et al. 2020, Eq. (1), and their code.
+    Source: Yang et al. 2020 and their code.
     """
     members = ensemble.stacked()
     source, target = members.arrange(source), members.arrange(target)

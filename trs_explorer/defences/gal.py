@@ -25,7 +25,7 @@ def gal(
     cut to [0, 1], in both terms. The members need leaky ReLUs: the gradients of plain ones are too often 0.
     Returns besides: "cosine", mean |cos| per pair, and "grad_norm", the largest.
     Source: Kariyappa and Qureshi, "Improving adversarial robustness of ensembles with diversity training", 2019
-    (arXiv:1901.09981), Eq. (8) and section 4.2. Our choice: noise image by image.
+    (arXiv:1901.09981). Our choice: noise image by image.
     """
     shift = noise * torch.randn(x.shape, generator=generator, device=x.device)
     noisy = torch.rand(len(x), 1, 1, 1, generator=generator, device=x.device) < noise_share

@@ -29,6 +29,11 @@ class Watched(nn.Module):
         return seen
 
     @property
+    def vote_weights(self) -> Tensor:
+        """A boosted ensemble's own; an AttributeError for other models."""
+        return self.model.vote_weights
+
+    @property
     def vote(self) -> Callable[[Tensor], Tensor]:
         """The ensemble's own."""
         return self.model.vote

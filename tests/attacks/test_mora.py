@@ -1,0 +1,51 @@
+"""MORA's weights of the members against finite differences of the ensemble's log-odds."""
+
+import pytest
+import torch
+
+from trs_explorer.attacks.mora import mora, weights
+from trs_explorer.models.ensemble import Ensemble
+
+
+@pytest.mark.parametrize("votes", [None, torch.tensor([3.0, 1.0, 0.0], dtype=torch.float64)])
+def test_a_member_weighs_what_its_logit_moves(votes):
+    torch.manual_seed(0)
+    logits, y = torch.randn(3, 40, 5, dtype=torch.float64) + 3 * torch.eye(5, dtype=torch.float64)[0], torch.zeros(40).long()
+    right = logits.argmax(-1) == 0
+    logits = logits[:, right.all(0)]  # where one is wrong already, it gets nothing: the test below
+    y, shares = y[right.all(0)], torch.ones(3, dtype=torch.float64) / 3 if votes is None else votes / votes.sum()
+
+    def log_odds(z, j):
+        p = torch.einsum("m,mbc->bc", shares, z.softmax(-1)).log()
+        return p.gather(1, j[:, None])[:, 0] - p.gather(1, y[:, None])[:, 0]
+
+    mean = torch.einsum("m,mbc->bc", shares, logits.softmax(-1))
+    j = mean.scatter(1, y[:, None], -1.0).argmax(-1)
+    slopes = []
+    for member in range(3):
+        step = torch.zeros_like(logits)
+        step[member].scatter_(1, j[:, None], 1e-6)
+        slopes.append((log_odds(logits + step, j) - log_odds(logits - step, j)) / 2e-6)
+    expected = torch.stack(slopes)
+    torch.testing.assert_close(weights(logits.softmax(-1), y, votes), expected / expected.sum(0), rtol=1e-5, atol=1e-8)
+
+
+def test_members_that_are_wrong_or_have_no_vote_get_nothing():
+    p = torch.tensor([[[0.2, 0.8]], [[0.9, 0.1]], [[0.9, 0.1]]])
+    assert weights(p, torch.tensor([0])).flatten().tolist() == pytest.approx([0, 0.5, 0.5])
+    assert weights(p, torch.tensor([0]), torch.tensor([1.0, 1.0, 0.0])).flatten().tolist() == pytest.approx([0, 1, 0])
+
+
+@pytest.mark.parametrize("voting", ["weighted", "sum"])
+def test_a_member_without_a_vote_does_not_lead_the_attack_astray(voting):
+    """The member that votes points one way, the one that does not the other way, and more steeply."""
+    members = []
+    for scale in (1.0, -50.0):
+        member = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2, bias=False))
+        with torch.no_grad():
+            member[1].weight.copy_(scale * torch.tensor([[1.0] * 4, [-1.0] * 4]))
+        members.append(member)
+    ensemble = Ensemble(members, voting)
+    x, y = torch.full((3, 1, 2, 2), 0.05), torch.zeros(3).long()
+    made = mora(ensemble, x, y, eps=0.3, steps=10, for_others=True, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(made, torch.zeros_like(made))  # down the slope of the one that votes, to the end of [0, 1]
