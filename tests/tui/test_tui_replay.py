@@ -134,7 +134,7 @@ def test_two_runs_on_the_same_axes(run, tmp_path):
 
 def test_ghosts_are_the_shipped_runs_of_the_same_data(run):
     found = ghosts_for(run)
-    assert [ghost.name for ghost in found] == ["cos-only", "smooth-only", "standard", "trs"]
+    assert [ghost.name for ghost in found] == ["cos-only", "dverge", "smooth-only", "standard", "trs"]
     ends = {ghost.name: (ghost.cosine[-1], ghost.transfer[-1]) for ghost in found}
     assert ends["standard"][1] > 50 > ends["trs"][1]
     assert ends["smooth-only"][0] > 0.3 > ends["cos-only"][0]

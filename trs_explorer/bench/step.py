@@ -40,7 +40,8 @@ def bench_step(model: str, rounds: int) -> list[dict]:
     def ours(options: dict, bfloat16: bool) -> Callable[[], float]:
         def loss(part: int, chosen: Tensor) -> dict[str, Tensor]:
             del part
-            return trs(ensemble, x[chosen], y[chosen], **options, progress=1.0, generator=torch.Generator())
+            clean = x[chosen]
+            return trs(ensemble, clean, y[chosen], **options, progress=1.0, generator=torch.Generator(), x_ce=clean)
 
         def run() -> float:
             ensemble.autocast = bfloat16
@@ -100,7 +101,7 @@ def _warm_up(ensemble: Ensemble, images: Dataset) -> None:
     for step in range(WARM_UP_STEPS):
         chosen = slice(step * BATCH, (step + 1) * BATCH)
         x, y = images.images(chosen), images.y[chosen]
-        terms = trs(ensemble, x, y, **config.options, progress=0.0, generator=torch.Generator())
+        terms = trs(ensemble, x, y, **config.options, progress=0.0, generator=torch.Generator(), x_ce=x)
         optimizer.zero_grad(set_to_none=True)
         terms["total"].backward()
         optimizer.step()

@@ -8,7 +8,7 @@ from trs_explorer import runs
 from trs_explorer.shipped import shipped_runs
 from trs_explorer.tui.reading import Probe, probe
 
-LETTERS = {"standard": "P", "cos-only": "C", "smooth-only": "S", "trs": "T"}  # P: plain
+LETTERS = {"standard": "P", "cos-only": "C", "smooth-only": "S", "dverge": "D", "trs": "T"}  # P: plain
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ def path(probes: list[Probe]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ghosts_for(run: runs.Run) -> list[Ghost]:
-    """Shipped runs on the same data, of the methods above, except the run itself; a damaged one is left out."""
-    found = []
+    """Shipped runs on the same data, the first of each of the methods above, except the run itself; a damaged one is left out."""
+    found: dict[str, Ghost] = {}
     for other in shipped_runs():
         letter = LETTERS.get(other.config.method)
         if letter is None or other.config.data != run.config.data or other.path.resolve() == run.path.resolve():
@@ -41,5 +41,5 @@ def ghosts_for(run: runs.Run) -> list[Ghost]:
             continue
         x, y = path([probe(event, 0) for event in events if event["kind"] == "matrix"])
         if len(x):
-            found.append(Ghost(letter, other.config.method, x, y))
-    return found
+            found.setdefault(letter, Ghost(letter, other.config.method, x, y))
+    return list(found.values())

@@ -63,7 +63,7 @@ letters  each loss curve carries the letter of its term,
          a capital one if it is the other run's
 ghosts   paths of shipped runs on the same data:
          P plain (standard), C cos-only, S smooth-only,
-         T TRS; V the other run
+         D DVERGE, T TRS; V the other run
 marks    checkpoints, changes, resumes (R): at the foot
 
 Every change is recorded in the run's events."""
