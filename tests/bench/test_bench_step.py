@@ -5,6 +5,7 @@ import pytest
 from trs_explorer.bench import step
 
 
+@pytest.mark.slow
 def test_the_same_search_gives_the_same_loss(monkeypatch):
     monkeypatch.setattr(step, "WARM_UP_STEPS", 3)
     rows = {row["variant"]: row for row in step.bench_step("patch", rounds=1)}
