@@ -87,6 +87,20 @@ def resumed_is_whole(tmp_path: Path, settings: dict, *, after: int) -> None:
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("adversarial", [False, True])
+@pytest.mark.parametrize("model", ["small", "lenet", "resnet20"])
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_trains_every_model(tmp_path, method, model, adversarial):
+    few = {"limit": 8, "batch_size": 4, "epochs": 2, "members": 2, "model": model}
+    start = trained(tmp_path / "start", method="standard", **few).path if METHODS[method].trained_start else ""
+    options = {name: 1 for name in ("inner_steps", "distill_steps") if name in METHODS[method].defaults}
+    settings = {**few, **options, "method": method, "start_from": str(start), "adversarial": adversarial}
+    run = trained(tmp_path / "run", **settings, **({"adv_steps": 1} if adversarial else {}))
+    assert run.status()["state"] == "finished"
+    load_ensemble(run)
+
+
 @pytest.mark.parametrize("method", ["adaboost", "gradient-boost"])
 def test_members_are_trained_one_after_another(tmp_path, method):
     run = made(tmp_path / "run", method=method, **{**PLANE, "epochs": 4})
