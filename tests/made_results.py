@@ -56,7 +56,7 @@ def made(
 ) -> runs.Run:
     """A run with weights that are none, and an evaluation of them unless there is nothing right."""
     run = runs.create(path, resolve(settings))
-    (path / "epoch-0001.safetensors").write_text(path.name)
+    (path / f"epoch-{run.config.epochs:04d}.safetensors").write_text(path.name)
     if correct is not None:
         about = {"data": run.config.data, "weights": digest(run), "warned": warned}
         write_result(run, "evaluate", result(correct, n=n, options={"limit": 1000, "steps": 50, "restarts": 1}, **about))

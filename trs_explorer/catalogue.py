@@ -43,7 +43,7 @@ class Data:
     """A data set: its loader, the shape of an image, how many classes, and the recipe that suits it.
 
     method_recipes: what single methods need besides. probe_eps: the radius of the training's probe. source: where its files come
-    from; None: they come with trs, or there are none.
+    from; None: they come with trs, or there are none. sizes: how many examples to train on and to test on; 0: unknown.
     """
 
     loader: str
@@ -54,6 +54,7 @@ class Data:
     probe_eps: float = 0.3
     method_recipes: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     source: Installed | Archive | None = None
+    sizes: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -224,18 +225,20 @@ _CIFAR_METHODS: dict[str, dict[str, object]] = {"dverge": {"distill_eps": 0.07, 
 
 
 def _plane(name: str, summary: str, probe_eps: float) -> Data:
-    return Data(f"trs_explorer.data.plane:{name}", summary, (1, 1, 2), 2, _PLANE, probe_eps, _PLANE_METHODS)
+    return Data(f"trs_explorer.data.plane:{name}", summary, (1, 1, 2), 2, _PLANE, probe_eps, _PLANE_METHODS, sizes=(300, 400))
 
 
 def _cifar(name: str, classes: int, source: Archive) -> Data:
     summary, loader = f"photographs of {classes} things, 50,000 + 10,000", f"trs_explorer.data.cifar:{name}"
-    return Data(loader, summary, (3, 32, 32), classes, _CIFAR, 0.04, _CIFAR_METHODS, source)
+    return Data(loader, summary, (3, 32, 32), classes, _CIFAR, 0.04, _CIFAR_METHODS, source, (50_000, 10_000))
 
+
+_IDX = 60_000, 10_000
 
 DATA = {
-    "mnist": Data("trs_explorer.data.mnist:mnist", "handwritten digits, 60,000 + 10,000", (1, 28, 28), 10),
+    "mnist": Data("trs_explorer.data.mnist:mnist", "handwritten digits, 60,000 + 10,000", (1, 28, 28), 10, sizes=_IDX),
     "fashion-mnist": Data(
-        "trs_explorer.data.fashion:fashion_mnist", "clothes, 60,000 + 10,000", (1, 28, 28), 10, source=FASHION_MNIST
+        "trs_explorer.data.fashion:fashion_mnist", "clothes, 60,000 + 10,000", (1, 28, 28), 10, source=FASHION_MNIST, sizes=_IDX
     ),
     "cifar10": _cifar("cifar10", 10, CIFAR10),
     "cifar100": _cifar("cifar100", 100, CIFAR100),

@@ -103,14 +103,19 @@ def create(path: Path, config: TrainConfig) -> Run:
     """A new run folder with its config. Raises RunError if the folder holds anything or cannot be written."""
     try:
         path.mkdir(parents=True, exist_ok=True)
-        if any(path.iterdir()):
-            raise RunError(f"{path} exists and is not empty: choose another --out, or continue it with --resume {path}")
+        check_free(path)
         text = json.dumps(config.to_json(), indent=2) + "\n"
         write_atomically(path / "config.json", lambda temporary: temporary.write_text(text))
         (path / "events.jsonl").touch()
     except OSError as error:
         raise RunError(f"cannot write to {path}: {error.strerror or error}") from error
     return Run(path, config)
+
+
+def check_free(path: Path) -> None:
+    """Refuse a folder that holds anything in the place of a new run. Raises RunError."""
+    if path.is_dir() and any(path.iterdir()):
+        raise RunError(f"{path} exists and is not empty: choose another --out, or continue it with --resume {path}")
 
 
 def open_run(path: Path) -> Run:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from trs_explorer.attacks.mora import mora, weights
+from trs_explorer.attacks.mora import mora, reweighed, weights
 from trs_explorer.models.ensemble import Ensemble
 
 
@@ -49,3 +49,18 @@ def test_a_member_without_a_vote_does_not_lead_the_attack_astray(voting):
     x, y = torch.full((3, 1, 2, 2), 0.05), torch.zeros(3).long()
     made = mora(ensemble, x, y, eps=0.3, steps=10, for_others=True, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(made, torch.zeros_like(made))  # down the slope of the one that votes, to the end of [0, 1]
+
+
+def test_of_a_sum_of_logits_it_climbs_the_sums_own_margin():
+    """One member is sure, one is wrong, one is neither: in a sum each logit counts its vote, whatever the others say."""
+    torch.manual_seed(1)
+    members = [torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3)) for _ in range(3)]
+    with torch.no_grad():
+        members[0][1].weight.mul_(40)
+    ensemble = Ensemble(members, "sum")
+    ensemble.vote_weights.copy_(torch.tensor([1.0, 2.0, 0.5]))
+    x, y = torch.rand(8, 1, 2, 2), torch.zeros(8).long()
+    value, outputs = reweighed(ensemble, x, y)
+    total = members[0](x) + 2 * members[1](x) + 0.5 * members[2](x)
+    torch.testing.assert_close(outputs, total.log_softmax(-1))
+    torch.testing.assert_close(value, total[:, 1:].amax(-1) - total[:, 0])

@@ -134,7 +134,7 @@ def test_surrogates_and_runs_without_weights_are_left_out_unless_named(trs, thre
     runs.create(three / "new", runs.open_run(three / "mnist-trs").config)
     said = trs("compare", three, "--json", "o.json")
     assert said.status == 0
-    assert "left out: 1 surrogates of trs blackbox; to see them, name them: trs compare" in said.err
+    assert "left out: 1 trained for another command's sake; to see them, name them: trs compare" in said.err
     assert f"left out: 1 without a checkpoint yet; {three}/new\n" in said.err
     named = trs("compare", three, three / "surrogate-mnist-patch-5", "--json", "o.json")
     assert named.status == 0
@@ -146,7 +146,7 @@ def test_surrogates_and_runs_without_weights_are_left_out_unless_named(trs, thre
 
 
 def test_figures_of_other_weights_are_not_taken(trs, three: Path) -> None:
-    (three / "mnist-trs" / "epoch-0001.safetensors").write_text("trained on")
+    (three / "mnist-trs" / "epoch-0036.safetensors").write_text("trained on")
     said = trs("compare", three, "--stored", "--json", "o.json")
     assert said.status == 0
     found = {one["label"]: len(one["rates"]) for one in json.loads(Path("o.json").read_text())[0]["rows"]}

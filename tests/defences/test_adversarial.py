@@ -32,3 +32,12 @@ def test_on_a_linear_model_they_reach_the_corner_of_the_ball():
     made = adversarial_images(Ensemble([linear]), x, torch.zeros(3, dtype=torch.long), eps=0.2, steps=4, generator=generator())
     corner = x + 0.2 * torch.tensor([-1.0, 1, -1, 1]).view(1, 1, 2, 2)
     torch.testing.assert_close(made, corner.expand_as(made))
+
+
+def test_running_averages_do_not_take_them_in():
+    norm = torch.nn.BatchNorm2d(1)
+    ensemble = Ensemble([torch.nn.Sequential(norm, torch.nn.Flatten(), torch.nn.Linear(4, 2))]).train()
+    before = norm.running_mean.clone()
+    adversarial_images(ensemble, torch.rand(6, 1, 2, 2), torch.zeros(6).long(), eps=0.1, steps=2, generator=generator())
+    assert torch.equal(norm.running_mean, before)
+    assert norm.track_running_stats

@@ -69,6 +69,13 @@ def test_boost_weighs_images_and_votes():
     assert ensemble.vote_weights.tolist() == pytest.approx([math.log(8), math.log(14), math.log(19) + math.log(2)])
 
 
+def test_where_all_are_no_better_than_chance_the_least_bad_votes():
+    ensemble = Ensemble([Answers([1] * 10), Answers(missed(*range(8))), Answers([2] * 10)], "weighted")
+    adaboost.boost(ensemble, DATA, done=3, training=False)
+    assert ensemble.vote_weights.tolist() == [0, 1, 0]
+    assert ensemble(X).isfinite().all()
+
+
 def test_the_weighted_vote_is_the_weighted_mean_of_probabilities_and_has_a_slope():
     ensemble = Ensemble([Answers(missed(0, 1)), Answers(missed(0)), Answers(missed(0))], "weighted")
     ensemble.vote_weights.copy_(torch.tensor([1.0, 3.0, 0.0]))

@@ -7,6 +7,7 @@ import pytest
 from made_results import result, same
 
 from trs_explorer.config import resolve
+from trs_explorer.evaluation import paper
 from trs_explorer.evaluation.comparison import Row, arranged, best, headings, images, row
 from trs_explorer.evaluation.table1 import CLEAN, Column, Figure, answer, columns
 
@@ -18,8 +19,8 @@ def _answer(correct, n=10, limit=10, **more):
     return answer(result(correct, n=n, **more), weights="w", data="mnist", limit=limit)
 
 
-def _row(*answers, limit=10, **settings) -> Row:
-    return row("run", resolve(settings), "w", answers, limit)
+def _row(*answers, limit=10, checkpoint="0036", **settings) -> Row:
+    return row("run", resolve(settings), checkpoint, "w", answers, limit)
 
 
 def test_counts_shares_and_intervals():
@@ -57,6 +58,30 @@ def test_the_papers_figure_is_of_the_method_and_of_three_members():
     assert (found[CLEAN].paper, found[WORST].paper) == (None, None)
     assert found[Column("ead", None, 5.0)].paper == 23.3
     assert _row(_answer(same(5)), method="trs", members=5).figures[PGD].paper is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"adversarial": True}, ["adversarial"]),
+        ({"checkpoint": "0010"}, ["epoch 10 of 36"]),
+        ({"checkpoint": "0035-000120"}, ["epoch 35 of 36"]),
+        ({"limit_images": 640}, ["of 640 images"]),
+        ({"start_from": "there"}, ["from there"]),
+        ({"augment": True}, ["augmented"]),
+        ({"data": "cifar10", "checkpoint": "0120"}, []),
+        ({"data": "cifar10", "checkpoint": "0120", "augment": False}, ["not augmented"]),
+        ({"method": "dverge", "start_from": "there"}, []),
+    ],
+)
+def test_the_papers_figure_stands_beside_no_training_that_is_another(settings, words):
+    asked = dict(settings)
+    checkpoint, limit = asked.pop("checkpoint", "0036"), asked.pop("limit_images", 0)
+    config = resolve({"method": "trs", **asked, "limit": limit})
+    found = row("run", config, checkpoint, "w", [], 10)
+    assert found.apart == words
+    assert paper.is_like(config, checkpoint, 50, 1) == (not words)
+    assert not paper.is_like(config, checkpoint, 50, 5)
 
 
 def test_what_one_answer_lacks_another_has_and_a_check_that_warned_in_one_has_warned():

@@ -14,13 +14,13 @@ N = 1000
 def _row(method: str, changed: dict | None = None, warned=(), **settings) -> Row:
     """The paper's own figures, but for those changed, in per cent."""
     config = resolve({"method": method, **settings})
-    theirs = row(method, config, "w", [answer(result(same(N), n=N), weights="w", data="mnist", limit=N)], N).figures
+    theirs = row(method, config, "0036", "w", [answer(result(same(N), n=N), weights="w", data="mnist", limit=N)], N).figures
     correct = {
         column: round(10 * (theirs[column].paper if theirs[column].paper is not None else 99)) for column in columns("mnist")
     }
     correct |= {column: round(10 * percent) for column, percent in (changed or {}).items()}
     stored = answer(result(correct, n=N, warned=warned), weights="w", data="mnist", limit=N)
-    return row(method, config, "w", [stored], N)
+    return row(method, config, "0036", "w", [stored], N)
 
 
 def _figure(percent: int, paper: float | None, n: int = N) -> Figure:

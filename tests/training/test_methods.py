@@ -1,5 +1,6 @@
 """What single methods ask of the loop: a start, members one after another, a second batch, own gradients; and that all learn."""
 
+import copy
 import json
 import threading
 from pathlib import Path
@@ -11,12 +12,13 @@ from safetensors.torch import load_file
 from trs_explorer import runs
 from trs_explorer.catalogue import METHODS, load
 from trs_explorer.config import resolve
+from trs_explorer.defences.dverge import dverge
 from trs_explorer.models import build
 from trs_explorer.models.stored import load_ensemble
 from trs_explorer.options import UsageError
 from trs_explorer.training import train
 from trs_explorer.training.state import prepare
-from trs_explorer.training.steps import orders_of, training_step
+from trs_explorer.training.steps import EPOCH, generator, learning_rate, orders_of, training_step
 
 DIGITS = {"limit": 64, "batch_size": 64, "log_every": 1, "probe_every": 1000, "save_every": 1000, "precision": "float32"}
 PLANE = {"data": "bars", "epochs": 3, "batch_size": 100, "log_every": 1, "save_every": 1, "probe_every": 3, "members": 3}
@@ -44,7 +46,8 @@ def start(tmp_path_factory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("start")
     return {
         "bars": str(trained(folder / "bars", method="standard", **PLANE).path),
-        "mnist": str(trained(folder / "mnist", method="standard", epochs=2, **DIGITS).path),
+        "mnist": str(trained(folder / "mnist", method="standard", epochs=2, members=3, **DIGITS).path),
+        "boosted": str(trained(folder / "boosted", method="adaboost", **PLANE).path),
     }
 
 
@@ -164,28 +167,30 @@ def test_dverge_draws_a_second_order_anew_every_epoch(tmp_path, start):
 
 
 def test_one_optimiser_is_an_optimiser_each_where_losses_are_apart(tmp_path, start):
-    """Five steps of DVERGE by SGD against a clip and a plain SGD a member."""
+    """Three steps of DVERGE by SGD against members that are clipped and stepped each by itself, by hand."""
     settings = {**PLANE, "optimizer": "sgd", "lr": 0.05, "weight_decay": 1e-3, "clip": 0.5, "warmup": 0.0}
-    run = made(tmp_path / "run", method="dverge", **settings, start_from=start["bars"])
-    together, apart = prepare(run), prepare(run)
-    own = [torch.optim.SGD(m.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-3) for m in apart.ensemble.members]
-
-    class Each:
-        """One optimiser a member, in the place of the one over all."""
-
-        param_groups = property(lambda _: [group for optimizer in own for group in optimizer.param_groups])
-
-        def step(self) -> None:
-            for optimizer in own:
-                optimizer.step()
-
-    apart.optimizer = Each()
-    orders = orders_of(together)
+    state = prepare(made(tmp_path / "run", method="dverge", **settings, start_from=start["bars"]))
+    ensemble = copy.deepcopy(state.ensemble).train()
+    memory = [torch.zeros_like(weight) for weight in ensemble.parameters()]
+    orders, images = orders_of(state), state.images
     for k in range(3):
-        norms = [training_step(state, orders[:, k * 100 : (k + 1) * 100])["update_norm"].item() for state in (together, apart)]
-        assert norms[0] > 0.5  # clipping counts
-    for a, b in zip(together.ensemble.parameters(), apart.ensemble.parameters(), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
+        rows = orders[:, k * 100 : (k + 1) * 100]
+        (x, y), other = ((images.images(numbers), images.y[numbers]) for numbers in rows)
+        layer = generator(0, EPOCH, 0)
+        total = dverge(ensemble, x, y, distill_eps=0.3, distill_steps=10, other=other, epoch_generator=layer, x_ce=x)["total"]
+        slopes = torch.autograd.grad(total, list(ensemble.parameters()))
+        rate, each = learning_rate(state.run.config, k, state.steps), len(slopes) // 3
+        lengths = [torch.cat([slope.flatten() for slope in slopes[m * each : (m + 1) * each]]).norm() for m in range(3)]
+        with torch.no_grad():
+            for number, (weight, slope) in enumerate(zip(ensemble.parameters(), slopes, strict=True)):
+                clipped = slope * min(1.0, 0.5 / (lengths[number // each].item() + 1e-6)) + 1e-3 * weight
+                memory[number] = 0.9 * memory[number] + clipped
+                weight -= rate * memory[number]
+        assert training_step(state, rows)["update_norm"].item() == pytest.approx(max(lengths).item(), rel=1e-4)
+        assert max(lengths) > 0.5  # clipping counts, and not for all alike
+        assert max(lengths) > 1.2 * min(lengths)
+    for a, b in zip(state.ensemble.parameters(), ensemble.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
 
 def test_a_start_gives_its_weights_and_is_named_with_its_digest(tmp_path, start):
@@ -205,13 +210,20 @@ def test_a_start_gives_its_weights_and_is_named_with_its_digest(tmp_path, start)
         ({"method": "dverge"}, "dverge starts from trained members: name their run by --from RUN"),
         ({"method": "trs", "members": 2, "from": True}, "it has members 3, this training 2"),
         ({"method": "trs", "data": "moons", "from": True}, "it has data bars, this training moons"),
-        ({"method": "gal", "from": True}, "members of standard are not built as those of gal"),
+        ({"method": "gal", "model": "patch", "data": "mnist", "from": "mnist"}, "of standard are not built as those of gal"),
+        ({"method": "trs", "from": "boosted"}, "members of adaboost are not built as those of trs"),
+        ({"method": "trs", "from": "nowhere"}, "--from: nowhere: no such run folder"),
+        ({"method": "trs", "from": "unsaved"}, "has no checkpoint yet"),
     ],
 )
 def test_what_cannot_start_says_why(tmp_path, start, settings, words):
     settings = {**PLANE, **settings}
-    if settings.pop("from", None):
-        settings["start_from"] = start["bars"]
+    source = settings.pop("from", None)
+    if source == "unsaved":
+        made(tmp_path / "unsaved", method="standard", **PLANE)
+        source = str(tmp_path / "unsaved")
+    if source:
+        settings["start_from"] = start.get("bars" if source is True else source, source)
     with pytest.raises(UsageError, match=words):
         trained(tmp_path / "run", **settings)
 

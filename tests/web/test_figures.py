@@ -170,6 +170,13 @@ def test_history_shows_every_term_and_survives_damaged_events():
     history_table([])
 
 
+@pytest.mark.parametrize(("lowest", "axis"), [(0.0, "log"), (0.5, "log"), (-0.1, "linear")])
+def test_a_term_below_zero_is_shown_too(lowest, axis):
+    """ADP's entropy is negative: on a logarithmic axis it would not be there."""
+    events = [{"kind": "step", "step": k, "terms": {"total": 1.0 + lowest, "ce": 1.0, "entropy": lowest}} for k in (10, 20)]
+    assert history_figure(events)["layout"]["yaxis"]["type"] == axis
+
+
 def test_thinning_keeps_every_spike():
     y = [1.0] * 5000
     y[1234], y[4321] = 50.0, -3.0

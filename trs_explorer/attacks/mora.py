@@ -33,8 +33,9 @@ def mora(
 
     Shapes, units, generator, early_stop, for_others, errors: as for `pgd`. Climbs the margin of a weighted sum of the members'
     logits: the weights are how much each logit of the strongest wrong class moves the ensemble's log-odds, which is little for
-    members that are sure; members that are wrong already get none. The step falls from 2 eps to 0; a quarter of the step
-    before is added to it. A model without `member_logits` counts as an ensemble of one.
+    members that are sure; members that are wrong already get none. (Of a boosted sum of logits it climbs the margin itself.)
+    The step falls from 2 eps to 0; a quarter of the step before is added to it. A model without `member_logits` counts as an
+    ensemble of one.
     Source: Yu, Gao, Xu, "MORA: improving ensemble robustness evaluation with model-reweighing attack", NeurIPS 2022; our
     reading for mean-softmax ensembles, with the margin in place of its choice of losses.
     """
@@ -69,6 +70,8 @@ def reweighed(model: nn.Module, x: Images, y: Labels) -> tuple[PerExample, Outpu
     if hasattr(model, "member_logits"):
         logits = model.member_logits(x).float()
         outputs = model.vote(logits)
+        if getattr(model, "voting", "") == "sum":  # of logits: then no member is faint for being sure, or mute for being wrong
+            return margin(outputs, y), outputs
     else:
         outputs = model(x).float()
         logits = outputs[None]

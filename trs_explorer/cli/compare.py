@@ -9,9 +9,9 @@ import typer
 from trs_explorer.cli.evaluations import check_saved
 from trs_explorer.cli.flags import CsvFileOption, DeviceOption, JsonFileOption, LimitOption, check_parent, run_at
 from trs_explorer.cli.markdown import markdown
+from trs_explorer.cli.once import START, SURROGATE
 from trs_explorer.cli.rates import write_csv
 from trs_explorer.cli.side_by_side import show
-from trs_explorer.cli.surrogates import PREFIX
 from trs_explorer.cli.tabled import rows_of
 from trs_explorer.evaluation import paper
 from trs_explorer.evaluation.comparison import Row, arranged
@@ -96,8 +96,8 @@ def _chosen(named: list[Run], found: list[Run]) -> list[Run]:
     for one in found:
         if one.path.resolve() in once:
             continue
-        if one.name.startswith(PREFIX):
-            left.setdefault("surrogates of trs blackbox", []).append(one)
+        if one.name.startswith((SURROGATE, START)):
+            left.setdefault("trained for another command's sake", []).append(one)
         elif not one.checkpoints():
             left.setdefault(UNSAVED, []).append(one)
         elif printed and one.config.data not in paper.TABLE1:

@@ -33,6 +33,9 @@ def data(
     entry(DATA, "trs data get", name)
     from trs_explorer.data import load
 
-    for train in (True, False):
-        images = load(name, train=train, data_dir=str(data_dir or ""))
-        print(f"{name} {'train' if train else 'test'}: {len(images):,} images, {images.classes} classes, whole")
+    for split, expected in zip(("train", "test"), DATA[name].sizes, strict=True):
+        images = load(name, train=split == "train", data_dir=str(data_dir or ""))
+        found = f"{name} {split}: {len(images):,} images, {images.classes} classes"
+        if expected not in (0, len(images)):
+            raise UsageError(f"{found}, but the set has {expected:,}: files are missing or cut; get them again")
+        print(f"{found}, whole" if expected else found)

@@ -48,6 +48,7 @@ def _flag(option: Option, panel: str, default: object) -> inspect.Parameter:
         default, panel = next(iter(takers.values())), f"Options of {', '.join(takers)}"
     if default not in (None, ""):
         parts.append(f"Default: {default}.")
+    parts += [f"With {name} {m.recipe[option.name]}." for name, m in METHODS.items() if option.name in m.recipe]
     spelled = f"{option.flag}/--no-{option.flag.removeprefix('--')}" if option.type is bool else option.flag
     names = option.choices or tuple(NAMES.get(option.name, ()))
 

@@ -11,7 +11,7 @@ def markdown(data: str, rows: Sequence[Row]) -> str:
     beside = [any(figure.paper is not None for figure in row.figures.values()) for row in rows]
     head = ["attack"]
     for row, paper in zip(rows, beside, strict=True):
-        head += [_escaped(row.label), *(["*paper*"] if paper else [])]
+        head += [_escaped(", ".join([row.label, *row.apart])), *(["*paper*"] if paper else [])]
     lines = [head, ["---"] * len(head)]
     for column in headings(data):
         first = best(rows, column)

@@ -98,7 +98,7 @@ def measured(
             typer.echo(STOPPED, err=True)
         raise
     rows = [(rate, None) for rate in rates]
-    if paper.is_like(run.config.members, plan.steps, plan.restarts):
+    if paper.is_like(run.config, named["checkpoint"], plan.steps, plan.restarts):
         for place, (name, value) in enumerate(plan.attacks, start=1):
             rows[place] = rates[place], paper.figure(run.config.data, name, value, run.config.method)
     rows += [(rate, None) for rate in _worst(rates)]
@@ -220,11 +220,12 @@ def _others(run: runs.Run, weights: str, device: "torch.device") -> "list[tuple[
 
 
 def _worst(rates: "Sequence[Rate]") -> "list[Rate]":
-    """Of every radius that three attacks had or more: the accuracy under the worst of them, image by image."""
+    """Of every radius that WORST_OF attacks had or more: the accuracy under the worst of them, image by image."""
     from trs_explorer.evaluation.accuracy import worst_of
+    from trs_explorer.evaluation.table1 import WORST_OF
 
     same: dict[float, list] = {}
     for rate in rates:
         if rate.eps:
             same.setdefault(rate.eps, []).append(rate)
-    return [worst_of(f"worst of {len(group)}", group) for _, group in sorted(same.items()) if len(group) > 2]
+    return [worst_of(f"worst of {len(group)}", group) for _, group in sorted(same.items()) if len(group) >= WORST_OF]

@@ -8,10 +8,12 @@ from trs_explorer import runs
 from trs_explorer.cli import INTERRUPTED
 from trs_explorer.cli.progress import progress
 from trs_explorer.cli.trainer import train_run
-from trs_explorer.config import TrainConfig
+from trs_explorer.config import SETTINGS, TrainConfig
 
-# What a training's result depends on, wherever it runs.
-SAME = ("method", "data", "model", "members", "seed", "epochs", "batch_size", "optimizer", "lr", "limit", "options")
+SURROGATE, START = "surrogate-", "start-"  # of their folders' names
+# What a training's result does not depend on, or only in its last bits.
+ELSEWHERE = ("device", "precision", "log_every", "save_every", "probe_every", "data_dir")
+SAME = ("options", *(name for name in SETTINGS if name not in ELSEWHERE))
 
 
 def trained_once(path: Path, wanted: TrainConfig, purpose: str, flag: str) -> runs.Run:

@@ -78,7 +78,7 @@ def _name(row: Row) -> list[str]:
     groups = [", ".join(numbers[first : first + 3]) for first in range(0, len(numbers), 3)]
     warns = [f"warns: {group}" if not place else f"  {group}" for place, group in enumerate(groups)]
     checked = warns or ["no warning" if row.checks else "not checked"]
-    return [row.label, *(["MASKED"] if row.masked else []), *checked]
+    return [row.label, *row.apart, *(["MASKED"] if row.masked else []), *checked]
 
 
 def _cell(row: Row, column: Column, first: bool) -> "Text":

@@ -5,12 +5,11 @@ from pathlib import Path
 
 from trs_explorer import runs
 from trs_explorer.cli.flags import parse_list, run_at
-from trs_explorer.cli.once import trained_once
+from trs_explorer.cli.once import SURROGATE, trained_once
 from trs_explorer.config import resolve
 from trs_explorer.options import UsageError
 
 MEMBERS = (3, 5, 8)  # paper, section 4.1
-PREFIX = "surrogate-"  # of their folders' names
 SEED = 100  # no run's by default: a surrogate must not be the target
 # By measurement on MNIST (first 200 test images, PGD-50 on cross-entropy, eps .2): images made on the ensemble of 3 after 8
 # epochs leave 38 of mnist-standard right, those made after 36 leave 48.
@@ -33,7 +32,7 @@ def surrogates_of(target: runs.Run, named: Iterable[str], device: str) -> list[r
 
 def _trained(target: runs.Run, members: int, device: str) -> runs.Run:
     config = target.config
-    path = Path("checkpoints") / f"{PREFIX}{config.data}-{config.model}-{members}"
+    path = Path("checkpoints") / f"{SURROGATE}{config.data}-{config.model}-{members}"
     values = {
         "method": "standard",
         "data": config.data,

@@ -38,12 +38,13 @@ def rows_of(chosen: list[Run], named: list[Run], limit: int, *, stored: bool, ag
 
 def _row(run: Run, limit: int, *, stored: bool, again: bool, device: str, unfinished: list[Unfinished]) -> Row:
     """One run's row; what is measured for it is added to `unfinished`, to be forgotten when all are done."""
-    data, weights = run.config.data, run.checkpoints()[-1].digest()
+    newest = run.checkpoints()[-1]
+    data, weights, checkpoint = run.config.data, newest.digest(), newest.name
     answers = [] if again else _answers(run, weights, limit)
     whole = next((one for one in answers if one.is_whole(data)), None)
     if whole is None and not stored:
         whole, kept = _measured(run, weights, limit, device, answers)
-        weights = whole.result["weights"]  # a training may have saved others meanwhile
+        weights, checkpoint = whole.result["weights"], whole.result["checkpoint"]  # a training may have saved others meanwhile
         if _store(run, whole):
             if again:
                 unfinished.append(kept)
@@ -51,7 +52,7 @@ def _row(run: Run, limit: int, *, stored: bool, again: bool, device: str, unfini
                 kept.forget()
     elif whole is not None and not stored and "command" not in whole.result:
         _store(run, whole)
-    return row(run.name, run.config, weights, [whole] if whole else answers, limit)
+    return row(run.name, run.config, checkpoint, weights, [whole] if whole else answers, limit)
 
 
 def _answers(run: Run, weights: str, limit: int) -> list[Answer]:

@@ -24,7 +24,7 @@ from trs_explorer.cli.flags import (
     values_from_toml,
     with_option_flags,
 )
-from trs_explorer.cli.once import trained_once
+from trs_explorer.cli.once import START, trained_once
 from trs_explorer.cli.trainer import train_run
 from trs_explorer.config import TrainConfig, resolve
 from trs_explorer.options import UsageError
@@ -81,6 +81,8 @@ def _run_to_train(values: dict, out: Path | None, resume: Path | None, config: P
     if config is not None:
         values = {**values_from_toml(config), **values}
     settings = resolve(values)
+    if out is not None:
+        runs.check_free(out)
     _check_device(settings)
     _have_data(settings)
     settings = _with_start(settings)
@@ -110,7 +112,7 @@ def _with_start(settings: TrainConfig) -> TrainConfig:
     alike = ("data", "model", "members", "seed", "device", "precision", "limit", "data_dir")
     wanted = resolve({"method": "standard", **{name: getattr(settings, name) for name in alike}})
     limit = f"-{settings.limit}" if settings.limit else ""
-    path = Path("checkpoints") / f"start-{settings.data}-{settings.model}-{settings.members}-{settings.seed}{limit}"
+    path = Path("checkpoints") / f"{START}{settings.data}-{settings.model}-{settings.members}-{settings.seed}{limit}"
     purpose = f"the standard ensemble that {settings.method} starts from (--from RUN takes another)"
     return dataclasses.replace(settings, start_from=str(trained_once(path, wanted, purpose, "--from").path))
 

@@ -53,7 +53,7 @@ class Dataset:
 def load(name: str, *, train: bool, data_dir: str = "", limit: int = 0, seed: int = 0) -> Dataset:
     """A split of a data set of the catalogue, on the CPU; its first `limit` examples if limit > 0 (all if there are fewer).
 
-    data_dir: folder with the set's files; empty: those that came with trs. Sets that are computed do not use it.
+    data_dir: folder with the set's files; empty: those embedded, installed or downloaded. Sets that are computed do not use it.
     seed: draws the sets that are computed. It is not the training's seed: by default everybody trains on the same points.
     Raises: UsageError for an unknown name, a negative limit, or files that are missing or damaged.
     """

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from trs_explorer.data import Dataset
+from trs_explorer.defences.terms import with_total
 from trs_explorer.gradients import Images, Labels, losses_of
 from trs_explorer.models.ensemble import Ensemble
 from trs_explorer.models.stacked import at_least_float32
@@ -18,23 +19,29 @@ def adaboost(
 ) -> dict[str, Tensor]:
     """The weighted cross-entropy of the member in training: weights are 1 on average over the whole data set.
 
-    Source: Hastie, Rosset, Zhu and Zou, "Multi-class AdaBoost", 2009, algorithm 2.
+    Source: Hastie, Rosset, Zhu and Zou, "Multi-class AdaBoost", 2009, algorithm 2. Our choice: the members vote with their
+    softmax instead of their class, so that the vote has a slope.
     """
     del x
     with ensemble.arithmetic(x_ce.device):
         logits = ensemble.members[member](x_ce)
     ce = (weights * losses_of(at_least_float32(logits)[None], y)[0]).mean()
-    return {"total": ce, "ce": ce}
+    return with_total({"ce": ce})
 
 
 def boost(ensemble: Ensemble, images: Dataset, *, done: int, training: bool) -> Float[Tensor, " n"]:
     """Weigh the votes of the members that are done, and return the weights of the images for the next; their mean is 1.
 
-    While the next is in training, it votes with the mean weight of those before: its error is not known yet.
+    While the next is in training, it votes with the mean weight of those before, or 1: its error is not known yet. Where all
+    that are done are no better than chance, the one with the fewest errors votes. Errors are on the images as they are, in
+    adversarial training too. The ensemble should be in eval mode.
     """
-    votes, weights = samme([wrong(ensemble, images, member) for member in range(done)], images.classes)
+    missed = [wrong(ensemble, images, member) for member in range(done)]
+    votes, weights = samme(missed, images.classes)
     if training:
         votes.append(sum(votes) / done if any(votes) else 1.0)
+    elif not any(votes):
+        votes[min(range(done), key=lambda member: int(missed[member].sum()))] = 1.0
     ensemble.vote_weights.copy_(torch.tensor(votes + [0.0] * (len(ensemble) - len(votes))))
     return weights.float() if done else torch.ones(len(images), device=images.y.device)
 
@@ -62,7 +69,7 @@ def samme(missed: Sequence[Bool[Tensor, " n"]], classes: int) -> tuple[list[floa
 
 @torch.no_grad()
 def wrong(ensemble: Ensemble, images: Dataset, member: int, *, batch_size: int = 1000) -> Bool[Tensor, " n"]:
-    """Which images of a whole data set a member, in eval mode, has wrong."""
-    net = ensemble.members[member].eval()
+    """Which images of a whole data set a member has wrong."""
+    net = ensemble.members[member]
     batches = torch.arange(len(images), device=images.y.device).split(batch_size)
     return torch.cat([net(images.images(chosen)).argmax(-1) != images.y[chosen] for chosen in batches])

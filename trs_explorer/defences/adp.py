@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from trs_explorer.defences.terms import with_total
 from trs_explorer.gradients import Images, Labels, losses_of
 from trs_explorer.models.ensemble import Ensemble
 
@@ -25,7 +26,7 @@ def adp(
     log_p = logits.log_softmax(-1).logsumexp(0) - math.log(len(logits))
     entropy = -(log_p.exp() * log_p).sum(-1).mean()
     terms = {"ce": ce, "entropy": -lambda_entropy * entropy, "logdet": -lambda_logdet * log_volume(logits, y).mean()}
-    return {"total": torch.stack(list(terms.values())).sum(), **terms}
+    return with_total(terms)
 
 
 def log_volume(logits: Float[Tensor, "member batch class"], y: Labels) -> Float[Tensor, " batch"]:

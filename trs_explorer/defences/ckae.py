@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from trs_explorer.defences.terms import with_total
 from trs_explorer.gradients import Images, Labels, losses_of, pair_mean
 from trs_explorer.models.ensemble import Ensemble
 from trs_explorer.models.features import feature_layers, features_and_outputs
@@ -13,7 +14,7 @@ from trs_explorer.models.stacked import at_least_float32
 def ckae(ensemble: Ensemble, x: Images, y: Labels, *, lambda_cka: float, x_ce: Images) -> dict[str, Tensor]:
     """Mean cross-entropy + lambda_cka * mean over pairs of the linear CKA of their features, of this batch.
 
-    The features are those of the last layer that the model declares.
+    The features are those of the last layer that the model declares, which in resnets comes before the pooling.
     Source: our reading. The TRS paper's CKAE only cites the similarity: Kornblith et al., "Similarity of neural network
     representations revisited", ICML 2019, section 3.
     """
@@ -23,7 +24,7 @@ def ckae(ensemble: Ensemble, x: Images, y: Labels, *, lambda_cka: float, x_ce: I
     stacked = at_least_float32(torch.stack(logits)) if x_ce is x else ensemble.member_logits(x_ce)
     similarity = pair_mean(linear_cka(at_least_float32(torch.stack(seen))))
     terms = {"ce": losses_of(stacked, y).mean(), "cka": lambda_cka * similarity}
-    return {"total": torch.stack(list(terms.values())).sum(), **terms}
+    return with_total(terms)
 
 
 def linear_cka(features: Float[Tensor, "member batch feature"]) -> Float[Tensor, "member member"]:

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from trs_explorer.defences.support import batch_statistics_only
+from trs_explorer.defences.terms import with_total
 from trs_explorer.gradients import Images, Labels, Members, losses_of
 from trs_explorer.models.ensemble import Ensemble
 from trs_explorer.models.features import feature_layers, features
@@ -27,7 +28,8 @@ def dverge(
     """Sum over members of their loss: cross-entropy on what is distilled from each other member, mean over images.
 
     x, y: the sources, from which the distilled images hardly differ and whose labels they keep. other: independently drawn
-    images, whose features at a layer they have; the layer is drawn from those that the model declares, once an epoch.
+    images, whose features at a layer they have; the layer is drawn from those that the model declares, once an epoch (before
+    their ReLU as there, but for resnets, whose stages end with one).
     A member's loss touches its own weights only. Where x_ce is not x (adversarial training) each also learns these.
     Source: Yang et al., "DVERGE: diversifying vulnerabilities for enhanced robust generation of ensembles", NeurIPS 2020,
     algorithm 1.
@@ -37,12 +39,14 @@ def dverge(
     images = distilled(ensemble, x, other[0], layer=layer, eps=distill_eps, steps=distill_steps)
     members = len(ensemble)
     arranged = (stack := ensemble.stacked()).arrange(images.flatten(0, 1)).unflatten(0, (members, -1))
-    shown = [torch.cat([arranged[j] for j in range(members) if j != i]) for i in range(members)]
-    losses = losses_of(stack.member_logits(shown), y.repeat(members - 1))
+    turns = [[arranged[k + (k >= i)] for i in range(members)] for k in range(members - 1)]  # to each its k-th other's
+    if isinstance(stack, Stacked):  # without batch norm, which must not mix them, all at once
+        turns = [[torch.cat(others) for others in zip(*turns, strict=True)]]
+    losses = torch.cat([losses_of(stack.member_logits(shown), y.repeat(len(shown[0]) // len(y))) for shown in turns], 1)
     terms = {"diversity": losses.mean() * members * (members - 1)}
     if x_ce is not x:
         terms["ce"] = losses_of(stack.member_logits(stack.arrange(x_ce)), y).mean(-1).sum()
-    return {"total": torch.stack(list(terms.values())).sum(), **terms}
+    return with_total(terms)
 
 
 def distilled(

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from trs_explorer.defences.terms import with_total
 from trs_explorer.gradients import Images, Labels, input_gradients, losses_of, norms, pairwise_cosine
 from trs_explorer.models.ensemble import Ensemble
 
@@ -21,8 +22,9 @@ def gal(
 ) -> dict[str, Tensor]:
     """Mean cross-entropy + lambda_gal * mean over images of log sum over pairs of exp(cos of their gradients).
 
-    Gradients of per-example losses. With probability noise_share an image gets normal noise of that standard deviation,
-    cut to [0, 1], in both terms. The members need leaky ReLUs: the gradients of plain ones are too often 0.
+    Gradients of per-example losses. With probability noise_share an image gets normal noise of that standard deviation, cut to
+    [0, 1], in both terms; adversarial images (x_ce) get none. The members need leaky ReLUs: the gradients of plain ones are
+    too often 0.
     Returns besides: "cosine", mean |cos| per pair, and "grad_norm", the largest.
     Source: Kariyappa and Qureshi, "Improving adversarial robustness of ensembles with diversity training", 2019
     (arXiv:1901.09981). Our choice: noise image by image.
@@ -34,9 +36,8 @@ def gal(
     ce = losses_of(members.member_logits(members.arrange(x_ce)), y) if adversarial else losses
     cosine = pairwise_cosine(gradients)
     terms = {"ce": ce.mean(), "alignment": lambda_gal * coherence(cosine).mean()}
-    total = torch.stack(list(terms.values())).sum()
     lengths = norms(gradients.detach())
-    return {"total": total, **terms, "cosine": cosine.detach().abs().mean(-1), "grad_norm": lengths.max()}
+    return {**with_total(terms), "cosine": cosine.detach().abs().mean(-1), "grad_norm": lengths.max()}
 
 
 def coherence(cosine: Float[Tensor, "member member batch"]) -> Float[Tensor, " batch"]:

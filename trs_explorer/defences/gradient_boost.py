@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from trs_explorer.data import Dataset
+from trs_explorer.defences.terms import with_total
 from trs_explorer.gradients import Images, Labels
 from trs_explorer.models.ensemble import Ensemble
 from trs_explorer.models.stacked import at_least_float32
@@ -27,7 +28,7 @@ def gradient_boost(ensemble: Ensemble, x: Images, y: Labels, *, member: int, x_c
     total = torch.stack([torch.zeros_like(logits), *before]).sum(0)
     residual = F.one_hot(y, logits.shape[-1]) - total.softmax(-1)
     fit = (logits - residual).square().sum(-1).mean()
-    return {"total": fit, "residual": fit}
+    return with_total({"residual": fit})
 
 
 def boost(ensemble: Ensemble, images: Dataset, *, done: int, training: bool) -> Float[Tensor, " n"]:

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from trs_explorer.defences.terms import with_total
 from trs_explorer.gradients import Images, Labels, losses_of
 from trs_explorer.models.ensemble import Ensemble
 
@@ -10,4 +11,4 @@ def standard(ensemble: Ensemble, x: Images, y: Labels, *, x_ce: Images) -> dict[
     """Mean cross-entropy over members and images (paper, section 3.2, first term)."""
     del x
     ce = losses_of(ensemble.member_logits(x_ce), y).mean()
-    return {"total": ce, "ce": ce}
+    return with_total({"ce": ce})

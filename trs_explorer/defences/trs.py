@@ -7,6 +7,7 @@ from torch import Tensor
 
 from trs_explorer.defences.beta import gradient_change
 from trs_explorer.defences.support import batch_statistics_only, support_points
+from trs_explorer.defences.terms import with_total
 from trs_explorer.gradients import Images, Labels, input_gradients, losses_of, norms, pair_mean, pairwise_cosine
 from trs_explorer.models.ensemble import Ensemble
 
@@ -66,5 +67,4 @@ def trs(
         else:
             roughness = lengths if smoothness == "norm" else lengths.square()
         terms["smoothness"] = lambda_b * 2 * roughness.mean()
-    total = torch.stack(list(terms.values())).sum()
-    return {"total": total, **terms, "cosine": cosine.detach(), "grad_norm": lengths.detach().max()}
+    return {**with_total(terms), "cosine": cosine.detach(), "grad_norm": lengths.detach().max()}

@@ -18,11 +18,12 @@ ORDER = (*paper.METHODS, "smooth-only", "standard")
 class Row:
     """A run: its figures by column, in the table's order, and of the checks made whether they warned.
 
-    label: the method; the run's name where two rows have one method.
+    label: the method; the run's name where two rows have one method. apart: what sets the training apart from the paper's.
     """
 
     run: str
     label: str
+    apart: list[str]
     config: TrainConfig
     weights: str
     figures: dict[Column, Figure]
@@ -60,7 +61,15 @@ class Row:
         ]
         about = {"run": self.run, "label": self.label, "method": self.config.method, "model": self.config.model}
         trust = {"checked": list(self.checks), "warned": self.warned, "masked": bool(self.masked)}
-        return {**about, "data": self.config.data, "weights": self.weights, "seed": SEED, "rates": rates, **trust}
+        return {
+            **about,
+            "apart": self.apart,
+            "data": self.config.data,
+            "weights": self.weights,
+            "seed": SEED,
+            "rates": rates,
+            **trust,
+        }
 
 
 def headings(data: str) -> list[Column]:
@@ -69,12 +78,13 @@ def headings(data: str) -> list[Column]:
     return [*asked, *worst(asked)]
 
 
-def row(run: str, config: TrainConfig, weights: str, answers: Sequence[Answer], limit: int) -> Row:
+def row(run: str, config: TrainConfig, checkpoint: str, weights: str, answers: Sequence[Answer], limit: int) -> Row:
     """The row of a run from what is stored of it, the first answer first; a figure that none of them has is not in it.
 
-    limit: how many images count, the first ones. The paper's figure stands beside one that was measured as the paper did.
+    checkpoint: the name of the one whose weights these are. limit: how many images count, the first ones. The paper's figure
+    stands beside one that was trained and measured as the paper did.
     """
-    like = paper.is_like(config.members, STEPS, RESTARTS)
+    like, apart = paper.is_like(config, checkpoint, STEPS, RESTARTS), paper.unlike(config, checkpoint)
     figures = {}
     for column in columns(config.data):
         stored = next((one.rates[column] for one in answers if column in one.rates), None)
@@ -88,7 +98,7 @@ def row(run: str, config: TrainConfig, weights: str, answers: Sequence[Answer], 
     checks: dict[int, bool] = {}
     for one in answers:
         checks = {number: checks.get(number, False) or one.checks.get(number, False) for number in {*checks, *one.checks}}
-    return Row(run, config.method, config, weights, figures, dict(sorted(checks.items())))
+    return Row(run, config.method, apart, config, weights, figures, dict(sorted(checks.items())))
 
 
 def arranged(rows: Sequence[Row]) -> list[Row]:

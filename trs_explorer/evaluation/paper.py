@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+from trs_explorer.catalogue import DATA
+from trs_explorer.catalogue import METHODS as METHOD
+from trs_explorer.config import TrainConfig
+
 METHODS = ("adaboost", "gradient-boost", "ckae", "adp", "gal", "dverge", "cos-only", "cos-l2", "trs")
 
 
@@ -64,9 +68,27 @@ def parameters(data: str, attack: str) -> tuple[float, ...]:
     return own or tuple(row.parameter for row in rows if row.attack == "pgd")
 
 
-def is_like(members: int, steps: int, restarts: int) -> bool:
-    """Whether figures of so many members, attack steps and random starts may stand beside the paper's: 3, 50 and 1."""
-    return (members, steps, restarts) == (3, 50, 1)
+def unlike(config: TrainConfig, checkpoint: str) -> list[str]:
+    """What sets a training apart from those of the paper's table, in words; nothing where its figures may stand beside ours.
+
+    The model, the recipe and the budget are others always. checkpoint: its name; before the last epoch a training is not over.
+    """
+    asked, usual = config.augment, bool(DATA[config.data].recipe.get("augment"))
+    epoch = int(checkpoint.partition("-")[0])
+    words = {
+        "adversarial": config.adversarial,
+        f"{config.members} members": config.members != 3,
+        f"epoch {epoch} of {config.epochs}": epoch < config.epochs,
+        f"of {config.limit:,} images": config.limit > 0,
+        "augmented" if asked else "not augmented": asked != usual,
+        f"from {config.start_from}": bool(config.start_from) and not METHOD[config.method].trained_start,
+    }
+    return [text for text, holds in words.items() if holds]
+
+
+def is_like(config: TrainConfig, checkpoint: str, steps: int, restarts: int) -> bool:
+    """Whether the paper's figures may stand beside those of a run: nothing sets it apart, 50 attack steps, one start."""
+    return not unlike(config, checkpoint) and (steps, restarts) == (50, 1)
 
 
 def figure(data: str, attack: str, parameter: float, method: str) -> float | None:

@@ -34,6 +34,11 @@ class Watched(nn.Module):
         return self.model.vote_weights
 
     @property
+    def voting(self) -> str:
+        """The ensemble's own."""
+        return self.model.voting
+
+    @property
     def vote(self) -> Callable[[Tensor], Tensor]:
         """The ensemble's own."""
         return self.model.vote

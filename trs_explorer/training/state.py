@@ -154,22 +154,24 @@ def _optimizer(config: TrainConfig, ensemble: Ensemble) -> torch.optim.Optimizer
 def begin(state: State) -> list[str]:
     """Take the first weights from the run that the config names, if any; returns a note that says so.
 
-    Raises: UsageError if the method needs one, or the run's members are of another kind; RunError if it cannot be read.
+    Raises: UsageError if the method needs one, or the run cannot be read, or its members are of another kind.
     """
     config, method = state.run.config, METHODS[state.run.config.method]
     if not config.start_from:
         if method.trained_start:
             raise UsageError(f"{config.method} starts from trained members: name their run by --from RUN")
         return []
-    source = open_run(Path(config.start_from))
+    try:
+        source = open_run(Path(config.start_from))
+        trained, digest = load_ensemble(source, device=state.device)
+    except RunError as error:
+        raise UsageError(f"--from: {error}") from error
     for what in ("data", "model", "members"):
         mine, theirs = getattr(config, what), getattr(source.config, what)
         if mine != theirs:
             raise UsageError(f"--from {source.path}: it has {what} {theirs}, this training {mine}")
-    other = METHODS[source.config.method]
-    if (other.leaky, other.voting) != (method.leaky, method.voting):
+    if (str(trained), trained.voting) != (str(state.ensemble), state.ensemble.voting):
         raise UsageError(f"--from {source.path}: members of {source.config.method} are not built as those of {config.method}")
-    trained, digest = load_ensemble(source, device=state.device)
     state.ensemble.load_state_dict(trained.state_dict())
     return [f"starts from {source.path}, epoch {source.checkpoints()[-1].name}, SHA-256 {digest}"]
 

@@ -31,6 +31,7 @@ def history_figure(events: Sequence[Json], *, at_step: int | None = None, dark: 
         x, y = thinned(x, y, POINTS)
         line = {"color": SERIES[number % len(SERIES)], "dash": DASHES[number % len(DASHES)], "width": 2}
         data.append({"type": "scatter", "mode": "lines", "x": x, "y": y, "name": name, "line": line, "xaxis": "x", "yaxis": axis})
+    negative = any(value < 0 for _, _, y, axis in curves if axis == "y" for value in y if value is not None)
     common = {"gridcolor": "rgba(128,128,128,.25)", "zeroline": False, "fixedrange": True}
     ruler = {
         "type": "line",
@@ -42,7 +43,7 @@ def history_figure(events: Sequence[Json], *, at_step: int | None = None, dark: 
     }
     layout = {
         "xaxis": {**common, "title": {"text": "step", "standoff": 4}, "anchor": "y2"},
-        "yaxis": {**common, "domain": [0.56, 1], "type": "log", "title": {"text": "loss"}, "nticks": 4,
+        "yaxis": {**common, "domain": [0.56, 1], "type": "linear" if negative else "log", "title": {"text": "loss"}, "nticks": 4,
                   "exponentformat": "power"},
         "yaxis2": {**common, "domain": [0, 0.46], "range": [0, 1], "title": {"text": "rate"}, "nticks": 4},
         "shapes": [] if at_step is None else [ruler | {"x0": at_step, "x1": at_step}],
