@@ -10,6 +10,9 @@ from trs_explorer.models.ensemble import Ensemble
 from trs_explorer.models.features import feature_layers, features
 
 
+FC1 = 1  # a seed that draws the second of two layers: at the first, the image itself, all members distil the same
+
+
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
@@ -49,8 +52,8 @@ def test_the_loss_is_what_each_member_makes_of_the_others_distilled_images(ensem
     x, y = batch
     other = x.flip(0), y.flip(0)
     x_ce = x + 0.1 if adversarial else x
-    terms = dverge(ensemble, x, y, distill_eps=0.3, distill_steps=3, other=other, epoch_generator=generator(), x_ce=x_ce)
-    layer = feature_layers(ensemble)[int(torch.randint(2, (), generator=generator()))]
+    terms = dverge(ensemble, x, y, distill_eps=0.3, distill_steps=3, other=other, epoch_generator=generator(FC1), x_ce=x_ce)
+    layer = feature_layers(ensemble)[int(torch.randint(2, (), generator=generator(FC1)))]
     made = distilled(ensemble, x, other[0], layer=layer, eps=0.3, steps=3)
     losses = [sum(F.cross_entropy(ensemble.members[i](made[j]), y).item() for j in range(4) if j != i) for i in range(4)]
     extra = sum(F.cross_entropy(one(x_ce), y).item() for one in ensemble.members) if adversarial else 0.0
@@ -61,10 +64,10 @@ def test_the_loss_is_what_each_member_makes_of_the_others_distilled_images(ensem
 def test_a_members_loss_touches_its_own_weights_only(ensemble, batch):
     """So that one optimiser over all, which treats every weight by itself, is one a member."""
     x, y = batch
-    layer, members = feature_layers(ensemble)[int(torch.randint(2, (), generator=generator()))], list(ensemble.members)
+    layer, members = feature_layers(ensemble)[int(torch.randint(2, (), generator=generator(FC1)))], list(ensemble.members)
     made = distilled(ensemble, x, x.flip(0), layer=layer, eps=0.3, steps=3)
     total = dverge(
-        ensemble, x, y, distill_eps=0.3, distill_steps=3, other=(x.flip(0), y.flip(0)), epoch_generator=generator(), x_ce=x
+        ensemble, x, y, distill_eps=0.3, distill_steps=3, other=(x.flip(0), y.flip(0)), epoch_generator=generator(FC1), x_ce=x
     )["total"]
     together = torch.autograd.grad(total, list(ensemble.parameters()))
     alone = []
