@@ -45,7 +45,7 @@ def test_no_figure_is_cut_or_hidden(trs, three: Path, monkeypatch: pytest.Monkey
     [shown] = json.loads(Path("o.json").read_text())
     assert [one["label"] for one in shown["rows"]] == ["cos-l2", "trs", "standard"]
     for one in shown["rows"]:
-        assert len(one["rates"]) == 19
+        assert len(one["rates"]) == 21
         for rate in one["rates"]:
             assert f"{100 * rate['correct'] / rate['n']:.1f}" in words
             assert f"{100 * rate['low']:.1f}-{100 * rate['high']:.1f}" in words
@@ -81,7 +81,7 @@ def test_a_csv_row_is_a_run_an_attack_and_a_parameter(trs, three: Path) -> None:
     rates = [(one, rate) for one in json.loads(Path("o.json").read_text())[0]["rows"] for rate in one["rates"]]
     with Path("o.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == len(rates) == 3 * 19
+    assert len(rows) == len(rates) == 3 * 21
     for line, (one, rate) in zip(rows, rates, strict=True):
         assert (line["run"], line["weights_sha256"], line["seed"]) == (one["run"], one["weights"], "0")
         assert (int(line["correct"]), int(line["n"]), float(line["low"])) == (rate["correct"], rate["n"], rate["low"])
@@ -91,7 +91,7 @@ def test_a_csv_row_is_a_run_an_attack_and_a_parameter(trs, three: Path) -> None:
 def test_markdown_has_attacks_as_rows(trs, three: Path) -> None:
     said = trs("compare", three, "--markdown").out.splitlines()
     assert said[0] == "| attack | cos-l2 | *paper* | trs | *paper* | standard |"
-    assert len(said) == 2 + 19
+    assert len(said) == 2 + 21
     assert {line.count("|") for line in said} == {7}
     assert said[2] == "| clean | 91.6 (89.7-93.2) |  | 92.3 (90.5-93.8) |  | 93.0 (91.2-94.4) |"
     assert said[7].startswith("| pgd, ε .1 | 66.6 (")
@@ -105,10 +105,10 @@ def test_the_best_of_a_column_is_marked_and_long_names_are_folded(trs, tmp_path:
         made(tmp_path / "runs" / name, same(right), method="smooth-only")
     said = trs("compare", tmp_path / "runs").out
     assert max(map(len, said.splitlines())) <= 60
-    assert said.count("*90.0") == 19
+    assert said.count("*90.0") == 21
     assert "*50.0" not in said
     assert said.split("short")[0].count("Q") == 70
-    assert trs("compare", tmp_path / "runs", "--markdown").out.count("| **90.0** (") == 19
+    assert trs("compare", tmp_path / "runs", "--markdown").out.count("| **90.0** (") == 21
 
 
 def test_the_plane_has_a_table_of_its_own_when_it_is_named_or_alone(trs, three: Path) -> None:
@@ -150,8 +150,8 @@ def test_figures_of_other_weights_are_not_taken(trs, three: Path) -> None:
     said = trs("compare", three, "--stored", "--json", "o.json")
     assert said.status == 0
     found = {one["label"]: len(one["rates"]) for one in json.loads(Path("o.json").read_text())[0]["rows"]}
-    assert found == {"cos-l2": 19, "trs": 0, "standard": 19}
-    assert said.out.count("missing") == 19 + 1
+    assert found == {"cos-l2": 21, "trs": 0, "standard": 21}
+    assert said.out.count("missing") == 21 + 1
     assert "not checked" in said.out
     assert list(three.glob("*/results/table1.json")) == []
 
@@ -210,7 +210,7 @@ def test_wrong_usage_and_what_cannot_be_compared(trs, three: Path, tmp_path: Pat
 def test_a_run_is_measured_once_and_read_back(trs, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = trs("compare", trained, "--limit", 8, "--json", "one.json")
     assert first.status == 0
-    assert first.err == "trained: measuring 8 of 8 figures; Ctrl-C keeps what is found\n"
+    assert first.err == "trained: measuring 9 of 9 figures; Ctrl-C keeps what is found\n"
     stored = table(runs.open_run(trained))
     assert [path.name for path in (trained / "results").iterdir()] == ["table1.json"]
     assert stored["command"] == "trs compare trained --again --limit 8"
@@ -231,9 +231,9 @@ def test_a_run_is_measured_once_and_read_back(trs, trained: Path, monkeypatch: p
 @pytest.fixture
 def two_attacks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The table is fgsm and pgd; the attacks of every batch that is measured."""
-    from trs_explorer.evaluation import accuracy, paper
+    from trs_explorer.evaluation import accuracy, table1
 
-    monkeypatch.setattr(paper, "ATTACKS", ("fgsm", "pgd"))
+    monkeypatch.setattr(table1, "ASKED", ("fgsm", "pgd"))
     true, seen = accuracy.extended, []
 
     def counted(rate, *rest):

@@ -9,7 +9,6 @@ from trs_explorer.models import build
 from trs_explorer.models.ensemble import Ensemble
 from trs_explorer.models.features import feature_layers, features
 
-
 FC1 = 1  # a seed that draws the second of two layers: at the first, the image itself, all members distil the same
 
 

@@ -12,7 +12,7 @@ from trs_explorer.evaluation.comparison import Row, arranged, best, headings, im
 from trs_explorer.evaluation.table1 import CLEAN, Column, Figure, answer, columns
 
 PGD = Column("pgd", 0.1)
-WORST = Column("worst of 6", 0.1)
+WORST = Column("worst of 7", 0.1)
 
 
 def _answer(correct, n=10, limit=10, **more):
@@ -118,7 +118,7 @@ def test_best_is_who_overlaps_with_nobody_and_is_not_masked():
 
 
 def test_headings_and_how_many_images():
-    assert headings("mnist") == [*columns("mnist"), WORST, Column("worst of 5", 0.15)]
+    assert headings("mnist") == [*columns("mnist"), WORST, Column("worst of 6", 0.15)]
     assert images([_row(), _row(_answer(same(5)))]) == 10
     assert images([_row(), _row(_answer({PGD: 5}))]) == 10
     assert images([_row()]) == 0

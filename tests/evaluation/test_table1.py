@@ -15,23 +15,23 @@ PGD = Column("pgd", 0.1)
 ASKED = {"weights": "w", "data": "mnist", "limit": 4}
 
 
-def test_the_papers_sixteen_in_its_order():
+def test_the_papers_sixteen_in_its_order_then_mora():
     asked = [(column.attack, column.eps, column.c) for column in columns("mnist")]
-    assert len(asked) == 17
+    assert len(asked) == 19
     assert asked[:3] == [("clean", 0.0, None), ("fgsm", 0.1, None), ("fgsm", 0.2, None)]
     assert asked[9:13] == [("cw", None, 0.1), ("cw", None, 1.0), ("ead", None, 5.0), ("ead", None, 10.0)]
-    assert asked[-1] == ("apgd-ce", 0.15, None)
+    assert asked[-3:] == [("apgd-ce", 0.15, None), ("mora", 0.1, None), ("mora", 0.15, None)]
 
 
 def test_a_set_that_the_paper_does_not_have_gets_its_own_radius_and_no_attack_that_needs_more_classes():
     asked = columns("bars")
     assert [column.words for column in asked[:2]] == ["clean", "fgsm eps 0.325"]
-    assert [column.attack for column in asked] == ["clean", "fgsm", "bim", "pgd", "mim", "cw", "ead", "apgd-ce"]
+    assert [column.attack for column in asked] == ["clean", "fgsm", "bim", "pgd", "mim", "cw", "ead", "apgd-ce", "mora"]
 
 
-def test_the_worst_of_six_and_of_five():
+def test_the_worst_of_seven_and_of_six():
     found = worst(columns("mnist"))
-    assert {column.words: len(group) for column, group in found.items()} == {"worst of 6 eps 0.1": 6, "worst of 5 eps 0.15": 5}
+    assert {column.words: len(group) for column, group in found.items()} == {"worst of 7 eps 0.1": 7, "worst of 6 eps 0.15": 6}
 
 
 def test_an_answer_has_the_outcomes_and_the_checks():
@@ -122,13 +122,13 @@ def test_no_junk_in_a_file_is_an_error(key):
 
 
 def test_a_table_is_an_evaluation_in_fewer_bytes(tmp_path):
-    stored = result({**same(2), Column("worst of 6", 0.1): 1}, n=4, warned=(2,))
+    stored = result({**same(2), Column("worst of 7", 0.1): 1}, n=4, warned=(2,))
     whole = answer(stored, **ASKED)
     small = json.loads(json.dumps(compact(whole, "mnist")))
     again = answer(small, **ASKED)
     assert {column: rate["outcomes"] for column, rate in again.rates.items()} == dict.fromkeys(columns("mnist"), "1100")
     assert again.checks == whole.checks
-    assert len(small["rates"]) == 17
+    assert len(small["rates"]) == 19
     assert (small["rates"][0]["perturbation"], small["rates"][0]["moved"]) == (0.0, 0)
 
 

@@ -25,11 +25,10 @@ from trs_explorer.cli.flags import (
 )
 from trs_explorer.cli.measured import Plan, measured
 from trs_explorer.cli.rates import show, write_csv
-from trs_explorer.evaluation import paper
-from trs_explorer.evaluation.table1 import parameters
+from trs_explorer.evaluation.table1 import ASKED, parameters
 from trs_explorer.options import UsageError, unknown
 
-SETS = {"table1": paper.ATTACKS, "all": tuple(name for name, attack in ATTACKS.items() if not attack.for_others)}
+SETS = {"table1": ASKED, "all": tuple(name for name, attack in ATTACKS.items() if not attack.for_others)}
 
 
 def evaluate(

@@ -8,9 +8,8 @@ import typer
 from trs_explorer.catalogue import ATTACKS, DATA
 from trs_explorer.cli.evaluations import about
 from trs_explorer.cli.measured import Known, Plan, measured
-from trs_explorer.evaluation import paper
 from trs_explorer.evaluation.comparison import Row, row
-from trs_explorer.evaluation.table1 import CLEAN, LIMIT, RESTARTS, SEED, STEPS, Answer, answer, columns, compact
+from trs_explorer.evaluation.table1 import ASKED, CLEAN, LIMIT, RESTARTS, SEED, STEPS, Answer, answer, columns, compact
 from trs_explorer.files import Json
 from trs_explorer.results import Unfinished, read_results, read_table, write_table
 from trs_explorer.runs import Run, RunError
@@ -73,7 +72,7 @@ def _measured(run: Run, weights: str, limit: int, device: str, answers: list[Ans
     data, where = run.config.data, resolve_device(device)
     asked = columns(data)
     attacks = [(column.attack, column.value) for column in asked[1:]]
-    left_out = tuple(name for name in paper.ATTACKS if ATTACKS[name].classes > DATA[data].classes)
+    left_out = tuple(name for name in ASKED if ATTACKS[name].classes > DATA[data].classes)
     here = about({}, "", where, SEED)
     known: dict[str, Json] = {}
     for one in answers:
