@@ -85,16 +85,19 @@ def test_rank_correlation_by_hand():
 
 def test_the_order_in_words():
     column = Column("pgd", 0.1)
-    rows = [_row("cos-only", {column: 76.0}), _row("cos-l2", {column: 75.0}), _row("trs"), _row("standard")]
-    first, second = orderings(rows)
+    seen_through = {column: 76.0, Column("mora", 0.1): 1.0}
+    rows = [_row("cos-only", seen_through), _row("cos-l2", {column: 75.0}), _row("trs"), _row("standard")]
+    first, least, second, _ = orderings(rows)
     assert (first.paper, first.ours) == ("trs > cos-l2 > cos-only", "trs > cos-only ~ cos-l2")
     assert (first.column, first.n, first.rho) == (column, 3, pytest.approx(0.5))
+    assert (least.column.words, least.ours) == ("the worst of all attacks eps 0.1", "trs > cos-l2 > cos-only")
+    assert (least.paper, least.rho) == (first.paper, pytest.approx(1))
     assert (second.ours, second.rho) == ("trs > cos-l2 > cos-only", pytest.approx(1))
 
 
 def test_an_order_needs_two_and_its_correlation_three():
     assert orderings([]) == []
     assert orderings([_row("trs"), _row("standard")]) == []
-    assert [order.rho for order in orderings([_row("trs"), _row("cos-l2")])] == [None, None]
+    assert [order.rho for order in orderings([_row("trs"), _row("cos-l2")])] == [None] * 4
     twice = orderings([_row("trs"), _row("trs"), _row("cos-l2")])[0]
     assert (twice.paper, twice.ours, twice.rho) == ("trs = trs > cos-l2", "trs ~ trs > cos-l2", pytest.approx(1))

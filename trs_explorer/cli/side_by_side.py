@@ -117,5 +117,7 @@ def _orders(rows: Sequence[Row]) -> list[str]:
     lines = []
     for order in orderings(rows):
         rho = "" if order.rho is None else f"rank correlation (Spearman) {order.rho:.2f} of {order.n} runs. "
-        lines.append(f"Order under {order.column.words}: {rho}Paper: {order.paper}; ours: {order.ours} (~: intervals overlap).")
+        lines.append(
+            f"Order under {order.column.words}: {rho}Paper (PGD): {order.paper}; ours: {order.ours} (~: intervals overlap)."
+        )
     return lines

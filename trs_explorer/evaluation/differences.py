@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 
 from trs_explorer.evaluation import paper
 from trs_explorer.evaluation.comparison import Row
@@ -77,31 +77,27 @@ def _why(row: Row, column: Column, figure: Figure, points: float) -> str:
 
 
 def orderings(rows: Sequence[Row]) -> list[Ordering]:
-    """One for each of the paper's PGD radii, over the runs that have its figure; none if there are fewer than two."""
+    """By the paper's PGD figures at each of its radii, and ours under PGD, then under the worst of all attacks of that radius.
+
+    Over the runs that have both; none where there are fewer than two.
+    """
     found = []
     for eps in paper.parameters(rows[0].config.data, "pgd") if rows else ():
-        column = Column("pgd", eps)
-        known = [row for row in rows if column in row.figures and row.figures[column].paper is not None]
-        if len(known) > 1:
-            ours = [row.figures[column].percent for row in known]
-            theirs = [row.figures[column].paper for row in known]
-            by_ours = sorted(known, key=lambda row: -row.figures[column].percent)
-            by_paper = sorted(known, key=lambda row: -row.figures[column].paper)
-            found.append(
-                Ordering(
-                    column,
-                    len(known),
-                    spearman(ours, theirs) if len(known) > 2 else None,
-                    _chain(
-                        by_paper,
-                        ["=" if a.figures[column].paper == b.figures[column].paper else ">" for a, b in pairwise(by_paper)],
-                    ),
-                    _chain(
-                        by_ours, ["~" if _overlap(a.figures[column], b.figures[column]) else ">" for a, b in pairwise(by_ours)]
-                    ),
-                )
-            )
-    return found
+        column, worst = Column("pgd", eps), Column("the worst of all attacks", eps)
+        known = [(row, row.figures[column]) for row in rows if column in row.figures and row.figures[column].paper is not None]
+        found.append(_ordering(column, [(row, ours, ours.paper) for row, ours in known]))
+        found.append(_ordering(worst, [(row, least, ours.paper) for row, ours in known if (least := row.worst_at(eps))]))
+    return [ordering for ordering in found if ordering.n > 1]
+
+
+def _ordering(column: Column, known: Sequence[tuple[Row, Figure, float]]) -> Ordering:
+    """known: rows with our figure and the paper's."""
+    by_ours = sorted(known, key=lambda one: -one[1].percent)
+    by_paper = sorted(known, key=lambda one: -one[2])
+    rho = spearman([ours.percent for _, ours, _ in known], [theirs for *_, theirs in known]) if len(known) > 2 else None
+    alike = ["~" if _overlap(a, b) else ">" for (_, a, _), (_, b, _) in pairwise(by_ours)]
+    equal = ["=" if a == b else ">" for (*_, a), (*_, b) in pairwise(by_paper)]
+    return Ordering(column, len(known), rho, _chain(by_paper, equal), _chain(by_ours, alike))
 
 
 def spearman(a: Sequence[float], b: Sequence[float]) -> float | None:
@@ -119,6 +115,7 @@ def _overlap(higher: Figure, lower: Figure) -> bool:
     return higher.interval[0] <= lower.interval[1]
 
 
-def _chain(rows: Sequence[Row], signs: Sequence[str]) -> str:
+def _chain(known: Sequence[tuple[Row, Figure, float]], signs: Sequence[str]) -> str:
     """Labels with a sign between each two."""
-    return rows[0].label + "".join(f" {sign} {row.label}" for sign, row in zip(signs, rows[1:], strict=True))
+    labels = [row.label for row, *_ in known]
+    return " ".join(part for pair in zip_longest(labels, signs) for part in pair if part)
