@@ -52,6 +52,7 @@ def test_surrogates_are_trained_once_and_every_figure_is_the_same_everywhere(trs
     assert "once" not in trs("blackbox", trained, "--eps", "0", "--limit", 1).err
 
 
+@pytest.mark.slow
 def test_curves_need_no_network_and_say_what_the_figures_are(trs, trained: Path, fresh: runs.Run) -> None:
     command = ("blackbox", trained, "--surrogates", fresh.path, "--eps", "0.1,0.3", "--limit", 20)
     trs(*command, "--json", "b.json", "--html", "b.html")

@@ -19,10 +19,10 @@ from trs_explorer.sources import CIFAR10, FASHION_MNIST, Archive
 RECORDS = np.random.default_rng(0).integers(0, 10, (8, 3073), np.uint8).tobytes()
 
 
-def take(monkeypatch: pytest.MonkeyPatch, source: Archive) -> None:
+def take(monkeypatch: pytest.MonkeyPatch, source: Archive, sizes: tuple[int, int] = (50_000, 10_000)) -> None:
     """Let cifar10 come from there."""
     monkeypatch.setattr(cifar, "CIFAR10", source)
-    monkeypatch.setitem(DATA, "cifar10", dataclasses.replace(DATA["cifar10"], source=source))
+    monkeypatch.setitem(DATA, "cifar10", dataclasses.replace(DATA["cifar10"], source=source, sizes=sizes))
 
 
 @pytest.fixture(autouse=True)
@@ -74,13 +74,19 @@ def test_get_downloads_once_and_says_what_is_whole(trs, folder: Path, monkeypatc
     with serving(content, "cifar-10-binary.tar.gz") as home:
         sizes = dict.fromkeys(CIFAR10.files, len(RECORDS))
         checksum = hashlib.sha256(content).hexdigest()
-        take(monkeypatch, Archive(home.url, len(content), checksum, CIFAR10.inside, sizes))
+        take(monkeypatch, Archive(home.url, len(content), checksum, CIFAR10.inside, sizes), (40, 8))
         whole = "cifar10 train: 40 images, 10 classes, whole\ncifar10 test: 8 images, 10 classes, whole\n"
         first = trs("data", "get", "cifar10")
         assert (first.status, first.out, first.err) == (0, whole, f"downloading {home.url} (0.0 MB)\n")
         second = trs("data", "get", "cifar10")
         assert (second.status, second.out, second.err) == (0, whole, "")
         assert home.asked == [""]
+
+
+def test_get_says_whole_of_nothing_else(trs, folder: Path) -> None:
+    said = trs("data", "get", "cifar10", "--data-dir", folder)
+    assert said.status == 2
+    assert "cifar10 train: 40 images, 10 classes, but the set has 50,000: files are missing or cut" in said.err
 
 
 @pytest.mark.parametrize(

@@ -276,6 +276,7 @@ def test_an_attack_made_for_others_may_be_weak_here(trs, trained: Path, monkeypa
     assert warned & {8, 11, 17} == {11, 17}
 
 
+@pytest.mark.slow
 def test_targeted_matrices_and_those_of_images_that_all_have_right(trs, trained: Path) -> None:
     trs("transfer", trained, "--steps", 5, "--targeted", "--json", "targeted.json")
     targeted = json.loads(Path("targeted.json").read_text())

@@ -192,9 +192,9 @@ def test_dverge_without_a_start_trains_a_standard_ensemble_once_and_says_so(trs)
 
 
 def test_a_start_that_does_not_fit_leaves_no_folder(trs, trained: Path) -> None:
-    result = trs(*SHORT, "--method", "gal", "--from", trained, "--out", "run")
+    result = trs(*SHORT, "--members", 3, "--from", trained, "--out", "run")
     assert result.status == 2
-    assert "members of trs are not built as those of gal" in result.err
+    assert "it has members 2, this training 3" in result.err
     assert not Path("run").exists()
     assert "nowhere: no such run" in trs(*SHORT, "--from", "nowhere").err
 

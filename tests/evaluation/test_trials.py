@@ -202,6 +202,7 @@ def test_nothing_to_compare_means_not_made(trained):
     assert quick_trials(model, x[:0], y[:0], rates=[], attacks=[]) == {}
 
 
+@pytest.mark.slow
 def test_leaves_the_random_state_alone_and_repeats_itself(trained):
     model, x, y = trained
     before = torch.get_rng_state()
