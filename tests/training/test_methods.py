@@ -91,8 +91,7 @@ def resumed_is_whole(tmp_path: Path, settings: dict, *, after: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("adversarial", [False, True])
-@pytest.mark.parametrize("model", ["small", "lenet", "resnet20"])
+@pytest.mark.parametrize(("model", "adversarial"), [("small", True), ("lenet", False), ("resnet20", False)])
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_trains_every_model(tmp_path, method, model, adversarial):
     few = {"limit": 8, "batch_size": 4, "epochs": 2, "members": 2, "model": model}
