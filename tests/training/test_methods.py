@@ -41,6 +41,15 @@ def trained(path: Path, **settings) -> runs.Run:
     return run
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """Two workers with two threads each would wait for one another."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def start(tmp_path_factory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("start")
@@ -93,7 +102,8 @@ def resumed_is_whole(tmp_path: Path, settings: dict, *, after: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("model", "adversarial"), [("small", True), ("lenet", False), ("resnet20", False)])
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_trains_every_model(tmp_path, method, model, adversarial):
+def test_every_method_trains_every_model(tmp_path, monkeypatch, method, model, adversarial):
+    monkeypatch.setattr("trs_explorer.training.state.PROBE_IMAGES", 4)  # resnet20 would be probed for ten seconds
     few = {"limit": 8, "batch_size": 4, "epochs": 2, "members": 2, "model": model}
     start = trained(tmp_path / "start", method="standard", **few).path if METHODS[method].trained_start else ""
     options = {name: 1 for name in ("inner_steps", "distill_steps") if name in METHODS[method].defaults}
