@@ -148,6 +148,7 @@ def test_cw_that_stops_early_fools_just_as_often(trained):
     assert not torch.equal(full, quick)
 
 
+@pytest.mark.slow
 def test_ead_fools_as_often_as_the_judges_and_is_no_farther(trained):
     model, x, y, wrapped = trained
     judges = foolbox.attacks.EADAttack(

@@ -101,6 +101,7 @@ def near_the_boundary(seed, weight=None):
     return model, x, (model.margin(x) < 0).long()
 
 
+@pytest.mark.slow
 def test_cw_comes_near_the_nearest_point_of_the_boundary():
     """Which is |margin| / |w|_2 away."""
     model, x, y = near_the_boundary(5)
@@ -111,6 +112,7 @@ def test_cw_comes_near_the_nearest_point_of_the_boundary():
     assert ((x_adv - x).flatten(1).norm(dim=-1) <= 1.25 * nearest + 2e-3).all()
 
 
+@pytest.mark.slow
 def test_ead_comes_near_the_smallest_l1_change():
     """All of it in the pixel of the largest weight, as far as that may go: |margin| / max |w|."""
     model, x, y = near_the_boundary(6, weight=6.0)

@@ -77,6 +77,7 @@ def test_a_target_is_met_or_not_or_there_is_none(made, met):
     assert made["met"] == met
 
 
+@pytest.mark.slow
 def test_an_attack_that_does_nothing_is_weaker_and_slowness_is_no_failure(problem, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setattr(attacks, "bench_attacks", lambda rounds, say: ([], attacks.figures("mnist-standard", *problem, rounds=1)))

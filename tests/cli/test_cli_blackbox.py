@@ -20,6 +20,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(surrogates, "EPOCHS", {"bars": 4})
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_surrogates_are_trained_once_and_every_figure_is_the_same_everywhere(trs, trained: Path, fresh: runs.Run) -> None:
     files = ("--json", "b.json", "--csv", "b.csv")
@@ -63,6 +64,7 @@ def test_curves_need_no_network_and_say_what_the_figures_are(trs, trained: Path,
     assert "<script src=" not in page  # nothing is fetched
 
 
+@pytest.mark.slow
 def test_an_interrupted_black_box_goes_on_where_it_stopped(
     trs, trained: Path, fresh: runs.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,6 +96,7 @@ def test_an_interrupted_black_box_goes_on_where_it_stopped(
     assert [path.name.split("-")[0] for path in (trained / "results").iterdir()] == ["blackbox"]
 
 
+@pytest.mark.slow
 def test_what_is_no_black_box_is_refused(trs, trained: Path, fresh: runs.Run, tmp_path: Path) -> None:
     def refused(*arguments: object) -> str:
         result = trs("blackbox", *arguments)

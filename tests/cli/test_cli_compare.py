@@ -274,6 +274,7 @@ def test_what_is_known_of_weights_that_a_training_has_just_replaced_is_measured_
     assert table(run)["weights"] == digest(run)
 
 
+@pytest.mark.slow
 def test_interrupted_it_goes_on_and_what_was_measured_stays(
     trs, trained: Path, tmp_path: Path, two_attacks: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -133,6 +133,7 @@ def test_without_a_path_in_the_project_itself_no_run_is_there_twice(start: Start
     assert {run.name for run in shipped_runs()} <= set(names)
 
 
+@pytest.mark.slow
 def test_a_bare_name_is_a_shipped_run_and_a_folder_gives_all_in_it(start: Start, trained: Path, tmp_path: Path) -> None:
     assert start("bars-trs", "--port", 0).ask()[1].split()[1:] == ["bars-trs"]
     assert start("checkpoints/bars-trs", "--port", 0).ask()[1].split()[1:] == ["bars-trs"]

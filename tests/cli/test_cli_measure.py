@@ -187,6 +187,7 @@ def test_constants_are_those_asked_for_and_bad_ones_are_refused(trs, trained: Pa
     assert "apgd-dlr needs 3 classes" in refused.err
 
 
+@pytest.mark.slow
 def test_an_interrupted_evaluation_goes_on_where_it_stopped(trs, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from trs_explorer.evaluation import accuracy
 
@@ -260,6 +261,7 @@ def test_trust_makes_every_check_that_can_be_made_and_stores_it(trs, trained: Pa
         assert ("WARNS" in line, "passed" in line) == (bool(check["warnings"]), check["warnings"] == [])
 
 
+@pytest.mark.slow
 def test_an_attack_made_for_others_may_be_weak_here(trs, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from trs_explorer.attacks import di2
 
@@ -357,6 +359,7 @@ def test_a_shipped_run_that_nobody_named_may_be_damaged(trs, trained: Path, fres
     assert result["trust"][3]["warnings"] is not None
 
 
+@pytest.mark.slow
 def test_the_papers_figures_stand_beside_what_the_paper_did_only(trs, tmp_path: Path) -> None:
     for options, shown in (((), True), (("--restarts", 2, "--steps", 50), False)):
         trs("evaluate", "mnist-trs", "--attacks", "fgsm,pgd", "--eps", "0.1", "--limit", 1, *options, "--json", "o.json")

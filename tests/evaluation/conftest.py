@@ -5,15 +5,6 @@ from torch import nn
 from trs_explorer.models.ensemble import Ensemble
 
 
-@pytest.fixture(autouse=True, scope="package")
-def one_thread():
-    """These nets are so small that a second thread only waits for the first."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def problem():
     """Three members that mostly agree, in train mode with dropout; 90 images with labels that nobody has all right."""

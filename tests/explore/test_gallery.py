@@ -12,15 +12,6 @@ from trs_explorer.models.ensemble import Ensemble
 from trs_explorer.options import UsageError
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """These nets are so small that a second thread only waits for the first."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def problem():
     """Three members that mostly agree, on 50 images of noise with labels that the ensemble mostly has right."""

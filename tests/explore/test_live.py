@@ -309,6 +309,7 @@ def test_every_item_is_a_turn_so_that_others_get_in_between():
     assert owners == [True] * 100
 
 
+@pytest.mark.slow
 def test_a_process_ends_promptly_while_jobs_are_inside_torch():
     code = """
 import threading

@@ -41,15 +41,6 @@ def trained(path: Path, **settings) -> runs.Run:
     return run
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Two workers with two threads each would wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def start(tmp_path_factory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("start")

@@ -65,6 +65,7 @@ def test_resumed_with_another_number_of_threads_gives_the_same_bits(tmp_path):
     assert same(*made)
 
 
+@pytest.mark.slow
 def test_the_seed_decides_everything(tmp_path):
     made = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
@@ -93,6 +94,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path):
     assert run.status()["state"] == "finished"
 
 
+@pytest.mark.slow
 def test_only_the_two_newest_states_are_kept(tmp_path):
     run = runs.create(tmp_path / "run", resolve({**PLANE, "save_every": 2}))
     list(train(run))
@@ -120,6 +122,7 @@ def test_a_full_disk_during_a_save_is_said_and_costs_no_checkpoint(tmp_path, mon
     assert run.status()["state"] == "finished"
 
 
+@pytest.mark.slow
 def test_two_trainers_on_one_run(tmp_path):
     run = runs.create(tmp_path / "run", resolve(PLANE))
     first = train(run)

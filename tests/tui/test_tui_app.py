@@ -75,6 +75,7 @@ def test_layout_follows_the_size(run):
     drive(app, (160, 48), act)
 
 
+@pytest.mark.slow
 def test_ascii_is_ascii(run):
     app = Dashboard(run, ascii_only=True)
 

@@ -61,6 +61,7 @@ def test_read_only_and_finished_runs_are_not_controlled(live, tmp_path):
     assert requests(live) == []
 
 
+@pytest.mark.slow
 def test_what_a_method_fixes_stays_fixed(tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "trainer_alive", lambda _: True)
     run = record(tmp_path / "cos", method="cos-only", steps=20)
@@ -157,6 +158,7 @@ def test_q_leaves_a_finished_run_at_once(run):
     drive(app, (100, 30), act)
 
 
+@pytest.mark.slow
 def test_help_and_palette(run):
     app = Dashboard(run)
 

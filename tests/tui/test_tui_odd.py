@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import pytest
 from textual.pilot import Pilot
 from tui_recorded import append, matrix_event, record, start_event, step_event
 from tui_screen import drive, screen_of, seen, until
@@ -75,6 +76,7 @@ def test_a_log_that_was_replaced_is_read_anew(run):
     assert (follower.history.events, follower.history.step) == (12, 100)
 
 
+@pytest.mark.slow
 def test_a_folder_that_goes_away_while_it_is_watched(run):
     app = Dashboard(run)
 
@@ -98,6 +100,7 @@ def test_what_an_earlier_trainer_said_is_not_the_state_of_the_next(run):
     assert (follower.state, follower.controllable) == ("starting", False)
 
 
+@pytest.mark.slow
 def test_space_in_the_past_leaves_the_trainer_alone(live):
     app = Dashboard(live)
 

@@ -110,6 +110,7 @@ def test_interventions_are_marks_on_the_curve_and_in_the_timeline(run):
     assert timeline.count("◆") == 7
 
 
+@pytest.mark.slow
 def test_of_many_checkpoints_the_newest_is_marked_on_the_curve(tmp_path):
     """At the right edge and the foot of the picture, where a mark is easily lost."""
     run = record(tmp_path / "many", steps=2500)
@@ -151,6 +152,7 @@ def test_a_run_is_no_ghost_of_itself_and_a_damaged_one_none_at_all(monkeypatch, 
     assert ghosts_for(trs) == []
 
 
+@pytest.mark.slow
 def test_the_heat_map_has_shades_only_where_the_theme_has_colours(run):
     shades = {}
     app = Dashboard(run)
@@ -187,6 +189,7 @@ def test_a_picture_is_a_whole_svg_that_asks_nobody(run, tmp_path, monkeypatch):
     assert "@font-face" not in text
 
 
+@pytest.mark.slow
 def test_every_key_is_bound_named_and_in_the_palette(run):
     app = Dashboard(run)
     bound = {key for binding in app.BINDINGS for key in binding.key.split(",")}
@@ -217,6 +220,7 @@ def test_a_method_with_other_terms(tmp_path):
     assert "d distil 2" in screen_of(Dashboard(run), (160, 48), "t total 3", "e entropy 1")
 
 
+@pytest.mark.slow
 def test_a_run_resumed_elsewhere_goes_on(live):
     app = Dashboard(live)
 
@@ -233,6 +237,7 @@ def test_a_run_resumed_elsewhere_goes_on(live):
     drive(app, (160, 48), act)
 
 
+@pytest.mark.slow
 def test_watching_does_not_change_the_run(run):
     before = {path.name: path.read_bytes() for path in run.path.iterdir()}
     app = Dashboard(run, against=runs.open_run(run.path))

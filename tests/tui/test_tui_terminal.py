@@ -210,6 +210,7 @@ def test_q_and_ctrl_c_leave(start):
     assert [c for c in terminal.output.decode() if not c.isascii()] == []  # as it was called
 
 
+@pytest.mark.slow
 def test_a_signal_to_the_guard_ends_the_view(start):
     for name, terminal in [(name, start()) for name in ("SIGINT", "SIGTERM", "SIGHUP")]:
         os.kill(terminal.shown().guard, signal.Signals[name])
@@ -217,6 +218,7 @@ def test_a_signal_to_the_guard_ends_the_view(start):
         assert terminal.status == 0, name
 
 
+@pytest.mark.slow
 def test_a_closed_window_ends_everything(start):
     terminal = start(HURRY="1").shown()  # textual itself waits for ever for the terminal to take its last words
     terminal.hang_up()
@@ -232,6 +234,7 @@ def test_ctrl_c_before_the_view_has_taken_the_keyboard(start):
     assert terminal.status == 0
 
 
+@pytest.mark.slow
 def test_a_signal_to_the_view_ends_it(start):
     terminal = start()
     terminal.until((terminal.here / "view").exists)
@@ -241,6 +244,7 @@ def test_a_signal_to_the_view_ends_it(start):
     assert terminal.status == 0
 
 
+@pytest.mark.slow
 def test_the_view_killed(start):
     terminal = start().shown()
     os.kill(terminal.view, signal.SIGSTOP)
@@ -253,12 +257,14 @@ def test_the_view_killed(start):
     assert terminal.status == 1
 
 
+@pytest.mark.slow
 def test_the_guard_killed(start):
     terminal = start().shown()
     os.kill(terminal.guard, signal.SIGKILL)
     assert terminal.wait() == ""
 
 
+@pytest.mark.slow
 def test_the_view_crashed(start):
     for debug, terminal in [(debug, start(TRS_DEBUG=str(debug))) for debug in (0, 1)]:
         (terminal.shown().here / "crash").touch()
@@ -269,6 +275,7 @@ def test_the_view_crashed(start):
         assert terminal.status == 1
 
 
+@pytest.mark.slow
 def test_a_view_that_does_not_react_is_killed(start):
     for name, terminal in [(name, start(HURRY="1")) for name in ("SIGTERM", "SIGKILL")]:
         (terminal.shown().here / "freeze").touch()

@@ -147,6 +147,7 @@ def test_a_new_setting_starts_from_an_empty_matrix_and_a_failure_leaves_none(app
     ask(app, "ask-transfer", {"run": "bars-cos-only", "n": 1, "client": "three"})  # ends the long one
 
 
+@pytest.mark.slow
 def test_examples_of_a_cell_fool_its_target(app, library):
     wish = {"run": "mnist-trs", "n": 128, "surrogate": 0, "target": 3, "client": "two"}
     captions = re.findall(r"<figcaption>([^<]*)<", until_done(app, wish)["strip"])

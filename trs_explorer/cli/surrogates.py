@@ -12,7 +12,7 @@ from trs_explorer.options import UsageError
 MEMBERS = (3, 5, 8)  # paper, section 4.1
 SEED = 100  # no run's by default: a surrogate must not be the target
 # By measurement on MNIST (first 200 test images, PGD-50 on cross-entropy, eps .2): images made on the ensemble of 3 after 8
-# epochs leave 38 of mnist-standard right, those made after 36 leave 48.
+# epochs leave 38 of a standard ensemble of 36 epochs right, those made after 36 leave 48.
 EPOCHS = {"mnist": 8}
 
 
