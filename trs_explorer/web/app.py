@@ -19,11 +19,13 @@ from trs_explorer.runs import RunError
 from trs_explorer.shipped import folder
 from trs_explorer.web import gallery, history, layout, matrix
 from trs_explorer.web.asked import Asked, preferred, understand
+from trs_explorer.web.lesson.deck import add_lesson
 from trs_explorer.web.markup import markup
 from trs_explorer.web.routes import add_routes
 from trs_explorer.web.scene import names_of
 from trs_explorer.web.state import defaults
 
+OTHER_PAGES = ("lesson",)  # folders of assets/web whose scripts are none of the explorer's
 WRONG = (UsageError, RunError)  # what the page tells in words
 
 
@@ -35,6 +37,7 @@ def create_app(library: Library, *, readonly: bool = False) -> dash.Dash:
     app = dash.Dash(
         "trs_explorer",
         assets_folder=str(folder("assets") / "web"),
+        assets_path_ignore=list(OTHER_PAGES),
         title="trs explore",
         update_title="",
         serve_locally=True,
@@ -43,6 +46,7 @@ def create_app(library: Library, *, readonly: bool = False) -> dash.Dash:
     app.layout = layout.dash_part()
     jobs = Jobs()
     add_routes(app.server, library, readonly=readonly)
+    add_lesson(app.server, library, jobs)
     _browser_side(app)
     _choices(app, library)
     _transfer(app, library, jobs)

@@ -14,6 +14,7 @@ from trs_explorer.explore.pictures import LARGEST_FILE
 from trs_explorer.files import Json
 from trs_explorer.web.figures import CLASS_COLOURS
 from trs_explorer.web.markup import Field, markup
+from trs_explorer.web.pages import nav
 from trs_explorer.web.state import LAYERS, NUMBERS, PLANES, SCENE, SIZES, WALKS, State
 
 DASH_PLACE = "dash goes here"  # in the training room
@@ -103,7 +104,7 @@ def document(head: str, body: str, meta: Json, dash_entry: str, scripts: str) ->
 def _header(runs: Sequence[str], readonly: bool) -> html.Header:
     return html.Header([
         html.H1("trs explore"),
-        html.Nav(html.A("Explore", href="?", **{"aria-current": "page"}), **{"aria-label": "pages"}),
+        nav(""),
         _select("run", "run", {name: name for name in runs}),
         _select("at", "checkpoint", {"": "newest"}),
         html.Span(id="run-words"),

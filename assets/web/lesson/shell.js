@@ -1,0 +1,226 @@
+// The lesson's state: the card, its fields and the guess, mirrored in the address. A card's script puts into lesson.cards[name]
+//   draw(state): draw it; called when the card is shown and whenever a field has changed
+//   left(): optional; another card is shown
+// Controls need no script: [data-field=NAME] changes that field, [data-set=JSON] several, [data-value-of=NAME] shows one.
+"use strict";
+
+window.lesson = {
+  cards: {},
+  meta: null,
+  name: "", // the card on the screen
+  wish: {}, // its fields, where they are not what it begins with; guess, reveal
+  kept: {}, // what goes with one from card to card: lock, hide, theme
+
+  start(meta) {
+    lesson.meta = meta;
+    addEventListener("popstate", () => lesson.read());
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => lesson.show());
+    lesson.read();
+  },
+
+  card: (name = lesson.name) => lesson.meta.cards.find((card) => card.name === name),
+  section: () => document.getElementById(`card-${lesson.name}`),
+
+  // A field as a number where it begins with one; what is no number in the address is what it begins with.
+  get(name) {
+    const first = lesson.card().fields[name], value = lesson.wish[name];
+    if (value === undefined || value === "") return first;
+    if (typeof first !== "number") return String(value);
+    const control = lesson.section().querySelector(`input[data-field="${name}"]`), number = Number(value);
+    if (!Number.isFinite(number)) return first;
+    return control ? Math.min(Number(control.max), Math.max(Number(control.min), number)) : number;
+  },
+
+  state: () => Object.fromEntries(Object.keys(lesson.card().fields).map((name) => [name, lesson.get(name)])),
+
+  set(fields) {
+    Object.assign(lesson.wish, fields);
+    lesson.show();
+    lesson.later();
+  },
+
+  // Later: a slider moves more often than browsers let the address change.
+  later() {
+    lesson.timer ||= setTimeout(() => {
+      lesson.timer = 0;
+      history.replaceState(null, "", lesson.address(lesson.name, lesson.wish));
+    }, 200);
+  },
+
+  address(name, wish = {}) {
+    const first = lesson.card(name).fields;
+    const all = Object.entries({...wish, ...lesson.kept}).filter(([field, value]) => value !== "" && value !== first[field]);
+    const query = new URLSearchParams(all).toString();
+    return `/lesson/${name}${query ? `?${query}` : ""}`;
+  },
+
+  read() {
+    const name = decodeURIComponent(location.pathname.split("/")[2] || "");
+    const before = lesson.name, all = Object.fromEntries(new URLSearchParams(location.search));
+    lesson.name = lesson.card(name) ? name : lesson.meta.cards[0].name;
+    lesson.kept = Object.fromEntries(["lock", "hide", "theme"].filter((key) => all[key]).map((key) => [key, all[key]]));
+    const known = [...Object.keys(lesson.card().fields), "guess", "reveal"];
+    lesson.wish = Object.fromEntries(known.filter((key) => key in all).map((key) => [key, all[key]]));
+    if (before && before !== lesson.name) lesson.cards[before]?.left?.();
+    lesson.say("");
+    lesson.show();
+  },
+
+  go(name) {
+    if (!name || name === lesson.name) return;
+    clearTimeout(lesson.timer);
+    lesson.timer = 0;
+    history.replaceState(null, "", lesson.address(lesson.name, lesson.wish));
+    history.pushState(null, "", lesson.address(name));
+    lesson.read();
+    document.getElementById(`${name}-title`).focus();
+  },
+
+  step(by) {
+    const names = lesson.meta.cards.map((card) => card.name);
+    lesson.go(names[names.indexOf(lesson.name) + by]);
+  },
+
+  dark() {
+    const theme = lesson.kept.theme;
+    return theme === "dark" || (!theme && matchMedia("(prefers-color-scheme: dark)").matches);
+  },
+
+  revealed: () => Number(lesson.wish.reveal) === 1,
+
+  show() {
+    document.documentElement.dataset.theme = lesson.dark() ? "dark" : "light";
+    const {right} = lesson.card(), section = lesson.section(), guess = Number(lesson.wish.guess || 0) - 1, done = lesson.revealed();
+    const hidden = new Set((lesson.kept.hide || "").split(",")), locked = Number(lesson.kept.lock) === 1;
+    document.title = `${lesson.card().title} - trs lesson`;
+    document.querySelectorAll(".card").forEach((one) => (one.hidden = one !== section));
+    document.querySelectorAll("[data-card]").forEach((link) => {
+      if (link.dataset.card === lesson.name) link.setAttribute("aria-current", "step"); else link.removeAttribute("aria-current");
+    });
+    document.querySelectorAll("[data-part]").forEach((part) => (part.hidden = hidden.has(part.dataset.part)));
+    section.querySelectorAll("[data-after]").forEach((part) => (part.hidden = !done));
+    section.querySelectorAll("[data-choice]").forEach((button) => {
+      const number = Number(button.dataset.choice);
+      button.setAttribute("aria-pressed", String(number === guess));
+      button.classList.toggle("right", done && number === right);
+      button.classList.toggle("wrong", done && number === guess && number !== right);
+    });
+    section.querySelectorAll("[data-reveal]").forEach((button) => (button.textContent = done ? "Cover again" : "Reveal"));
+    const state = lesson.state();
+    section.querySelectorAll("[data-field]").forEach((control) => {
+      control.disabled = locked;
+      if (control.type === "checkbox") control.checked = Number(state[control.dataset.field]) === 1;
+      else if (control !== document.activeElement || control.type === "range") control.value = state[control.dataset.field];
+    });
+    section.querySelectorAll("[data-value-of]").forEach((output) => {
+      output.textContent = `${state[output.dataset.valueOf]}${output.dataset.unit || ""}`;
+    });
+    section.querySelectorAll("[data-set]").forEach((button) => {
+      button.disabled = locked;
+      const pressed = Object.entries(JSON.parse(button.dataset.set)).every(([name, value]) => state[name] === value);
+      button.setAttribute("aria-pressed", String(pressed));
+    });
+    section.querySelectorAll("[data-act]").forEach((button) => (button.disabled = locked));
+    lesson.cards[lesson.name]?.draw?.(state);
+  },
+
+  say(text) {
+    document.getElementById("notice").textContent = text;
+  },
+
+  // What a card asks this machine: JSON from /lesson/NAME/what?fields. Throws what the answer says is wrong.
+  async ask(what, fields) {
+    const name = lesson.name;
+    let answer;
+    try {
+      answer = await fetch(`/lesson/${name}/${what}?${new URLSearchParams(fields)}`);
+    } catch {
+      throw new Error("the explorer does not answer: is it still running?");
+    }
+    const told = answer.ok ? await answer.json() : {wrong: await answer.text()};
+    if (told.wrong) throw new Error(told.wrong);
+    return told;
+  },
+
+  fullScreen() {
+    if (document.fullscreenElement) document.exitFullscreen();
+    else document.documentElement.requestFullscreen?.().catch(() => lesson.say("this browser refuses full screen here: try F11"));
+  },
+
+  // A canvas with as many pixels as the screen has for it; drawing is in CSS pixels. Gives its context, width and height.
+  canvas(element) {
+    const {width, height} = element.getBoundingClientRect(), ratio = devicePixelRatio || 1;
+    const [w, h] = [Math.max(1, Math.round(width * ratio)), Math.max(1, Math.round(height * ratio))];
+    if (element.width !== w || element.height !== h) Object.assign(element, {width: w, height: h});
+    const pen = element.getContext("2d");
+    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    pen.clearRect(0, 0, width, height);
+    return [pen, width, height];
+  },
+
+  // A colour of the theme, as --ink, --faint, --paper, --line, --mark have it.
+  colour: (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim(),
+};
+
+(() => {
+  document.addEventListener("input", ({target}) => {
+    if (target.dataset.field) lesson.set({[target.dataset.field]: target.type === "checkbox" ? Number(target.checked) : target.value});
+  });
+  document.addEventListener("click", (event) => {
+    const at = (selector) => event.target.closest(selector);
+    const link = at("[data-card]");
+    if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+      event.preventDefault();
+      lesson.go(link.dataset.card);
+    } else if (at("[data-choice]")) lesson.set({guess: Number(at("[data-choice]").dataset.choice) + 1});
+    else if (at("[data-reveal]")) lesson.set({reveal: lesson.revealed() ? "" : 1});
+    else if (at("[data-set]")) lesson.set(JSON.parse(at("[data-set]").dataset.set));
+    else if (at("#full")) lesson.fullScreen();
+    else if (at("#theme")) turn();
+    else if (at("#help-button")) document.getElementById("help").showModal();
+    else if (at("#help-close")) document.getElementById("help").close();
+  });
+
+  const keep = (fields) => {
+    Object.assign(lesson.kept, fields);
+    lesson.show();
+    lesson.later();
+  };
+  const turn = () => keep({theme: lesson.dark() ? "light" : "dark"});
+  const controlsAway = () => {
+    const hidden = new Set((lesson.kept.hide || "").split(",").filter(Boolean));
+    if (!hidden.delete("controls")) hidden.add("controls");
+    keep({hide: [...hidden].join(",")});
+  };
+
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("dialog[open]")) return;
+    const inSlider = event.target.matches("input, select"), onButton = event.target.matches("button, a, summary");
+    const actions = {
+      ArrowRight: () => lesson.step(1),
+      ArrowLeft: () => lesson.step(-1),
+      PageDown: () => lesson.step(1),
+      PageUp: () => lesson.step(-1),
+      Enter: () => lesson.set({reveal: lesson.revealed() ? "" : 1}),
+      r: () => lesson.set({reveal: lesson.revealed() ? "" : 1}),
+      f: () => lesson.fullScreen(),
+      t: turn,
+      c: controlsAway,
+      "?": () => document.getElementById("help").showModal(),
+    };
+    if (inSlider && event.key === "Escape") return event.target.blur();
+    if (inSlider && !event.key.startsWith("Page")) return;
+    if (onButton && event.key === "Enter") return;
+    const number = Number(event.key);
+    if (number >= 1 && number <= lesson.card().choices) return lesson.set({guess: number});
+    if (!(event.key in actions)) return;
+    event.preventDefault();
+    actions[event.key]();
+  });
+
+  let resized = 0;
+  addEventListener("resize", () => {
+    cancelAnimationFrame(resized);
+    resized = requestAnimationFrame(() => lesson.meta && lesson.show());
+  });
+})();

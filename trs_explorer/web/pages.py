@@ -1,0 +1,37 @@
+"""What the pages have in common: the way from one to the other, and the HTML file around them."""
+
+import json
+from collections.abc import Sequence
+
+from dash import html
+
+from trs_explorer.files import Json
+from trs_explorer.web.markup import markup
+
+PAGES = {"": "Explore", "compare": "Compare", "lesson": "Lesson"}
+
+
+def nav(current: str) -> html.Nav:
+    """Links to all pages; the current one, by its path, is marked."""
+    links = [
+        html.A(title, href=f"/{path}", **({"aria-current": "page"} if path == current else {})) for path, title in PAGES.items()
+    ]
+    return html.Nav(links, **{"aria-label": "pages"})
+
+
+def as_script(meta: Json) -> str:
+    """JSON that a script of the page reads, such that nothing in it can end the element."""
+    return f'<script type="application/json" id="meta">{json.dumps(meta).replace("<", chr(92) + "u003c")}</script>'
+
+
+def document(title: str, body: object, meta: Json, *, styles: Sequence[str], scripts: Sequence[str]) -> str:
+    """A page without Dash, as an HTML file. body: components.  styles, scripts: names under assets/web, in their order."""
+    sheets = "".join(f'<link rel="stylesheet" href="/assets/{name}">' for name in styles)
+    code = "".join(f'<script src="/assets/{name}"></script>' for name in scripts)
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">
+<title>{title}</title>{sheets}</head>
+<body>{markup(body)}
+{as_script(meta)}{code}</body>
+</html>"""
