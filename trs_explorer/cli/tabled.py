@@ -8,10 +8,10 @@ import typer
 from trs_explorer.catalogue import ATTACKS, DATA
 from trs_explorer.cli.evaluations import about
 from trs_explorer.cli.measured import Known, Plan, measured
-from trs_explorer.evaluation.comparison import Row, row
+from trs_explorer.evaluation.comparison import Row, row, stored_answers
 from trs_explorer.evaluation.table1 import ASKED, CLEAN, LIMIT, RESTARTS, SEED, STEPS, Answer, answer, columns, compact
 from trs_explorer.files import Json
-from trs_explorer.results import Unfinished, read_results, read_table, write_table
+from trs_explorer.results import Unfinished, write_table
 from trs_explorer.runs import Run, RunError
 
 
@@ -39,7 +39,7 @@ def _row(run: Run, limit: int, *, stored: bool, again: bool, device: str, unfini
     """One run's row; what is measured for it is added to `unfinished`, to be forgotten when all are done."""
     newest = run.checkpoints()[-1]
     data, weights, checkpoint = run.config.data, newest.digest(), newest.name
-    answers = [] if again else _answers(run, weights, limit)
+    answers = [] if again else stored_answers(run, weights, limit)
     whole = next((one for one in answers if one.is_whole(data)), None)
     if whole is None and not stored:
         whole, kept = _measured(run, weights, limit, device, answers)
@@ -52,16 +52,6 @@ def _row(run: Run, limit: int, *, stored: bool, again: bool, device: str, unfini
     elif whole is not None and not stored and "command" not in whole.result:
         _store(run, whole)
     return row(run.name, run.config, checkpoint, weights, [whole] if whole else answers, limit)
-
-
-def _answers(run: Run, weights: str, limit: int) -> list[Answer]:
-    """What is stored of a run's newest weights: its Table 1 alone if that is whole, else the newest evaluation first."""
-    asked = {"weights": weights, "data": run.config.data, "limit": limit}
-    table = answer(read_table(run), **asked)
-    if table is not None and table.is_whole(run.config.data):
-        return [table]
-    others = [answer(result, **asked) for result in read_results(run, "evaluate")]
-    return [one for one in (table, *others) if one is not None]
 
 
 def _measured(run: Run, weights: str, limit: int, device: str, answers: list[Answer]) -> tuple[Answer, Unfinished]:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from trs_explorer.config import TrainConfig
 from trs_explorer.evaluation import paper
 from trs_explorer.evaluation.checks import MASKING
-from trs_explorer.evaluation.table1 import CLEAN, RESTARTS, SEED, STEPS, Answer, Column, Figure, columns, worst
+from trs_explorer.evaluation.table1 import CLEAN, RESTARTS, SEED, STEPS, Answer, Column, Figure, answer, columns, worst
 from trs_explorer.files import Json
+from trs_explorer.results import read_results, read_table
+from trs_explorer.runs import Run
 
 # The paper's columns, then a part of TRS and the control that it does not have. Other methods come after them.
 ORDER = (*paper.METHODS, "smooth-only", "standard")
@@ -99,6 +101,16 @@ def row(run: str, config: TrainConfig, checkpoint: str, weights: str, answers: S
     for one in answers:
         checks = {number: checks.get(number, False) or one.checks.get(number, False) for number in {*checks, *one.checks}}
     return Row(run, config.method, apart, config, weights, figures, dict(sorted(checks.items())))
+
+
+def stored_answers(run: Run, weights: str, limit: int) -> list[Answer]:
+    """What is stored of these weights of a run: its Table 1 alone if that is whole, else the newest evaluation first."""
+    asked = {"weights": weights, "data": run.config.data, "limit": limit}
+    table = answer(read_table(run), **asked)
+    if table is not None and table.is_whole(run.config.data):
+        return [table]
+    others = [answer(result, **asked) for result in read_results(run, "evaluate")]
+    return [one for one in (table, *others) if one is not None]
 
 
 def arranged(rows: Sequence[Row]) -> list[Row]:

@@ -19,13 +19,14 @@ from trs_explorer.runs import RunError
 from trs_explorer.shipped import folder
 from trs_explorer.web import gallery, history, layout, matrix
 from trs_explorer.web.asked import Asked, preferred, understand
+from trs_explorer.web.compare.routes import add_compare
 from trs_explorer.web.lesson.deck import add_lesson
 from trs_explorer.web.markup import markup
 from trs_explorer.web.routes import add_routes
 from trs_explorer.web.scene import names_of
 from trs_explorer.web.state import defaults
 
-OTHER_PAGES = ("lesson",)  # folders of assets/web whose scripts are none of the explorer's
+OTHER_PAGES = ("compare", "lesson")  # folders of assets/web whose scripts are none of the explorer's
 WRONG = (UsageError, RunError)  # what the page tells in words
 
 
@@ -46,6 +47,7 @@ def create_app(library: Library, *, readonly: bool = False) -> dash.Dash:
     app.layout = layout.dash_part()
     jobs = Jobs()
     add_routes(app.server, library, readonly=readonly)
+    add_compare(app.server, library, jobs)
     add_lesson(app.server, library, jobs)
     _browser_side(app)
     _choices(app, library)

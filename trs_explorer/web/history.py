@@ -24,7 +24,7 @@ def history_figure(events: Sequence[Json], *, at_step: int | None = None, dark: 
     steps, probes = _of_kind(events, "step"), _of_kind(events, "matrix")
     at, probed = [e["step"] for e in steps], [e["step"] for e in probes]
     curves = [(term, at, [_number(_terms(e).get(term)) for e in steps], "y") for term in (_terms(steps[-1]) if steps else ())]
-    curves.append(("|cos|, mean of pairs", probed, [_pair_mean(e) for e in probes], "y2"))
+    curves.append(("|cos|, mean of pairs", probed, [pair_mean(e) for e in probes], "y2"))
     curves.append(("transfer, pairs together", probed, [_pooled(e) for e in probes], "y2"))
     data = []
     for number, (name, x, y, axis) in enumerate(curves):
@@ -81,7 +81,7 @@ def _number(value: object) -> float | None:
     return value if isinstance(value, int | float) and math.isfinite(value) else None
 
 
-def _pair_mean(probe: Json) -> float | None:
+def pair_mean(probe: Json) -> float | None:
     """Mean |cos| of the pairs of different members; None if there is none, or it is no matrix."""
     try:
         values = [probe["cosine"][i][j] for i in range(len(probe["cosine"])) for j in range(i)]
@@ -125,7 +125,7 @@ def history_table(events: Sequence[Json]) -> html.Table:
     terms, rows = list(_terms(steps[-1])) if steps else [], []
     for probe in probes[:: -max(1, math.ceil(len(probes) / ROWS))][::-1]:
         near = _terms(max((e for e in steps if e["step"] <= probe["step"]), key=lambda e: e["step"], default={}))
-        values = [*(near.get(term) for term in terms), _pair_mean(probe), _pooled(probe)]
+        values = [*(near.get(term) for term in terms), pair_mean(probe), _pooled(probe)]
         rows.append([str(probe.get("epoch", "")), str(probe["step"]), *map(_short, values), str(probe.get("n", ""))])
     head = ["epoch", "step", *terms, "|cos|", "transfer", "images"]
     return _table(head, rows)

@@ -105,8 +105,8 @@ def _header(runs: Sequence[str], readonly: bool) -> html.Header:
     return html.Header([
         html.H1("trs explore"),
         nav(""),
-        _select("run", "run", {name: name for name in runs}),
-        _select("at", "checkpoint", {"": "newest"}),
+        select("run", "run", {name: name for name in runs}),
+        select("at", "checkpoint", {"": "newest"}),
         html.Span(id="run-words"),
         html.Span("read-only", className="tag") if readonly else None,
         html.Span(className="stretch"),
@@ -129,11 +129,11 @@ def _header(runs: Sequence[str], readonly: bool) -> html.Header:
 
 
 def _pick(readonly: bool) -> html.Section:
-    return _room("pick", "Pick", [
-        html.Div([_select("filter", "show", FILTERS), _select("label", "class", {"-1": "all"})], className="row"),
+    return room("pick", "Pick", [
+        html.Div([select("filter", "show", FILTERS), select("label", "class", {"-1": "all"})], className="row"),
         html.P(id="gallery-words"),
         html.Div(id="gallery", role="group", **{"aria-label": "images to pick from"}),
-        html.Div([_number("image", "image"), html.Label([
+        html.Div([number_field("image", "image"), html.Label([
             "own picture", Field(id="own-file", type="file", accept="image/*", disabled=readonly)],
             className="button", title="or drop a picture file on this room")], className="row"),
         html.P(id="picked-words"),
@@ -141,14 +141,14 @@ def _pick(readonly: bool) -> html.Section:
 
 
 def _slices(models: Sequence[str]) -> html.Section:
-    return _room("slice", "Slices", [
+    return room("slice", "Slices", [
         html.Div([
-            _select("plane", "plane", PLANES),
-            _select("surrogate", "surrogate", numbered(models)), _select("target", "target", numbered(models)),
-            _number("second", "2nd image"), _number("third", "3rd image"),
-            _number("span", "± span", step="any"), _number("seed", "seed"),
+            select("plane", "plane", PLANES),
+            select("surrogate", "surrogate", numbered(models)), select("target", "target", numbered(models)),
+            number_field("second", "2nd image"), number_field("third", "3rd image"),
+            number_field("span", "± span", step="any"), number_field("seed", "seed"),
             html.Button("swap axes", id="swap", **{"aria-pressed": "false", "data-toggle": "swap"}),
-            _select("layer", "layer", LAYERS),
+            select("layer", "layer", LAYERS),
             html.Div(show_buttons(models), id="shown", role="group", className="row", **{"aria-label": "models shown"}),
         ], className="row"),
         html.Div([html.Div(id="panels"), html.P(id="axes-words")], id="slice-box", tabIndex=0, role="group",
@@ -164,12 +164,12 @@ def _slices(models: Sequence[str]) -> html.Section:
 
 def _transfer() -> html.Section:
     attacks = {name: name.upper() for name in BALL_ATTACKS}
-    return _room("transfer", "Transfer", [
+    return room("transfer", "Transfer", [
         html.Div([
             html.Label(["eps ", html.Output(id="eps-value")], htmlFor="eps"),
             Field(id="eps", type="range", min=0, max=1, step=0.005),
-            _select("attack", "attack", attacks), _number("steps", "steps"),
-            _select("norm", "norm", {"linf": "max", "l2": "L2"}), _select("n", "n", {str(n): str(n) for n in SIZES}),
+            select("attack", "attack", attacks), number_field("steps", "steps"),
+            select("norm", "norm", {"linf": "max", "l2": "L2"}), select("n", "n", {str(n): str(n) for n in SIZES}),
         ], className="row"),
         html.Div(id="matrix"),
         html.P(id="transfer-words", role="status"),
@@ -178,26 +178,26 @@ def _transfer() -> html.Section:
 
 
 def _words() -> html.Section:
-    return _room(
+    return room(
         "angles",
         "Angles and smoothness",
         [
             html.P([html.Span(id="angle-words"), " ", html.Span(id="fooled-words")], className="said"),
-            _numbers("angle-table", "angles in numbers"),
+            scrolling("angle-table", "angles in numbers"),
         ],
     )
 
 
 def _history() -> html.Section:
-    return _room("history", "Training", [
+    return room("history", "Training", [
         html.Div(DASH_PLACE),
         html.Div([html.Label("checkpoint", htmlFor="scrub"), Field(id="scrub", type="range", min=0, max=1, step=1, value=1),
                   html.Output(id="scrub-value")], className="row"),
-        html.Details([html.Summary("table"), _numbers("history-table", "the training in numbers")]),
+        html.Details([html.Summary("table"), scrolling("history-table", "the training in numbers")]),
     ])  # fmt: skip
 
 
-def _numbers(name: str, label: str) -> html.Div:
+def scrolling(name: str, label: str) -> html.Div:
     """A place for a table that may be wider than its room: it scrolls, by keys too."""
     return html.Div(id=name, tabIndex=0, role="group", **{"aria-label": label})
 
@@ -207,15 +207,18 @@ def _help() -> html.Dialog:
     return html.Dialog([html.H2("Keys"), html.Table(html.Tbody(rows)), html.Button("close", id="help-close")], id="help")
 
 
-def _room(name: str, title: str, children: list) -> html.Section:
+def room(name: str, title: str, children: list) -> html.Section:
+    """A part of the page with a heading of its own."""
     return html.Section([html.H2(title, id=f"{name}-title"), *children], id=name, **{"aria-labelledby": f"{name}-title"})
 
 
-def _select(name: str, label: str, choices: dict[str, str]) -> html.Label:
+def select(name: str, label: str, choices: dict[str, str]) -> html.Label:
+    """A choice among few."""
     return html.Label([label, " ", html.Select(options(choices), id=name)], htmlFor=name)
 
 
-def _number(name: str, label: str, *, step: float | str = 1) -> html.Label:
+def number_field(name: str, label: str, *, step: float | str = 1) -> html.Label:
+    """A number of the state, with its range."""
     option = NUMBERS[name]
     field = Field(id=name, type="number", min=option.low, max=option.high, step=step)
     return html.Label([label, " ", field], htmlFor=name, title=f"{option.help} [{option.range_text}]", id=f"{name}-label")

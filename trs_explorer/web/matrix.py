@@ -61,32 +61,31 @@ def nothing_yet(members: int) -> TransferMatrix:
     return TransferMatrix(empty, empty, 0, ensemble_column=True)
 
 
-def matrix_table(matrix: TransferMatrix) -> html.Table:
-    """Rows = surrogate, columns = target; a cell is a button that puts its pair into the state."""
+def matrix_table(matrix: TransferMatrix, *, buttons: bool = True) -> html.Table:
+    """Rows = surrogate, columns = target. buttons: a cell puts its pair into the state when it is clicked."""
     names = names_of(len(matrix.fooled))
     head = html.Tr([html.Th("on \\ fools", scope="col"), *(html.Th(name, scope="col") for name in names)])
     rows = [
-        html.Tr([html.Th(names[i], scope="row"), *(html.Td(_cell(matrix, i, j, names)) for j in range(len(row)))])
+        html.Tr([html.Th(names[i], scope="row"), *(html.Td(_cell(matrix, i, j, names, buttons)) for j in range(len(row)))])
         for i, row in enumerate(matrix.fooled)
     ]
     return html.Table([html.Caption("transfer rate, %: rows surrogate, columns target"), html.Thead(head), html.Tbody(rows)])
 
 
-def _cell(matrix: TransferMatrix, i: int, j: int, names: list[str]) -> html.Button:
+def _cell(matrix: TransferMatrix, i: int, j: int, names: list[str], button: bool) -> html.Button | html.Span:
     fooled, eligible, rate = matrix.fooled[i][j], matrix.eligible[i][j], matrix.rate(i, j)
     low, high = matrix.interval(i, j)
     number = "-" if rate is None else f"{100 * rate:.0f}"
     words = f"attack on {names[i]}, target {names[j]}: " + (
         f"{number} % ({100 * low:.0f} to {100 * high:.0f}), {fooled} of {eligible} images" if rate is not None else "no image yet"
     )
+    inside = [html.B(number), html.Small(f"{100 * low:.0f}-{100 * high:.0f}"), html.Br(), html.Small(f"{fooled}/{eligible}")]
     # The colour repeats the number: stronger orange, more transfer.
-    return html.Button(
-        [html.B(number), html.Small(f"{100 * low:.0f}-{100 * high:.0f}"), html.Br(), html.Small(f"{fooled}/{eligible}")],
-        title=words,
-        style={"background": f"rgba(var(--hot), {0.03 + 0.42 * (rate or 0):.2f})"},
-        **{"data-cell": f"{i},{j}", "aria-label": words, "aria-pressed": "false"},
-        **setting(surrogate=i, target=j, **({"plane": "gradients"} if i != j else {})),
-    )
+    looks = {"title": words, "style": {"background": f"rgba(var(--hot), {0.03 + 0.42 * (rate or 0):.2f})"}}
+    if not button:
+        return html.Span(inside, className="cell", **looks)
+    picks = setting(surrogate=i, target=j, **({"plane": "gradients"} if i != j else {}))
+    return html.Button(inside, **looks, **{"data-cell": f"{i},{j}", "aria-label": words, "aria-pressed": "false"}, **picks)
 
 
 def matrix_words(snapshot: Snapshot, state: State, loaded: Loaded) -> list:

@@ -25,9 +25,9 @@ def as_script(meta: Json) -> str:
 
 
 def document(title: str, body: object, meta: Json, *, styles: Sequence[str], scripts: Sequence[str]) -> str:
-    """A page without Dash, as an HTML file. body: components.  styles, scripts: names under assets/web, in their order."""
+    """A page without Dash, as an HTML file. body: components.  styles, scripts: names under assets/web, or addresses."""
     sheets = "".join(f'<link rel="stylesheet" href="/assets/{name}">' for name in styles)
-    code = "".join(f'<script src="/assets/{name}"></script>' for name in scripts)
+    code = "".join(f'<script src="{name if name[0] == "/" else f"/assets/{name}"}"></script>' for name in scripts)
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">

@@ -112,10 +112,10 @@ def image_of(loaded: Loaded, state: State) -> tuple[Tensor, int, str]:
     return data.images(torch.tensor([state.image]))[0], int(data.y[state.image]), "the label"
 
 
-def make_scene(loaded: Loaded, state: State) -> Scene:
-    """The scene that a state asks for."""
+def make_scene(loaded: Loaded, state: State, *, plane: Plane | None = None) -> Scene:
+    """The scene that a state asks for; in a given plane through the same image, if there is one."""
     x, y, whose = image_of(loaded, state)
-    plane = _plane(loaded, state, x, y)
+    plane = plane or _plane(loaded, state, x, y)
     if state.swap:
         plane = plane.swapped()
     low, high = (0.0, 1.0) if plane.kind == "domain" else (-state.span, state.span)

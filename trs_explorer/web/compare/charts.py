@@ -1,0 +1,147 @@
+"""Charts of all runs on a data set, as plotly.js takes them: pure functions of what is stored and what was measured.
+
+A and B stand out by colour, dash and symbol; other runs are grey, and say their names under the mouse and in the tables.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+
+from trs_explorer.evaluation.comparison import Row
+from trs_explorer.evaluation.table1 import CLEAN, Column, Figure
+from trs_explorer.files import Json
+from trs_explorer.web.compare.rows import Probe
+from trs_explorer.web.figures import ink
+
+LOOKS = {
+    "a": {"color": "#0072b2", "dash": "solid", "symbol": "circle"},
+    "b": {"color": "#d55e00", "dash": "dash", "symbol": "square"},
+}
+GREY = {"color": "rgba(128,128,128,.55)", "dash": "solid", "symbol": "circle-open"}
+COLUMNS = 3
+WORST = "worst"
+
+# A rate with its 95 % interval, all in per cent: at which eps, the rate, low, high, and n.
+Point = tuple[float, float, float, float, int]
+
+
+def robust_curves(rows: Sequence[Row]) -> dict[str, dict[str, list[Point]]]:
+    """By attack, then by run: what is stored over eps, from clean on. "worst" is the worst of the attacks of one eps."""
+    found: dict[str, dict[str, list[Point]]] = {}
+    for one in rows:
+        clean = one.figures.get(CLEAN)
+        by_attack = sorted((c for c in one.figures if c.eps and c != CLEAN), key=_attack)
+        for attack, columns in groupby(by_attack, key=_attack):
+            points = [_point(column, one.figures[column]) for column in sorted(columns, key=lambda c: c.eps or 0.0)]
+            found.setdefault(attack, {})[one.run] = [*([_point(CLEAN, clean)] if clean else []), *points]
+    return found
+
+
+def _attack(column: Column) -> str:
+    return WORST if column.attack.startswith("worst") else column.attack
+
+
+def _point(column: Column, figure: Figure) -> Point:
+    return (column.eps or 0.0, figure.percent, *figure.interval, figure.n)
+
+
+def curves_figure(curves: Mapping[str, Mapping[str, Sequence[Point]]], sides: Mapping[str, str], *, dark: bool) -> Json:
+    """A small chart an attack: right in per cent over eps, a line a run, with 95 % intervals on A and B."""
+    attacks = [attack for attack in curves if attack != WORST] + ([WORST] if WORST in curves else [])
+    rows = -(-len(attacks) // COLUMNS)
+    layout = {**_layout(dark), "grid": {"rows": rows, "columns": COLUMNS, "pattern": "independent", "ygap": 0.34, "xgap": 0.14}}
+    layout |= {"showlegend": False, "annotations": []}
+    data: list[Json] = []
+    for place, attack in enumerate(attacks):
+        axis = str(place + 1) if place else ""
+        layout[f"xaxis{axis}"] = {
+            **_axis(),
+            "title": {"text": "eps" if place >= len(attacks) - COLUMNS else "", "standoff": 2},
+            "rangemode": "tozero",
+        }
+        layout[f"yaxis{axis}"] = {**_axis(), "range": [-3, 103], "dtick": 50}
+        title = "worst of all attacks" if attack == WORST else attack
+        note = {"text": f"<b>{title}</b>", "x": 0.5, "y": 1, "xref": f"x{axis} domain", "yref": f"y{axis} domain"}
+        layout["annotations"].append({**note, "showarrow": False, "yanchor": "bottom", "font": {"size": 12}})
+        for run, points in sorted(curves[attack].items(), key=lambda item: item[0] in sides.values()):
+            data.append(_curve(run, points, sides) | {"xaxis": f"x{axis}", "yaxis": f"y{axis}"})
+    return {"data": data, "layout": layout}
+
+
+def _curve(run: str, points: Sequence[Point], sides: Mapping[str, str]) -> Json:
+    look, chosen = _look(run, sides)
+    trace: Json = {
+        "type": "scatter", "mode": "lines+markers", "name": run, "x": [p[0] for p in points], "y": [p[1] for p in points],
+        "line": {"color": look["color"], "dash": look["dash"], "width": 2.5 if chosen else 1},
+        "marker": {"symbol": look["symbol"], "size": 7 if chosen else 4, "color": look["color"]},
+        "customdata": [f"{low:.1f}-{high:.1f}, n {n}" for _, _, low, high, n in points],
+        "hovertemplate": f"{run}<br>eps %{{x}}: %{{y:.1f}} % (%{{customdata}})<extra></extra>",
+    }  # fmt: skip
+    if chosen:
+        above, below = [p[3] - p[1] for p in points], [p[1] - p[2] for p in points]
+        trace["error_y"] = {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "thickness": 1.3, "width": 3}
+    return trace
+
+
+def cosine_figure(probes: Mapping[str, Probe], labels: Mapping[str, str], sides: Mapping[str, str], *, dark: bool) -> Json:
+    """|cos| of the members' gradients against transfer, a point a run: low cosine alone is not low transfer."""
+    points = {name: (probe.cosine, probe.percent, *probe.interval) for name, probe in probes.items()}
+    figure = _scatter(points, labels, sides, dark=dark)
+    figure["layout"] |= {
+        "xaxis": {**_axis(), "title": {"text": "mean |cos| of pairs of gradients", "standoff": 4}, "range": [-0.03, 1.03]},
+        "yaxis": {**_axis(), "title": {"text": "transfer, %"}, "range": [-4, 104]},
+    }
+    return figure
+
+
+def robust_figure(
+    rows: Sequence[Row], probes: Mapping[str, Probe], labels: Mapping[str, str], sides: Mapping[str, str], *, dark: bool
+) -> tuple[Json, str]:
+    """Robust accuracy of the ensemble against transfer between its members, a point a run; and what the accuracy is under."""
+    column = next((c for one in rows for c in sorted(one.figures, key=lambda c: c.eps or 0.0) if _attack(c) == WORST), None)
+    points = {}
+    for one in rows:
+        figure = one.figures.get(column) if column else None
+        if figure and one.run in probes:
+            probe = probes[one.run]
+            points[one.run] = (probe.percent, figure.percent, *figure.interval)
+    shown = _scatter(points, labels, sides, dark=dark)
+    under = column.words if column else "nothing: no table is stored"
+    shown["layout"] |= {
+        "xaxis": {**_axis(), "title": {"text": "transfer between members, %", "standoff": 4}, "range": [-4, 104]},
+        "yaxis": {**_axis(), "title": {"text": "ensemble right, %"}, "range": [-4, 104]},
+    }
+    return shown, under
+
+
+def _scatter(points: Mapping[str, Sequence[float]], labels: Mapping[str, str], sides: Mapping[str, str], *, dark: bool) -> Json:
+    """points: x, y and y's interval by run."""
+    data = []
+    for name, (x, y, low, high) in points.items():
+        look, chosen = _look(name, sides)
+        data.append({
+            "type": "scatter", "mode": "markers+text", "name": name, "x": [x], "y": [y], "text": [labels.get(name, name)],
+            "textposition": "top right" if x < 0.5 or (x > 1 and x < 50) else "top left",
+            "textfont": {"size": 12, "color": ink(dark).text if chosen else ink(dark).faint},
+            "marker": {"symbol": look["symbol"], "size": 12 if chosen else 8, "color": look["color"]},
+            "error_y": {"type": "data", "symmetric": False, "array": [high - y], "arrayminus": [y - low], "thickness": 1.2, "color": look["color"]},
+            "hovertemplate": f"{name}: %{{x:.3g}}, %{{y:.1f}} ({low:.1f}-{high:.1f})<extra></extra>",
+        })  # fmt: skip
+    return {"data": data, "layout": {**_layout(dark), "showlegend": False}}
+
+
+def _look(run: str, sides: Mapping[str, str]) -> tuple[Json, bool]:
+    side = next((side for side, name in sides.items() if name == run), None)
+    return (LOOKS[side], True) if side else (GREY, False)
+
+
+def _axis() -> Json:
+    return {"gridcolor": "rgba(128,128,128,.25)", "zeroline": False, "fixedrange": True}
+
+
+def _layout(dark: bool) -> Json:
+    colours = ink(dark)
+    return {
+        "margin": {"l": 48, "r": 10, "t": 22, "b": 40}, "dragmode": False, "hovermode": "closest",
+        "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "font": {"color": colours.text, "size": 12},
+        "hoverlabel": {"bgcolor": colours.paper, "font": {"color": colours.text}},
+    }  # fmt: skip

@@ -1,0 +1,105 @@
+"""The Compare page's HTML: rooms and controls; assets/web/compare/compare.js fills them."""
+
+from collections.abc import Mapping
+
+from dash import html
+
+from trs_explorer.catalogue import BALL_ATTACKS
+from trs_explorer.files import Json
+from trs_explorer.web.compare.pair import ALONG
+from trs_explorer.web.layout import number_field, room, scrolling, select
+from trs_explorer.web.markup import Field
+from trs_explorer.web.pages import document, nav
+from trs_explorer.web.state import SIZES
+
+KEYS = (
+    ("s", "swap A and B"),
+    (", and .", "the image before, the next one"),
+    ("p", "the next plane"),
+    ("t", "dark or light"),
+    ("?", "this list"),
+)
+SCRIPTS = ("compare/compare.js", "compare/draw.js", "compare/handout.js", "compare/start.js")
+
+
+def compare_page(runs: Mapping[str, str], first: Json) -> str:
+    """The page. runs: every run's data set by its name.  first: the state that it opens on."""
+    body = [
+        html.A("Skip to the slices", href="#sides", className="skip"),
+        _header(runs),
+        html.Div(id="notice", role="status"),
+        html.Main(
+            [
+                _slices(),
+                *(
+                    room(
+                        f"transfer-{side}",
+                        "Transfer",
+                        [html.Div(id=f"matrix-{side}", className="matrix"), html.P(id=f"words-{side}")],
+                    )
+                    for side in "ab"
+                ),
+                room(
+                    "live",
+                    "Robust accuracy over eps, measured now",
+                    [html.Div(id="live-chart", className="chart"), html.P(id="live-words")],
+                ),
+                room(
+                    "cosine",
+                    "|cos| against transfer",
+                    [
+                        html.Div(id="cosine-chart", className="chart"),
+                        html.P(id="cosine-words"),
+                        scrolling("cosine-table", "cosine and transfer in numbers"),
+                    ],
+                ),
+                room(
+                    "robust",
+                    "Robust accuracy against transfer",
+                    [html.Div(id="robust-chart", className="chart"), html.P(id="robust-words")],
+                ),
+                room(
+                    "curves",
+                    "Robust accuracy over eps, every attack evaluated",
+                    [html.Div(id="curves-chart", className="chart"), html.P(id="curves-words")],
+                ),
+                room("table", "The paper's Table 1", [scrolling("table1", "the table in numbers")]),
+            ],
+            id="rooms",
+        ),
+        _help(),
+    ]
+    meta = {"runs": dict(runs), "first": first, "along": list(ALONG)}
+    return document("trs compare", body, meta, styles=["explorer.css", "compare/compare.css"], scripts=["/plotly.js", *SCRIPTS])
+
+
+def _header(runs: Mapping[str, str]) -> html.Header:
+    names = {name: name for name in runs}
+    return html.Header([
+        html.H1("trs explore"), nav("compare"),
+        select("a", "A", names), html.Button("swap", id="swap", title="exchange A and B (s)"), select("b", "B", names),
+        html.Span(className="stretch"),
+        html.Button("handout", id="handout", title="one offline HTML file"), html.Button("copy link", id="link"),
+        html.Button("theme", id="theme", title="dark or light (t)"),
+        html.Button("?", id="help-button", title="keys", **{"aria-label": "keys"}),
+    ])  # fmt: skip
+
+
+def _slices() -> html.Section:
+    attacks = {name: name.upper() for name in BALL_ATTACKS}
+    return room("sides", "One image, one plane, one scale", [
+        html.Div([
+            number_field("image", "image"), select("along", "plane", ALONG), number_field("span", "± span", step="any"),
+            number_field("seed", "seed"), select("attack", "attack", attacks),
+            html.Label(["eps ", html.Output(id="eps-value")], htmlFor="eps"),
+            Field(id="eps", type="range", min=0, max=1, step=0.005), number_field("steps", "steps"),
+            select("norm", "norm", {"linf": "max", "l2": "L2"}), select("n", "n", {str(n): str(n) for n in SIZES}),
+        ], className="row"),
+        html.Div(id="side-a", className="side"), html.Div(id="side-b", className="side"),
+        html.P(id="plane-words"),
+    ])  # fmt: skip
+
+
+def _help() -> html.Dialog:
+    rows = [html.Tr([html.Th(keys, scope="row"), html.Td(what)]) for keys, what in KEYS]
+    return html.Dialog([html.H2("Keys"), html.Table(html.Tbody(rows)), html.Button("close", id="help-close")], id="help")

@@ -1,0 +1,63 @@
+"""Which two runs are compared, and with what settings: a wish from the address made whole."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from trs_explorer.explore.library import Library
+from trs_explorer.files import Json
+from trs_explorer.web.asked import Asked, preferred, understand
+from trs_explorer.web.state import is_plane
+
+BASELINE = "dverge"  # the method that B is unless told otherwise
+ALONG = {"both": "gradient of A x gradient of B", "a": "gradient of A x random", "b": "gradient of B x random"}
+NUMBERS = ("image", "seed", "span", "eps", "norm", "attack", "steps", "n")  # fields of State that both runs share
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two runs on the same data, in the same state.
+
+    along: what the plane goes along, a key of ALONG.  complaints: what could not be had, in words.
+    """
+
+    a: Asked
+    b: Asked
+    along: str
+    complaints: list[str]
+
+    @property
+    def sides(self) -> dict[str, Asked]:
+        """Both, by the name of the side."""
+        return {"a": self.a, "b": self.b}
+
+    def to_json(self) -> Json:
+        """The fields of the address, as they were understood."""
+        shared = {name: getattr(self.a.state, name) for name in NUMBERS}
+        return {"a": self.a.loaded.name, "b": self.b.loaded.name, "along": self.along, **shared}
+
+
+def pair_of(library: Library, wish: Mapping[str, object]) -> Pair:
+    """The pair that comes nearest to a wish. Raises UsageError or RunError if one of the runs cannot be had: in words."""
+    complaints = []
+    first = str(wish.get("a") or preferred(library))
+    data = library.run(first).config.data
+    second = str(wish.get("b") or other(library, first))
+    if library.run(second).config.data != data:
+        nearest = other(library, first)
+        complaints.append(f"{second} is on {library.run(second).config.data}, {first} on {data}: B is {nearest}")
+        second = nearest
+    along = str(wish.get("along") or "both")
+    if along not in ALONG:
+        complaints.append(f"along is one of {', '.join(ALONG)}, not {along[:40]!r}")
+        along = "both"
+    shared = {name: wish.get(name) for name in NUMBERS}
+    a, b = (understand(library, {**shared, "run": name, "client": wish.get("client", "")}) for name in (first, second))
+    return Pair(a, b, "a" if is_plane(data) else along, [*complaints, *dict.fromkeys([*a.complaints, *b.complaints])])
+
+
+def other(library: Library, name: str) -> str:
+    """What a run is compared with: the baseline's run on the same data, else any other, else the run itself."""
+    data = library.run(name).config.data
+    same = [one for one in library.names if one != name and library.run(one).config.data == data]
+    baseline = [one for one in same if library.run(one).config.method == BASELINE]
+    return next(iter(baseline + same), name)

@@ -1,0 +1,152 @@
+"""What is stored of every run on the data at hand: the paper's table as HTML, and each run's last probe. Nothing is measured here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dash import html
+
+from trs_explorer.evaluation.comparison import Row, arranged, best, headings, images, row, stored_answers
+from trs_explorer.evaluation.differences import differences, orderings
+from trs_explorer.evaluation.intervals import of_share
+from trs_explorer.evaluation.table1 import LIMIT, SEED, STEPS, Column
+from trs_explorer.explore.library import Library
+from trs_explorer.options import UsageError
+from trs_explorer.runs import RunError
+from trs_explorer.web.history import pair_mean
+
+UNREADABLE = (RunError, UsageError, OSError)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A training's last probe of a run: mean |cos| of pairs, and fooled of eligible images over all ordered pairs.
+
+    pairs: how many ordered pairs those counts are of; an image may be in each of them.
+    """
+
+    cosine: float
+    fooled: int
+    eligible: int
+    pairs: int
+    eps: float
+    n: int
+
+    @property
+    def percent(self) -> float:
+        """The transfer rate in per cent of the eligible."""
+        return 100 * self.fooled / self.eligible
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Its 95 % interval in per cent. Attempts on one image fall together: images are counted once, not once a pair."""
+        low, high = of_share(self.fooled / self.eligible, self.eligible / self.pairs)
+        return 100 * low, 100 * high
+
+
+def same_data(library: Library, data: str) -> list[str]:
+    """The names of the runs on a data set."""
+    return [name for name in library.names if library.run(name).config.data == data]
+
+
+def stored_rows(library: Library, data: str) -> list[Row]:
+    """A row of the paper's table for every run on that data whose newest weights can be read, in the table's order."""
+    rows = []
+    for name in same_data(library, data):
+        try:
+            run = library.run(name)
+            newest = run.checkpoints()[-1]
+            weights = newest.digest()
+            rows.append(row(name, run.config, newest.name, weights, stored_answers(run, weights, LIMIT), LIMIT))
+        except (*UNREADABLE, IndexError):
+            continue
+    return arranged(rows)
+
+
+def last_probe(library: Library, name: str) -> Probe | None:
+    """A run's last probe; None if there is none that has counts."""
+    try:
+        events = [event for event in library.events(name) if event["kind"] == "matrix"]
+        probe = events[-1]
+        members = len(probe["fooled"])
+        pairs = [(i, j) for i in range(members) for j in range(members) if i != j]
+        fooled, eligible = (sum(probe[what][i][j] for i, j in pairs) for what in ("fooled", "eligible"))
+        cosine = pair_mean(probe)
+        if cosine is None or not 0 <= fooled <= eligible or not eligible:
+            return None
+        return Probe(cosine, fooled, eligible, len(pairs), float(probe["eps"]), int(probe["n"]))
+    except (*UNREADABLE, KeyError, IndexError, TypeError, ValueError):
+        return None
+
+
+def table(rows: list[Row], sides: dict[str, str]) -> list:
+    """The paper's Table 1 with our figures; sides: the names of the runs that are A and B."""
+    known = [one for one in rows if one.figures]
+    if not known:
+        return [html.P("No figure is stored with these runs yet: trs compare measures them, and shows this table.")]
+    columns = headings(known[0].config.data)
+    top = html.Tr([html.Th("", scope="col"), *(html.Th([one.attack, html.Br(), one.at], scope="col") for one in columns)])
+    body = [html.Tr([_name(one, sides), *(_cell(one, column, best(known, column)) for column in columns)]) for one in known]
+    about = (
+        f"Right, in % of the first {images(known)} test images (seed {SEED}, {STEPS} steps, one start); below it the 95 % interval; "
+        "below that the paper's figure, of its own models and recipe. * best of its column: not masked, and its interval overlaps "
+        "with no other's."
+    )
+    left_out = [one.label for one in rows if not one.figures]
+    missing = f"Not measured yet: {', '.join(left_out)}." if left_out else ""
+    masked = [one.label for one in known if one.masked]
+    words = f"MASKED: attacks miss images of {', '.join(masked)}: their figures are too high." if masked else ""
+    said = [line for one in known for line in differences(one)]
+    for order in orderings(known):
+        said.append(f"Order under {order.column.words}: paper (PGD): {order.paper}; ours: {order.ours} (~: intervals overlap).")
+    return [
+        html.Table([html.Caption(about), html.Thead(top), html.Tbody(body)]),
+        html.P(" ".join(filter(None, (words, missing)))),
+        html.Details(
+            [
+                html.Summary("where the paper's figures differ, and why as far as it was measured"),
+                html.Ul([html.Li(p) for p in said]),
+            ]
+        )
+        if said
+        else None,
+    ]
+
+
+def _name(one: Row, sides: dict[str, str]) -> html.Th:
+    side = [html.B(f"{letter.upper()} ") for letter, name in sides.items() if name == one.run]
+    warned = f"warns: {', '.join(map(str, one.warned))}" if one.warned else "no warning" if one.checks else "not checked"
+    return html.Th([*side, one.label, html.Br(), html.Small(warned + (", MASKED" if one.masked else ""))], scope="row")
+
+
+def _cell(one: Row, column: Column, first: Row | None) -> html.Td:
+    figure = one.figures.get(column)
+    if figure is None:
+        return html.Td("-", title="missing")
+    low, high = figure.interval
+    number = f"{'*' if one is first else ''}{figure.percent:.1f}"
+    paper = [html.Br(), html.I(f"paper {figure.paper:.1f}")] if figure.paper is not None else []
+    shown = html.B(number) if one is first else number
+    return html.Td([shown, html.Br(), html.Small(f"{low:.1f}-{high:.1f}"), *paper], title=f"{figure.correct} of {figure.n}")
+
+
+def probe_words(probes: Mapping[str, Probe]) -> str:
+    """What the charts' cosines and transfer rates are of."""
+    if not probes:
+        return "No run has a probe in its log."
+    of = sorted({f"n {probe.n}, eps {probe.eps:g}" for probe in probes.values()})
+    return (
+        f"Each run's last probe, as its training logged it: PGD-10 on members, {'; '.join(of)} held-out images; pairs together, of the "
+        "images that both have right and on which the surrogate falls (Def. 6). Bars: 95 %, an image counted once in all pairs."
+    )
+
+
+def probe_table(probes: Mapping[str, Probe], sides: dict[str, str]) -> html.Table:
+    """The charts' points in numbers."""
+    head = html.Tr([html.Th(name, scope="col") for name in ("run", "|cos|", "transfer, %", "95 %", "fooled/eligible")])
+    body = []
+    for name, probe in sorted(probes.items(), key=lambda item: item[1].cosine):
+        side = "".join(f" ({letter.upper()})" for letter, chosen in sides.items() if chosen == name)
+        low, high = probe.interval
+        cells = (f"{probe.cosine:.3f}", f"{probe.percent:.1f}", f"{low:.1f}-{high:.1f}", f"{probe.fooled}/{probe.eligible}")
+        body.append(html.Tr([html.Th(name + side, scope="row"), *map(html.Td, cells)]))
+    return html.Table([html.Thead(head), html.Tbody(body)])
