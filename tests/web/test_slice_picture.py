@@ -56,8 +56,8 @@ def test_a_dark_line_is_where_the_class_changes_and_nowhere_else():
 
 
 def test_the_last_picture_is_what_the_members_vote():
-    ensemble = build("mlp", "bars", 2, seed=0)
-    logits = np.random.default_rng(0).normal(size=(N, N, 2, 2)).astype(np.float32)
+    ensemble = build("mlp", "bars", 3, seed=0)
+    logits = 4 * np.random.default_rng(0).normal(size=(N, N, 3, 2)).astype(np.float32)
     *_, last = slice_pictures(logits, ensemble.vote)
     share = torch.from_numpy(logits).softmax(-1).mean(2)  # the vote, the long way
     assert last.counts == {c: int((share.argmax(-1) == c).sum()) for c in (0, 1)}
