@@ -49,10 +49,15 @@ def measuring(loaded: Loaded, state: State) -> Iterator[Measured]:
         yield Measured(matrix, None)
     assert matrix is not None
     arguments = {"eps": state.eps, "norm": state.norm}
-    attacks = [(name, lambda model, x, y, *, generator, **_: attack(model, x, y, generator=generator), arguments)]
+    attacks = [(name, bound(attack), arguments)]
     for _, rate in measure(loaded.ensemble, x, y, attacks=attacks, batch_size=BATCH, seed=state.seed):
         if rate.name == name:
             yield Measured(matrix, rate)
+
+
+def bound(attack: Callable) -> Callable:
+    """An attack that has its radius already: `measure` names it again, for the record."""
+    return lambda model, x, y, *, generator, **_: attack(model, x, y, generator=generator)
 
 
 def nothing_yet(members: int) -> TransferMatrix:

@@ -4,7 +4,6 @@ A and B stand out by colour, dash and symbol; other runs are grey, and say their
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 
 from trs_explorer.evaluation.comparison import Row
 from trs_explorer.evaluation.table1 import CLEAN, Column, Figure
@@ -17,8 +16,10 @@ LOOKS = {
     "b": {"color": "#d55e00", "dash": "dash", "symbol": "square"},
 }
 GREY = {"color": "rgba(128,128,128,.55)", "dash": "solid", "symbol": "circle-open"}
-COLUMNS = 3
+COLUMNS = 4
+BESIDE = ("middle right", "middle left")  # from the lowest point up: labels of near ones keep apart
 WORST = "worst"
+HALF = 0.5  # of the gradients without a direction, and a mean |cos| of them says little
 
 # A rate with its 95 % interval, all in per cent: at which eps, the rate, low, high, and n.
 Point = tuple[float, float, float, float, int]
@@ -29,10 +30,9 @@ def robust_curves(rows: Sequence[Row]) -> dict[str, dict[str, list[Point]]]:
     found: dict[str, dict[str, list[Point]]] = {}
     for one in rows:
         clean = one.figures.get(CLEAN)
-        by_attack = sorted((c for c in one.figures if c.eps and c != CLEAN), key=_attack)
-        for attack, columns in groupby(by_attack, key=_attack):
-            points = [_point(column, one.figures[column]) for column in sorted(columns, key=lambda c: c.eps or 0.0)]
-            found.setdefault(attack, {})[one.run] = [*([_point(CLEAN, clean)] if clean else []), *points]
+        for column in sorted((c for c in one.figures if c.eps), key=lambda c: c.eps or 0.0):
+            first = [_point(CLEAN, clean)] if clean else []
+            found.setdefault(_attack(column), {}).setdefault(one.run, first).append(_point(column, one.figures[column]))
     return found
 
 
@@ -47,15 +47,16 @@ def _point(column: Column, figure: Figure) -> Point:
 def curves_figure(curves: Mapping[str, Mapping[str, Sequence[Point]]], sides: Mapping[str, str], *, dark: bool) -> Json:
     """A small chart an attack: right in per cent over eps, a line a run, with 95 % intervals on A and B."""
     attacks = [attack for attack in curves if attack != WORST] + ([WORST] if WORST in curves else [])
-    rows = -(-len(attacks) // COLUMNS)
-    layout = {**_layout(dark), "grid": {"rows": rows, "columns": COLUMNS, "pattern": "independent", "ygap": 0.34, "xgap": 0.14}}
+    columns = min(COLUMNS, max(1, len(attacks)))
+    rows = -(-len(attacks) // columns)
+    layout = {**_layout(dark), "grid": {"rows": rows, "columns": columns, "pattern": "independent", "ygap": 0.34, "xgap": 0.14}}
     layout |= {"showlegend": False, "annotations": []}
     data: list[Json] = []
     for place, attack in enumerate(attacks):
         axis = str(place + 1) if place else ""
         layout[f"xaxis{axis}"] = {
             **_axis(),
-            "title": {"text": "eps" if place >= len(attacks) - COLUMNS else "", "standoff": 2},
+            "title": {"text": "eps" if place >= len(attacks) - columns else "", "standoff": 2},
             "rangemode": "tozero",
         }
         layout[f"yaxis{axis}"] = {**_axis(), "range": [-3, 103], "dtick": 50}
@@ -85,10 +86,18 @@ def _curve(run: str, points: Sequence[Point], sides: Mapping[str, str]) -> Json:
 def cosine_figure(probes: Mapping[str, Probe], labels: Mapping[str, str], sides: Mapping[str, str], *, dark: bool) -> Json:
     """|cos| of the members' gradients against transfer, a point a run: low cosine alone is not low transfer."""
     points = {name: (probe.cosine, probe.percent, *probe.interval) for name, probe in probes.items()}
+    labels = {
+        name: labels.get(name, name) + (" (no direction)" if probe.aimless > HALF else "") for name, probe in probes.items()
+    }
     figure = _scatter(points, labels, sides, dark=dark)
     figure["layout"] |= {
-        "xaxis": {**_axis(), "title": {"text": "mean |cos| of pairs of gradients", "standoff": 4}, "range": [-0.03, 1.03]},
-        "yaxis": {**_axis(), "title": {"text": "transfer, %"}, "range": [-4, 104]},
+        "xaxis": {
+            **_axis(),
+            "title": {"text": "mean |cos| of pairs of gradients", "standoff": 4},
+            "range": [-0.27, 1.03],
+            "tickvals": [0, 0.25, 0.5, 0.75, 1],
+        },
+        "yaxis": {**_axis(), "title": {"text": "transfer, %"}, "range": [-8, 104]},
     }
     return figure
 
@@ -107,8 +116,13 @@ def robust_figure(
     shown = _scatter(points, labels, sides, dark=dark)
     under = column.words if column else "nothing: no table is stored"
     shown["layout"] |= {
-        "xaxis": {**_axis(), "title": {"text": "transfer between members, %", "standoff": 4}, "range": [-4, 104]},
-        "yaxis": {**_axis(), "title": {"text": "ensemble right, %"}, "range": [-4, 104]},
+        "xaxis": {
+            **_axis(),
+            "title": {"text": "transfer between members, %", "standoff": 4},
+            "range": [-27, 104],
+            "tickvals": [0, 25, 50, 75, 100],
+        },
+        "yaxis": {**_axis(), "title": {"text": "ensemble right, %"}, "range": [-8, 104]},
     }
     return shown, under
 
@@ -116,14 +130,15 @@ def robust_figure(
 def _scatter(points: Mapping[str, Sequence[float]], labels: Mapping[str, str], sides: Mapping[str, str], *, dark: bool) -> Json:
     """points: x, y and y's interval by run."""
     data = []
-    for name, (x, y, low, high) in points.items():
+    for place, (name, (x, y, low, high)) in enumerate(sorted(points.items(), key=lambda item: item[1][1])):
         look, chosen = _look(name, sides)
+        error = {"array": [high - y], "arrayminus": [y - low], "color": look["color"], "thickness": 1.2}
         data.append({
             "type": "scatter", "mode": "markers+text", "name": name, "x": [x], "y": [y], "text": [labels.get(name, name)],
-            "textposition": "top right" if x < 0.5 or (x > 1 and x < 50) else "top left",
+            "textposition": BESIDE[place % len(BESIDE)],
             "textfont": {"size": 12, "color": ink(dark).text if chosen else ink(dark).faint},
             "marker": {"symbol": look["symbol"], "size": 12 if chosen else 8, "color": look["color"]},
-            "error_y": {"type": "data", "symmetric": False, "array": [high - y], "arrayminus": [y - low], "thickness": 1.2, "color": look["color"]},
+            "error_y": {"type": "data", "symmetric": False, **error},
             "hovertemplate": f"{name}: %{{x:.3g}}, %{{y:.1f}} ({low:.1f}-{high:.1f})<extra></extra>",
         })  # fmt: skip
     return {"data": data, "layout": {**_layout(dark), "showlegend": False}}

@@ -34,10 +34,7 @@ def curve(loaded: Loaded, state: State) -> Iterator[dict[float, Rate]]:
         name, attack = attack_of(replace(state, eps=eps))
         attack = polite(attack)
 
-        def run(model, x, y, *, generator, attack=attack, **_):  # noqa: ANN001, ANN003, ANN202
-            return attack(model, x, y, generator=generator)
-
-        attacks.append((name, run, {"eps": eps, "norm": state.norm}))
+        attacks.append((name, matrix.bound(attack), {"eps": eps, "norm": state.norm}))
     found: dict[float, Rate] = {}
     for position, rate in measure(loaded.ensemble, x, y, attacks=attacks, batch_size=matrix.BATCH, seed=state.seed):
         found = {**found, ([0.0, *radii(loaded.data.name)][position]): rate}

@@ -28,47 +28,18 @@ def compare_page(runs: Mapping[str, str], first: Json) -> str:
         html.A("Skip to the slices", href="#sides", className="skip"),
         _header(runs),
         html.Div(id="notice", role="status"),
-        html.Main(
-            [
-                _slices(),
-                *(
-                    room(
-                        f"transfer-{side}",
-                        "Transfer",
-                        [html.Div(id=f"matrix-{side}", className="matrix"), html.P(id=f"words-{side}")],
-                    )
-                    for side in "ab"
-                ),
-                room(
-                    "live",
-                    "Robust accuracy over eps, measured now",
-                    [html.Div(id="live-chart", className="chart"), html.P(id="live-words")],
-                ),
-                room(
-                    "cosine",
-                    "|cos| against transfer",
-                    [
-                        html.Div(id="cosine-chart", className="chart"),
-                        html.P(id="cosine-words"),
-                        scrolling("cosine-table", "cosine and transfer in numbers"),
-                    ],
-                ),
-                room(
-                    "robust",
-                    "Robust accuracy against transfer",
-                    [html.Div(id="robust-chart", className="chart"), html.P(id="robust-words")],
-                ),
-                room(
-                    "curves",
-                    "Robust accuracy over eps, every attack evaluated",
-                    [html.Div(id="curves-chart", className="chart"), html.P(id="curves-words")],
-                ),
-                room("table", "The paper's Table 1", [scrolling("table1", "the table in numbers")]),
-            ],
-            id="rooms",
-        ),
+        html.Main([
+            _slices(),
+            *map(_transfer, "ab"),
+            _chart("live", "Robust accuracy over eps, measured now"),
+            _chart("cosine", "|cos| against transfer"),
+            _chart("robust", "Robust accuracy against transfer"),
+            _chart("curves", "Robust accuracy over eps, every attack evaluated"),
+            room("numbers", "|cos| and transfer", [scrolling("cosine-table", "cosine and transfer in numbers")]),
+            room("table", "The paper's Table 1", [scrolling("table1", "the table in numbers")]),
+        ], id="rooms"),
         _help(),
-    ]
+    ]  # fmt: skip
     meta = {"runs": dict(runs), "first": first, "along": list(ALONG)}
     return document("trs compare", body, meta, styles=["explorer.css", "compare/compare.css"], scripts=["/plotly.js", *SCRIPTS])
 
@@ -98,6 +69,14 @@ def _slices() -> html.Section:
         html.Div(id="side-a", className="side"), html.Div(id="side-b", className="side"),
         html.P(id="plane-words"),
     ])  # fmt: skip
+
+
+def _transfer(side: str) -> html.Section:
+    return room(f"transfer-{side}", "Transfer", [html.Div(id=f"matrix-{side}", className="matrix"), html.P(id=f"words-{side}")])
+
+
+def _chart(name: str, title: str) -> html.Section:
+    return room(name, title, [html.Div(id=f"{name}-chart", className="chart"), html.P(id=f"{name}-words")])
 
 
 def _help() -> html.Dialog:

@@ -72,7 +72,8 @@ def _live(pair: Pair, jobs: Jobs, *, dark: bool) -> Json:
     told, found, done = live.measured(pair, jobs)
     state = pair.a.state
     attack = state.attack.upper() if state.attack == "fgsm" else f"{state.attack.upper()}-{state.steps}"
-    words = f"{attack} on the ensembles, first {min(state.n, len(pair.a.loaded.data))} test images, seed {state.seed}; 95 % intervals."
+    count = min(state.n, len(pair.a.loaded.data))
+    words = f"{attack} on the ensembles, first {count} test images, seed {state.seed}; 95 % intervals."
     return {**told, "curve": charts.curves_figure({attack: found}, _named(pair), dark=dark), "curveWords": words, "done": done}
 
 

@@ -1,4 +1,4 @@
-"""What is stored of every run on the data at hand: the paper's table as HTML, and each run's last probe. Nothing is measured here."""
+"""What is stored of every run on the data at hand: the paper's table, and each run's last probe. Nothing is measured."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ class Probe:
     """A training's last probe of a run: mean |cos| of pairs, and fooled of eligible images over all ordered pairs.
 
     pairs: how many ordered pairs those counts are of; an image may be in each of them.
+    aimless: the share of the members' gradients below 1e-6, which count as having no direction, and as |cos| 0.
     """
 
     cosine: float
@@ -30,6 +31,7 @@ class Probe:
     pairs: int
     eps: float
     n: int
+    aimless: float = 0.0
 
     @property
     def percent(self) -> float:
@@ -73,7 +75,9 @@ def last_probe(library: Library, name: str) -> Probe | None:
         cosine = pair_mean(probe)
         if cosine is None or not 0 <= fooled <= eligible or not eligible:
             return None
-        return Probe(cosine, fooled, eligible, len(pairs), float(probe["eps"]), int(probe["n"]))
+        zero = [float(share) for share in probe.get("zero_gradients", [])]
+        aimless = sum(zero) / len(zero) if zero else 0.0
+        return Probe(cosine, fooled, eligible, len(pairs), float(probe["eps"]), int(probe["n"]), aimless)
     except (*UNREADABLE, KeyError, IndexError, TypeError, ValueError):
         return None
 
@@ -87,9 +91,9 @@ def table(rows: list[Row], sides: dict[str, str]) -> list:
     top = html.Tr([html.Th("", scope="col"), *(html.Th([one.attack, html.Br(), one.at], scope="col") for one in columns)])
     body = [html.Tr([_name(one, sides), *(_cell(one, column, best(known, column)) for column in columns)]) for one in known]
     about = (
-        f"Right, in % of the first {images(known)} test images (seed {SEED}, {STEPS} steps, one start); below it the 95 % interval; "
-        "below that the paper's figure, of its own models and recipe. * best of its column: not masked, and its interval overlaps "
-        "with no other's."
+        f"Right, in % of the first {images(known)} test images (seed {SEED}, {STEPS} steps, one start); below it the 95 % "
+        "interval; below that the paper's figure, of its own models and recipe. * best of its column: not masked, and its "
+        "interval overlaps with no other's."
     )
     left_out = [one.label for one in rows if not one.figures]
     missing = f"Not measured yet: {', '.join(left_out)}." if left_out else ""
@@ -99,7 +103,8 @@ def table(rows: list[Row], sides: dict[str, str]) -> list:
     for order in orderings(known):
         said.append(f"Order under {order.column.words}: paper (PGD): {order.paper}; ours: {order.ours} (~: intervals overlap).")
     return [
-        html.Table([html.Caption(about), html.Thead(top), html.Tbody(body)]),
+        html.P(about),
+        html.Table([html.Thead(top), html.Tbody(body)]),
         html.P(" ".join(filter(None, (words, missing)))),
         html.Details(
             [
@@ -135,18 +140,22 @@ def probe_words(probes: Mapping[str, Probe]) -> str:
         return "No run has a probe in its log."
     of = sorted({f"n {probe.n}, eps {probe.eps:g}" for probe in probes.values()})
     return (
-        f"Each run's last probe, as its training logged it: PGD-10 on members, {'; '.join(of)} held-out images; pairs together, of the "
-        "images that both have right and on which the surrogate falls (Def. 6). Bars: 95 %, an image counted once in all pairs."
+        f"Each run's last probe, as its training logged it: PGD-10 on members, {'; '.join(of)} held-out images; pairs together, "
+        "of the images that both have right and on which the surrogate falls (Def. 6). Bars: 95 %, an image counted once. Gradients "
+        "below 1e-6 have no direction and count as |cos| 0: where most are, a low |cos| is masking, not orthogonality."
     )
 
 
 def probe_table(probes: Mapping[str, Probe], sides: dict[str, str]) -> html.Table:
     """The charts' points in numbers."""
-    head = html.Tr([html.Th(name, scope="col") for name in ("run", "|cos|", "transfer, %", "95 %", "fooled/eligible")])
+    head = html.Tr(
+        [html.Th(name, scope="col") for name in ("run", "|cos|", "no direction, %", "transfer, %", "95 %", "fooled/eligible")]
+    )
     body = []
     for name, probe in sorted(probes.items(), key=lambda item: item[1].cosine):
         side = "".join(f" ({letter.upper()})" for letter, chosen in sides.items() if chosen == name)
         low, high = probe.interval
-        cells = (f"{probe.cosine:.3f}", f"{probe.percent:.1f}", f"{low:.1f}-{high:.1f}", f"{probe.fooled}/{probe.eligible}")
+        rates = (f"{probe.percent:.1f}", f"{low:.1f}-{high:.1f}", f"{probe.fooled}/{probe.eligible}")
+        cells = (f"{probe.cosine:.3f}", f"{100 * probe.aimless:.0f}", *rates)
         body.append(html.Tr([html.Th(name + side, scope="row"), *map(html.Td, cells)]))
     return html.Table([html.Thead(head), html.Tbody(body)])

@@ -1,0 +1,73 @@
+"""The curve that is measured while one looks is what `evaluate` says; the page's addresses answer, and say what is wrong."""
+
+import time
+
+import pytest
+from flask.testing import FlaskClient
+from web_explorer import Explorer
+
+from trs_explorer.attacks.pgd import pgd
+from trs_explorer.evaluation.accuracy import evaluate
+from trs_explorer.explore.library import Loaded
+from trs_explorer.web.compare.live import curve, points, radii
+from trs_explorer.web.state import State
+
+SMALL = "n=64&steps=2&attack=pgd&eps=0.1"
+
+
+@pytest.fixture(scope="module")
+def client(explorer: Explorer) -> FlaskClient:
+    from trs_explorer.web.app import create_app
+
+    return create_app(explorer.library).server.test_client()
+
+
+def test_the_curve_is_the_robust_accuracy_at_every_radius(bars: Loaded) -> None:
+    state = State(bars.name, n=40, steps=3, attack="pgd", seed=5)
+    *_, last = curve(bars, state)
+    x, y = bars.data.images(slice(0, 40)), bars.data.y[:40]
+    attacks = [("pgd", pgd, {"eps": eps, "steps": 3, "step_size": eps * 2.5 / 3}) for eps in radii(bars.data.name)]
+    expected = evaluate(bars.ensemble, x, y, attacks=attacks, seed=5)
+    assert [rate.correct for rate in last.values()] == [rate.correct for rate in expected]
+    assert list(last) == [0.0, *radii(bars.data.name)]
+    assert [point[0] for point in points(last, 40)] == list(last)
+    assert points(last, 41) == []  # not whole yet
+    first = next(iter(curve(bars, state)))
+    assert list(first) == [0.0]
+
+
+def test_live_answers_grow_until_they_are_done(client: FlaskClient) -> None:
+    until, told = time.monotonic() + 60, {"done": False}
+    while not told["done"] and time.monotonic() < until:
+        told = client.get(f"/compare/live?a=mnist-trs&b=mnist-standard&{SMALL}").get_json()
+        time.sleep(0.05)
+    assert told["done"]
+    assert len(told["curve"]["data"]) == 2
+    assert "Attacked itself" in told["a"]["words"]
+    assert "<button" not in told["a"]["matrix"]
+
+
+def test_stored_answers_are_there_at_once(client: FlaskClient) -> None:
+    told = client.get("/compare/stored?a=mnist-trs&b=mnist-standard").get_json()
+    assert {trace["name"] for trace in told["cosine"]["data"]} == {"mnist-trs", "mnist-standard"}
+    assert told["fixed"]["a"] == "mnist-trs"
+
+
+@pytest.mark.parametrize("what", ["slices", "live", "stored"])
+@pytest.mark.parametrize(("asked", "word"), [("a=nobody", "nobody"), ("a=mnist-trs&b=none", "none")])
+def test_an_unknown_run_is_said(client: FlaskClient, what: str, asked: str, word: str) -> None:
+    answer = client.get(f"/compare/{what}?{asked}")
+    assert answer.status_code == 200
+    assert word in answer.get_json()["wrong"]
+
+
+def test_the_page_and_its_chart_library_are_served(client: FlaskClient) -> None:
+    page = client.get("/compare").text
+    assert '<option value="mnist-standard">' in page
+    with client.get("/plotly.js") as library:  # a file, to be closed
+        assert "plotly" in library.text[:2000]
+    for script in ("compare.js", "draw.js", "handout.js", "start.js", "compare.css"):
+        with client.get(f"/assets/compare/{script}") as file:
+            assert file.status_code == 200
+    explorer = client.get("/").text  # whose scripts are not these
+    assert "compare/draw.js" not in explorer

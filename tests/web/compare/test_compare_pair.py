@@ -1,0 +1,79 @@
+"""Which two runs are compared: defaults, wishes that cannot be had, and the plane that both share."""
+
+import pytest
+import torch
+from torch.nn.functional import cosine_similarity
+from web_explorer import Explorer
+
+from trs_explorer.explore.planes import loss_gradients
+from trs_explorer.options import UsageError
+from trs_explorer.web.compare.pair import other, pair_of
+from trs_explorer.web.compare.sides import both_slices, plane_of
+from trs_explorer.web.scenes import Scenes
+
+PLAIN = {"a": "mnist-trs", "b": "mnist-standard", "image": "3"}
+
+
+def test_it_opens_on_trs_and_a_run_on_the_same_data(explorer: Explorer) -> None:
+    pair = pair_of(explorer.library, {})
+    assert (pair.a.loaded.name, pair.b.loaded.name, pair.along, pair.complaints) == ("mnist-trs", "mnist-standard", "both", [])
+    assert other(explorer.library, "mnist-standard") == "mnist-trs"
+    assert other(explorer.library, "bars-cos-only") == "bars-cos-only"  # there is no other on the plane
+
+
+def test_the_baseline_is_dverges_run(explorer: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trs_explorer.web.compare.pair.BASELINE", "trs")
+    assert other(explorer.library, "mnist-standard") == "mnist-trs"
+    monkeypatch.setattr("trs_explorer.web.compare.pair.BASELINE", "cos-only")  # on other data: no baseline here
+    assert other(explorer.library, "mnist-trs") == "mnist-standard"
+
+
+def test_what_cannot_be_had_is_said(explorer: Explorer) -> None:
+    pair = pair_of(explorer.library, {"a": "mnist-trs", "b": "bars-cos-only", "eps": "much", "along": "up"})
+    assert pair.b.loaded.name == "mnist-standard"
+    assert [line.split(":")[0].split(" ")[0] for line in pair.complaints] == ["bars-cos-only", "along", "eps"]
+    assert pair.a.state.eps == pair.b.state.eps == 0.3
+    with pytest.raises(UsageError, match="mnist-trs"):
+        pair_of(explorer.library, {"a": "nobody"})
+
+
+@pytest.mark.parametrize("along", ["both", "a", "b"])
+def test_the_plane_goes_along_the_ensembles_gradients(explorer: Explorer, along: str) -> None:
+    runs = [explorer.library.load(PLAIN[side]) for side in "ab"]
+    for image in range(100):  # one at which neither gradient vanishes
+        x, y = runs[0].data.images(torch.tensor([image])), runs[0].data.y[image : image + 1]
+        of_a, of_b = (loss_gradients(loaded.ensemble, x, y)[-1].flatten() for loaded in runs)
+        if min(of_a.norm(), of_b.norm()) > 1e-3:
+            break
+    plane = plane_of(pair_of(explorer.library, {**PLAIN, "image": image, "along": along}))
+    u, v = plane.u.flatten(), plane.v.flatten()
+    assert torch.equal(plane.origin, x[0])
+    assert cosine_similarity(u, of_b if along == "b" else of_a, dim=0).item() == pytest.approx(1, abs=1e-4)
+    assert (u @ v).item() == pytest.approx(0, abs=1e-5)
+    rest = of_b / of_b.norm() - (of_b / of_b.norm() @ u) * u
+    assert (cosine_similarity(v, rest, dim=0).item() > 0.999) == (along == "both")
+
+
+def test_both_rows_are_the_same_square(explorer: Explorer) -> None:
+    pair = pair_of(explorer.library, {**PLAIN, "span": "3", "eps": "0.1"})
+    told = both_slices(pair, Scenes())
+    assert [(told[side]["low"], told[side]["high"], told[side]["run"]) for side in "ab"] == [
+        (-3, 3, "mnist-trs"),
+        (-3, 3, "mnist-standard"),
+    ]
+    assert told["a"]["box"] == told["b"]["box"]
+    assert told["a"]["ball"] == told["b"]["ball"]
+    for side, asked in pair.sides.items():
+        models = told[side]["models"]
+        assert [model["name"] for model in models] == ["F1", "F2", "F3", "ensemble"]
+        at_image = asked.loaded.ensemble(asked.loaded.data.images(torch.tensor([3]))).argmax(1).item()
+        assert models[-1]["headline"].startswith(str(at_image))
+        assert sum(models[-1]["picture"]["counts"].values()) == 97 * 97
+
+
+def test_swapped_sides_show_the_same_pictures_in_the_other_row(explorer: Explorer) -> None:
+    one = both_slices(pair_of(explorer.library, {**PLAIN, "along": "a", "eps": "0.1"}), Scenes())
+    other_way = {"a": PLAIN["b"], "b": PLAIN["a"], "image": "3", "along": "b", "eps": "0.1"}
+    two = both_slices(pair_of(explorer.library, other_way), Scenes())
+    assert one["a"]["models"] == two["b"]["models"]
+    assert one["b"]["models"] == two["a"]["models"]

@@ -1,0 +1,119 @@
+"""What is stored of all runs: the last probe's counts, curves over eps, charts that plotly takes, and the table."""
+
+import json
+import shutil
+from pathlib import Path
+
+import plotly.graph_objects as go
+import pytest
+
+from trs_explorer.evaluation.comparison import Row
+from trs_explorer.evaluation.intervals import of_share
+from trs_explorer.evaluation.table1 import CLEAN, Column, Figure
+from trs_explorer.explore.library import Library
+from trs_explorer.runs import open_run
+from trs_explorer.shipped import folder
+from trs_explorer.web.compare import charts, rows
+from trs_explorer.web.compare.rows import Probe, last_probe, stored_rows
+from trs_explorer.web.markup import markup
+
+SIDES = {"a": "one", "b": "two"}
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Library:
+    for name in ("mnist-trs", "mnist-dverge", "bars-trs"):
+        shutil.copytree(folder("checkpoints") / name, tmp_path / name, ignore=shutil.ignore_patterns("results"))
+    return Library([tmp_path])
+
+
+def row(name: str, right: dict[Column, str], checks: dict[int, bool] | None = None) -> Row:
+    config = open_run(folder("checkpoints") / "mnist-trs").config
+    return Row(name, name, [], config, "", {column: Figure(text) for column, text in right.items()}, checks or {})
+
+
+TWO = [
+    row(
+        "one",
+        {CLEAN: "1111", Column("pgd", 0.1): "1110", Column("pgd", 0.15): "1000", Column("cw", None, 1.0): "1100"},
+        {8: True},
+    ),
+    row("two", {CLEAN: "1110", Column("pgd", 0.1): "1100", Column("worst of 3", 0.1): "0000"}),
+]
+
+
+def test_the_last_probe_is_summed_over_pairs_of_different_members(library: Library) -> None:
+    probe = last_probe(library, "mnist-dverge")
+    lines = (folder("checkpoints") / "mnist-dverge" / "events.jsonl").read_text().splitlines()
+    event = [e for e in map(json.loads, lines) if e["kind"] == "matrix"][-1]
+    off = [(i, j) for i in range(3) for j in range(3) if i != j]
+    assert (probe.fooled, probe.eligible) == tuple(sum(event[k][i][j] for i, j in off) for k in ("fooled", "eligible"))
+    assert probe.cosine == pytest.approx(sum(event["cosine"][i][j] for i, j in off) / 6)
+    assert probe.aimless == pytest.approx(sum(event["zero_gradients"]) / 3)
+    assert probe.interval == tuple(100 * end for end in of_share(probe.fooled / probe.eligible, probe.eligible / 6))
+
+
+@pytest.mark.parametrize(
+    "damage", [{"fooled": [[1]]}, {"eligible": None}, {"cosine": "x"}, {"eps": "?"}, {"zero_gradients": [None]}]
+)
+def test_a_damaged_probe_is_none(library: Library, damage: dict) -> None:
+    log = library.run("mnist-trs").path / "events.jsonl"
+    event = [e for e in map(json.loads, log.read_text().splitlines()) if e["kind"] == "matrix"][-1]
+    with log.open("a") as file:
+        file.write(json.dumps({**event, **damage}) + "\n")
+    assert last_probe(library, "mnist-trs") is None
+
+
+def test_runs_on_other_data_and_unreadable_ones_are_left_out(library: Library) -> None:
+    assert [one.run for one in stored_rows(library, "mnist")] == ["mnist-dverge", "mnist-trs"]
+    for weights in (library.run("mnist-trs").path).glob("epoch-*.safetensors"):
+        weights.unlink()
+    assert [one.run for one in stored_rows(library, "mnist")] == ["mnist-dverge"]
+
+
+def test_curves_begin_clean_and_go_over_eps() -> None:
+    curves = charts.robust_curves(TWO)
+    assert list(curves) == ["pgd", "worst"]  # cw has no eps
+    assert [point[:2] for point in curves["pgd"]["one"]] == [(0.0, 100.0), (0.1, 75.0), (0.15, 25.0)]
+    assert curves["worst"] == {"two": [(0.0, 75.0, *Figure("1110").interval, 4), (0.1, 0.0, *Figure("0000").interval, 4)]}
+
+
+def test_charts_are_what_plotly_takes_and_show_what_they_were_given() -> None:
+    figure = charts.curves_figure(charts.robust_curves(TWO), SIDES, dark=False)
+    go.Figure(figure)
+    by_name = {trace["name"]: trace for trace in figure["data"]}
+    assert by_name["one"]["line"] == {"color": "#0072b2", "dash": "solid", "width": 2.5}
+    low, high = Figure("1110").interval
+    assert (by_name["one"]["error_y"]["array"][1], by_name["one"]["error_y"]["arrayminus"][1]) == pytest.approx(
+        (high - 75, 75 - low)
+    )
+    probes = {
+        "one": Probe(0.1, 3, 60, 6, 0.3, 10),
+        "two": Probe(0.0, 30, 60, 6, 0.3, 10, 0.9),
+        "three": Probe(0.5, 0, 6, 6, 0.3, 10),
+    }
+    cosine = charts.cosine_figure(probes, {}, SIDES, dark=True)
+    go.Figure(cosine)
+    assert {t["name"]: (t["x"], t["y"], t["text"]) for t in cosine["data"]} == {
+        "one": ([0.1], [5.0], ["one"]), "two": ([0.0], [50.0], ["two (no direction)"]), "three": ([0.5], [0.0], ["three"]),
+    }  # fmt: skip
+    robust, under = charts.robust_figure(TWO, probes, {}, SIDES, dark=False)
+    go.Figure(robust)
+    assert under == "worst of 3 eps 0.1"
+    assert [(t["name"], t["x"], t["y"]) for t in robust["data"]] == [("two", [50.0], [0.0])]
+
+
+def test_the_table_names_sides_intervals_and_masking() -> None:
+    html = markup(rows.table(TWO, SIDES))
+    assert "<b>A </b>one" in html
+    assert "warns: 8, MASKED" in html
+    assert "attacks miss images of one" in html
+    low, high = Figure("1110").interval
+    assert f'<td title="3 of 4">75.0<br><small>{low:.1f}-{high:.1f}</small>' in html
+    assert "trs compare measures them" in markup(rows.table([row("none", {})], SIDES))
+
+
+def test_the_probes_table_has_every_count() -> None:
+    html = markup(rows.probe_table({"one": Probe(0.125, 3, 60, 6, 0.3, 10, 0.4)}, SIDES))
+    assert '<th scope="row">one (A)</th><td>0.125</td><td>40</td><td>5.0</td>' in html
+    assert "3/60" in html
