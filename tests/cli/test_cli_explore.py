@@ -184,7 +184,10 @@ def test_the_browser_finds_a_server_that_answers(start: Start, trained: Path, tm
 
 
 @pytest.mark.parametrize("wanted", [True, False], ids=["browser", "no-browser"])
-def test_no_browser_is_opened_where_none_is_wanted(trs, trained: Path, monkeypatch: pytest.MonkeyPatch, wanted: bool) -> None:
+@pytest.mark.parametrize("page", ["", "lesson"])
+def test_no_browser_is_opened_where_none_is_wanted(
+    trs, trained: Path, monkeypatch: pytest.MonkeyPatch, page: str, wanted: bool
+) -> None:
     from trs_explorer.web import server
 
     opened: list[str] = []
@@ -197,9 +200,11 @@ def test_no_browser_is_opened_where_none_is_wanted(trs, trained: Path, monkeypat
         monkeypatch.setitem(sys.modules, f"trs_explorer.{name}", SimpleNamespace(**stub))
     monkeypatch.setattr(server, "serve", lambda _, sock: sock.close())
     monkeypatch.setattr(server, "open_browser", opened.append)
-    result = trs("explore", trained, "--port", 0, *([] if wanted else ["--no-browser"]))
+    command = ["lesson"] if page else ["explore", trained]
+    result = trs(*command, "--port", 0, *([] if wanted else ["--no-browser"]))
     assert (result.status, result.err) == (0, "")
     assert opened == ([ADDRESS.search(result.out)[0]] if wanted else [])
+    assert ADDRESS.search(result.out)[3] == page
 
 
 def test_an_ipv6_address_is_printed_whole(capsys: pytest.CaptureFixture[str]) -> None:

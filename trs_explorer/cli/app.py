@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from trs_explorer import __version__
-from trs_explorer.cli import bench, blackbox, compare, data, evaluate, explore, train, transfer, watch
+from trs_explorer.cli import bench, blackbox, compare, data, evaluate, explore, lesson, train, transfer, watch
 
 app = typer.Typer(
     name="trs",
@@ -33,6 +33,7 @@ def trs(
 app.command("train")(train.train)
 app.command("watch")(watch.watch)
 app.command("explore")(explore.explore)
+app.command("lesson")(lesson.lesson)
 app.command("evaluate")(evaluate.evaluate)
 app.command("transfer")(transfer.transfer)
 app.command("blackbox")(blackbox.blackbox)

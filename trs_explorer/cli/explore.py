@@ -12,6 +12,10 @@ import typer
 from trs_explorer.cli.flags import on_terminal, run_at
 from trs_explorer.runs import RunError, find_runs
 
+Host = Annotated[str, typer.Option("--host", help="Address to listen on. Beyond this machine: read-only, and with a token.")]
+Port = Annotated[int, typer.Option("--port", help="Port to listen on; the next free one if it is in use, any if 0.")]
+NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Print the address, and open no browser.")]
+
 
 def explore(
     path: Annotated[
@@ -20,18 +24,22 @@ def explore(
             help="A run, or a folder of runs. Without it: the shipped runs and those in ./checkpoints.", show_default=False
         ),
     ] = None,
-    host: Annotated[
-        str, typer.Option("--host", help="Address to listen on. Beyond this machine: read-only, and with a token.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", help="Port to listen on; the next free one if it is in use, any if 0.")] = 8050,
-    no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address, and open no browser.")] = False,
+    host: Host = "127.0.0.1",
+    port: Port = 8050,
+    no_browser: NoBrowser = False,
 ) -> None:
     """Look at runs in the browser: decision boundaries, how an attack moves, and what transfers between the members.
 
-    Works on a running training too. Everything stays on this machine and needs no network. Ctrl-C ends it.
+    Works on a running training too; /compare puts two runs side by side. Everything stays on this machine and needs no network.
+    Ctrl-C ends it.
 
     Examples: trs explore, trs explore mnist-trs, trs explore --host 0.0.0.0 --no-browser
     """
+    serve(path, host, port, no_browser=no_browser)
+
+
+def serve(path: Path | None, host: str, port: int, *, no_browser: bool, page: str = "") -> None:
+    """Serve the explorer until Ctrl-C. page: where the browser is sent."""
     threads = set(threading.enumerate())
     places = _places(path)
 
@@ -47,7 +55,7 @@ def explore(
         library = Library(places, device="cpu")  # a slice is small, and pictures and attacks start on the CPU
         app = create_app(library, readonly=token is not None)
         server.protect(app.server, hosts=(host, sock.getsockname()[0]), token=token)
-    url = server.address(host, sock) + (f"?token={token}" if token else "")
+    url = server.address(host, sock) + page + (f"?token={token}" if token else "")
     _announce(url, len(library.names), (port, sock.getsockname()[1]), token)
     if not no_browser:
         server.open_browser(url)

@@ -95,7 +95,7 @@ def test_charts_are_what_plotly_takes_and_show_what_they_were_given() -> None:
     cosine = charts.cosine_figure(probes, {}, SIDES, dark=True)
     go.Figure(cosine)
     assert {t["name"]: (t["x"], t["y"], t["text"]) for t in cosine["data"]} == {
-        "one": ([0.1], [5.0], ["one"]), "two": ([0.0], [50.0], ["two (no direction)"]), "three": ([0.5], [0.0], ["three"]),
+        "one": ([0.1], [5.0], ["one"]), "two": ([0.0], [50.0], ["two †"]), "three": ([0.5], [0.0], ["three"]),
     }  # fmt: skip
     robust, under = charts.robust_figure(TWO, probes, {}, SIDES, dark=False)
     go.Figure(robust)

@@ -87,7 +87,7 @@ def cosine_figure(probes: Mapping[str, Probe], labels: Mapping[str, str], sides:
     """|cos| of the members' gradients against transfer, a point a run: low cosine alone is not low transfer."""
     points = {name: (probe.cosine, probe.percent, *probe.interval) for name, probe in probes.items()}
     labels = {
-        name: labels.get(name, name) + (" (no direction)" if probe.aimless > HALF else "") for name, probe in probes.items()
+        name: labels.get(name, name) + (" †" if probe.aimless > HALF else "") for name, probe in probes.items()
     }
     figure = _scatter(points, labels, sides, dark=dark)
     figure["layout"] |= {

@@ -40,7 +40,7 @@ def _running() -> list:
             html.H2("How to run it"),
             html.P("trs lesson opens the first card in the browser. It needs no network: all it shows is computed on this "
                    "machine, or ships with trs-explorer. Switch the network off and try it the day before."),
-            html.P("Ahead of time: open card 3 once and let it train (it takes seconds), and cards 5 to 7: runs are then loaded."),
+            html.P("Ahead of time: open card 3 once and let it train (it takes seconds), and cards 5 to 7: runs get loaded."),
             html.P(["For students' own machines on the same network: ", html.Code("trs lesson --host 0.0.0.0"),
                     " prints a link with a token. It can change nothing on your machine, but all of them share its processor."]),
         ]),
