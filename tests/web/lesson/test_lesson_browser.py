@@ -1,0 +1,137 @@
+"""The lesson as a class sees it: all cards by keyboard, guess and reveal, what addresses hide and lock, for everyone."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from web_screen import MARKS, Screen
+
+from trs_explorer.web.lesson.deck import CARDS
+
+pytestmark = MARKS
+NAMES = [card.name for card in CARDS]
+SIZES = [(1280, 720), (1920, 1080)]
+REVEALED = "[...document.querySelectorAll(`#card-${lesson.name} [data-after]`)].every((part) => part.checkVisibility())"
+
+
+def opened(screen: Screen, name: str, query: str = "") -> Screen:
+    screen.page.goto(f"{screen.address}lesson/{name}{query}")
+    screen.until("window.lesson && lesson.meta && lesson.name")
+    return screen
+
+
+def shown(screen: Screen) -> list[str]:
+    return screen.js("[...document.querySelectorAll('.card')].filter((c) => c.checkVisibility()).map((c) => c.id.slice(5))")
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_all_cards_by_keyboard_there_and_back(screen: Screen, size: tuple[int, int]) -> None:
+    screen.page.set_viewport_size({"width": size[0], "height": size[1]})
+    opened(screen, NAMES[0])
+    for place, name in enumerate(NAMES):
+        assert shown(screen) == [name]
+        assert screen.page.url.split("?")[0].endswith(f"/lesson/{name}")
+        assert screen.js(
+            "document.scrollingElement.scrollHeight <= innerHeight && document.scrollingElement.scrollWidth <= innerWidth"
+        )
+        title = screen.page.locator(f"#card-{name} h2")
+        assert title.text_content().split(" ", 1) == [str(place + 1), CARDS[place].title]
+        covered = screen.js(
+            f"![...document.querySelectorAll('#card-{name} [data-after]')].some((part) => part.checkVisibility())"
+        )
+        assert covered
+        screen.page.keyboard.press("2")
+        screen.page.keyboard.press("Enter" if place % 2 else "r")
+        assert screen.js(REVEALED)
+        assert screen.page.locator(f"#card-{name} [data-choice='1']").get_attribute("aria-pressed") == "true"
+        right = screen.page.locator(f"#card-{name} [data-choice='{CARDS[place].right}']")
+        assert "right" in right.get_attribute("class")
+        screen.page.keyboard.press("Enter")  # covered again
+        assert not screen.js(REVEALED)
+        screen.page.keyboard.press("ArrowRight" if place % 2 else "PageDown")
+    assert shown(screen) == [NAMES[-1]]
+    for name in reversed(NAMES[:-1]):
+        screen.page.keyboard.press("ArrowLeft")
+        assert shown(screen) == [name]
+
+
+def test_back_in_the_browser_brings_the_card_and_its_guess_back(screen: Screen) -> None:
+    opened(screen, "zigzag")
+    screen.page.keyboard.press("3")
+    screen.page.keyboard.press("ArrowRight")
+    assert shown(screen) == ["train-it"]
+    screen.page.go_back()
+    screen.until("lesson.name === 'zigzag'")
+    assert screen.page.locator("#card-zigzag [data-choice='2']").get_attribute("aria-pressed") == "true"
+
+
+def test_an_address_hides_and_locks(screen: Screen) -> None:
+    opened(screen, "zigzag", "?lock=1&hide=controls,answer&reveal=1")
+    assert not screen.page.locator("#card-zigzag .controls").is_visible()
+    assert not screen.page.locator("#card-zigzag [data-part='answer']").is_visible()
+    assert screen.page.locator("#card-zigzag [data-part='sources']").is_visible()
+    assert screen.js(
+        "[...document.querySelectorAll('#card-zigzag [data-field], #card-zigzag [data-set]')].every((c) => c.disabled)"
+    )
+    screen.page.keyboard.press("ArrowRight")  # and goes on hiding on the next card
+    assert not screen.page.locator("#card-train-it .controls").is_visible()
+    screen.page.keyboard.press("c")
+    assert screen.page.locator("#card-train-it .controls").is_visible()
+
+
+def test_an_address_that_makes_no_sense_shows_what_it_can(screen: Screen) -> None:
+    opened(screen, "zigzag", "?guess=99&reveal=perhaps&theme=pink&nothing=1")
+    assert shown(screen) == ["zigzag"]
+    assert not screen.js(REVEALED)
+
+
+def test_a_slider_keeps_its_arrows_until_escape(screen: Screen) -> None:
+    opened(screen, "zigzag")
+    slider = screen.page.locator("#card-zigzag input[type=range]").first
+    slider.focus()
+    before = slider.input_value()
+    screen.page.keyboard.press("ArrowRight")
+    assert (shown(screen), slider.input_value() != before) == (["zigzag"], True)
+    screen.page.keyboard.press("Escape")
+    screen.page.keyboard.press("ArrowRight")
+    assert shown(screen) == ["train-it"]
+
+
+def test_full_screen_is_a_key_and_stays_from_card_to_card(screen: Screen) -> None:
+    opened(screen, NAMES[0])
+    screen.page.keyboard.press("f")
+    screen.until("document.fullscreenElement !== null")
+    screen.page.keyboard.press("ArrowRight")
+    assert shown(screen) == [NAMES[1]]
+    assert screen.js("document.fullscreenElement !== null")
+    screen.page.keyboard.press("f")
+    screen.until("document.fullscreenElement === null")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_axe_finds_nothing(screen: Screen, name: str) -> None:
+    rules = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"], "resultTypes": ["violations"]}
+    for theme in ("light", "dark"):
+        opened(screen, name, f"?reveal=1&theme={theme}")
+        found = Axe().run(screen.page, options=rules).response["violations"]
+        assert [(theme, v["id"], [(n["target"], n["failureSummary"]) for n in v["nodes"]][:4]) for v in found] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_on_a_phone_nothing_is_wider_than_the_window(screen: Screen, name: str) -> None:
+    screen.page.set_viewport_size({"width": 400, "height": 800})
+    opened(screen, name, "?reveal=1")
+    assert screen.js("document.scrollingElement.scrollWidth - innerWidth") <= 0
+
+
+def test_the_teachers_page_has_every_card_and_can_be_left(screen: Screen) -> None:
+    opened(screen, NAMES[0])
+    screen.page.get_by_text("teacher's page").click()
+    screen.until("location.pathname === '/lesson/teacher'")
+    assert [link.get_attribute("href") for link in screen.page.locator("#teacher h2 a").all()] == [
+        f"/lesson/{name}" for name in NAMES
+    ]
+    found = (
+        Axe().run(screen.page, options={"runOnly": ["wcag2a", "wcag2aa"], "resultTypes": ["violations"]}).response["violations"]
+    )
+    assert [v["id"] for v in found] == []
+    screen.page.locator("#teacher h2 a").first.click()
+    screen.until("window.lesson && lesson.name")
