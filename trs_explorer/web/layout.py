@@ -109,7 +109,6 @@ def _header(runs: Sequence[str], readonly: bool) -> html.Header:
         select("at", "checkpoint", {"": "newest"}),
         html.Span(id="run-words"),
         html.Span("read-only", className="tag") if readonly else None,
-        html.Span(className="stretch"),
         html.Button("copy link", id="link", title="a link that brings this screen back"),
         html.Details([
             html.Summary("save"),
