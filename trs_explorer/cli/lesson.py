@@ -1,7 +1,5 @@
 """`trs lesson`."""
 
-
-
 from trs_explorer.cli.explore import Host, NoBrowser, Port, serve
 
 

@@ -181,13 +181,11 @@ def _findings(
     others = trust.check_rates(list(compress(rates[1:], [not each for each in direct])))
     rates = [rates[0], *compress(rates[1:], direct)]
     advance(0, None, "checks")
-    few, more = slice(0, trials.QUICK_N), slice(0, trials.THOROUGH_N)
+    more = slice(0, trials.THOROUGH_N)
     found = trust.in_order(
         {14: [f"{name} was left out: it needs more classes" for name in plan.left_out]},
-        trust.check_rates(rates),
         {number: others[number] for number in (11, 17) if number in others},
-        trust.check_model(ensemble, x[few], y[few]),
-        trials.quick_trials(ensemble, x[few], y[few], rates=rates, attacks=attacks, seed=plan.seed),
+        trials.cheap_findings(ensemble, x, y, rates=rates, attacks=attacks, seed=plan.seed),
     )
     if not plan.trust:
         return found

@@ -190,6 +190,12 @@ def assembled(parts: Sequence[TransferMatrix]) -> TransferMatrix:
     return _matrix(rows, parts[0].ensemble_column, parts[0].protocol, parts[0].targeted)
 
 
+def tried_on_all(matrix: TransferMatrix) -> TransferMatrix:
+    """The matrix of its first n images alone: of one still being measured, without those that only some rows have."""
+    rows = [[cell[: matrix.n] for cell in row] for row in matrix.outcomes]
+    return _matrix(rows, matrix.ensemble_column, matrix.protocol, matrix.targeted)
+
+
 def all_right(ensemble: Ensemble, x: Images, y: Labels, *, limit: int, batch_size: int = 256) -> Int[Tensor, " chosen"]:
     """The places of the first `limit` images that all members have right; fewer if there are not so many."""
     found: list[Tensor] = []

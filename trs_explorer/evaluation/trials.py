@@ -16,7 +16,7 @@ from trs_explorer.attacks.losses import cross_entropy
 from trs_explorer.attacks.mora import mora
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.evaluation.accuracy import Attack, Rate, correct
-from trs_explorer.evaluation.trust import APART, SLACK, Findings, is_iterated
+from trs_explorer.evaluation.trust import APART, SLACK, Findings, check_model, check_rates, in_order, is_iterated
 from trs_explorer.gradients import Images, Labels
 from trs_explorer.models.watched import Watched
 
@@ -26,6 +26,21 @@ NOISE_DRAWS = 10
 LAST_STEPS = 10
 RISE = 0.05  # how much of the loss the last steps may still gain
 Outcomes = Bool[Tensor, " batch"]
+
+
+def cheap_findings(
+    model: nn.Module, x: Images, y: Labels, *, rates: Sequence[Rate], attacks: Sequence[Attack], seed: int = 0
+) -> Findings:
+    """All checks that every evaluation can afford: what its rates say, and what the first QUICK_N images do.
+
+    x, y: the images that were evaluated. rates, attacks: as for `quick_trials`.
+    """
+    few = slice(0, QUICK_N)
+    return in_order(
+        check_rates(rates),
+        check_model(model, x[few], y[few]),
+        quick_trials(model, x[few], y[few], rates=rates, attacks=attacks, seed=seed),
+    )
 
 
 def quick_trials(

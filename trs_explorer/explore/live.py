@@ -15,7 +15,7 @@ from trs_explorer.options import UsageError
 from trs_explorer.runs import RunError
 
 _everybody = Turns()
-turn, polite = _everybody.take, _everybody.polite  # those of this process
+turn, polite, offer = _everybody.take, _everybody.polite, _everybody.offer  # those of this process
 
 KEPT_JOBS = 64
 RUNNING_JOBS = 16  # a page needs one or two: more are pages that have been closed

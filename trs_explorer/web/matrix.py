@@ -1,14 +1,14 @@
 """The transfer matrix as it fills, and examples out of one of its cells."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
 from dash import html
 
 from trs_explorer.attacks.common import to_the_end
-from trs_explorer.evaluation.accuracy import Rate, measure
+from trs_explorer.evaluation.accuracy import Rate
 from trs_explorer.evaluation.intervals import wilson
 from trs_explorer.evaluation.transfer import TransferMatrix, measure_transfer
 from trs_explorer.explore.library import Loaded
@@ -16,12 +16,12 @@ from trs_explorer.explore.live import Snapshot, polite
 from trs_explorer.explore.pictures import data_uri, difference, png
 from trs_explorer.web.history import epoch_words
 from trs_explorer.web.layout import setting
+from trs_explorer.web.robust import BATCH, attack_on, first_images, robust
 from trs_explorer.web.routes import table
 from trs_explorer.web.scene import names_of, the
 from trs_explorer.web.state import State, is_plane
 from trs_explorer.web.walks import attack_of
 
-BATCH = 64  # images between two looks at the page
 EXAMPLES = 6
 
 
@@ -38,26 +38,21 @@ def key(loaded: Loaded, state: State) -> tuple:
     return loaded.digest, loaded.data.name, state.seed, state.eps, state.norm, state.attack, state.steps, state.n
 
 
-def measuring(loaded: Loaded, state: State) -> Iterator[Measured]:
-    """The matrix on the first n test images, row by row in batches; then the attack on the ensemble itself."""
-    count = min(state.n, len(loaded.data))
-    x, y = loaded.data.images(slice(0, count)), loaded.data.y[:count]
-    name, attack = attack_of(state)
+def measuring(loaded: Loaded, state: State, *, pairs: str = "") -> Iterator[Measured]:
+    """The matrix on the first n test images, row by row in batches; then the attack on the ensemble itself.
+
+    pairs: the attack on the members, if that is another than the one on the ensemble.
+    """
+    x, y = first_images(loaded.data, state.n)
+    _, attack = attack_of(replace(state, attack=pairs or state.attack))
     attack = polite(attack)
     matrix = None
     for matrix in measure_transfer(loaded.ensemble, x, y, attack=attack, ensemble_column=True, seed=state.seed, batch_size=BATCH):
         yield Measured(matrix, None)
     assert matrix is not None
-    arguments = {"eps": state.eps, "norm": state.norm}
-    attacks = [(name, bound(attack), arguments)]
-    for _, rate in measure(loaded.ensemble, x, y, attacks=attacks, batch_size=BATCH, seed=state.seed):
-        if rate.name == name:
+    for _, rate in robust(loaded.ensemble, x, y, [attack_on(state)], seed=state.seed):
+        if rate.n:
             yield Measured(matrix, rate)
-
-
-def bound(attack: Callable) -> Callable:
-    """An attack that has its radius already: `measure` names it again, for the record."""
-    return lambda model, x, y, *, generator, **_: attack(model, x, y, generator=generator)
 
 
 def nothing_yet(members: int) -> TransferMatrix:

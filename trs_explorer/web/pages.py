@@ -1,11 +1,15 @@
-"""What the pages have in common: the way from one to the other, and the HTML file around them."""
+"""What the pages have in common: the way from one to the other, the HTML file around them, and how they are answered."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import orjson
 from dash import html
+from flask import Response
 
 from trs_explorer.files import Json
+from trs_explorer.options import UsageError
+from trs_explorer.runs import RunError
 from trs_explorer.web.markup import markup
 
 PAGES = {"": "Explore", "compare": "Compare", "lesson": "Lesson"}
@@ -35,3 +39,12 @@ def document(title: str, body: object, meta: Json, *, styles: Sequence[str], scr
 <body>{markup(body)}
 {as_script(meta)}{code}</body>
 </html>"""
+
+
+def answer(tell: Callable[[], Json]) -> Response:
+    """As JSON what `tell` gives; what cannot be had in words, under "wrong"."""
+    try:
+        told = tell()
+    except (UsageError, RunError) as error:
+        told = {"wrong": str(error)}
+    return Response(orjson.dumps(told), mimetype="application/json")

@@ -10,6 +10,8 @@ window.lesson = {
   name: "", // the card on the screen
   wish: {}, // its fields, where they are not what it begins with; guess, reveal
   kept: {}, // what goes with one from card to card: lock, hide, theme
+  client: Math.random().toString(36).slice(2), // one of many that ask the same machine
+  followed: {}, // what is being followed, by place
 
   start(meta) {
     lesson.meta = meta;
@@ -142,6 +144,42 @@ window.lesson = {
     return told;
   },
 
+  // Asks again and again until the answer says that it is done; see() gets every answer. What is followed in the same place from
+  // now on, or another card on the screen, ends it.
+  async follow(place, what, fields, see) {
+    const mine = (lesson.followed[place] = {}), name = lesson.name;
+    const wanted = () => lesson.followed[place] === mine && lesson.name === name;
+    for (let told = {}; wanted() && !told.done; ) {
+      told = await lesson.ask(what, {...fields, client: lesson.client}).catch((error) => ({wrong: error.message, done: true}));
+      if (wanted()) see(told);
+      if (!told.done) await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+  },
+
+  // What to do about a run that a card needs and this page does not have; nothing if it is there.
+  missing(run) {
+    if (lesson.meta.runs[run]) return "";
+    const method = run.replace(/^mnist-/, "");
+    return `${run} is not among the runs here. Start trs lesson without a folder to have those that ship with it, or train it: ` +
+      `trs train --method ${method} --out checkpoints/${run}`;
+  },
+
+  // Writes a text where it has changed: what has not is not read out again.
+  put(element, text) {
+    if (element.textContent !== text) element.textContent = text;
+  },
+
+  // A share as a bar with its 95 % interval, and in words. In an element that it has for itself.
+  bar(element, share, colour) {
+    if (!element.querySelector(".meter")) {
+      element.innerHTML = '<span class="meter" aria-hidden="true"><i></i><b></b></span><span class="said"></span>';
+    }
+    const [fill, line] = element.querySelectorAll("i, b");
+    Object.assign(fill.style, {width: `${100 * share.share}%`, background: colour});
+    Object.assign(line.style, {left: `${100 * share.low}%`, width: `${100 * (share.high - share.low)}%`});
+    lesson.put(element.querySelector(".said"), share.words);
+  },
+
   fullScreen() {
     if (document.fullscreenElement) document.exitFullscreen();
     else document.documentElement.requestFullscreen?.().catch(() => lesson.say("this browser refuses full screen here: try F11"));
@@ -156,6 +194,22 @@ window.lesson = {
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     pen.clearRect(0, 0, width, height);
     return [pen, width, height];
+  },
+
+  // A mark of about that radius: circle, triangle, square or diamond, so that colours are not all that tells things apart.
+  mark(pen, shape, x, y, size, colour) {
+    const corners = {
+      triangle: [[0, -1.15], [1.1, 0.8], [-1.1, 0.8]],
+      square: [[-0.85, -0.85], [0.85, -0.85], [0.85, 0.85], [-0.85, 0.85]],
+      diamond: [[0, -1.2], [1.2, 0], [0, 1.2], [-1.2, 0]],
+    }[shape];
+    pen.beginPath();
+    if (corners) corners.forEach(([dx, dy], k) => pen[k ? "lineTo" : "moveTo"](x + dx * size, y + dy * size));
+    else pen.arc(x, y, size, 0, 2 * Math.PI);
+    pen.closePath();
+    Object.assign(pen, {fillStyle: colour, lineWidth: 1.5, strokeStyle: lesson.colour("ink")});
+    pen.fill();
+    pen.stroke();
   },
 
   // A colour of the theme, as --ink, --faint, --paper, --line, --mark have it.

@@ -9,6 +9,7 @@ from web_explorer import Explorer
 from trs_explorer.shipped import folder
 from trs_explorer.web.lesson.card import Card
 from trs_explorer.web.lesson.deck import CARDS
+from trs_explorer.web.markup import markup
 
 ASSETS = folder("assets") / "web" / "lesson"
 
@@ -31,7 +32,7 @@ def test_a_card_is_whole(card: Card) -> None:
     assert re.fullmatch(r"[a-z-]+", card.name)
     assert 3 <= len(card.choices) <= 4 > card.right >= 0
     assert card.question.endswith(("?", ":"))
-    notes = (card.lead, card.paper, card.measured, card.teacher.say, card.teacher.ask, card.teacher.wrong)
+    notes = (card.lead, card.paper, markup(card.measured), card.teacher.say, card.teacher.ask, card.teacher.wrong)
     assert all(len(text) > 20 for text in notes)
     assert (ASSETS / f"{card.name}.js").read_text().count(f'lesson.cards["{card.name}"]') + (
         ASSETS / f"{card.name}.js"
@@ -52,7 +53,7 @@ def test_the_addresses(client: FlaskClient) -> None:
     teacher = client.get("/lesson/teacher").text
     for card in CARDS:
         assert client.get(f"/lesson/{card.name}").status_code == 200
-        assert card.teacher.wrong.replace("'", "&#x27;") in teacher
+        assert markup(card.teacher.wrong) in teacher
 
 
 def test_the_pages_lead_to_one_another(client: FlaskClient) -> None:

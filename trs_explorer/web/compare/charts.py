@@ -86,9 +86,7 @@ def _curve(run: str, points: Sequence[Point], sides: Mapping[str, str]) -> Json:
 def cosine_figure(probes: Mapping[str, Probe], labels: Mapping[str, str], sides: Mapping[str, str], *, dark: bool) -> Json:
     """|cos| of the members' gradients against transfer, a point a run: low cosine alone is not low transfer."""
     points = {name: (probe.cosine, probe.percent, *probe.interval) for name, probe in probes.items()}
-    labels = {
-        name: labels.get(name, name) + (" †" if probe.aimless > HALF else "") for name, probe in probes.items()
-    }
+    labels = {name: labels.get(name, name) + (" †" if probe.aimless > HALF else "") for name, probe in probes.items()}
     figure = _scatter(points, labels, sides, dark=dark)
     figure["layout"] |= {
         "xaxis": {

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import orjson
 import plotly
 from flask import Flask, Response, request, send_file
 
@@ -16,6 +15,7 @@ from trs_explorer.web.compare import charts, live, rows, sides
 from trs_explorer.web.compare.page import compare_page
 from trs_explorer.web.compare.pair import Pair, pair_of
 from trs_explorer.web.markup import markup
+from trs_explorer.web.pages import answer
 from trs_explorer.web.scenes import Scenes
 
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
@@ -26,13 +26,12 @@ def add_compare(server: Flask, library: Library, jobs: Jobs) -> None:
     """GET compare, compare/{slices,live,stored}?STATE (JSON), plotly.js."""
     scenes = Scenes()
 
-    def answer(tell: Callable[[Pair], Json]) -> Response:
-        try:
+    def told(tell: Callable[[Pair], Json]) -> Response:
+        def whole() -> Json:
             pair = pair_of(library, request.args)
-            told = {**tell(pair), "fixed": pair.to_json(), "notice": "\n".join(pair.complaints)}
-        except (UsageError, RunError) as error:
-            told = {"wrong": str(error)}
-        return Response(orjson.dumps(told), mimetype="application/json")
+            return {**tell(pair), "fixed": pair.to_json(), "notice": "\n".join(pair.complaints)}
+
+        return answer(whole)
 
     @server.get("/compare")
     def page() -> Response | str:
@@ -45,15 +44,15 @@ def add_compare(server: Flask, library: Library, jobs: Jobs) -> None:
 
     @server.get("/compare/slices")
     def slices() -> Response:
-        return answer(lambda pair: sides.both_slices(pair, scenes))
+        return told(lambda pair: sides.both_slices(pair, scenes))
 
     @server.get("/compare/live")
     def measured() -> Response:
-        return answer(lambda pair: _live(pair, jobs, dark=_dark()))
+        return told(lambda pair: _live(pair, jobs, dark=_dark()))
 
     @server.get("/compare/stored")
     def stored() -> Response:
-        return answer(lambda pair: _stored(library, pair, dark=_dark()))
+        return told(lambda pair: _stored(library, pair, dark=_dark()))
 
     @server.get("/plotly.js")
     def plotly_js() -> Response:

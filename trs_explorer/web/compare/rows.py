@@ -142,7 +142,7 @@ def probe_words(probes: Mapping[str, Probe]) -> str:
     return (
         f"Each run's last probe, as its training logged it: PGD-10 on members, {'; '.join(of)} held-out images; pairs together, "
         "of the images that both have right and on which the surrogate falls (Def. 6). Bars: 95 %, an image counted once. "
-        "Gradients below 1e-6 have no direction and count as |cos| 0: where most are (†), low |cos| is masking, not orthogonality."
+        "Gradients below 1e-6 have no direction and count as |cos| 0: where most are (†), it is masking, not orthogonality."
     )
 
 

@@ -1,11 +1,172 @@
-"""The baseline."""
+"""The baseline: DVERGE and TRS under weak and strong attacks, and slices through both along their own gradients."""
 
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import torch
 from dash import html
+from flask import Flask, Response, request
 
-from trs_explorer.web.lesson.card import Card, Teacher
+from trs_explorer.evaluation.accuracy import Rate
+from trs_explorer.explore.gallery import answers
+from trs_explorer.explore.library import Library, Loaded
+from trs_explorer.explore.live import Jobs, turn
+from trs_explorer.explore.paths import path_on
+from trs_explorer.explore.planes import ball_polygon
+from trs_explorer.explore.slices import assemble
+from trs_explorer.files import Json
+from trs_explorer.web.figures import CLASS_COLOURS
+from trs_explorer.web.lesson.card import Card, Teacher, choice, slider
+from trs_explorer.web.lesson.live import about, asked_of, followed, right
+from trs_explorer.web.markup import Field
+from trs_explorer.web.matrix import key
+from trs_explorer.web.pages import answer
+from trs_explorer.web.robust import attack_on, first_images, robust
+from trs_explorer.web.scenes import Scenes
+from trs_explorer.web.slice_picture import slice_pictures
+from trs_explorer.web.state import State
+from trs_explorer.web.walks import attack_of
+
+SIDES = (("DVERGE", "mnist-dverge", CLASS_COLOURS[5], "circle"), ("TRS", "mnist-trs", CLASS_COLOURS[2], "diamond"))
+RUNS = tuple(run for _, run, *_ in SIDES)
+ATTACKS = ("fgsm", "pgd", "mora")  # weak to strong; only the first is shown before the guess
+RADII = (0.1, 0.15, 0.2, 0.3)
+LEVEL = 2  # of a slice's nested grids: 97 x 97 points
+SPAN = 4.0  # half the side of a slice, in L2: wide enough for boundaries along the gradient
+IMAGES = (8, 15, 18, 4)
+
+
+def _slice(name: str, run: str) -> html.Figure:
+    square = html.Div(html.Canvas(role="img", **{"aria-label": f"{name}: not drawn yet"}), className="square")
+    return html.Figure([square, html.Figcaption([html.B(name), " ", html.Span()])], **{"data-slice": run})
+
+
+def _curve(name: str, run: str, colour: str, mark: str) -> html.Tr:
+    return html.Tr([html.Th(name, scope="row")], **{"data-run": run, "data-name": name, "data-colour": colour, "data-mark": mark})
+
 
 CARD = Card(
-    name="baseline", title="The baseline", lead="to be written", stage=html.Canvas(role="img", **{"aria-label": "to be written"}),
-    controls=[], question="to be written?", choices=("yes", "no"), right=0, answer=("to be written",), paper="to be written",
-    measured="to be written", teacher=Teacher(0.7, "", "", ""),
+    name="baseline",
+    title="The baseline",
+    lead=(
+        "DVERGE is the best ensemble before TRS. Under FGSM, one step along the gradient, the two are about alike (dotted, "
+        "measured while you read)."
+    ),
+    stage=[
+        html.Canvas(role="img", className="curves", **{"aria-label": "nothing has been measured yet"}),
+        html.P(className="of", role="status"),
+        html.Div([_slice(name, run) for name, run, *_ in SIDES], className="slices", **{"data-after": True}),
+    ],
+    controls=html.Div(
+        [
+            slider("eps", "the path's eps", low=0.05, high=0.3, step=0.05),
+            html.Span(["image ", *(choice(str(k), image=k) for k in IMAGES),
+                       Field(type="number", min=0, max=9999, step=1, value=8, **{"data-field": "image", "aria-label": "image"})],
+                      className="row"),
+        ],
+        className="row wide", **{"data-after": True},
+    ),
+    question="Now PGD: 20 steps instead of one, each along the gradient where it stands. What becomes of the two curves?",
+    choices=(
+        "both stay where they are: FGSM has shown what there is",
+        "both fall, and stay about alike",
+        "TRS falls further: it was not trained on attacks",
+        "DVERGE falls much further than TRS",
+    ),
+    right=3,
+    answer=(
+        "FGSM looks at the gradient once, and DVERGE has learned to stand just there. PGD turns where the gradient turns; MORA "
+        "follows the members that can still be moved.",
+        "The slices: right is along the gradient at the image, up a random direction, one scale for both. DVERGE often looks the "
+        "safer one. But the attack (white line) turns away from that gradient, out of the picture. Trust curves, not pictures.",
+        html.Details([html.Summary("the numbers"), html.Table(
+            [html.Thead(html.Tr([html.Th("right, %", scope="col")])),
+             html.Tbody([_curve(*side) for side in SIDES])])]),
+    ),
+    paper="Table 1: FGSM .1 / .2 DVERGE 95.8 / 91.6, TRS 95.6 / 91.7; PGD .1 / .15 DVERGE 69.2 / 28.8, TRS 93.0 / 85.1 (other "
+          "networks). Its reading: DVERGE protects the gradient direction, TRS is smooth in all.",
+    measured="Live, here, on the runs that ship: right of all images, 95 % intervals. DVERGE's curve under PGD stays above the "
+             "paper's; MORA shows that a part of that is masked gradients (trs evaluate mnist-dverge --attacks pgd,mora).",
+    teacher=Teacher(
+        0.7,
+        "Two ensembles, one weak attack, no difference. Let them vote on the strong attack. Reveal, and only then look at the "
+        "slices: ask which of the two looks safer, and compare with the curves.",
+        "Why does the attack's line in DVERGE's slice hardly reach the edge of its ball, and yet the image is fooled?",
+        "That an attack along the gradient is the worst there is. The gradient is the best direction for a tiny step only; and a "
+        "slice shows two directions of 784.",
+    ),
+    fields={"eps": 0.2, "image": IMAGES[0], "n": 128, "steps": 20, "seed": 0},
 )  # fmt: skip
+
+
+def add_routes(server: Flask, library: Library, jobs: Jobs) -> None:
+    """GET lesson/baseline/curves?run, n, steps, seed: accuracy over eps; lesson/baseline/slice?run, image, eps, steps, seed."""
+    scenes = Scenes()
+
+    @server.get("/lesson/baseline/curves")
+    def curves_of() -> Response:
+        return answer(lambda: curves(library, jobs, request.args))
+
+    @server.get("/lesson/baseline/slice")
+    def slice_of() -> Response:
+        return answer(lambda: one_slice(library, scenes, request.args))
+
+
+def curves(library: Library, jobs: Jobs, wish: Mapping[str, object]) -> Json:
+    """How far a run's curves are, started if they were not: by attack the shares at RADII. Raises UsageError, RunError."""
+    asked = asked_of(library, wish, RUNS, norm="linf", eps="")
+    loaded, state = asked.loaded, asked.state
+    told = followed(
+        jobs, ("curves", *key(loaded, state)), f"curves of {loaded.name} in the lesson of {asked.client}",
+        lambda: measuring(loaded, state), as_json,
+    )  # fmt: skip
+    words = f"FGSM: one step; PGD and MORA: {state.steps} steps"
+    return {**told, "radii": RADII, "of": about(asked, words), "notice": "\n".join(asked.complaints)}
+
+
+def measuring(loaded: Loaded, state: State) -> Iterator[list[Rate]]:
+    """The clean rate, then those of all attacks at all radii, the weakest attack first."""
+    x, y = first_images(loaded.data, state.n)
+    attacks = [attack_on(replace(state, attack=attack, eps=eps)) for attack in ATTACKS for eps in RADII]
+    return robust(loaded.ensemble, x, y, attacks, seed=state.seed)
+
+
+def as_json(rates: list[Rate]) -> Json:
+    """The clean share, and by attack one at every radius, as far as they are."""
+    clean, *others = rates
+    rows = {attack: others[place * len(RADII) : (place + 1) * len(RADII)] for place, attack in enumerate(ATTACKS)}
+    return {"clean": right(clean), **{attack: [right(rate) for rate in row] for attack, row in rows.items()}}
+
+
+def one_slice(library: Library, scenes: Scenes, wish: Mapping[str, object]) -> Json:
+    """What a run's ensemble sees along its own gradient and a random direction, and PGD's path. Raises UsageError, RunError.
+
+    The path ends at its image of highest loss, whether or not that fools. reached: how far it is from the image along the
+    gradient, along the random direction, and from the plane, in L2.
+    """
+    asked = asked_of(library, wish, RUNS, plane="random", norm="linf", attack="pgd", span=SPAN)
+    loaded = asked.loaded
+    asked = replace(asked, state=replace(asked.state, surrogate=len(loaded.ensemble)))
+    state = asked.state
+    with turn():
+        drawn = scenes.drawn(asked)
+    scene, plane = drawn.scene, drawn.scene.plane
+    logits = assemble([scenes.samples(drawn, level) for level in range(LEVEL + 1)])
+    with turn():
+        picture = slice_pictures(logits, loaded.ensemble.vote)[-1]
+        _, attack = attack_of(state)
+        y = torch.tensor([scene.y])
+        path = path_on(loaded.ensemble, state.surrogate, scene.x[None], y, attack, seed=state.seed, for_others=True)
+        seen = int(answers(loaded.ensemble, path.x_adv)[-1, 0])
+    along, across = plane.pair(path.x_adv[0])
+    return {
+        "picture": picture.to_json(),
+        "names": list(plane.names),
+        "span": SPAN,
+        "y": scene.y,
+        "ball": ball_polygon(plane, scene.x, state.eps, state.norm).tolist(),
+        "trail": plane.coordinates(path.images).tolist(),
+        "seen": seen,
+        "reached": [along, across, float(plane.distance(path.x_adv)[0])],
+        "notice": "\n".join(asked.complaints),
+    }
