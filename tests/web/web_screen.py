@@ -67,6 +67,12 @@ class Screen:
             self.painted(level=level)
         return self
 
+    def card(self, name: str, query: Mapping[str, object] | None = None) -> "Screen":
+        """Load a card of the lesson in a state, and wait until its script knows what it shows."""
+        self.page.goto(f"{self.address}lesson/{name}?{urlencode(query or {})}")
+        self.until("(name) => window.lesson && lesson.name === name && lesson.cards[name].found", name)
+        return self
+
     def painted(self, *, but: str | None = None, level: int = 0) -> str:
         """Wait until a slice is on the screen at a level (another one than `but`); its key."""
         self.until(
