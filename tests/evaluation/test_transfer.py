@@ -16,6 +16,7 @@ from trs_explorer.evaluation.transfer import (
     measure_transfer,
     other_classes,
     transfer_matrix,
+    tried_on_all,
 )
 from trs_explorer.models.ensemble import Ensemble
 
@@ -55,6 +56,17 @@ def test_counts_what_a_loop_over_the_definition_counts(problem):
     square = transfer_matrix(ensemble, x, y, attack=partial(fgsm, eps=0.06))
     assert square.fooled == [row[:3] for row in fooled]
     assert square.eligible == [row[:3] for row in eligible]
+
+
+def test_of_a_half_measured_matrix_the_images_that_all_rows_have_are_a_matrix_of_their_own(problem):
+    ensemble, x, y = problem
+    attack, uneven = partial(fgsm, eps=0.06), 0
+    for part in measure_transfer(ensemble, x, y, attack=attack, ensemble_column=True, batch_size=40):
+        uneven += len({len(row[0]) for row in part.outcomes}) > 1
+        alone = transfer_matrix(ensemble, x[: part.n], y[: part.n], attack=attack, ensemble_column=True, batch_size=40)
+        assert tried_on_all(part) == alone
+        assert 0 <= tried_on_all(part).pooled_interval()[0] <= 1
+    assert uneven > 2
 
 
 def test_rows_are_surrogates_and_columns_are_targets():

@@ -11,7 +11,7 @@ from torch import nn
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.evaluation import trials
 from trs_explorer.evaluation.accuracy import evaluate
-from trs_explorer.evaluation.trials import quick_trials, thorough_trials
+from trs_explorer.evaluation.trials import cheap_findings, quick_trials, thorough_trials
 from trs_explorer.evaluation.trust import check_model, check_rates, in_order
 from trs_explorer.models.ensemble import Ensemble
 
@@ -91,6 +91,16 @@ def test_members_whose_logits_are_times_1000_trip_5_and_8_too(trained):
     assert check_model(masked, x, y)[5]
     [words] = quick_trials(masked, x, y, rates=rates, attacks=PGD)[8]
     assert "MORA" in words
+
+
+def test_the_cheap_checks_are_those_of_all_rates_and_of_the_first_images(trained, monkeypatch):
+    model, x, y = trained
+    monkeypatch.setattr(trials, "QUICK_N", 30)
+    masked, own = Times(model, 1000.0), {"attacks": PGD, "seed": 3}
+    rates = evaluate(masked, x, y, attacks=PGD)
+    few = check_model(masked, x[:30], y[:30]), quick_trials(masked, x[:30], y[:30], rates=rates, **own)
+    assert cheap_findings(masked, x, y, rates=rates, **own) == in_order(check_rates(rates), *few)
+    assert "of 30" in few[0][5][0]  # not of all: that they were so few can be seen
 
 
 @pytest.mark.slow

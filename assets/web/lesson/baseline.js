@@ -182,5 +182,5 @@
     pen.fillText(text, x, y);
   }
 
-  lesson.cards.baseline = {draw, left};
+  lesson.cards.baseline = {draw, left, found, slices};
 })();

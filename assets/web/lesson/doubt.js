@@ -3,12 +3,16 @@
 
 (() => {
   const RUN = "mnist-standard";
-  let found = {}, under = "", active = 0; // what the machine has told by factor; the other settings; the factor that is followed
+  const found = {}; // what the machine has told, by factor
+  let under = "", active = 0; // the other settings; the factor that is followed
   const section = () => document.getElementById("card-doubt");
 
   function draw({factor, eps, n, steps, seed}) {
     const asked = JSON.stringify({eps, n, steps, seed});
-    if (asked !== under) [found, under, active] = [{}, asked, 0];
+    if (asked !== under) {
+      for (const known of Object.keys(found)) delete found[known];
+      [under, active] = [asked, 0];
+    }
     if (!lesson.missing(RUN)) next(lesson.revealed() ? [1, factor] : [1]);
     paint(factor);
   }
@@ -64,5 +68,5 @@
     return made;
   }
 
-  lesson.cards.doubt = {draw, left};
+  lesson.cards.doubt = {draw, left, found};
 })();

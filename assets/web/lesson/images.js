@@ -131,5 +131,5 @@
     lesson.set({attacked: chosen.join(",")});
   });
 
-  lesson.cards.images = {draw, left};
+  lesson.cards.images = {draw, left, found};
 })();

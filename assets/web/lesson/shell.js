@@ -149,8 +149,8 @@ window.lesson = {
   async follow(place, what, fields, see) {
     const mine = (lesson.followed[place] = {}), name = lesson.name;
     const wanted = () => lesson.followed[place] === mine && lesson.name === name;
-    for (let told = {}; wanted() && !told.done; ) {
-      told = await lesson.ask(what, {...fields, client: lesson.client}).catch((error) => ({wrong: error.message, done: true}));
+    for (let told = {}, again = ""; wanted() && !told.done; again = 1) {
+      told = await lesson.ask(what, {...fields, client: lesson.client, again}).catch((error) => ({wrong: error.message, done: true}));
       if (wanted()) see(told);
       if (!told.done) await new Promise((resolve) => setTimeout(resolve, 200));
     }

@@ -154,7 +154,7 @@ def doubted(library: Library, jobs: Jobs, wish: Mapping[str, object]) -> Json:
     x, y = first_images(loaded.data, state.n)
     told = followed(
         jobs, ("doubt", *key(loaded, state), factor), f"doubt in the lesson of {asked.client}",
-        lambda: measuring(loaded.ensemble, x, y, float(factor), state), as_json,
+        lambda: measuring(loaded.ensemble, x, y, float(factor), state), as_json, again=bool(wish.get("again")),
     )  # fmt: skip
     words = f"{RUN}, eps {state.eps:g}, {state.steps} steps"
     return {**told, "of": about(asked, words), "notice": "\n".join(asked.complaints)}

@@ -13,7 +13,7 @@ from trs_explorer.options import UsageError, unknown
 from trs_explorer.web import matrix
 from trs_explorer.web.figures import CLASS_COLOURS
 from trs_explorer.web.lesson.card import Card, Teacher, choice, slider
-from trs_explorer.web.lesson.live import about, asked_of, followed, right, share
+from trs_explorer.web.lesson.live import about, asked_of, followed, in_paper, right, share
 from trs_explorer.web.pages import answer
 
 # What each has of TRS's two terms. Colours are told apart by the marks besides.
@@ -86,8 +86,8 @@ CARD = Card(
         "at once. Low transfer between members is not robustness of the ensemble. Smooth-only is the other way round.",
         "Take MDI²-FGSM, made to transfer: points move to the right.",
     ),
-    paper="Table 1, PGD at eps .1 / .15: cos-only .0 / .0 %, TRS 93.0 / 85.1 % right (other networks). It says that similarity "
-          "alone cannot guarantee low transfer.",
+    paper=f"Table 1, PGD at eps .1 / .15: cos-only {in_paper('pgd', 'cos-only')} % right, TRS {in_paper('pgd', 'trs')} (other "
+          "networks). It says that similarity alone cannot guarantee low transfer.",
     measured="Live, here, on the runs that ship: what stands below the picture, with 95 % intervals; transfer by Definition 6, "
              "an image counted once in all pairs. Under PGD cos-only transfers little; under MDI²-FGSM much more.",
     teacher=Teacher(
@@ -119,7 +119,7 @@ def attacked(library: Library, jobs: Jobs, wish: Mapping[str, object]) -> Json:
     loaded, state = asked.loaded, asked.state
     key = matrix.key(loaded, state) if pairs == state.attack else (*matrix.key(loaded, state), pairs)
     slot = f"images in the lesson of {asked.client}"  # one run after the other
-    told = followed(jobs, key, slot, lambda: matrix.measuring(loaded, state, pairs=pairs), as_json)
+    told = followed(jobs, key, slot, lambda: matrix.measuring(loaded, state, pairs=pairs), as_json, again=bool(wish.get("again")))
     words = f"{PAIRS[pairs]} on members, PGD on the whole, {state.steps} steps, eps {state.eps:g}"
     return {**told, "of": about(asked, words), "notice": "\n".join(asked.complaints)}
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
+from trs_explorer.evaluation import paper
 from trs_explorer.evaluation.accuracy import Rate
 from trs_explorer.explore.library import Library
 from trs_explorer.explore.live import Jobs
@@ -19,9 +20,21 @@ def asked_of(library: Library, wish: Mapping[str, object], runs: Sequence[str], 
     return understand(library, {**wish, **fixed})  # without a turn: asked again and again, it would stop the job every time
 
 
-def followed(jobs: Jobs, key: Hashable, slot: str, make: Callable[[], Iterable[object]], told: Callable[[object], Json]) -> Json:
-    """How far a job is, started if it was not: what `told` says of its newest value; whether it is done, and its seconds."""
-    snapshot = jobs.start(key, slot, make)
+def followed(
+    jobs: Jobs,
+    key: Hashable,
+    slot: str,
+    make: Callable[[], Iterable[object]],
+    told: Callable[[object], Json],
+    *,
+    again: bool = False,
+) -> Json:
+    """How far a job is, started if it was not: what `told` says of its newest value; whether it is done, and its seconds.
+
+    again: the page has asked before. Then a job that has failed is told, where the first time it is tried anew: RunError.
+    """
+    known = jobs.get(key) if again else None
+    snapshot = known if known and known.state == "failed" else jobs.start(key, slot, make)
     if snapshot.state == "failed":
         raise RunError(f"this could not be measured: {snapshot.error}")
     found = {} if snapshot.value is None else told(snapshot.value)
@@ -46,3 +59,8 @@ def about(asked: Asked, attacks: str) -> str:
     """What figures are of: attacks in words, and on which images."""
     count = min(asked.state.n, len(asked.loaded.data))
     return f"{attacks}; seed {asked.state.seed}, first {count} test images, 95 % intervals"
+
+
+def in_paper(attack: str, method: str) -> str:
+    """The figures of the paper's Table 1 on MNIST, at its radii in their order: "93.0 / 85.1"."""
+    return " / ".join(f"{paper.figure('mnist', attack, eps, method):.1f}" for eps in paper.parameters("mnist", attack))

@@ -1,0 +1,115 @@
+"""The card of doubt: multiplied logits, attacks on them, and the checks of `trs evaluate`."""
+
+import copy
+from functools import partial
+
+import pytest
+import torch
+from flask import Flask
+
+from trs_explorer.attacks.apgd import apgd_dlr
+from trs_explorer.attacks.mora import mora
+from trs_explorer.attacks.pgd import pgd
+from trs_explorer.evaluation import trials
+from trs_explorer.evaluation.accuracy import evaluate
+from trs_explorer.evaluation.trials import cheap_findings
+from trs_explorer.explore.library import Library
+from trs_explorer.explore.live import Jobs
+from trs_explorer.models.ensemble import Ensemble, build
+from trs_explorer.shipped import folder, shipped_runs
+from trs_explorer.web.lesson import doubt
+
+EPS, N, STEPS = 0.15, 10, 4
+WISH = {"run": doubt.RUN, "eps": EPS, "n": N, "steps": STEPS, "seed": 0}
+OPTIONS = {"eps": EPS, "steps": STEPS}
+ATTACKS = [
+    ("pgd-4", pgd, OPTIONS),
+    ("pgd-margin-4", pgd, {**OPTIONS, "loss": "margin"}),
+    ("apgd-dlr-4", apgd_dlr, OPTIONS),
+    ("mora-4", mora, OPTIONS),
+]
+
+
+@pytest.fixture(scope="module")
+def card():
+    """The run's ensemble with the images, and ask(wish): the answer once all is measured."""
+    library, jobs, server = Library([folder("checkpoints")], device="cpu"), Jobs(), Flask("lesson")
+    doubt.add_routes(server, library, jobs)
+    client, loaded = server.test_client(), library.load(doubt.RUN)
+
+    def ask(**wish):
+        told = {}
+        while not told.get("done") and "wrong" not in told:
+            told = client.get("/lesson/doubt/attack", query_string={**WISH, **wish}).get_json()
+        return told
+
+    yield (loaded.ensemble, loaded.data.images(slice(0, N)), loaded.data.y[:N]), ask
+    jobs.stop()
+
+
+def last_layer_times(ensemble, factor):
+    """The same by other means: the weights of every member's last layer are multiplied."""
+    members = [copy.deepcopy(member) for member in ensemble.members]
+    for member in members:
+        last = [module for module in member.modules() if isinstance(module, torch.nn.Linear)][-1]
+        last.weight.mul_(factor)
+        last.bias.mul_(factor)
+    return Ensemble(members).eval()
+
+
+def correct(told):
+    return [rate["hits"] for rate in told["rates"]]
+
+
+def test_times_one_leaves_what_is_left_of_the_run_itself(card, monkeypatch):
+    monkeypatch.setattr(doubt, "cheap_findings", lambda *_, **__: {9: []})
+    (ensemble, x, y), ask = card
+    told = ask(factor=1)
+    assert correct(told) == [rate.correct for rate in evaluate(ensemble, x, y, attacks=ATTACKS)]
+    assert {rate["of"] for rate in told["rates"]} == {N}
+    assert told["changed"] == f"0 of {N}"
+
+
+def test_times_1000_looks_robust_and_the_checks_of_trs_evaluate_say_what_it_is(card, monkeypatch):
+    """Of the four rates and of the checks, on weights that are multiplied by other means."""
+    (ensemble, x, y), ask = card
+    seen = {}
+
+    def checked(model, *images, **given):
+        seen.update(
+            given, same=torch.equal(model(images[0]), doubt.times(ensemble, 1000.0)(x)), found=real(model, *images, **given)
+        )
+        return seen["found"]
+
+    real = cheap_findings
+    monkeypatch.setattr(doubt, "cheap_findings", checked)
+    monkeypatch.setattr(trials, "pgd", partial(pgd, steps=6))  # 50 would do the same, for two seconds
+    monkeypatch.setattr(trials, "mora", partial(mora, steps=6))
+    told, louder = ask(factor=1000), last_layer_times(ensemble, 1000)
+    rates = evaluate(louder, x, y, attacks=ATTACKS)
+    assert correct(told) == [rate.correct for rate in rates]
+    assert told["changed"] == f"{int((louder(x).argmax(-1) != ensemble(x).argmax(-1)).sum())} of {N}"
+    assert correct(told)[1] >= N - 1 > correct(told)[4] + N / 2  # cross-entropy, MORA
+    assert seen["same"]
+    assert [(rate.name, rate.correct) for rate in seen["rates"]] == [(rate.name, rate.correct) for rate in rates[:2]]
+    assert [(name, options) for name, _, options in seen["attacks"]] == [("pgd-4", OPTIONS)]
+    warn = {number: texts for number, texts in seen["found"].items() if texts}
+    assert {one["check"]: one["warnings"] for one in told["warn"]} == warn
+    assert {5, 8} <= set(warn)
+    assert [int(text.split()[0]) for text in told["passed"]] == [number for number in seen["found"] if number not in warn]
+
+
+def test_times_one_is_the_ensemble_itself_and_others_vote_as_it_does(card):
+    (ensemble, x, _), _ = card
+    assert torch.equal(doubt.times(ensemble, 1.0)(x), ensemble(x))
+    assert torch.allclose(doubt.times(ensemble, 100.0).member_logits(x), 100 * ensemble.member_logits(x))
+    boosted = build("patch", "mnist", 2, seed=0, method="gradient-boost").eval()
+    boosted.vote_weights.copy_(torch.tensor([0.25, 2.0]))
+    assert torch.allclose(doubt.times(boosted, 1.0)(x), boosted(x))
+
+
+def test_other_factors_and_runs_are_refused(card):
+    _, ask = card
+    assert "one of 1, 10, 100, 1000, not '7'" in ask(factor=7)["wrong"]
+    assert "this card is about mnist-standard" in ask(run="mnist-gal")["wrong"]
+    assert doubt.RUN in {run.name for run in shipped_runs()}
