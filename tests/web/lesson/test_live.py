@@ -9,7 +9,8 @@ from trs_explorer.explore.live import Jobs
 from trs_explorer.options import UsageError
 from trs_explorer.runs import RunError
 from trs_explorer.shipped import folder
-from trs_explorer.web.lesson.live import answer, asked_of, followed, in_paper, right, share
+from trs_explorer.web.lesson.live import asked_of, followed, in_paper, right, share
+from trs_explorer.web.pages import answer
 
 
 def test_a_share_has_its_denominator_and_interval():
