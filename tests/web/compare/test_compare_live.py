@@ -41,7 +41,7 @@ def test_live_answers_grow_until_they_are_done(client: FlaskClient) -> None:
         told = client.get(f"/compare/live?a=mnist-trs&b=mnist-standard&{SMALL}").get_json()
         time.sleep(0.05)
     assert told["done"]
-    assert len(told["curve"]["data"]) == 2
+    assert [trace["customdata"][-1].split("n ")[1] for trace in told["curve"]["data"]] == ["64", "64"]
     assert "Attacked itself" in told["a"]["words"]
     assert "<button" not in told["a"]["matrix"]
 

@@ -19,6 +19,7 @@ def test_it_opens_on_trs_and_a_run_on_the_same_data(explorer: Explorer) -> None:
     assert (pair.a.loaded.name, pair.b.loaded.name, pair.along, pair.complaints) == ("mnist-trs", "mnist-standard", "both", [])
     assert other(explorer.library, "mnist-standard") == "mnist-trs"
     assert other(explorer.library, "bars-cos-only") == "bars-cos-only"  # there is no other on the plane
+    assert pair_of(explorer.library, {"a": "bars-cos-only", "along": "b"}).along == "a"  # which has one plane
 
 
 def test_the_baseline_is_dverges_run(explorer: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
