@@ -10,7 +10,8 @@ from trs_explorer.results import TABLE, read_table
 from trs_explorer.shipped import folder, shipped_runs
 
 IN_THE_PLANE = ("standard", "trs", "cos-only", "cos-l2", "smooth-only")
-NAMES = [*(f"mnist-{method}" for method in METHODS), *(f"bars-{method}" for method in IN_THE_PLANE)]
+CONTROL = "mnist-standard-lr"  # the standard ensemble, trained with a lower rate
+NAMES = [*(f"mnist-{method}" for method in METHODS), CONTROL, *(f"bars-{method}" for method in IN_THE_PLANE)]
 
 
 def test_there_is_a_run_of_every_method_on_images_and_of_the_papers_own_in_the_plane():
@@ -39,7 +40,7 @@ def test_a_shipped_table_is_of_the_shipped_weights_and_whole(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shipped_run_is_a_finished_training_of_its_method(name):
     run = runs.open_run(folder("checkpoints") / name)
-    data, _, method = name.partition("-")
+    data, _, method = name.removesuffix("-lr").partition("-")
     assert (run.config.data, run.config.method) == (data, method)
     batch = runs.read_events(run)
     assert batch.damaged == 0
