@@ -171,7 +171,7 @@ def test_the_chart_has_what_the_slider_shows(screen: Screen) -> None:
 
 def test_the_interval_is_wilsons(screen: Screen) -> None:
     screen.card("zigzag")
-    for n in (0, 1, 7, 120):
+    for n in (0, 1, 7, 10, 120):
         for successes in {0, n // 3, n}:
             assert screen.js("([k, n]) => lesson.wilson(k, n)", [successes, n]) == list(wilson(successes, n))
 
@@ -197,6 +197,8 @@ def test_numbers_and_attacks_are_seen_after_the_guess_only(screen: Screen) -> No
     assert f"at {shown['n']} points" in label
     assert f"at {shown['both']} of them" in label
     assert hit() > 50
+    screen.js("lesson.set({tooth: 0.45})")
+    assert (Shown(screen).found["both"], hit()) == (0, 0)
     screen.page.keyboard.press("Enter")
     assert not any(number.is_visible() for number in numbers)
     assert hit() == 0
