@@ -129,6 +129,17 @@ class Screen:
         """What the page says has gone otherwise than asked."""
         return self.page.locator("#notice").text_content() or ""
 
+    def pixels(self, canvas: str, colour: tuple[int, int, int]) -> int:
+        """How many pixels of a canvas have a colour, to 12 of 255 in each part."""
+        return self.js(
+            "([canvas, [r, g, b]]) => { const c = document.querySelector(canvas);"
+            " const p = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; let n = 0;"
+            " for (let i = 0; i < p.length; i += 4)"
+            " n += p[i + 3] > 200 && Math.abs(p[i] - r) < 12 && Math.abs(p[i + 1] - g) < 12 && Math.abs(p[i + 2] - b) < 12;"
+            " return n; }",
+            [canvas, colour],
+        )
+
     def classes(self) -> np.ndarray:
         """The class of every model at every point, [model, row, column], as the page has derived it from the samples."""
         models, n = self.js("[trs.grid.models.map((model) => Array.from(model.cls)), trs.grid.n]")
