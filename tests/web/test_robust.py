@@ -1,5 +1,6 @@
 """Robust accuracies as they fill, against `evaluate`."""
 
+from collections import deque
 from dataclasses import replace
 from functools import partial
 
@@ -32,6 +33,17 @@ def test_it_ends_as_evaluate_does_and_grows_by_a_batch(monkeypatch):
     assert [tuple(rate.n for rate in rates) for rates in seen] == [
         (5, 0, 0), (10, 0, 0), (12, 0, 0), (12, 5, 0), (12, 10, 0), (12, 12, 0), (12, 12, 5), (12, 12, 10), (12, 12, 12),
     ]  # fmt: skip
+
+
+def test_attacks_draw_from_the_seed():
+    seen = []
+
+    def attack(model, x, y, *, generator, eps):
+        seen.append((generator.initial_seed(), eps))
+        return x
+
+    deque(robust(build("patch", "mnist", 1, seed=0).eval(), *images(2), [("own", attack, {"eps": 0.1})], seed=7), maxlen=0)
+    assert seen == [(7, 0.1)]
 
 
 def test_the_first_images_are_as_many_as_there_are():

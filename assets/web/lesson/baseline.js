@@ -67,7 +67,7 @@
 
   function chart(canvas) {
     const [pen, width, height] = lesson.canvas(canvas), [ink, faint, line] = ["ink", "faint", "line"].map(lesson.colour);
-    const text = Math.max(11, Math.min(20, height / 14)), most = 0.3;
+    const text = Math.max(10, Math.min(20, height / 14, width / 34)), most = 0.3;
     const frame = {left: 3.4 * text, right: width - 9.4 * text, top: text, bottom: height - 2.7 * text};
     const x = (eps) => frame.left + (eps / most) * (frame.right - frame.left), y = (share) => frame.bottom - share * (frame.bottom - frame.top);
     const write = (words, at, up, align, colour = faint, weight = "") => {
@@ -81,7 +81,7 @@
       pen.lineTo(frame.right, y(tick));
       write(`${100 * tick}`, frame.left - 0.4 * text, y(tick), "right");
     }
-    for (const eps of [0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3]) {
+    for (const eps of [0, 0.1, 0.15, 0.2, 0.3]) {
       pen.moveTo(x(eps), frame.top);
       pen.lineTo(x(eps), frame.bottom);
       write(`${eps}`, x(eps), frame.bottom + 0.8 * text, "center");

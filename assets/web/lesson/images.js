@@ -68,7 +68,7 @@
   // x: transfer, y: robust accuracy. Before they are revealed points lie on the axis: the class is to say how far they rise.
   function chart(canvas) {
     const [pen, width, height] = lesson.canvas(canvas), [ink, faint, line] = ["ink", "faint", "line"].map(lesson.colour);
-    const text = Math.max(12, Math.min(20, height / 20)), revealed = lesson.revealed();
+    const text = Math.max(11, Math.min(20, height / 20, width / 32)), revealed = lesson.revealed();
     const frame = {left: 3.4 * text, right: width - 1.5 * text, top: text, bottom: height - 2.9 * text};
     const x = (share) => frame.left + share * (frame.right - frame.left), y = (share) => frame.bottom - share * (frame.bottom - frame.top);
     const write = (words, at, up, align, colour = faint, weight = "") => {
@@ -93,11 +93,10 @@
     pen.rotate(-Math.PI / 2);
     write("whole ensemble right, %", 0, 0, "center", ink);
     pen.restore();
-    write("robust, members apart", x(0.02), y(0.94), "left");
-    write("robust, members fall together", x(0.98), y(0.94), "right");
-    write("falls, members apart", x(0.02), y(0.2), "left");
-    write("falls, members fall together", x(0.98), y(0.2), "right");
-    const said = [];
+    const corners = [["robust, members apart", 0.02, 0.94], ["robust, members fall together", 0.98, 0.94], ["falls, members apart", 0.02, 0.32],
+      ["falls, members fall together", 0.98, 0.32]];
+    if (width > 34 * text) for (const [words, at, up] of corners) write(words, x(at), y(up), at < 0.5 ? "left" : "right");
+    const said = [], names = [];
     for (const {dataset: {run, name, colour, mark}} of rows()) {
       const {transfer, robust} = found[run] || {};
       if (!transfer) continue;
@@ -112,10 +111,19 @@
       }
       pen.stroke();
       lesson.mark(pen, mark, x(transfer.share), up, text * 0.55, colour);
-      const rightmost = transfer.share > 0.75;
-      write(revealed && robust ? name : `${name} ?`, x(transfer.share) + (rightmost ? -1 : 1) * 0.9 * text, up - 0.9 * text, rightmost ? "right" : "left", ink, "bold");
+      names.push({words: revealed && robust ? name : `${name} ?`, at: x(transfer.share), up: up - 0.9 * text});
       said.push(`${name}: transfer ${percent(transfer)}${revealed && robust ? `, right ${percent(robust)}` : ""}`);
     }
+    // Names stand beside their points, a line higher where one would lie on another.
+    pen.font = `bold ${text}px system-ui, sans-serif`;
+    names.sort((a, b) => a.at - b.at).forEach((name, k) => {
+      const length = pen.measureText(name.words).width, leftwards = name.at + text + length > width;
+      name.from = leftwards ? name.at - 0.9 * text - length : name.at + 0.9 * text;
+      const hits = (other) => name.from < other.to + 0.4 * text && other.from < name.from + length && Math.abs(other.up - name.up) < 1.1 * text;
+      while (names.slice(0, k).some(hits)) name.up -= 0.5 * text;
+      name.to = name.from + length;
+      write(name.words, name.from, name.up, "left", ink, "bold");
+    });
     canvas.setAttribute("aria-label", said.length
       ? `transfer between members to the right${revealed ? ", what the whole ensemble has right upwards" : ""}. ${said.join("; ")}`
       : "nothing has been attacked yet");

@@ -99,6 +99,12 @@ def test_times_1000_looks_robust_and_the_checks_of_trs_evaluate_say_what_it_is(c
     assert [int(text.split()[0]) for text in told["passed"]] == [number for number in seen["found"] if number not in warn]
 
 
+def test_the_attacks_are_those_of_the_catalogue():
+    assert [
+        (name, function.func, {**function.keywords, **options}) for name, function, options in doubt.attacks_at(EPS, STEPS)
+    ] == ATTACKS
+
+
 def test_times_one_is_the_ensemble_itself_and_others_vote_as_it_does(card):
     (ensemble, x, _), _ = card
     assert torch.equal(doubt.times(ensemble, 1.0)(x), ensemble(x))

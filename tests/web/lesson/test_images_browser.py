@@ -66,6 +66,32 @@ def test_a_student_attacks_one_run_and_the_reveal_attacks_the_others(desk: Scree
     assert robust == cell(desk, "mnist-standard", "robust")
 
 
+def test_points_rise_with_the_reveal_only(desk: Screen) -> None:
+    """TRS, which holds: its green in the upper half of the picture."""
+    desk.card("images", {**SMALL, "attacked": "mnist-trs", "theme": "light"})
+    measured(desk, "mnist-trs")
+    assert cell(desk, "mnist-trs", "robust").split()[0] > "50"
+    green = (
+        f"(() => {{ const canvas = document.querySelector('{CARD} .stage > canvas'), size = canvas.width * canvas.height / 2;"
+        " const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height / 2); let found = 0;"
+        " for (let k = 0; k < 4 * Math.floor(size); k += 4) found += data[k] === 0 && data[k + 1] === 158 && data[k + 2] === 115;"
+        " return found; })()"
+    )
+    assert desk.js(green) == 0
+    desk.page.keyboard.press("r")
+    assert desk.js(green) > 20
+
+
+def test_only_the_newest_of_two_in_one_place_is_followed(desk: Screen) -> None:
+    desk.card("images", SMALL)
+    seen = desk.js(
+        "async () => { const seen = [], fields = {run: 'mnist-trs', eps: 0.3, pairs: 'pgd', n: 12, steps: 2};"
+        " await Promise.all([3, 4].map((seed) => lesson.follow('p', 'attack', {...fields, seed}, () => seen.push(seed))));"
+        " return seen; }"
+    )
+    assert set(seen) == {4}
+
+
 def test_another_attack_and_another_eps_are_measured_anew(desk: Screen, classroom: Explorer) -> None:
     desk.card("images", {**SMALL, "attacked": "mnist-trs", "reveal": ""})
     measured(desk, "mnist-trs")

@@ -49,7 +49,7 @@ CARD = Card(
     name="baseline",
     title="The baseline",
     lead=(
-        "DVERGE is the best ensemble before TRS. Under FGSM, one step along the gradient, the two are about alike (dotted, "
+        "DVERGE is the strongest rival in the paper. Under FGSM, one step along the gradient, the two are about alike (dotted, "
         "measured while you read)."
     ),
     stage=[
