@@ -89,7 +89,9 @@ def test_times_1000_looks_robust_and_the_checks_of_trs_evaluate_say_what_it_is(c
     rates = evaluate(louder, x, y, attacks=ATTACKS)
     assert correct(told) == [rate.correct for rate in rates]
     assert told["changed"] == f"{int((louder(x).argmax(-1) != ensemble(x).argmax(-1)).sum())} of {N}"
-    assert correct(told)[1] >= N - 1 > correct(told)[4] + N / 2  # cross-entropy, MORA
+    _, by_cross_entropy, *_, by_mora = correct(told)
+    assert by_cross_entropy >= N - 1
+    assert by_cross_entropy - by_mora >= N / 2
     assert seen["same"]
     assert [(rate.name, rate.correct) for rate in seen["rates"]] == [(rate.name, rate.correct) for rate in rates[:2]]
     assert [(name, options) for name, _, options in seen["attacks"]] == [("pgd-4", OPTIONS)]
