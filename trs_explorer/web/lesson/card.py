@@ -39,7 +39,7 @@ class Card:
     right: int
     answer: tuple[object, ...]
     paper: str
-    measured: str
+    measured: object
     teacher: Teacher
     fields: Mapping[str, float | str] = field(default_factory=dict)
 
@@ -64,6 +64,16 @@ def slider(name: str, label: str, *, low: float, high: float, step: float, unit:
 def choice(text: str, /, *, title: str = "", **fields: float | str) -> html.Button:
     """A button that puts these fields into the card's state; pressed while the state has them."""
     return html.Button(text, **({"title": title} if title else {}), **{"data-set": json.dumps(fields), "aria-pressed": "false"})
+
+
+def out(name: str) -> html.Span:
+    """A text that the card's script writes, by lesson.write."""
+    return html.Span(**{"data-out": name})
+
+
+def number(name: str, text: object) -> html.Div:
+    """A large number that the card's script writes, and below it what it is."""
+    return html.Div([html.Div(out(name), className="big"), html.Small(text)])
 
 
 def after(children: object) -> html.Div:

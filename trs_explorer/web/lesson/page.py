@@ -35,7 +35,7 @@ def lesson_page(cards: Sequence[Card], runs: dict[str, str]) -> str:
         _keys(),
     ]
     meta = {"cards": [card.meta() for card in cards], "runs": runs, "parts": PARTS}
-    scripts = ["lesson/shell.js", *(f"lesson/{card.name}.js" for card in cards), "lesson/start.js"]
+    scripts = ["lesson/shell.js", "lesson/parts.js", *(f"lesson/{card.name}.js" for card in cards), "lesson/start.js"]
     return document(f"{TITLE} - trs lesson", body, meta, styles=STYLES, scripts=scripts)
 
 

@@ -1,0 +1,56 @@
+// What several cards draw and say.
+"use strict";
+
+Object.assign(lesson, {
+  // The 95 % Wilson score interval of successes / n, as evaluation/intervals.py has it.
+  wilson(successes, n) {
+    if (!n) return [0, 1];
+    const z = 1.959963984540054, share = successes / n, middle = share + (z * z) / (2 * n);
+    const half = z * Math.sqrt((share * (1 - share)) / n + (z * z) / (4 * n * n)), scale = 1 + (z * z) / n;
+    return [successes ? (middle - half) / scale : 0, successes < n ? (middle + half) / scale : 1];
+  },
+
+  // A number as text; never "-0.00".
+  fixed(number, digits = 2) {
+    const text = number.toFixed(digits);
+    return Number(text) === 0 ? text.replace("-", "") : text;
+  },
+
+  // Texts into the card's [data-out=NAME].
+  write(texts) {
+    for (const [name, text] of Object.entries(texts)) {
+      lesson.section().querySelectorAll(`[data-out="${name}"]`).forEach((element) => (element.textContent = text));
+    }
+  },
+
+  // What a drawing needs of its canvas: lesson.canvas, the size of its text, and the colours of the theme.
+  sheet(element, names) {
+    const [pen, width, height] = lesson.canvas(element);
+    const style = getComputedStyle(element), colours = names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]);
+    Object.assign(pen, {lineJoin: "round", lineCap: "butt"});
+    return {pen, width, height, em: parseFloat(style.fontSize), ...Object.fromEntries(colours)};
+  },
+
+  // Words with the paper's colour behind each letter, so that lines below don't cut them.
+  words({pen, em, paper, ink}, text, x, y, {size = 0.9, align = "left", colour = ink, bold = false} = {}) {
+    Object.assign(pen, {font: `${bold ? "700 " : ""}${size * em}px system-ui, sans-serif`, textAlign: align, textBaseline: "middle"});
+    Object.assign(pen, {lineWidth: 4, strokeStyle: paper, fillStyle: colour});
+    pen.strokeText(text, x, y);
+    pen.fillText(text, x, y);
+  },
+
+  arrow({pen, em}, [x0, y0], [x1, y1], colour, width = 2.5) {
+    const way = Math.atan2(y1 - y0, x1 - x0), length = Math.hypot(x1 - x0, y1 - y0), head = Math.min(0.65 * em, length / 2);
+    const back = (turn) => [x1 - head * Math.cos(way + turn), y1 - head * Math.sin(way + turn)];
+    Object.assign(pen, {strokeStyle: colour, fillStyle: colour, lineWidth: width});
+    pen.beginPath();
+    pen.moveTo(x0, y0);
+    pen.lineTo(x1 - 0.8 * head * Math.cos(way), y1 - 0.8 * head * Math.sin(way));
+    pen.stroke();
+    pen.beginPath();
+    pen.moveTo(x1, y1);
+    pen.lineTo(...back(0.45));
+    pen.lineTo(...back(-0.45));
+    pen.fill();
+  },
+});
