@@ -1,6 +1,5 @@
 import base64
 import threading
-from functools import partial
 from statistics import mean
 
 import numpy as np
@@ -24,9 +23,21 @@ def jobs():
 
 
 @pytest.fixture
-def ask(jobs, monkeypatch):
+def seen():
+    """All that the trainings have yielded."""
+    return []
+
+
+@pytest.fixture
+def ask(jobs, seen, monkeypatch):
     """ask(what, fields): what the server answers; trainings are twenty steps long."""
-    monkeypatch.setattr(train_it, "train", partial(train, steps=20))
+
+    def short(settings):
+        for now in train(settings, steps=20):
+            seen.append(now)
+            yield now
+
+    monkeypatch.setattr(train_it, "train", short)
     server = Flask("test")
     add_routes(server, None, jobs)
     client = server.test_client()
@@ -52,12 +63,12 @@ def test_before_the_training_there_is_the_pair_untrained(ask):
     assert ask("state", QUICK)["state"] == "none"  # to look starts nothing
 
 
-def test_a_training_ends_with_its_numbers(ask, jobs):
+def test_a_training_ends_with_its_numbers(ask, jobs, seen):
     first = ask("train", {**QUICK, "client": "me"})
     assert (first["state"], first["result"]) == ("running", None)
     jobs.wait(key(), 20.0)
     told = ask("state", QUICK)
-    *_, last = train(Settings(0.03, 0.0, 0.0, 2), steps=20)
+    last = seen[-1]
     assert (told["state"], told["step"], told["steps"]) == ("done", 20, 20)
     assert told["cosine"] == pytest.approx(last.cosine)
     assert np.array_equal(floats(told["margins"]), last.margins.ravel())
@@ -69,7 +80,8 @@ def test_a_training_ends_with_its_numbers(ask, jobs):
         row = int(np.abs(last.result.x - [x0, y0]).sum(1).argmin())
         assert last.result.x_adv[row] == pytest.approx([x1, y1], abs=1e-5)
         assert (last.result.fooled[0, row], bool(both)) == (True, last.result.fooled[1, row])
-    assert ask("train", {**QUICK, "client": "you"})["state"] == "done"  # it is not trained again
+    assert ask("train", {**QUICK, "client": "you"})["state"] == "done"
+    assert seen[-1] is last  # it is not trained again
 
 
 def test_the_newest_training_of_a_client_replaces_its_older_one(ask, jobs, monkeypatch):

@@ -25,7 +25,7 @@ def add_routes(server: Flask, library: Library, jobs: Jobs) -> None:
         return Response(orjson.dumps({"corners": list(CORNERS), "rows": rows}), mimetype="application/json")
 
 
-HEAD = ("", "trained with", "|cos| at the points", "S̲ to S̄", "β", "lower bound", "upper bound", "Thm 2 speaks up to ε =",
+HEAD = ("line", "trained with", "|cos| at the points", "S̲ to S̄", "β", "lower bound", "upper bound", "Thm 2 speaks up to ε =",
         "there PGD fools one", "transfer: both fooled")  # fmt: skip
 TABLE = html.Table([
     html.Caption(f"Means of ten seeds, then what was trained here. ε {EPS:g}; of all attacks, as the theorems count"),
