@@ -33,6 +33,16 @@ window.lesson = {
     return control ? Math.min(Number(control.max), Math.max(Number(control.min), number)) : number;
   },
 
+  // What the address has for a field that the field cannot be, in words.
+  refused() {
+    const numbers = Object.entries(lesson.wish).filter(([name]) => typeof lesson.card().fields[name] === "number");
+    return numbers.filter(([name, value]) => value !== "" && Number(value) !== lesson.get(name)).map(([name, value]) => {
+      const control = lesson.section().querySelector(`input[data-field="${name}"]`);
+      const range = control?.max ? ` from ${control.min} to ${control.max}` : "";
+      return `${name} takes a number${range}, got ${String(value).slice(0, 30)}: showing ${lesson.get(name)}`;
+    });
+  },
+
   state: () => Object.fromEntries(Object.keys(lesson.card().fields).map((name) => [name, lesson.get(name)])),
 
   set(fields) {
@@ -64,7 +74,7 @@ window.lesson = {
     const known = [...Object.keys(lesson.card().fields), "guess", "reveal"];
     lesson.wish = Object.fromEntries(known.filter((key) => key in all).map((key) => [key, all[key]]));
     if (before && before !== lesson.name) lesson.cards[before]?.left?.();
-    lesson.say("");
+    lesson.say(lesson.refused().join("\n"));
     lesson.show();
   },
 
@@ -131,8 +141,7 @@ window.lesson = {
   },
 
   // What a card asks this machine: JSON from /lesson/NAME/what?fields. Throws what the answer says is wrong.
-  async ask(what, fields) {
-    const name = lesson.name;
+  async ask(what, fields, name = lesson.name) {
     let answer;
     try {
       answer = await fetch(`/lesson/${name}/${what}?${new URLSearchParams(fields)}`);
