@@ -58,8 +58,8 @@ def test_orthogonal_linear_models_in_closed_form():
 
 def test_bounds_by_hand():
     found = Quantities(
-        n=10, eps=0.5, beta=2.0, lowest=0.5, highest=1.0, steepest=1.0, least=3.0, risk_f=0.04, risk_g=0.06, loss_f=0.3, loss_g=0.15,
-        alpha=0.2, c_f=-0.2, c_g=0.5, transferred=1,
+        n=10, eps=0.5, beta=2.0, lowest=0.5, highest=1.0, steepest=1.0, least=3.0, risk_f=0.04, risk_g=0.06, loss_f=0.3,
+        loss_g=0.15, alpha=0.2, c_f=-0.2, c_g=0.5, transferred=1,
     )  # fmt: skip
     # eps + c_G = 1, sqrt(2 - 2 S) = 1: .8 - (.04 + .06) - (.5 x 1.2 - .2 x .8) - .5 x .8
     assert lower_bound(found) == pytest.approx(-0.14)

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from trs_explorer.attacks.pgd import pgd
-from trs_explorer.explore.live import Cache, Jobs, Latest, in_words, turn
+from trs_explorer.explore.live import RUNNING_JOBS, Cache, Jobs, Latest, in_words, turn
 from trs_explorer.explore.turns import Turns
 from trs_explorer.options import UsageError
 
@@ -270,15 +270,15 @@ def test_the_least_recently_used_results_are_forgotten(jobs):
 
 
 def test_too_many_jobs_cancel_the_oldest(jobs):
-    steps = [Steps(1) for _ in range(20)]
+    steps = [Steps(1) for _ in range(RUNNING_JOBS + 4)]
     for i, step in enumerate(steps):
         jobs.start(i, f"client {i}", step)
     with jobs._changed:
-        assert len(jobs._running()) == 16
-    assert jobs.get(19).state == "running"
+        assert len(jobs._running()) == RUNNING_JOBS
+    assert jobs.get(RUNNING_JOBS + 3).state == "running"
     for step in steps:
         step.let.release()
-    assert jobs.wait(19, SOON).value == 1
+    assert jobs.wait(RUNNING_JOBS + 3, SOON).value == 1
 
 
 def test_every_item_is_a_turn_so_that_others_get_in_between():

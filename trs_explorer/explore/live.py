@@ -18,7 +18,7 @@ _everybody = Turns()
 turn, polite, offer = _everybody.take, _everybody.polite, _everybody.offer  # those of this process
 
 KEPT_JOBS = 64
-RUNNING_JOBS = 16  # a page needs one or two: more are pages that have been closed
+RUNNING_JOBS = 64  # a page needs one or two, and a class has thirty: more are pages that have been closed
 
 
 # --- only the newest request counts ----------------------------------------------------------------------------------
@@ -113,6 +113,11 @@ class Jobs:
                 thread.start()
             job.slots.add(slot)
             return self._touch(job)
+
+    def follow(self, key: Hashable, slot: str, make: Callable[[], Iterable[object]], *, again: bool) -> Snapshot:
+        """`start`, but for one who has asked before (`again`) and is then told that the job has failed: it is not tried anew."""
+        known = self.get(key) if again else None
+        return known if known and known.state == "failed" else self.start(key, slot, make)
 
     def get(self, key: Hashable) -> Snapshot | None:
         """The newest snapshot; None for a key that was never started, or so long ago that it is forgotten."""

@@ -101,7 +101,7 @@ def _transfer(app: dash.Dash, library: Library, jobs: Jobs) -> None:
             asked = understand(library, wish)
         except WRONG as error:
             return {"transfer-words": markup(str(error)), "done": True, "matrix": "", "strip": "", "csv": ""}
-        snapshot = measured(jobs, asked)
+        snapshot = measured(jobs, asked, again="again" in wish)
         found, done = snapshot.value, snapshot.state != "running"
         told = {"transfer-words": markup(matrix.matrix_words(snapshot, asked.state, asked.loaded)), "done": done}
         if not isinstance(found, matrix.Measured):
@@ -120,10 +120,11 @@ def _transfer(app: dash.Dash, library: Library, jobs: Jobs) -> None:
         return told
 
 
-def measured(jobs: Jobs, asked: Asked) -> Snapshot:
-    """The matrix that was asked for, as far as it is; started if it was not."""
+def measured(jobs: Jobs, asked: Asked, *, again: bool = False) -> Snapshot:
+    """The matrix that was asked for, as far as it is; started if it was not. again: the page has asked before."""
     key = matrix.key(asked.loaded, asked.state)
-    return jobs.start(key, f"matrix of {asked.client}", lambda: matrix.measuring(asked.loaded, asked.state))
+    make = partial(matrix.measuring, asked.loaded, asked.state)
+    return jobs.follow(key, f"matrix of {asked.client}", make, again=again)
 
 
 def _gallery(app: dash.Dash, library: Library, jobs: Jobs) -> None:

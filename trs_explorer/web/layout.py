@@ -14,7 +14,7 @@ from trs_explorer.explore.pictures import LARGEST_FILE
 from trs_explorer.files import Json
 from trs_explorer.web.figures import CLASS_COLOURS
 from trs_explorer.web.markup import Field, markup
-from trs_explorer.web.pages import nav
+from trs_explorer.web.pages import keys_dialog, nav
 from trs_explorer.web.state import LAYERS, NUMBERS, PLANES, SCENE, SIZES, WALKS, State
 
 DASH_PLACE = "dash goes here"  # in the training room
@@ -77,7 +77,7 @@ def page(runs: Sequence[str], models: Sequence[str], *, readonly: bool) -> str:
         _header(runs, readonly),
         html.Div(id="notice", role="status"),
         html.Main(rooms, id="rooms"),
-        _help(),
+        keys_dialog(KEYS),
     ])  # fmt: skip
 
 
@@ -199,11 +199,6 @@ def _history() -> html.Section:
 def scrolling(name: str, label: str) -> html.Div:
     """A place for a table that may be wider than its room: it scrolls, by keys too."""
     return html.Div(id=name, tabIndex=0, role="group", **{"aria-label": label})
-
-
-def _help() -> html.Dialog:
-    rows = [html.Tr([html.Th(keys, scope="row"), html.Td(what)]) for keys, what in KEYS]
-    return html.Dialog([html.H2("Keys"), html.Table(html.Tbody(rows)), html.Button("close", id="help-close")], id="help")
 
 
 def room(name: str, title: str, children: list) -> html.Section:

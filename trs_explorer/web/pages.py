@@ -12,15 +12,26 @@ from trs_explorer.options import UsageError
 from trs_explorer.runs import RunError
 from trs_explorer.web.markup import markup
 
+Keys = Sequence[tuple[str, str]]  # a key, and what it does
 PAGES = {"": "Explore", "compare": "Compare", "lesson": "Lesson"}
 
 
-def nav(current: str) -> html.Nav:
+def nav(current: str, **attributes: str) -> html.Nav:
     """Links to all pages; the current one, by its path, is marked."""
     links = [
         html.A(title, href=f"/{path}", **({"aria-current": "page"} if path == current else {})) for path, title in PAGES.items()
     ]
-    return html.Nav(links, **{"aria-label": "pages"})
+    return html.Nav(links, **{"aria-label": "pages"}, **attributes)
+
+
+def keys_table(keys: Keys) -> html.Table:
+    """What every key does."""
+    return html.Table(html.Tbody([html.Tr([html.Th(key, scope="row"), html.Td(what)]) for key, what in keys]))
+
+
+def keys_dialog(keys: Keys) -> html.Dialog:
+    """The list of keys that `?` opens."""
+    return html.Dialog([html.H2("Keys"), keys_table(keys), html.Button("close", id="help-close")], id="help")
 
 
 def as_script(meta: Json) -> str:

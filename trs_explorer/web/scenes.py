@@ -21,6 +21,7 @@ from trs_explorer.web.state import SCENE
 from trs_explorer.web.walks import make_walks, slice_words, surrogate_walk
 
 KEPT_SCENES = 128
+_SAMPLES = Cache()  # of this process: all pages may show the same slice
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Scenes:
     def __init__(self) -> None:
         self._lock = Lock()
         self._by_key, self._by_wish = OrderedDict[str, Drawn](), OrderedDict[tuple, Drawn]()
-        self._samples, self._latest = Cache(), Latest()
+        self._samples, self._latest = _SAMPLES, Latest()
 
     def drawn(self, asked: Asked) -> Drawn:
         """What was asked for; made anew only where a field that the scene depends on has changed."""

@@ -5,8 +5,12 @@ window.compare = {
   meta: null,
   wish: {}, // what the user has chosen, or the address
   fixed: {}, // all fields, as the server last understood them
-  asked: {},
-  shown: {}, // the newest answer by what was asked
+  asked: {}, // by question, the state that it was last asked for
+  answered: {}, // and the one that it was last answered for
+  shown: {}, // that answer
+  notices: {}, // what each answer, or the last action, has to say
+  busy: {},
+  timers: {},
   client: Math.random().toString(36).slice(2),
 
   // Which fields each question depends on; `live` and `stored` have figures in the theme's colours.
@@ -19,13 +23,13 @@ window.compare = {
   start(meta) {
     compare.meta = meta;
     for (const [name, value] of new URLSearchParams(location.search)) {
-      if (name in meta.first || name === "theme") compare.wish[name] = value;
+      if (meta.fields.includes(name) || name === "theme") compare.wish[name] = value;
     }
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => compare.push());
     compare.push();
   },
 
-  get: (name) => compare.wish[name] ?? compare.fixed[name] ?? compare.meta.first[name],
+  get: (name) => compare.wish[name] ?? compare.fixed[name] ?? "",
 
   dark() {
     const theme = compare.wish.theme;
@@ -33,6 +37,7 @@ window.compare = {
   },
 
   set(fields) {
+    compare.say("action", "");
     for (const side of ["a", "b"]) {
       const data = compare.meta.runs;
       if (side in fields && data[fields[side]] !== data[compare.get(side)]) {
@@ -57,50 +62,76 @@ window.compare = {
 
   push() {
     document.documentElement.dataset.theme = compare.dark() ? "dark" : "light";
-    const all = {...compare.wish, dark: compare.dark() ? 1 : ""};
-    for (const [what, fields] of Object.entries(compare.groups)) {
-      const wanted = JSON.stringify(fields.map((name) => all[name]));
+    for (const what of Object.keys(compare.groups)) {
+      const wanted = compare.wanted(what);
       if (wanted === compare.asked[what]) continue;
       compare.asked[what] = wanted;
-      clearTimeout(compare[`${what}Timer`]);
-      compare[`${what}Timer`] = setTimeout(() => compare.ask(what), what === "live" && compare.shown.live ? 400 : 30);
+      compare.askIn(what, what === "live" && compare.shown.live ? 400 : 30);
     }
     compare.writeControls();
     compare.later();
   },
 
-  // One question of a kind at a time, then the newest.
-  async ask(what) {
-    compare.again ||= {};
-    if (compare.busy?.[what]) return void (compare.again[what] = true);
-    (compare.busy ||= {})[what] = true;
+  // The state that a question is asked for: by what is wished, or else has been understood.
+  wanted(what) {
+    const all = {...compare.fixed, ...compare.wish, dark: compare.dark() ? 1 : ""};
+    return JSON.stringify(compare.groups[what].map((name) => String(all[name] ?? "")));
+  },
+
+  askIn(what, ms, again = "") {
+    clearTimeout(compare.timers[what]);
+    compare.timers[what] = setTimeout(() => compare.ask(what, again), ms);
+  },
+
+  // One question of a kind at a time, then the newest. again: it is the same as before.
+  async ask(what, again) {
+    if (compare.busy[what]) return;
+    compare.busy[what] = true;
     const asked = compare.asked[what];
-    let told;
+    let told = null;
     try {
-      const fields = {...compare.wish, dark: compare.dark() ? 1 : "", client: compare.client};
+      const fields = {...compare.wish, dark: compare.dark() ? 1 : "", client: compare.client, again};
       const answer = await fetch(`/compare/${what}?${new URLSearchParams(fields)}`);
-      told = answer.ok ? await answer.json() : {wrong: await answer.text()};
+      if (answer.ok) told = await answer.json();
     } catch {
-      told = {wrong: "the explorer does not answer: is it still running?"};
+      // said below
     }
     compare.busy[what] = false;
-    if (compare.again[what] || asked !== compare.asked[what]) {
-      compare.again[what] = false;
-      return compare.ask(what);
-    }
-    compare.take(what, told);
+    if (asked !== compare.asked[what]) return compare.askIn(what, 0);
+    if (told) return compare.take(what, told);
+    compare.say(what, "the explorer does not answer: is it still running? Asking again ...");
+    compare.askIn(what, 3000);
   },
 
   take(what, told) {
-    if (told.wrong) return compare.say(told.wrong);
-    if (what === "slices" || !compare.fixed.a) compare.fixed = told.fixed;
-    compare.say(told.notice);
+    if (told.wrong) return compare.say(what, told.wrong);
+    compare.say(what, told.notice);
+    compare.understand(told.fixed, what);
     compare.shown[what] = told;
-    compare.writeControls();
-    compare.later();
     compare.draw[what](told);
-    if (what === "live" && !told.done) compare.liveTimer = setTimeout(() => compare.ask("live"), 300);
+    if (what !== "live") return;
+    const slices = compare.shown.slices, older = slices && JSON.stringify(slices.digests) !== JSON.stringify(told.digests);
+    if (older && compare.whole()) compare.askIn("slices", 0); // there is a newer checkpoint
+    if (!told.done) compare.askIn("live", 300, 1);
+    else if (told.training) compare.askIn("live", 5000, 1);
   },
+
+  // The state as the server has understood it. What was wished otherwise is wished no more, and this question is answered.
+  understand(fixed, what) {
+    const same = (a, b) => String(a) === String(b) || (a !== "" && Number(a) === Number(b));
+    for (const [name, value] of Object.entries(fixed)) {
+      if (name in compare.wish && !same(compare.wish[name], value)) compare.wish[name] = value;
+    }
+    compare.fixed = fixed;
+    compare.asked[what] = compare.answered[what] = compare.wanted(what);
+    for (const other of Object.keys(compare.groups)) {
+      if (!compare.shown[other] && compare.asked[other]) compare.asked[other] = compare.wanted(other); // asked for the same, in fewer words
+    }
+    compare.push();
+  },
+
+  // Whether all that is shown is of one state, the one on the controls.
+  whole: () => Object.keys(compare.groups).every((what) => compare.answered[what] && compare.answered[what] === compare.wanted(what)),
 
   query() {
     const all = {...compare.fixed, ...compare.wish};
@@ -108,37 +139,40 @@ window.compare = {
   },
 
   later() {
-    compare.addressTimer ||= setTimeout(() => {
-      compare.addressTimer = 0;
+    compare.timers.address ||= setTimeout(() => {
+      compare.timers.address = 0;
       history.replaceState(null, "", compare.query());
     }, 300);
   },
 
   writeControls() {
-    for (const name of Object.keys(compare.meta.first)) {
+    if (!compare.get("a")) return; // nothing is known yet
+    for (const name of compare.meta.fields) {
       const control = document.getElementById(name);
-      if (control && control !== document.activeElement) control.value = String(compare.get(name));
+      if (control && (control !== document.activeElement || control.tagName === "SELECT")) control.value = String(compare.get(name));
     }
     const widest = compare.get("norm") === "l2" ? 5 : 1, slider = document.getElementById("eps");
     if (slider.max !== String(widest)) Object.assign(slider, {max: widest, step: widest / 200, value: compare.get("eps")});
     document.getElementById("eps-value").textContent = Number(compare.get("eps")).toFixed(3);
     const data = compare.meta.runs[compare.get("a")];
     document.querySelectorAll("#b option").forEach((option) => (option.hidden = compare.meta.runs[option.value] !== data));
-    for (const side of ["a", "b"]) {
-      document.getElementById(`transfer-${side}-title`).textContent = `Transfer in ${side.toUpperCase()}: ${compare.get(side)}`;
-    }
+    const flat = compare.shown.slices?.kind === "domain"; // the plane itself is the only one there is
+    for (const name of ["along", "span", "seed"]) document.getElementById(name).closest("label").hidden = flat;
   },
 
-  say(text) {
-    const notice = document.getElementById("notice");
-    if (notice.textContent !== text) notice.textContent = text;
+  // what: whose word it is; that of an action goes when something else is done.
+  say(what, text) {
+    compare.notices[what] = text;
+    const notice = document.getElementById("notice"), all = [...new Set(Object.values(compare.notices).filter(Boolean))].join("\n");
+    if (notice.textContent !== all) notice.textContent = all;
   },
 };
 
 (() => {
   let waiting = 0;
   const take = ({target}) => {
-    if (!target.id || !compare.meta || !(target.id in compare.meta.first) || target.value === "") return;
+    if (!compare.meta?.fields.includes(target.id) || target.value === "") return;
+    if (target.tagName === "SELECT") target.blur(); // its letters are keys again
     compare.set({[target.id]: target.value});
   };
   document.addEventListener("change", take);
@@ -159,20 +193,21 @@ window.compare = {
       const text = location.origin + location.pathname + compare.query();
       try {
         await navigator.clipboard.writeText(text);
-        compare.say("the link is in the clipboard");
+        compare.say("action", "the link is in the clipboard");
       } catch {
-        compare.say(text);
+        compare.say("action", text);
       }
     }
   });
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, dialog[open]")) return;
     const planes = compare.meta.along;
+    const nextPlane = () => compare.set({along: planes[(planes.indexOf(compare.get("along")) + 1) % planes.length]});
     const actions = {
       s: compare.swap,
       ",": () => compare.set({image: Math.max(0, Number(compare.get("image")) - 1)}),
       ".": () => compare.set({image: Number(compare.get("image")) + 1}),
-      p: () => compare.set({along: planes[(planes.indexOf(compare.get("along")) + 1) % planes.length]}),
+      p: () => compare.shown.slices?.kind === "domain" || nextPlane(),
       t: turn,
       "?": () => document.getElementById("help").showModal(),
     };

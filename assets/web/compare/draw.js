@@ -52,6 +52,7 @@
 
   const chart = (id, figure) => {
     const place = document.getElementById(id);
+    if (figure.layout.height) place.style.height = `${figure.layout.height}px`;
     return Plotly.react(place, figure.data, {...figure.layout, autosize: true}, CONFIG);
   };
   const fill = (id, html) => (document.getElementById(id).innerHTML = html);
@@ -69,6 +70,7 @@
 
     live(told) {
       for (const letter of ["a", "b"]) {
+        write(`transfer-${letter}-title`, `Transfer in ${letter.toUpperCase()}: ${told.fixed[letter]}`);
         fill(`matrix-${letter}`, told[letter].matrix);
         fill(`words-${letter}`, told[letter].words);
       }
@@ -77,11 +79,10 @@
     },
 
     stored(told) {
-      const {a, b} = told.fixed;
       chart("curves-chart", told.curves);
       chart("cosine-chart", told.cosine);
       chart("robust-chart", told.robust);
-      write("curves-words", `${told.curvesWords} A (${a}): solid blue, circles. B (${b}): dashed orange, squares.`);
+      write("curves-words", told.curvesWords);
       write("cosine-words", told.cosineWords);
       write("robust-words", told.robustWords);
       fill("cosine-table", told.cosineTable);

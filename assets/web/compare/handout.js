@@ -46,13 +46,13 @@
   }
 
   document.getElementById("handout").addEventListener("click", async () => {
-    const {slices, live, stored} = compare.shown;
-    if (!slices || !live || !stored) return compare.say("not everything is on the page yet: a moment");
+    if (!compare.whole()) return compare.say("action", "not everything on the page is of these runs yet: a moment");
     try {
+      const {done} = compare.shown.live;
       await handout();
-      compare.say(live.done ? "" : "saved while it was still being measured");
+      compare.say("action", done ? "" : "saved while it was still being measured");
     } catch (error) {
-      compare.say(`could not be saved: ${error.message || error}`);
+      compare.say("action", `could not be saved: ${error.message || error}`);
     }
   });
 })();

@@ -98,12 +98,18 @@ window.lesson = {
     return theme === "dark" || (!theme && matchMedia("(prefers-color-scheme: dark)").matches);
   },
 
-  revealed: () => Number(lesson.wish.reveal) === 1,
+  locked: () => Number(lesson.kept.lock) === 1,
+  hidden: () => new Set((lesson.kept.hide || "").split(",").filter(Boolean)),
+
+  // A question for a test: locked, and without its answer.
+  sealed: () => lesson.locked() && lesson.hidden().has("answer"),
+
+  revealed: () => Number(lesson.wish.reveal) === 1 && !lesson.sealed(),
 
   show() {
     document.documentElement.dataset.theme = lesson.dark() ? "dark" : "light";
     const {right} = lesson.card(), section = lesson.section(), guess = Number(lesson.wish.guess || 0) - 1, done = lesson.revealed();
-    const hidden = new Set((lesson.kept.hide || "").split(",")), locked = Number(lesson.kept.lock) === 1;
+    const hidden = lesson.hidden(), locked = lesson.locked();
     document.title = `${lesson.card().title} - trs lesson`;
     document.querySelectorAll(".card").forEach((one) => (one.hidden = one !== section));
     document.querySelectorAll("[data-card]").forEach((link) => {
@@ -117,7 +123,10 @@ window.lesson = {
       button.classList.toggle("right", done && number === right);
       button.classList.toggle("wrong", done && number === guess && number !== right);
     });
-    section.querySelectorAll("[data-reveal]").forEach((button) => (button.textContent = done ? "Cover again" : "Reveal"));
+    section.querySelectorAll("[data-reveal]").forEach((button) => {
+      button.textContent = done ? "Cover again" : "Reveal";
+      button.hidden = lesson.sealed();
+    });
     const state = lesson.state();
     section.querySelectorAll("[data-field]").forEach((control) => {
       control.disabled = locked;
@@ -169,8 +178,7 @@ window.lesson = {
   missing(run) {
     if (lesson.meta.runs[run]) return "";
     const method = run.replace(/^mnist-/, "");
-    return `${run} is not among the runs here. Start trs lesson without a folder to have those that ship with it, or train it: ` +
-      `trs train --method ${method} --out checkpoints/${run}`;
+    return `${run} is not here: trs lesson has it, or trs train --method ${method} --out checkpoints/${run}`;
   },
 
   // Writes a text where it has changed: what has not is not read out again.
@@ -251,7 +259,8 @@ window.lesson = {
   };
   const turn = () => keep({theme: lesson.dark() ? "light" : "dark"});
   const controlsAway = () => {
-    const hidden = new Set((lesson.kept.hide || "").split(",").filter(Boolean));
+    if (lesson.locked()) return;
+    const hidden = lesson.hidden();
     if (!hidden.delete("controls")) hidden.add("controls");
     keep({hide: [...hidden].join(",")});
   };

@@ -9,6 +9,7 @@ from web_screen import MARKS, Screen
 
 pytestmark = MARKS
 SMALL = {"a": "mnist-trs", "b": "mnist-standard", "n": "64", "steps": "2", "eps": "0.1", "theme": "light"}
+WHOLE = "compare.whole() && compare.shown.live && compare.shown.live.done"
 ROWS = "['a', 'b'].map((s) => document.querySelector(`#side-${s} h3`).textContent.trim().split(/\\s+/).at(-1))"
 
 
@@ -44,7 +45,7 @@ def test_one_key_swaps_the_runs_and_back(screen: Screen) -> None:
     screen.until(f"{ROWS}[0] === 'mnist-standard'")
     assert (pictures(screen, "b"), pictures(screen, "a")) == before
     screen.until("location.search.includes('a=mnist-standard') && location.search.includes('along=b')")
-    assert screen.page.locator("#transfer-a-title").text_content() == "Transfer in A: mnist-standard"
+    screen.until("document.getElementById('transfer-a-title').textContent === 'Transfer in A: mnist-standard'")
     screen.page.keyboard.press("s")
     screen.until(f"{ROWS}[0] === 'mnist-trs'")
     assert (pictures(screen, "a"), pictures(screen, "b")) == before
@@ -73,9 +74,14 @@ def test_the_state_comes_back_from_the_address(screen: Screen) -> None:
     assert (told[0]["image"], told[0]["along"], told[0]["span"], told[0]["seed"]) == (5, "b", 2.5, 3)
 
 
-def test_what_cannot_be_had_is_said_on_the_page(screen: Screen) -> None:
+def test_what_cannot_be_had_is_said_on_the_page_and_wished_no_more(screen: Screen) -> None:
     opened(screen, image="99999999")
     assert "test images" in screen.notice
+    assert screen.page.locator("#image").input_value() == str(screen.js("compare.shown.slices.fixed.image"))
+    opened(screen, b="bars-cos-only")
+    assert "bars-cos-only is on bars" in screen.notice
+    assert screen.page.locator("#b").input_value() == "mnist-standard"
+    assert screen.page.locator("#transfer-b-title").text_content() == "Transfer in B: mnist-standard"
     screen.page.goto(f"{screen.address}compare?a=nobody")
     screen.until("document.getElementById('notice').textContent.includes('nobody')")
 
@@ -92,7 +98,7 @@ def test_axe_finds_nothing_in_either_theme(screen: Screen) -> None:
     rules = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"], "resultTypes": ["violations"]}
     for theme in ("light", "dark"):
         screen.js("(theme) => compare.set({theme})", theme)
-        screen.until("(dark) => !compare.busy.stored && !compare.busy.live && compare.dark() === dark", theme == "dark")
+        screen.until(f"(dark) => compare.dark() === dark && {WHOLE}", theme == "dark")
         found = Axe().run(screen.page, options=rules).response["violations"]
         assert [(theme, v["id"], [(n["target"], n["failureSummary"]) for n in v["nodes"]][:4]) for v in found] == []
 

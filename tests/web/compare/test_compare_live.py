@@ -1,6 +1,7 @@
 """The curve that is measured while one looks is what `evaluate` says; the page's addresses answer, and say what is wrong."""
 
 import time
+from collections.abc import Iterator
 
 import pytest
 from flask.testing import FlaskClient
@@ -9,7 +10,10 @@ from web_explorer import Explorer
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.evaluation.accuracy import evaluate
 from trs_explorer.explore.library import Loaded
-from trs_explorer.web.compare.live import curve, points, radii
+from trs_explorer.explore.live import Jobs, turn
+from trs_explorer.web.compare import live
+from trs_explorer.web.compare.live import curve, measured, points, radii
+from trs_explorer.web.compare.pair import pair_of
 from trs_explorer.web.state import State
 
 SMALL = "n=64&steps=2&attack=pgd&eps=0.1"
@@ -26,10 +30,10 @@ def test_the_curve_is_the_robust_accuracy_at_every_radius(bars: Loaded) -> None:
     state = State(bars.name, n=40, steps=3, attack="pgd", seed=5)
     *_, last = curve(bars, state)
     x, y = bars.data.images(slice(0, 40)), bars.data.y[:40]
-    attacks = [("pgd", pgd, {"eps": eps, "steps": 3, "step_size": eps * 2.5 / 3}) for eps in radii(bars.data.name)]
+    attacks = [("pgd", pgd, {"eps": eps, "steps": 3, "step_size": eps * 2.5 / 3}) for eps in radii(state, bars.data.name)]
     expected = evaluate(bars.ensemble, x, y, attacks=attacks, seed=5)
     assert [rate.correct for rate in last] == [rate.correct for rate in expected]
-    assert [point[0] for point in points(last, 40)] == [0.0, *radii(bars.data.name)]
+    assert [point[0] for point in points(last, 40)] == [0.0, *radii(state, bars.data.name)]
     assert points(last, 41) == []  # not whole yet
     first = next(curve(bars, state))
     assert [point[0] for point in points(first, 40)] == [0.0]
@@ -44,6 +48,44 @@ def test_live_answers_grow_until_they_are_done(client: FlaskClient) -> None:
     assert [trace["customdata"][-1].split("n ")[1] for trace in told["curve"]["data"]] == ["64", "64"]
     assert "Attacked itself" in told["a"]["words"]
     assert "<button" not in told["a"]["matrix"]
+
+
+def test_what_fails_is_said_once_and_not_tried_for_ever(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def failing(*_: object, **__: object) -> Iterator[object]:
+        tried.append(1)
+        raise ValueError("no such luck")
+        yield
+
+    monkeypatch.setattr(live.matrix, "measuring", failing)
+    asked, told = "/compare/live?a=mnist-trs&b=mnist-trs&n=64&steps=3&seed=77", {"done": False}
+    client.get(asked)
+    until = time.monotonic() + 30
+    while not told["done"] and time.monotonic() < until:
+        told = client.get(f"{asked}&again=1").get_json()
+        time.sleep(0.02)
+    assert "no such luck" in told["a"]["words"]
+    assert len(tried) == 1
+
+
+def test_exchanging_the_sides_cancels_nothing(explorer: Explorer) -> None:
+    jobs, wish = Jobs(), {"a": "mnist-trs", "b": "mnist-standard", "n": "1000", "client": "c"}
+    with turn():  # nothing gets on meanwhile
+        measured(pair_of(explorer.library, wish), jobs, again=False)
+        before = set(jobs._running())
+        measured(pair_of(explorer.library, {**wish, "a": wish["b"], "b": wish["a"]}), jobs, again=False)
+        assert set(jobs._running()) == before
+        measured(pair_of(explorer.library, {**wish, "a": wish["b"], "b": wish["b"]}), jobs, again=False)
+        assert set(jobs._running()) < before
+    jobs.stop()
+
+
+def test_l2_has_radii_of_its_own(client: FlaskClient) -> None:
+    told = client.get("/compare/live?a=mnist-trs&b=mnist-trs&norm=l2&n=64&steps=1").get_json()
+    assert "eps in L2" in told["curveWords"]
+    assert radii(State("r", norm="l2"), "mnist")[-1] == 5
+    assert radii(State("r", norm="l2"), "bars")[-1] == radii(State("r"), "bars")[-1]
 
 
 def test_stored_answers_are_there_at_once(client: FlaskClient) -> None:

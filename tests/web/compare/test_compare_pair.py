@@ -1,12 +1,17 @@
 """Which two runs are compared: defaults, wishes that cannot be had, and the plane that both share."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 from web_explorer import Explorer
 
+from trs_explorer.explore.library import Library
 from trs_explorer.explore.planes import loss_gradients
 from trs_explorer.options import UsageError
+from trs_explorer.shipped import folder
 from trs_explorer.web.compare.pair import other, pair_of
 from trs_explorer.web.compare.sides import both_slices, plane_of
 from trs_explorer.web.scenes import Scenes
@@ -27,6 +32,15 @@ def test_the_baseline_is_dverges_run(explorer: Explorer, monkeypatch: pytest.Mon
     assert other(explorer.library, "mnist-standard") == "mnist-trs"
     monkeypatch.setattr("trs_explorer.web.compare.pair.BASELINE", "cos-only")  # on other data: no baseline here
     assert other(explorer.library, "mnist-trs") == "mnist-standard"
+
+
+def test_it_does_not_open_on_a_run_that_has_saved_nothing(tmp_path: Path) -> None:
+    for name in ("mnist-trs", "mnist-dverge", "mnist-adp", "mnist-gal"):
+        shutil.copytree(folder("checkpoints") / name, tmp_path / name, ignore=shutil.ignore_patterns("results"))
+    for name in ("mnist-trs", "mnist-dverge"):
+        for weights in (tmp_path / name).glob("epoch-*"):
+            weights.unlink()
+    assert pair_of(Library([tmp_path]), {}).names == {"a": "mnist-adp", "b": "mnist-gal"}
 
 
 def test_what_cannot_be_had_is_said(explorer: Explorer) -> None:

@@ -8,9 +8,10 @@ import plotly.graph_objects as go
 import pytest
 
 from trs_explorer.evaluation.comparison import Row
-from trs_explorer.evaluation.intervals import of_share
+from trs_explorer.evaluation.intervals import of_share, wilson
 from trs_explorer.evaluation.table1 import CLEAN, Column, Figure
 from trs_explorer.explore.library import Library
+from trs_explorer.results import write_result
 from trs_explorer.runs import open_run
 from trs_explorer.shipped import folder
 from trs_explorer.web.compare import charts, rows
@@ -78,6 +79,34 @@ def test_curves_begin_clean_and_go_over_eps() -> None:
     assert curves["worst"] == {"two": [(0.0, 75.0, *Figure("1110").interval, 4), (0.1, 0.0, *Figure("0000").interval, 4)]}
 
 
+def test_other_evaluations_of_the_same_weights_add_points(library: Library) -> None:
+    known = stored_rows(library, "mnist")
+    weights = next(one.weights for one in known if one.run == "mnist-trs")
+    rate = {"name": "pgd-50", "eps": 0.2, "correct": 8, "n": 10, "norm": "linf"}
+    rates = [
+        rate,
+        {**rate, "correct": 1, "n": 4},
+        {**rate, "eps": 0.3, "name": "pgd-7"},
+        {**rate, "norm": "l2"},
+        {"name": 3},
+        None,
+    ]
+    results = [
+        {"weights": weights, "options": {}, "rates": rates},
+        {"weights": "others", "options": {}, "rates": [{**rate, "eps": 0.4}]},
+        {"weights": weights, "options": {"restarts": 5}, "rates": [rate]},
+        {"weights": weights, "rates": 7},
+    ]
+    for result in results:
+        write_result(library.run("mnist-trs"), "evaluate", result)
+    low, high = wilson(8, 10)
+    point = (0.2, 80.0, 100 * low, 100 * high, 10)
+    expected = {"pgd": [point], "pgd-7": [(0.3, *point[1:])], "pgd, 5 starts": [point]}
+    assert rows.other_points(library, known) == {"mnist-trs": expected}
+    curves = charts.robust_curves(TWO, {"one": {"pgd": [point, (0.1, 0.0, 0.0, 9.0, 99)]}})  # .1 is the table's
+    assert [p[:2] for p in curves["pgd"]["one"]] == [(0.0, 100.0), (0.1, 75.0), (0.15, 25.0), (0.2, 80.0)]
+
+
 def test_charts_are_what_plotly_takes_and_show_what_they_were_given() -> None:
     figure = charts.curves_figure(charts.robust_curves(TWO), SIDES, dark=False)
     go.Figure(figure)
@@ -101,6 +130,9 @@ def test_charts_are_what_plotly_takes_and_show_what_they_were_given() -> None:
     go.Figure(robust)
     assert under == "worst of 3 eps 0.1"
     assert [(t["name"], t["x"], t["y"]) for t in robust["data"]] == [("two", [50.0], [0.0])]
+    assert charts.curves_words(charts.robust_curves(TWO), TWO, {"a": "one", "b": "nobody"}).endswith(
+        "A (one): solid blue, circles. B (nobody): nothing is stored, trs compare measures it. Masked, so too high: one."
+    )
 
 
 def test_the_table_names_sides_intervals_and_masking() -> None:

@@ -63,18 +63,34 @@ def test_back_in_the_browser_brings_the_card_and_its_guess_back(screen: Screen) 
     assert screen.page.locator("#card-zigzag [data-choice='2']").get_attribute("aria-pressed") == "true"
 
 
-def test_an_address_hides_and_locks(screen: Screen) -> None:
-    opened(screen, "zigzag", "?lock=1&hide=controls,answer&reveal=1")
+def test_an_address_hides(screen: Screen) -> None:
+    opened(screen, "zigzag", "?hide=controls,answer&reveal=1")
     assert not screen.page.locator("#card-zigzag .controls").is_visible()
     assert not screen.page.locator("#card-zigzag [data-part='answer']").is_visible()
     assert screen.page.locator("#card-zigzag [data-part='sources']").is_visible()
-    assert screen.js(
-        "[...document.querySelectorAll('#card-zigzag [data-field], #card-zigzag [data-set]')].every((c) => c.disabled)"
-    )
     screen.page.keyboard.press("ArrowRight")  # and goes on hiding on the next card
     assert not screen.page.locator("#card-train-it .controls").is_visible()
     screen.page.keyboard.press("c")
     assert screen.page.locator("#card-train-it .controls").is_visible()
+
+
+def test_an_address_locks(screen: Screen) -> None:
+    opened(screen, "zigzag", "?lock=1")
+    assert screen.js(
+        "[...document.querySelectorAll('#card-zigzag [data-field], #card-zigzag [data-set]')].every((c) => c.disabled)"
+    )
+    screen.page.keyboard.press("Enter")
+    assert screen.js(REVEALED)
+
+
+def test_a_question_for_a_test_does_not_give_its_answer(screen: Screen) -> None:
+    opened(screen, "zigzag", "?lock=1&hide=answer,sources,controls&reveal=1")
+    for key in ("Enter", "r", "c"):
+        screen.page.keyboard.press(key)
+    assert not screen.js(REVEALED)
+    assert screen.page.locator("#card-zigzag .choices .right").count() == 0
+    assert not screen.page.locator("#card-zigzag .controls").is_visible()
+    assert not screen.page.locator("#card-zigzag [data-reveal]").is_visible()
 
 
 def test_an_address_that_makes_no_sense_shows_what_it_can(screen: Screen) -> None:

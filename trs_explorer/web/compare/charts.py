@@ -8,32 +8,52 @@ from collections.abc import Mapping, Sequence
 from trs_explorer.evaluation.comparison import Row
 from trs_explorer.evaluation.table1 import CLEAN, Column, Figure
 from trs_explorer.files import Json
-from trs_explorer.web.compare.rows import Probe
+from trs_explorer.web.compare.rows import Point, Probe
 from trs_explorer.web.figures import ink
 
 LOOKS = {
-    "a": {"color": "#0072b2", "dash": "solid", "symbol": "circle"},
-    "b": {"color": "#d55e00", "dash": "dash", "symbol": "square"},
+    "a": {"color": "#0072b2", "dash": "solid", "symbol": "circle", "words": "solid blue, circles"},
+    "b": {"color": "#d55e00", "dash": "dash", "symbol": "square", "words": "dashed orange, squares"},
 }
 GREY = {"color": "rgba(128,128,128,.55)", "dash": "solid", "symbol": "circle-open"}
-COLUMNS = 4
+COLUMNS, HEIGHT = 4, 170  # charts in a row, and how high one is
 BESIDE = ("middle right", "middle left")  # from the lowest point up: labels of near ones keep apart
 WORST = "worst"
 HALF = 0.5  # of the gradients without a direction, and a mean |cos| of them says little
 
-# A rate with its 95 % interval, all in per cent: at which eps, the rate, low, high, and n.
-Point = tuple[float, float, float, float, int]
+Curves = dict[str, dict[str, list[Point]]]  # by attack, then by run
 
 
-def robust_curves(rows: Sequence[Row]) -> dict[str, dict[str, list[Point]]]:
-    """By attack, then by run: what is stored over eps, from clean on. "worst" is the worst of the attacks of one eps."""
-    found: dict[str, dict[str, list[Point]]] = {}
+def robust_curves(rows: Sequence[Row], others: Mapping[str, Mapping[str, Sequence[Point]]] | None = None) -> Curves:
+    """What is stored over eps, from clean on: the table's figures, "worst" the worst of the attacks of one eps, then others.
+
+    others: by run, then by attack, points of other evaluations of the same weights; only at radii that the table does not have.
+    """
+    found: Curves = {}
     for one in rows:
         clean = one.figures.get(CLEAN)
-        for column in sorted((c for c in one.figures if c.eps), key=lambda c: c.eps or 0.0):
-            first = [_point(CLEAN, clean)] if clean else []
-            found.setdefault(_attack(column), {}).setdefault(one.run, first).append(_point(column, one.figures[column]))
-    return found
+        first = [_point(CLEAN, clean)] if clean else []
+        for column in (c for c in one.figures if c.eps):
+            found.setdefault(_attack(column), {}).setdefault(one.run, [*first]).append(_point(column, one.figures[column]))
+        for attack, points in (others or {}).get(one.run, {}).items():
+            line = found.setdefault(attack, {}).setdefault(one.run, [*first])
+            known = {point[0] for point in line}
+            line += [point for point in points if point[0] not in known]
+    return {attack: {run: sorted(points) for run, points in runs.items()} for attack, runs in found.items()}
+
+
+def curves_words(curves: Curves, rows: Sequence[Row], sides: Mapping[str, str]) -> str:
+    """What the stored curves are of, which lines are A and B, and of whom nothing is stored."""
+    if not curves:
+        return "Nothing is stored yet: trs compare measures it."
+    drawn = {run for runs in curves.values() for run in runs}
+    said = ["Stored by trs compare and trs evaluate; 95 % intervals on A and B, other runs in grey."]
+    for side, run in sides.items():
+        look = LOOKS[side]["words"] if run in drawn else "nothing is stored, trs compare measures it"
+        said.append(f"{side.upper()} ({run}): {look}.")
+    if masked := ", ".join(one.label for one in rows if one.masked):
+        said.append(f"Masked, so too high: {masked}.")
+    return " ".join(said)
 
 
 def _attack(column: Column) -> str:
@@ -50,7 +70,7 @@ def curves_figure(curves: Mapping[str, Mapping[str, Sequence[Point]]], sides: Ma
     columns = min(COLUMNS, max(1, len(attacks)))
     rows = -(-len(attacks) // columns)
     layout = {**_layout(dark), "grid": {"rows": rows, "columns": columns, "pattern": "independent", "ygap": 0.34, "xgap": 0.14}}
-    layout |= {"showlegend": False, "annotations": []}
+    layout |= {"showlegend": False, "annotations": [], "height": HEIGHT * rows + 60}
     data: list[Json] = []
     for place, attack in enumerate(attacks):
         axis = str(place + 1) if place else ""
@@ -60,7 +80,7 @@ def curves_figure(curves: Mapping[str, Mapping[str, Sequence[Point]]], sides: Ma
             "rangemode": "tozero",
         }
         layout[f"yaxis{axis}"] = {**_axis(), "range": [-3, 103], "dtick": 50}
-        title = "worst of all attacks" if attack == WORST else attack
+        title = "worst of several" if attack == WORST else attack
         note = {"text": f"<b>{title}</b>", "x": 0.5, "y": 1, "xref": f"x{axis} domain", "yref": f"y{axis} domain"}
         layout["annotations"].append({**note, "showarrow": False, "yanchor": "bottom", "font": {"size": 12}})
         for run, points in sorted(curves[attack].items(), key=lambda item: item[0] in sides.values()):
@@ -111,6 +131,7 @@ def robust_figure(
         if figure and one.run in probes:
             probe = probes[one.run]
             points[one.run] = (probe.percent, figure.percent, *figure.interval)
+    labels = {one.run: labels.get(one.run, one.run) + (" ‡" if one.masked else "") for one in rows}
     shown = _scatter(points, labels, sides, dark=dark)
     under = column.words if column else "nothing: no table is stored"
     shown["layout"] |= {

@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from dash import html
 
 from trs_explorer.catalogue import BALL_ATTACKS
-from trs_explorer.files import Json
-from trs_explorer.web.compare.pair import ALONG
+from trs_explorer.web.compare.pair import ALONG, FIELDS
 from trs_explorer.web.layout import number_field, room, scrolling, select
 from trs_explorer.web.markup import Field
-from trs_explorer.web.pages import document, nav
+from trs_explorer.web.pages import document, keys_dialog, nav
 from trs_explorer.web.state import SIZES
 
 KEYS = (
@@ -22,8 +21,8 @@ KEYS = (
 SCRIPTS = ("compare/compare.js", "compare/draw.js", "compare/handout.js", "compare/start.js")
 
 
-def compare_page(runs: Mapping[str, str], first: Json) -> str:
-    """The page. runs: every run's data set by its name.  first: the state that it opens on."""
+def compare_page(runs: Mapping[str, str]) -> str:
+    """The page. runs: every run's data set by its name."""
     body = [
         html.A("Skip to the slices", href="#sides", className="skip"),
         _header(runs),
@@ -38,9 +37,9 @@ def compare_page(runs: Mapping[str, str], first: Json) -> str:
             room("numbers", "|cos| and transfer", [scrolling("cosine-table", "cosine and transfer in numbers")]),
             room("table", "The paper's Table 1", [scrolling("table1", "the table in numbers")]),
         ], id="rooms"),
-        _help(),
+        keys_dialog(KEYS),
     ]  # fmt: skip
-    meta = {"runs": dict(runs), "first": first, "along": list(ALONG)}
+    meta = {"runs": dict(runs), "fields": FIELDS, "along": list(ALONG)}
     return document("trs compare", body, meta, styles=["explorer.css", "compare/compare.css"], scripts=["/plotly.js", *SCRIPTS])
 
 
@@ -72,13 +71,9 @@ def _slices() -> html.Section:
 
 
 def _transfer(side: str) -> html.Section:
-    return room(f"transfer-{side}", "Transfer", [html.Div(id=f"matrix-{side}", className="matrix"), html.P(id=f"words-{side}")])
+    numbers = scrolling(f"matrix-{side}", f"the matrix of {side.upper()} in numbers")
+    return room(f"transfer-{side}", f"Transfer in {side.upper()}", [numbers, html.P(id=f"words-{side}")])
 
 
 def _chart(name: str, title: str) -> html.Section:
     return room(name, title, [html.Div(id=f"{name}-chart", className="chart"), html.P(id=f"{name}-words")])
-
-
-def _help() -> html.Dialog:
-    rows = [html.Tr([html.Th(keys, scope="row"), html.Td(what)]) for keys, what in KEYS]
-    return html.Dialog([html.H2("Keys"), html.Table(html.Tbody(rows)), html.Button("close", id="help-close")], id="help")

@@ -10,7 +10,8 @@ from trs_explorer.web.state import is_plane
 
 BASELINE = "dverge"  # the method that B is unless told otherwise
 ALONG = {"both": "gradient of A x gradient of B", "a": "gradient of A x random", "b": "gradient of B x random"}
-NUMBERS = ("image", "seed", "span", "eps", "norm", "attack", "steps", "n")  # fields of State that both runs share
+SHARED = ("image", "seed", "span", "eps", "norm", "attack", "steps", "n")  # fields of State that both runs share
+FIELDS = ("a", "b", "along", *SHARED)  # of the address
 
 
 @dataclass(frozen=True)
@@ -30,16 +31,20 @@ class Pair:
         """Both, by the name of the side."""
         return {"a": self.a, "b": self.b}
 
+    @property
+    def names(self) -> dict[str, str]:
+        """The runs' names by side."""
+        return {side: asked.loaded.name for side, asked in self.sides.items()}
+
     def to_json(self) -> Json:
         """The fields of the address, as they were understood."""
-        shared = {name: getattr(self.a.state, name) for name in NUMBERS}
-        return {"a": self.a.loaded.name, "b": self.b.loaded.name, "along": self.along, **shared}
+        return {**self.names, "along": self.along, **{name: getattr(self.a.state, name) for name in SHARED}}
 
 
 def pair_of(library: Library, wish: Mapping[str, object]) -> Pair:
     """The pair that comes nearest to a wish. Raises UsageError or RunError if one of the runs cannot be had: in words."""
     complaints = []
-    first = str(wish.get("a") or preferred(library))
+    first = str(wish.get("a") or _first(library))
     data = library.run(first).config.data
     second = str(wish.get("b") or other(library, first))
     if library.run(second).config.data != data:
@@ -50,14 +55,21 @@ def pair_of(library: Library, wish: Mapping[str, object]) -> Pair:
     if along not in ALONG:
         complaints.append(f"along is one of {', '.join(ALONG)}, not {along[:40]!r}")
         along = "both"
-    shared = {name: wish.get(name) for name in NUMBERS}
-    a, b = (understand(library, {**shared, "run": name, "client": wish.get("client", "")}) for name in (first, second))
+    shared = {name: wish.get(name) for name in (*SHARED, "dark")} | {"client": wish.get("client", "")}
+    a, b = (understand(library, {**shared, "run": name}) for name in (first, second))
     return Pair(a, b, "a" if is_plane(data) else along, [*complaints, *dict.fromkeys([*a.complaints, *b.complaints])])
 
 
+def _first(library: Library) -> str:
+    """The run that the page opens on: the explorer's, if it has been saved, else the first that has."""
+    saved = [name for name in library.names if library.checkpoints(name)]
+    return next((name for name in (preferred(library), *saved) if name in saved), preferred(library))
+
+
 def other(library: Library, name: str) -> str:
-    """What a run is compared with: the baseline's run on the same data, else any other, else the run itself."""
+    """What a run is compared with: the baseline's run on the same data, else any other that has been saved, else itself."""
     data = library.run(name).config.data
-    same = [one for one in library.names if one != name and library.run(one).config.data == data]
+    others = [one for one in library.names if one != name and library.run(one).config.data == data]
+    same = [one for one in others if library.checkpoints(one)]
     baseline = [one for one in same if library.run(one).config.method == BASELINE]
     return next(iter(baseline + same), name)

@@ -9,17 +9,18 @@ from flask import Flask, Response, request, send_file
 from trs_explorer.explore.library import Library
 from trs_explorer.explore.live import Jobs
 from trs_explorer.files import Json
-from trs_explorer.options import UsageError
-from trs_explorer.runs import RunError
 from trs_explorer.web.compare import charts, live, rows, sides
 from trs_explorer.web.compare.page import compare_page
 from trs_explorer.web.compare.pair import Pair, pair_of
 from trs_explorer.web.markup import markup
 from trs_explorer.web.pages import answer
 from trs_explorer.web.scenes import Scenes
+from trs_explorer.web.walks import attack_of
 
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 A_DAY = 86400
+UNFINISHED = ("running", "paused")
+MASKED = "‡: gradients are masked, the figure is too high."
 
 
 def add_compare(server: Flask, library: Library, jobs: Jobs) -> None:
@@ -29,18 +30,14 @@ def add_compare(server: Flask, library: Library, jobs: Jobs) -> None:
     def told(tell: Callable[[Pair], Json]) -> Response:
         def whole() -> Json:
             pair = pair_of(library, request.args)
-            return {**tell(pair), "fixed": pair.to_json(), "notice": "\n".join(pair.complaints)}
+            digests = {side: asked.loaded.digest for side, asked in pair.sides.items()}
+            return {**tell(pair), "fixed": pair.to_json(), "digests": digests, "notice": "\n".join(pair.complaints)}
 
         return answer(whole)
 
     @server.get("/compare")
-    def page() -> Response | str:
-        runs = {name: library.run(name).config.data for name in library.names}
-        try:
-            first = pair_of(library, {}).to_json()
-        except (UsageError, RunError):  # no run can be read: the page says so when it asks
-            first = {}
-        return compare_page(runs, first)
+    def page() -> str:
+        return compare_page({name: library.run(name).config.data for name in library.names})
 
     @server.get("/compare/slices")
     def slices() -> Response:
@@ -48,50 +45,41 @@ def add_compare(server: Flask, library: Library, jobs: Jobs) -> None:
 
     @server.get("/compare/live")
     def measured() -> Response:
-        return told(lambda pair: _live(pair, jobs, dark=_dark()))
+        return told(lambda pair: _live(pair, jobs, again=bool(request.args.get("again"))))
 
     @server.get("/compare/stored")
     def stored() -> Response:
-        return told(lambda pair: _stored(library, pair, dark=_dark()))
+        return told(lambda pair: _stored(library, pair))
 
     @server.get("/plotly.js")
     def plotly_js() -> Response:
         return send_file(PLOTLY, mimetype="text/javascript", max_age=A_DAY)
 
 
-def _dark() -> bool:
-    return request.args.get("dark") in ("1", "true")
+def _live(pair: Pair, jobs: Jobs, *, again: bool) -> Json:
+    told, found, done = live.measured(pair, jobs, again=again)
+    state, (attack, _) = pair.a.state, attack_of(pair.a.state)
+    count, norm = min(state.n, len(pair.a.loaded.data)), "L2" if state.norm == "l2" else "max norm"
+    words = f"{attack} on the ensembles, eps in {norm}, first {count} test images, seed {state.seed}; 95 % intervals."
+    figure = charts.curves_figure({attack: found}, pair.names, dark=pair.a.dark)
+    training = any(asked.loaded.run.status().get("state") in UNFINISHED for asked in pair.sides.values())
+    return {**told, "curve": figure, "curveWords": words, "done": done, "training": training}
 
 
-def _named(pair: Pair) -> dict[str, str]:
-    return {side: asked.loaded.name for side, asked in pair.sides.items()}
-
-
-def _live(pair: Pair, jobs: Jobs, *, dark: bool) -> Json:
-    told, found, done = live.measured(pair, jobs)
-    state = pair.a.state
-    attack = state.attack.upper() if state.attack == "fgsm" else f"{state.attack.upper()}-{state.steps}"
-    count = min(state.n, len(pair.a.loaded.data))
-    words = f"{attack} on the ensembles, first {count} test images, seed {state.seed}; 95 % intervals."
-    return {**told, "curve": charts.curves_figure({attack: found}, _named(pair), dark=dark), "curveWords": words, "done": done}
-
-
-def _stored(library: Library, pair: Pair, *, dark: bool) -> Json:
-    data = pair.a.loaded.data.name
-    found, named = rows.stored_rows(library, data), _named(pair)
+def _stored(library: Library, pair: Pair) -> Json:
+    data, named, dark = pair.a.loaded.data.name, pair.names, pair.a.dark
+    found = rows.stored_rows(library, data)
     labels = {one.run: one.label for one in found}
     probes = {name: probe for name in rows.same_data(library, data) if (probe := rows.last_probe(library, name))}
     robust, under = charts.robust_figure(found, probes, labels, named, dark=dark)
-    curves = charts.robust_curves(found)
+    curves = charts.robust_curves(found, rows.other_points(library, found))
     return {
         "curves": charts.curves_figure(curves, named, dark=dark),
-        "curvesWords": "Stored with the runs by trs compare; 95 % intervals on A and B, other runs in grey."
-        if curves
-        else "Nothing is stored yet: trs compare measures it.",
+        "curvesWords": charts.curves_words(curves, found, named),
         "cosine": charts.cosine_figure(probes, labels, named, dark=dark),
         "cosineWords": rows.probe_words(probes),
         "cosineTable": markup(rows.probe_table(probes, named)),
         "robust": robust,
-        "robustWords": f"Right under {under}, against the transfer of the training's last probe, as beside.",
+        "robustWords": f"Right under {under}, image by image, against the transfer of the last probe, as beside. {MASKED}",
         "table": markup(rows.table(found, named)),
     }

@@ -1,20 +1,28 @@
 """What is stored of every run on the data at hand: the paper's table, and each run's last probe. Nothing is measured."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from dash import html
 
 from trs_explorer.evaluation.comparison import Row, arranged, best, headings, images, row, stored_answers
 from trs_explorer.evaluation.differences import differences, orderings
-from trs_explorer.evaluation.intervals import of_share
+from trs_explorer.evaluation.intervals import of_share, wilson
 from trs_explorer.evaluation.table1 import LIMIT, SEED, STEPS, Column
 from trs_explorer.explore.library import Library
+from trs_explorer.files import Json
 from trs_explorer.options import UsageError
-from trs_explorer.runs import RunError
+from trs_explorer.results import read_results
+from trs_explorer.runs import Checkpoint, RunError
 from trs_explorer.web.history import pair_mean
 
 UNREADABLE = (RunError, UsageError, OSError)
+KEPT = 256  # digests
+_digests: dict[tuple[Path, int, int], str] = {}
+
+# A rate with its 95 % interval, all in per cent: at which eps, the rate, low, high, and n.
+Point = tuple[float, float, float, float, int]
 
 
 @dataclass(frozen=True)
@@ -57,11 +65,55 @@ def stored_rows(library: Library, data: str) -> list[Row]:
         try:
             run = library.run(name)
             newest = run.checkpoints()[-1]
-            weights = newest.digest()
+            weights = _digest(newest)
             rows.append(row(name, run.config, newest.name, weights, stored_answers(run, weights, LIMIT), LIMIT))
         except (*UNREADABLE, IndexError):
             continue
     return arranged(rows)
+
+
+def _digest(checkpoint: Checkpoint) -> str:
+    """The SHA-256 of a checkpoint's weights, computed once while the file stays the same."""
+    file = checkpoint.weights.stat()
+    key = checkpoint.weights, file.st_mtime_ns, file.st_size
+    if key not in _digests:
+        while len(_digests) >= KEPT:
+            _digests.pop(next(iter(_digests)), None)
+        _digests[key] = checkpoint.digest()
+    return _digests[key]
+
+
+def other_points(library: Library, rows: Sequence[Row]) -> dict[str, dict[str, list[Point]]]:
+    """By run, then by attack: what `trs evaluate` has stored of the rows' weights over eps (max norm), most images first.
+
+    An attack's name tells its steps, unless they are the table's, and its starts. What is damaged is left out.
+    """
+    found: dict[str, dict[str, list[Point]]] = {}
+    for one in rows:
+        stored = (result for result in read_results(library.run(one.run), "evaluate") if result.get("weights") == one.weights)
+        points = [pair for result in stored for rate in _list(result.get("rates")) if (pair := _evaluated(result, rate))]
+        for name, point in sorted(points, key=lambda pair: -pair[1][-1]):
+            line = found.setdefault(one.run, {}).setdefault(name, [])
+            if point[0] not in {known[0] for known in line}:
+                line.append(point)
+    return found
+
+
+def _list(value: object) -> list:
+    return value if isinstance(value, list) else []
+
+
+def _evaluated(result: Json, rate: Json) -> tuple[str, Point] | None:
+    """An attack's name and its point of a stored evaluation; None for what is no curve's, or damaged."""
+    try:
+        starts, n, correct = result["options"].get("restarts", 1), int(rate["n"]), int(rate["correct"])
+        name = str(rate["name"]).removesuffix(f"-{STEPS}") + (f", {starts} starts" if starts != 1 else "")
+        if not rate["eps"] or rate.get("norm", "linf") != "linf" or name.startswith("worst"):
+            return None
+        low, high = wilson(correct, n)
+        return name, (float(rate["eps"]), 100 * correct / n, 100 * low, 100 * high, n)
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, AttributeError):
+        return None
 
 
 def last_probe(library: Library, name: str) -> Probe | None:
@@ -138,7 +190,7 @@ def probe_words(probes: Mapping[str, Probe]) -> str:
     """What the charts' cosines and transfer rates are of."""
     if not probes:
         return "No run has a probe in its log."
-    of = sorted({f"n {probe.n}, eps {probe.eps:g}" for probe in probes.values()})
+    of = sorted({f"eps {probe.eps:g}, {probe.n}" for probe in probes.values()})
     return (
         f"Each run's last probe, as its training logged it: PGD-10 on members, {'; '.join(of)} held-out images; pairs together, "
         "of the images that both have right and on which the surrogate falls (Def. 6). Bars: 95 %, an image counted once. "

@@ -33,8 +33,7 @@ def followed(
 
     again: the page has asked before. Then a job that has failed is told, where the first time it is tried anew: RunError.
     """
-    known = jobs.get(key) if again else None
-    snapshot = known if known and known.state == "failed" else jobs.start(key, slot, make)
+    snapshot = jobs.follow(key, slot, make, again=again)
     if snapshot.state == "failed":
         raise RunError(f"this could not be measured: {snapshot.error}")
     found = {} if snapshot.value is None else told(snapshot.value)

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dash import html
 
 from trs_explorer.web.lesson.card import Card
-from trs_explorer.web.pages import document, nav
+from trs_explorer.web.pages import document, keys_dialog, nav
 
 TITLE = "Orthogonal is not enough"
 STYLES = ("explorer.css", "lesson/lesson.css")
-PARTS = ("controls", "question", "answer", "sources", "nav", "numbers")  # what an address can hide
+PARTS = ("controls", "question", "answer", "sources", "nav")  # what an address can hide
 
 KEYS = (
     (
@@ -29,12 +29,15 @@ def lesson_page(cards: Sequence[Card], runs: dict[str, str]) -> str:
     """All cards as one HTML file; the script shows the one that the address names. runs: names and data sets."""
     body = [
         html.A("Skip to the card", href="#cards", className="skip"),
-        html.Header([html.H1(TITLE), nav("lesson"), _steps(cards), html.Span(className="stretch"), *_buttons()], id="bar"),
+        html.Header(
+            [html.H1(TITLE), nav("lesson", **{"data-part": "nav"}), _steps(cards), html.Span(className="stretch"), *_buttons()],
+            id="bar",
+        ),
         html.Div(id="notice", role="status"),
         html.Main([_card(number, card) for number, card in enumerate(cards, 1)], id="cards"),
-        _keys(),
+        keys_dialog(KEYS),
     ]
-    meta = {"cards": [card.meta() for card in cards], "runs": runs, "parts": PARTS}
+    meta = {"cards": [card.meta() for card in cards], "runs": runs}
     scripts = ["lesson/shell.js", "lesson/parts.js", *(f"lesson/{card.name}.js" for card in cards), "lesson/start.js"]
     return document(f"{TITLE} - trs lesson", body, meta, styles=STYLES, scripts=scripts)
 
@@ -42,7 +45,7 @@ def lesson_page(cards: Sequence[Card], runs: dict[str, str]) -> str:
 def _steps(cards: Sequence[Card]) -> html.Ol:
     links = []
     for number, card in enumerate(cards, 1):
-        named = {"data-card": card.name, "aria-label": card.title}
+        named = {"data-card": card.name, "aria-label": f"{number}: {card.title}"}
         links.append(html.Li(html.A(str(number), href=f"/lesson/{card.name}", title=card.title, **named)))
     return html.Ol(links, id="steps", **{"data-part": "nav"})
 
@@ -80,8 +83,3 @@ def _card(number: int, card: Card) -> html.Section:
         [title, html.Div(left, className="left"), html.Div(right, className="right")],
         id=f"card-{card.name}", className="card", hidden=True, **{"aria-labelledby": f"{card.name}-title"},
     )  # fmt: skip
-
-
-def _keys() -> html.Dialog:
-    rows = [html.Tr([html.Th(keys, scope="row"), html.Td(what)]) for keys, what in KEYS]
-    return html.Dialog([html.H2("Keys"), html.Table(html.Tbody(rows)), html.Button("close", id="help-close")], id="help")

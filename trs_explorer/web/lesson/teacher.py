@@ -6,7 +6,7 @@ from dash import html
 
 from trs_explorer.web.lesson.card import Card
 from trs_explorer.web.lesson.page import KEYS, PARTS, STYLES, TITLE
-from trs_explorer.web.pages import document, nav
+from trs_explorer.web.pages import document, keys_table, nav
 
 
 def teacher_page(cards: Sequence[Card]) -> str:
@@ -34,7 +34,6 @@ def _notes(number: int, card: Card) -> html.Section:
 
 
 def _running() -> list:
-    keys = html.Table(html.Tbody([html.Tr([html.Th(keys, scope="row"), html.Td(what)]) for keys, what in KEYS]))
     return [
         html.Section([
             html.H2("How to run it"),
@@ -44,7 +43,7 @@ def _running() -> list:
             html.P(["For students' own machines on the same network: ", html.Code("trs lesson --host 0.0.0.0"),
                     " prints a link with a token. It can change nothing on your machine, but all of them share its processor."]),
         ]),
-        html.Section([html.H2("Keys"), keys]),
+        html.Section([html.H2("Keys"), keys_table(KEYS)]),
         html.Section([
             html.H2("Lock and hide by the address"),
             html.P("The whole state of a card is in its address: what you see when you copy it, your class sees."),
