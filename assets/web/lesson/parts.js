@@ -27,14 +27,35 @@ Object.assign(lesson, {
   sheet(element, names) {
     const [pen, width, height] = lesson.canvas(element);
     const style = getComputedStyle(element), colours = names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]);
-    Object.assign(pen, {lineJoin: "round", lineCap: "butt"});
+    pen.lineJoin = "round";
     return {pen, width, height, em: parseFloat(style.fontSize), ...Object.fromEntries(colours)};
+  },
+
+  // A line, or several, that draw() leads the pen along.
+  path(pen, colour, width, draw) {
+    Object.assign(pen, {strokeStyle: colour, lineWidth: width});
+    pen.beginPath();
+    draw();
+    pen.stroke();
+  },
+
+  // A cross or a ring around a point.
+  cross(pen, [x, y], r) {
+    [[-1, -1], [-1, 1]].forEach(([a, b]) => {
+      pen.moveTo(x + a * r, y + b * r);
+      pen.lineTo(x - a * r, y - b * r);
+    });
+  },
+
+  ring(pen, [x, y], r) {
+    pen.moveTo(x + r, y);
+    pen.arc(x, y, r, 0, 7);
   },
 
   // Words with the paper's colour behind each letter, so that lines below don't cut them.
   words({pen, em, paper, ink}, text, x, y, {size = 0.9, align = "left", colour = ink, bold = false} = {}) {
-    Object.assign(pen, {font: `${bold ? "700 " : ""}${size * em}px system-ui, sans-serif`, textAlign: align, textBaseline: "middle"});
-    Object.assign(pen, {lineWidth: 4, strokeStyle: paper, fillStyle: colour});
+    pen.font = `${bold ? "700 " : ""}${size * em}px system-ui, sans-serif`;
+    Object.assign(pen, {textAlign: align, textBaseline: "middle", lineWidth: 4, strokeStyle: paper, fillStyle: colour});
     pen.strokeText(text, x, y);
     pen.fillText(text, x, y);
   },
@@ -42,11 +63,11 @@ Object.assign(lesson, {
   arrow({pen, em}, [x0, y0], [x1, y1], colour, width = 2.5) {
     const way = Math.atan2(y1 - y0, x1 - x0), length = Math.hypot(x1 - x0, y1 - y0), head = Math.min(0.65 * em, length / 2);
     const back = (turn) => [x1 - head * Math.cos(way + turn), y1 - head * Math.sin(way + turn)];
-    Object.assign(pen, {strokeStyle: colour, fillStyle: colour, lineWidth: width});
-    pen.beginPath();
-    pen.moveTo(x0, y0);
-    pen.lineTo(x1 - 0.8 * head * Math.cos(way), y1 - 0.8 * head * Math.sin(way));
-    pen.stroke();
+    lesson.path(pen, colour, width, () => {
+      pen.moveTo(x0, y0);
+      pen.lineTo(x1 - 0.8 * head * Math.cos(way), y1 - 0.8 * head * Math.sin(way));
+    });
+    pen.fillStyle = colour;
     pen.beginPath();
     pen.moveTo(x1, y1);
     pen.lineTo(...back(0.45));
