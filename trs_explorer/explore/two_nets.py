@@ -28,6 +28,8 @@ from trs_explorer.models.ensemble import Ensemble, build
 from trs_explorer.models.stacked_mlp import Points, Slopes, Weights, margins_and_gradients, stack_mlps, unstack_mlps
 from trs_explorer.options import Option
 
+# lambda_a, neighbours, smooth: our choice, on seeds 0 to 9. With lambda_a 1 in place of .03 cos alone transfers .42, not .67: it
+# then turns the boundaries apart as well, while |cos| at the points is below .01 with both.
 CORNERS = {
     "none": (0.0, 0.0, 0.0),
     "smoothness": (0.0, 0.0, 0.02),

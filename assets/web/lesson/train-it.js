@@ -205,24 +205,16 @@
     }
   }
 
-  function arrow(sheet, [x0, y0, x1, y1, both], at) {
-    const {pen, em, hit, ink, paper} = sheet, from = at(x0, y0), to = at(x1, y1), r = 0.3 * em;
-    Object.assign(pen, {strokeStyle: both ? hit : ink, fillStyle: paper, lineWidth: both ? 2 : 1.2});
-    pen.beginPath();
-    pen.moveTo(...from);
-    pen.lineTo(...to);
-    pen.stroke();
-    pen.lineWidth = both ? 3 : 2;
-    pen.beginPath();
-    if (both) {
-      [[-r, -r, r, r], [-r, r, r, -r]].forEach(([a, b, c, d]) => {
-        pen.moveTo(to[0] + a, to[1] + b);
-        pen.lineTo(to[0] + c, to[1] + d);
-      });
-    } else {
-      pen.arc(...to, r, 0, 7);
-      pen.fill();
-    }
+  function arrow({pen, em, hit, ink, paper}, [x0, y0, x1, y1, both], at) {
+    const colour = both ? hit : ink, to = at(x1, y1), r = 0.3 * em;
+    lesson.path(pen, colour, both ? 2 : 1.2, () => {
+      pen.moveTo(...at(x0, y0));
+      pen.lineTo(...to);
+    });
+    lesson.path(pen, colour, both ? 3 : 2, () => (both ? lesson.cross(pen, to, r) : lesson.ring(pen, to, r)));
+    if (both) return;
+    pen.fillStyle = paper;
+    pen.fill();
     pen.stroke();
   }
 

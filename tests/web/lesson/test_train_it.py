@@ -142,7 +142,7 @@ def test_what_the_card_says_is_what_ships():
 @pytest.mark.slow
 def test_what_ships_can_be_measured_again():
     """Another machine adds in another order: seeds may differ, means hardly."""
-    for row in measured(range(3)):
+    for row in measured(range(1)):
         before = next(r for r in stored() if (r["corner"], r["seed"]) == (row["corner"], row["seed"]))
         assert row["fooled"] / row["eligible"] == pytest.approx(before["fooled"] / before["eligible"], abs=0.25), row["corner"]
         assert row["beta"] == pytest.approx(before["beta"], rel=0.6)

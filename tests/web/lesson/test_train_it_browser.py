@@ -84,11 +84,14 @@ def test_the_newest_training_is_the_one_that_is_shown(screen: Screen) -> None:
     pairs = trained(screen)
     assert [pair["seed"] for pair in pairs] == [14]
     assert "seed 14: trained in" in text(screen, "step")
+    assert screen.notice == ""  # the older one was stopped by its own page
     # What was trained is found again, and the table outlives a new load.
-    screen.page.reload()
-    screen.until("window.lesson && lesson.meta")
-    assert [pair["seed"] for pair in screen.js("lesson.pairs")] == [14]
+    card(screen, seed=14)
     screen.until(f"{LABEL}.includes('at step 800 of 800')")
+    card(screen, seed=16)
+    screen.until(f"{LABEL}.includes('at step 0 of 800')")
+    assert [pair["seed"] for pair in screen.js("lesson.pairs")] == [14]
+    assert screen.page.locator("#trained-here tr").count() == 1
 
 
 def test_a_bad_address_is_told(screen: Screen) -> None:
