@@ -255,20 +255,20 @@ def test_only_what_is_missing_is_measured(trs, trained: Path, two_attacks: list[
 def test_what_is_known_of_weights_that_a_training_has_just_replaced_is_measured_anew(
     trs, trained: Path, two_attacks: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from trs_explorer.cli import tabled
+    from trs_explorer.evaluation import comparison
     from trs_explorer.models import build
     from trs_explorer.training import checkpoints
 
     trs("evaluate", trained, "--attacks", "fgsm", "--limit", 5)
     two_attacks.clear()
-    run, true = runs.open_run(trained), tabled.read_results
+    run, true = runs.open_run(trained), comparison.read_results
 
     def replaced(*asked):
         found = true(*asked)
         checkpoints.save(run, build("mlp", "bars", 2, seed=9), {}, epoch=31, step_in_epoch=0)
         return found
 
-    monkeypatch.setattr(tabled, "read_results", replaced)
+    monkeypatch.setattr(comparison, "read_results", replaced)
     assert trs("compare", trained, "--limit", 5).status == 0
     assert two_attacks == ["clean", "fgsm", "pgd-50"]
     assert table(run)["weights"] == digest(run)

@@ -82,9 +82,9 @@ def _followed(pair: Pair, jobs: Jobs, *, again: bool) -> dict[str, Snapshot]:
     is cancelled when A and B are exchanged, or one of them is replaced.
     """
     keys = {name: ("compare", *matrix.key(asked.loaded, asked.state)) for name, asked in pair.sides.items()}
-    slots = {key: f"compare {place} of {pair.a.client}" for place, key in enumerate(sorted(set(keys.values()), key=str))}
+    jobs_of = {key: partial(side, pair.sides[name].loaded, pair.sides[name].state) for name, key in keys.items()}
+    slots = {key: f"compare {place} of {pair.a.client}" for place, key in enumerate(sorted(jobs_of, key=str))}
     shots = {}
-    for name, key in sorted(keys.items(), key=lambda item: jobs.get(item[1]) is None):
-        asked = pair.sides[name]
-        shots[name] = jobs.follow(key, slots[key], partial(side, asked.loaded, asked.state), again=again)
-    return shots
+    for key in sorted(jobs_of, key=lambda key: jobs.get(key) is None):
+        shots[key] = jobs.follow(key, slots[key], jobs_of[key], again=again)
+    return {name: shots[key] for name, key in keys.items()}
