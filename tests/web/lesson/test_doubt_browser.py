@@ -73,7 +73,7 @@ def test_without_the_run_the_card_says_how_to_get_it(context: BrowserContext, se
     desk = new_screen(context, serve(tmp_path).address)
     desk.card("doubt", {"reveal": 1})
     said = desk.page.locator(f"{CARD} .of").text_content()
-    assert "mnist-standard is not among the runs here" in said
+    assert "mnist-standard is not here" in said
     assert "trs train --method standard --out checkpoints/mnist-standard" in said
     assert [url for url in desk.asked if "/attack" in url] == desk.problems == []
     desk.page.close()

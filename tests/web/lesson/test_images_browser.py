@@ -111,7 +111,7 @@ def test_without_a_run_the_card_says_how_to_get_it_and_the_rest_works(screen: Sc
     screen.card("images", {**SMALL, "reveal": 1})
     measured(screen, "mnist-standard", "mnist-trs")
     said = cell(screen, "mnist-cos-only", "transfer")
-    assert "mnist-cos-only is not among the runs here" in said
+    assert "mnist-cos-only is not here" in said
     assert "trs train --method cos-only --out checkpoints/mnist-cos-only" in said
     assert screen.page.get_by_role("button", name="cos-only", exact=True).is_disabled()
     assert screen.page.get_by_role("button", name="TRS", exact=True).is_enabled()

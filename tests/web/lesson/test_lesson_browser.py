@@ -127,6 +127,7 @@ def test_axe_finds_nothing(screen: Screen, name: str) -> None:
     rules = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"], "resultTypes": ["violations"]}
     for theme in ("light", "dark"):
         opened(screen, name, f"?reveal=1&theme={theme}")
+        screen.js("Promise.all(document.getAnimations().map((one) => one.finished))")  # colours on their way are no colours
         found = Axe().run(screen.page, options=rules).response["violations"]
         assert [(theme, v["id"], [(n["target"], n["failureSummary"]) for n in v["nodes"]][:4]) for v in found] == []
 
