@@ -73,8 +73,11 @@ def browser() -> "Iterator[Browser]":
 
 @pytest.fixture(scope="session")
 def context(browser: "Browser") -> "Iterator[BrowserContext]":
-    """One for all tests, for its cache: the page's scripts are 5 MB. The page keeps nothing else."""
-    with browser.new_context(viewport={"width": 1280, "height": 720}) as found:
+    """One for all tests, for its cache: the page's scripts are 5 MB. The page keeps nothing else.
+
+    Without motion: axe would judge colours that are on their way.
+    """
+    with browser.new_context(viewport={"width": 1280, "height": 720}, reduced_motion="reduce") as found:
         yield found
 
 
