@@ -1,4 +1,4 @@
-"""The lesson as a class sees it: all cards by keyboard, guess and reveal, what addresses hide and lock; what axe says of a card is its own test's."""
+"""The lesson as a class sees it: all cards by keyboard, guess and reveal, what addresses hide and lock."""
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
