@@ -47,8 +47,11 @@ def app(library):
     return create_app(library)
 
 
-def ask(app, source, value, **state):
-    """What the callback with this input answers: {component: {property: value}}, all that it changes."""
+def ask(app, source, value, *, changed="", **state):
+    """What the callback with this input answers: {component: {property: value}}, all that it changes.
+
+    changed: the input that has changed, if it is another.
+    """
     key, callback = next((k, c) for k, c in app.callback_map.items() if c["inputs"][0] == {"id": source, "property": "data"})
     outputs = [dict(zip(("id", "property"), one.rsplit(".", 1), strict=True)) for one in key.strip(".").split("...")]
     inputs = [{**one, "value": value if i == 0 else None} for i, one in enumerate(callback["inputs"])]
@@ -58,7 +61,7 @@ def ask(app, source, value, **state):
         "outputs": outputs if key.startswith("..") else outputs[0],
         "inputs": inputs,
         "state": has,
-        "changedPropIds": [f"{source}.data"],
+        "changedPropIds": [changed or f"{source}.data"],
     }
     answer = app.server.test_client().post("/_dash-update-component", json=body)
     assert answer.status_code in (200, 204), answer.data
@@ -274,6 +277,14 @@ def test_training_is_followed(runs, tmp_path):
     assert re.findall(r'value="([^"]*)"', after["story"]["data"]["at"])[-1] == "0900"
     assert "900" in after["story"]["data"]["run-words"]
     assert after["history-chart"]["children"]["props"]["figure"]["data"][0]["x"][-1] == 900
+
+
+def test_a_beat_brings_what_was_asked_meanwhile_and_nothing_else(app):
+    light = {"run": "bars-cos-only", "dark": False}
+    shown = ask(app, "ask-history", light)["story"]["data"]
+    assert ask(app, "ask-history", light, changed="live.n_intervals", story=shown) == {}
+    dark = ask(app, "ask-history", {**light, "dark": True}, changed="live.n_intervals", story=shown)
+    assert dark["history-chart"]["children"]["props"]["figure"]["layout"]["font"]["color"] == "#e8eaed"
 
 
 @pytest.mark.parametrize("level", [0, 1])

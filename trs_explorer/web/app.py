@@ -158,13 +158,15 @@ def _history(app: dash.Dash, library: Library) -> None:
         except WRONG as error:
             return no_update, {"run-words": markup(str(error))}
         words = history.status_words(run, events, checkpoints)
-        if ctx.triggered_id == "live" and markup(words) == (before or {}).get("run-words"):
+        shown = before or {}
+        # A beat while the answer to a wish is on its way makes Dash drop that answer: then the beat's own must have it.
+        if ctx.triggered_id == "live" and markup(words) == shown.get("run-words") and wish == shown.get("asked"):
             return no_update, no_update
         chosen = str(wish.get("at") or "") or (checkpoints[-1] if checkpoints else "")
         figure = history.history_figure(events, at_step=history.step_of(events, chosen), dark=bool(wish.get("dark")))
         choices = layout.options({"": "newest", **{name: history.epoch_words(name) for name in checkpoints}})
         told = {"at": choices, "run-words": words, "history-table": history.history_table(events)}
-        return layout.chart(figure), {name: markup(part) for name, part in told.items()}
+        return layout.chart(figure), {name: markup(part) for name, part in told.items()} | {"asked": wish}
 
 
 def _upload(app: dash.Dash, library: Library, *, readonly: bool) -> None:
