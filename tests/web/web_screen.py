@@ -2,12 +2,13 @@
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, Page
 
 # waitress drops the buffers of connections that are open at the end of the session without closing them.
@@ -109,6 +110,27 @@ class Screen:
             [argument, 1000 * (time.time() + PATIENCE_S)],
         )
         assert found, f"in {PATIENCE_S} seconds it did not come to {expression} {argument or ''}; the page says {self.notice!r}"
+
+    def fits_a_phone(self) -> None:
+        """Wait until nothing is wider than a phone's window; then the window is as it was."""
+        before = self.page.viewport_size
+        try:
+            self.page.set_viewport_size({"width": 400, "height": 800})
+            self.until("innerWidth === 400 && document.scrollingElement.scrollWidth <= 400")
+        finally:
+            self.page.set_viewport_size(before)
+
+    def fits_every_window(self, load: Callable[[], object]) -> None:
+        """`load` at three sizes: nothing is wider than the window, nor, before the reveal, higher than a large one; and axe."""
+        for width, height in ((1280, 720), (1920, 1080), (400, 860)):
+            self.page.set_viewport_size({"width": width, "height": height})
+            load()
+            assert self.js("document.scrollingElement.scrollWidth - innerWidth") <= 0
+            if width > 900:
+                assert self.js("document.scrollingElement.scrollHeight - innerHeight") <= 0
+            self.page.keyboard.press("r")
+            found = Axe().run(self.page).response["violations"]
+            assert [[one["id"], [node["target"] for node in one["nodes"]]] for one in found] == []
 
     @property
     def url(self) -> dict[str, str]:

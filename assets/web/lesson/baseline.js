@@ -88,11 +88,7 @@
     }
     pen.stroke();
     write("eps", (frame.left + frame.right) / 2, frame.bottom + 2 * text, "center", ink);
-    pen.save();
-    pen.translate(0.9 * text, (frame.top + frame.bottom) / 2);
-    pen.rotate(-Math.PI / 2);
-    write("right, %", 0, 0, "center", ink);
-    pen.restore();
+    lesson.upwards(pen, 0.9 * text, (frame.top + frame.bottom) / 2, () => write("right, %", 0, 0, "center", ink));
     const said = [], ends = [];
     for (const attack of shown()) {
       for (const [place, {dataset: {run, name, colour, mark}}] of rows().entries()) {

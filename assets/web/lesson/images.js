@@ -88,11 +88,7 @@
       write(`${100 * tick}`, frame.left - 0.4 * text, y(tick), "right");
     }
     write("transfer between members, %", (frame.left + frame.right) / 2, frame.bottom + 2.1 * text, "center", ink);
-    pen.save();
-    pen.translate(0.9 * text, (frame.top + frame.bottom) / 2);
-    pen.rotate(-Math.PI / 2);
-    write("whole ensemble right, %", 0, 0, "center", ink);
-    pen.restore();
+    lesson.upwards(pen, 0.9 * text, (frame.top + frame.bottom) / 2, () => write("whole ensemble right, %", 0, 0, "center", ink));
     const corners = [["robust, members apart", 0.02, 0.94], ["robust, members fall together", 0.98, 0.94], ["falls, members apart", 0.02, 0.32],
       ["falls, members fall together", 0.98, 0.32]];
     if (width > 34 * text) for (const [words, at, up] of corners) write(words, x(at), y(up), at < 0.5 ? "left" : "right");

@@ -229,6 +229,15 @@ window.lesson = {
     pen.stroke();
   },
 
+  // What act() draws around a point, to be read from below upwards.
+  upwards(pen, x, y, act) {
+    pen.save();
+    pen.translate(x, y);
+    pen.rotate(-Math.PI / 2);
+    act();
+    pen.restore();
+  },
+
   // A colour of the theme, as --ink, --faint, --paper, --line, --mark have it.
   colour: (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim(),
 };

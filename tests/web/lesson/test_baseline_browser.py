@@ -99,9 +99,4 @@ def test_axe_finds_nothing_and_nothing_is_wider_than_the_window(desk: Screen, th
     drawn(desk, 8, *RUNS)
     found = Axe().run(desk.page, options=RULES).response["violations"]
     assert [(v["id"], [n["failureSummary"] for n in v["nodes"]][:4]) for v in found] == []
-    before = desk.page.viewport_size
-    try:
-        desk.page.set_viewport_size({"width": 400, "height": 800})
-        desk.until("innerWidth === 400 && document.scrollingElement.scrollWidth <= 400")
-    finally:
-        desk.page.set_viewport_size(before)
+    desk.fits_a_phone()

@@ -1,11 +1,9 @@
 """Card four in a real browser: the six corners, the bounds, and what was trained here."""
 
-import json
 from statistics import mean
 from urllib.parse import urlencode
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from web_screen import MARKS, Screen
 
 from trs_explorer.explore.two_nets import CORNERS
@@ -63,12 +61,4 @@ def test_one_more_is_trained_here(screen: Screen) -> None:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_it_fits_and_can_be_used_by_everyone(screen: Screen, theme: str) -> None:
-    for width, height in ((1280, 720), (1920, 1080), (400, 860)):
-        screen.page.set_viewport_size({"width": width, "height": height})
-        card(screen, theme=theme)
-        assert screen.js("document.scrollingElement.scrollWidth - innerWidth") <= 0
-        if width > 900:
-            assert screen.js("document.scrollingElement.scrollHeight - innerHeight") <= 0
-        screen.page.keyboard.press("r")
-        found = Axe().run(screen.page).response["violations"]
-        assert json.dumps([[one["id"], [node["target"] for node in one["nodes"]]] for one in found]) == "[]"
+    screen.fits_every_window(lambda: card(screen, theme=theme))
