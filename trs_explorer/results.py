@@ -12,6 +12,7 @@ from trs_explorer.files import Json, read_json, write_atomically
 from trs_explorer.runs import Run, RunError
 
 TABLE = "table1.json"  # git has this one of the runs that ship
+MOST = 64 << 20  # bytes of a stored result: 10,000 images under 100 attacks have 1 million outcomes
 EVERY_S = 2.0  # how often an evaluation writes down what it has found
 
 
@@ -28,13 +29,13 @@ def write_table(run: Run, result: Mapping[str, object]) -> Path:
 
 def read_table(run: Run) -> Json:
     """The Table 1 that is stored with a run; {} if there is none, or it is damaged."""
-    return read_json(_folder(run) / TABLE) or {}
+    return read_json(_folder(run) / TABLE, MOST) or {}
 
 
 def read_results(run: Run, what: str) -> list[Json]:
     """The evaluations of one kind that `write_result` stored, the newest first, without those that are damaged."""
     files = sorted(_folder(run).glob(f"{what}-*.json"), reverse=True)
-    return [stored for file in files if (stored := read_json(file)) is not None]
+    return [stored for file in files if (stored := read_json(file, MOST)) is not None]
 
 
 class Unfinished:
@@ -53,7 +54,7 @@ class Unfinished:
 
     def found(self) -> Json:
         """What was found before; {} if there is nothing, or it is damaged."""
-        stored = read_json(self._path) or {}
+        stored = read_json(self._path, MOST) or {}
         found = stored.get("found")
         return found if stored.get("asked") == self._asked and isinstance(found, dict) else {}
 
