@@ -16,6 +16,21 @@ Json = dict[str, Any]
 MOST_JSON = 1 << 20  # bytes of a config or a status: real ones have two thousand
 
 
+def printable(text: object) -> str:
+    """A text that any terminal can show: what is no printable character (control, surrogate, direction) as an escape.
+
+    A byte of a file's name that is no UTF-8 is given as that byte: \\xff. What is printable already stays as it is.
+    """
+    return "".join(c if c.isprintable() else _escaped(c) for c in str(text))
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # how Python carries a byte that it cannot decode
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
+
+
 def write_atomically(path: Path, write: Callable[[Path], object], *, sync: bool = True) -> None:
     """Let `write` fill a temporary file beside path, make it durable, rename it to path. On error nothing is left."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
