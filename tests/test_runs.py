@@ -49,9 +49,11 @@ def test_create_takes_an_empty_folder_and_refuses_any_other(tmp_path: Path) -> N
     runs.create(tmp_path / "empty", resolve({}))
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / ".hidden").touch()
-    with pytest.raises(runs.RunError, match=r"full exists and is not empty: choose another --out, or .*--resume"):
+    with pytest.raises(runs.RunError, match=r"full exists and is not empty: choose another --out, or empty it$"):
         runs.create(tmp_path / "full", resolve({}))
     assert [path.name for path in (tmp_path / "full").iterdir()] == [".hidden"]
+    with pytest.raises(runs.RunError, match=r"empty exists and is not empty: choose another --out, or .*--resume .*empty$"):
+        runs.create(tmp_path / "empty", resolve({}))  # only where there is a run that can go on
 
 
 @pytest.mark.parametrize("below", ["file", "file/inside"])
