@@ -100,8 +100,13 @@ class ControlReader:
             if self._size() > self._offset:
                 batch = read_lines(self._path, self._offset, LONGEST)
                 self._offset = batch.offset
-                return [event for event in batch.events if event["kind"] == "control"]
+                return [event for event in batch.events if event["kind"] == "control" and _is_flat(event)]
         return []
+
+
+def _is_flat(event: Json) -> bool:
+    """Whether there are no lists and objects in an event: no request has any, and the trainer's log would take them over."""
+    return not any(isinstance(value, list | dict) for value in event.values())
 
 
 # --- lines -----------------------------------------------------------------------------------------------------------

@@ -80,58 +80,11 @@ def is_regular(path: Path) -> bool:
         return False
 
 
-def is_empty(folder: Path) -> bool:
-    """Whether a folder holds nothing of anybody's: no more than what git, file managers and killed processes of ours leave.
-
-    Raises: OSError if it cannot be read, or is none.
-    """
-    held = {path for path in folder.iterdir() if path.name not in _MARKS and not path.name.startswith("._")}
-    return held <= set(abandoned(folder))
-
-
-_MARKS = {".gitkeep", ".keep", ".gitignore", ".gitattributes", ".DS_Store", ".localized", ".directory",
-          "Thumbs.db", "desktop.ini", "lost+found"}  # fmt: skip
-
-
-def process_lives(pid: object) -> bool:
-    """Whether there is a process of that number; True where the system does not tell, or no number is known."""
-    if not isinstance(pid, int) or pid <= 0 or os.name == "nt":
-        return True
-    try:
-        os.kill(pid, 0)
-    except (OSError, OverflowError) as error:
-        return not isinstance(error, ProcessLookupError | OverflowError)
-    return True
-
-
-def abandoned(folder: Path) -> list[Path]:
-    """What `write_atomically` had begun in a folder and never finished, because its process was killed.
-
-    Regular files only. One of this process's number is of an earlier process: call it while nothing is being written there.
-    """
-    found = []
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            named = _TEMPORARY.fullmatch(entry.name)
-            if named and entry.is_file(follow_symlinks=False):
-                pid = int(named[1])
-                if pid == os.getpid() or not process_lives(pid):
-                    found.append(Path(entry.path))
-    return found
-
-
-def remove_abandoned(folder: Path) -> None:
-    """Remove what killed processes had begun to write in a folder, unless it is a link; what cannot be removed stays."""
-    for path in [] if folder.is_symlink() else abandoned(folder):
-        with contextlib.suppress(OSError):
-            path.unlink()
-
-
-_TEMPORARY = re.compile(r"\..+\.([0-9]{1,10})\.tmp", re.DOTALL)
-
-
 def write_atomically(path: Path, write: Callable[[Path], object], *, sync: bool = True) -> None:
-    """Let `write` fill a temporary file beside path, make it durable, rename it to path. On error nothing is left."""
+    """Let `write` fill a temporary file beside path, make it durable, rename it to path. On error nothing is left.
+
+    What a process leaves that is killed in it: see `leftovers`.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.unlink(missing_ok=True)  # never write through a link that somebody has left there
     try:
@@ -206,20 +159,26 @@ def _fsync(path: Path) -> None:
 def read_json(path: Path, most: int = MOST_JSON) -> Json | None:
     """The object in a JSON file (UTF-8, a byte order mark allowed) of at most `most` bytes.
 
-    None if the file is missing, damaged, too large, not a regular file, or holds something else. Numbers are as in
-    `json_or_none`; a lone surrogate, which nothing can print or send, is a question mark.
+    None if the file is missing, damaged, too large, not a regular file, or holds something else. Numbers as in `json_or_none`.
     """
     try:
-        text = read_bytes(path, most).decode("utf-8-sig")
-        value = json_or_none(text)
-        if _SURROGATE.search(text):
-            value = json.loads(json.dumps(value, ensure_ascii=False).encode(errors="replace"))
-    except (OSError, ValueError, RecursionError):
+        value = json_or_none(read_bytes(path, most).decode("utf-8-sig"))
+    except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None
 
 
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+def read_report(path: Path, most: int = MOST_JSON) -> Json | None:
+    """What `read_json` gives, to be shown: a lone surrogate, which nothing can print or send, is a question mark."""
+    value = read_json(path, most)
+    try:
+        orjson.dumps(value)
+    except TypeError:  # a surrogate, or nested deep
+        try:
+            value = json_or_none(json.dumps(value, ensure_ascii=False).encode(errors="replace"))
+        except RecursionError:
+            return None
+    return value
 
 
 def json_or_none(text: bytes | str) -> Any:

@@ -1,4 +1,4 @@
-"""Locks that the system frees at any death of their owner: a file each, locked and not only there."""
+"""Who lives: locks that the system frees at any death of their owner, and numbers of processes."""
 
 import os
 from pathlib import Path
@@ -27,3 +27,14 @@ def acquire(path: Path, timeout: float) -> FileLock:
     except NotImplementedError as error:
         raise OSError("the disk has no locks") from error
     return lock
+
+
+def process_lives(pid: object) -> bool:
+    """Whether there is a process of that number; True where the system does not tell, or no number is known."""
+    if not isinstance(pid, int) or pid <= 0 or os.name == "nt":
+        return True
+    try:
+        os.kill(pid, 0)
+    except (OSError, OverflowError) as error:
+        return not isinstance(error, ProcessLookupError | OverflowError)
+    return True

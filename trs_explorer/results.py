@@ -8,7 +8,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from trs_explorer.files import Json, cannot_write, is_regular, read_json, remove_abandoned, write_atomically
+from trs_explorer.files import Json, cannot_write, is_regular, read_report, write_atomically
+from trs_explorer.leftovers import remove_abandoned
 from trs_explorer.runs import Run, RunError
 
 TABLE = "table1.json"  # git has this one of the runs that ship
@@ -33,13 +34,13 @@ def write_table(run: Run, result: Mapping[str, object]) -> Path:
 
 def read_table(run: Run) -> Json:
     """The Table 1 that is stored with a run; {} if there is none, or it is damaged."""
-    return read_json(_folder(run) / TABLE, MOST) or {}
+    return read_report(_folder(run) / TABLE, MOST) or {}
 
 
 def read_results(run: Run, what: str) -> list[Json]:
     """The evaluations of one kind that `write_result` stored, the newest first, without those that are damaged."""
     files = sorted(_folder(run).glob(f"{what}-*.json"), reverse=True)
-    return [stored for file in files if (stored := read_json(file, MOST)) is not None]
+    return [stored for file in files if (stored := read_report(file, MOST)) is not None]
 
 
 class Unfinished:
@@ -58,7 +59,7 @@ class Unfinished:
 
     def found(self) -> Json:
         """What was found before; {} if there is nothing, or it is damaged."""
-        stored = read_json(self._path, MOST) or {}
+        stored = read_report(self._path, MOST) or {}
         found = stored.get("found")
         return found if stored.get("asked") == self._asked and isinstance(found, dict) else {}
 

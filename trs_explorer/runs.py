@@ -18,10 +18,10 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from trs_explorer import files, locks
+from trs_explorer import files, leftovers, locks
 from trs_explorer.config import TrainConfig, from_json
 from trs_explorer.events import Batch, ControlReader, EventWriter, newest_first, read_events, request  # noqa: F401 (a run's, too)
-from trs_explorer.files import Json, cannot_write, is_regular, printable, read_json, reason, write_atomically
+from trs_explorer.files import Json, cannot_write, is_regular, printable, read_report, reason, write_atomically
 from trs_explorer.options import UsageError
 
 ALIVE = ("running", "paused")
@@ -64,11 +64,12 @@ class Run:
         return printable(self.path.name or self.path.resolve().name)
 
     def status(self) -> Json:
-        """The last status the trainer wrote, {} if there is none or it cannot be read.
+        """The last status the trainer wrote, {} if there is none or it cannot be read. A state or an error in it is text.
 
         A state of "running" by a process that no longer lives is given as "crashed".
         """
-        status = read_json(self.path / "status.json") or {}
+        stored = read_report(self.path / "status.json") or {}
+        status = {name: value for name, value in stored.items() if name not in ("state", "error") or isinstance(value, str)}
         if status.get("state") in ALIVE and not trainer_alive(self):
             status["state"] = "crashed"
         return status
@@ -119,7 +120,7 @@ def create(path: str | Path, config: TrainConfig) -> Run:
     try:
         path.mkdir(parents=True, exist_ok=True)
         check_free(path)
-        files.remove_abandoned(path)
+        leftovers.remove_abandoned(path)
         text = json.dumps(config.to_json(), indent=2) + "\n"
         write_atomically(path / "config.json", lambda temporary: temporary.write_text(text))
         files.open_for_appending(path / "events.jsonl").close()
@@ -134,7 +135,7 @@ def check_free(path: Path) -> None:
     Not counted: what is in every folder of some systems, and what a killed `create` has left.
     """
     try:
-        free = files.is_empty(path)
+        free = leftovers.is_empty(path)
     except (FileNotFoundError, NotADirectoryError):
         return  # `create` makes it, or says what is in the way
     except OSError as error:
@@ -195,7 +196,7 @@ def clear_temporaries(run: Run) -> None:
         if is_regular(path) and not path.is_symlink():
             with contextlib.suppress(OSError):
                 path.unlink()
-    files.remove_abandoned(run.path / "results")
+    leftovers.remove_abandoned(run.path / "results")
 
 
 def find_runs(path: str | Path) -> list[Run]:
@@ -227,7 +228,7 @@ def trainer_lock(run: Run) -> FileLock:
     try:
         return locks.acquire(run.path / "trainer.lock", timeout=1)  # a viewer that looks whether it is free holds it an instant
     except locks.Taken:
-        pid = (read_json(run.path / "status.json") or {}).get("pid")
+        pid = (read_report(run.path / "status.json") or {}).get("pid")
         by = f"process {pid}" if isinstance(pid, int) else "another process"
         raise RunError(f"{run.path} is being trained by {by}: wait, or stop it first") from None
     except OSError as error:
@@ -238,11 +239,11 @@ def trainer_alive(run: Run) -> bool:
     """Whether some process holds the trainer's lock."""
     if not os.path.lexists(run.path / "trainer.lock"):
         return False
-    status = read_json(run.path / "status.json") or {}
+    status = read_report(run.path / "status.json") or {}
     try:
         locks.acquire(run.path / "trainer.lock", timeout=0).release()
     except locks.Taken:
-        return files.process_lives(status.get("pid"))  # if not, it was another viewer's look that held it
+        return locks.process_lives(status.get("pid"))  # if not, it was another viewer's look that held it
     except OSError:
         beat = status.get("heartbeat")  # somebody else's run, or a read-only copy: no lock to be had
         return isinstance(beat, int | float) and abs(time.time() - beat) < 60
