@@ -209,7 +209,7 @@ def find_runs(path: str | Path) -> list[Run]:
         return [open_run(path)]
     try:
         folders = [folder for folder in path.iterdir() if is_regular(folder / "config.json")]
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: no system has a folder of such a name
         return []
     except OSError as error:
         raise RunError(f"cannot read {path}: {reason(error)}") from error
