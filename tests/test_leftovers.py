@@ -12,20 +12,18 @@ OTHERS = os.getppid()  # a process that lives
 
 
 @pytest.mark.parametrize(
-    "name", [".gitkeep", ".gitignore", ".DS_Store", "._x", f".config.json.{GONE}.tmp", f".config.json.{os.getpid()}.tmp"]
+    "name", [".gitkeep", ".gitignore", ".DS_Store", "._x", f".config.json.{GONE}.tmp", ".config.json.OWN.tmp"]
 )
 def test_marks_and_what_a_killed_process_left_are_nothing(tmp_path: Path, name: str) -> None:
     assert is_empty(tmp_path)
-    (tmp_path / name).touch()
+    (tmp_path / name.replace("OWN", str(os.getpid()))).touch()
     assert is_empty(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "name", [".hidden", "notes.txt", ".git", f".config.json.{OTHERS}.tmp", ".config.json.tmp", f"x.{GONE}.tmp"]
-)
+@pytest.mark.parametrize("name", [".hidden", "notes.txt", ".git", ".config.json.OTHERS.tmp", ".config.json.tmp", f"x.{GONE}.tmp"])
 def test_anything_else_is_somebodys(tmp_path: Path, name: str) -> None:
     (tmp_path / ".gitkeep").touch()
-    (tmp_path / name).touch()
+    (tmp_path / name.replace("OTHERS", str(OTHERS))).touch()
     assert not is_empty(tmp_path)
 
 
