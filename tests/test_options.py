@@ -35,6 +35,15 @@ def test_a_value_in_range_comes_back_as_the_options_type(option: Option, value: 
 
 
 @pytest.mark.parametrize(
+    ("option", "words"),
+    [(COUNT, "--inner-steps must be >= 1 and <= 100, got a number of"), (TEXT, "--text takes text, got a number of")],
+)
+def test_a_number_that_python_does_not_write_out_is_refused_in_words(option: Option, words: str) -> None:
+    with pytest.raises(UsageError, match=f"{words} thousands of digits$"):
+        option.check(10**5000)
+
+
+@pytest.mark.parametrize(
     ("option", "value", "words"),
     [
         (SHARE, True, "--share takes a number, got True"),
@@ -56,6 +65,9 @@ def test_a_value_in_range_comes_back_as_the_options_type(option: Option, value: 
         (COUNT, 0, "--inner-steps must be >= 1 and <= 100, got 0"),
         (COUNT, 101, "--inner-steps must be >= 1 and <= 100, got 101"),
         (Option("seed", int, "", high=2**31 - 1), 2**31, "must be <= 2147483647, got 2147483648"),
+        (SHARE, "9" * 10**6, r"^--share takes a number, got '9{40,60}\.\.\.9{40,60}'$"),
+        (TEXT, "zero\0byte", "--text takes text without a zero byte, got 'zero.x00byte'"),
+        (CHOICE, "x" * 10**6, r"there is no 'x{40,60}\.\.\.x{40,60}'\. Choose from first, second"),
         (CHOICE, "secnd", "there is no 'secnd'. Did you mean second.* Choose from first, second"),
     ],
 )

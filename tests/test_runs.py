@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -49,9 +50,53 @@ def test_create_takes_an_empty_folder_and_refuses_any_other(tmp_path: Path) -> N
     runs.create(tmp_path / "empty", resolve({}))
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / ".hidden").touch()
-    with pytest.raises(runs.RunError, match=r"full exists and is not empty: choose another --out, or .*--resume"):
+    with pytest.raises(runs.RunError, match=r"full exists and is not empty: choose another --out, or empty it$"):
         runs.create(tmp_path / "full", resolve({}))
     assert [path.name for path in (tmp_path / "full").iterdir()] == [".hidden"]
+    with pytest.raises(runs.RunError, match=r"empty exists and is not empty: choose another --out, or .*--resume .*empty$"):
+        runs.create(tmp_path / "empty", resolve({}))  # only where there is a run that can go on
+
+
+@pytest.mark.parametrize("left", [".gitkeep", ".DS_Store", ".config.json.4194999.tmp", ".config.json.OWN.tmp"])
+def test_create_takes_a_folder_with_nothing_of_anybodys(tmp_path: Path, left: str) -> None:
+    left = left.replace("OWN", str(os.getpid()))
+    (tmp_path / left).touch()
+    runs.check_free(tmp_path)
+    runs.open_run(runs.create(tmp_path, resolve({})).path)
+    assert (tmp_path / left).exists() == (not left.endswith(".tmp"))
+
+
+def test_a_kill_anywhere_in_create_or_discard_leaves_a_folder_that_can_be_made_anew_or_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill is an end of the process before any one of its calls that change something on the disk."""
+    for number in range(20):
+        calls = []
+
+        def count(calls: list = calls, number: int = number) -> None:
+            calls.append(1)
+            if len(calls) > number:
+                raise SystemExit
+
+        path = tmp_path / str(number)
+        with monkeypatch.context() as patched:
+            for name in ("mkdir", "replace", "unlink", "rmdir", "write_text"):
+                real = getattr(Path, name)
+                patched.setattr(Path, name, lambda self, *a, real=real, **k: (count(), real(self, *a, **k))[1])
+            patched.setattr(os, "fsync", lambda handle: count())
+            try:
+                runs.discard(runs.create(path, resolve({})))
+            except SystemExit:
+                pass
+            else:
+                assert not path.exists()
+                assert number > 5
+                return
+        with suppress(runs.RunError):
+            runs.check_free(path)
+            runs.create(path, resolve({}))
+        assert runs.open_run(path).config == resolve({})
+    raise AssertionError
 
 
 @pytest.mark.parametrize("below", ["file", "file/inside"])
@@ -71,6 +116,21 @@ def test_find_runs_gives_the_run_or_those_inside_by_name_and_passes_over_the_res
     assert [run.name for run in runs.find_runs(tmp_path)] == ["a", "b"]
     assert [run.name for run in runs.find_runs(tmp_path / "a")] == ["a"]
     assert runs.find_runs(tmp_path / "nowhere") == []
+    assert runs.find_runs(tmp_path / "file") == []
+
+
+def test_find_runs_counts_as_people_do(tmp_path: Path) -> None:
+    names = ["trs-bars-1", "trs-bars-2", "trs-bars-10", "trs-mnist-1"]
+    for name in sorted(names):
+        runs.create(tmp_path / name, resolve({}))
+    assert [run.name for run in runs.find_runs(tmp_path)] == names
+
+
+def test_a_path_may_be_a_text(tmp_path: Path) -> None:
+    made = runs.create(str(tmp_path / "a"), resolve({}))
+    assert made == runs.open_run(str(tmp_path / "a")) == runs.open_run(tmp_path / "a")
+    assert runs.find_runs(str(tmp_path)) == [made]
+    assert isinstance(made.path, Path)
 
 
 # --- events ----------------------------------------------------------------------------------------------------------
@@ -180,6 +240,28 @@ def test_files_that_only_look_like_checkpoints_are_passed_over(run: runs.Run) ->
         (run.path / f"{name}.safetensors").touch()
     (run.path / "epoch-0005.safetensors.tmp").touch()
     assert run.checkpoints() == []
+
+
+def test_a_moment_has_one_name(run: runs.Run) -> None:
+    for name in ("0007", "00007", "0007-000000"):
+        (run.path / f"epoch-{name}.safetensors").touch()
+    assert [checkpoint.name for checkpoint in run.checkpoints()] == ["0007"]
+
+
+def test_weights_may_be_a_link_and_nothing_but_a_file_is_one(run: runs.Run, tmp_path: Path) -> None:
+    (tmp_path / "weights").write_bytes(b"abc")
+    run.new_checkpoint(1, 0).weights.symlink_to(tmp_path / "weights")
+    os.mkfifo(run.new_checkpoint(2, 0).weights)
+    run.new_checkpoint(3, 0).weights.mkdir()
+    run.new_checkpoint(4, 0).weights.symlink_to("nowhere")
+    run.new_checkpoint(5, 0).weights.touch()
+    state = run.new_checkpoint(5, 0).state
+    assert state is not None
+    os.mkfifo(state)
+    assert [(checkpoint.name, checkpoint.state) for checkpoint in run.checkpoints()] == [("0001", None), ("0005", None)]
+    assert run.checkpoints()[0].digest() == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    with pytest.raises(runs.RunError, match=r"cannot read .*epoch-0002.safetensors: it is not a regular file"):
+        run.new_checkpoint(2, 0).digest()
 
 
 def test_a_checkpoint_names_its_state_only_where_there_is_one(run: runs.Run) -> None:
@@ -318,6 +400,37 @@ def test_a_viewers_look_does_not_turn_a_starting_trainer_away(run: runs.Run) -> 
     look.acquire()
     threading.Timer(0.05, look.release).start()
     runs.trainer_lock(run).release()
+
+
+@pytest.mark.parametrize("heartbeat", [10**400, -(10**400), 1e999, "now", None, 1e12], ids=lambda value: str(value)[:6])
+def test_a_lock_that_is_a_link_is_left_alone_and_the_heartbeat_tells(run: runs.Run, tmp_path: Path, heartbeat: object) -> None:
+    (tmp_path / "elsewhere").write_text("kept")
+    (run.path / "trainer.lock").symlink_to(tmp_path / "elsewhere")
+    (run.path / "status.json").write_text(json.dumps({"state": "running", "heartbeat": heartbeat}))
+    assert run.status()["state"] == "crashed"
+    run.write_status(state="running")
+    assert run.status()["state"] == "running"
+    with pytest.raises(runs.RunError, match=r"cannot write to .*trainer.lock is no regular file: move it out of the way"):
+        runs.trainer_lock(run)
+    assert (tmp_path / "elsewhere").read_text() == "kept"
+
+
+def test_a_lock_that_is_a_pipe_is_not_waited_for(run: runs.Run) -> None:
+    os.mkfifo(run.path / "trainer.lock")
+    assert not runs.trainer_alive(run)
+    with pytest.raises(runs.RunError, match="no regular file"):
+        runs.trainer_lock(run)
+
+
+def test_a_disk_without_locks_is_said_to_have_none(run: runs.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def acquire(*_: object, **__: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(FileLock, "acquire", acquire)
+    (run.path / "trainer.lock").touch()
+    assert not runs.trainer_alive(run)
+    with pytest.raises(runs.RunError, match=f"cannot write to {run.path}: the disk has no locks"):
+        runs.trainer_lock(run)
 
 
 # --- reading in pieces -----------------------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """Damaged run folders: whatever is in the files, a run opens and reads, or says in words that it does not."""
 
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trs_explorer import runs
+from trs_explorer import files, runs
 from trs_explorer.config import FORMAT, resolve
 
 BOMB = b'{"kind":"x","deep":' + b"[" * 200_000 + b"]" * 200_000 + b"}"
@@ -55,6 +57,13 @@ def _json(**changes: object) -> bytes:
         (_json(seed=-1), "--seed must be"),
         (_json(lr=float("nan")), "--lr must be > 0, got nan"),
         (_json(lr=10**400), "--lr must be > 0"),
+        (_json(lr=[[[]]]), "--lr takes a number, got [[[]]]"),
+        (_json(lr="DEEP").replace(b'"DEEP"', b"[" * 1000 + b"]" * 1000), "--lr takes a number, got [[["),
+        (_json(method="x" * 300_000), "config.json method: there is no 'xxx"),
+        (_json(model="\x1b[2J"), "config.json model: there is no '\\x1b[2J'"),
+        (_json(data="\ud800"), "config.json data: there is no '\\ud800'"),
+        (_json(data_dir="a\0b"), "--data-dir takes text without a zero byte"),
+        (_json() + b" " * files.MOST_JSON, "cannot read .*config.json: it is larger than 1,048,576 bytes"),
     ],
 )
 def test_a_config_that_is_none_is_named_with_its_folder(run: runs.Run, config: bytes | None, words: str) -> None:
@@ -65,7 +74,73 @@ def test_a_config_that_is_none_is_named_with_its_folder(run: runs.Run, config: b
     with pytest.raises(runs.RunError) as refused:
         runs.open_run(run.path)
     assert str(run.path) in str(refused.value)
-    assert words in str(refused.value)
+    assert words.replace(".*", f"{run.path}/") in str(refused.value)
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 600
+
+
+@pytest.mark.parametrize("what", ["pipe", "folder", "device", "link", "loop"])
+def test_what_is_no_config_is_neither_waited_for_nor_called_damaged(run: runs.Run, what: str) -> None:
+    config = run.path / "config.json"
+    config.unlink()
+    if what == "pipe":
+        os.mkfifo(config)
+    elif what == "folder":
+        config.mkdir()
+    else:
+        config.symlink_to({"device": "/dev/zero", "link": "nowhere", "loop": "config.json"}[what])
+    with pytest.raises(runs.RunError, match=rf"^cannot read {config}: (it is|No such file|Too many)"):
+        runs.open_run(run.path)
+    assert runs.find_runs(run.path.parent) == []
+
+
+def test_a_config_that_may_not_be_read_is_not_called_damaged(run: runs.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "open", _refused)  # chmod does not stop root
+    with pytest.raises(runs.RunError, match=rf"^cannot read {run.path}/config.json: Permission denied$"):
+        runs.open_run(run.path)
+
+
+def _refused(path: object, *_: object, **__: object) -> int:
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+
+def test_a_config_may_begin_with_a_byte_order_mark(run: runs.Run) -> None:
+    config = run.path / "config.json"
+    config.write_bytes(b"\xef\xbb\xbf" + config.read_bytes())
+    assert runs.open_run(run.path) == run
+
+
+def test_a_folder_that_nobody_may_look_into_hides_no_other(run: runs.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed, real = run.path.with_name("closed"), Path.stat
+    shutil.copytree(run.path, closed)
+    (run.path.parent / "deep").mkdir()
+    (run.path.parent / "deep" / "config.json").write_bytes(_json(lr="DEEP").replace(b'"DEEP"', b"[" * 1000 + b"]" * 1000))
+    monkeypatch.setattr(Path, "stat", lambda self, **how: _refused(self) if closed in self.parents else real(self, **how))
+    assert runs.find_runs(run.path.parent) == [run]
+    monkeypatch.setattr(Path, "iterdir", _refused)
+    with pytest.raises(runs.RunError, match=rf"^cannot read {run.path.parent}: Permission denied$"):
+        runs.find_runs(run.path.parent)
+
+
+def test_a_name_that_no_terminal_should_get_is_shown_in_escapes(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/bad\xff\x1b[2J\nname"))
+    run = runs.create(path, resolve({}))
+    shown = "bad\\xff\\x1b[2J"
+    assert run.name == shown + "\\nname"
+    assert [run.name for run in runs.find_runs(tmp_path)] == [run.name]
+    (path / "config.json").write_text("{")
+    for refused in (lambda: runs.open_run(path), lambda: runs.create(path, resolve({})), lambda: runs.open_run(path / "x")):
+        with pytest.raises(runs.RunError) as error:
+            refused()
+        assert shown in str(error.value)
+        assert str(error.value).replace("\n", "").isprintable()
+
+
+def test_a_path_that_no_system_has_is_no_run(tmp_path: Path) -> None:
+    for name in ("zero\0byte", "n" * 5000):
+        with pytest.raises(runs.RunError, match=r"no such run folder|File name too long"):
+            runs.open_run(tmp_path / name)
+    assert runs.find_runs(tmp_path / "zero\0byte") == []
 
 
 def test_a_folder_that_is_missing_empty_or_a_file_is_named(tmp_path: Path) -> None:
@@ -106,10 +181,30 @@ def test_a_damaged_line_in_the_middle_is_counted_and_passed_over(run: runs.Run, 
     assert batch.offset == log.stat().st_size
 
 
-@pytest.mark.parametrize("status", [b"", b"\xff\0", b"[]", b"{", b'{"state":["running"]}', b'{"state":null}', BOMB])
+@pytest.mark.parametrize("status", [b"", b"\xff\0", b"[]", b"{", b'{"state":["running"]}', b'{"state":null}', BOMB,
+                                    b'{"state":{"a":[]},"error":7,"pid":1e999}', b'{"state":"running","pid":' + b"9" * 400 + b"}",
+                                    b" " * (files.MOST_JSON + 1)], ids=lambda status: repr(status[:12]))  # fmt: skip
 def test_a_damaged_status_is_no_status_and_never_an_error(run: runs.Run, status: bytes) -> None:
     (run.path / "status.json").write_bytes(status)
+    (run.path / "trainer.lock").touch()
     assert run.status().get("state") != "running"
+    assert all(isinstance(run.status().get(name, ""), str) for name in ("state", "error"))
+
+
+@pytest.mark.parametrize("what", ["pipe", "folder", "link"])
+def test_a_status_is_written_in_place_of_a_pipe_or_a_link_and_never_into_it(run: runs.Run, tmp_path: Path, what: str) -> None:
+    status, elsewhere = run.path / "status.json", tmp_path / "elsewhere"
+    elsewhere.write_text("kept")
+    status.unlink()
+    {"pipe": os.mkfifo, "folder": os.mkdir, "link": lambda path: path.symlink_to(elsewhere)}[what](status)
+    assert run.status() == {}
+    if what == "folder":
+        with pytest.raises(OSError, match="directory"):
+            run.write_status(state="finished")
+    else:
+        run.write_status(state="finished")
+        assert run.status()["state"] == "finished"
+    assert elsewhere.read_text() == "kept"
 
 
 def test_a_log_or_a_status_that_is_gone_is_empty(run: runs.Run) -> None:

@@ -4,7 +4,9 @@ From one declaration come the command-line flag, the check of a config file and 
 No torch here: `trs --help` and every reader of a run import this module.
 """
 
+import contextlib
 import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -51,7 +53,9 @@ class Option:
             value = float(value) if abs(value) < 1e300 else math.inf  # no float holds every whole number
         wanted = {float: "a number", int: "a whole number", str: "text", bool: "true or false"}[self.type]
         if not isinstance(value, self.type) or (isinstance(value, bool) and self.type is not bool):
-            raise UsageError(f"{self.flag} takes {wanted}, got {value!r}")
+            raise UsageError(f"{self.flag} takes {wanted}, got {_shown(value)}")
+        if isinstance(value, str) and "\0" in value:
+            raise UsageError(f"{self.flag} takes text without a zero byte, got {_shown(value)}")
         if self.choices and value not in self.choices:
             raise UsageError(unknown(self.flag, str(value), self.choices))
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -63,15 +67,28 @@ class Option:
 
 
 def _short(number: int | float) -> str:
-    text = str(number)
-    return text if len(text) <= 30 else f"{text[:20]}... ({len(text)} characters)"
+    with contextlib.suppress(ValueError):  # Python does not write out a whole number of 5,000 digits
+        text = str(number)
+        return text if len(text) <= 30 else f"{text[:20]}... ({len(text)} characters)"
+    return "a number of thousands of digits"
+
+
+def _shown(value: object) -> str:
+    """A value as Python writes it, cut short: a file may hold 1 MB in its place, or lists in lists that end only at a limit."""
+    with contextlib.suppress(ValueError):
+        return _REPR.repr(value)
+    return "a number of thousands of digits"
+
+
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = 120
 
 
 def unknown(what: str, value: str, known: Mapping[str, object] | tuple[str, ...]) -> str:
     """The message for a name that is not in a table: what there is, and the nearest one."""
-    near = get_close_matches(value, list(known), n=1)
+    near = get_close_matches(value[:120], list(known), n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
-    return f"{what}: there is no {value!r}.{hint} Choose from {', '.join(known)}"
+    return f"{what}: there is no {_shown(value)}.{hint} Choose from {', '.join(known)}"
 
 
 def setting(default: object, text: str, **limits: object) -> Any:

@@ -8,7 +8,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from trs_explorer.files import Json, read_json, write_atomically
+from trs_explorer.files import Json, cannot_write, is_regular, read_report, write_atomically
+from trs_explorer.leftovers import remove_abandoned
 from trs_explorer.runs import Run, RunError
 
 TABLE = "table1.json"  # git has this one of the runs that ship
@@ -17,7 +18,11 @@ EVERY_S = 2.0  # how often an evaluation writes down what it has found
 
 
 def write_result(run: Run, what: str, result: Mapping[str, object]) -> Path:
-    """Store one evaluation under results/. Returns its file. Raises RunError if the folder cannot be written."""
+    """Store one evaluation under results/. Returns its file. Raises RunError if the folder cannot be written, or is a link.
+
+    What killed evaluations had begun to write there is removed.
+    """
+    remove_abandoned(_folder(run))
     stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 10**9:09}"
     return _write(_folder(run) / f"{what}-{stamp}-{os.getpid()}.json", result)
 
@@ -29,13 +34,13 @@ def write_table(run: Run, result: Mapping[str, object]) -> Path:
 
 def read_table(run: Run) -> Json:
     """The Table 1 that is stored with a run; {} if there is none, or it is damaged."""
-    return read_json(_folder(run) / TABLE, MOST) or {}
+    return read_report(_folder(run) / TABLE, MOST) or {}
 
 
 def read_results(run: Run, what: str) -> list[Json]:
     """The evaluations of one kind that `write_result` stored, the newest first, without those that are damaged."""
     files = sorted(_folder(run).glob(f"{what}-*.json"), reverse=True)
-    return [stored for file in files if (stored := read_json(file, MOST)) is not None]
+    return [stored for file in files if (stored := read_report(file, MOST)) is not None]
 
 
 class Unfinished:
@@ -50,11 +55,11 @@ class Unfinished:
         digest = hashlib.sha256(json.dumps(self._asked, sort_keys=True).encode()).hexdigest()[:16]
         self._path = _folder(run) / f"unfinished-{what}-{digest}.json"
         self._tried = time.monotonic()
-        self.kept = self._path.exists()
+        self.kept = is_regular(self._path)
 
     def found(self) -> Json:
         """What was found before; {} if there is nothing, or it is damaged."""
-        stored = read_json(self._path, MOST) or {}
+        stored = read_report(self._path, MOST) or {}
         found = stored.get("found")
         return found if stored.get("asked") == self._asked and isinstance(found, dict) else {}
 
@@ -80,9 +85,12 @@ def _folder(run: Run) -> Path:
 
 
 def _write(path: Path, result: Mapping[str, object]) -> Path:
+    folder = path.parent
     try:
-        path.parent.mkdir(exist_ok=True)
+        if folder.is_symlink():
+            raise RunError(f"cannot write to {folder}: it is a link: not followed. Move it out of the way")
+        folder.mkdir(exist_ok=True)
         write_atomically(path, lambda temporary: temporary.write_text(json.dumps(result) + "\n"))
     except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
+        raise RunError(cannot_write(folder if folder.parent.exists() else folder.parent, error)) from error
     return path

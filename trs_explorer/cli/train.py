@@ -27,6 +27,7 @@ from trs_explorer.cli.flags import (
 from trs_explorer.cli.once import START, trained_once
 from trs_explorer.cli.trainer import train_run
 from trs_explorer.config import TrainConfig, resolve
+from trs_explorer.files import cannot_write
 from trs_explorer.options import UsageError
 from trs_explorer.sources import Installed
 
@@ -131,15 +132,16 @@ def _have_data(settings: TrainConfig) -> None:
 
 def _free_name(settings: TrainConfig) -> Path:
     """The next free checkpoints/METHOD-DATA-N, made at once, so that two trainings that start together get two."""
-    for number in itertools.count(1):
-        path = Path("checkpoints") / f"{settings.method}-{settings.data}-{number}"
-        try:
-            path.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise runs.RunError(f"cannot write to {path}: {error.strerror or error}") from error
-        return path
+    folder = Path("checkpoints")
+    try:
+        folder.mkdir(exist_ok=True)  # an error if a file is there, or a link that leads nowhere
+        for number in itertools.count(1):
+            with contextlib.suppress(FileExistsError):
+                path = folder / f"{settings.method}-{settings.data}-{number}"
+                path.mkdir()
+                return path
+    except OSError as error:
+        raise runs.RunError(cannot_write(folder, error)) from error
     raise AssertionError
 
 

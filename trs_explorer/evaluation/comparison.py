@@ -8,7 +8,7 @@ from trs_explorer.config import TrainConfig
 from trs_explorer.evaluation import paper
 from trs_explorer.evaluation.checks import MASKING
 from trs_explorer.evaluation.table1 import CLEAN, RESTARTS, SEED, STEPS, Answer, Column, Figure, answer, columns, worst
-from trs_explorer.files import Json
+from trs_explorer.files import Json, natural_order
 from trs_explorer.results import read_results, read_table
 from trs_explorer.runs import Run
 
@@ -117,7 +117,7 @@ def arranged(rows: Sequence[Row]) -> list[Row]:
     """Rows of one data set in the table's order, each with a label of its own."""
     several = Counter(one.config.method for one in rows)
     named = [one if several[one.config.method] == 1 else replace(one, label=one.run) for one in rows]
-    return sorted(named, key=lambda one: (_place(one.config.method), one.config.method, one.run))
+    return sorted(named, key=lambda one: (_place(one.config.method), one.config.method, natural_order(one.run)))
 
 
 def _place(method: str) -> int:
