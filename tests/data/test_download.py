@@ -278,7 +278,9 @@ def test_a_full_disk_is_said(home, cache):
 
 def test_a_cache_that_cannot_be_made_is_said(home, cache):
     cache.write_text("a file where the folder should be")
-    with pytest.raises(UsageError, match=r"cannot write to .*tiny-bin: (Not a directory|File exists)"):
+    with pytest.raises(
+        UsageError, match=r"cannot write to .*tiny-bin: (Not a directory|File exists)\. Move .*, or get the files"
+    ):
         obtain(archive_of(home))
 
 

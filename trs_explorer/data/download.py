@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from trs_explorer.files import write_atomically
+from trs_explorer.files import cannot_write, write_atomically
 from trs_explorer.options import UsageError
 from trs_explorer.sources import Archive, megabytes
 
@@ -48,7 +48,7 @@ def obtain(archive: Archive) -> Path:
                 unpack(packed, archive)
                 packed.unlink()
     except OSError as error:
-        raise UsageError(f"cannot write to {folder}: {error.strerror or error}. Make room there, {ELSEWHERE}") from error
+        raise UsageError(f"{cannot_write(folder, error)}, {ELSEWHERE}") from error
     return folder
 
 
