@@ -46,7 +46,10 @@ _LINES = st.one_of(
 )
 
 
-@given(lines=st.lists(_LINES, max_size=9), torn=st.integers(0, 80).map(lambda n: b"-" * n), size=st.integers(1, 90))
+_TORN = st.tuples(st.sampled_from([b"-", b'{"kind":"x","n":"--"}']), st.integers(0, 90)).map(lambda t: t[0] + b" " * t[1])
+
+
+@given(lines=st.lists(_LINES, max_size=9), torn=_TORN, size=st.integers(1, 90))
 def test_blocks_of_any_size_give_what_the_whole_gives(tmp_path_factory, lines: list[bytes], torn: bytes, size: int) -> None:
     path = tmp_path_factory.mktemp("events") / "events.jsonl"
     path.write_bytes(content := b"".join(line + b"\n" for line in lines) + torn)
@@ -170,4 +173,6 @@ def test_the_trainers_reader_goes_on_when_its_file_is_replaced_by_another_thing(
     assert reader.poll() == []
     control.unlink()
     (run.path / "kept").rename(control)
+    with patch.object(events, "open_for_reading", side_effect=PermissionError):
+        assert reader.poll() == []
     assert [event["action"] for event in reader.poll()] == ["save"]
