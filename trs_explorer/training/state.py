@@ -9,6 +9,7 @@ from torch import Tensor
 from trs_explorer import data
 from trs_explorer.catalogue import METHODS, load
 from trs_explorer.config import TrainConfig
+from trs_explorer.files import printable
 from trs_explorer.models import Ensemble, build
 from trs_explorer.models.stored import load_ensemble
 from trs_explorer.options import UsageError
@@ -16,6 +17,7 @@ from trs_explorer.runs import Run, RunError, open_run
 from trs_explorer.training import checkpoints
 from trs_explorer.training.device import resolve_device, use_bfloat16
 from trs_explorer.training.parallel import parts_for
+from trs_explorer.training.suits import check_members
 
 PROBE_IMAGES = 128
 
@@ -123,13 +125,21 @@ class State:
 
 
 def prepare(run: Run) -> State:
-    """The state at step 0, by the run's config. Raises UsageError for a device or data set that is not here."""
+    """The state at step 0, by the run's config.
+
+    Raises: UsageError for a device or data set that is not here or cannot be read, or a model that the method cannot train.
+    """
     config = run.config
     device = resolve_device(config.device)
-    images = data.load(config.data, train=True, data_dir=config.data_dir, limit=config.limit).to(device)
-    held_out = data.load(config.data, train=False, data_dir=config.data_dir)
+    try:
+        images = data.load(config.data, train=True, data_dir=config.data_dir, limit=config.limit).to(device)
+        held_out = data.load(config.data, train=False, data_dir=config.data_dir)
+    except OSError as error:
+        where = f" from {config.data_dir}" if config.data_dir else ""
+        raise UsageError(f"--data {config.data} cannot be read{where}: {printable(error)}") from error
     last = torch.arange(max(0, len(held_out) - PROBE_IMAGES), len(held_out))
     ensemble = build(config.model, config.data, config.members, seed=config.seed, method=config.method).to(device)
+    check_members(config, ensemble)
     whole = METHODS[config.method].whole_batch
     return State(
         run=run,
