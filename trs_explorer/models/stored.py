@@ -8,7 +8,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as parse_weights
 from torch import Tensor
 
-from trs_explorer.files import open_for_reading, read_bytes
+from trs_explorer.files import open_for_reading, read_bytes, reason
 from trs_explorer.models.ensemble import Ensemble, build
 from trs_explorer.runs import Checkpoint, Run, RunError
 
@@ -77,7 +77,7 @@ def _read(path: Path, ensemble: Ensemble) -> bytes:
     except MemoryError:
         raise RunError(f"{path}: there is not enough memory to read it") from None
     except OSError as error:
-        raise RunError(f"{path} is missing or damaged: {error.strerror or error}") from error
+        raise RunError(f"{path} is missing or damaged: {reason(error)}") from error
 
 
 def load_ensemble(run: Run, *, device: torch.device | str = "cpu", checkpoint: Checkpoint | None = None) -> tuple[Ensemble, str]:

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import pickle
+import re
 import warnings
 import zipfile
 import zlib
@@ -11,11 +12,10 @@ import zlib
 import torch
 from safetensors.torch import save as pack_weights
 
-from trs_explorer.files import read_bytes, write_atomically
+from trs_explorer.files import cannot_write, read_bytes, reason, write_atomically
 from trs_explorer.models import Ensemble
 from trs_explorer.models.stored import bytes_of
 from trs_explorer.runs import Checkpoint, Run, RunError
-from trs_explorer.training.failures import cannot_write
 
 _NOT_A_STATE = (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError, MemoryError, OverflowError,
                 NotImplementedError, OSError, zlib.error, pickle.UnpicklingError, zipfile.BadZipFile)  # fmt: skip
@@ -38,7 +38,7 @@ def save(run: Run, ensemble: Ensemble, state: dict, *, epoch: int, step_in_epoch
         write_atomically(checkpoint.weights, lambda path: path.write_bytes(weights))
     except OSError as error:
         remove_orphans(run)
-        raise RunError(cannot_write(run, f"save {checkpoint.weights}", error)) from error
+        raise RunError(cannot_write(run.path, error, f"continue with --resume {run.path}")) from error
     return {"name": checkpoint.name, "sha256": digest, "state_sha256": hashlib.sha256(packed.getbuffer()).hexdigest()}
 
 
@@ -52,7 +52,7 @@ def load_state(checkpoint: Checkpoint, weights: str, ensemble: Ensemble, expecte
     try:
         raw = read_bytes(checkpoint.state, 4 * bytes_of(ensemble) + 4096 * size + (1 << 20))  # Adam keeps two of each weight
     except OSError as error:
-        raise RunError(f"{checkpoint.state}: {error.strerror or error}") from error
+        raise RunError(f"{checkpoint.state}: {reason(error)}") from error
     digest = hashlib.sha256(raw).hexdigest()
     if expected not in (None, digest):
         raise RunError(f"{checkpoint.state} is not what the training saved: damaged or replaced")
@@ -96,8 +96,8 @@ def prune(run: Run, keep_weights_every: int) -> None:
 
 def remove_orphans(run: Run) -> None:
     """Remove states without weights: what a save or `prune` that was cut off has left."""
-    kept = {checkpoint.state for checkpoint in run.checkpoints()}
     for state in run.path.glob("state-*.pt"):
-        if state not in kept:
+        name = state.stem.removeprefix("state-")
+        if re.fullmatch(r"[0-9]{4,}(-[0-9]{6,})?", name) and not (run.path / f"epoch-{name}.safetensors").exists():
             with contextlib.suppress(OSError):
                 state.unlink(missing_ok=True)

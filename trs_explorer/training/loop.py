@@ -9,9 +9,9 @@ import torch
 from trs_explorer import runs
 from trs_explorer.catalogue import DATA
 from trs_explorer.evaluation.probe import probe
+from trs_explorer.files import cannot_write
 from trs_explorer.options import UsageError
 from trs_explorer.training import checkpoints, control
-from trs_explorer.training.failures import cannot_write
 from trs_explorer.training.journal import Journal
 from trs_explorer.training.parallel import one_thread_each
 from trs_explorer.training.resume import restore
@@ -39,9 +39,12 @@ def train(run: runs.Run, *, resume: bool = False, stop: threading.Event | None =
         _last_words(run, writer, str(error))
         raise
     except OSError as error:
-        message = cannot_write(run, f"write to {run.path}", error)
+        message = cannot_write(run.path, error, f"continue with --resume {run.path}")
         _last_words(run, writer, message)
         raise runs.RunError(message) from error
+    except KeyboardInterrupt:
+        _last_words(run, writer, "interrupted before it could save")
+        raise
     except Exception as error:  # out of memory, a data set's own error: whatever it is, the run's folder says it
         _last_words(run, writer, f"{type(error).__name__}: {error}")
         raise

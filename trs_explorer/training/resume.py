@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from trs_explorer.catalogue import METHODS
+from trs_explorer.events import newest_first
 from trs_explorer.models.stored import load_weights
 from trs_explorer.options import HYPER_PARAMETERS, UsageError
-from trs_explorer.runs import Checkpoint, RunError, read_events
+from trs_explorer.runs import Checkpoint, RunError
 from trs_explorer.training import checkpoints
 from trs_explorer.training.parallel import most_parts
 from trs_explorer.training.state import Progress, State, begin
@@ -48,8 +49,9 @@ def restore(state: State) -> tuple[list[str], dict | None]:
 
 def _first_save_was_cut_off(state: State) -> bool:
     """Whether the log tells of a training, but of no checkpoint: weights without a state are then a first save's beginning."""
-    kinds = {event["kind"] for event in read_events(state.run).events}
-    return "start" in kinds and "checkpoint" not in kinds
+    log = state.run.path / "events.jsonl"
+    began, saved = (any(e["kind"] == kind for e in newest_first(log, f'"{kind}"'.encode())) for kind in ("start", "checkpoint"))
+    return began and not saved
 
 
 def _take(state: State, checkpoint: Checkpoint, stored: Mapping) -> list[str]:
