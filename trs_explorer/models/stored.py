@@ -44,9 +44,7 @@ def load_weights(path: Path, ensemble: Ensemble, expected: str | None = None) ->
     for name, value in weights.items():
         if value.dtype != wanted[name].dtype and not (wanted[name].dtype == torch.float32 and value.dtype in _EXACT):
             theirs, ours = (str(kind).removeprefix("torch.") for kind in (value.dtype, wanted[name].dtype))
-            raise RunError(
-                f"{path}: {name} is {theirs}, trs computes in {ours}: convert it (`weights.float()`) and save it again"
-            )
+            raise RunError(f"{path}: {name} is {theirs}, trs computes in {ours}: convert it by .to(torch.{ours}), save it again")
         if value.is_floating_point() and not value.isfinite().all():
             raise RunError(f"{path} is damaged: {name} is not finite")
     ensemble.load_state_dict(weights)
