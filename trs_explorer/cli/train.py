@@ -27,7 +27,7 @@ from trs_explorer.cli.flags import (
     with_option_flags,
 )
 from trs_explorer.cli.once import START, trained_once
-from trs_explorer.cli.trainer import has_begun, kept_if_begun, train_run
+from trs_explorer.cli.trainer import has_begun, kept_if_begun, leaving_at_once, train_run
 from trs_explorer.config import TrainConfig, resolve
 from trs_explorer.files import cannot_write, open_for_appending, printable
 from trs_explorer.options import UsageError
@@ -102,8 +102,8 @@ def _check_device(settings: TrainConfig) -> None:
 
 def _check_model(settings: TrainConfig) -> None:
     """Refuse a model that the method cannot train before a folder is made for it."""
-    from trs_explorer.training.suits import check_model
-
+    with leaving_at_once():
+        from trs_explorer.training.suits import check_model
     check_model(settings)
 
 

@@ -1,6 +1,7 @@
 """A training in this process: signals save and end it."""
 
 import contextlib
+import os
 import signal
 from collections.abc import Callable, Iterator
 
@@ -32,8 +33,8 @@ def train_run(run: runs.Run, show: Callable[[dict], object]) -> int:
     words must be right. A signal that was ignored when the process began, as by nohup, stays ignored.
     Raises: RunError after a second Ctrl-C that came before the save was done; and as `training.train`.
     """
-    from trs_explorer.training import train as events  # before any handler: torch does not survive an import that is broken off
-
+    with leaving_at_once():
+        from trs_explorer.training import train as events
     stop, signals = _Stop(), []
 
     def interrupted(number: int, frame: object) -> None:
@@ -59,6 +60,20 @@ def train_run(run: runs.Run, show: Callable[[dict], object]) -> int:
         for number, handler in previous.items():
             signal.signal(number, signal.SIG_IGN if quiet else handler)
     return INTERRUPTED if quiet else 0
+
+
+@contextlib.contextmanager
+def leaving_at_once() -> Iterator[None]:
+    """Ctrl-C ends the process on the spot: for the import of torch, which aborts if it is broken off, and saves nothing."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:  # ignored by whoever started this, or a program's that calls `main`
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def has_begun(run: runs.Run) -> bool:
