@@ -21,7 +21,8 @@ class Method:
     and "total" is their sum: gradients are clipped member by member, so that one optimiser does what one a member would.
     whole_batch: its terms are no means over examples, so that a batch must not be computed in parts.
     boost: members are trained one after another; this function weighs the examples and the vote between them.
-    most_members: given the number of classes, how many members it can have.
+    most_members: given the number of classes, how many members it can have. needs: a function of an ensemble and images that
+    raises ValueError for members which it cannot train.
     """
 
     function: str
@@ -35,6 +36,7 @@ class Method:
     member_losses: bool = False
     whole_batch: bool = False
     boost: str = ""
+    needs: str = ""
     most_members: Callable[[int], int] | None = None
 
 
@@ -115,6 +117,7 @@ METHODS = {
         "gradients that point apart, leaky ReLUs, noise (Kariyappa and Qureshi 2019)",
         {"lambda_gal": 0.5, "noise": 0.045, "noise_share": 0.5},
         leaky=True,
+        needs="trs_explorer.defences.needs:no_plain_relu",
     ),
     "dverge": Method(
         "trs_explorer.defences.dverge:dverge",
@@ -123,12 +126,14 @@ METHODS = {
         recipe={"optimizer": "sgd", "lr": 0.05, "weight_decay": 1e-4},  # by measurement on MNIST: README
         trained_start=True,
         member_losses=True,
+        needs="trs_explorer.defences.needs:features_by_layers",
     ),
     "ckae": Method(
         "trs_explorer.defences.ckae:ckae",
         "members whose features differ by linear CKA: our reading, the paper only cites Kornblith et al. 2019",
         {"lambda_cka": 1.0},
         whole_batch=True,
+        needs="trs_explorer.defences.needs:features_by_layers",
     ),
     "adaboost": Method(
         "trs_explorer.defences.adaboost:adaboost",

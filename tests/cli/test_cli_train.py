@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,57 @@ def test_a_start_that_fails_takes_back_only_what_it_made(trs, existed: bool) -> 
     result = trs(*SHORT, "--model", "patch", "--out", folder)
     assert result.status == 2
     assert not folder.exists() or not any(folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    "error", [PermissionError(13, "Permission denied", "x"), OSError(5, "Input/output error"), MemoryError()]
+)
+def test_data_that_cannot_be_read_is_said_to_be_that_and_leaves_no_folder(
+    trs, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def unreadable(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("trs_explorer.data.plane.bars", unreadable)
+    result = trs(*SHORT, "--out", "run", "--plain")
+    assert result.status == (1 if isinstance(error, MemoryError) else 2)
+    assert result.err.startswith("trs: " if isinstance(error, MemoryError) else "trs: --data bars cannot be read: ")
+    assert "--resume" not in result.err
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize("method", ["gal", "dverge", "ckae"])
+def test_a_model_that_the_method_cannot_train_is_refused_before_anything_is_written(
+    trs, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    from torch import nn
+
+    class Own(nn.Sequential):
+        def forward(self, x):
+            return super().forward(x).relu()
+
+    monkeypatch.setattr("trs_explorer.models.mlp.mlp", lambda shape, classes: Own(nn.Flatten(), nn.Linear(2, classes)))
+    result = trs(*SHORT, "--method", method, "--out", "run", "--plain")
+    assert result.status == 2
+    assert f"trs: --method {method} cannot train --model mlp: " in result.err
+    assert list(Path.cwd().iterdir()) == []
+
+
+@pytest.mark.slow
+def test_the_trainer_of_a_dashboard_leaves_no_zombie(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the dashboard is open the trainer ends: it is gone then, not only dead."""
+    from trs_explorer.cli.train import _train_in_dashboard
+
+    def watch(run: runs.Run, **_: object) -> int:
+        deadline = time.monotonic() + 60
+        while run.status().get("state") != "finished" or Path(f"/proc/{run.status()['pid']}").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        return 0
+
+    monkeypatch.setattr("trs_explorer.tui.watch", watch)
+    run = runs.create(Path("run"), resolve({"data": "bars", "epochs": 3}))
+    assert _train_in_dashboard(run, False) == 0
 
 
 def test_a_reader_that_goes_away_does_not_end_the_training(trs, monkeypatch: pytest.MonkeyPatch) -> None:

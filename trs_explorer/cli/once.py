@@ -1,5 +1,6 @@
 """A run that another command needs: trained once and kept."""
 
+import contextlib
 from pathlib import Path
 
 import typer
@@ -7,7 +8,7 @@ import typer
 from trs_explorer import runs
 from trs_explorer.cli import INTERRUPTED
 from trs_explorer.cli.progress import progress
-from trs_explorer.cli.trainer import train_run
+from trs_explorer.cli.trainer import kept_if_begun, train_run
 from trs_explorer.config import SETTINGS, TrainConfig
 
 SURROGATE, START = "surrogate-", "start-"  # of their folders' names
@@ -27,10 +28,11 @@ def trained_once(path: Path, wanted: TrainConfig, purpose: str, flag: str) -> ru
             raise runs.RunError(f"{path} is another training than is needed here: rename it, or name yours by {flag}")
         if run.status().get("state") == "finished":
             return run
+        created = False
     elif path.is_dir() and any(path.iterdir()):
         raise runs.RunError(f"{path} is in the way of the training needed, and no run: move it, or name yours by {flag}")
     else:
-        run = runs.create(path, wanted)
+        run, created = runs.create(path, wanted), True
     typer.echo(f"training {path}, once: {purpose}", err=True)
     with progress(f"training {path.name}") as advance:
 
@@ -40,7 +42,8 @@ def trained_once(path: Path, wanted: TrainConfig, purpose: str, flag: str) -> ru
             elif event["kind"] in ("step", "epoch"):
                 advance(event["step"], None)
 
-        status = train_run(run, shown)
+        with kept_if_begun(run) if created else contextlib.nullcontext():
+            status = train_run(run, shown)
     if status:
         typer.echo("interrupted: the same command goes on from here", err=True)
         raise typer.Exit(INTERRUPTED)

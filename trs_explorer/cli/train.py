@@ -4,8 +4,10 @@ import contextlib
 import dataclasses
 import itertools
 import os
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -25,9 +27,9 @@ from trs_explorer.cli.flags import (
     with_option_flags,
 )
 from trs_explorer.cli.once import START, trained_once
-from trs_explorer.cli.trainer import train_run
+from trs_explorer.cli.trainer import has_begun, kept_if_begun, leaving_at_once, train_run
 from trs_explorer.config import TrainConfig, resolve
-from trs_explorer.files import cannot_write
+from trs_explorer.files import cannot_write, open_for_appending, printable
 from trs_explorer.options import UsageError
 from trs_explorer.sources import Installed
 
@@ -56,17 +58,14 @@ def train(
     if tui + plain + json > 1:
         raise UsageError("choose one of --tui, --plain and --json")
     run = _run_to_train(given(values), out, resume, config)
-    if tui and can_draw():
-        raise SystemExit(_train_in_dashboard(run, ascii_wanted(ascii)))
-    if tui:
-        print("trs: no terminal to draw the dashboard on: plain lines instead", file=sys.stderr)
-    how = "json" if json else "rich" if on_terminal() and not (plain or tui) else "plain"
-    try:
-        status = _train_here(run, how)
-    except UsageError:
-        if resume is None:
-            runs.discard(run)
-        raise
+    with kept_if_begun(run) if resume is None else contextlib.nullcontext():
+        if tui and can_draw():
+            status = _train_in_dashboard(run, ascii_wanted(ascii))
+        else:
+            if tui:
+                print("trs: no terminal to draw the dashboard on: plain lines instead", file=sys.stderr)
+            how = "json" if json else "rich" if on_terminal() and not (plain or tui) else "plain"
+            status = _train_here(run, how)
     raise SystemExit(status)
 
 
@@ -86,6 +85,7 @@ def _run_to_train(values: dict, out: Path | None, resume: Path | None, config: P
         runs.check_free(out)
     _check_device(settings)
     _have_data(settings)
+    _check_model(settings)
     settings = _with_start(settings)
     if out is not None:
         return runs.create(out, settings)
@@ -98,6 +98,13 @@ def _check_device(settings: TrainConfig) -> None:
         from trs_explorer.training.device import resolve_device
 
         resolve_device(settings.device)
+
+
+def _check_model(settings: TrainConfig) -> None:
+    """Refuse a model that the method cannot train before a folder is made for it."""
+    with leaving_at_once():
+        from trs_explorer.training.suits import check_model
+    check_model(settings)
 
 
 def _with_start(settings: TrainConfig) -> TrainConfig:
@@ -173,7 +180,7 @@ def _train_in_dashboard(run: runs.Run, ascii_only: bool) -> int:
     from trs_explorer.shipped import python_m
     from trs_explorer.tui import watch
 
-    with run.log.open("ab") as log:
+    with open_for_appending(run.log) as log:
         trainer = subprocess.Popen(
             [*python_m("trs_explorer"), "train", "--resume", str(run.path), "--plain"],
             stdin=subprocess.DEVNULL,
@@ -181,6 +188,7 @@ def _train_in_dashboard(run: runs.Run, ascii_only: bool) -> int:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    threading.Thread(target=_reap, args=[trainer], daemon=True).start()
     seen = watch(run, owns_trainer=True, ascii_only=ascii_only)
     if run.status().get("state") not in (*runs.ALIVE, None):
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -189,5 +197,16 @@ def _train_in_dashboard(run: runs.Run, ascii_only: bool) -> int:
         print(f"The training goes on as process {trainer.pid}. Look on again: trs watch {run.path}")
         return seen
     status = run.status()
-    print(f"{run.path}: {status.get('state', 'no state')}{': ' + status['error'] if status.get('error') else ''}")
+    error = f": {status['error']}" if status.get("error") else ""
+    print(printable(f"{run.path}: {status.get('state', 'no state')}{error}"))
+    if status.get("error") and not has_begun(run):  # all has been said: the same --out can be tried again
+        run.log.unlink(missing_ok=True)
+        runs.discard(run)
     return 0 if status.get("state") in ("finished", "stopped") else 1
+
+
+def _reap(process: subprocess.Popen) -> None:
+    """Wait for a process's end, so that it is no zombie after it. Signals are for the main thread, which hides from some."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    process.wait()

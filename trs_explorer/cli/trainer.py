@@ -1,36 +1,102 @@
 """A training in this process: signals save and end it."""
 
+import contextlib
+import os
 import signal
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from trs_explorer import runs
 from trs_explorer.cli import INTERRUPTED
 
 STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+SAVED = ("stopped", "finished")
+FIRST = 1 << 16  # bytes of a log in which its first event is
+
+
+class _Stop:
+    """An Event without a lock: a handler may run while somebody else sets it."""
+
+    def __init__(self) -> None:
+        self._set = False
+
+    def set(self) -> None:
+        self._set = True
+
+    def is_set(self) -> bool:
+        return self._set
 
 
 def train_run(run: runs.Run, show: Callable[[dict], object]) -> int:
-    """Train a run from where it is, in this process, and show every event. Ctrl-C saves and ends it. Returns the exit status."""
-    stop, signals = threading.Event(), []
+    """Train a run from where it is, in this process, and show every event. Returns the exit status.
+
+    Ctrl-C saves and ends it, a second one ends it at once. Later ones are not heard: the process is about to end, and its last
+    words must be right. A signal that was ignored when the process began, as by nohup, stays ignored.
+    Raises: RunError after a second Ctrl-C that came before the save was done; and as `training.train`.
+    """
+    with leaving_at_once():
+        from trs_explorer.training import train as events
+    stop, signals = _Stop(), []
 
     def interrupted(number: int, frame: object) -> None:
         del frame
-        if signals:
-            raise KeyboardInterrupt  # asked twice: don't wait for the save
         signals.append(number)
         stop.set()
+        if len(signals) == 2:
+            raise KeyboardInterrupt  # asked twice: don't wait for the save
 
-    previous = {number: signal.signal(number, interrupted) for number in STOPPING}
+    heard = [number for number in STOPPING if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+    previous = {number: signal.signal(number, interrupted) for number in heard}
+    ends = True
     try:
-        from trs_explorer.training import train as events
-
-        resume = any(run.checkpoints()) or runs.read_events(run).offset > 0
-        for event in events(run, resume=resume, stop=stop):
+        for event in events(run, resume=any(run.checkpoints()) or has_begun(run), stop=stop):
             show(event)
+        ends = bool(signals) and run.status().get("state") == "stopped"
     except KeyboardInterrupt:
-        raise runs.RunError(f"interrupted twice: what came after the last checkpoint is lost; --resume {run.path}") from None
+        if run.status().get("state") not in SAVED:
+            raise runs.RunError(_lost(run)) from None
     finally:
+        quiet = bool(signals) and ends
+        signals += [0, 0]
         for number, handler in previous.items():
-            signal.signal(number, handler)
-    return INTERRUPTED if signals and run.status().get("state") == "stopped" else 0
+            signal.signal(number, signal.SIG_IGN if quiet else handler)
+    return INTERRUPTED if quiet else 0
+
+
+@contextlib.contextmanager
+def leaving_at_once() -> Iterator[None]:
+    """Ctrl-C ends the process on the spot: for the import of torch, which aborts if it is broken off, and saves nothing."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:  # ignored by whoever started this, or a program's that calls `main`
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def has_begun(run: runs.Run) -> bool:
+    """Whether the log tells of a training."""
+    return any(event["kind"] == "start" for event in runs.read_events(run, size=FIRST).events)
+
+
+@contextlib.contextmanager
+def kept_if_begun(run: runs.Run) -> Iterator[None]:
+    """Take a new run's folder back if what is done inside ends by an error before the training has begun."""
+    try:
+        yield
+    except BaseException:
+        if not has_begun(run):
+            runs.discard(run)
+        raise
+
+
+def _lost(run: runs.Run) -> str:
+    """What a second Ctrl-C cost."""
+    if not has_begun(run):
+        return "interrupted before the training began"
+    saved = run.checkpoints()[-1:]
+    if not saved:
+        return f"interrupted twice, before anything was saved; --resume {run.path} starts anew"
+    return f"interrupted twice: what came after checkpoint {saved[0].name} is lost; go on with --resume {run.path}"

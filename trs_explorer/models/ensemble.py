@@ -54,10 +54,16 @@ class Ensemble(nn.Module):
         return x
 
     def member_logits(self, x: Images | Sequence[Images]) -> Float[Tensor, "member batch class"]:
-        """Every member's logits: for one batch, or for one batch per member."""
+        """Every member's logits: for one batch, or for one batch per member.
+
+        Raises: ValueError if a member returns something else than logits, or members logits of different shapes.
+        """
         inputs = [x] * len(self) if isinstance(x, Tensor) else x
         with self.arithmetic(inputs[0].device):
             logits = [member(images) for member, images in zip(self.members, inputs, strict=True)]
+        for number, one in enumerate(logits, start=1):
+            if not isinstance(one, Tensor) or one.ndim != 2 or one.shape != logits[0].shape:
+                raise ValueError(f"member {number} must return logits [batch, class], got {_what(one)}{_beside(number, logits)}")
         return at_least_float32(torch.stack(logits))
 
     def arithmetic(self, device: torch.device) -> torch.autocast:
@@ -85,6 +91,15 @@ class Ensemble(nn.Module):
         return self.vote_weights if self.voting == "sum" else self.vote_weights / self.vote_weights.sum()
 
 
+def _what(returned: object) -> str:
+    """What a member has returned, for messages."""
+    return f"a tensor of shape {[*returned.shape]}" if isinstance(returned, Tensor) else f"a {type(returned).__name__}"
+
+
+def _beside(number: int, logits: Sequence[object]) -> str:
+    return f"; member 1 returned {_what(logits[0])}" if number > 1 else ""
+
+
 def build(model: str, data: str, members: int, *, seed: int, method: str = "standard") -> Ensemble:
     """An untrained ensemble for a data set; the seed decides every weight. Raises UsageError for an unknown name.
 
@@ -101,8 +116,8 @@ def build(model: str, data: str, members: int, *, seed: int, method: str = "stan
 
 
 def _make_leaky(module: nn.Module) -> None:
-    for name, child in module.named_children():
+    for name, child in module._modules.items():  # named_children would leave out a layer's second use
         if isinstance(child, nn.ReLU):
             setattr(module, name, nn.LeakyReLU(0.1))
-        else:
+        elif child is not None:
             _make_leaky(child)

@@ -6,32 +6,76 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as parse_weights
+from torch import Tensor
 
+from trs_explorer.files import open_for_reading, read_bytes, reason
 from trs_explorer.models.ensemble import Ensemble, build
 from trs_explorer.runs import Checkpoint, Run, RunError
 
+# What stands in the place of weights now and then, by how it begins: what it is, and the way out.
+_OTHERS = {
+    b"PK\x03\x04": ("a file of torch.save (.pth), a pickle", "load it in torch and write it with safetensors.torch.save_file"),
+    b"\x80": ("a pickle (.pth)", "load it in torch and write it with safetensors.torch.save_file"),
+    b"version https://git-lfs": ("a Git LFS pointer, not the file itself", "fetch it by: git lfs pull"),
+    b"/annex/": ("a git-annex pointer, not the file itself", "fetch it by: git annex get"),
+    b"../.git/annex/": ("a git-annex pointer, not the file itself", "fetch it by: git annex get"),
+}
+_EXACT = (torch.float16, torch.bfloat16)  # every number of these is one of float32
+
 
 def load_weights(path: Path, ensemble: Ensemble, expected: str | None = None) -> str:
-    """Load a weights file into an ensemble and return the file's SHA-256.
+    """Load a weights file into an ensemble and return the file's SHA-256. Weights of 16 bits are converted, which is exact.
 
     Raises RunError if the file is missing, damaged, not finite, for another architecture, or not the expected one.
     """
-    try:
-        raw = path.read_bytes()
-        weights = parse_weights(raw)
-    except (OSError, SafetensorError, ValueError, RuntimeError, KeyError, MemoryError) as error:
-        raise RunError(f"{path} is missing or damaged: {str(error).splitlines()[0]}") from error
-    wanted = ensemble.state_dict()
-    if {k: (v.shape, v.dtype) for k, v in weights.items()} != {k: (v.shape, v.dtype) for k, v in wanted.items()}:
-        raise RunError(f"{path} holds other weights than config.json says: another model or number of members")
-    broken = next((k for k, v in weights.items() if v.is_floating_point() and not v.isfinite().all()), None)
-    if broken:
-        raise RunError(f"{path} is damaged: {broken} is not finite")
+    raw = _read(path, ensemble)
     digest = hashlib.sha256(raw).hexdigest()
     if expected not in (None, digest):
         raise RunError(f"{path} is not what the training saved (its SHA-256 differs from events.jsonl): damaged or replaced")
+    try:
+        weights = parse_weights(raw)
+    except MemoryError:
+        raise RunError(f"{path}: there is not enough memory for its {len(raw):,} bytes") from None
+    except (SafetensorError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise RunError(f"{path} is missing or damaged: it is no file of safetensors, or cut off") from error
+    wanted = ensemble.state_dict()
+    if {name: value.shape for name, value in weights.items()} != {name: value.shape for name, value in wanted.items()}:
+        raise RunError(f"{path} holds other weights than config.json says: another model or number of members")
+    for name, value in weights.items():
+        if value.dtype != wanted[name].dtype and not (wanted[name].dtype == torch.float32 and value.dtype in _EXACT):
+            theirs, ours = (str(kind).removeprefix("torch.") for kind in (value.dtype, wanted[name].dtype))
+            raise RunError(f"{path}: {name} is {theirs}, trs computes in {ours}: convert it by .to(torch.{ours}), save it again")
+        if value.is_floating_point() and not value.isfinite().all():
+            raise RunError(f"{path} is damaged: {name} is not finite")
     ensemble.load_state_dict(weights)
     return digest
+
+
+def bytes_of(ensemble: Ensemble) -> int:
+    """How many bytes an ensemble's weights take."""
+    return sum(_size(value) for value in ensemble.state_dict().values())
+
+
+def _size(value: Tensor) -> int:
+    return value.numel() * value.element_size()
+
+
+def _read(path: Path, ensemble: Ensemble) -> bytes:
+    """A weights file's bytes: twice what the ensemble needs (in float64) at most, so that no file can fill the memory."""
+    most = 2 * bytes_of(ensemble) + 1024 * len(ensemble.state_dict()) + (1 << 20)
+    try:
+        with open_for_reading(path) as file:
+            head = file.read(64)
+        for beginning, (what, way_out) in _OTHERS.items():
+            if head.startswith(beginning):
+                raise RunError(f"{path} is {what}: {way_out}")
+        if not head:
+            raise RunError(f"{path} is missing or damaged: it is empty")
+        return read_bytes(path, most)
+    except MemoryError:
+        raise RunError(f"{path}: there is not enough memory to read it") from None
+    except OSError as error:
+        raise RunError(f"{path} is missing or damaged: {reason(error)}") from error
 
 
 def load_ensemble(run: Run, *, device: torch.device | str = "cpu", checkpoint: Checkpoint | None = None) -> tuple[Ensemble, str]:

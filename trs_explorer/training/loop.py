@@ -9,11 +9,13 @@ import torch
 from trs_explorer import runs
 from trs_explorer.catalogue import DATA
 from trs_explorer.evaluation.probe import probe
+from trs_explorer.files import cannot_write
 from trs_explorer.options import UsageError
 from trs_explorer.training import checkpoints, control
 from trs_explorer.training.journal import Journal
 from trs_explorer.training.parallel import one_thread_each
-from trs_explorer.training.state import Progress, State, TrainingError, begin, prepare, restore
+from trs_explorer.training.resume import restore
+from trs_explorer.training.state import Progress, State, TrainingError, begin, prepare
 from trs_explorer.training.steps import orders_of, training_step
 
 HEARTBEAT_S = 1.0
@@ -37,9 +39,12 @@ def train(run: runs.Run, *, resume: bool = False, stop: threading.Event | None =
         _last_words(run, writer, str(error))
         raise
     except OSError as error:
-        message = f"cannot write to {run.path}: {error.strerror or error}. Make room, then continue with --resume {run.path}"
+        message = cannot_write(run.path, error, f"continue with --resume {run.path}")
         _last_words(run, writer, message)
         raise runs.RunError(message) from error
+    except KeyboardInterrupt:
+        _last_words(run, writer, "interrupted before it could save")
+        raise
     except Exception as error:  # out of memory, a data set's own error: whatever it is, the run's folder says it
         _last_words(run, writer, f"{type(error).__name__}: {error}")
         raise
@@ -53,11 +58,14 @@ def train(run: runs.Run, *, resume: bool = False, stop: threading.Event | None =
 
 def _train(run: runs.Run, writer: runs.EventWriter, resume: bool, stop: threading.Event) -> Iterator[dict]:
     state = prepare(run)
-    notes = restore(state) if resume else begin(state)
+    notes, unnamed = restore(state) if resume else (begin(state), None)
     journal, asked, beat = Journal(writer), runs.ControlReader(run), _Heartbeat(state)
     yield writer.write("start", **_start_fields(state, resumed=resume))
     for text in notes:
         yield writer.write("note", step=state.at.step, text=text)
+    if unnamed:  # killed when its files were whole and its event was not written
+        yield writer.write("checkpoint", step=state.at.step, epoch=state.at.epoch, **unnamed)
+    checkpoints.prune(run, run.config.save_every)
     beat("running", now=True)
     with one_thread_each(state.parts):
         while state.at.epoch < run.config.epochs:

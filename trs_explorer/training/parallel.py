@@ -12,17 +12,20 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-MIN_PIXELS, MIN_PART = 256, 32
+MIN_PIXELS, MIN_PART, MOST_PARTS = 256, 32, 256
 
 Loss = Callable[[int, Tensor], dict[str, Tensor]]
 
 
 def parts_for(model: nn.Module, batch_size: int, pixels: int, device: torch.device) -> int:
-    """How many parts a batch gets: 1 on a GPU, for tiny inputs, and with batch norm (whose statistics are the batch's)."""
+    """How many parts a batch gets here: one a thread as far as they are worth it, 1 on a GPU."""
+    return 1 if device.type != "cpu" else min(torch.get_num_threads(), most_parts(model, batch_size, pixels))
+
+
+def most_parts(model: nn.Module, batch_size: int, pixels: int) -> int:
+    """How many parts a batch can get anywhere: 1 for tiny inputs, and with batch norm (whose statistics are the batch's)."""
     mixes = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
-    if device.type != "cpu" or mixes or pixels < MIN_PIXELS:
-        return 1
-    return max(1, min(torch.get_num_threads(), batch_size // MIN_PART))
+    return 1 if mixes or pixels < MIN_PIXELS else max(1, min(MOST_PARTS, batch_size // MIN_PART))
 
 
 @contextmanager

@@ -9,13 +9,15 @@ from torch import Tensor
 from trs_explorer import data
 from trs_explorer.catalogue import METHODS, load
 from trs_explorer.config import TrainConfig
+from trs_explorer.files import printable
 from trs_explorer.models import Ensemble, build
-from trs_explorer.models.stored import load_ensemble, load_weights
-from trs_explorer.options import HYPER_PARAMETERS, UsageError
+from trs_explorer.models.stored import load_ensemble
+from trs_explorer.options import UsageError
 from trs_explorer.runs import Run, RunError, open_run
 from trs_explorer.training import checkpoints
 from trs_explorer.training.device import resolve_device, use_bfloat16
 from trs_explorer.training.parallel import parts_for
+from trs_explorer.training.suits import check_members
 
 PROBE_IMAGES = 128
 
@@ -123,13 +125,21 @@ class State:
 
 
 def prepare(run: Run) -> State:
-    """The state at step 0, by the run's config. Raises UsageError for a device or data set that is not here."""
+    """The state at step 0, by the run's config.
+
+    Raises: UsageError for a device or data set that is not here or cannot be read, or a model that the method cannot train.
+    """
     config = run.config
     device = resolve_device(config.device)
-    images = data.load(config.data, train=True, data_dir=config.data_dir, limit=config.limit).to(device)
-    held_out = data.load(config.data, train=False, data_dir=config.data_dir)
+    try:
+        images = data.load(config.data, train=True, data_dir=config.data_dir, limit=config.limit).to(device)
+        held_out = data.load(config.data, train=False, data_dir=config.data_dir)
+    except OSError as error:
+        where = f" from {config.data_dir}" if config.data_dir else ""
+        raise UsageError(f"--data {config.data} cannot be read{where}: {printable(error)}") from error
     last = torch.arange(max(0, len(held_out) - PROBE_IMAGES), len(held_out))
     ensemble = build(config.model, config.data, config.members, seed=config.seed, method=config.method).to(device)
+    check_members(config, ensemble)
     whole = METHODS[config.method].whole_batch
     return State(
         run=run,
@@ -174,43 +184,3 @@ def begin(state: State) -> list[str]:
         raise UsageError(f"--from {source.path}: members of {source.config.method} are not built as those of {config.method}")
     state.ensemble.load_state_dict(trained.state_dict())
     return [f"starts from {source.path}, epoch {source.checkpoints()[-1].name}, SHA-256 {digest}"]
-
-
-def restore(state: State) -> list[str]:
-    """Bring state to the newest checkpoint that is whole; returns notes about those that are not.
-
-    Without any checkpoint the training starts anew, from the same seed.
-    Raises RunError if there are checkpoints but none is whole.
-    """
-    run, notes = state.run, []
-    resumable = [checkpoint for checkpoint in run.checkpoints() if checkpoint.state is not None]
-    for checkpoint in reversed(resumable):
-        try:
-            digest = load_weights(checkpoint.weights, state.ensemble, run.recorded(checkpoint).get("sha256"))
-            stored = checkpoints.load_state(run, checkpoint, digest)
-            state.optimizer.load_state_dict(stored["optimizer"])
-            state.at = Progress(*(int(stored[name]) for name in ("epoch", "step_in_epoch", "step")))
-            if set(stored["options"]) != set(run.config.options):
-                raise RunError(f"{checkpoint.state} belongs to another method than config.json says")
-            state.options = {name: HYPER_PARAMETERS[name].check(value) for name, value in stored["options"].items()}
-            notes += _same_arithmetic(state, stored)
-        except (RunError, UsageError, KeyError, TypeError, ValueError, AttributeError) as error:
-            notes.append(f"checkpoint {checkpoint.name} cannot be used: {error}")
-            continue
-        state.saved = state.at
-        return notes
-    if resumable:
-        raise RunError(f"{run.path}: no checkpoint can be used: {'; '.join(notes)}. Train anew with another --out")
-    if run.checkpoints():
-        raise RunError(f"{run.path} has weights but no training state (a shipped run?): it can be evaluated, not continued")
-    return ["no checkpoint yet: starting anew from the seed", *begin(state)]
-
-
-def _same_arithmetic(state: State, stored: dict) -> list[str]:
-    """Split batches as they were split before; say so where this machine cannot give the same bits."""
-    before = {name: stored[name] for name in state.arithmetic}
-    if state.device.type == "cpu":
-        state.parts = int(before["parts"])
-    if before == state.arithmetic:
-        return []
-    return [f"trained with {before}, goes on with {state.arithmetic}: not the same bits as an uninterrupted training"]

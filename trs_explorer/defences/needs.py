@@ -1,0 +1,52 @@
+"""What defences need of members besides logits, seen by running them: a model may be anybody's, and of any structure."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from trs_explorer.gradients import Images
+from trs_explorer.models.ensemble import Ensemble
+from trs_explorer.models.features import feature_layers, features_and_outputs
+
+_RELUS = ("relu", "relu_", "relu6", "relu6_")
+_CUT_AT_0 = ("clamp_min", "clamp_min_", "clamp", "clamp_", "threshold", "threshold_", "hardtanh", "hardtanh_")
+
+
+def no_plain_relu(ensemble: Ensemble, x: Images) -> None:
+    """Raise ValueError if a member runs a ReLU that is not leaky: one that it calls itself cannot be replaced as a layer can."""
+    with _PlainRelus() as seen:
+        ensemble.member_logits(x)
+    if seen.names:
+        raise ValueError(
+            f"it needs leaky ReLUs, and {type(ensemble.members[0]).__name__} calls {', '.join(sorted(seen.names))} itself: "
+            "make each ReLU a layer of its own, nn.ReLU or nn.LeakyReLU"
+        )
+
+
+def features_by_layers(ensemble: Ensemble, x: Images) -> None:
+    """Raise ValueError unless members are nn.Sequential, run layer by layer, with `feature_layers` that they have in common."""
+    for layer in feature_layers(ensemble):
+        for number, member in enumerate(ensemble.members, start=1):
+            _, output = features_and_outputs(member, x, layer)
+            if not torch.allclose(output, member(x), rtol=1e-3, atol=1e-4):
+                raise ValueError(f"member {number} returns something else than its layers one after another give")
+
+
+class _PlainRelus(TorchDispatchMode):
+    """Notes what runs below autograd that sets negative numbers to 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        name, given = func.overloadpacket.__name__, kwargs or {}
+        low, high = (args[1] if len(args) > 1 else given.get("min")), (args[2] if len(args) > 2 else given.get("max"))
+        unbounded = name not in ("clamp", "clamp_") or high is None  # images are clamped to [0, 1]
+        if name in _RELUS or (name in _CUT_AT_0 and unbounded and isinstance(low, int | float) and low == 0):
+            self.names.add(name)
+        return func(*args, **given)
