@@ -68,7 +68,7 @@ class Search:
         return tuple(part[stay] for part in (rows, *parts))
 
     def end(self) -> None:
-        """The next c: ten times as much until there is a success, then halfway from the most without one to the least with one."""
+        """The next c: ten times as much until one succeeds, then halfway from the most that did not to the least that did."""
         self.high = self.weight.where(self.fell & (self.weight < self.high), self.high)
         self.low = self.weight.where(~self.fell & (self.weight > self.low), self.low)
         self.weight = torch.where(self.high.isinf(), (self.weight * 10).clamp_max(MOST), (self.low + self.high) / 2)
