@@ -11,6 +11,7 @@ from torch import nn
 
 from trs_explorer.attacks import common
 from trs_explorer.attacks.apgd import apgd, apgd_dlr
+from trs_explorer.attacks.ball import Ball
 from trs_explorer.attacks.di2 import di2
 from trs_explorer.attacks.fgsm import fgsm
 from trs_explorer.attacks.ila import ila
@@ -304,10 +305,10 @@ def test_projection_leaves_the_inside_alone_and_brings_the_outside_to_the_edge()
     x = torch.tensor([0.5, 0.5, 0.5, 0.9]).view(1, 1, 2, 2)
     inside, outside = torch.tensor([0.1, 0.0, -0.1, 0.0]).view(1, 1, 2, 2), torch.tensor([0.0, 0.3, 0.0, 0.4]).view(1, 1, 2, 2)
     for norm in common.NORMS:
-        torch.testing.assert_close(common.Ball(x, 0.2, norm).project(x + inside), x + inside)
-    edge = common.Ball(x, 0.2, "l2").project(x + outside)
+        torch.testing.assert_close(Ball(x, 0.2, norm).project(x + inside), x + inside)
+    edge = Ball(x, 0.2, "l2").project(x + outside)
     torch.testing.assert_close(edge.flatten(), torch.tensor([0.5, 0.62, 0.5, 1.0]))
-    edge = common.Ball(x, 0.2, "linf").project(x + outside)
+    edge = Ball(x, 0.2, "linf").project(x + outside)
     torch.testing.assert_close(edge.flatten(), torch.tensor([0.5, 0.7, 0.5, 1.0]))
 
 

@@ -141,6 +141,22 @@ def test_cw_fools_as_often_as_the_judges_and_is_no_farther(trained):
     assert ours <= 1.05 * theirs
 
 
+@pytest.mark.parametrize("confidence", [0.0, 1.5])
+def test_the_judges_find_as_many_that_fool_by_the_confidence_and_no_nearer_ones(trained, confidence):
+    model, x, y, wrapped = trained
+    x, y = x[:60], y[:60]
+    budget = {"steps": 100, "confidence": confidence}
+    judges = foolbox.attacks.L2CarliniWagnerAttack(binary_search_steps=3, stepsize=1e-2, initial_const=0.06, **budget)
+    images, _ = smallest(wrapped, judges, x, y)
+    x_adv = cw(model, x, y, c=0.06, searches=3, **budget)
+    sure, sure_there = (LOSSES["margin"](model(found), y) >= max(confidence, 1e-6) for found in (x_adv, images))
+    assert sure.sum() >= sure_there.sum() - 1
+    both = sure & sure_there & (model(x).argmax(-1) == y)
+    assert both.sum() > 20
+    ours, theirs = ((part - x)[both].flatten(1).norm(dim=-1).mean() for part in (x_adv, images))
+    assert ours <= 1.05 * theirs
+
+
 def test_cw_that_stops_early_fools_just_as_often(trained):
     model, x, y, _ = trained
     full, quick = (cw(model, x[:100], y[:100], c=0.3, steps=60, early_stop=stop) for stop in (False, True))

@@ -1,5 +1,6 @@
 """What the attacks without a ball promise: CW and EAD."""
 
+import copy
 from functools import partial
 
 import pytest
@@ -8,6 +9,8 @@ from torch import nn
 
 from trs_explorer.attacks.cw import cw
 from trs_explorer.attacks.ead import ead
+from trs_explorer.attacks.losses import margin
+from trs_explorer.attacks.minimal import Search
 from trs_explorer.models.ensemble import Ensemble
 
 both = pytest.mark.parametrize(
@@ -49,7 +52,9 @@ def test_images_stay_in_the_pixel_range_and_change_only_where_that_fools(attack,
     assert x_adv.min() >= 0
     assert x_adv.max() <= 1
     assert not (changed & ~wrong(model, x_adv, y)).any()
-    assert torch.equal(x_adv[wrong(model, x, y)], x[wrong(model, x, y)])  # nothing is nearer than x itself
+    at_once = margin(model(x), y) > attack.keywords.get("confidence", 0.1)
+    assert at_once.sum() > 3
+    assert torch.equal(x_adv[at_once], x[at_once])  # nothing is nearer than x itself
     assert changed.sum() > 5
 
 
@@ -96,6 +101,60 @@ def test_a_larger_c_fools_more_and_more_searches_come_nearer(problem):
     assert size[1] < 0.95 * size[0]
 
 
+SEVERAL = [
+    partial(cw, c=5.0, steps=60, lr=0.05),
+    partial(cw, c=0.5, steps=60, lr=0.05, searches=3),
+    partial(cw, c=0.5, steps=60, lr=0.05, searches=3, early_stop=True),
+    partial(ead, c=2.0, steps=60, searches=2),
+    partial(ead, c=0.5, steps=60, searches=3, early_stop=True),
+]
+
+
+@pytest.mark.parametrize("attack", SEVERAL)
+def test_a_confidence_chooses_images_that_fool_by_so_much_and_loses_none_that_fool_by_less(attack, problem):
+    model, x, y = problem
+    margins = {k: margin(model(attack(model, x, y, confidence=k)), y) for k in (0.0, 0.5, 1e3)}
+    sure = margins[0.5] >= 0.5
+    assert sure.sum() > 7
+    assert (margins[0.0][sure] < 0.5).sum() > 2  # without it, the nearest image is a barely fooling one
+    for k in (0.5, 1e3):
+        assert ((margins[0.0] > 0) <= (margins[k] > 0)).all()
+
+
+def test_of_all_that_it_is_offered_the_search_keeps_the_nearest_sure_one_else_the_surest_that_fools():
+    """Against a loop over the definition."""
+    g = torch.Generator().manual_seed(0)
+    gaps, distances = torch.randn(12, 30, generator=g) * 2, torch.rand(12, 30, generator=g)
+    gaps[:, ::5] = torch.nan
+    gaps[:, 1::5] -= 9  # nothing ever fools
+    gaps[:, 2::5] = gaps[:, 2::5].tanh()  # fools, but never surely
+    x = torch.zeros(30, 1, 1, 1)
+    for confidence in (0.0, 1.0):
+        search = Search(x, c=1.0, steps=1, searches=1, confidence=confidence, lr=1.0, early_stop=True)
+        for step in range(12):
+            search.offer(search.everyone, torch.full_like(x, step + 1), gaps[step], distances[step])
+        for i in range(30):
+            pairs = list(zip(gaps[:, i].tolist(), distances[:, i].tolist(), range(1, 13), strict=True))
+            sure = [(distance, k) for gap, distance, k in pairs if gap > 0 and gap >= confidence]
+            fooling = [(gap, k) for gap, _, k in pairs if gap > 0]
+            assert search.x_adv[i].item() == (min(sure)[1] if sure else max(fooling)[1] if fooling else 0)
+            assert search.fell[i] == bool(sure)
+        assert torch.equal(search.leave(search.everyone, 0)[0], search.everyone[~search.fell])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("attack", SEVERAL[1::2])
+def test_other_types_fool_as_often_and_about_as_near(attack, dtype, problem):
+    model, x, y = problem
+    other = copy.deepcopy(model).to(dtype)
+    x_adv, expected = attack(other, x.to(dtype), y), attack(model, x, y)
+    assert x_adv.dtype == dtype
+    fools = wrong(other, x_adv, y)
+    assert (fools != wrong(model, expected, y)).sum() <= 2
+    sizes = [(found.double() - x.double())[fools].flatten(1).norm(dim=-1).mean().item() for found in (x_adv, expected)]
+    assert sizes[0] == pytest.approx(sizes[1], rel=0.1)
+
+
 def test_pure_black_and_white_pixels_can_move():
     class Sum(nn.Module):
         def forward(self, x):
@@ -113,9 +172,11 @@ def test_pure_black_and_white_pixels_can_move():
         (cw, {"c": 0.0}, "c must be finite and > 0, got 0"),
         (cw, {"lr": float("nan")}, "lr must be finite"),
         (cw, {"confidence": -1.0}, "confidence must be finite and >= 0"),
+        (cw, {"c": 1e300}, r"c must be at most 1e\+10, got 1e\+300"),
+        (ead, {"c": 1e300}, r"c must be at most 1e\+10, got 1e\+300"),
         (ead, {"steps": 0}, "steps must be >= 1, got 0"),
         (ead, {"searches": 0}, "searches must be >= 1"),
-        (ead, {"beta": -0.1}, "beta must be >= 0"),
+        (ead, {"beta": -0.1}, "beta must be finite and >= 0"),
     ],
 )
 def test_bad_options_are_refused_in_words(attack, options, message, problem):

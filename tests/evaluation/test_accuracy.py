@@ -1,6 +1,7 @@
 import json
 from functools import partial
 
+import jaxtyping
 import pytest
 import torch
 from torch import nn
@@ -10,6 +11,8 @@ from trs_explorer.attacks.pgd import pgd
 from trs_explorer.evaluation.accuracy import blanks, evaluate, joined, measure, restored
 from trs_explorer.evaluation.intervals import wilson
 from trs_explorer.evaluation.shares import Processes
+from trs_explorer.evaluation.transfer import transfer_matrix
+from trs_explorer.models.ensemble import Ensemble
 
 
 class Threshold(nn.Module):
@@ -150,7 +153,9 @@ def test_goes_on_where_an_interrupted_measurement_stopped(problem):
 @pytest.mark.parametrize("count", [2, 4])
 def test_shares_of_the_images_give_the_figures_of_the_whole(problem, count):
     ensemble, x, y = problem
-    attacks = [("pgd", pgd, {"eps": 0.02, "steps": 2, "step_size": 0.004, "restarts": 2})]
+    # In L2, with steps that do not reach the edge: how far the images are moved shows their noise.
+    options = {"eps": 0.1, "steps": 2, "step_size": 1e-4, "restarts": 2, "norm": "l2", "for_others": True}
+    attacks = [("pgd", pgd, options)]
     whole = evaluate(ensemble, x, y, attacks=attacks, seed=3)
     shares = [Processes(rank, count).share(90) for rank in range(count)]
     assert [part for share in shares for part in range(90)[share]] == list(range(90))
@@ -195,3 +200,34 @@ def test_images_that_a_failed_attack_changed_are_counted():
     assert (rate.correct, rate.moved) == (1, 1)
     honest = evaluate(Threshold(), line([0.1, 0.45]), torch.tensor([0, 0]), attacks=[("pgd", pgd, {"eps": 0.1})])[1]
     assert (honest.correct, honest.moved) == (1, 0)
+
+
+class Wrapped(Threshold):
+    """A model whose logits are not alone."""
+
+    def forward(self, x):
+        return {"logits": super().forward(x)}
+
+
+SQUARE = line([0.2, 0.4, 0.6])
+UNFIT = [
+    (Threshold(), SQUARE, [0, 1, 1], TypeError, "labels must be a torch.Tensor, got list"),
+    (Threshold(), SQUARE.numpy(), torch.tensor([0, 1, 1]), TypeError, "images must be a torch.Tensor, got ndarray"),
+    (Threshold(), SQUARE[0], torch.tensor([0]), ValueError, "make one image a batch"),
+    (Threshold(), SQUARE, torch.tensor([0, 1, 2]), ValueError, r"labels must lie in \[0, 1\]"),
+    (Wrapped(), SQUARE, torch.tensor([0, 1, 1]), TypeError, "must return a tensor .* got dict"),
+]
+
+
+@pytest.mark.parametrize(("model", "x", "y", "error", "message"), UNFIT, ids=["list", "numpy", "image", "label", "dict"])
+def test_what_cannot_be_evaluated_is_refused_in_words(monkeypatch, model, x, y, error, message):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # users have no type checks
+    with pytest.raises(error, match=message):
+        evaluate(model, x, y)
+    with pytest.raises(error, match=message.replace("must return", "F2 must return")):
+        transfer_matrix(Ensemble([Threshold(), model]), x, y, attack=partial(fgsm, eps=0.1))
+
+
+def test_a_seed_out_of_range_is_refused_in_words():
+    with pytest.raises(ValueError, match="a seed must lie in"):
+        evaluate(Threshold(), SQUARE, torch.tensor([0, 1, 1]), seed=2**64)

@@ -3,9 +3,9 @@
 import torch
 from torch import nn
 
+from trs_explorer.attacks.ball import Ball
+from trs_explorer.attacks.best import Best
 from trs_explorer.attacks.common import (
-    Ball,
-    Best,
     check_images,
     check_labels,
     check_steps,
@@ -68,8 +68,9 @@ def apgd(
                 break
             around, labels = ball[rows], y[rows]
             point = before = around.start([seeds[i][restart] for i in rows.tolist()])
-            gradient, value, fooled = climb(model, point, labels, targeted=targeted, objective=objective)
-            best.offer(rows, point, value, fooled)
+            gradient, value, fooled = climb(model, shown := around.shown(point), labels, targeted=targeted, objective=objective)
+            best.offer(rows, shown, value, fooled)
+            gradient = gradient.to(point.dtype)
             # per example: the best point with its gradient and loss, the step, and what happened since the last checkpoint
             top, top_gradient, top_value = point, gradient, value
             size, rises = torch.full_like(value, 2 * eps), torch.zeros_like(value)
@@ -79,8 +80,11 @@ def apgd(
                 share = MOMENTUM if step else 1.0
                 point, before = around.project(point + share * (straight - point) + (1 - share) * (point - before)), point
                 value_before = value
-                gradient, value, fooled = climb(model, point, labels, targeted=targeted, objective=objective)
-                best.offer(rows, point, value, fooled)
+                gradient, value, fooled = climb(
+                    model, shown := around.shown(point), labels, targeted=targeted, objective=objective
+                )
+                best.offer(rows, shown, value, fooled)
+                gradient = gradient.to(point.dtype)
                 rises += value > value_before
                 better = value > top_value
                 top = point.where(per_image(better, point), top)

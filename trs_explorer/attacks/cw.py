@@ -7,6 +7,7 @@ from trs_explorer.attacks.common import check_images, check_labels, eval_mode
 from trs_explorer.attacks.losses import margin
 from trs_explorer.attacks.minimal import Search, hinge
 from trs_explorer.gradients import Images, Labels
+from trs_explorer.models.stacked import at_least_float32
 
 NEARLY_ONE = 0.999999  # pure black and white lie at infinity in tanh space, where no gradient moves them
 BETA1, BETA2, ADAM_EPS = 0.9, 0.999, 1e-8
@@ -26,15 +27,19 @@ def cw(
     early_stop: bool = False,
     generator: torch.Generator | None = None,
 ) -> Images:
-    """Of all images visited that fool the model, the one nearest to x in L2; x where none does.
+    """Of all images visited that fool the model by a margin of `confidence`, the one nearest to x in L2.
 
+    Where none does so, the one that fools by the largest margin; x where none fools at all. So which images are fooled does not
+    depend on how sure the model is to be, while with a larger confidence those given lie deeper, and fool other models too.
     Shapes: x_adv as x. There is no ball: how far it goes depends on c, the weight of the hinge max(z_y - max others +
     confidence, 0) beside the squared L2 distance. Minimised by Adam over w with x_adv = (tanh(w) + 1) / 2.
-    searches: how many values of c are tried, from c on: ten times as much where nothing has fooled the model yet, then halfway.
-    early_stop: images that are fooled leave within 5 steps: it does not change how many are fooled, but the distance is not
-    the smallest.
+    confidence: the least margin max others - z_y of a success, and more than 0. In logits, or log-probabilities: their
+    differences are the same.
+    searches: how many values of c are tried, from c on: ten times as much where there is no success yet, then halfway.
+    early_stop: images leave within 5 steps of their first success: it does not change how many there are, but the distance is
+    not the smallest.
     Nothing is random: `generator` is there because all attacks are called alike.
-    Raises: ValueError as `pgd`, and for c, lr <= 0, confidence < 0, or no step or search.
+    Raises: as `pgd`, and ValueError for c, lr <= 0, confidence < 0, any of them beyond 1e10, or no step or search.
     Source: Carlini and Wagner, "Towards evaluating the robustness of neural networks", S&P 2017, section VI A; one search,
     1,000 steps and confidence .1: the TRS paper's evaluation as its authors' code runs it. Their "c" is where the search
     starts.
@@ -47,18 +52,19 @@ def cw(
         return x
     with torch.inference_mode(False), eval_mode(model), torch.no_grad():
         check_labels(model, x, y)
-        search.offer(search.everyone, x, margin_of(model, x, y, targeted), torch.zeros(len(x), device=x.device))
-        start = torch.atanh((2 * x - 1) * NEARLY_ONE)
+        search.offer(search.everyone, x, margin_of(model, x, y, targeted), torch.zeros_like(search.distance))
+        exact = at_least_float32(x)
+        start = torch.atanh((2 * exact - 1) * NEARLY_ONE)
         for _ in range(searches):
             rows = search.begin()
-            w, origin, labels, weight = start[rows].clone(), x[rows], y[rows], search.weight[rows]
+            w, origin, labels, weight = start[rows].clone(), exact[rows], y[rows], search.weight[rows]
             mean, square = torch.zeros_like(w), torch.zeros_like(w)
             for step in range(1, steps + 1):
                 if not len(rows):
                     break
                 with torch.enable_grad():
                     variable = w.detach().clone().requires_grad_()
-                    point = (torch.tanh(variable) + 1) / 2
+                    point = ((torch.tanh(variable) + 1) / 2).to(x.dtype)
                     gap = margin_of(model, point, labels, targeted)
                     distance = (point - origin).flatten(1).square().sum(-1)
                     (gradient,) = torch.autograd.grad((distance + weight * hinge(gap, confidence)).sum(), variable)
@@ -69,7 +75,7 @@ def cw(
                 w = w - lr * (mean / (1 - BETA1**step)) / ((square / (1 - BETA2**step)).sqrt() + ADAM_EPS)
                 rows, origin, labels, weight, w, mean, square = search.leave(rows, step, origin, labels, weight, w, mean, square)
             if len(rows):
-                point = (torch.tanh(w) + 1) / 2
+                point = ((torch.tanh(w) + 1) / 2).to(x.dtype)
                 search.offer(rows, point, margin_of(model, point, labels, targeted), (point - origin).flatten(1).norm(dim=-1))
             search.end()
     return search.x_adv
@@ -77,5 +83,5 @@ def cw(
 
 def margin_of(model: nn.Module, x: Images, y: Labels, targeted: bool) -> torch.Tensor:
     """How far x is beyond the boundary: above 0 where it fools the model."""
-    gap = margin(model(x).float(), y)
+    gap = margin(at_least_float32(model(x)), y)
     return -gap if targeted else gap

@@ -10,6 +10,7 @@ from trs_explorer.attacks.losses import Outputs, PerExample
 from trs_explorer.attacks.mim import accumulating
 from trs_explorer.attacks.steps import ascend
 from trs_explorer.gradients import Images, Labels
+from trs_explorer.models.stacked import at_least_float32
 
 CANVAS = 1.125  # the padded image's side in sides of the image: 32 -> 36 pixels; the source pads 299 to 330
 
@@ -49,13 +50,14 @@ def di2(
     check_images(x, y)
     check_steps(eps, steps, size, 1, False, norm)
     move = accumulating(momentum, size, norm)
-    drawn = uniform(draw_seeds(len(x), 1, generator), (steps, 4)).to(x)
+    drawn = uniform(draw_seeds(len(x), 1, generator), (steps, 4)).to(at_least_float32(x))
     y = y.long()
 
     def slope(point: Images, rows: Tensor, step: int) -> tuple[Images, PerExample, Tensor]:
         def elsewhere(model: nn.Module, images: Images, labels: Labels) -> tuple[PerExample, Outputs]:
             chance, r, *place = drawn[rows, step].unbind(1)
-            changed = shrunk(images, CANVAS / (1 + (CANVAS - 1) * r), 2 * torch.stack(place, 1) - 1)
+            changed = shrunk(at_least_float32(images), CANVAS / (1 + (CANVAS - 1) * r), 2 * torch.stack(place, 1) - 1)
+            changed = changed.to(images.dtype)
             return CROSS_ENTROPY(model, torch.where((chance < probability).view(-1, 1, 1, 1), changed, images), labels)
 
         gradient, _, _ = climb(model, point, y[rows], targeted=targeted, objective=elsewhere)

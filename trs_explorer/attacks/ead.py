@@ -3,10 +3,11 @@
 import torch
 from torch import nn
 
-from trs_explorer.attacks.common import check_images, check_labels, eval_mode
+from trs_explorer.attacks.common import check_images, check_labels, check_number, eval_mode
 from trs_explorer.attacks.cw import margin_of
 from trs_explorer.attacks.minimal import Search, hinge
 from trs_explorer.gradients import Images, Labels
+from trs_explorer.models.stacked import at_least_float32
 
 
 def ead(
@@ -24,18 +25,18 @@ def ead(
     early_stop: bool = False,
     generator: torch.Generator | None = None,
 ) -> Images:
-    """Of all images visited that fool the model, the one nearest to x in L1; x where none does.
+    """Of all images visited that fool the model by a margin of `confidence`, the one nearest to x in L1.
 
+    Where none does so, the one that fools by the largest margin; x where none fools at all.
     Shapes: x_adv as x. There is no ball. Minimises c * hinge + |x_adv - x|_2^2 + beta |x_adv - x|_1 in [0, 1] by FISTA: a
     gradient step of lr * sqrt(1 - k / steps), then pixels within beta of x go back to x. c, searches, confidence, early_stop,
     generator: as for `cw`; every search begins at x again.
-    Raises: ValueError as `cw`, and for beta < 0.
+    Raises: as `cw`, and ValueError for beta < 0 or beyond 1e10.
     Source: Chen et al., "EAD: elastic-net attacks to deep neural networks via adversarial examples", AAAI 2018, Algorithm 1
     with its L1 decision rule; 100 steps and 9 searches: the defaults of the library that the TRS authors used.
     """
     check_images(x, y)
-    if not 0 <= beta < float("inf"):
-        raise ValueError(f"beta must be >= 0 and finite, got {beta}")
+    check_number("beta", beta)
     with torch.inference_mode(False), torch.no_grad():
         x, y = x.detach().clone(), y.clone().long()
         search = Search(x, c=c, steps=steps, searches=searches, confidence=confidence, lr=lr, early_stop=early_stop)
@@ -43,24 +44,26 @@ def ead(
         return x
     with torch.inference_mode(False), eval_mode(model), torch.no_grad():
         check_labels(model, x, y)
-        search.offer(search.everyone, x, margin_of(model, x, y, targeted), torch.zeros(len(x), device=x.device))
+        search.offer(search.everyone, x, margin_of(model, x, y, targeted), torch.zeros_like(search.distance))
+        exact = at_least_float32(x)
         for _ in range(searches):
             rows = search.begin()
-            origin, labels, weight = x[rows], y[rows], search.weight[rows]
+            origin, labels, weight = exact[rows], y[rows], search.weight[rows]
             point = ahead = origin
             for step in range(steps):
                 if not len(rows):
                     break
                 with torch.enable_grad():
                     variable = ahead.detach().clone().requires_grad_()
-                    gap = margin_of(model, variable, labels, targeted)
+                    gap = margin_of(model, variable.to(x.dtype), labels, targeted)
                     distance = (variable - origin).flatten(1).square().sum(-1)
                     (gradient,) = torch.autograd.grad((distance + weight * hinge(gap, confidence)).sum(), variable)
                 before = point
                 point = shrink(ahead - lr * (1 - step / steps) ** 0.5 * gradient.nan_to_num(), origin, beta)
                 ahead = point + step / (step + 3) * (point - before)
-                size = (point - origin).flatten(1).abs().sum(-1)
-                search.offer(rows, point, margin_of(model, point, labels, targeted), size)
+                shown = point.to(x.dtype)
+                size = (shown - origin).flatten(1).abs().sum(-1)
+                search.offer(rows, shown, margin_of(model, shown, labels, targeted), size)
                 rows, origin, labels, weight, point, ahead = search.leave(rows, step, origin, labels, weight, point, ahead)
             search.end()
     return search.x_adv

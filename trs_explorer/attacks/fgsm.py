@@ -3,9 +3,9 @@
 import torch
 from torch import nn
 
+from trs_explorer.attacks.ball import Ball
+from trs_explorer.attacks.best import Best
 from trs_explorer.attacks.common import (
-    Ball,
-    Best,
     check_images,
     check_labels,
     check_steps,
@@ -45,6 +45,7 @@ def fgsm(
         check_labels(model, x, y)
         gradient, loss, fooled = climb(model, x, y, targeted=targeted)
         best = Best(x, loss, fooled, for_others=for_others)
-        step = Ball(x, eps, norm).project(x + eps * direction(gradient, norm))
+        ball = Ball(x, eps, norm)
+        step = ball.shown(ball.project(ball.x + eps * direction(gradient.to(ball.x.dtype), norm)))
         best.offer(torch.arange(len(x), device=x.device), step, *judge(model, step, y, targeted=targeted))
     return best.result()

@@ -9,6 +9,7 @@ from trs_explorer.attacks.pgd import pgd
 from trs_explorer.attacks.steps import ascend
 from trs_explorer.gradients import Images, Labels
 from trs_explorer.models.features import feature_layers, features
+from trs_explorer.models.stacked import at_least_float32
 
 
 def ila(
@@ -45,12 +46,12 @@ def ila(
     own = {"norm": norm, "targeted": targeted, "early_stop": early_stop, "for_others": for_others}
     reference = pgd(model, x, y, eps=eps, steps=reference_steps, random_start=False, **{**own, "for_others": True})
     with eval_mode(model), torch.no_grad():
-        wanted = features(model, reference, at) - features(model, x, at)
+        wanted = at_least_float32(features(model, reference, at)) - features(model, x, at)
     y = y.long()
 
     def slope(point: Images, rows: Tensor, step: int) -> tuple[Images, PerExample, Tensor]:
         def along(model: nn.Module, images: Images, labels: Labels) -> tuple[PerExample, Outputs]:
-            found = features(model, images, at)
+            found = at_least_float32(features(model, images, at))
             return (found * wanted[rows]).sum(1), found  # less a constant, the features of x
 
         gradient, _, _ = climb(model, point, y[rows], targeted=False, objective=along)

@@ -4,10 +4,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from trs_explorer.attacks.common import check_images, check_steps, climb, direction, draw_seeds, judge, uniform
+from trs_explorer.attacks.common import check_images, check_number, check_steps, climb, direction, draw_seeds, judge, uniform
 from trs_explorer.attacks.losses import Outputs, PerExample, loss_named
 from trs_explorer.attacks.steps import ascend
 from trs_explorer.gradients import Images, Labels
+from trs_explorer.models.stacked import at_least_float32
 
 AT_ONCE = 1024  # images in one pass, 56 of those attacked with 8 samples each: its memory does not grow with the batch
 
@@ -49,8 +50,7 @@ def ira(
     """
     if samples < 1 or grid < 1:
         raise ValueError(f"samples and grid must be >= 1, got {samples} and {grid}")
-    if not 0 <= interaction_weight < float("inf"):
-        raise ValueError(f"interaction_weight must be >= 0 and finite, got {interaction_weight}")
+    check_number("interaction_weight", interaction_weight)
     size = eps / 10 if step_size is None else step_size
     check_images(x, y)
     check_steps(eps, steps, size, 1, False, norm)
@@ -64,7 +64,8 @@ def ira(
             whole = torch.ones_like(part[:, :1])
             shown = torch.cat([whole, 0 * whole, part, 1 - part], 1)[:, :, None]
             clean = x[rows][:, None]
-            outputs = model((clean + shown * (images[:, None] - clean)).flatten(0, 1)).float().unflatten(0, (len(images), -1))
+            outputs = at_least_float32(model((clean + shown * (images[:, None] - clean)).flatten(0, 1)))
+            outputs = outputs.unflatten(0, (len(images), -1))
             climbed = goal(outputs[:, 0], labels) - interaction_weight * interaction(outputs, labels)
             return climbed, outputs[:, 0]
 

@@ -3,9 +3,11 @@
 import torch
 from torch import nn
 
-from trs_explorer.attacks.common import direction, per_image
+from trs_explorer.attacks.common import check_number, direction, per_image
 from trs_explorer.attacks.steps import Move, ascend
 from trs_explorer.gradients import Images, Labels
+
+LARGE = 1e30
 
 
 def mim(
@@ -52,13 +54,14 @@ def mim(
 def accumulating(momentum: float, size: float, norm: str) -> Move:
     """Steps of that size along momentum * (what was followed before) + the normalized gradient.
 
-    Raises: ValueError for a momentum that is negative or not finite.
+    Raises: ValueError for a momentum that is negative or too large.
     """
-    if not 0 <= momentum < float("inf"):
-        raise ValueError(f"momentum must be >= 0 and finite, got {momentum}")
+    check_number("momentum", momentum)
 
     def move(gradient: Images, memory: Images, step: int) -> tuple[Images, Images]:
         memory = momentum * memory + normalized(gradient)
+        if momentum > 1:  # it may grow beyond what float32 can hold
+            memory = memory.clamp(-LARGE, LARGE)
         return size * direction(memory, norm), memory
 
     return move

@@ -8,6 +8,7 @@ from trs_explorer.attacks.common import direction
 from trs_explorer.attacks.losses import Outputs, PerExample, margin
 from trs_explorer.attacks.steps import ascend
 from trs_explorer.gradients import Images, Labels
+from trs_explorer.models.stacked import at_least_float32
 
 MOMENTUM = 0.75
 MOST_SURE = 10.0  # a larger margin of a member is scaled down to it: beyond, its softmax hardly has a slope
@@ -68,12 +69,12 @@ def mora(
 def reweighed(model: nn.Module, x: Images, y: Labels) -> tuple[PerExample, Outputs]:
     """The margin of the members' weighted sum, with a share of the ensemble's own; and the ensemble's outputs."""
     if hasattr(model, "member_logits"):
-        logits = model.member_logits(x).float()
+        logits = at_least_float32(model.member_logits(x))
         outputs = model.vote(logits)
         if getattr(model, "voting", "") == "sum":  # of logits: then no member is faint for being sure, or mute for being wrong
             return margin(outputs, y), outputs
     else:
-        outputs = model(x).float()
+        outputs = at_least_float32(model(x))
         logits = outputs[None]
     with torch.no_grad():
         sure = lead(logits).amax(0)

@@ -36,9 +36,11 @@ def pgd(
     off where the images are for *another* model: going on to the highest loss is what makes them transfer.
     for_others: goes on to the end, and gives the iterate of highest loss also where none fools this model: the other may fall.
     loss: "ce", "margin" or "dlr".
-    generator: each example takes `restarts` draws from it, in order, as seeds of its own noise. So its noise depends on its place
-    in the call, not on who stands beside it or leaves. None draws from PyTorch's global generator.
-    Raises: ValueError for pixels outside [0, 1] or NaN, labels that are none of the model's classes, options out of range.
+    generator: each example takes one draw from it, in order, from which the seeds of all its starts derive. So its noise depends
+    on its place in the call, not on who stands beside it or leaves, and that of its first start not on how many follow: more
+    restarts lose no image that fewer have fooled. None draws from PyTorch's global generator.
+    Raises: ValueError for pixels outside [0, 1] or NaN, labels that are none of the model's classes, options out of range;
+    TypeError for anything but tensors, and for a model that returns something else.
     Source: Madry et al., "Towards deep learning models resistant to adversarial attacks", ICLR 2018, section 2.1; 50 steps of
     eps/10: the TRS paper's evaluation as its authors' code runs it.
     """

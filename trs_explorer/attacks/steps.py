@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
+from trs_explorer.attacks.ball import Ball
+from trs_explorer.attacks.best import Best
 from trs_explorer.attacks.common import (
     CROSS_ENTROPY,
-    Ball,
-    Best,
     Objective,
     check_images,
     check_labels,
@@ -52,8 +52,9 @@ def ascend(
     """The iterate of highest loss among all visited that fool the model, over all restarts; x where none does.
 
     move(gradient, memory, step) gives the shift of a step (0 is the first), before it is projected, and the memory that the next
-    one gets; both look like x, and the memory begins with zeros.
-    slope(point, rows, step): where another gradient than the objective's is followed; rows are the places of the points in x.
+    one gets; both are shaped like x, in float32 at least, and the memory begins with zeros.
+    slope(point, rows, step): where another gradient than the objective's is followed; rows are the places of the points in x,
+    whose type they have.
     The other options are those of `pgd`.
     """
     check_images(x, y)
@@ -76,11 +77,12 @@ def ascend(
             point = around.start([seeds[i][restart] for i in rows.tolist()]) if random_start else around.x.clone()
             memory = torch.zeros_like(point)
             for step in range(steps):
+                shown = around.shown(point)
                 if slope is None:
-                    gradient, value, fooled = climb(model, point, labels, targeted=targeted, objective=objective)
+                    gradient, value, fooled = climb(model, shown, labels, targeted=targeted, objective=objective)
                 else:
-                    gradient, value, fooled = slope(point, rows, step)
-                best.offer(rows, point, value, fooled)
+                    gradient, value, fooled = slope(shown, rows, step)
+                best.offer(rows, shown, value, fooled)
                 if early_stop and step % LOOK_EVERY == 0:
                     stay = best.stands(rows)
                     if not stay.all():
@@ -88,9 +90,10 @@ def ascend(
                         point, gradient, memory = point[stay], gradient[stay], memory[stay]
                     if not len(rows):
                         break
-                shift, memory = move(gradient, memory, step)
+                shift, memory = move(gradient.to(point.dtype), memory, step)
                 point = around.project_(point.add_(shift))
                 del gradient, shift  # their memory serves the next pass
             if len(rows):
-                best.offer(rows, point, *judge(model, point, labels, targeted=targeted, objective=objective))
+                shown = around.shown(point)
+                best.offer(rows, shown, *judge(model, shown, labels, targeted=targeted, objective=objective))
     return best.result()

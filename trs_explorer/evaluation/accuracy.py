@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from trs_explorer.attacks.common import check_images, draw_seeds, eval_mode
+from trs_explorer.attacks.common import check_images, check_labels, draw_seeds, eval_mode, seeded
 from trs_explorer.evaluation.intervals import wilson
 from trs_explorer.gradients import Images, Labels
 
@@ -59,7 +59,8 @@ def evaluate(
     Memory: one batch of adversarial images at a time; each is moved to the model's device.
     Seeds: every attack gets a CPU generator that starts from `seed` and goes on through the batches. The attacks of this project
     draw equally often for each image, so an image's noise depends on the seed and its place in x, not on batch_size.
-    Raises: ValueError for images outside [0, 1], or an attack that returns such images.
+    Raises: ValueError for images outside [0, 1], an attack that returns such images, labels that are none of the model's classes
+    or a seed out of range; TypeError for anything but tensors, or a model that returns something else.
     """
     final = {}
     for position, rate in measure(model, x, y, attacks=attacks, batch_size=batch_size, seed=seed):
@@ -84,7 +85,7 @@ def measure(
     done: what an interrupted measurement of the same had found, by position: each goes on after its last image.
     first: x[0]'s place in a larger set, of which x is a share. Its images get the noise that they have in the whole.
     """
-    check_images(x, y)
+    check_inputs(model, x, y)
     if batch_size < 1:
         raise ValueError(f"batch_size must be >= 1, got {batch_size}")
     planned = zip(blanks(attacks), [("clean", None, {}), *attacks], strict=True)
@@ -94,7 +95,7 @@ def measure(
             yield position, rate
             if rate.n == len(x):
                 continue
-        generator = torch.Generator().manual_seed(seed)
+        generator = seeded(seed)
         draw_seeds(first + rate.n, int(arguments.get("restarts", 1)), generator)  # of the images before
         for images, labels in batches(model, x[rate.n :], y[rate.n :], batch_size):
             adversarial = images
@@ -103,6 +104,18 @@ def measure(
                 check_images(adversarial, labels)
             rate = extended(rate, adversarial, images, correct(model, adversarial, labels))
             yield position, rate
+
+
+def check_inputs(model: nn.Module, x: Images, y: Labels) -> None:
+    """Raise unless x are images, y their labels and the model classifies such images; both may be on another device.
+
+    Raises: TypeError and ValueError as `check_images` and `check_labels` do.
+    """
+    check_images(x, y)
+    if len(x):
+        device = next(model.parameters(), x).device
+        with eval_mode(model):
+            check_labels(model, x[:1].to(device), y.to(device))
 
 
 def blanks(attacks: Sequence[Attack]) -> list[Rate]:
@@ -184,4 +197,4 @@ def right(outputs: Tensor, y: Labels) -> Bool[Tensor, "..."]:
 def distance(a: Images, b: Images, norm: str) -> float:
     """The largest distance of two images that belong together, in the maximum norm or in L2; 0 for none."""
     order = torch.inf if norm == "linf" else 2
-    return torch.linalg.vector_norm((a - b).flatten(1).float(), order, dim=-1).max().item() if len(a) else 0.0
+    return torch.linalg.vector_norm(a.flatten(1).float() - b.flatten(1).float(), order, dim=-1).max().item() if len(a) else 0.0

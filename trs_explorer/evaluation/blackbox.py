@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
 
-import torch
 from torch import nn
 
-from trs_explorer.attacks.common import check_images, draw_seeds, to_the_end
+from trs_explorer.attacks.common import check_images, draw_seeds, seeded, to_the_end
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.evaluation.accuracy import Rate, batches, correct, extended, nothing_yet
 from trs_explorer.evaluation.intervals import of_share
@@ -73,7 +72,7 @@ def measure_attempt(
     if len({rate.n for rate in rates.values()}) > 1:
         rates = {name: nothing_yet(attempt.name, attempt.eps) for name in targets}
     tried = next(iter(rates.values())).n
-    generator = torch.Generator().manual_seed(seed + attempt.start)
+    generator = seeded(seed + attempt.start)
     draw_seeds(first + tried, 1, generator)  # of the images before
     told = to_the_end(attempt.attack, for_others=True)
     for images, labels in batches(surrogate, x[tried:], y[tried:], batch_size):

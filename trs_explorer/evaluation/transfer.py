@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from trs_explorer.attacks.common import check_images, draw_seeds, eval_mode, to_the_end
-from trs_explorer.evaluation.accuracy import batches
+from trs_explorer.attacks.common import check_images, draw_seeds, eval_mode, seeded, to_the_end
+from trs_explorer.evaluation.accuracy import batches, check_inputs
 from trs_explorer.evaluation.intervals import of_ratio, wilson
 from trs_explorer.gradients import Images, Labels
 from trs_explorer.models.ensemble import Ensemble
@@ -139,7 +139,7 @@ def measure_transfer(
     done: the outcomes that an interrupted measurement of the same had found: it goes on after the last image tried on all.
     first: as for `accuracy.measure`.
     """
-    check_images(x, y)
+    check_inputs(ensemble, x, y)
     if protocol not in STARTS_OF:
         raise ValueError(f"protocol must be one of {', '.join(STARTS_OF)}, got {protocol!r}")
     if wanted is not None and (wanted == y).any():
@@ -148,7 +148,7 @@ def measure_transfer(
     tried = min((len(row[0]) for row in done), default=0)
     if tried:
         outcomes = [[cell[:tried] for cell in row] for row in done]
-    generators = [[torch.Generator().manual_seed(seed + start) for start in range(STARTS_OF[protocol])] for _ in ensemble.members]
+    generators = [[seeded(seed + start) for start in range(STARTS_OF[protocol])] for _ in ensemble.members]
     for generator in (generator for starts in generators for generator in starts):
         draw_seeds(first + tried, 1, generator)  # of the images before
     told = {**to_the_end(attack, for_others=True), **({} if wanted is None else {"targeted": True})}

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from trs_explorer.attacks.common import eval_mode, random_shift, to_the_end
+from trs_explorer.attacks.common import eval_mode, random_shift, seeded, to_the_end
 from trs_explorer.attacks.losses import cross_entropy
 from trs_explorer.attacks.mora import mora
 from trs_explorer.attacks.pgd import pgd
@@ -161,7 +161,7 @@ def thorough_trials(
 
 def _left(model: nn.Module, x: Images, y: Labels, attack: Callable, *, seed: int, surrogate: nn.Module | None = None) -> Outcomes:
     """Which images the model has right after an attack on it, or on another model."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     return correct(model, attack(model if surrogate is None else surrogate, x, y, generator=generator), y).cpu()
 
 
@@ -194,7 +194,7 @@ def _still_moving(model: nn.Module, x: Images, y: Labels, *, eps: float, steps: 
     """Whether PGD's last steps still raise the loss of images that stood before them, or fool some."""
     losses, stood = [], []
     for count in (steps - LAST_STEPS, steps):
-        generator = torch.Generator().manual_seed(seed)
+        generator = seeded(seed)
         x_adv = pgd(model, x, y, eps=eps, steps=count, step_size=eps / 10, for_others=True, generator=generator)
         with eval_mode(model), torch.no_grad():
             outputs = model(x_adv).float()
@@ -221,7 +221,7 @@ def _passed_over(model: nn.Module, x: Images, y: Labels, name: str, attack: Call
             fooled.logical_or_(~correct(model, point.detach(), y))
 
     own = {**arguments, **to_the_end(attack)}  # all images stay in the batch, in order
-    returned = attack(Watched(model, see), x, y, generator=torch.Generator().manual_seed(seed), **own)
+    returned = attack(Watched(model, see), x, y, generator=seeded(seed), **own)
     missed = fooled & correct(model, returned, y)
     if not missed.any():
         return []

@@ -43,6 +43,8 @@ def _flattens_once(member: nn.Sequential) -> bool:
 
 def at_least_float32(tensor: Tensor) -> Tensor:
     """Softmax and losses are not for bfloat16, which does not tell .9999 from 1."""
+    if tensor.dtype in (torch.float32, torch.float64):
+        return tensor  # in attacks, once a step
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
