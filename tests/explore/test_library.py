@@ -1,6 +1,8 @@
+import contextlib
 import json
 import os
 import shutil
+import sys
 import threading
 
 import pytest
@@ -9,6 +11,7 @@ import torch
 from trs_explorer import runs
 from trs_explorer.explore import library as library_module
 from trs_explorer.explore.library import Library
+from trs_explorer.explore.run_names import without_folders
 from trs_explorer.files import read_json
 from trs_explorer.options import UsageError
 from trs_explorer.runs import RunError
@@ -45,12 +48,183 @@ def test_names_are_those_of_the_runs_in_a_folder(place):
 
 
 def test_two_runs_of_one_name_can_be_told_apart(place, tmp_path):
-    shutil.copytree(place / "bars-trs", tmp_path / "other" / "bars-trs")
+    shutil.copytree(place / "bars-cos-only", tmp_path / "other" / "bars-trs")
     shutil.copytree(place / "bars-cos-only", tmp_path / "other" / "bars-trs (2)")
     library = Library([place, place / "other"])
     assert library.names == ["bars-cos-only", "bars-trs", "bars-trs (2)", "bars-trs (2) (2)"]
     assert library.run("bars-trs (2)").path == place / "other" / "bars-trs"
     assert library.run("bars-trs (2) (2)").path == place / "other" / "bars-trs (2)"
+
+
+@pytest.fixture
+def clone(place):
+    """A second folder with a copy of one of the runs, as an installed package and a clone have them."""
+    shutil.copytree(place / "bars-trs", place / "clone" / "bars-trs")
+    return place / "clone"
+
+
+def test_a_copy_of_a_run_is_shown_once(place, clone):
+    assert Library([place, clone]).names == ["bars-cos-only", "bars-trs"]
+    assert Library([place, clone]).run("bars-trs").path == place / "bars-trs"
+    (clone / "bars-trs" / "results").mkdir(exist_ok=True)
+    for k in range(9):
+        (clone / "bars-trs" / "results" / f"evaluate-{k}.json").write_text("{}")
+    assert Library([place, clone]).run("bars-trs").path == clone / "bars-trs"  # of which more is known
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda run: (run / "config.json").write_text((run / "config.json").read_text().replace('"seed": 0', '"seed": 1')),
+        lambda run: (run / "epoch-0800.safetensors").unlink(),
+        lambda run: shutil.copy(run / "epoch-0400.safetensors", run / "epoch-0800.safetensors"),
+        lambda run: run.rename(run.with_name("a-copy")),
+    ],
+    ids=["another config", "fewer checkpoints", "other weights", "another name"],
+)
+def test_a_run_that_differs_is_no_copy(place, clone, change):
+    change(clone / "bars-trs")
+    assert len(Library([place, clone]).names) == 3
+
+
+def test_a_run_that_is_shown_stays_while_copies_come(place, clone, clock):
+    library = Library([place])
+    library._paths.append(clone)
+    (clone / "bars-trs" / "results").mkdir(exist_ok=True)
+    for k in range(9):
+        (clone / "bars-trs" / "results" / f"evaluate-{k}.json").write_text("{}")
+    clock[0] += 2
+    assert library.names == ["bars-cos-only", "bars-trs"]
+    assert library.run("bars-trs").path == place / "bars-trs"
+    shutil.rmtree(place / "bars-trs")
+    clock[0] += 2
+    assert [library.run(name).path for name in library.names] == [place / "bars-cos-only", clone / "bars-trs"]
+
+
+# What a folder is called, and what it is shown as.
+NAMES = {
+    b"bad\xffname": "bad\\xffname",
+    b"a\nb\x1b[31m": "a\\nb\\x1b[31m",
+    "a\u202eb".encode(): "a\\u202eb",
+    "räum2".encode(): "räum2",
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems take UTF-8 alone")
+@pytest.mark.parametrize("folder", NAMES, ids=ascii)
+def test_every_folder_has_a_printable_name_of_its_own(place, folder):
+    for name in {os.fsdecode(folder), NAMES[folder]}:
+        shutil.copytree(place / "bars-trs", place / name)
+    library = Library([place])
+    mine = [name for name in library.names if not name.startswith("bars-")]
+    assert mine == [NAMES[folder], f"{NAMES[folder]} (2)"][: len(mine)]
+    assert len(mine) == (1 if os.fsencode(NAMES[folder]) == folder else 2)
+    assert all(name.isprintable() and library.load(name).name == name for name in mine)
+
+
+def test_a_run_that_is_read_slowly_keeps_no_other_waiting(place, monkeypatch):
+    library, reading, go_on = Library([place]), threading.Semaphore(0), threading.Event()
+
+    def slow(function):
+        def read(run, *given, **named):
+            if run.name == "bars-trs":
+                reading.release()
+                assert go_on.wait(10)
+            return function(run, *given, **named)
+
+        return read
+
+    monkeypatch.setattr(library_module, "load_ensemble", slow(library_module.load_ensemble))
+    monkeypatch.setattr(library_module.runs, "read_events", slow(runs.read_events))
+    found = []
+    threads = [threading.Thread(target=lambda ask=ask: found.append(ask("bars-trs"))) for ask in (library.load, library.events)]
+    for thread in threads:
+        thread.start()
+    assert all(reading.acquire(timeout=10) for _ in threads)
+    assert library.load("bars-cos-only").name == "bars-cos-only"
+    assert library.events("bars-cos-only")
+    monkeypatch.setattr(library_module, "WAIT_S", 0.01)
+    for ask in (library.load, library.events):
+        with pytest.raises(RunError, match="still being read for another request"):
+            ask("bars-trs")
+    assert not found
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert len(found) == 2
+
+
+@pytest.mark.parametrize("name", ["epoch-0800.safetensors", "events.jsonl"])
+def test_a_file_that_is_too_large_for_a_run_is_refused_unread(place, name):
+    library = Library([place])
+    with (place / "bars-trs" / name).open("r+b") as file:
+        file.truncate(1 << 40)  # of nothing: no disk is needed
+    for ask in (library.load, lambda run: library.digest(run, library.run(run).checkpoints()[-1]), library.events):
+        if (ask == library.events) == (name == "events.jsonl"):
+            with pytest.raises(RunError, match="is larger than"):
+                ask("bars-trs")
+    assert library.load("bars-cos-only")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no such files here")
+@pytest.mark.parametrize("name", ["epoch-0800.safetensors", "events.jsonl", "status.json", "config.json"])
+def test_what_is_no_file_in_place_of_a_runs_is_said_at_once(place, name, clock):
+    library, path = Library([place]), place / "bars-trs" / name
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    clock[0] += 2
+    for ask in (library.load, library.events, library.status, library.checkpoints):
+        with contextlib.suppress(RunError, UsageError):
+            ask("bars-trs")
+    assert library.load("bars-cos-only")
+
+
+def test_where_others_look_on_no_error_names_a_folder(place):
+    library = Library([place])
+    library.readonly = True
+    config = read_json(place / "bars-trs" / "config.json")
+    elsewhere = {**config, "data": "mnist", "data_dir": f"{place}/my data/x y"}
+    shutil.copytree(SHIPPED / "mnist-trs", place / "mine")
+    stored = read_json(SHIPPED / "mnist-trs" / "config.json")
+    (place / "mine" / "config.json").write_text(json.dumps({**stored, "data_dir": elsewhere["data_dir"]}))
+    (place / "bars-trs" / "epoch-0800.safetensors").write_bytes(b"nonsense")
+    library = Library([place])
+    for name, words in (("bars-trs", "bars-trs/epoch-0800.safetensors is missing or damaged"), ("mine", "there is no folder")):
+        library.readonly = False
+        with pytest.raises((RunError, UsageError), match=words):
+            library.load(name)
+        library.readonly = True
+        with pytest.raises((RunError, UsageError), match=words) as error:
+            library.load(name)
+        assert not any(part in str(error.value) for part in place.parts[1:])
+        assert "my data" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("cannot read /a/b/c.json: gone", "cannot read c.json: gone"),
+        ("C:\\a\\b is not there", "b is not there"),
+        ("see https://x.org/a/b, or and/or 1/2", "see https://x.org/a/b, or and/or 1/2"),
+        ("'/a/b' and \"/c d/e\"", "'b' and \"c d/e\""),
+    ],
+)
+def test_folders_are_taken_out_of_texts(place, text, left):
+    assert without_folders(text, Library([place]).run("bars-trs")) == left
+
+
+def test_a_folder_that_cannot_be_looked_into_hides_no_other(place, clock, monkeypatch):
+    library = Library([place])
+    look = os.stat
+
+    def closed(path, *given, **named):
+        if "bars-trs" in str(path):
+            raise PermissionError(13, "Permission denied", path)
+        return look(path, *given, **named)
+
+    monkeypatch.setattr(os, "stat", closed)
+    clock[0] += 2
+    assert library.names == ["bars-cos-only"]
 
 
 def test_a_new_run_appears_within_a_second_and_names_stay(place, clock, monkeypatch):
@@ -137,8 +311,8 @@ class Door:
 
 
 def test_each_checkpoint_and_data_set_is_read_once(place, monkeypatch):
-    library, reads = Library([place]), []
-    library._loading = door = Door()
+    library, reads, door = Library([place]), [], Door()
+    monkeypatch.setattr(library, "_one_at_a_time", lambda key: door)
 
     def spy(function):
         def read(*given, **named):

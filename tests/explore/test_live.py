@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from trs_explorer.attacks.pgd import pgd
+from trs_explorer.explore import live
 from trs_explorer.explore.live import RUNNING_JOBS, Cache, Jobs, Latest, in_words, turn
 from trs_explorer.explore.turns import Turns
 from trs_explorer.options import UsageError
@@ -239,6 +240,7 @@ def test_a_job_that_two_wait_for_lives_until_both_have_left(jobs):
         (UsageError("--eps must be <= 1, got 2"), "--eps must be <= 1, got 2"),
         (RuntimeError("out of memory\nlong story"), "RuntimeError: out of memory"),
         (KeyError(), "KeyError"),
+        (FileNotFoundError(2, "No such file or directory", "/home/me/secret"), "FileNotFoundError: No such file or directory"),
     ],
 )
 def test_a_job_that_fails_says_so_in_words_and_keeps_what_it_had(jobs, error, words):
@@ -269,16 +271,63 @@ def test_the_least_recently_used_results_are_forgotten(jobs):
     assert [key for key in "abcde" if jobs.get(key)] == ["a", "d", "e"]
 
 
-def test_too_many_jobs_cancel_the_oldest(jobs):
-    steps = [Steps(1) for _ in range(RUNNING_JOBS + 4)]
+def test_too_many_jobs_end_the_one_that_was_not_read_for_longest(jobs, monkeypatch):
+    now, steps = [100.0], [Steps(1) for _ in range(RUNNING_JOBS)]
+    monkeypatch.setattr(live.time, "monotonic", lambda: now[0])
     for i, step in enumerate(steps):
         jobs.start(i, f"client {i}", step)
-    with jobs._changed:
-        assert len(jobs._running()) == RUNNING_JOBS
-    assert jobs.get(RUNNING_JOBS + 3).state == "running"
+    now[0] += live.STALE_S + 1
+    jobs.get(0)
+    jobs.start("new", "another client", lambda: [1])
+    assert [key for key in (0, 1, 2, "new") if jobs.get(key).state == "cancelled"] == [1]
+    assert len(jobs._running()) == RUNNING_JOBS
     for step in steps:
         step.let.release()
-    assert jobs.wait(RUNNING_JOBS + 3, SOON).value == 1
+
+
+def test_while_all_jobs_are_read_a_new_one_is_refused_and_none_is_lost(jobs):
+    steps = [Steps(1) for _ in range(RUNNING_JOBS)]
+    for i, step in enumerate(steps):
+        jobs.start(i, f"client {i}", step)
+    with pytest.raises(live.Full, match="try again"):
+        jobs.start("new", "another client", Steps(1))
+    assert jobs.get("new") is None
+    assert jobs.start(5, "another client", Steps(1)).state == "running"  # one that runs already can be read by others
+    assert len(jobs._running()) == RUNNING_JOBS
+    for step in steps:
+        step.let.release()
+
+
+def test_a_job_that_nobody_reads_ends_after_its_item(jobs, monkeypatch):
+    unread, read = Steps(100), Steps(100)
+    jobs.start("unread", "me", unread)
+    jobs.start("read", "you", read)
+    unread.let.release()
+    value_is(jobs, "unread", 1)
+    with jobs._changed:  # the worker waits
+        now = time.monotonic() + live.UNREAD_S + 1
+        monkeypatch.setattr(live.time, "monotonic", lambda: now)
+        jobs.get("read")
+    unread.let.release(2)
+    read.let.release(2)
+    value_is(jobs, "read", 2)
+    assert (jobs._jobs["unread"].snapshot.state, jobs._jobs["read"].snapshot.state) == ("cancelled", "running")
+    assert len(unread.made) <= 2
+    read.let.release(100)
+
+
+def test_any_number_of_jobs_has_one_thread_and_it_ends_with_them(jobs):
+    before, steps = set(threading.enumerate()), [Steps(1) for _ in range(40)]
+    for i, step in enumerate(steps):
+        jobs.start(i, f"client {i}", step)
+    [worker] = set(threading.enumerate()) - before
+    for step in steps:
+        step.let.release()
+    worker.join(SOON)
+    assert not worker.is_alive()
+    assert [step.made for step in steps] == [[1]] * 40
+    assert jobs.start("later", "me", lambda: [5]).state == "running"  # and another one begins when it is needed
+    assert jobs.wait("later", SOON).value == 5
 
 
 def test_every_item_is_a_turn_so_that_others_get_in_between():

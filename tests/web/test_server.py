@@ -18,9 +18,10 @@ from pathlib import Path
 
 import flask
 import pytest
+from flask.logging import default_handler
 
 from trs_explorer.options import UsageError
-from trs_explorer.web import server
+from trs_explorer.web import log, server
 
 TOKEN = "a-token_of-43-characters"
 
@@ -301,6 +302,55 @@ def test_a_post_from_another_sites_page_gets_403(served: Served) -> None:
             assert client.ask("/echo", method, b"1", Origin=origin).status == 403, (origin, method)
     assert client.ask("/", Origin="http://evil.example").status == 200  # it may ask; the browser does not let it read
     assert "Access-Control-Allow-Origin" not in client.ask("/", Origin="http://evil.example").headers
+
+
+FETCHED = ({"Sec_Fetch_Dest": "image"}, {"Sec_Fetch_Dest": "iframe"}, {"Sec_Fetch_Dest": "empty"}, {"Sec_Fetch_Dest": ""})
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "nonsense"])
+def test_another_sites_page_lets_nothing_work_but_a_link_to_a_page_is_followed(served: Served, site: str, method: str) -> None:
+    client, foreign = served(), {"Sec_Fetch_Site": site, "Sec_Fetch_Mode": "navigate"}
+    for path in (
+        "/scene",
+        "/compare/live?n=1000",
+        "/lesson/train-it/train",
+        "/lesson/a/b",
+        "/compare/",
+        "/query",
+    ):
+        for more in (*FETCHED, {"Sec_Fetch_Dest": "document"}):
+            assert client.ask(path, method, **foreign, **more).status == 403, (path, more)
+    for path in ("/", "/?run=a", "/compare", "/lesson", "/lesson/zigzag"):
+        for more in FETCHED:
+            assert client.ask(path, method, **foreign, **more).status == 403, (path, more)
+        assert client.ask(path, method, **foreign, Sec_Fetch_Dest="document").status in (200, 404), path  # the app's own word
+    for own in ("same-origin", "none"):
+        assert client.ask("/query", method, Sec_Fetch_Site=own).status == 200
+
+
+def test_a_question_of_another_origin_starts_nothing_even_where_the_browser_does_not_name_the_site(served: Served) -> None:
+    client = served()
+    assert client.ask("/query", Origin="http://evil.example").status == 403
+    assert client.ask("/query", Origin=f"http://127.0.0.1:{client.port}").status == 200
+
+
+@pytest.mark.parametrize("debug", ["", "1"])
+@pytest.mark.parametrize("name", ["served", "waitress"])
+def test_nothing_that_the_log_says_is_an_escape_sequence(monkeypatch: pytest.MonkeyPatch, debug: str, name: str) -> None:
+    monkeypatch.setenv("TRS_DEBUG", debug)
+    server.protect(_app())
+    log.quiet_waitress()
+    evil = "/\x1b]0;x\x07\u202e\udcff"
+    try:
+        raise ValueError(evil)
+    except ValueError:
+        told = [(sys.exc_info(), "asked for %s"), (None, "asked for %s\nand more")]
+    for trouble, words in told:
+        [formatter] = {h.formatter for h in (default_handler, *logging.getLogger("waitress").handlers)}
+        line = formatter.format(logging.LogRecord(name, logging.ERROR, "", 0, words, (evil,), trouble))
+        assert all(part.isprintable() for part in line.split("\n"))
+        assert "\\x1b]0;x" in line
 
 
 def test_bodies_are_bounded_with_and_without_a_length(served: Served) -> None:

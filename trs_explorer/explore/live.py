@@ -4,7 +4,7 @@ import atexit
 import threading
 import time
 import weakref
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Hashable, Iterable
 from dataclasses import dataclass, field, replace
 
@@ -18,7 +18,13 @@ _everybody = Turns()
 turn, polite, offer = _everybody.take, _everybody.polite, _everybody.offer  # those of this process
 
 KEPT_JOBS = 64
-RUNNING_JOBS = 64  # a page needs one or two, and a class has thirty: more are pages that have been closed
+RUNNING_JOBS = 64  # a page needs one or two, and a class has thirty
+UNREAD_S = 90.0  # a page that nobody looks at asks once a minute at least, browsers see to that: after this it is closed
+STALE_S = 10.0  # a page that somebody looks at asks every few hundred ms: after this a job makes room for a new one
+
+
+class Full(RunError):
+    """So many jobs run and are being read that there is no room for another: to be tried again later."""
 
 
 # --- only the newest request counts ----------------------------------------------------------------------------------
@@ -79,17 +85,23 @@ class _Job:
     snapshot: Snapshot = field(default_factory=Snapshot)
     cancelled: bool = False
     started: float = field(default_factory=time.perf_counter)
+    read: float = field(default_factory=time.monotonic)  # when somebody asked for it last
 
 
 class Jobs:
-    """Iterators of snapshots, such as `measure_transfer`, consumed in the background, a turn for every item."""
+    """Iterators of snapshots, such as `measure_transfer`, consumed in the background, a turn for every item.
+
+    One thread serves them all, an item of each in its order: only one could compute at a time anyway. It ends with the last job.
+    A job that nobody asks about for UNREAD_S seconds is cancelled.
+    """
 
     def __init__(self, turns: Turns = _everybody, keep: int = KEPT_JOBS) -> None:
         """Keep the last `keep` jobs that have ended; those that run are kept besides."""
         self._turns, self._keep = turns, keep
         self._changed = threading.Condition()
         self._jobs: OrderedDict[Hashable, _Job] = OrderedDict()  # the least recently used first
-        self._threads: set[threading.Thread] = set()
+        self._worker: threading.Thread | None = None
+        self._waiting: deque[_Job] = deque()  # those whose next item is to be made, in the order of their turns
         _all_jobs.add(self)
 
     def start(self, key: Hashable, slot: str, make: Callable[[], Iterable[object]]) -> Snapshot:
@@ -97,6 +109,7 @@ class Jobs:
 
         The job that ran in this slot under another key is cancelled, unless other slots wait for it too. A key that failed or was
         cancelled starts anew. `make` itself runs in the background too, in the first turn. Snapshots must not change later.
+        Raises: Full if RUNNING_JOBS run and all of them are being read.
         """
         with self._changed:
             job = self._jobs.get(key)
@@ -105,12 +118,12 @@ class Jobs:
                 if not other.slots and other is not job:
                     self._end(other, "cancelled")
             if job is None or job.snapshot.state in ("failed", "cancelled"):
-                for oldest in self._running()[: -RUNNING_JOBS + 1]:
-                    self._end(oldest, "cancelled")
+                self._make_room()
                 job = self._jobs[key] = _Job(key, _items(make), {slot})
-                thread = threading.Thread(target=self._work, args=(job,), name="job", daemon=True)
-                self._threads.add(thread)
-                thread.start()
+                self._waiting.append(job)
+                if self._worker is None:
+                    self._worker = threading.Thread(target=self._work, name="jobs", daemon=True)
+                    self._worker.start()
             job.slots.add(slot)
             return self._touch(job)
 
@@ -135,17 +148,27 @@ class Jobs:
         """Cancel all, and wait that many seconds at most for the items that are being computed."""
         deadline = time.monotonic() + timeout
         with self._changed:
-            threads = list(self._threads)  # also those of jobs that were cancelled and are still at their last item
+            worker = self._worker  # it may still be at the last item of a cancelled job
             for job in self._running():
                 self._end(job, "cancelled")
-        for thread in threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+        if worker:
+            worker.join(max(0.0, deadline - time.monotonic()))
 
     def _running(self) -> list[_Job]:
         return [job for job in self._jobs.values() if job.snapshot.state == "running"]
 
+    def _make_room(self) -> None:
+        """End the job that was not read for longest if there are too many. With the lock held. Raises Full."""
+        running = self._running()
+        if len(running) < RUNNING_JOBS:
+            return
+        if time.monotonic() - running[0].read < STALE_S:
+            raise Full(f"{len(running)} measurements are being made here already, and looked at: try again in a while")
+        self._end(running[0], "cancelled")
+
     def _touch(self, job: _Job) -> Snapshot:
         self._jobs.move_to_end(job.key)
+        job.read = time.monotonic()
         return job.snapshot
 
     def _end(self, job: _Job, state: str, error: str = "") -> None:
@@ -159,18 +182,36 @@ class Jobs:
             del self._jobs[key]
         self._changed.notify_all()
 
-    def _work(self, job: _Job) -> None:
-        state, error = "done", ""
-        try:
-            while self._step(job):
-                pass
-        except Exception as trouble:  # whatever it was: it belongs on the page, and the server goes on
-            state, error = "failed", in_words(trouble)
+    def _work(self) -> None:
+        while (job := self._next()) is not None:
+            state, error = "done", ""
+            try:
+                more = self._step(job)
+            except Exception as trouble:  # whatever it was: it belongs on the page, and the server goes on
+                more, state, error = False, "failed", in_words(trouble)
+            with self._changed:
+                if more:
+                    self._waiting.append(job)
+                else:
+                    self._end(job, state, error)
+
+    def _next(self) -> _Job | None:
+        """The job whose turn it is, those that nobody reads being over; None, and no worker any more, if there is none."""
         with self._changed:
-            self._end(job, state, error)
-            self._threads.discard(threading.current_thread())
+            unread = time.monotonic() - UNREAD_S
+            for job in self._running():
+                if job.read < unread:
+                    self._end(job, "cancelled")
+            if not self._waiting:
+                self._worker = None
+                return None
+            return self._waiting.popleft()
 
     def _step(self, job: _Job) -> bool:
+        """Make a job's next item, if it is still wanted; whether there may be another."""
+        if job.cancelled:
+            job.items.close()
+            return False
         with self._turns.take(interactive=False):
             value = _NOTHING if job.cancelled else next(job.items, _NOTHING)
             if value is _NOTHING:
@@ -199,8 +240,9 @@ def _stop_all() -> None:
 
 
 def in_words(error: BaseException) -> str:
-    """An error in a line that a page can show: our own as they are, others with their kind."""
-    text = next(iter(str(error).splitlines()), "")[:300]
+    """An error in a line that a page can show: our own as they are, others with their kind, and without a file's place."""
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    text = next(iter(said.splitlines()), "")[:300]
     ours = isinstance(error, UsageError | RunError) and text
     return text if ours else f"{type(error).__name__}: {text}" if text else type(error).__name__
 

@@ -10,18 +10,20 @@ from functools import partial
 import dash
 from dash import Input, Output, ctx, no_update
 from dash import State as Has
+from flask import Response, request
 
 from trs_explorer.catalogue import DATA
 from trs_explorer.explore.library import Library
-from trs_explorer.explore.live import Jobs, Snapshot, turn
+from trs_explorer.explore.live import Full, Jobs, Snapshot, turn
 from trs_explorer.options import UsageError
 from trs_explorer.runs import RunError
 from trs_explorer.shipped import folder
 from trs_explorer.web import gallery, history, layout, matrix
-from trs_explorer.web.asked import Asked, preferred, understand
+from trs_explorer.web.asked import NO_OWN, PREFERRED, Asked, understand
 from trs_explorer.web.compare.routes import add_compare
 from trs_explorer.web.lesson.deck import add_lesson
 from trs_explorer.web.markup import markup
+from trs_explorer.web.pages import nothing_to_show
 from trs_explorer.web.routes import add_routes
 from trs_explorer.web.scene import names_of
 from trs_explorer.web.state import defaults
@@ -33,8 +35,10 @@ WRONG = (UsageError, RunError)  # what the page tells in words
 def create_app(library: Library, *, readonly: bool = False) -> dash.Dash:
     """The explorer on a library of runs, as a Dash app (its `.server` is the Flask app).
 
-    readonly: nothing can be sent to it but questions about what it has: no pictures of one's own.
+    readonly: nothing can be sent to it but questions about what it has: no pictures of one's own. From now on the library's
+    errors name no folders.
     """
+    library.readonly = library.readonly or readonly
     app = dash.Dash(
         "trs_explorer",
         assets_folder=str(folder("assets") / "web"),
@@ -43,10 +47,11 @@ def create_app(library: Library, *, readonly: bool = False) -> dash.Dash:
         update_title="",
         serve_locally=True,
     )
-    app.interpolate_index = partial(_index, library, readonly)
+    app.interpolate_index = partial(_index, library)
+    app.server.before_request(partial(_nothing_left, library))
     app.layout = layout.dash_part()
     jobs = Jobs()
-    add_routes(app.server, library, readonly=readonly)
+    add_routes(app.server, library)
     add_compare(app.server, library, jobs)
     add_lesson(app.server, library, jobs)
     _browser_side(app)
@@ -54,22 +59,29 @@ def create_app(library: Library, *, readonly: bool = False) -> dash.Dash:
     _transfer(app, library, jobs)
     _gallery(app, library, jobs)
     _history(app, library)
-    _upload(app, library, readonly=readonly)
+    _upload(app, library)
     return app
 
 
-def _index(library: Library, readonly: bool, **parts: str) -> str:
+def _nothing_left(library: Library) -> Response | None:
+    """Words in place of the page when the last run has gone."""
+    return None if request.path != "/" or library.names else nothing_to_show()
+
+
+def _index(library: Library, **parts: str) -> str:
     """The page, with the parts that Dash has for it."""
-    runs = {name: library.run(name).config.data for name in library.names}
-    first = preferred(library)
-    models = names_of(library.run(first).config.members)
+    known = library.runs()
+    runs = {name: run.config.data for name, run in known.items()}
+    first = PREFERRED if PREFERRED in known else next(iter(known))
+    models = names_of(known[first].config.members)
     head = "".join(parts[name] for name in ("metas", "favicon", "css")) + f"<title>{parts['title']}</title>"
     scripts = sorted(
         parts["scripts"].split("\n"), key=lambda script: "assets/" not in script
     )  # ours first: the slice need not wait
     code = "".join([parts["config"], *scripts, parts["renderer"]])
     meta = layout.meta(defaults(first, runs[first]), runs)
-    return layout.document(head, layout.page(list(runs), models, readonly=readonly), meta, parts["app_entry"], code)
+    page = layout.page(list(runs), models, parts["app_entry"], readonly=library.readonly)
+    return layout.document(head, page, meta, code)
 
 
 def _browser_side(app: dash.Dash) -> None:
@@ -99,9 +111,10 @@ def _transfer(app: dash.Dash, library: Library, jobs: Jobs) -> None:
     def transfer(wish: dict) -> dict:
         try:
             asked = understand(library, wish)
-        except WRONG as error:
-            return {"transfer-words": markup(str(error)), "done": True, "matrix": "", "strip": "", "csv": ""}
-        snapshot = measured(jobs, asked, again="again" in wish)
+            snapshot = measured(jobs, asked, again="again" in wish)
+        except WRONG as error:  # where there is no room for it now, the page asks again
+            words, done = markup(str(error)), not isinstance(error, Full)
+            return {"transfer-words": words, "done": done, "matrix": "", "strip": "", "csv": ""}
         found, done = snapshot.value, snapshot.state != "running"
         told = {"transfer-words": markup(matrix.matrix_words(snapshot, asked.state, asked.loaded)), "done": done}
         if not isinstance(found, matrix.Measured):
@@ -154,10 +167,10 @@ def _history(app: dash.Dash, library: Library) -> None:
             return no_update, no_update
         name = str(wish.get("run", ""))
         try:
-            run, events, checkpoints = library.run(name), library.events(name), library.checkpoints(name)
+            events, checkpoints = library.events(name), library.checkpoints(name)
+            words = history.status_words(library.run(name).config, library.status(name), events, checkpoints)
         except WRONG as error:
             return no_update, {"run-words": markup(str(error))}
-        words = history.status_words(run, events, checkpoints)
         shown = before or {}
         # A beat while the answer to a wish is on its way makes Dash drop that answer: then the beat's own must have it.
         if ctx.triggered_id == "live" and markup(words) == shown.get("run-words") and wish == shown.get("asked"):
@@ -169,13 +182,13 @@ def _history(app: dash.Dash, library: Library) -> None:
         return layout.chart(figure), {name: markup(part) for name, part in told.items()} | {"asked": wish}
 
 
-def _upload(app: dash.Dash, library: Library, *, readonly: bool) -> None:
+def _upload(app: dash.Dash, library: Library) -> None:
     @app.callback(Output("dropped", "data"), Input("upload", "data"), Has("ask-run", "data"), prevent_initial_call=True)
     def own(file: dict | None, wish: dict | None) -> dict:
         if not file or not wish:
             return no_update
-        if readonly:
-            return {"words": "read-only: no pictures of one's own here"}
+        if library.readonly:
+            return {"words": NO_OWN}
         try:
             packed, words = gallery.own_picture(str(file.get("contents", "")), library.run(str(wish.get("run", ""))).config.data)
         except WRONG as error:

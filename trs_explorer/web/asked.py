@@ -1,14 +1,14 @@
 """What a request is about: the state that its fields make, and the members that the state names."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from trs_explorer.explore.library import Library, Loaded
-from trs_explorer.runs import RunError
+from trs_explorer.options import UsageError
 from trs_explorer.web.state import State, read
 
 PREFERRED = "mnist-trs"
+NO_OWN = "read-only: no pictures of one's own here"
 
 
 @dataclass(frozen=True)
@@ -22,18 +22,21 @@ class Asked:
     client: str
 
 
-def understand(library: Library, wish: Mapping[str, object], *, readonly: bool = False) -> Asked:
-    """Loads what a wish is about. Raises UsageError or RunError if that cannot be: in words, for the page."""
+def understand(library: Library, wish: Mapping[str, object]) -> Asked:
+    """Loads what a wish is about. Raises UsageError or RunError if that cannot be: in words, for the page.
+
+    Not to be called in a turn: a run whose files are slow would keep all others waiting.
+    """
     name, at = str(wish.get("run") or preferred(library)), str(wish.get("at") or "")
     run, complaints = library.run(name), []
     if at and at not in library.checkpoints(name):
         complaints.append(f"{name} has no checkpoint {at[:20]}: showing the newest")
         at = ""
-    try:
-        loaded = library.load(name, at)
-    except RunError as error:  # other machines need not know where the runs are
-        raise RunError(str(error).replace(f"{run.path.parent}{os.sep}", "")) from error
-    wish = {**wish, "at": at, **({"own": ""} if readonly else {})}
+    loaded = library.load(name, at)
+    if library.readonly and wish.get("own"):
+        wish = {**wish, "own": ""}
+        complaints.append(NO_OWN)
+    wish = {**wish, "at": at}
     state, more = read(wish, run=name, data=run.config.data, members=len(loaded.ensemble), images=len(loaded.data))
     if state.weights and not loaded.digest.startswith(state.weights):
         complaints.append(f"the link was made on other weights ({state.weights[:12]}); these are {loaded.digest[:12]}")
@@ -44,5 +47,8 @@ def understand(library: Library, wish: Mapping[str, object], *, readonly: bool =
 
 
 def preferred(library: Library) -> str:
-    """The run that the page opens on."""
-    return PREFERRED if PREFERRED in library.names else library.names[0]
+    """The run that the page opens on. Raises UsageError if there is none any more."""
+    names = library.names
+    if not names:
+        raise UsageError("there is no run here any more")
+    return PREFERRED if PREFERRED in names else names[0]

@@ -7,6 +7,7 @@ and cost 60 ms a figure. The tests have them checked.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 
 from trs_explorer.files import Json
 from trs_explorer.web.scene import Points, Scene
@@ -28,6 +29,11 @@ class Ink:
 
 LIGHT = Ink("#1b1f24", "#5b6470", "#ffffff")
 DARK = Ink("#e8eaed", "#a4adb8", "#14171b")
+
+
+def as_label(name: str) -> str:
+    """A name as plotly shows it: in its texts `<b>` would be bold, and `%{x}` a number."""
+    return escape(name, quote=False).replace("{", "&#123;")
 
 
 def ink(dark: bool) -> Ink:

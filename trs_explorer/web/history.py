@@ -5,14 +5,17 @@ from collections.abc import Sequence
 
 from dash import html
 
+from trs_explorer.config import TrainConfig
 from trs_explorer.explore.angles import NORM_WORDS, Angles
-from trs_explorer.files import Json
-from trs_explorer.runs import Run
-from trs_explorer.web.figures import ink
+from trs_explorer.files import Json, printable
+from trs_explorer.web.figures import as_label, ink
 
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 POINTS, ROWS = 400, 40  # a curve's and a table's, on the screen
+SHORT = 20  # characters of what should be a word or a number
+LAST_STEP = 1 << 53  # the last whole number that a browser knows from its neighbours
+DAMAGED = (LookupError, TypeError, ArithmeticError)  # what a probe that is none leads to
 
 
 def history_figure(events: Sequence[Json], *, at_step: int | None = None, dark: bool = False) -> Json:
@@ -30,7 +33,18 @@ def history_figure(events: Sequence[Json], *, at_step: int | None = None, dark: 
     for number, (name, x, y, axis) in enumerate(curves):
         x, y = thinned(x, y, POINTS)
         line = {"color": SERIES[number % len(SERIES)], "dash": DASHES[number % len(DASHES)], "width": 2}
-        data.append({"type": "scatter", "mode": "lines", "x": x, "y": y, "name": name, "line": line, "xaxis": "x", "yaxis": axis})
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "x": x,
+                "y": y,
+                "name": as_label(name),
+                "line": line,
+                "xaxis": "x",
+                "yaxis": axis,
+            }
+        )
     negative = any(value < 0 for _, _, y, axis in curves if axis == "y" for value in y if value is not None)
     common = {"gridcolor": "rgba(128,128,128,.25)", "zeroline": False, "fixedrange": True}
     ruler = {
@@ -69,24 +83,30 @@ def thinned(x: Sequence, y: Sequence, most: int) -> tuple[list, list]:
 
 def _of_kind(events: Sequence[Json], kind: str) -> list[Json]:
     """Events of a kind that say at which step they were. Logs may be damaged: nothing in them is sure to be what it should."""
-    return [e for e in events if e["kind"] == kind and isinstance(e.get("step"), int)]
+    return [e for e in events if e["kind"] == kind and isinstance(step := e.get("step"), int) and abs(step) <= LAST_STEP]
 
 
 def _terms(event: Json) -> Json:
+    """The terms of a step by printable names."""
     terms = event.get("terms")
-    return terms if isinstance(terms, dict) else {}
+    return {printable(name): value for name, value in terms.items()} if isinstance(terms, dict) else {}
 
 
 def _number(value: object) -> float | None:
-    return value if isinstance(value, int | float) and math.isfinite(value) else None
+    """A finite number as a float; None for anything else, such as a number of 400 digits."""
+    try:
+        number = float(value) if isinstance(value, int | float) else math.nan
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def pair_mean(probe: Json) -> float | None:
     """Mean |cos| of the pairs of different members; None if there is none, or it is no matrix."""
     try:
         values = [probe["cosine"][i][j] for i in range(len(probe["cosine"])) for j in range(i)]
-        return sum(values) / len(values)
-    except (KeyError, IndexError, TypeError, ZeroDivisionError):
+        return _number(sum(values) / len(values))
+    except DAMAGED:
         return None
 
 
@@ -94,15 +114,15 @@ def _pooled(probe: Json) -> float | None:
     """The probe's transfer rate over all ordered pairs of different members; None where nothing was eligible."""
     try:
         pairs = [(i, j) for i in range(len(probe["fooled"])) for j in range(len(probe["fooled"])) if i != j]
-        return sum(probe["fooled"][i][j] for i, j in pairs) / sum(probe["eligible"][i][j] for i, j in pairs)
-    except (KeyError, IndexError, TypeError, ZeroDivisionError):
+        return _number(sum(probe["fooled"][i][j] for i, j in pairs) / sum(probe["eligible"][i][j] for i, j in pairs))
+    except DAMAGED:
         return None
 
 
-def status_words(run: Run, events: Sequence[Json], checkpoints: Sequence[str]) -> str:
-    """What the run is and how far it is, in a line."""
-    config, steps = run.config, [e["step"] for e in _of_kind(events, "step")]
-    parts = [f"{config.members} x {config.model}, {run.status().get('state') or 'unknown'}"]
+def status_words(config: TrainConfig, status: Json, events: Sequence[Json], checkpoints: Sequence[str]) -> str:
+    """What a run is and how far it is, in a line."""
+    steps = [e["step"] for e in _of_kind(events, "step")]
+    parts = [f"{config.members} x {config.model}, {printable(status.get('state') or 'unknown')[:SHORT]}"]
     parts += [f"step {steps[-1]}"] if steps else []
     parts += [f"saved {epoch_words(checkpoints[-1])}" if checkpoints else "nothing saved yet"]
     return ", ".join(parts)
@@ -126,7 +146,8 @@ def history_table(events: Sequence[Json]) -> html.Table:
     for probe in probes[:: -max(1, math.ceil(len(probes) / ROWS))][::-1]:
         near = _terms(max((e for e in steps if e["step"] <= probe["step"]), key=lambda e: e["step"], default={}))
         values = [*(near.get(term) for term in terms), pair_mean(probe), _pooled(probe)]
-        rows.append([str(probe.get("epoch", "")), str(probe["step"]), *map(_short, values), str(probe.get("n", ""))])
+        epoch, n = (printable(probe.get(name, ""))[:SHORT] for name in ("epoch", "n"))
+        rows.append([epoch, str(probe["step"]), *map(_short, values), n])
     head = ["epoch", "step", *terms, "|cos|", "transfer", "images"]
     return _table(head, rows)
 

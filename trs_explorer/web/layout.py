@@ -13,11 +13,10 @@ from trs_explorer.explore.gallery import FILTERS
 from trs_explorer.explore.pictures import LARGEST_FILE
 from trs_explorer.files import Json
 from trs_explorer.web.figures import CLASS_COLOURS
-from trs_explorer.web.markup import Field, markup
-from trs_explorer.web.pages import keys_dialog, nav
+from trs_explorer.web.markup import Field, Html, markup
+from trs_explorer.web.pages import as_script, keys_dialog, nav
 from trs_explorer.web.state import LAYERS, NUMBERS, PLANES, SCENE, SIZES, WALKS, State
 
-DASH_PLACE = "dash goes here"  # in the training room
 GRAPH = {"displayModeBar": False, "showSendToCloud": False, "plotlyServerURL": "", "responsive": True}
 
 # Which fields each callback reads: the page asks anew only where one of them has changed.
@@ -69,9 +68,12 @@ def meta(first: State, runs: dict[str, str]) -> Json:
     }
 
 
-def page(runs: Sequence[str], models: Sequence[str], *, readonly: bool) -> str:
-    """The whole page but for the chart, as HTML. runs: all there are.  models: those of the run that it opens on."""
-    rooms = [_pick(readonly), _slices(models), _transfer(), _words(), _history()]
+def page(runs: Sequence[str], models: Sequence[str], dash_entry: str, *, readonly: bool) -> str:
+    """The whole page but for the chart, as HTML.
+
+    runs: all there are.  models: those of the run that it opens on.  dash_entry: HTML, where Dash puts `dash_part`.
+    """
+    rooms = [_pick(readonly), _slices(models), _transfer(), _words(), _history(dash_entry)]
     return markup([
         html.A("Skip to the slices", href="#slice-box", className="skip"),
         _header(runs, readonly),
@@ -88,15 +90,13 @@ def dash_part() -> html.Div:
     return html.Div([*stores, *asked, dcc.Interval(id="live", interval=2000), html.Div(id="history-chart")])
 
 
-def document(head: str, body: str, meta: Json, dash_entry: str, scripts: str) -> str:
-    """The HTML file. head: Dash's style sheets and such.  dash_entry: where Dash puts `dash_part`.  scripts: all there are."""
-    told = json.dumps(meta).replace("<", "\\u003c")  # or a run's name could end the script
-    body = body.replace(DASH_PLACE, dash_entry)
+def document(head: str, body: str, meta: Json, scripts: str) -> str:
+    """The HTML file. head: Dash's style sheets and such.  scripts: all there are."""
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>{head}</head>
 <body><div id="explore">{body}</div>
-<script type="application/json" id="meta">{told}</script>
+{as_script(meta)}
 <footer>{scripts}</footer></body>
 </html>"""
 
@@ -187,9 +187,9 @@ def _words() -> html.Section:
     )
 
 
-def _history() -> html.Section:
+def _history(dash_entry: str) -> html.Section:
     return room("history", "Training", [
-        html.Div(DASH_PLACE),
+        html.Div(Html(dash_entry)),
         html.Div([html.Label("checkpoint", htmlFor="scrub"), Field(id="scrub", type="range", min=0, max=1, step=1, value=1),
                   html.Output(id="scrub-value")], className="row"),
         html.Details([html.Summary("table"), scrolling("history-table", "the training in numbers")]),

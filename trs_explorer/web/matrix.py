@@ -14,10 +14,10 @@ from trs_explorer.evaluation.transfer import TransferMatrix, measure_transfer
 from trs_explorer.explore.library import Loaded
 from trs_explorer.explore.live import Snapshot, polite
 from trs_explorer.explore.pictures import data_uri, difference, png
+from trs_explorer.tables import to_csv
 from trs_explorer.web.history import epoch_words
 from trs_explorer.web.layout import setting
 from trs_explorer.web.robust import BATCH, attack_on, first_images, robust
-from trs_explorer.web.routes import table
 from trs_explorer.web.scene import names_of, the
 from trs_explorer.web.state import State, is_plane
 from trs_explorer.web.walks import attack_of
@@ -166,12 +166,12 @@ def as_csv(loaded: Loaded, state: State, found: Measured) -> bytes:
     """A row a cell: fooled, eligible, rate and its 95 % interval; in the first line, of what."""
     name, _ = attack_of(state)
     names = names_of(len(found.matrix.fooled))
-    about = f"# {loaded.name}, weights {loaded.digest}; {name}, eps {state.eps:g}, {state.norm}, seed {state.seed}, "
-    about += f"{found.matrix.n} images\n"
+    about = f"{loaded.name}, weights {loaded.digest}; {name}, eps {state.eps:g}, {state.norm}, seed {state.seed}, "
+    about += f"{found.matrix.n} images"
     rows = []
     for i, row in enumerate(found.matrix.fooled):
         for j, fooled in enumerate(row):
             rate, (low, high) = found.matrix.rate(i, j), found.matrix.interval(i, j)
             share = "" if rate is None else f"{rate:.6g}"
             rows.append((names[i], names[j], fooled, found.matrix.eligible[i][j], share, f"{low:.6g}", f"{high:.6g}"))
-    return about.encode() + table(("surrogate", "target", "fooled", "eligible", "rate", "low", "high"), rows)
+    return to_csv(("surrogate", "target", "fooled", "eligible", "rate", "low", "high"), rows, about=about).encode()

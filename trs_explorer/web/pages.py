@@ -7,7 +7,8 @@ import orjson
 from dash import html
 from flask import Response
 
-from trs_explorer.files import Json
+from trs_explorer.explore.live import Full
+from trs_explorer.files import Json, finite
 from trs_explorer.options import UsageError
 from trs_explorer.runs import RunError
 from trs_explorer.web.markup import markup
@@ -53,9 +54,27 @@ def document(title: str, body: object, meta: Json, *, styles: Sequence[str], scr
 
 
 def answer(tell: Callable[[], Json]) -> Response:
-    """As JSON what `tell` gives; what cannot be had in words, under "wrong"."""
+    """As JSON what `tell` gives; what cannot be had in words, under "wrong"; 429 and words where there is no room for it now."""
     try:
-        told = tell()
+        return as_json(tell())
+    except Full as error:
+        return Response(str(error), 429, mimetype="text/plain", headers={"Retry-After": "10"})
     except (UsageError, RunError) as error:
-        told = {"wrong": str(error)}
-    return Response(orjson.dumps(told), mimetype="application/json")
+        return as_json({"wrong": str(error)})
+
+
+def as_json(told: Json) -> Response:
+    """An answer in JSON, whatever a damaged file has put into it."""
+    try:
+        body = orjson.dumps(told)
+    except TypeError:  # half a surrogate pair, or a number of more than 64 bits
+        body = json.dumps(finite(told, "", [])).encode()
+    return Response(body, mimetype="application/json")
+
+
+def nothing_to_show() -> Response:
+    """What stands in the place of a page about runs when the last one has gone: it asks again until there is one."""
+    words = "There is no run here any more. Runs that are trained into the folder, or put back, appear by themselves."
+    body = [html.Header([html.H1("trs explore")], id="bar"), html.Main([html.P(words)], id="teacher")]
+    page = document("trs explore", body, {}, styles=["explorer.css"], scripts=[])
+    return Response(page, 200, {"Refresh": "5"}, mimetype="text/html")

@@ -1,11 +1,9 @@
 """What the page fetches besides Dash's own: samples of slices as raw numbers, and files to save."""
 
-import csv
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
-import orjson
 from flask import Flask, Response, abort, request
 
 from trs_explorer.explore.library import Library
@@ -14,6 +12,8 @@ from trs_explorer.explore.slices import LEVELS, Cancelled, assemble
 from trs_explorer.files import Json
 from trs_explorer.options import UsageError
 from trs_explorer.runs import RunError
+from trs_explorer.tables import to_csv
+from trs_explorer.web import pages
 from trs_explorer.web.asked import Asked, understand
 from trs_explorer.web.figures import slice_figure
 from trs_explorer.web.scene import Scene
@@ -21,17 +21,12 @@ from trs_explorer.web.scenes import Scenes
 from trs_explorer.web.walks import Walks, make_walks
 
 
-def add_routes(server: Flask, library: Library, *, readonly: bool = False) -> None:
+def add_routes(server: Flask, library: Library) -> None:
     """GET scene, walks, surrogate, angles, figure (?STATE, JSON), slice/KEY/LEVEL (little-endian float32), export/ (files)."""
     scenes = Scenes()
 
     def answer(tell: Callable[[Asked, Mapping[str, object]], Json]) -> Response:
-        try:
-            with turn():  # loading, too
-                told = tell(understand(library, request.args, readonly=readonly), request.args)
-        except (UsageError, RunError) as error:
-            told = {"wrong": str(error)}
-        return Response(orjson.dumps(told), mimetype="application/json")
+        return pages.answer(lambda: tell(understand(library, request.args), request.args))
 
     @server.get("/scene")
     def scene() -> Response:
@@ -65,14 +60,14 @@ def add_routes(server: Flask, library: Library, *, readonly: bool = False) -> No
     @server.get("/figure")
     def figure() -> Response:
         try:
+            asked = understand(library, request.args)
             with turn():
-                asked = understand(library, request.args, readonly=readonly)
                 scene = scenes.drawn(asked).scene
                 walks = make_walks(asked.loaded, asked.state, scene)
         except (UsageError, RunError) as error:
             return Response(str(error), 404, mimetype="text/plain")
         drawn = slice_figure(scene, walks, hidden=asked.state.hidden(), surrogate=asked.state.surrogate, dark=asked.dark)
-        return Response(orjson.dumps({"key": scene.key, **drawn}), mimetype="application/json")
+        return pages.as_json({"key": scene.key, **drawn})
 
     @server.get("/export/slice.<kind>")
     def export(kind: str) -> Response:
@@ -80,8 +75,8 @@ def add_routes(server: Flask, library: Library, *, readonly: bool = False) -> No
         if kind not in ("csv", "npz") or not 0 <= level < len(LEVELS):
             abort(404)
         try:
+            asked = understand(library, request.args)
             with turn():
-                asked = understand(library, request.args, readonly=readonly)
                 drawn = scenes.drawn(asked)
                 walks = make_walks(asked.loaded, asked.state, drawn.scene) if kind == "npz" else None
         except (UsageError, RunError) as error:
@@ -98,7 +93,7 @@ def add_routes(server: Flask, library: Library, *, readonly: bool = False) -> No
             abort(404)
         steps = [e for e in events if e["kind"] == "step" and isinstance(e.get("terms"), dict)]
         rows = ((e.get("step"), term, value) for e in steps for term, value in e["terms"].items())
-        return _file(table(("step", "term", "value"), rows), f"{name}-history.csv")
+        return _file(to_csv(("step", "term", "value"), rows).encode(), f"{name}-history.csv")
 
 
 def as_csv(scene: Scene, logits: np.ndarray) -> bytes:
@@ -112,8 +107,8 @@ def as_csv(scene: Scene, logits: np.ndarray) -> bytes:
         for column in range(n)
         for m in range(members)
     )
-    about = f"# weights {scene.digest}; axes: {scene.plane.names[0]} / {scene.plane.names[1]}; true class {scene.y}\n"
-    return about.encode() + table(head, rows)
+    about = f"weights {scene.digest}; axes: {scene.plane.names[0]} / {scene.plane.names[1]}; true class {scene.y}"
+    return to_csv(head, rows, about=about).encode()
 
 
 def as_npz(scene: Scene, walks: Walks, logits: np.ndarray) -> bytes:
@@ -125,15 +120,6 @@ def as_npz(scene: Scene, walks: Walks, logits: np.ndarray) -> bytes:
     about = {"weights": np.array(scene.digest), "axes": np.array(scene.plane.names), "y": np.array(scene.y)}
     np.savez_compressed(buffer, logits=logits, a=along, b=along, ball=walks.ball, box=scene.box, **plane, **trails, **about)
     return buffer.getvalue()
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
-    """A CSV file."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows(rows)
-    return text.getvalue().encode()
 
 
 def _file(data: bytes, name: str) -> Response:

@@ -1,7 +1,8 @@
 """Serving the explorer: one process, this machine only unless asked otherwise, and nobody else's page may talk to it.
 
 What is guarded against: a foreign site whose name is made to mean 127.0.0.1 (DNS rebinding: the Host header tells), a foreign
-page that posts to us (the Origin header tells), requests without end, and, beyond loopback, whoever has no token.
+page that posts to us or lets us work (the Origin and Sec-Fetch-Site headers tell), requests without end, and, beyond loopback,
+whoever has no token.
 """
 
 import contextlib
@@ -9,7 +10,6 @@ import errno
 import hmac
 import html
 import ipaddress
-import logging
 import os
 import re
 import signal
@@ -27,11 +27,14 @@ from waitress import create_server, wasyncore
 from werkzeug import Request, Response
 
 from trs_explorer.options import UsageError
+from trs_explorer.web.log import LINES, quiet_waitress
 
 LOOPBACK, PORT = "127.0.0.1", 8050
 PORTS_TRIED = 20  # after the one asked for
 MAX_BODY, MAX_QUERY, MAX_HEADERS = 3 << 20, 16 << 10, 64 << 10  # bytes
 GRACE_S = 0.5  # for requests that are being answered when the server is stopped
+
+PAGE = re.compile(r"/|/compare|/lesson(/[^/]*)?")
 
 # Dash starts itself by an inline script and styles elements inline; nothing of it needs eval. Pictures are data: and blob: URLs.
 POLICY = (
@@ -126,7 +129,7 @@ def _as_in_url(host: str) -> str:
 
 
 def protect(flask_app: Flask, *, hosts: Collection[str] = (), token: str | None = None) -> None:
-    """Put the guard in front of an app: 400 foreign Host, 403 foreign Origin or no token, 413 body and 414 query too long.
+    """Put the guard in front of an app: 400 foreign Host, 403 foreign page or no token, 413 body and 414 query too long.
 
     hosts: what the Host header may name besides this machine's loopback names; 0.0.0.0 or :: admits every bare address and
     this machine's name (an address cannot be rebound). With a token, an address that carries it sets a cookie and leads on
@@ -141,7 +144,7 @@ def protect(flask_app: Flask, *, hosts: Collection[str] = (), token: str | None 
     inner = flask_app.wsgi_app
     flask_app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     flask_app.register_error_handler(500, lambda _: _plain(500, "something failed here; the terminal names it"))
-    default_handler.setFormatter(_Brief("%(levelname)s: %(message)s"))
+    default_handler.setFormatter(LINES)
 
     def guarded(environ: dict, start_response: object) -> Iterable[bytes]:
         def start(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> object:
@@ -177,12 +180,19 @@ def _too_much(request: Request) -> Response | None:
 
 
 def _foreign(request: Request) -> Response | None:
-    """A refusal if another site's page sent what may change something. Browsers always name the origin of a POST."""
-    origin = request.headers.get("Origin")
-    if request.method in ("GET", "HEAD", "OPTIONS") or origin is None:
+    """A refusal if another site's page has sent it; but for a link that is followed to a page of ours.
+
+    Nothing that starts work or changes anything is at the address of a page. Browsers always name the origin of a POST, and for
+    an address of this machine the site that any request comes from.
+    """
+    origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site", "none")
+    own = origin is None or origin.lower() == f"http://{request.headers['Host']}".lower()
+    if own and site in ("same-origin", "none"):
         return None
-    own = f"http://{request.headers['Host']}"
-    return None if origin.lower() == own.lower() else _plain(403, "this request comes from another site's page")
+    followed = request.headers.get("Sec-Fetch-Dest", "document") == "document"
+    if request.method in ("GET", "HEAD", "OPTIONS") and PAGE.fullmatch(request.path) and followed:
+        return None
+    return _plain(403, "this request comes from another site's page")
 
 
 def _admission(request: Request, token: str) -> Response | None:
@@ -216,21 +226,6 @@ def _forward(url: str) -> Response:
     return Response(page, 200, {"Cache-Control": "no-store"}, content_type="text/html; charset=utf-8")
 
 
-class _Brief(logging.Formatter):
-    """A failed request in one line; with --debug its traceback too."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        if not record.exc_info or _debug():
-            return super().format(record)
-        kind, error, _ = record.exc_info
-        words = " ".join(f"{kind.__name__}: {error}".split())[:300]
-        return "".join(c if c.isprintable() else " " for c in f"trs: a request failed: {words} (--debug shows where)")
-
-
-def _debug() -> bool:
-    return os.environ.get("TRS_DEBUG") == "1"
-
-
 # --- the server ------------------------------------------------------------------------------------------------------
 
 
@@ -240,8 +235,7 @@ def serving(flask_app: Flask, sock: socket.socket, threads: int = 8) -> Iterator
 
     Gives the thread that serves.
     """
-    if not _debug():
-        logging.getLogger("waitress").setLevel(logging.ERROR)  # it warns whenever requests wait for a thread
+    quiet_waitress()
     channels: dict = {}
     server = create_server(
         flask_app,

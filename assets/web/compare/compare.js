@@ -88,18 +88,19 @@ window.compare = {
     if (compare.busy[what]) return;
     compare.busy[what] = true;
     const asked = compare.asked[what];
-    let told = null;
+    let told = null, words = "the explorer does not answer: is it still running? Asking again ...";
     try {
       const fields = {...compare.wish, dark: compare.dark() ? 1 : "", client: compare.client, again};
       const answer = await fetch(`/compare/${what}?${new URLSearchParams(fields)}`);
       if (answer.ok) told = await answer.json();
+      else if (answer.status === 429) words = await answer.text(); // no room for it now
     } catch {
       // said below
     }
     compare.busy[what] = false;
     if (asked !== compare.asked[what]) return compare.askIn(what, 0);
     if (told) return compare.take(what, told);
-    compare.say(what, "the explorer does not answer: is it still running? Asking again ...");
+    compare.say(what, words);
     compare.askIn(what, 3000);
   },
 

@@ -9,7 +9,7 @@ from trs_explorer.evaluation.comparison import Row
 from trs_explorer.evaluation.table1 import CLEAN, Column, Figure
 from trs_explorer.files import Json
 from trs_explorer.web.compare.rows import Point, Probe
-from trs_explorer.web.figures import ink
+from trs_explorer.web.figures import as_label, ink
 
 LOOKS = {
     "a": {"color": "#0072b2", "dash": "solid", "symbol": "circle", "words": "solid blue, circles"},
@@ -68,7 +68,7 @@ def curves_figure(curves: Mapping[str, Mapping[str, Sequence[Point]]], sides: Ma
     """A small chart an attack: right in per cent over eps, a line a run, with 95 % intervals on A and B."""
     attacks = [attack for attack in curves if attack != WORST] + ([WORST] if WORST in curves else [])
     columns = min(COLUMNS, max(1, len(attacks)))
-    rows = -(-len(attacks) // columns)
+    rows = max(1, -(-len(attacks) // columns))
     layout = {**_layout(dark), "grid": {"rows": rows, "columns": columns, "pattern": "independent", "ygap": 0.34, "xgap": 0.14}}
     layout |= {"showlegend": False, "annotations": [], "height": HEIGHT * rows + 60}
     data: list[Json] = []
@@ -81,7 +81,7 @@ def curves_figure(curves: Mapping[str, Mapping[str, Sequence[Point]]], sides: Ma
         }
         layout[f"yaxis{axis}"] = {**_axis(), "range": [-3, 103], "dtick": 50}
         title = "worst of several" if attack == WORST else attack
-        note = {"text": f"<b>{title}</b>", "x": 0.5, "y": 1, "xref": f"x{axis} domain", "yref": f"y{axis} domain"}
+        note = {"text": f"<b>{as_label(title)}</b>", "x": 0.5, "y": 1, "xref": f"x{axis} domain", "yref": f"y{axis} domain"}
         layout["annotations"].append({**note, "showarrow": False, "yanchor": "bottom", "font": {"size": 12}})
         for run, points in sorted(curves[attack].items(), key=lambda item: item[0] in sides.values()):
             data.append(_curve(run, points, sides) | {"xaxis": f"x{axis}", "yaxis": f"y{axis}"})
@@ -91,11 +91,12 @@ def curves_figure(curves: Mapping[str, Mapping[str, Sequence[Point]]], sides: Ma
 def _curve(run: str, points: Sequence[Point], sides: Mapping[str, str]) -> Json:
     look, chosen = _look(run, sides)
     trace: Json = {
-        "type": "scatter", "mode": "lines+markers", "name": run, "x": [p[0] for p in points], "y": [p[1] for p in points],
+        "type": "scatter", "mode": "lines+markers", "name": as_label(run),
+        "x": [p[0] for p in points], "y": [p[1] for p in points],
         "line": {"color": look["color"], "dash": look["dash"], "width": 2.5 if chosen else 1},
         "marker": {"symbol": look["symbol"], "size": 7 if chosen else 4, "color": look["color"]},
         "customdata": [f"{low:.1f}-{high:.1f}, n {n}" for _, _, low, high, n in points],
-        "hovertemplate": f"{run}<br>eps %{{x}}: %{{y:.1f}} % (%{{customdata}})<extra></extra>",
+        "hovertemplate": f"{as_label(run)}<br>eps %{{x}}: %{{y:.1f}} % (%{{customdata}})<extra></extra>",
     }  # fmt: skip
     if chosen:
         above, below = [p[3] - p[1] for p in points], [p[1] - p[2] for p in points]
@@ -153,12 +154,13 @@ def _scatter(points: Mapping[str, Sequence[float]], labels: Mapping[str, str], s
         look, chosen = _look(name, sides)
         error = {"array": [high - y], "arrayminus": [y - low], "color": look["color"], "thickness": 1.2}
         data.append({
-            "type": "scatter", "mode": "markers+text", "name": name, "x": [x], "y": [y], "text": [labels.get(name, name)],
+            "type": "scatter", "mode": "markers+text", "name": as_label(name), "x": [x], "y": [y],
+            "text": [as_label(labels.get(name, name))],
             "textposition": BESIDE[place % len(BESIDE)],
             "textfont": {"size": 12, "color": ink(dark).text if chosen else ink(dark).faint},
             "marker": {"symbol": look["symbol"], "size": 12 if chosen else 8, "color": look["color"]},
             "error_y": {"type": "data", "symmetric": False, **error},
-            "hovertemplate": f"{name}: %{{x:.3g}}, %{{y:.1f}} ({low:.1f}-{high:.1f})<extra></extra>",
+            "hovertemplate": f"{as_label(name)}: %{{x:.3g}}, %{{y:.1f}} ({low:.1f}-{high:.1f})<extra></extra>",
         })  # fmt: skip
     return {"data": data, "layout": {**_layout(dark), "showlegend": False}}
 

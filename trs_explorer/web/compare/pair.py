@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from trs_explorer.explore.library import Library
 from trs_explorer.files import Json
+from trs_explorer.options import UsageError
+from trs_explorer.runs import RunError
 from trs_explorer.web.asked import Asked, preferred, understand
 from trs_explorer.web.state import is_plane
 
@@ -62,14 +64,22 @@ def pair_of(library: Library, wish: Mapping[str, object]) -> Pair:
 
 def _first(library: Library) -> str:
     """The run that the page opens on: the explorer's, if it has been saved, else the first that has."""
-    saved = [name for name in library.names if library.checkpoints(name)]
+    saved = [name for name in library.names if _is_saved(library, name)]
     return next((name for name in (preferred(library), *saved) if name in saved), preferred(library))
 
 
 def other(library: Library, name: str) -> str:
     """What a run is compared with: the baseline's run on the same data, else any other that has been saved, else itself."""
-    data = library.run(name).config.data
-    others = [one for one in library.names if one != name and library.run(one).config.data == data]
-    same = [one for one in others if library.checkpoints(one)]
-    baseline = [one for one in same if library.run(one).config.method == BASELINE]
+    data, known = library.run(name).config.data, library.runs()
+    others = [one for one, run in known.items() if one != name and run.config.data == data]
+    same = [one for one in others if _is_saved(library, one)]
+    baseline = [one for one in same if known[one].config.method == BASELINE]
     return next(iter(baseline + same), name)
+
+
+def _is_saved(library: Library, name: str) -> bool:
+    """Whether a run has a checkpoint; not, if it cannot be looked into or has just been removed."""
+    try:
+        return bool(library.checkpoints(name))
+    except (RunError, UsageError):
+        return False

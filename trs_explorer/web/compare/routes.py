@@ -13,7 +13,7 @@ from trs_explorer.web.compare import charts, live, rows, sides
 from trs_explorer.web.compare.page import compare_page
 from trs_explorer.web.compare.pair import Pair, pair_of
 from trs_explorer.web.markup import markup
-from trs_explorer.web.pages import answer
+from trs_explorer.web.pages import answer, nothing_to_show
 from trs_explorer.web.scenes import Scenes
 from trs_explorer.web.walks import attack_of
 
@@ -36,8 +36,9 @@ def add_compare(server: Flask, library: Library, jobs: Jobs) -> None:
         return answer(whole)
 
     @server.get("/compare")
-    def page() -> str:
-        return compare_page({name: library.run(name).config.data for name in library.names})
+    def page() -> str | Response:
+        known = library.runs()
+        return compare_page({name: run.config.data for name, run in known.items()}) if known else nothing_to_show()
 
     @server.get("/compare/slices")
     def slices() -> Response:
@@ -45,7 +46,7 @@ def add_compare(server: Flask, library: Library, jobs: Jobs) -> None:
 
     @server.get("/compare/live")
     def measured() -> Response:
-        return told(lambda pair: _live(pair, jobs, again=bool(request.args.get("again"))))
+        return told(lambda pair: _live(library, pair, jobs, again=bool(request.args.get("again"))))
 
     @server.get("/compare/stored")
     def stored() -> Response:
@@ -56,13 +57,13 @@ def add_compare(server: Flask, library: Library, jobs: Jobs) -> None:
         return send_file(PLOTLY, mimetype="text/javascript", max_age=A_DAY)
 
 
-def _live(pair: Pair, jobs: Jobs, *, again: bool) -> Json:
+def _live(library: Library, pair: Pair, jobs: Jobs, *, again: bool) -> Json:
     told, found, done = live.measured(pair, jobs, again=again)
     state, (attack, _) = pair.a.state, attack_of(pair.a.state)
     count, norm = min(state.n, len(pair.a.loaded.data)), "L2" if state.norm == "l2" else "max norm"
     words = f"{attack} on the ensembles, eps in {norm}, first {count} test images, seed {state.seed}; 95 % intervals."
     figure = charts.curves_figure({attack: found}, pair.names, dark=pair.a.dark)
-    training = any(asked.loaded.run.status().get("state") in UNFINISHED for asked in pair.sides.values())
+    training = any(library.status(name).get("state") in UNFINISHED for name in pair.names.values())
     return {**told, "curve": figure, "curveWords": words, "done": done, "training": training}
 
 

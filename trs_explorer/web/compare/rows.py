@@ -1,7 +1,8 @@
 """What is stored of every run on the data at hand: the paper's table, and each run's last probe. Nothing is measured."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dash import html
@@ -10,16 +11,15 @@ from trs_explorer.evaluation.comparison import Row, arranged, best, headings, im
 from trs_explorer.evaluation.differences import differences, orderings
 from trs_explorer.evaluation.intervals import of_share, wilson
 from trs_explorer.evaluation.table1 import LIMIT, SEED, STEPS, Column
-from trs_explorer.explore.library import Library
-from trs_explorer.files import Json
+from trs_explorer.explore.library import DAMAGE, Library
+from trs_explorer.files import Json, printable
 from trs_explorer.options import UsageError
 from trs_explorer.results import read_results
-from trs_explorer.runs import Checkpoint, RunError
+from trs_explorer.runs import RunError
 from trs_explorer.web.history import pair_mean
 
-UNREADABLE = (RunError, UsageError, OSError)
-KEPT = 256  # digests
-_digests: dict[tuple[Path, int, int], str] = {}
+UNREADABLE = (RunError, UsageError, *DAMAGE)  # one run's files, whatever is in them: the other runs are shown
+MOST_IMAGES, LONGEST_NAME = 10**9, 80  # of an evaluation, and of an attack
 
 # A rate with its 95 % interval, all in per cent: at which eps, the rate, low, high, and n.
 Point = tuple[float, float, float, float, int]
@@ -55,7 +55,7 @@ class Probe:
 
 def same_data(library: Library, data: str) -> list[str]:
     """The names of the runs on a data set."""
-    return [name for name in library.names if library.run(name).config.data == data]
+    return [name for name, run in library.runs().items() if run.config.data == data]
 
 
 def stored_rows(library: Library, data: str) -> list[Row]:
@@ -65,22 +65,12 @@ def stored_rows(library: Library, data: str) -> list[Row]:
         try:
             run = library.run(name)
             newest = run.checkpoints()[-1]
-            weights = _digest(newest)
-            rows.append(row(name, run.config, newest.name, weights, stored_answers(run, weights, LIMIT), LIMIT))
-        except (*UNREADABLE, IndexError):
+            weights = library.digest(name, newest)
+            config = replace(run.config, start_from=Path(run.config.start_from).name)  # the page says which, not where
+            rows.append(row(name, config, newest.name, weights, stored_answers(run, weights, LIMIT), LIMIT))
+        except UNREADABLE:
             continue
     return arranged(rows)
-
-
-def _digest(checkpoint: Checkpoint) -> str:
-    """The SHA-256 of a checkpoint's weights, computed once while the file stays the same."""
-    file = checkpoint.weights.stat()
-    key = checkpoint.weights, file.st_mtime_ns, file.st_size
-    if key not in _digests:
-        while len(_digests) >= KEPT:
-            _digests.pop(next(iter(_digests)), None)
-        _digests[key] = checkpoint.digest()
-    return _digests[key]
 
 
 def other_points(library: Library, rows: Sequence[Row]) -> dict[str, dict[str, list[Point]]]:
@@ -90,7 +80,10 @@ def other_points(library: Library, rows: Sequence[Row]) -> dict[str, dict[str, l
     """
     found: dict[str, dict[str, list[Point]]] = {}
     for one in rows:
-        stored = (result for result in read_results(library.run(one.run), "evaluate") if result.get("weights") == one.weights)
+        try:
+            stored = [result for result in read_results(library.run(one.run), "evaluate") if result.get("weights") == one.weights]
+        except UNREADABLE:
+            continue
         points = [pair for result in stored for rate in _list(result.get("rates")) if (pair := _evaluated(result, rate))]
         for name, point in sorted(points, key=lambda pair: -pair[1][-1]):
             line = found.setdefault(one.run, {}).setdefault(name, [])
@@ -108,11 +101,14 @@ def _evaluated(result: Json, rate: Json) -> tuple[str, Point] | None:
     try:
         starts, n, correct = result["options"].get("restarts", 1), int(rate["n"]), int(rate["correct"])
         name = str(rate["name"]).removesuffix(f"-{STEPS}") + (f", {starts} starts" if starts != 1 else "")
-        if not rate["eps"] or rate.get("norm", "linf") != "linf" or name.startswith("worst"):
+        eps = float(rate["eps"] or 0)
+        if not (0 < eps < math.inf and 0 <= correct <= n <= MOST_IMAGES) or rate.get("norm", "linf") != "linf":
+            return None
+        if name.startswith("worst"):
             return None
         low, high = wilson(correct, n)
-        return name, (float(rate["eps"]), 100 * correct / n, 100 * low, 100 * high, n)
-    except (KeyError, TypeError, ValueError, ZeroDivisionError, AttributeError):
+        return printable(name)[:LONGEST_NAME], (eps, 100 * correct / n, 100 * low, 100 * high, n)
+    except DAMAGE:
         return None
 
 
@@ -125,12 +121,14 @@ def last_probe(library: Library, name: str) -> Probe | None:
         pairs = [(i, j) for i in range(members) for j in range(members) if i != j]
         fooled, eligible = (sum(probe[what][i][j] for i, j in pairs) for what in ("fooled", "eligible"))
         cosine = pair_mean(probe)
-        if cosine is None or not 0 <= fooled <= eligible or not eligible:
+        eps, n = float(probe["eps"]), int(probe["n"])
+        counted = 0 <= fooled <= eligible <= len(pairs) * MOST_IMAGES and 0 <= n <= MOST_IMAGES and eligible
+        if cosine is None or not counted or not math.isfinite(eps):
             return None
         zero = [float(share) for share in probe.get("zero_gradients", [])]
         aimless = sum(zero) / len(zero) if zero else 0.0
-        return Probe(cosine, fooled, eligible, len(pairs), float(probe["eps"]), int(probe["n"]), aimless)
-    except (*UNREADABLE, KeyError, IndexError, TypeError, ValueError):
+        return Probe(cosine, fooled, eligible, len(pairs), eps, n, aimless) if math.isfinite(aimless) else None
+    except UNREADABLE:
         return None
 
 

@@ -23,7 +23,7 @@ def add_lesson(server: Flask, library: Library, jobs: Jobs) -> None:
     def card(name: str) -> str:
         if name not in {card.name for card in CARDS}:
             abort(404)
-        return lesson_page(CARDS, {run: library.run(run).config.data for run in library.names})
+        return lesson_page(CARDS, {name: run.config.data for name, run in library.runs().items()})
 
     @server.get("/lesson/teacher")
     def teacher() -> str:

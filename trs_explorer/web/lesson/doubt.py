@@ -151,10 +151,10 @@ def doubted(library: Library, jobs: Jobs, wish: Mapping[str, object]) -> Json:
     if factor not in map(str, FACTORS):
         raise UsageError(f"the factor is one of {', '.join(map(str, FACTORS))}, not {factor[:40]!r}")
     loaded, state = asked.loaded, asked.state
-    x, y = first_images(loaded.data, state.n)
     told = followed(
         jobs, ("doubt", *key(loaded, state), factor), f"doubt in the lesson of {asked.client}",
-        lambda: measuring(loaded.ensemble, x, y, float(factor), state), as_json, again=bool(wish.get("again")),
+        lambda: measuring(loaded.ensemble, *first_images(loaded.data, state.n), float(factor), state),
+        as_json, again=bool(wish.get("again")),
     )  # fmt: skip
     words = f"{RUN}, eps {state.eps:g}, {state.steps} steps"
     return {**told, "of": about(asked, words), "notice": "\n".join(asked.complaints)}

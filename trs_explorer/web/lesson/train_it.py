@@ -5,7 +5,6 @@ from dataclasses import fields
 from statistics import mean
 
 import numpy as np
-import orjson
 from dash import html
 from flask import Flask, Response, request
 
@@ -29,6 +28,7 @@ from trs_explorer.options import UsageError
 from trs_explorer.web.lesson.card import Card, Teacher, after, choice, number, out, slider
 from trs_explorer.web.lesson.ten_seeds import OTHERS, SEEDS, figures, stored
 from trs_explorer.web.markup import Field
+from trs_explorer.web.pages import answer
 from trs_explorer.web.scene import packed
 
 SHOWN_ATTACKS = 26
@@ -41,26 +41,23 @@ def add_routes(server: Flask, library: Library, jobs: Jobs) -> None:
     """
     del library
 
-    def answer(*, start: bool) -> Response:
-        try:
-            settings = read(request.args)
-        except UsageError as error:
-            return Response(orjson.dumps({"wrong": str(error)}), mimetype="application/json")
+    def state_of(*, start: bool) -> Json:
+        settings = read(request.args)
         key = ("train-it", settings)
         if start:
             slot = f"training of {request.args.get('client', '')[:64]}"
             snapshot = jobs.start(key, slot, lambda: train(settings))
         else:
             snapshot = jobs.get(key) or Snapshot(state="none")
-        return Response(orjson.dumps(told(settings, snapshot)), mimetype="application/json")
+        return told(settings, snapshot)
 
     @server.get("/lesson/train-it/train")
     def begin() -> Response:
-        return answer(start=True)
+        return answer(lambda: state_of(start=True))
 
     @server.get("/lesson/train-it/state")
     def state() -> Response:
-        return answer(start=False)
+        return answer(lambda: state_of(start=False))
 
 
 def read(wish: Mapping[str, str]) -> Settings:

@@ -1,0 +1,337 @@
+"""Runs with anything in their files, among good ones: every page answers, good runs are whole, bad ones in words."""
+
+import csv
+import io
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from html import unescape
+from pathlib import Path
+from urllib.parse import quote
+
+import plotly.graph_objects as go
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from trs_explorer.explore import library as library_module
+from trs_explorer.explore.library import Library
+from trs_explorer.results import write_result
+from trs_explorer.runs import open_run
+from trs_explorer.shipped import folder
+from trs_explorer.web.app import create_app
+from trs_explorer.web.asked import NO_OWN
+from trs_explorer.web.history import history_figure, history_table
+from trs_explorer.web.lesson import baseline
+from trs_explorer.web.markup import markup
+
+GOOD, BAD = "bars-cos-only", "bars-trs"
+HUGE = 10**400
+PAGES = ("/", "/compare", "/lesson/images", "/lesson/teacher")
+SCENE = f"/scene?run={GOOD}"
+PAIR = f"/compare/stored?a={GOOD}"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    for name in (GOOD, BAD):
+        shutil.copytree(folder("checkpoints") / name, tmp_path / name)
+    return tmp_path
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [100.0]
+    monkeypatch.setattr(library_module.time, "monotonic", lambda: now[0])
+    return now
+
+
+def client_of(place: Path, *, readonly: bool = False) -> FlaskClient:
+    return create_app(Library([place]), readonly=readonly).server.test_client()
+
+
+def told(client: FlaskClient, path: str) -> dict:
+    answer = client.get(path)
+    assert answer.status_code == 200, (path, answer.data)
+    return json.loads(answer.data)
+
+
+def history_of(client: FlaskClient, run: str) -> dict:
+    """What the callback of the training's room answers."""
+    found = client.application.config["history"]
+    outputs = [dict(zip(("id", "property"), one.rsplit(".", 1), strict=True)) for one in found.strip(".").split("...")]
+    ask, beat, story = ("ask-history", "data"), ("live", "n_intervals"), ("story", "data")
+    inputs = [{"id": ask[0], "property": ask[1], "value": {"run": run}}, {"id": beat[0], "property": beat[1], "value": 0}]
+    body = {"output": found, "outputs": outputs, "inputs": inputs, "changedPropIds": ["ask-history.data"]}
+    body["state"] = [{"id": story[0], "property": story[1], "value": None}]
+    answer = client.post("/_dash-update-component", json=body)
+    assert answer.status_code == 200, answer.data
+    return json.loads(answer.data)["response"]
+
+
+def with_history(place: Path) -> FlaskClient:
+    app = create_app(Library([place]))
+    app.server.config["history"] = next(key for key in app.callback_map if "history-chart" in key)
+    return app.server.test_client()
+
+
+def every_page_answers(client: FlaskClient) -> None:
+    for path in PAGES:
+        assert client.get(path).status_code == 200, path
+    assert told(client, SCENE)["fixed"]["run"] == GOOD
+    assert told(client, PAIR)["fixed"]["a"] == GOOD
+
+
+def append(run: Path, *events: dict) -> None:
+    with (run / "events.jsonl").open("a") as log:
+        log.writelines(json.dumps({"v": 1, "t": 1, **event}) + "\n" for event in events)
+
+
+def first_loss(run: Path) -> float:
+    events = map(json.loads, (run / "events.jsonl").read_text().splitlines())
+    return next(next(iter(event["terms"].values())) for event in events if event["kind"] == "step")
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+NAMES = (
+    "dash goes here",
+    "{%app_entry%}{%config%}{%scripts%}",
+    "<b>&amp;\"'",
+    "</script><i>",
+    "a\nb",
+    "a\u202eb\u200f",
+    "=1+1",
+    "\x1b]0;x\x07",
+    "%{x}{{7*7}}",
+    os.fsdecode(b"bad\xffname"),
+)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not take such names")
+def test_whatever_runs_are_called_every_page_answers_and_shows_them_escaped(place: Path) -> None:
+    before = client_of(place).get("/").data.decode()
+    for name in NAMES:
+        shutil.copytree(place / BAD, place / name.replace("/", ""))
+    client = client_of(place)
+    every_page_answers(client)
+    page = client.get("/").data.decode()
+    for part in ('id="react-entry-point"', 'id="_dash-config"', "<script", "<b>", "<i>"):
+        assert page.count(part) == before.count(part), part
+    shown = json.loads(re.search(r'id="meta">(.*?)</script>', page)[1])["runs"]
+    assert len(shown) == 2 + len(NAMES)
+    assert all(name.isprintable() for name in shown)
+    assert {"dash goes here", "a\\nb", "bad\\xffname", "%{x}{{7*7}}"} <= set(shown)
+    assert [unescape(option) for option in re.findall(r'<option value="([^"]*)"', page)][: len(shown)] == list(shown)
+    for name in shown:
+        assert client.get("/scene", query_string={"run": name}).get_json()["fixed"]["run"] == name
+        saved = client.get(f"/export/history/{quote(name)}.csv")
+        assert saved.status_code == 200
+        assert "\n" not in saved.headers["Content-Disposition"]
+    stored = told(client, "/compare/stored?a=dash goes here")
+    for chart in ("cosine", "robust", "curves"):
+        for trace in go.Figure(stored[chart]).data:
+            for text in filter(None, (trace.name, trace.hovertemplate, *(trace.text or ()))):
+                assert "<b" not in text.replace("<br>", ""), text
+                assert "%{x}{{" not in text, text
+    assert len(stored["cosine"]["data"]) == len(shown)
+
+
+# --- what stands in the files ----------------------------------------------------------------------------------------
+
+EVALUATIONS = (
+    {"n": float("inf")},
+    {"n": HUGE, "correct": HUGE},
+    {"correct": 20, "n": 10},
+    {"correct": -1, "n": 10},
+    {"eps": HUGE},
+    {"eps": float("nan")},
+    {"name": "\ud800" * 5000},
+    {"name": ["x"]},
+    {"outcomes": [HUGE]},
+)
+
+
+def test_damaged_evaluations_leave_the_curves_of_good_ones(place: Path) -> None:
+    client, run = client_of(place), open_run(place / BAD)
+    good = {"name": "mim-10", "eps": 0.123, "correct": 5, "n": 10}
+    about = {"kind": "evaluate", "weights": run.checkpoints()[-1].digest(), "versions": {"trs_explorer": "0"}, "options": {}}
+    for rate in (good, *({**good, **damage} for damage in EVALUATIONS)):
+        write_result(run, "evaluate", {**about, "rates": [rate]})
+    write_result(run, "evaluate", {**about, "options": [], "rates": [good]})
+    write_result(run, "evaluate", {**about, "rates": HUGE, "trust": [{"check": HUGE, "warnings": []}]})
+    found = told(client, PAIR)
+    assert [trace["x"] for trace in found["curves"]["data"] if trace["name"] == BAD and 0.123 in trace["x"]]
+    assert len(found["cosine"]["data"]) == 2
+
+
+PROBES = (
+    {"cosine": [[1, HUGE], [HUGE, 1]]},
+    {"fooled": [[0, HUGE], [HUGE, 0]], "eligible": [[0, HUGE], [HUGE, 0]]},
+    {"eligible": [[0, 0], [0, 0]]},
+    {"eps": HUGE},
+    {"n": float("inf")},
+    {"n": "\ud800", "epoch": "\ud800" * 999},
+    {"zero_gradients": [float("nan")]},
+    {"cosine": 3},
+    {"step": HUGE},
+)
+
+
+def test_damaged_probes_hide_no_other_run_and_no_curve(place: Path) -> None:
+    events = [json.loads(line) for line in (place / BAD / "events.jsonl").read_text().splitlines()]
+    probe = [event for event in events if event["kind"] == "matrix"][-1]
+    for number, damage in enumerate(PROBES):
+        shutil.copytree(place / BAD, place / f"bad-{number}")
+        append(place / f"bad-{number}", {**probe, **damage})
+    client = with_history(place)
+    assert {GOOD, BAD} <= {trace["name"] for trace in told(client, PAIR)["cosine"]["data"]}
+    for number in range(len(PROBES)):
+        shown = history_of(client, f"bad-{number}")
+        assert len(shown["history-chart"]["children"]["props"]["figure"]["data"]) >= 3
+        assert "\ud800" not in shown["story"]["data"]["history-table"]
+
+
+TERMS = (
+    {"\ud800": 1.0, "=1+1": 2.0},
+    {"total": HUGE, "ce": float("inf")},
+    {"<b>x</b>": 1.0, "a\u202eb": 1.0, "\x1b[31m": 1.0},
+    {"total": [1], "ce": {"a": 1}, "": None},
+)
+
+
+def test_whatever_terms_are_the_history_is_drawn_and_saved(place: Path) -> None:
+    for number, terms in enumerate(TERMS):
+        shutil.copytree(place / BAD, place / f"bad-{number}")
+        append(place / f"bad-{number}", {"kind": "step", "step": 900, "epoch": 900, "terms": terms})
+    client = with_history(place)
+    for number, terms in enumerate(TERMS):
+        event = {"kind": "step", "step": 900, "epoch": 900, "terms": terms}
+        shown = history_of(client, f"bad-{number}")
+        for figure in (shown["history-chart"]["children"]["props"]["figure"], history_figure([event])):
+            names = [trace.name for trace in go.Figure(figure).data]
+            assert len(names) >= len(terms) + 2
+            assert all(name.isprintable() and "<b" not in name for name in names)
+            json.dumps(figure, allow_nan=False).encode()
+        assert markup(history_table([event, {"kind": "matrix", "step": 900}])).encode()
+        rows = list(csv.reader(io.StringIO(client.get(f"/export/history/bad-{number}.csv").data.decode())))
+        assert rows[0] == ["step", "term", "value"]
+        assert not [cell for row in rows for cell in row if cell.startswith(("=", "+", "@"))]
+        assert float(rows[1][2]) == pytest.approx(first_loss(place / BAD))  # numbers as they were
+
+
+def test_a_state_of_any_kind_is_shown_in_printable_characters(place: Path) -> None:
+    (place / BAD / "status.json").write_text(json.dumps({"state": "\x1b]0;\ud800</p>" * 99, "heartbeat": HUGE}))
+    client = with_history(place)
+    words = history_of(client, BAD)["story"]["data"]["run-words"]
+    assert words.isprintable()
+    assert "</p" not in words
+    assert len(words) < 150
+    assert told(client, f"/compare/live?a={GOOD}&b={BAD}&n=1&steps=1")["fixed"]["b"] == BAD
+
+
+# --- folders ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_cannot_be_looked_into_hides_no_other(
+    place: Path, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, look, scan = client_of(place), os.stat, os.scandir
+
+    def refusing(function: Callable) -> Callable:
+        def refuse(path: object = ".", *given: object, **named: object) -> object:
+            if BAD in str(path):
+                raise PermissionError(13, "Permission denied", str(path))
+            return function(path, *given, **named)
+
+        return refuse
+
+    monkeypatch.setattr(os, "stat", refusing(look))
+    monkeypatch.setattr(os, "scandir", refusing(scan))
+    every_page_answers(client)  # as of the last look
+    assert "wrong" in told(client, f"/scene?run={BAD}")
+    assert history_of(with_history(place), GOOD)
+    clock[0] += 2
+    every_page_answers(client)
+    assert f'value="{BAD}"' not in client.get("/").data.decode()
+
+
+@pytest.mark.parametrize("readonly", [False, True])
+def test_when_the_last_run_has_gone_pages_say_so_until_there_is_one(place: Path, clock: list[float], readonly: bool) -> None:
+    client, kept = client_of(place, readonly=readonly), place.with_name("kept")
+    place.rename(kept)
+    clock[0] += 2
+    for path in ("/", "/compare"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.headers["Refresh"]) == (200, "5"), path
+        assert "no run here any more" in answer.data.decode()
+    for path in ("/scene", "/compare/stored", SCENE, "/angles", "/compare/live"):
+        assert "wrong" in told(client, path)
+    for path in ("/figure", "/export/slice.csv"):
+        assert client.get(path).status_code == 404
+    assert client.get("/lesson/zigzag").status_code == 200
+    kept.rename(place)
+    clock[0] += 2
+    every_page_answers(client)
+
+
+# --- read-only -------------------------------------------------------------------------------------------------------
+
+
+def addresses(app: Flask) -> list[str]:
+    """Every address of the app's own that answers a GET, with a run that each knows."""
+    ours = [
+        str(rule)
+        for rule in app.url_map.iter_rules()
+        if "GET" in rule.methods and not str(rule).startswith(("/_", "/assets", "/plotly"))
+    ]
+    return [
+        re.sub("<name>", "mnist-trs", rule).replace("<kind>", "npz")
+        for rule in ours
+        if "<key>" not in rule and "<path" not in rule
+    ]
+
+
+def test_read_only_no_address_takes_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baseline, "LEVEL", 0)
+    shutil.copytree(folder("checkpoints") / "mnist-trs", tmp_path / "mnist-trs")
+    own = "A" * (28 * 28 // 3 * 4) + "AA=="
+    asked = {"run": "mnist-trs", "a": "mnist-trs", "own": own, "image": 3, "n": 1, "steps": 1}
+    taken = {}
+    for readonly in (False, True):
+        client = client_of(tmp_path, readonly=readonly)
+        slice_ = client.get("/lesson/baseline/slice", query_string=asked).get_json()
+        taken[readonly] = slice_["notice"], slice_["picture"]["uri"]
+        scene = client.get("/scene", query_string=asked).get_json()
+        assert (scene["fixed"]["own"], NO_OWN in scene["notice"]) == (("", True) if readonly else (own, False))
+    without = client.get("/lesson/baseline/slice", query_string={**asked, "own": ""}).get_json()
+    assert taken[True] == (NO_OWN, without["picture"]["uri"])
+    assert taken[False][1] != taken[True][1]
+
+
+@pytest.mark.parametrize("readonly", [False, True])
+def test_read_only_no_answer_names_a_folder(tmp_path: Path, readonly: bool) -> None:
+    place = tmp_path / "of mine" / "runs"
+    for name in (GOOD, BAD):
+        shutil.copytree(folder("checkpoints") / name, place / name)
+    shutil.copytree(folder("checkpoints") / "mnist-trs", place / "mnist-trs")
+    config = json.loads((place / "mnist-trs" / "config.json").read_text())
+    secret = {**config, "data_dir": f"{tmp_path}/my data", "start_from": f"{tmp_path}/start"}
+    (place / "mnist-trs" / "config.json").write_text(json.dumps(secret))
+    (place / BAD / "epoch-0800.safetensors").write_bytes(b"nonsense")
+    for weights in (place / GOOD).glob("*.safetensors"):
+        weights.unlink()
+    client = client_of(place, readonly=readonly)
+    paths = addresses(client.application)
+    assert len(paths) > 15
+    answers = [
+        client.get(path, query_string={"run": run, "a": run}) for path in paths for run in (GOOD, BAD, "mnist-trs", "none")
+    ]
+    said = b"\n".join(answer.data for answer in answers).decode("utf-8", "replace")
+    assert f"{BAD}/epoch-0800.safetensors" in said
+    assert "there is no folder" in said
+    assert (str(tmp_path) in said) == (not readonly)
+    assert "of mine" not in said  # of a run its name, everywhere
