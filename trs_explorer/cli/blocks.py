@@ -25,18 +25,25 @@ def print_blocks(console: "Console", columns: Sequence[T], table: "Callable[[Seq
 
     One column may be wider than the console: then its lines are longer.
     """
+    from rich.console import Console
+
     left = columns
     while left:
         shown = 1
         while shown < len(left) and _width(console, table(left[: shown + 1])) <= console.width:
             shown += 1
         block = table(left[:shown])
-        console.print(block, width=max(console.width, _width(console, block)), crop=False, no_wrap=True)
+        wide = max(console.width, _width(console, block))
+        Console(width=wide, highlight=False).print(block, no_wrap=True)  # rich fits what is wider than its console, and cuts
         left = left[shown:]
 
 
 def print_table(console: "Console", first: Sequence[Column], others: Sequence[Column], **style: object) -> None:
-    """Print a table in blocks, each with the first columns. style: as for rich's `Table`."""
+    """Print a table in blocks, each with the first columns: in one, and without a frame, where that is too wide for the console.
+
+    style: as for rich's `Table`.
+    """
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     def table(columns: Sequence[Column]) -> Table:
@@ -47,7 +54,16 @@ def print_table(console: "Console", first: Sequence[Column], others: Sequence[Co
             made.add_row(*cells)
         return made
 
+    if any(_width(console, table([column])) > console.width for column in others):
+        first = [_in_one(first)]
+        style = {"box": SIMPLE_HEAD, "padding": (0, 1, 0, 0), "pad_edge": False}
     print_blocks(console, others, table)
+
+
+def _in_one(columns: Sequence[Column]) -> Column:
+    """Columns of texts, below one another in each row."""
+    rows = zip(*(column.cells for column in columns), strict=True)
+    return Column("\n".join(column.heading for column in columns), ["\n".join(map(str, cells)) for cells in rows], "left")
 
 
 def _width(console: "Console", table: "Table") -> int:

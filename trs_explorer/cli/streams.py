@@ -29,12 +29,14 @@ def prepare() -> None:
     codecs.register_error("trs-words", _in_words)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if isinstance(getattr(getattr(stream, "buffer", None), "raw", None), io.FileIO):  # Windows' console is none
+        buffer = getattr(stream, "buffer", None)
+        if isinstance(getattr(buffer, "raw", buffer), io.FileIO):  # Windows' console is none
             stream.flush()
-            file = io.BufferedWriter(_Patient(stream.fileno(), "w", closefd=False))
-            lines = name == "stderr" or stream.isatty()
-            stream = io.TextIOWrapper(file, stream.encoding, "trs-words", line_buffering=lines, write_through=False)
-            setattr(sys, name, stream)
+            file = _Patient(stream.fileno(), "w", closefd=False)
+            unbuffered = isinstance(buffer, io.FileIO)  # as PYTHONUNBUFFERED asks
+            own = {"line_buffering": name == "stderr" or stream.isatty(), "write_through": unbuffered}
+            patient = io.TextIOWrapper(file if unbuffered else io.BufferedWriter(file), stream.encoding, "trs-words", **own)
+            setattr(sys, name, patient)
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="trs-words")
 
