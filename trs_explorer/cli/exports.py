@@ -1,7 +1,5 @@
 """Files that a user asks for, by --csv, --json or --html: whole or not there, and written before anything is printed."""
 
-import csv
-import io
 import json
 import os
 import shutil
@@ -13,6 +11,7 @@ from pathlib import Path
 from trs_explorer.files import printable, write_atomically
 from trs_explorer.options import UsageError
 from trs_explorer.runs import RunError
+from trs_explorer.tables import to_csv
 
 
 def check_parent(file: Path | None) -> None:
@@ -79,16 +78,5 @@ def as_json(value: object) -> str:
 
 
 def as_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """The text of a CSV file. Texts that a spreadsheet would take for a formula get an apostrophe before them."""
-    file = io.StringIO()
-    writer = csv.writer(file)
-    writer.writerow(header)
-    writer.writerows([_cell(value) for value in row] for row in rows)
-    return file.getvalue()
-
-
-def _cell(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    text = printable(value)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    """The text of a CSV file, in which no text is a formula or does something to a terminal."""
+    return to_csv(header, ([printable(value) if isinstance(value, str) else value for value in row] for row in rows))
