@@ -167,6 +167,11 @@ def test_what_the_flag_parser_refuses_is_wrong_usage_too(trs, line: str, words: 
     ("text", "words"),
     [
         (b"members = ", "is not TOML"),
+        (b"\xef\xbb\xbfmembers = 1", "--members must be >= 2 and <= 64, got 1"),
+        ("# größer als ε\nmembers = 1".encode(), "--members must be >= 2 and <= 64, got 1"),
+        (b"delta = '8/0'", "--delta takes numbers such as 0.03 or 8/255, got '8/0'"),
+        (b"delta = '256/255'", "--delta must be >= 0 and <= 1, got 1.00392"),
+        (b"delta = '0.5'", "--delta takes a number, got '0.5'"),
         (b"\xff\xfe", "is not TOML"),
         (b"a = " + b"[" * 5000, "is not TOML"),
         (b"seed = 1" + b"0" * 5000, "is not TOML"),
