@@ -231,7 +231,7 @@ def test_the_checks_attack_in_the_norm_of_the_figures(trained, monkeypatch, norm
         used.append((norm, more["eps"]))
         return pgd(*arguments, norm=norm, **more)
 
-    eps = EPS if norm == "linf" else 0.3
+    eps = EPS if norm == "linf" else 0.2
     attacks = [("pgd-50", pgd, {"eps": eps, "norm": norm})]
     monkeypatch.setattr(trials, "pgd", recorded)
     made, warned = all_checks(model, x[:60], y[:60], attacks, others=[("itself", model)])
