@@ -31,7 +31,7 @@ def raw(monkeypatch: pytest.MonkeyPatch):
 
     def use(number: int, encoding: str = "utf-8", *, unbuffered: bool = False) -> None:
         opened.append(number)
-        file = open(number, "wb", buffering=0 if unbuffered else -1, closefd=False)  # noqa: PTH123, SIM115
+        file = open(number, "wb", buffering=0 if unbuffered else -1, closefd=False)  # noqa: SIM115
         sys.stdout = io.TextIOWrapper(file, encoding, write_through=unbuffered)
         sys.stderr = None  # the one of pytest stays as it is
         monkeypatch.setattr(streams, "_point_nowhere", lambda number, flags: opened.append((number, flags)))
