@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trs_explorer.options import HYPER_PARAMETERS, Option, UsageError, unknown
+from trs_explorer.options import HYPER_PARAMETERS, MEASURING, Option, UsageError, number, unknown
 
 SHARE = Option("share", float, "", low=0, high=1)
 POSITIVE = Option("rate", float, "", low=0, above_low=True)
@@ -122,3 +122,24 @@ def test_every_hyper_parameter_says_what_it_is() -> None:
         assert len(option.help) > 10
         assert option.type is str or option.low is not None
         assert option.type is not str or option.choices
+
+
+@given(st.integers(0, 10**6), st.integers(1, 10**6))
+def test_a_fraction_is_the_float_nearest_to_it(top: int, bottom: int) -> None:
+    assert number(f"{top}/{bottom}") == number(f" {top} / {bottom} ") == top / bottom  # IEEE: division rounds correctly
+
+
+def test_a_number_is_plain_or_a_fraction_of_two_plain_ones() -> None:
+    assert [number(text) for text in ("0.1", "1e-3", "-8/255", "0.5/2")] == [0.1, 1e-3, -8 / 255, 0.25]
+    for text in ("", "x", "8/", "/255", "8/0", "1/2/3", "1/1e-999999999", "nan/1", "1/" + 100 * "9", "8//255"):
+        with pytest.raises(ValueError):  # noqa: PT011
+            number(text)
+
+
+def test_every_measurement_has_a_range_that_holds_what_torch_takes() -> None:
+    import torch
+
+    torch.Generator().manual_seed(int(MEASURING["seed"].high) + 1000)
+    assert torch.tensor(MEASURING["c"].high).isfinite()
+    assert torch.tensor(MEASURING["c"].low) > 0
+    assert all(option.low is not None and option.high is not None for option in MEASURING.values())

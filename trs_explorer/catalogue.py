@@ -45,7 +45,8 @@ class Data:
     """A data set: its loader, the shape of an image, how many classes, and the recipe that suits it.
 
     method_recipes: what single methods need besides. probe_eps: the radius of the training's probe. source: where its files come
-    from; None: they come with trs, or there are none. sizes: how many examples to train on and to test on; 0: unknown.
+    from; None: they come with trs if it is embedded, else it is computed. sizes: how many examples to train on and to test on; 0:
+    unknown.
     """
 
     loader: str
@@ -57,6 +58,7 @@ class Data:
     method_recipes: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     source: Installed | Archive | None = None
     sizes: tuple[int, int] = (0, 0)
+    embedded: bool = False
 
 
 @dataclass(frozen=True)
@@ -241,7 +243,9 @@ def _cifar(name: str, classes: int, source: Archive) -> Data:
 _IDX = 60_000, 10_000
 
 DATA = {
-    "mnist": Data("trs_explorer.data.mnist:mnist", "handwritten digits, 60,000 + 10,000", (1, 28, 28), 10, sizes=_IDX),
+    "mnist": Data(
+        "trs_explorer.data.mnist:mnist", "handwritten digits, 60,000 + 10,000", (1, 28, 28), 10, sizes=_IDX, embedded=True
+    ),
     "fashion-mnist": Data(
         "trs_explorer.data.fashion:fashion_mnist", "clothes, 60,000 + 10,000", (1, 28, 28), 10, source=FASHION_MNIST, sizes=_IDX
     ),

@@ -10,6 +10,7 @@ import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from fractions import Fraction
 from typing import Any
 
 
@@ -64,6 +65,19 @@ class Option:
             if endless or too_low or (self.high is not None and value > self.high):
                 raise UsageError(f"{self.flag} must be {self.range_text or 'finite'}, got {_short(value)}")
         return value
+
+
+def number(text: str) -> float:
+    """The number that a text says: 0.03, or a fraction of two numbers such as 8/255. Raises: ValueError for anything else."""
+    top, slash, bottom = text.partition("/")
+    if not slash:
+        return float(text)
+    if "/" in bottom or len(text) > 60 or "e" in text.lower():  # 1/1e-999999999 would fill the memory
+        raise ValueError(f"not a fraction of two plain numbers: {text!r}")
+    try:
+        return float(Fraction(top.strip()) / Fraction(bottom.strip()))
+    except ZeroDivisionError:
+        raise ValueError(f"a fraction of nothing: {text!r}") from None
 
 
 def _short(number: int | float) -> str:
@@ -125,5 +139,18 @@ HYPER_PARAMETERS = {
         Option("distill_eps", float, "how far a distilled image may be from its source, in [0, 1] pixels", low=0, high=1),
         Option("distill_steps", int, "sign steps of distill_eps / steps with momentum that distill it", low=1, high=100),
         Option("lambda_cka", float, "weight of the mean linear CKA of the members' last features", low=0),
+    )
+}
+
+# What a measurement is asked for, beside its attacks. No test set has a million images.
+MEASURING = {
+    option.name: option
+    for option in (
+        Option("seed", int, "Seed of the attack's random starts.", low=0, high=2**31 - 1),
+        Option("limit", int, "Use the first N test images.", low=1, high=1_000_000),
+        Option("steps", int, "Steps of the iterated attacks.", low=1, high=100_000),
+        Option("restarts", int, "Random starts, where an attack has them; the worst counts.", low=1, high=1_000),
+        Option("c", float, "constants of cw and ead", low=1e-10, high=1e10),
+        Option("confidence", float, "how sure the model must be of the wrong class, in logits", low=0, high=1e6),
     )
 }

@@ -53,6 +53,7 @@ def test_list_says_where_the_files_are(trs, tmp_path: Path, folder: Path, monkey
     lines = {line.split()[0]: line for line in trs("data").out.splitlines()}
     assert list(lines) == list(DATA)
     assert lines["mnist"].endswith(": comes with trs")
+    assert all(lines[name].endswith(": computed") for name in ("bars", "moons", "circles"))
     assert lines["cifar10"].endswith("photographs of 10 things, 50,000 + 10,000: downloaded when needed, 170.1 MB")
     assert ": not here: on Debian or Ubuntu apt install dataset-fashion-mnist; elsewhere" in lines["fashion-mnist"]
     (tmp_path / "cache").mkdir()

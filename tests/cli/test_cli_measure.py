@@ -417,3 +417,77 @@ def test_processes_that_measured_other_weights_are_not_put_together(monkeypatch:
     assert team.gather({"weights": "b"}, [1]) == [[1], [1]]
     with pytest.raises(ValueError, match=r"process 1 measured .*'b'.*the run has changed"):
         team.gather({"weights": "a"}, [1])
+
+
+def test_a_radius_is_of_the_norm_that_was_asked_for_and_a_fraction_is_its_exact_value(trs, trained: Path) -> None:
+    """An L2 ball of .3 lies in the square of .3, and does not hold its corners."""
+    found = {}
+    for norm in ("linf", "l2"):
+        files = ("--json", "o.json", "--csv", "o.csv")
+        said = trs("evaluate", trained, "--attacks", "fgsm,pgd,cw", "--norm", norm, "--eps", "3/10", "--limit", 100, *files)
+        assert said.status == 0, said.err
+        assert ("eps in L2" in said.out) == (norm == "l2")
+        [result] = json.loads(Path("o.json").read_text())
+        found[norm] = {rate["name"]: rate for rate in result["rates"]}
+        balls = [found[norm]["fgsm"], found[norm]["pgd-50"]]
+        assert {(rate["eps"], rate["norm"]) for rate in balls} == {(0.3, norm)}
+        assert all(rate["perturbation"] <= 0.3 * (1 + 1e-5) for rate in balls)
+        assert result["options"].get("norm") == (norm if norm == "l2" else None)
+        with Path("o.csv").open(newline="") as file:
+            assert [row["norm"] for row in csv.DictReader(file)] == ["", norm, norm, ""]
+    assert found["l2"]["fgsm"]["perturbation"] == pytest.approx(0.3, rel=1e-4)
+    assert found["l2"]["pgd-50"]["correct"] >= found["linf"]["pgd-50"]["correct"]
+    assert found["l2"]["cw"] == found["linf"]["cw"]
+
+
+def test_an_unfinished_evaluation_of_another_norm_is_not_gone_on_with(
+    trs, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trs_explorer.evaluation import accuracy
+
+    true, seen = accuracy.extended, []
+
+    def counted(rate, *rest):
+        seen.append(rate.norm)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return true(rate, *rest)
+
+    monkeypatch.setattr(accuracy, "extended", counted)
+    command = ("evaluate", trained, "--attacks", "fgsm", "--eps", "0.3", "--limit", 20)
+    assert trs(*command).status == 130
+    other = trs(*command, "--norm", "l2")
+    assert (other.status, "goes on" in other.err) == (0, False)
+    assert "goes on" in trs(*command).err
+
+
+def test_transfer_takes_a_norm_and_a_confidence_and_tells_both(trs, trained: Path) -> None:
+    said = trs("transfer", trained, "--norm", "l2", "--eps", "2/5", "--limit", 20, "--json", "o.json", "--csv", "o.csv")
+    assert "eps 0.4 in L2" in said.out
+    stored = json.loads(Path("o.json").read_text())
+    assert (stored["eps"], stored["norm"], stored["confidence"]) == (0.4, "l2", None)
+    with Path("o.csv").open(newline="") as file:
+        assert {(row["norm"], row["confidence"]) for row in csv.DictReader(file)} == {("l2", "")}
+    said = trs("transfer", trained, "--attack", "cw", "--confidence", "3", "--limit", 5, "--json", "o.json", "--csv", "o.csv")
+    assert "c 1, confidence 3" in said.out
+    stored = json.loads(Path("o.json").read_text())
+    assert (stored["norm"], stored["confidence"], stored["options"]) == (None, 3.0, {"confidence": 3.0})
+    with Path("o.csv").open(newline="") as file:
+        assert {row["confidence"] for row in csv.DictReader(file)} == {"3.0"}
+
+
+def test_the_confidence_reaches_the_attack_that_has_one(trs, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from trs_explorer.attacks import cw
+
+    seen, true = [], cw.cw
+
+    def recorded(model, x, y, *, confidence=0.1, **more):
+        seen.append(confidence)
+        return true(model, x, y, confidence=confidence, **more)
+
+    monkeypatch.setattr(cw, "cw", recorded)
+    said = trs("evaluate", trained, "--attacks", "fgsm,cw", "--confidence", "2.5", "--limit", 5, "--json", "o.json")
+    assert said.status == 0, said.err
+    assert set(seen) == {2.5}
+    assert json.loads(Path("o.json").read_text())[0]["options"]["confidence"] == 2.5
+    assert "confidence 2.5" in said.out

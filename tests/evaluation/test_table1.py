@@ -53,6 +53,8 @@ def test_an_answer_has_the_outcomes_and_the_checks():
         {"options": {"limit": 4, "steps": 10, "restarts": 1}},
         {"options": {"limit": 4, "steps": 50, "restarts": 2}},
         {"options": None},
+        {"options": {"limit": 1000, "steps": 50, "restarts": 1, "norm": "l2"}},
+        {"options": {"limit": 1000, "steps": 50, "restarts": 1, "confidence": 20.0}},
         {"versions": {"trs_explorer": "0.0.0"}},
         {"versions": []},
         {"data": "bars, first 4 test images"},

@@ -219,3 +219,22 @@ def test_leaves_the_random_state_alone_and_repeats_itself(trained):
     run = partial(all_checks, Ensemble([Times(model, 40.0)]), x[:40], y[:40], PGD, steps=12)
     assert run() == run()
     assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_the_checks_attack_in_the_norm_of_the_figures(trained, monkeypatch, norm):
+    """Else they compare balls of one radius and different size: in L2 the square's corners would be "missed"."""
+    model, x, y = trained
+    used = []
+
+    def recorded(*arguments, norm="linf", **more):
+        used.append((norm, more["eps"]))
+        return pgd(*arguments, norm=norm, **more)
+
+    eps = EPS if norm == "linf" else 0.2
+    attacks = [("pgd-50", pgd, {"eps": eps, "norm": norm})]
+    monkeypatch.setattr(trials, "pgd", recorded)
+    made, warned = all_checks(model, x[:60], y[:60], attacks, others=[("itself", model)])
+    assert {4, 6, 7, 8, 12, 13, 15} <= made
+    assert not warned
+    assert {kind for kind, radius in used if radius == eps} == {norm}

@@ -1,52 +1,106 @@
-"""The `trs` command. Torch and textual are imported inside commands only: `trs --help` answers at once."""
+"""The `trs` command. Torch and textual are imported inside commands only: `trs --help` answers at once.
 
+Nothing large is imported before `main` runs, so that Ctrl-C ends it without a traceback from its first moment on.
+"""
+
+import contextlib
 import os
+import signal
 import sys
-
-from trs_explorer.options import UsageError
-from trs_explorer.runs import RunError
+from collections.abc import Iterator
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
 def main() -> None:
     """Run `trs`. Errors are one or two lines; exit status 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    try:
+        status = _run()
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    raise SystemExit(status)
+
+
+def _run() -> int:
+    """The command line's exit status; it is 1 too where a command was done, and its output could not be written."""
     debug = "--debug" in sys.argv
     if debug:
         sys.argv.remove("--debug")
         os.environ["TRS_DEBUG"] = "1"  # for the dashboard, which is a process of its own
-    from typer import Abort
+    from trs_explorer.cli import streams
 
-    from trs_explorer.cli.app import app
+    streams.prepare()
+    status = _command(debug)
+    error = streams.lost()
+    if error is not None:
+        print(f"trs: cannot write to standard output: {error.strerror or error}", file=sys.stderr)
+    return status or (FAILED if error else DONE)
+
+
+def _command(debug: bool) -> int:
+    with leaving_at_once():
+        from typer import Abort
+
+        from trs_explorer.cli.app import app
+        from trs_explorer.options import UsageError
+        from trs_explorer.runs import RunError
 
     try:
-        raise SystemExit(app(standalone_mode=False) or DONE)
+        return int(app(standalone_mode=False) or DONE)
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            raise
+        return int(end.code or DONE)
     except (KeyboardInterrupt, Abort):
-        raise SystemExit(INTERRUPTED) from None
+        return INTERRUPTED
     except UsageError as error:
-        _fail(error, debug, WRONG_USAGE)
+        return _fail(error, debug, WRONG_USAGE)
     except (RunError, OSError, RuntimeError, ValueError) as error:
         if hasattr(error, "format_message"):
-            _usage(error)
-        _fail(error, debug, FAILED)
+            return _usage(error)
+        return _fail(error, debug, FAILED)
     except MemoryError as error:
-        _fail(error, debug, FAILED)
+        return _fail(error, debug, FAILED)
     except Exception as error:
         if not hasattr(error, "format_message"):
             raise
-        _usage(error)
+        return _usage(error)
 
 
-def _usage(error: Exception) -> None:
-    """What Typer finds wrong with a command line, in one line. Its exceptions have moved between modules: by their method."""
+@contextlib.contextmanager
+def leaving_at_once() -> Iterator[None]:
+    """Ctrl-C ends the process on the spot: for imports, which save nothing, and which it would break to pieces (torch aborts)."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:  # ignored by whoever started this, or a program's that calls `main`
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _usage(error: Exception) -> int:
+    """Say what Typer finds wrong with a command line, in one line. Its exceptions have moved between modules: by their method."""
     message = error.format_message().rstrip(".")
     if message:  # bare `trs` has printed the help and has none
         print(f"trs: {message}. See: trs --help", file=sys.stderr)
-    raise SystemExit(WRONG_USAGE)
+    return WRONG_USAGE
 
 
-def _fail(error: Exception, debug: bool, status: int) -> None:
+def _fail(error: Exception, debug: bool, status: int) -> int:
+    """Say what went wrong in a line or two."""
     if debug:
         raise error
-    print(f"trs: {error or type(error).__name__}", file=sys.stderr)
-    raise SystemExit(status)
+    from trs_explorer.files import printable
+
+    print("trs: " + "\n".join(map(printable, _words(error).splitlines())), file=sys.stderr)
+    return status
+
+
+def _words(error: Exception) -> str:
+    """An error as people read it: of a file its name and what is wrong with it, without the system's number for that."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
+    return str(error) or type(error).__name__

@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-import typer
-
 from trs_explorer.catalogue import ATTACKS, load
 from trs_explorer.cli.evaluations import GOES_ON, STOPPED, about, accepted, loaded
+from trs_explorer.cli.flags import say
 from trs_explorer.options import UsageError
 from trs_explorer.results import Unfinished
 from trs_explorer.runs import Run
@@ -45,6 +44,7 @@ def attempted(
     kinds: Sequence[str],
     radii: Sequence[float],
     *,
+    norm: str,
     limit: int,
     seed: int,
     device: "torch.device",
@@ -67,11 +67,11 @@ def attempted(
     for run in makers:
         surrogates[run.name], named = loaded(run, device)
         made_on.append({"name": run.name, "members": run.config.members, "weights": named["weights"]})
-    groups = {(eps, kind): _attempts(kind, list(surrogates), eps) for eps in radii for kind in kinds}
+    groups = {(eps, kind): _attempts(kind, list(surrogates), eps, norm) for eps in radii for kind in kinds}
     attempts = [attempt for group in groups.values() for attempt in group]
     targets = [_target(run, attempts, made_on, len(x), share, seed, device) for run in chosen]
     if team.rank == 0 and any(target.rates for target in targets):
-        typer.echo(GOES_ON, err=True)
+        say(GOES_ON)
     try:
         with progress("black box", quiet=team.rank > 0) as advance:
             _measure(targets, surrogates, attempts, x[share], y[share], seed, share.start, advance)
@@ -79,7 +79,7 @@ def attempted(
         for target in targets:
             target.keep(now=True)
         if team.rank == 0 and all(target.kept.kept for target in targets):
-            typer.echo(STOPPED, err=True)
+            say(STOPPED)
         raise
     for target in targets:
         target.keep(now=True)
@@ -92,14 +92,15 @@ def attempted(
     return results, [target.kept for target in targets]
 
 
-def _attempts(kind: str, surrogates: Sequence[str], eps: float) -> "list[Attempt]":
+def _attempts(kind: str, surrogates: Sequence[str], eps: float, norm: str) -> "list[Attempt]":
     """The paper's attempts for pgd; of another attack one start on each surrogate."""
     from trs_explorer.evaluation.blackbox import STEPS, Attempt, protocol
 
     if kind == "pgd":
-        return protocol(surrogates, eps)
+        return protocol(surrogates, eps, norm=norm)
     function = load(ATTACKS[kind].function)
-    return [Attempt(surrogate, kind, partial(function, **accepted(function, steps=STEPS)), eps) for surrogate in surrogates]
+    attack = partial(function, **accepted(function, steps=STEPS))
+    return [Attempt(surrogate, kind, attack, eps, norm=norm) for surrogate in surrogates]
 
 
 def _target(
@@ -112,12 +113,14 @@ def _target(
     if named["weights"] in {maker["weights"] for maker in made_on}:
         raise UsageError(f"{run.name} is one of the surrogates: that is no black box")
     said = about(named, f"{run.config.data}, first {n} test images", device, seed)
-    said |= {"kind": "blackbox", "surrogates": made_on}
+    norm = attempts[0].norm
+    said |= {"kind": "blackbox", "surrogates": made_on, "norm": norm}
     asked = {**said, "attempts": [_key(attempt) for attempt in attempts], "share": [share.start, share.stop]}
     target = Target(ensemble, said, Unfinished(run, "blackbox", asked))
     stored = target.kept.found()
-    blanks = {_key(attempt): nothing_yet(attempt.name, attempt.eps) for attempt in attempts}
-    blanks |= {_white_box(eps): nothing_yet(f"pgd-{WHITE_BOX_STEPS}", eps) for eps in {attempt.eps for attempt in attempts}}
+    blanks = {_key(attempt): nothing_yet(attempt.name, attempt.eps, norm=norm) for attempt in attempts}
+    white = f"pgd-{WHITE_BOX_STEPS}"
+    blanks |= {_white_box(eps): nothing_yet(white, eps, norm=norm) for eps in {attempt.eps for attempt in attempts}}
     for key, blank in blanks.items():
         rate = restored(stored.get(key), blank, share.stop - share.start)
         if rate is not None:
@@ -164,7 +167,8 @@ def _measure(
         done += len(surrogate) * len(x)
     for target in targets:
         missing = [eps for eps in dict.fromkeys(a.eps for a in attempts) if not _whole(target, _white_box(eps), len(x))]
-        attacks = [(f"pgd-{WHITE_BOX_STEPS}", pgd, {"eps": eps, "steps": WHITE_BOX_STEPS}) for eps in missing]
+        own = {"steps": WHITE_BOX_STEPS, "norm": attempts[0].norm}
+        attacks = [(f"pgd-{WHITE_BOX_STEPS}", pgd, {"eps": eps, **own}) for eps in missing]
         for position, rate in measure(target.ensemble, x, y, attacks=attacks, seed=seed, first=first) if missing else ():
             advance(total, total, f"{target.said['run']}, white box")
             if position:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from trs_explorer.catalogue import MODELS, entry
-from trs_explorer.cli.flags import check_parent
+from trs_explorer.cli.exports import check_parent
 from trs_explorer.options import UsageError, unknown
 
 WHAT = {

@@ -1,31 +1,35 @@
 """`trs blackbox`."""
 
-import csv
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from trs_explorer.catalogue import ATTACKS, DATA
-from trs_explorer.cli.curve import write_curve
+from trs_explorer.cli import leaving_at_once
+from trs_explorer.cli.blocks import Column, print_table
+from trs_explorer.cli.curve import curve_page
 from trs_explorer.cli.evaluations import check_classes, check_saved, store
+from trs_explorer.cli.exports import as_csv, as_json, check_parent, exported
 from trs_explorer.cli.flags import (
     CsvFileOption,
     DeviceOption,
     JsonFileOption,
     LimitOption,
+    NormOption,
     SeedOption,
-    check_parent,
+    check_reach,
     parse_list,
     parse_radii,
     run_at,
 )
+from trs_explorer.cli.rates import IN_WORDS, in_percent, percent_of
 from trs_explorer.evaluation import paper
+from trs_explorer.files import printable
 from trs_explorer.options import UsageError, unknown
 
 KINDS = tuple(name for name, attack in ATTACKS.items() if attack.ball)
-BAR, WIDE, NARROW = 20, 100, 76  # letters of the longest bar, and of terminals that have room for it, and for a row in one line
+BAR, WIDE = 20, 100  # letters of the longest bar, and of terminals that have room for it
 
 
 def blackbox(
@@ -37,7 +41,10 @@ def blackbox(
     attacks: Annotated[
         str, typer.Option("--attacks", help=f"Comma-separated: {', '.join(KINDS)}. pgd is the paper's protocol.")
     ] = "pgd",
-    eps: Annotated[str | None, typer.Option("--eps", help="Comma-separated radii in [0, 1]. Default: the paper's.")] = None,
+    eps: Annotated[
+        str | None, typer.Option("--eps", help="Comma-separated radii such as 0.1 or 8/255. Default: the paper's.")
+    ] = None,
+    norm: NormOption = "linf",
     limit: LimitOption = 1000,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
@@ -63,7 +70,7 @@ def blackbox(
     for kind in kinds:
         if kind not in KINDS:
             raise UsageError(unknown("--attacks", kind, KINDS))
-    radii = parse_radii(eps) if eps is not None else None
+    radii = parse_radii(eps, norm)
     chosen = list({one.path.resolve(): one for one in map(run_at, run)}.values())
     for what, values in {
         "data set": sorted({one.config.data for one in chosen}),
@@ -74,36 +81,35 @@ def blackbox(
     for one in chosen:
         check_saved(one)
     name = chosen[0].config.data
+    check_reach(radii, norm, name)
     for kind in kinds:
         check_classes(kind, name, "--attacks")
     for file in (json_file, csv_file, html_file):
         check_parent(file)
     radii = list(dict.fromkeys(radii or paper.BLACK_BOX_EPS.get(name) or (DATA[name].probe_eps / 2, DATA[name].probe_eps)))
 
-    from trs_explorer.cli.attempts import attempted
-    from trs_explorer.cli.surrogates import surrogates_of
-    from trs_explorer.evaluation.shares import processes
-    from trs_explorer.training.device import resolve_device
+    with leaving_at_once():
+        from trs_explorer.cli.attempts import attempted
+        from trs_explorer.cli.surrogates import surrogates_of
+        from trs_explorer.evaluation.shares import processes
+        from trs_explorer.training.device import resolve_device
 
     with processes() as team:
         where = team.device(resolve_device(device))
         makers = surrogates_of(chosen[0], surrogates or (), device) if team.rank == 0 else []
         team.agree(None)  # the first process trains what is missing
         makers = makers or surrogates_of(chosen[0], surrogates or (), device)
-        results, unfinished = attempted(chosen, makers, kinds, radii, limit=limit, seed=seed, device=where, team=team)
+        results, unfinished = attempted(chosen, makers, kinds, radii, norm=norm, limit=limit, seed=seed, device=where, team=team)
         stored = team.agree([store(one, "blackbox", result) for one, result in zip(chosen, results, strict=False)])
         for kept, safe in zip(unfinished, stored, strict=True):
             if safe:
                 kept.forget()
         if team.rank:
             return
-    _show(results)
-    if json_file:
-        json_file.write_text(json.dumps(results, indent=1) + "\n")
-    if csv_file:
-        _write_csv(csv_file, results)
-    if html_file:
-        write_curve(html_file, results)
+    with exported(
+        (json_file, lambda: as_json(results)), (csv_file, lambda: _csv(results)), (html_file, lambda: curve_page(results))
+    ):
+        _show(results)
 
 
 def _show(results: list[dict]) -> None:
@@ -111,49 +117,47 @@ def _show(results: list[dict]) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.progress_bar import ProgressBar
-    from rich.table import Table
 
     console = Console()
-    wide, narrow = console.width >= WIDE, console.width < NARROW
     for result in results:
-        n = result["rows"][0]["robust"]["n"]
-        title = f"{escape(result['run'])}: right, in % (95 % interval) of all {n} images"
-        made_on = ", ".join(f"{maker['name']} ({maker['members']} members)" for maker in result["surrogates"])
-        table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-        headings = ("attempts", "eps", "under every one", *([""] if wide else []), "one attempt", "white box")
-        for heading in headings:
-            table.add_column(heading, justify="left" if heading in ("attempts", "") else "right", no_wrap=not narrow)
-        for row in result["rows"]:
-            robust, each, white = row["robust"], row["per_attempt"], row["white_box"]
-            share = robust["correct"] / n
-            table.add_row(
-                f"{row['attack']} x {row['attempts']}",
-                f"{robust['eps']:g}",
-                f"{100 * share:.1f} ({100 * robust['low']:.1f} - {100 * robust['high']:.1f})",
-                *([ProgressBar(total=1, completed=share, width=BAR)] if wide else []),
-                f"{100 * each['share']:.1f} ({100 * each['low']:.1f} - {100 * each['high']:.1f})",
-                f"{100 * white['correct'] / n:.1f}",
-            )
-        console.print(table)
+        run, rows = escape(printable(result["run"])), result["rows"]
+        n, norm = rows[0]["robust"]["n"], IN_WORDS[result["norm"]]
+        first = [
+            Column("attempts", [f"{row['attack']} x {row['attempts']}" for row in rows], "left"),
+            Column("eps", [f"{row['robust']['eps']:g}" for row in rows]),
+        ]
+        bars = [ProgressBar(total=1, completed=row["robust"]["correct"] / n, width=BAR) for row in rows]
+        each = [row["per_attempt"] for row in rows]
+        columns = [
+            Column("under every one", [percent_of(row["robust"]) for row in rows]),
+            *([Column("", bars, "left")] if console.width >= WIDE else []),
+            Column("one attempt", [in_percent(one["share"], one) for one in each]),
+            Column("white box", [f"{100 * row['white_box']['correct'] / n:.1f}" for row in rows]),
+        ]
+        title = f"{run}: right, in % (95 % interval) of all {n} images{'; eps' if norm else ''}{norm}"
+        console.print(f"[italic]{title}[/]", highlight=False)
+        print_table(console, first, columns, box=SIMPLE_HEAD)
+        made_on = ", ".join(f"{printable(maker['name'])} ({maker['members']} members)" for maker in result["surrogates"])
         console.print(
             f"images made on {escape(made_on)}; one attempt: their mean; white box: PGD-50 on the run itself, one start",
             highlight=False,
         )
     for result in results:
         for warning in result["warnings"]:
-            console.print(f"[bold]warning[/] {escape(result['run'])}: {escape(warning)}", highlight=False)
+            console.print(f"[bold]warning[/] {escape(printable(result['run']))}: {escape(warning)}", highlight=False)
 
 
-def _write_csv(path: Path, results: list[dict]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["run", "weights_sha256", "seed", "attack", "attempt", "eps", "correct", "n", "low", "high"])
-        for result in results:
-            fixed = [result["run"], result["weights"], result["seed"]]
-            for row in result["rows"]:
-                rates = {"every attempt": row["robust"], "white box": row["white_box"]}
-                if row["attack"] != "all":  # whose attempts are those of the other rows
-                    rates |= {rate["name"]: rate for rate in row["each"]}
-                for name, rate in rates.items():
-                    counts = (rate[key] for key in ("eps", "correct", "n", "low", "high"))
-                    writer.writerow([*fixed, row["attack"], name, *counts])
+def _csv(results: list[dict]) -> str:
+    """A row for every attempt and radius, for all attempts together, and for the white box."""
+    made = []
+    for result in results:
+        fixed = [result["run"], result["weights"], result["seed"]]
+        for row in result["rows"]:
+            rates = {"every attempt": row["robust"], "white box": row["white_box"]}
+            if row["attack"] != "all":  # whose attempts are those of the other rows
+                rates |= {rate["name"]: rate for rate in row["each"]}
+            for name, rate in rates.items():
+                counts = (rate[key] for key in ("eps", "correct", "n", "low", "high", "norm"))
+                made.append([*fixed, row["attack"], name, *counts])
+    header = ["run", "weights_sha256", "seed", "attack", "attempt", "eps", "correct", "n", "low", "high", "norm"]
+    return as_csv(header, made)

@@ -1,16 +1,16 @@
 """`trs compare`."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from trs_explorer.cli.evaluations import check_saved
-from trs_explorer.cli.flags import CsvFileOption, DeviceOption, JsonFileOption, LimitOption, check_parent, run_at
+from trs_explorer.cli.exports import as_json, check_parent, exported
+from trs_explorer.cli.flags import CsvFileOption, DeviceOption, JsonFileOption, LimitOption, run_at, say
 from trs_explorer.cli.markdown import markdown
 from trs_explorer.cli.once import START, SURROGATE
-from trs_explorer.cli.rates import write_csv
+from trs_explorer.cli.rates import rates_csv
 from trs_explorer.cli.side_by_side import show
 from trs_explorer.cli.tabled import rows_of
 from trs_explorer.evaluation import paper
@@ -57,17 +57,17 @@ def compare(
     rows = rows_of(chosen, named, limit, stored=stored, again=again, device=device)
     tables = [(data, arranged([one for one in rows if one.config.data == data])) for data in _data_sets(chosen)]
     tables = [(data, own) for data, own in tables if own]
-    for place, (data, own) in enumerate(tables):
-        if place:
-            typer.echo()
-        if markdown_wanted:
-            typer.echo(markdown(data, own))
-        else:
-            show(data, own)
-    if json_file:
-        json_file.write_text(json.dumps([_exported(data, own) for data, own in tables], indent=1) + "\n")
-    if csv_file:
-        write_csv(csv_file, [one.to_json() for _, own in tables for one in own])
+    with exported(
+        (json_file, lambda: as_json([_exported(data, own) for data, own in tables])),
+        (csv_file, lambda: rates_csv([one.to_json() for _, own in tables for one in own])),
+    ):
+        for place, (data, own) in enumerate(tables):
+            if place:
+                print()
+            if markdown_wanted:
+                print(markdown(data, own))
+            else:
+                show(data, own)
 
 
 def _given(paths: list[Path] | None) -> tuple[list[Run], list[Run]]:
@@ -107,7 +107,7 @@ def _chosen(named: list[Run], found: list[Run]) -> list[Run]:
     for why, several in left.items():
         which = f"{several[0].path}{' ...' if len(several) > 1 else ''}"
         see = f"{which}" if why == UNSAVED else f"to see them, name them: trs compare {which}"
-        typer.echo(f"left out: {len(several)} {why}; {see}", err=True)
+        say(f"left out: {len(several)} {why}; {see}")
     if not once:
         raise RunError("nothing to compare: name the runs")
     return list(once.values())

@@ -1,13 +1,14 @@
 """Robust accuracy over eps as a page of its own: what `trs blackbox --html` writes."""
 
-from pathlib import Path
+from trs_explorer.files import printable
 
+NORMS = {"linf": "maximum norm", "l2": "L2 norm"}
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#3b3b98")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star")
 FAINT = 0.18  # of the bands
 
 
-def write_curve(path: Path, results: list[dict]) -> None:
+def curve_page(results: list[dict]) -> str:
     """A curve a run with its 95 % intervals as a band, and its white-box figures dotted; needs no network to be read."""
     import plotly.graph_objects as go
 
@@ -18,7 +19,8 @@ def write_curve(path: Path, results: list[dict]) -> None:
         colour, symbol = COLOURS[number % len(COLOURS)], SYMBOLS[number % len(SYMBOLS)]
         robust, eps = [row["robust"] for row in rows], [row["robust"]["eps"] for row in rows]
         band = [100 * rate["high"] for rate in robust] + [100 * rate["low"] for rate in reversed(robust)]
-        own = {"name": result["run"], "legendgroup": result["run"], "hoverinfo": "skip", "showlegend": False}
+        run = printable(result["run"])
+        own = {"name": run, "legendgroup": run, "hoverinfo": "skip", "showlegend": False}
         filled = {"fill": "toself", "fillcolor": _faint(colour), "mode": "none"}
         figure.add_scatter(x=eps + eps[::-1], y=band, **filled, **own)
         figure.add_scatter(
@@ -34,8 +36,8 @@ def write_curve(path: Path, results: list[dict]) -> None:
             mode="lines+markers",
             line={"color": colour},
             marker={"symbol": symbol, "size": 9},
-            name=result["run"],
-            legendgroup=result["run"],
+            name=run,
+            legendgroup=run,
             text=[
                 f"{rate['correct']} of {rate['n']} right under all {row['attempts']} attempts "
                 f"({100 * rate['low']:.1f} - {100 * rate['high']:.1f} %)"
@@ -44,16 +46,16 @@ def write_curve(path: Path, results: list[dict]) -> None:
             hovertemplate="eps %{x}: %{text}",
         )
     n = results[0]["rows"][0]["robust"]["n"]
-    made_on = ", ".join(maker["name"] for maker in results[0]["surrogates"])
+    made_on = ", ".join(printable(maker["name"]) for maker in results[0]["surrogates"])
     figure.update_layout(
         template="simple_white",
         title={"text": f"Black box: right under every attempt, % of {n} images, 95 % intervals", "subtitle": {"text": made_on}},
-        xaxis={"title": "eps, maximum norm, pixels in [0, 1]", "rangemode": "tozero"},
+        xaxis={"title": f"eps, {NORMS[results[0]['norm']]}, pixels in [0, 1]", "rangemode": "tozero"},
         yaxis={"title": "%; dotted: white box, PGD-50", "range": [-2, 101]},
         font={"size": 15},
         margin={"t": 90, "b": 60, "l": 70, "r": 20},
     )
-    figure.write_html(path, include_plotlyjs=True)
+    return figure.to_html(include_plotlyjs=True)
 
 
 def _faint(colour: str) -> str:

@@ -23,7 +23,7 @@ def data(
     if action == "list":
         for key, about in DATA.items():
             shape = "x".join(map(str, about.shape))
-            where = about.source.where if about.source else "comes with trs"
+            where = about.source.where if about.source else "comes with trs" if about.embedded else "computed"
             print(f"{key:13} {shape:8} {about.classes:3} classes  {about.summary}: {where}")
         return
     if action != "get":

@@ -1,6 +1,5 @@
 """`trs evaluate`."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,21 +9,29 @@ import typer
 
 from trs_explorer import runs
 from trs_explorer.catalogue import ATTACKS, DATA
-from trs_explorer.cli.evaluations import check_classes, check_saved, store
+from trs_explorer.cli import leaving_at_once
+from trs_explorer.cli.evaluations import attack_options, check_classes, check_saved, store
+from trs_explorer.cli.exports import as_json, check_parent, exported
 from trs_explorer.cli.flags import (
+    ConfidenceOption,
     CsvFileOption,
     DeviceOption,
     JsonFileOption,
     LimitOption,
+    NormOption,
+    RestartsOption,
     SeedOption,
-    check_parent,
+    StepsOption,
+    check_reach,
+    parse_confidence,
     parse_constants,
     parse_list,
     parse_radii,
     run_at,
+    say,
 )
 from trs_explorer.cli.measured import Plan, measured
-from trs_explorer.cli.rates import show, write_csv
+from trs_explorer.cli.rates import rates_csv, show
 from trs_explorer.evaluation.table1 import ASKED, parameters
 from trs_explorer.options import UsageError, unknown
 
@@ -36,13 +43,15 @@ def evaluate(
     attacks: Annotated[
         str, typer.Option("--attacks", help=f"Comma-separated: {', '.join(ATTACKS)}; or table1, or all.")
     ] = "fgsm,pgd",
-    eps: Annotated[str | None, typer.Option("--eps", help="Comma-separated radii in [0, 1]. Default: the paper's.")] = None,
+    eps: Annotated[
+        str | None, typer.Option("--eps", help="Comma-separated radii such as 0.1 or 8/255. Default: the paper's.")
+    ] = None,
+    norm: NormOption = "linf",
     c: Annotated[str | None, typer.Option("--c", help="Comma-separated constants of cw and ead. Default: the paper's.")] = None,
+    confidence: ConfidenceOption = None,
     limit: LimitOption = 1000,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Steps of the iterated attacks.")] = 50,
-    restarts: Annotated[
-        int, typer.Option("--restarts", min=1, help="Random starts, where an attack has them; the worst counts.")
-    ] = 1,
+    steps: StepsOption = 50,
+    restarts: RestartsOption = 1,
     seed: SeedOption = 0,
     trust: Annotated[bool, typer.Option("--trust", help="Make all 17 checks of whether the figures can be trusted.")] = False,
     device: DeviceOption = "auto",
@@ -63,15 +72,20 @@ def evaluate(
         if name not in ATTACKS:
             raise UsageError(unknown("--attacks", name, (*ATTACKS, *SETS)))
     constants = parse_constants(c) if c is not None else None
-    radii = parse_radii(eps) if eps is not None else None
+    radii = parse_radii(eps, norm)
+    options = attack_options(names, norm, parse_confidence(confidence))
     chosen = list({one.path.resolve(): one for one in map(run_at, run)}.values())
     for file in (json_file, csv_file):
         check_parent(file)
+    plans = [
+        _plan(one, names, asked, radii, constants, Plan([], limit, steps, restarts, seed, trust, **options)) for one in chosen
+    ]
 
-    from trs_explorer.evaluation.shares import processes
-    from trs_explorer.training.device import resolve_device
+    with leaving_at_once():
+        from trs_explorer.evaluation.shares import processes
+        from trs_explorer.training.device import resolve_device
 
-    plans = [_plan(one, names, asked, radii, constants, Plan([], limit, steps, restarts, seed, trust)) for one in chosen]
+    files = json_file is not None or csv_file is not None
     with processes() as team:
         where = team.device(resolve_device(device))
         found, unfinished = [], []
@@ -80,16 +94,18 @@ def evaluate(
             unfinished.append(kept)
             if result is not None:
                 found.append(result)
-                show(result, checks=trust)
+                if not files:
+                    show(result, checks=trust)
         # not before all are measured: then an interruption costs nothing of those that were done
         stored = team.agree([store(one, "evaluate", result) for one, result in zip(chosen, found, strict=False)])
         for kept, safe in zip(unfinished, stored, strict=True):
             if safe:
                 kept.forget()
-    if json_file and not team.rank:
-        json_file.write_text(json.dumps(found, indent=1) + "\n")
-    if csv_file and not team.rank:
-        write_csv(csv_file, found)
+        if team.rank or not files:
+            return
+    with exported((json_file, lambda: as_json(found)), (csv_file, lambda: rates_csv(found))):
+        for result in found:
+            show(result, checks=trust)
 
 
 def _plan(
@@ -97,12 +113,13 @@ def _plan(
 ) -> Plan:
     """The plan with a run's attacks. Raises UsageError, or RunError if the run has nothing to measure."""
     check_saved(run)
+    check_reach(radii, plan.norm, run.config.data)
     for name in asked:
         if name not in SETS:  # those take what suits the data
             check_classes(name, run.config.data, "--attacks")
     left_out = tuple(name for name in names if ATTACKS[name].classes > DATA[run.config.data].classes)
     for name in left_out:
-        typer.echo(f"{run.name}: without {name}, which needs {ATTACKS[name].classes} classes", err=True)
+        say(f"{run.name}: without {name}, which needs {ATTACKS[name].classes} classes")
     kinds = [name for name in names if name not in left_out]
     pairs = [(name, value) for name in kinds for value in _parameters(name, run.config.data, radii, constants)]
     return replace(plan, attacks=list(dict.fromkeys(pairs)), left_out=left_out)

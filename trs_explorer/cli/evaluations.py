@@ -2,13 +2,12 @@
 
 import inspect
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
-
-import typer
 
 from trs_explorer import __version__
 from trs_explorer.catalogue import ATTACKS, DATA
+from trs_explorer.cli.flags import say
 from trs_explorer.options import UsageError
 from trs_explorer.results import write_result
 from trs_explorer.runs import Run, RunError
@@ -49,7 +48,7 @@ def store(run: Run, what: str, result: dict) -> bool:
     try:
         write_result(run, what, result)
     except RunError as error:
-        typer.echo(f"not stored with the run: {error}", err=True)
+        say(f"not stored with the run: {error}")
         return False
     return True
 
@@ -58,6 +57,15 @@ def accepted(function: Callable, **options: int) -> dict[str, int]:
     """Those of the options that a function takes."""
     known = inspect.signature(function).parameters
     return {name: value for name, value in options.items() if name in known}
+
+
+def attack_options(names: Sequence[str], norm: str, confidence: float | None) -> dict[str, object]:
+    """Those of --norm and --confidence that differ from the usual. Raises UsageError if none of the attacks takes one."""
+    if norm != "linf" and not any(ATTACKS[name].ball for name in names):
+        raise UsageError(f"--norm {norm}: {' and '.join(names)} {'has' if len(names) == 1 else 'have'} no radius")
+    if confidence is not None and all(ATTACKS[name].ball for name in names):
+        raise UsageError(f"--confidence: {' and '.join(names)} {'takes' if len(names) == 1 else 'take'} none; cw and ead do")
+    return {**({"norm": norm} if norm != "linf" else {}), **({} if confidence is None else {"confidence": confidence})}
 
 
 def check_classes(attack: str, data: str, flag: str) -> None:

@@ -1,28 +1,46 @@
 """Command-line flags from the options' declarations, and arguments that several commands share."""
 
 import inspect
+import math
 import os
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from trs_explorer.catalogue import DATA, METHODS, MODELS
 from trs_explorer.config import DEFAULTS, SETTINGS
-from trs_explorer.options import HYPER_PARAMETERS, Option, UsageError
+from trs_explorer.files import printable
+from trs_explorer.options import HYPER_PARAMETERS, MEASURING, Option, UsageError, number, unknown
 from trs_explorer.runs import Run, RunError, open_run
+
+
+def _counted(name: str) -> Any:
+    """The flag of a whole number that is declared in MEASURING."""
+    option = MEASURING[name]
+    return typer.Option(option.flag, help=option.help, callback=option.check, metavar="INTEGER")
+
 
 RunArgument = Annotated[Path, typer.Argument(help="A run's folder, such as checkpoints/mnist-trs.", show_default=False)]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda; auto takes a GPU where there is one.")]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of the attack's random starts.")]
-LimitOption = Annotated[int, typer.Option("--limit", min=1, help="Use the first N test images.")]
+SeedOption = Annotated[int, _counted("seed")]
+LimitOption = Annotated[int, _counted("limit")]
+StepsOption = Annotated[int, _counted("steps")]
+RestartsOption = Annotated[int, _counted("restarts")]
+NormOption = Annotated[str, typer.Option("--norm", help="Of the ball: linf (the maximum norm), or l2.")]
+ConfidenceOption = Annotated[
+    str | None,
+    typer.Option("--confidence", help="How sure cw and ead make the model of the wrong class, in logits. Default: theirs."),
+]
 AsciiOption = Annotated[bool, typer.Option("--ascii", help="Draw the dashboard with ASCII characters only.")]
 JsonFileOption = Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")]
 CsvFileOption = Annotated[Path | None, typer.Option("--csv", help="Also write the rates to this file, a row each.")]
 
+NORMS = ("linf", "l2")
 NAMES: dict[str, Iterable[str]] = {"method": METHODS, "data": DATA, "model": MODELS, "device": ("auto", "cpu", "cuda")}
 
 
@@ -55,12 +73,14 @@ def _flag(option: Option, panel: str, default: object) -> inspect.Parameter:
     def complete(incomplete: str) -> list[str]:
         return [name for name in names if name.startswith(incomplete)]
 
+    fraction = {"parser": partial(_number, flag=option.flag), "metavar": "FLOAT"} if option.type is float else {}
     flag = typer.Option(
         spelled,
         help=" ".join(parts),
         show_default=False,
         rich_help_panel=panel,
         autocompletion=complete if names else None,
+        **fraction,
     )
     annotation = Annotated[option.type | None, flag]
     return inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
@@ -69,12 +89,20 @@ def _flag(option: Option, panel: str, default: object) -> inspect.Parameter:
 def values_from_toml(path: Path) -> dict[str, object]:
     """Settings and hyper-parameters of a TOML file. Raises UsageError if it cannot be read or is not TOML."""
     try:
-        values = tomllib.loads(path.read_text())
+        values = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
         raise UsageError(f"--config {path}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
         raise UsageError(f"--config {path} is not TOML: {error}") from error
-    return {name.replace("-", "_"): value for name, value in values.items()}
+    return {name: _from_toml(name, value) for name, value in ((key.replace("-", "_"), one) for key, one in values.items())}
+
+
+def _from_toml(name: str, value: object) -> object:
+    """A value, which for a number may be a fraction in quotes: TOML has none."""
+    option = (SETTINGS | HYPER_PARAMETERS).get(name)
+    if option is not None and option.type is float and isinstance(value, str) and "/" in value:
+        return _number(value, option.flag)
+    return value
 
 
 def given(values: Mapping[str, object]) -> dict[str, object]:
@@ -110,18 +138,6 @@ def ascii_wanted(asked: bool) -> bool:
     return asked or "utf" not in (sys.stderr.encoding or "").lower()
 
 
-def check_parent(file: Path | None) -> None:
-    """Refuse a file to write whose folder is not there, before the work and not after it."""
-    if file is None:
-        return
-    if str(file) == "-":
-        raise UsageError("-: name a file (/dev/stdout is standard output)")
-    if not file.absolute().parent.is_dir():
-        raise UsageError(f"{file}: there is no folder {file.parent} to write to")
-    if file.is_dir():
-        raise UsageError(f"{file} is a folder: name a file")
-
-
 def parse_list(text: str, what: str) -> list[str]:
     """The parts of a comma-separated value. Raises UsageError if there is none."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
@@ -136,23 +152,56 @@ def parse_constants(text: str) -> list[float]:
     for constant in found:
         if not 0 < constant < float("inf"):
             raise UsageError(f"--c must be finite and above 0, got {constant:g}")
+        MEASURING["c"].check(constant)
     return found
 
 
-def parse_radii(text: str) -> list[float]:
-    """Radii in [0, 1]. Raises UsageError for anything else."""
+def parse_confidence(text: str | None) -> float | None:
+    """A confidence, None if none is given. Raises UsageError for what is none."""
+    if text is None:
+        return None
+    found = _parse_numbers(text, "--confidence")
+    if len(found) != 1:
+        raise UsageError(f"--confidence takes one number, got {text}")
+    return MEASURING["confidence"].check(found[0])
+
+
+def parse_radii(text: str | None, norm: str = "linf") -> list[float] | None:
+    """Radii in a norm, None if none are given: those of linf lie in [0, 1]. Raises UsageError for anything else."""
+    if norm not in NORMS:
+        raise UsageError(unknown("--norm", norm, NORMS))
+    if text is None:
+        if norm != "linf":
+            raise UsageError(f"--norm {norm}: give --eps too, the usual radii are of the maximum norm")
+        return None
     radii = _parse_numbers(text, "--eps")
     for radius in radii:
-        if not 0 <= radius <= 1:
+        if norm == "linf" and not 0 <= radius <= 1:
             raise UsageError(f"--eps must lie in [0, 1] (pixels are in [0, 1]), got {radius:g}")
+        if not 0 <= radius < math.inf:
+            raise UsageError(f"--eps must be finite and >= 0, got {radius:g}")
     return radii
 
 
+def check_reach(radii: Iterable[float] | None, norm: str, data: str) -> None:
+    """Refuse a radius that no two images of a data set are apart."""
+    most = math.prod(DATA[data].shape) ** 0.5 if norm == "l2" else 1.0
+    for radius in radii or ():
+        if radius > most:
+            raise UsageError(f"--eps {radius:g}: no two images of {data} are further apart than {most:.4g} in {norm}")
+
+
 def _parse_numbers(text: str, flag: str) -> list[float]:
-    found = []
-    for part in parse_list(text, flag):
-        try:
-            found.append(float(part))
-        except ValueError:
-            raise UsageError(f"{flag} takes numbers separated by commas, got {part!r}") from None
-    return found
+    return [_number(part, flag) for part in parse_list(text, flag)]
+
+
+def _number(text: str, flag: str) -> float:
+    try:
+        return number(text)
+    except (ValueError, OverflowError):
+        raise UsageError(f"{flag} takes numbers such as 0.03 or 8/255, got {text!r}") from None
+
+
+def say(text: str) -> None:
+    """Print a line on stderr, as any terminal can show it."""
+    print(printable(text), file=sys.stderr)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from trs_explorer.evaluation.comparison import Row, best, headings
 from trs_explorer.evaluation.table1 import Column
+from trs_explorer.files import printable
 
 
 def markdown(data: str, rows: Sequence[Row]) -> str:
@@ -37,4 +38,4 @@ def _attack(column: Column) -> str:
 
 
 def _escaped(label: str) -> str:
-    return label.replace("|", "\\|")
+    return printable(label).replace("|", "\\|")

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from itertools import compress
 from typing import TYPE_CHECKING
 
-import typer
-
 from trs_explorer import runs
 from trs_explorer.catalogue import ATTACKS, load
 from trs_explorer.cli.evaluations import GOES_ON, STOPPED, about, accepted, loaded
+from trs_explorer.cli.flags import say
 from trs_explorer.evaluation import paper
 from trs_explorer.results import Unfinished
 
@@ -27,7 +26,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure: names of attacks, each with its eps or c, on the first `limit` test images."""
+    """What to measure: names of attacks, each with its eps or c, on the first `limit` test images.
+
+    norm: of the balls. confidence: of the attacks without one; None: their own.
+    """
 
     attacks: list[tuple[str, float]]
     limit: int
@@ -36,6 +38,17 @@ class Plan:
     seed: int
     trust: bool
     left_out: tuple[str, ...] = ()
+    norm: str = "linf"
+    confidence: float | None = None
+
+    def options(self) -> dict[str, object]:
+        """What a result says of how the attacks were made; norm and confidence where they are not the usual ones."""
+        usual: dict[str, object] = {"limit": self.limit, "steps": self.steps, "restarts": self.restarts}
+        return usual | self._unusual("norm") | self._unusual("confidence")
+
+    def _unusual(self, name: str) -> dict[str, object]:
+        value = getattr(self, name)
+        return {} if value in ("linf", None) else {name: value}
 
     def functions(self) -> "list[Attack]":
         """The attacks with their labels and arguments, as `accuracy.measure` takes them."""
@@ -44,10 +57,10 @@ class Plan:
     def _function(self, name: str, value: float) -> "Attack":
         function = load(ATTACKS[name].function)
         if not ATTACKS[name].ball:  # its own numbers of steps; how near it comes does not count, only whether it fools
-            return name, function, {"c": value, "early_stop": True}
+            return name, function, {"c": value, "early_stop": True, **self._unusual("confidence")}
         own = accepted(function, steps=self.steps, restarts=self.restarts)
         label = name + (f"-{self.steps}" if "steps" in own else "") + (f" x{self.restarts}" if own.get("restarts", 1) > 1 else "")
-        return label, function, {"eps": value, **own}
+        return label, function, {"eps": value, **own, **self._unusual("norm")}
 
 
 @dataclass(frozen=True)
@@ -76,13 +89,12 @@ def measured(
     test = data.load(run.config.data, train=False, data_dir=run.config.data_dir)
     chosen = slice(0, min(plan.limit, len(test)))
     x, y = test.images(chosen).to(device), test.y[chosen].to(device)
-    options = {"limit": plan.limit, "steps": plan.steps, "restarts": plan.restarts}
     said = about(named, f"{run.config.data}, first {len(x)} test images", device, plan.seed)
-    said |= {"kind": "evaluate", "options": options}
+    said |= {"kind": "evaluate", "options": plan.options()}
     share = team.share(len(x))
     kept = Unfinished(run, "evaluate", {**said, "attacks": plan.attacks, "share": [share.start, share.stop]})
     if kept.found() and team.rank == 0:
-        typer.echo(GOES_ON, err=True)
+        say(GOES_ON)
     try:
         with progress(run.name, quiet=team.rank > 0) as advance:
             before = known.rates if known and known.weights == named["weights"] else {}
@@ -95,10 +107,11 @@ def measured(
             findings = _findings(run, named["weights"], ensemble, x, y, rates, plan, advance)
     except KeyboardInterrupt:
         if kept.kept and team.rank == 0:
-            typer.echo(STOPPED, err=True)
+            say(STOPPED)
         raise
     rows = [(rate, None) for rate in rates]
-    if paper.is_like(run.config, named["checkpoint"], plan.steps, plan.restarts):
+    usual = plan.norm == "linf" and plan.confidence is None
+    if usual and paper.is_like(run.config, named["checkpoint"], plan.steps, plan.restarts):
         for place, (name, value) in enumerate(plan.attacks, start=1):
             rows[place] = rates[place], paper.figure(run.config.data, name, value, run.config.method)
     rows += [(rate, None) for rate in _worst(rates)]

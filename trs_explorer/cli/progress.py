@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from trs_explorer.files import printable
+
 Advance = Callable[..., None]
 
 
@@ -20,9 +22,9 @@ def progress(what: str, *, quiet: bool = False) -> Iterator[Advance]:
     columns = [TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("left:")]
     off = quiet or not console.is_terminal
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=off) as bar:
-        task = bar.add_task(escape(what), total=None)
+        task = bar.add_task(escape(printable(what)), total=None)
 
         def advance(done: float, total: float, now: str = "") -> None:
-            bar.update(task, completed=done, total=total, description=escape(f"{what}: {now}" if now else what))
+            bar.update(task, completed=done, total=total, description=escape(printable(f"{what}: {now}" if now else what)))
 
         yield advance

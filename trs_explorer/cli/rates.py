@@ -1,30 +1,32 @@
 """What `trs evaluate` prints and exports: a table a run, then what is to be said against the figures."""
 
-import csv
-from pathlib import Path
+from trs_explorer.cli.blocks import Column, print_table
+from trs_explorer.cli.exports import as_csv
+from trs_explorer.files import printable
+
+EXPORTED = ("name", "eps", "c", "correct", "n", "low", "high", "paper", "norm")
+IN_WORDS = {"linf": "", "l2": " in L2"}  # a norm behind a radius: the maximum norm is the usual one
 
 
 def show(result: dict, *, checks: bool) -> None:
     """A table, warnings, and which checks were made; with checks, a line for each."""
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
-    console, run = Console(), escape(result["run"])
-    known = any(rate["paper"] is not None for rate in result["rates"])
-    title = f"{run}: right, in % (95 % interval, Wilson) of all {result['rates'][0]['n']} images"
-    table = Table(title=title, title_justify="left")
-    for heading in ("attack", "eps or c", "correct / n", "%", *(["the paper's"] if known else [])):
-        table.add_column(heading, justify="left" if heading == "attack" else "right", no_wrap=True)
-    for rate in result["rates"]:
-        table.add_row(
-            rate["name"],
-            f"c {rate['c']:g}" if rate["eps"] is None else f"{rate['eps']:g}",
-            f"{rate['correct']} / {rate['n']}",
-            f"{100 * rate['correct'] / rate['n']:.1f} ({100 * rate['low']:.1f} - {100 * rate['high']:.1f})",
-            *([f"{rate['paper']:.1f}" if rate["paper"] is not None else ""] if known else []),
-        )
-    console.print(table)
+    console, run, rates = Console(), escape(printable(result["run"])), result["rates"]
+    attack = Column("attack", [rate["name"] for rate in rates], "left")
+    at = Column("eps or c", [value_of(rate) for rate in rates])
+    figures = [
+        Column("correct / n", [f"{rate['correct']} / {rate['n']}" for rate in rates]),
+        Column("%", [percent_of(rate) for rate in rates]),
+    ]
+    if any(rate["paper"] is not None for rate in rates):
+        figures.append(Column("the paper's", ["" if rate["paper"] is None else f"{rate['paper']:.1f}" for rate in rates]))
+    balls = IN_WORDS[result["options"].get("norm", "linf")]
+    beside = f"; eps{balls}" if balls else ""
+    beside += f"; confidence {result['options']['confidence']:g}" if "confidence" in result["options"] else ""
+    console.print(f"[italic]{run}: right, in % (95 % interval, Wilson) of all {rates[0]['n']} images{beside}[/]", highlight=False)
+    print_table(console, [attack, at], figures)
     for warning in result["warnings"]:
         console.print(f"[bold]warning[/] {run}: {escape(warning)}", highlight=False)
     made = [check for check in result["trust"] if check["warnings"] is not None]
@@ -38,12 +40,27 @@ def show(result: dict, *, checks: bool) -> None:
         console.print(f"{check['check']:>4}  {mark:<6}  {check['name']}{nothing}", highlight=False)
 
 
-def write_csv(path: Path, results: list[dict]) -> None:
-    """A row for every rate of every result; "paper" is the paper's figure, in per cent."""
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["run", "weights_sha256", "seed", "attack", "eps", "c", "correct", "n", "low", "high", "paper"])
-        for result in results:
-            for rate in result["rates"]:
-                fixed = [result["run"], result["weights"], result["seed"]]
-                writer.writerow([*fixed, *(rate[k] for k in ("name", "eps", "c", "correct", "n", "low", "high", "paper"))])
+def value_of(rate: dict) -> str:
+    """The eps or c of a rate."""
+    return f"c {rate['c']:g}" if rate["eps"] is None else f"{rate['eps']:g}"
+
+
+def percent_of(rate: dict) -> str:
+    """The share of a rate and its interval, in per cent."""
+    return in_percent(rate["correct"] / rate["n"], rate)
+
+
+def in_percent(share: float, interval: dict) -> str:
+    """A share and its interval, from low to high, in per cent."""
+    return f"{100 * share:.1f} ({100 * interval['low']:.1f} - {100 * interval['high']:.1f})"
+
+
+def rates_csv(results: list[dict]) -> str:
+    """A row for every rate of every result; "paper" is the paper's figure, in per cent. norm: of the ball, if there is one."""
+    header = ["run", "weights_sha256", "seed", "attack", *EXPORTED[1:]]
+    return as_csv(header, (_row(result, rate) for result in results for rate in result["rates"]))
+
+
+def _row(result: dict, rate: dict) -> list[object]:
+    norm = rate.get("norm", "linf") if rate["eps"] else None
+    return [result["run"], result["weights"], result["seed"], *({**rate, "norm": norm}[name] for name in EXPORTED)]

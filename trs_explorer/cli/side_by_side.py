@@ -4,11 +4,13 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from trs_explorer.cli.blocks import print_blocks
 from trs_explorer.cli.flags import on_terminal
 from trs_explorer.evaluation.checks import CHECKS
 from trs_explorer.evaluation.comparison import Row, best, headings, images
 from trs_explorer.evaluation.differences import differences, orderings
 from trs_explorer.evaluation.table1 import SEED, STEPS, Column
+from trs_explorer.files import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,22 +36,10 @@ def show(data: str, rows: Sequence[Row]) -> None:
         f"[bold]{escape(data)}[/]: right, in % {of}; below it the 95 % interval (Wilson){beside}. "
         "* best of its column: not masked, and its interval overlaps with no other's."
     )
-    left = headings(data)
-    while left:  # a block of as many as fit, one at least
-        shown = 1
-        while shown < len(left) and _width(console, _table(console, rows, left[: shown + 1])) <= console.width:
-            shown += 1
-        table = _table(console, rows, left[:shown])
-        console.print(table, width=max(console.width, _width(console, table)), crop=False, no_wrap=True)
-        left = left[shown:]
+    print_blocks(console, headings(data), lambda columns: _table(console, rows, columns))
     for part in (_trust(rows), [line for row in rows for line in differences(row)], _orders(rows)):
         if part:
-            console.print(*map(escape, part), "", sep="\n")
-
-
-def _width(console: "Console", table: "Table") -> int:
-    """The width of a table whose columns all have theirs, whatever the terminal's is."""
-    return console.measure(table, options=console.options.update(max_width=10_000)).maximum
+            console.print(*(escape(printable(line)) for line in part), "", sep="\n")
 
 
 def _table(console: "Console", rows: Sequence[Row], columns: Sequence[Column]) -> "Table":
@@ -78,7 +68,7 @@ def _name(row: Row) -> list[str]:
     groups = [", ".join(numbers[first : first + 3]) for first in range(0, len(numbers), 3)]
     warns = [f"warns: {group}" if not place else f"  {group}" for place, group in enumerate(groups)]
     checked = warns or ["no warning" if row.checks else "not checked"]
-    return [row.label, *row.apart, *(["MASKED"] if row.masked else []), *checked]
+    return [printable(row.label), *map(printable, row.apart), *(["MASKED"] if row.masked else []), *checked]
 
 
 def _cell(row: Row, column: Column, first: bool) -> "Text":

@@ -3,10 +3,10 @@
 import shlex
 import time
 
-import typer
-
 from trs_explorer.catalogue import ATTACKS, DATA
+from trs_explorer.cli import leaving_at_once
 from trs_explorer.cli.evaluations import about
+from trs_explorer.cli.flags import say
 from trs_explorer.cli.measured import Known, Plan, measured
 from trs_explorer.evaluation.comparison import Row, row, stored_answers
 from trs_explorer.evaluation.table1 import ASKED, CLEAN, LIMIT, RESTARTS, SEED, STEPS, Answer, answer, columns, compact
@@ -27,7 +27,7 @@ def rows_of(chosen: list[Run], named: list[Run], limit: int, *, stored: bool, ag
         except RunError as error:
             if one in named or len(chosen) == 1:
                 raise
-            typer.echo(f"left out: {error}", err=True)
+            say(f"left out: {error}")
     for kept in unfinished:
         kept.forget()
     if not rows:
@@ -56,8 +56,9 @@ def _row(run: Run, limit: int, *, stored: bool, again: bool, device: str, unfini
 
 def _measured(run: Run, weights: str, limit: int, device: str, answers: list[Answer]) -> tuple[Answer, Unfinished]:
     """An evaluation by all attacks of the table, but for what the answers have of the same device and versions."""
-    from trs_explorer.evaluation.shares import Processes
-    from trs_explorer.training.device import resolve_device
+    with leaving_at_once():
+        from trs_explorer.evaluation.shares import Processes
+        from trs_explorer.training.device import resolve_device
 
     data, where = run.config.data, resolve_device(device)
     asked = columns(data)
@@ -72,7 +73,7 @@ def _measured(run: Run, weights: str, limit: int, device: str, answers: list[Ans
                 if 0 < len(outcomes) <= limit:
                     known.setdefault(str(place), {**one.rates[column], "outcomes": [letter == "1" for letter in outcomes]})
     missing = len(asked) - len(known)
-    typer.echo(f"{run.name}: measuring {missing} of {len(asked)} figures; Ctrl-C keeps what is found", err=True)
+    say(f"{run.name}: measuring {missing} of {len(asked)} figures; Ctrl-C keeps what is found")
     plan = Plan(attacks, limit, STEPS, RESTARTS, SEED, trust=False, left_out=left_out)
     result, kept = measured(run, plan, where, Processes(), Known(weights, known))
     found = answer(result or {}, weights=(result or {}).get("weights", ""), data=data, limit=limit)
@@ -89,6 +90,6 @@ def _store(run: Run, whole: Answer) -> bool:
     try:
         write_table(run, compact(whole, run.config.data) | made)
     except RunError as error:
-        typer.echo(f"not stored with the run: {error}", err=True)
+        say(f"not stored with the run: {error}")
         return False
     return True

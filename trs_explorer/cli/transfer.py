@@ -1,28 +1,45 @@
 """`trs transfer`."""
 
-import csv
-import json
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trs_explorer.catalogue import ATTACKS, DATA, entry, load
-from trs_explorer.cli.evaluations import GOES_ON, STOPPED, about, accepted, check_classes, check_saved, loaded, store
+from trs_explorer.cli import leaving_at_once
+from trs_explorer.cli.blocks import Column, print_table
+from trs_explorer.cli.evaluations import (
+    GOES_ON,
+    STOPPED,
+    about,
+    accepted,
+    attack_options,
+    check_classes,
+    check_saved,
+    loaded,
+    store,
+)
+from trs_explorer.cli.exports import as_csv, as_json, check_parent, exported
 from trs_explorer.cli.flags import (
+    ConfidenceOption,
     CsvFileOption,
     DeviceOption,
     JsonFileOption,
     LimitOption,
+    NormOption,
     RunArgument,
     SeedOption,
-    check_parent,
+    StepsOption,
+    check_reach,
+    parse_confidence,
     parse_constants,
     parse_radii,
     run_at,
+    say,
 )
+from trs_explorer.cli.rates import IN_WORDS, value_of
+from trs_explorer.files import printable
 from trs_explorer.options import UsageError, unknown
 from trs_explorer.results import Unfinished
 from trs_explorer.runs import Run
@@ -32,18 +49,20 @@ if TYPE_CHECKING:
 
     from trs_explorer.evaluation.shares import Processes
 
-SAID = ("attack", "eps", "c", "protocol", "targeted")
+SAID, LATER = ("attack", "eps", "c", "protocol", "targeted"), ("norm", "confidence")  # columns before and after the counts
 WIDE = 5  # with more members than this, cells hold the rate alone
 
 
 def transfer(
     run: RunArgument,
     attack: Annotated[str, typer.Option("--attack", help=f"One of {', '.join(ATTACKS)}.")] = "pgd",
-    eps: Annotated[str | None, typer.Option("--eps", help="Radius in [0, 1] pixels. Default: 0.3 on MNIST.")] = None,
+    eps: Annotated[str | None, typer.Option("--eps", help="Radius such as 0.1 or 8/255. Default: 0.3 on MNIST.")] = None,
+    norm: NormOption = "linf",
     c: Annotated[str | None, typer.Option("--c", help="Constant of cw and ead, which have no radius. Default: 1.")] = None,
+    confidence: ConfidenceOption = None,
     targeted: Annotated[bool, typer.Option("--targeted", help="Each image is to be taken for a random other class.")] = False,
     protocol: Annotated[str, typer.Option("--protocol", help="def6, or all-right: images that all members have right.")] = "def6",
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Steps of the iterated attacks in a ball.")] = 50,
+    steps: StepsOption = 50,
     limit: LimitOption = 1000,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
@@ -72,15 +91,18 @@ def transfer(
         raise UsageError(f"--c: {attack} has a radius, --eps")
     if not known.ball and eps is not None:
         raise UsageError(f"--eps: {attack} has no radius, but a constant, --c")
-    values = parse_radii(eps) if eps is not None else parse_constants(c) if c is not None else None
+    options = attack_options([attack], norm, parse_confidence(confidence))
+    values = parse_radii(eps, norm) if known.ball else parse_constants(c) if c is not None else None
+    check_reach(values if known.ball else None, norm, chosen.config.data)
     if values is not None and len(values) != 1:
         raise UsageError(f"{'--eps' if known.ball else '--c'}: a matrix has one value, got {eps or c}")
     value = values[0] if values else about_data.probe_eps if known.ball else 1.0
     check_saved(chosen)
-    asked = Asked(attack, value, steps, limit, seed, targeted, protocol)
+    asked = Asked(attack, value, steps, limit, seed, targeted, protocol, options)
 
-    from trs_explorer.evaluation.shares import processes
-    from trs_explorer.training.device import resolve_device
+    with leaving_at_once():
+        from trs_explorer.evaluation.shares import processes
+        from trs_explorer.training.device import resolve_device
 
     with processes() as team:
         result, kept = _measured(chosen, asked, team.device(resolve_device(device)), team)
@@ -88,16 +110,13 @@ def transfer(
             kept.forget()
     if result is None:
         return
-    _show(result)
-    if json_file:
-        json_file.write_text(json.dumps(result, indent=1) + "\n")
-    if csv_file:
-        _write_csv(csv_file, result)
+    with exported((json_file, lambda: as_json(result)), (csv_file, lambda: _csv(result))):
+        _show(result)
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What matrix is asked for; value is the attack's eps or c."""
+    """What matrix is asked for; value is the attack's eps or c, options its norm or confidence if those are not the usual."""
 
     attack: str
     value: float
@@ -106,6 +125,7 @@ class Asked:
     seed: int
     targeted: bool
     protocol: str
+    options: dict
 
 
 def _measured(run: Run, asked: Asked, device: "torch.device", team: "Processes") -> tuple[dict | None, Unfinished]:
@@ -126,13 +146,15 @@ def _measured(run: Run, asked: Asked, device: "torch.device", team: "Processes")
     x, y = test.images(places).to(device), test.y[places].to(device)
     about_attack = ATTACKS[asked.attack]
     function = load(about_attack.function)
-    options = accepted(function, steps=asked.steps) if about_attack.ball else {}
+    options = (accepted(function, steps=asked.steps) if about_attack.ball else {}) | asked.options
     said = {
         **about(named, f"{run.config.data}, first {len(x)} test images{which}", device, asked.seed),
         "kind": "transfer",
-        "attack": f"{asked.attack}-{asked.steps}" if options else asked.attack,
+        "attack": f"{asked.attack}-{asked.steps}" if "steps" in options else asked.attack,
         "eps": asked.value if about_attack.ball else None,
         "c": None if about_attack.ball else asked.value,
+        "norm": options.get("norm", "linf") if about_attack.ball else None,
+        "confidence": options.get("confidence"),
         "options": options,
         "protocol": asked.protocol,
         "targeted": asked.targeted,
@@ -143,7 +165,7 @@ def _measured(run: Run, asked: Asked, device: "torch.device", team: "Processes")
     kept = Unfinished(run, "transfer", {**said, "share": [share.start, share.stop]})
     done = _outcomes(kept.found(), len(ensemble), share.stop - share.start)
     if done and team.rank == 0:
-        typer.echo(GOES_ON, err=True)
+        say(GOES_ON)
     snapshots = measure_transfer(
         ensemble,
         x[share],
@@ -166,7 +188,7 @@ def _measured(run: Run, asked: Asked, device: "torch.device", team: "Processes")
     except KeyboardInterrupt:
         kept.keep({"outcomes": matrix.outcomes} if matrix else {}, now=True)
         if kept.kept and team.rank == 0:
-            typer.echo(STOPPED, err=True)
+            say(STOPPED)
         raise
     parts = team.gather(named, matrix)
     if not parts:
@@ -191,45 +213,50 @@ def _outcomes(found: dict, members: int, most: int) -> list[list[str]]:
 def _show(result: dict) -> None:
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
-    value = f"c {result['c']:g}" if result["eps"] is None else f"eps {result['eps']:g}"
+    console, run = Console(), escape(printable(result["run"]))
+    value = value_of(result) if result["eps"] is None else f"eps {value_of(result)}{IN_WORDS[result['norm']]}"
+    value += "" if result["confidence"] is None else f", confidence {result['confidence']:g}"
     aim = "targeted, " if result["targeted"] else ""
-    what = f"{escape(result['run'])}: transfer of {result['attack']}, {aim}{value}"
-    title = f"{what}, in % (fooled / eligible; 95 % interval)"
+    what = f"{run}: transfer of {result['attack']}, {aim}{value}"
+    console.print(f"[italic]{what}, in % (fooled / eligible; 95 % interval)[/]", highlight=False)
+    members = range(len(result["fooled"]))
+    names = _names(result)
+    columns = [Column(names[j], [_cell(result, i, j) for i in members]) for j in range(len(names))]
+    print_table(console, [Column("", [names[i] for i in members], "left")], columns)
     words = "rows: surrogate, columns: target"
     if result["protocol"] == "all-right":
         words += f"; images that all members have right, any of {result['starts']} starts"
-    table = Table(title=title, title_justify="left", caption=words, caption_justify="left")
-    table.add_column("")
-    members = len(result["fooled"])
-    for name in [*(f"F{j + 1}" for j in range(members)), "ensemble"]:
-        table.add_column(name, justify="right")
-    for i in range(members):
-        cells = []
-        for j, rate in enumerate(result["rates"][i]):
-            low, high = result["intervals"][i][j]
-            share = "none eligible" if rate is None else f"{100 * rate:.0f} ({100 * low:.0f} - {100 * high:.0f})"
-            if members > WIDE:
-                share = "-" if rate is None else f"{100 * rate:.0f}"
-            cells.append(share if members > WIDE else f"{share}\n{result['fooled'][i][j]} / {result['eligible'][i][j]}")
-        table.add_row(f"F{i + 1}", *cells)
-    console = Console()
-    console.print(table)
+    console.print(words, highlight=False)
     fooled, eligible = result["pooled"]
     low, high = result["pooled_interval"]
     words = f"{fooled} / {eligible} = {100 * fooled / eligible:.1f} % ({100 * low:.1f} - {100 * high:.1f})" if eligible else "-"
     console.print(f"all pairs of different members together: {words}", highlight=False)
     for warning in result["warnings"]:
-        console.print(f"[bold]warning[/] {escape(result['run'])}: {escape(warning)}", highlight=False)
+        console.print(f"[bold]warning[/] {run}: {escape(warning)}", highlight=False)
 
 
-def _write_csv(path: Path, result: dict) -> None:
-    names = [*(f"F{j + 1}" for j in range(len(result["fooled"]))), "ensemble"]
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["run", "weights_sha256", "seed", *SAID, "surrogate", "target", "fooled", "eligible", "low", "high"])
-        fixed = [result[key] for key in ("run", "weights", "seed", *SAID)]
-        for i, row in enumerate(result["fooled"]):
-            for j, fooled in enumerate(row):
-                writer.writerow([*fixed, names[i], names[j], fooled, result["eligible"][i][j], *result["intervals"][i][j]])
+def _cell(result: dict, i: int, j: int) -> str:
+    """The share of one cell in per cent; with few members its interval and counts too."""
+    rate, (low, high), alone = result["rates"][i][j], result["intervals"][i][j], len(result["fooled"]) > WIDE
+    if rate is None:
+        share = "-" if alone else "none eligible"
+    else:
+        share = f"{100 * rate:.0f}" if alone else f"{100 * rate:.0f} ({100 * low:.0f} - {100 * high:.0f})"
+    return share if alone else f"{share}\n{result['fooled'][i][j]} / {result['eligible'][i][j]}"
+
+
+def _names(result: dict) -> list[str]:
+    return [*(f"F{j + 1}" for j in range(len(result["fooled"]))), "ensemble"]
+
+
+def _csv(result: dict) -> str:
+    names, fixed = _names(result), [result[key] for key in ("run", "weights", "seed", *SAID)]
+    later = [result[key] for key in LATER]
+    header = ["run", "weights_sha256", "seed", *SAID, "surrogate", "target", "fooled", "eligible", "low", "high", *LATER]
+    rows = [
+        [*fixed, names[i], names[j], fooled, result["eligible"][i][j], *result["intervals"][i][j], *later]
+        for i, row in enumerate(result["fooled"])
+        for j, fooled in enumerate(row)
+    ]
+    return as_csv(header, rows)

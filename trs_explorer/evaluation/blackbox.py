@@ -20,7 +20,7 @@ STARTS, STEPS = 3, 50
 class Attempt:
     """One way to attack every image: an attack on a surrogate at a radius, from one start.
 
-    attack: attack(surrogate, x, y, *, eps, generator, ...) -> x_adv.  name: "mnist-5, pgd margin, start 2".
+    attack: attack(surrogate, x, y, *, eps, norm, generator, ...) -> x_adv.  name: "mnist-5, pgd margin, start 2".
     """
 
     surrogate: str
@@ -28,6 +28,7 @@ class Attempt:
     attack: Callable
     eps: float
     start: int = 0
+    norm: str = "linf"
 
     @property
     def name(self) -> str:
@@ -35,7 +36,7 @@ class Attempt:
         return f"{self.surrogate}, {self.kind}, start {self.start + 1}"
 
 
-def protocol(surrogates: Sequence[str], eps: float) -> list[Attempt]:
+def protocol(surrogates: Sequence[str], eps: float, *, norm: str = "linf") -> list[Attempt]:
     """The paper's attempts at one radius: PGD of 50 steps of eps/10 on cross-entropy and on the margin, 3 starts, each surrogate.
 
     With three surrogates these are 18 for an image. The paper's second loss is that of CW; ours is its margin unclipped, which
@@ -43,7 +44,7 @@ def protocol(surrogates: Sequence[str], eps: float) -> list[Attempt]:
     Source: section 4.1, after DVERGE (Yang et al., NeurIPS 2020); step eps/10 as the authors' code has it.
     """
     return [
-        Attempt(surrogate, f"pgd {loss}", partial(pgd, steps=STEPS, loss=loss), eps, start)
+        Attempt(surrogate, f"pgd {loss}", partial(pgd, steps=STEPS, loss=loss), eps, start, norm)
         for surrogate in surrogates
         for loss in ("ce", "margin")
         for start in range(STARTS)
@@ -68,15 +69,15 @@ def measure_attempt(
     Seeds, first: as for `accuracy.measure`; start k takes the seed + k.
     done: what an interrupted measurement had found; used if it is of the same number of images for every target.
     """
-    rates = {name: (done or {}).get(name, nothing_yet(attempt.name, attempt.eps)) for name in targets}
+    rates = {name: (done or {}).get(name, nothing_yet(attempt.name, attempt.eps, norm=attempt.norm)) for name in targets}
     if len({rate.n for rate in rates.values()}) > 1:
-        rates = {name: nothing_yet(attempt.name, attempt.eps) for name in targets}
+        rates = {name: nothing_yet(attempt.name, attempt.eps, norm=attempt.norm) for name in targets}
     tried = next(iter(rates.values())).n
     generator = seeded(seed + attempt.start)
     draw_seeds(first + tried, 1, generator)  # of the images before
     told = to_the_end(attempt.attack, for_others=True)
     for images, labels in batches(surrogate, x[tried:], y[tried:], batch_size):
-        x_adv = attempt.attack(surrogate, images, labels, eps=attempt.eps, generator=generator, **told)
+        x_adv = attempt.attack(surrogate, images, labels, eps=attempt.eps, norm=attempt.norm, generator=generator, **told)
         check_images(x_adv, labels)
         for name, target in targets.items():
             rates[name] = extended(rates[name], x_adv, images, correct(target, x_adv, labels))

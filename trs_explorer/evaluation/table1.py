@@ -132,6 +132,8 @@ def answer(result: Json, *, weights: str, data: str, limit: int) -> Answer | Non
     if not isinstance(options, Mapping) or not isinstance(versions, Mapping):
         return None
     asked = [result.get("kind"), result.get("weights"), result.get("seed"), options.get("steps"), options.get("restarts")]
+    if "norm" in options or "confidence" in options:  # which are there only if they are not the usual ones
+        return None
     if asked != ["evaluate", weights, SEED, STEPS, RESTARTS] or versions.get("trs_explorer") != __version__:
         return None
     named = re.fullmatch(rf"{re.escape(data)}, first ([0-9]{{1,9}}) test images", str(result.get("data")))

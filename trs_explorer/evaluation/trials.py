@@ -1,7 +1,7 @@
 """Can the numbers be trusted? Checks that attack: quick ones for every evaluation, thorough ones on request.
 
-Numbers are those of `trust.CHECKS`. Every share is of the images given, a small first part of those that were evaluated; all
-attacks are in the maximum norm.
+Numbers are those of `trust.CHECKS`. Every share is of the images given, a small first part of those that were evaluated. Attacks
+are in the norm of the rates; eps 1, where everything is in reach, in the maximum norm.
 """
 
 from collections.abc import Callable, Sequence
@@ -66,17 +66,18 @@ def quick_trials(
             same = run(partial(attack, **{**arguments, "eps": 0.0}))
             if not torch.equal(same, right):
                 found[12].append(f"{name} with eps 0 leaves {_of(same)} right instead of the clean {_of(right)}")
-    strongest = _strongest(rates, len(x))
+    norm = _norm(rates)
+    strongest = _strongest(rates, len(x), norm)
     if not strongest:
         return found
     found[8], found[15] = [], []
     eps = _telling(strongest)
     both = [
-        ("PGD on cross-entropy", run(partial(pgd, eps=eps))),
-        ("PGD on the margin", run(partial(pgd, eps=eps, loss="margin"))),
+        ("PGD on cross-entropy", run(partial(pgd, eps=eps, norm=norm))),
+        ("PGD on the margin", run(partial(pgd, eps=eps, norm=norm, loss="margin"))),
     ]
     if hasattr(model, "members"):  # where every member is sure, the ensemble's margin has no slope either
-        both.append(("MORA, on the members' margins,", run(partial(mora, eps=eps))))
+        both.append(("MORA, on the members' margins,", run(partial(mora, eps=eps, norm=norm))))
     (low, fewer), *_, (high, more) = sorted(both, key=lambda trial: int(trial[1].sum()))
     if beats(fewer, more, APART):
         found[8].append(
@@ -87,7 +88,7 @@ def quick_trials(
         noisy = right.clone()
         for draw in range(NOISE_DRAWS):
             seeds = [(seed * NOISE_DRAWS + draw) * len(x) + place for place in range(len(x))]
-            noisy &= correct(model, (x + random_shift(x, seeds, eps=eps, norm="linf")).clamp(0, 1), y).cpu()
+            noisy &= correct(model, (x + random_shift(x, seeds, eps=eps, norm=norm)).clamp(0, 1), y).cpu()
         if beats(noisy, left):
             found[15].append(
                 f"{NOISE_DRAWS} draws of random noise leave {_of(noisy)} right at eps {eps:g}, {name} {_of(left)}: the attack "
@@ -113,7 +114,8 @@ def thorough_trials(
     rates, attacks: as for `quick_trials`. others: names and models on which images are made for check 4.
     Cost: some 500 + 50 * others + 100 * (an ensemble's members) passes an image, and those of every attack in a ball (check 7).
     """
-    strongest = _strongest(rates, len(x))
+    norm = _norm(rates)
+    strongest = _strongest(rates, len(x), norm)
     if not strongest or not len(x):
         return {}
     eps = _telling(strongest)
@@ -124,7 +126,7 @@ def thorough_trials(
         say("images made on other models")
         found[4] = []
         for title, surrogate in others:
-            theirs = run(partial(pgd, eps=eps, steps=steps, for_others=True), surrogate=surrogate)
+            theirs = run(partial(pgd, eps=eps, norm=norm, steps=steps, for_others=True), surrogate=surrogate)
             if beats(theirs, left):
                 found[4].append(
                     f"images made on {title} leave {_of(theirs)} right at eps {eps:g}, {name} itself {_of(left)}: its "
@@ -132,12 +134,12 @@ def thorough_trials(
                 )
     if steps > LAST_STEPS:
         say("the last steps")
-        found[6] = _still_moving(model, x, y, eps=eps, steps=steps, seed=seed)
+        found[6] = _still_moving(model, x, y, eps=eps, norm=norm, steps=steps, seed=seed)
     say("images passed over")
     balls = [attack for attack in attacks if attack[2].get("eps") is not None]  # the others keep the nearest, not the worst
     found[7] = [text for attack in balls for text in _passed_over(model, x, y, *attack, seed=seed)]
     say("five starts")
-    once, often = (run(partial(pgd, eps=eps, steps=steps, restarts=restarts)) for restarts in (1, 5))
+    once, often = (run(partial(pgd, eps=eps, norm=norm, steps=steps, restarts=restarts)) for restarts in (1, 5))
     found[13] = []
     if beats(often, once):
         found[13].append(
@@ -146,9 +148,9 @@ def thorough_trials(
         )
     if hasattr(model, "members"):
         say("single members")
-        trials = [("MORA", run(partial(mora, eps=eps, steps=steps)))]
+        trials = [("MORA", run(partial(mora, eps=eps, norm=norm, steps=steps)))]
         for number, member in enumerate(model.members, start=1):
-            attack = partial(pgd, eps=eps, steps=steps, for_others=True)
+            attack = partial(pgd, eps=eps, norm=norm, steps=steps, for_others=True)
             trials.append((f"PGD on member F{number} alone", run(attack, surrogate=member)))
         found[16] = [
             f"{title} leaves {_of(theirs)} right at eps {eps:g}, {name} on the ensemble {_of(left)}: only the lower figure counts"
@@ -165,11 +167,16 @@ def _left(model: nn.Module, x: Images, y: Labels, attack: Callable, *, seed: int
     return correct(model, attack(model if surrogate is None else surrogate, x, y, generator=generator), y).cpu()
 
 
-def _strongest(rates: Sequence[Rate], n: int) -> dict[float, tuple[str, Outcomes]]:
+def _norm(rates: Sequence[Rate]) -> str:
+    """The norm of the balls of an evaluation, which all of them share."""
+    return next((rate.norm for rate in rates if rate.eps), "linf")
+
+
+def _strongest(rates: Sequence[Rate], n: int, norm: str) -> dict[float, tuple[str, Outcomes]]:
     """By radius, the iterated attack that leaves fewest of all images right, and which of the first n."""
     found: dict[float, Rate] = {}
     for rate in rates:
-        if is_iterated(rate) and rate.norm == "linf" and rate.eps and rate.n >= n:
+        if is_iterated(rate) and rate.norm == norm and rate.eps and rate.n >= n:
             best = found.get(rate.eps)
             if best is None or rate.correct < best.correct:
                 found[rate.eps] = rate
@@ -190,12 +197,13 @@ def beats(other: Outcomes, left: Outcomes, slack: float = SLACK) -> bool:
     return fewer > slack * len(left) and fewer > 2 * int((other != left).sum()) ** 0.5
 
 
-def _still_moving(model: nn.Module, x: Images, y: Labels, *, eps: float, steps: int, seed: int) -> list[str]:
+def _still_moving(model: nn.Module, x: Images, y: Labels, *, eps: float, steps: int, seed: int, norm: str = "linf") -> list[str]:
     """Whether PGD's last steps still raise the loss of images that stood before them, or fool some."""
     losses, stood = [], []
     for count in (steps - LAST_STEPS, steps):
         generator = seeded(seed)
-        x_adv = pgd(model, x, y, eps=eps, steps=count, step_size=eps / 10, for_others=True, generator=generator)
+        own = {"eps": eps, "norm": norm, "step_size": eps / 10, "for_others": True, "generator": generator}
+        x_adv = pgd(model, x, y, steps=count, **own)
         with eval_mode(model), torch.no_grad():
             outputs = model(x_adv).float()
         losses.append(cross_entropy(outputs, y.long()).cpu())
