@@ -10,7 +10,7 @@ from textual.containers import Container
 from textual.widgets import Static
 from textual_plot import AxisFormatter, HiResMode, PlotWidget
 
-from trs_explorer.tui.look import plain
+from trs_explorer.tui.look import plain, shares
 from trs_explorer.tui.pictures import Curve, Picture
 
 
@@ -20,7 +20,7 @@ class LogTicks(AxisFormatter):
     def get_ticks(self, min_: float, max_: float, max_ticks: int = 8) -> list[float]:
         """Where the ticks are."""
         steps = (1, 2, 5) if max_ - min_ < 2 else (1,)
-        powers = range(math.floor(min_), math.ceil(max_) + 1)
+        powers = range(max(-323, math.floor(min_)), min(307, math.ceil(max_)) + 1)  # beyond, 10 ** power is no float
         ticks = [p + math.log10(s) for p in powers for s in steps if min_ <= p + math.log10(s) <= max_]
         return ticks[:: 1 + len(ticks) // max_ticks]
 
@@ -41,7 +41,7 @@ class LinearTicks(AxisFormatter):
         if not max_ > min_:
             return [min_]
         rough = (max_ - min_) / self._most
-        power = 10 ** math.floor(math.log10(rough))
+        power = 10.0 ** math.floor(math.log10(rough))
         step = next(power * s for s in (1, 2, 5, 10) if power * s >= rough * 0.999)
         return [i * step for i in range(math.ceil(min_ / step - 1e-9), math.floor(max_ / step + 1e-9) + 1)]
 
@@ -85,23 +85,22 @@ def letters_plot(picture: Picture, width: int, height: int) -> str:
     columns, rows = max(4, width - 8), max(2, height - 1)
     cells = [[" "] * columns for _ in range(rows)]
 
-    def place(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        across = np.round((x - x0) / (x1 - x0) * (columns - 1)).astype(int).clip(0, columns - 1)
-        return across, np.round((y1 - y) / (y1 - y0) * (rows - 1)).astype(int).clip(0, rows - 1)
+    def row_of(up: np.ndarray) -> np.ndarray:
+        return np.round((1 - up) * (rows - 1)).astype(int)
 
     for curve in picture.curves:
-        x, y = curve.x, curve.y
-        if curve.joined and len(x) > 1:
-            x = np.linspace(curve.x[0], curve.x[-1], 2 * columns)
-            y = np.interp(x, curve.x, curve.y)
-        for column, row in zip(*place(x, y), strict=True):
+        across, up = shares(curve.x, x0, x1), shares(curve.y, y0, y1)
+        if curve.joined and len(across) > 1:
+            between = np.linspace(across[0], across[-1], 2 * columns)
+            across, up = between, np.nan_to_num(np.interp(between, across, up)).clip(0, 1)
+        for column, row in zip(np.round(across * (columns - 1)).astype(int), row_of(up), strict=True):
             cells[row][column] = "*" if curve.joined and curve.letter == "." else curve.letter
     labels = [""] * rows
-    y_ticks = np.array(ticks.get_ticks(y0, y1))
-    for row, label in zip(place(y_ticks, y_ticks)[1], ticks.get_labels_for_ticks(y_ticks.tolist()), strict=True):
+    y_ticks = np.array(ticks.get_ticks(y0, y1), dtype=float)
+    for row, label in zip(row_of(shares(y_ticks, y0, y1)), ticks.get_labels_for_ticks(y_ticks.tolist()), strict=True):
         labels[row] = label
     lines = [f"{label:>6} |{''.join(cell)}" for label, cell in zip(labels, cells, strict=True)]
-    first, last = plain(x0) if x1 < 10 else f"{x0:.0f}", plain(x1) if x1 < 10 else f"{x1:.0f}"
+    first, last = (f"{x:.0f}" if 10 <= x1 < 1e15 else plain(x) for x in (x0, x1))
     return "\n".join([*lines, " " * 8 + first.ljust(columns - len(last)) + last])
 
 
