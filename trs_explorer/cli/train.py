@@ -6,6 +6,7 @@ import itertools
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -148,21 +149,21 @@ def _free_name(settings: TrainConfig) -> Path:
 def _train_here(run: runs.Run, how: str) -> int:
     """Train in this process, showing events by plain lines, a rich display or JSON lines."""
     with display(run, how) as show:
-        show.starting()
+        show = _show(show, show.starting)
 
         def shown(event: dict) -> None:
             nonlocal show
-            show = _show(show, event)
+            show = _show(show, lambda: show.event(event))
 
         return train_run(run, shown)
 
 
-def _show(show: Display, event: dict) -> Display:
-    """Show an event; when nobody reads any more (`| head`, a closed terminal, a full disk) train on in silence."""
+def _show(show: Display, act: Callable[[], None]) -> Display:
+    """Let a display show something. When it cannot (`| head`, a full disk, an encoding without the letters) train on in silence."""
     try:
-        show.event(event)
-    except OSError:
-        with contextlib.suppress(OSError):  # what is still buffered must go somewhere, or Python complains at exit
+        act()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # what is still buffered must go somewhere
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Silent()
     return show
