@@ -159,7 +159,7 @@ def _train_here(run: runs.Run, how: str) -> int:
 
 
 def _show(show: Display, act: Callable[[], None]) -> Display:
-    """Let a display show something. When it cannot (`| head`, a full disk, an encoding without the letters) train on in silence."""
+    """Let a display show something. When it cannot (`| head`, a full disk, letters that its encoding lacks) train on silently."""
     try:
         act()
     except (OSError, ValueError):
