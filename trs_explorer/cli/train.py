@@ -6,7 +6,6 @@ import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -149,19 +148,19 @@ def _free_name(settings: TrainConfig) -> Path:
 def _train_here(run: runs.Run, how: str) -> int:
     """Train in this process, showing events by plain lines, a rich display or JSON lines."""
     with display(run, how) as show:
-        show = _show(show, show.starting)
+        show = _show(show, None)
 
         def shown(event: dict) -> None:
             nonlocal show
-            show = _show(show, lambda: show.event(event))
+            show = _show(show, event)
 
         return train_run(run, shown)
 
 
-def _show(show: Display, act: Callable[[], None]) -> Display:
-    """Let a display show something. When it cannot (`| head`, a full disk, letters that its encoding lacks) train on silently."""
+def _show(show: Display, event: dict | None) -> Display:
+    """Show an event, or (None) that it starts; where that cannot be (`| head`, a full disk, an encoding) train on in silence."""
     try:
-        act()
+        show.starting() if event is None else show.event(event)
     except (OSError, ValueError):
         with contextlib.suppress(OSError, ValueError, AttributeError):  # what is still buffered must go somewhere
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

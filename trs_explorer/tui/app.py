@@ -57,7 +57,7 @@ class Dashboard(App[None]):
     ) -> None:
         """Prepare to show `run`, and `against` on the same axes."""
         super().__init__()
-        self.title = f"trs {printable(run.name)}"
+        self.title = f"trs {run.name}"
         self.readonly, self.owns_trainer, self.ascii_only = readonly, owns_trainer, ascii_only
         self.followed = Follower(run, PATIENCE if owns_trainer else 1.0)
         self.against = Follower(against) if against is not None else None

@@ -16,7 +16,6 @@ from trs_explorer.values import text, whole
 
 CHUNK = 1 << 18  # bytes between keyframes, doubled whenever there are more than MOST of them
 MOST = 64
-LONGEST = 1 << 24  # bytes of a line that is still read
 LONGEST_S = 5.0  # a silence (a pause, a night until the resume) counts as that much
 
 
@@ -60,8 +59,6 @@ class Tape:
         """Read and fold all that the file has by now. Raises OSError."""
         while True:
             batch = runs.read_events(self.run, self.offset, self._chunk)
-            if batch.offset == self.offset:  # nothing more, or a line longer than a chunk
-                batch = runs.read_events(self.run, self.offset, LONGEST)
             if batch.offset == self.offset:
                 return
             self.add(batch)
