@@ -46,8 +46,9 @@ class LinearTicks(AxisFormatter):
         return [i * step for i in range(math.ceil(min_ / step - 1e-9), math.floor(max_ / step + 1e-9) + 1)]
 
     def get_labels_for_ticks(self, ticks: Sequence[float]) -> list[str]:
-        """What stands beside them."""
-        return [f"{tick:g}" if abs(tick) >= 1 else plain(tick) for tick in (round(t, 10) for t in ticks)]
+        """What stands beside them; nothing where the digits do not tell one from the one before."""
+        labels = [f"{tick:g}" if abs(tick) >= 1 else plain(tick) for tick in (round(t, 10) for t in ticks)]
+        return ["" if i and label == labels[i - 1] else label for i, label in enumerate(labels)]
 
 
 class Plot(PlotWidget, can_focus=False):
@@ -55,12 +56,13 @@ class Plot(PlotWidget, can_focus=False):
 
     def draw(self, picture: Picture) -> None:
         """Replace what is shown."""
-        self.margin_top, self.margin_bottom, self.margin_left = 0, 1, 7
+        ticks = LogTicks() if picture.log else LinearTicks(4)
+        self.margin_top, self.margin_bottom, self.margin_left = 0, 1, 1 + _label_width(ticks, picture)
         self.clear()
         self.set_xlimits(*picture.x_limits)
         self.set_ylimits(*picture.y_limits)
         self.set_x_formatter(LinearTicks(5))
-        self.set_y_formatter(LogTicks() if picture.log else LinearTicks(4))
+        self.set_y_formatter(ticks)
         for curve in picture.curves:
             if curve.joined:
                 self.plot(curve.x, curve.y, line_style=curve.colour, hires_mode=HiResMode.BRAILLE)
@@ -68,6 +70,11 @@ class Plot(PlotWidget, can_focus=False):
             few = _few(curve, picture, i) if curve.joined else slice(None)
             if curve.letter != ".":
                 self.scatter(curve.x[few], curve.y[few], marker=curve.letter, marker_style=f"bold {curve.colour}")
+
+
+def _label_width(ticks: AxisFormatter, picture: Picture) -> int:
+    """Columns for what stands beside the y axis: a label that is cut is another number."""
+    return max(6, *map(len, ticks.get_labels_for_ticks(ticks.get_ticks(*picture.y_limits))), 0)
 
 
 def _few(curve: Curve, picture: Picture, shift: int) -> np.ndarray:
@@ -82,7 +89,8 @@ def letters_plot(picture: Picture, width: int, height: int) -> str:
     """The same without braille and colours: every curve drawn with its letter; later curves lie over earlier ones."""
     ticks = LogTicks() if picture.log else LinearTicks(4)
     (x0, x1), (y0, y1) = picture.x_limits, picture.y_limits
-    columns, rows = max(4, width - 8), max(2, height - 1)
+    beside = _label_width(ticks, picture)
+    columns, rows = max(4, width - beside - 2), max(2, height - 1)
     cells = [[" "] * columns for _ in range(rows)]
 
     def row_of(up: np.ndarray) -> np.ndarray:
@@ -99,9 +107,9 @@ def letters_plot(picture: Picture, width: int, height: int) -> str:
     y_ticks = np.array(ticks.get_ticks(y0, y1), dtype=float)
     for row, label in zip(row_of(shares(y_ticks, y0, y1)), ticks.get_labels_for_ticks(y_ticks.tolist()), strict=True):
         labels[row] = label
-    lines = [f"{label:>6} |{''.join(cell)}" for label, cell in zip(labels, cells, strict=True)]
+    lines = [f"{label:>{beside}} |{''.join(cell)}" for label, cell in zip(labels, cells, strict=True)]
     first, last = (f"{x:.0f}" if 10 <= x1 < 1e15 else plain(x) for x in (x0, x1))
-    return "\n".join([*lines, " " * 8 + first.ljust(columns - len(last)) + last])
+    return "\n".join([*lines, " " * (beside + 2) + first.ljust(columns - len(last)) + last])
 
 
 class Chart(Container):
