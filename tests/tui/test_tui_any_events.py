@@ -16,7 +16,7 @@ from trs_explorer.tui import words
 from trs_explorer.tui.alarms import alarms
 from trs_explorer.tui.charts import LinearTicks, LogTicks, letters_plot
 from trs_explorer.tui.ghosts import Ghost
-from trs_explorer.tui.look import Look, printable
+from trs_explorer.tui.look import Look, percent, printable
 from trs_explorer.tui.model import MOST_TERMS, History
 from trs_explorer.tui.pictures import Picture, loss_picture, phase_picture
 from trs_explorer.tui.player import Player
@@ -154,6 +154,7 @@ def test_one_hole_in_a_matrix_counts_alike_however_the_log_is_cut() -> None:
         (3, "3"),
         (0.25, "0.25"),
         (10**17, "1e+17"),
+        (float("nan"), "?"),
         (" two\r\nlines\t", "two lines"),
         ("\x1b[2J", "\\x1b[2J"),
         (["a"], "['a']"),
@@ -167,3 +168,8 @@ def test_a_value_becomes_one_short_line(value: object, line: str) -> None:
 def test_a_long_text_is_cut(value: str) -> None:
     assert len(text(value, 50)) == 50
     assert text(value, 50).endswith("...")
+
+
+@pytest.mark.parametrize(("share", "shown"), [(0.605, "60"), (3e300, "3e+302"), (-1e4, "-1e+06"), (None, "-"), (math.inf, "-")])
+def test_a_share_in_per_cent(share: float | None, shown: str) -> None:
+    assert percent(share) == shown

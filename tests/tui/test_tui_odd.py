@@ -200,3 +200,10 @@ def test_a_folders_name_reaches_the_terminal_printable(tmp_path):
     text = screen_of(app, (60, 20), "FINISHED", printable(name))
     assert app.title.isprintable()
     assert all(c.isprintable() or c == "\n" for c in text)
+
+
+def test_the_last_step_is_written_out_at_the_edge(tmp_path):
+    run = runs.create(tmp_path / "run", resolve({}))
+    append(run, *(step_event(step) for step in range(0, 100_001, 20_000)))
+    run.write_status(state="finished")
+    screen_of(Dashboard(run), (80, 24), "FINISHED", "  50000  ", " 100000")

@@ -13,6 +13,8 @@ from textual_plot import AxisFormatter, HiResMode, PlotWidget
 from trs_explorer.tui.look import plain, shares
 from trs_explorer.tui.pictures import Curve, Picture
 
+NEAR_THE_EDGE = 0.1  # of the axis
+
 
 class LogTicks(AxisFormatter):
     """Ticks at 1, 10, 100 ... (and 2, 5 between them on a short axis) of an axis that holds decimal logarithms."""
@@ -30,11 +32,11 @@ class LogTicks(AxisFormatter):
 
 
 class LinearTicks(AxisFormatter):
-    """About `most` ticks at round numbers."""
+    """About `most` ticks at round numbers; along: they stand below an axis, not beside it."""
 
-    def __init__(self, most: int) -> None:
-        """Set how many there may be."""
-        self._most = most
+    def __init__(self, most: int, *, along: bool = False) -> None:
+        """Set how many there may be, and where."""
+        self._most, self._along = most, along
 
     def get_ticks(self, min_: float, max_: float, max_ticks: int = 8) -> list[float]:
         """Where the ticks are."""
@@ -50,6 +52,13 @@ class LinearTicks(AxisFormatter):
         labels = [f"{tick:g}" if abs(tick) >= 1 else plain(tick) for tick in (round(t, 10) for t in ticks)]
         return ["" if i and label == labels[i - 1] else label for i, label in enumerate(labels)]
 
+    def get_ticks_and_labels(self, min_: float, max_: float, max_ticks: int = 8) -> tuple[list[float], list[str]]:
+        """Both. Of a label under its tick the canvas would cut what lies beyond the right edge, and 100000 be read as 1000."""
+        ticks, labels = super().get_ticks_and_labels(min_, max_, max_ticks)
+        if self._along and ticks and max_ - ticks[-1] < NEAR_THE_EDGE * (max_ - min_):
+            labels[-1] += " " * len(labels[-1])  # it is centred: blanks move it to the left
+        return ticks, labels
+
 
 class Plot(PlotWidget, can_focus=False):
     """A braille plot of a Picture."""
@@ -61,7 +70,7 @@ class Plot(PlotWidget, can_focus=False):
         self.clear()
         self.set_xlimits(*picture.x_limits)
         self.set_ylimits(*picture.y_limits)
-        self.set_x_formatter(LinearTicks(5))
+        self.set_x_formatter(LinearTicks(5, along=True))
         self.set_y_formatter(ticks)
         for curve in picture.curves:
             if curve.joined:

@@ -8,7 +8,7 @@ from trs_explorer import runs
 from trs_explorer.files import open_for_reading
 from trs_explorer.tui.model import History
 from trs_explorer.tui.tape import Tape
-from trs_explorer.values import number
+from trs_explorer.values import number, text
 
 GLIMPSE = 1 << 18  # bytes at the end of a long log that are shown first
 LONG = 1 << 22  # bytes that take a moment to read
@@ -65,7 +65,7 @@ class Follower:
             self._read()
             self.trouble = ""
         except OSError as error:
-            self.trouble = f"cannot read {self.run.path}: {error.strerror or error}"
+            self.trouble = f"cannot read {error.filename or self.run.path}: {error.strerror or error}"
 
     def _read(self) -> None:
         if self.tape.offset == 0:
@@ -105,7 +105,7 @@ class Follower:
         if time.monotonic() - self._opened < self._patience and (beat is None or beat < self._since):
             state = None
         if isinstance(state, str) and (self.history.events or state not in runs.ALIVE):
-            self.state = state
+            self.state = text(state, 30)
         elif self.history.events and self._opened + self._patience < time.monotonic():
             self.state = "running" if self._alive else "crashed"
         elif self._alive or time.monotonic() - self._opened < self._patience:
@@ -121,10 +121,10 @@ class Follower:
         try:
             with open_for_reading(self.run.log) as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - END_OF_LOG))
-                text = file.read(END_OF_LOG).decode(errors="replace").strip()
+                end = file.read(END_OF_LOG).decode(errors="replace").strip()
         except OSError:
             return ""
-        return "\n\nthe end of train.log:\n" + "\n".join(text.splitlines()[-6:]) if text else ""
+        return "\n\nthe end of train.log:\n" + "\n".join(end.splitlines()[-6:]) if end else ""
 
 
 def _glimpse(run: runs.Run) -> Tape:

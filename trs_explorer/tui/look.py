@@ -152,7 +152,7 @@ def percent(share: float | None) -> str:
     """A share as a whole percentage without the sign; - for nothing."""
     if (known := number(share)) is None:
         return "-"
-    return f"{100 * known:.0f}" if abs(known) < 1e4 else f"{known:.0e}00"
+    return f"{100 * known:.0f}" if abs(known) < 1e4 else f"{100 * known:.0e}"
 
 
 def grouped(value: int) -> str:
