@@ -1,7 +1,9 @@
 """Logs of others, logs that break, logs that change under the viewer's eyes."""
 
 import json
+import os
 import shutil
+from types import SimpleNamespace
 
 import pytest
 from textual.pilot import Pilot
@@ -10,6 +12,8 @@ from tui_screen import drive, screen_of, seen, until
 
 from trs_explorer import runs
 from trs_explorer.config import resolve
+from trs_explorer.files import printable
+from trs_explorer.tui import follow
 from trs_explorer.tui.app import Dashboard
 from trs_explorer.tui.follow import Follower
 from trs_explorer.tui.model import History
@@ -33,7 +37,7 @@ def test_control_characters_of_others_do_not_reach_the_terminal(tmp_path):
     run = record(tmp_path / "evil", steps=20)
     append(run, step_event(30, terms={"to\x1b]52;c;x\x07tal": 1.0}), {"kind": "note", "step": 30, "text": "\x1b[2Jgone"})
     run.write_status(state="failed", error="out \x1b[31m of memory")
-    text = screen_of(Dashboard(run), (160, 48), "?[2Jgone", "out ?[31m of memory", "to?]52")
+    text = screen_of(Dashboard(run), (160, 48), r"\x1b[2Jgone", r"out \x1b[31m of memory", r"to\x1b]52")
     assert "\x1b" not in text
 
 
@@ -119,3 +123,87 @@ def test_a_run_beside_one_on_other_data_says_so(run, tmp_path):
     other = runs.create(tmp_path / "flat", resolve({"data": "bars"}))
     append(other, step_event(10), matrix_event(10))
     screen_of(Dashboard(run, against=other), (160, 48), "V flat (on bars)")
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [step_event(10**17, epoch=0), step_event(10**17, epoch=0)],
+        [
+            step_event(10, terms={"total": 1.7e308}),
+            step_event(20, terms={"total": -1.7e308}, options={"lambda_[/b]": 1.0}),
+            matrix_event(20, cosine=[[1, 1.7e308], [1.7e308, 1]]),
+        ],
+    ],
+    ids=["steps", "totals"],
+)
+def test_a_chart_is_drawn_of_any_numbers_and_names(tmp_path, events):
+    run = runs.create(tmp_path / "far", resolve({}))
+    append(run, *events)
+    run.write_status(state="finished")
+    text = screen_of(Dashboard(run), (120, 30), "LOSS", "FINISHED", "total", "1e+17" if len(events) == 2 else " -1e+300 ")
+    assert "1e+171" not in text, "labels of one tick beside another"
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "device", "huge"])
+def test_a_train_log_of_any_kind_is_not_waited_for_or_read_whole(tmp_path, kind):
+    run = runs.create(tmp_path / "run", resolve({}))
+    run.write_status(state="failed", error="no memory")
+    match kind:
+        case "fifo":
+            os.mkfifo(run.log)
+        case "folder":
+            run.log.mkdir()
+        case "device":
+            run.log.symlink_to("/dev/zero")
+        case "huge":
+            with run.log.open("wb") as file:
+                file.seek(1 << 42)  # a hole: it takes no room, but nothing could hold it
+                file.write(b"\nthe last line\n")
+    follower = Follower(run)
+    follower.read()
+    follower.take()
+    assert follower.waiting.startswith("nothing was recorded")
+    assert follower.waiting.endswith("the last line") == (kind == "huge")
+
+
+def test_silence_is_timed_by_a_clock_that_nobody_sets(live, monkeypatch):
+    times = {"time": 5e9, "monotonic": 1000.0}
+    monkeypatch.setattr(follow, "time", SimpleNamespace(**{name: lambda name=name: times[name] for name in times}))
+    follower = Follower(live)
+
+    def silent_after(heartbeat: float, **clocks: float) -> float:
+        live.write_status(state="running", heartbeat=heartbeat)
+        times.update(clocks)
+        follower.read()
+        follower.take()
+        return follower.silent
+
+    assert silent_after(heartbeat=5e9 - 30) == 30, "before it looked on, only the calendar tells"
+    assert silent_after(heartbeat=5e9 - 30, time=5e9 + 86400, monotonic=1002.0) == 32, "the clock was set forward"
+    assert silent_after(heartbeat=5e9 - 86400, time=5e9 - 86400, monotonic=1003.0) == 0, "set back: a beat is a beat"
+    assert silent_after(heartbeat=5e9 - 86400, time=5e9, monotonic=1060.0) == 57
+    assert silent_after(heartbeat=10**400, monotonic=1061.0) == 0
+    ahead = Follower(live)
+    live.write_status(state="running", heartbeat=6e9)
+    ahead.read()
+    ahead.take()
+    assert ahead.silent == 0, "a beat that is still to come"
+
+
+def test_a_folders_name_reaches_the_terminal_printable(tmp_path):
+    name = "a\x1b[2J\udcff[b]"
+    run = record(tmp_path / "run", steps=20)
+    run = runs.Run(run.path.rename(tmp_path / name), run.config)
+    run.write_status(state="finished")
+    app = Dashboard(run)
+    text = screen_of(app, (60, 20), "FINISHED", printable(name))
+    assert app.title.isprintable()
+    assert all(c.isprintable() or c == "\n" for c in text)
+
+
+def test_the_last_step_is_written_out_at_the_edge(tmp_path):
+    run = runs.create(tmp_path / "run", resolve({}))
+    append(run, *(step_event(step) for step in range(0, 100_001, 20_000)))
+    run.write_status(state="finished")
+    screen_of(Dashboard(run), (80, 24), "FINISHED", "  50000  ", " 100000")

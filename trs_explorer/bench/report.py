@@ -22,6 +22,9 @@ def run(what: str, *, rounds: int, model: str, json_file: Path | None) -> int:
     console = Console(highlight=False)
     with Console(stderr=True).status(f"measuring {what}: {rounds} interleaved rounds") as status:
         title, beside, rows = _measure(what, rounds, model, lambda doing: status.update(f"measuring {what}: {doing}"))
+    if json_file:  # before anything is printed: that may fail, and the figures took minutes
+        figures = {"bench": what, "beside": beside, "machine": machine(), "rounds": rounds, "rows": rows}
+        json_file.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     table = Table(title=f"trs bench {what}: {title}", title_justify="left")
     for name in rows[0]:
         table.add_column(name, justify="left" if name in ("variant", "part", "what", "unit") else "right")
@@ -30,9 +33,6 @@ def run(what: str, *, rounds: int, model: str, json_file: Path | None) -> int:
     console.print(table)
     for line in (*beside, machine()):
         console.print(line)
-    if json_file:
-        figures = {"bench": what, "beside": beside, "machine": machine(), "rounds": rounds, "rows": rows}
-        json_file.write_text(json.dumps(figures, indent=1) + "\n")
     return int(any(row.get("same loss") == "NO" or row.get("met") == "WEAKER" for row in rows))
 
 

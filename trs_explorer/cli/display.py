@@ -1,13 +1,17 @@
 """What a training prints: plain lines, a rich progress display, or the events themselves as JSON lines."""
 
 import json
+import re
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Protocol
 
+from trs_explorer.files import printable
 from trs_explorer.runs import Run
+from trs_explorer.values import number
 
 LINE_EVERY_S = 10.0
 
@@ -25,13 +29,13 @@ class Display(Protocol):
 
 
 @contextmanager
-def display(run: Run, how: str) -> Iterator[Display]:
-    """The display for how = "plain", "rich" or "json"."""
+def display(run: Run, how: str, *, live: bool = True) -> Iterator[Display]:
+    """The display for how = "plain", "rich" or "json". live: events are shown as they happen, not read from a log later."""
     if how == "rich":
         with _rich(run) as shown:
             yield shown
     else:
-        yield _Json() if how == "json" else _Plain(run)
+        yield _Json() if how == "json" else _Plain(run, live)
 
 
 class _Json:
@@ -54,8 +58,9 @@ class Silent:
 
 
 class _Plain:
-    def __init__(self, run: Run) -> None:
-        self.run, self.start, self.last = run, {}, 0.0
+    def __init__(self, run: Run, live: bool) -> None:
+        self.run, self.live, self.start = run, live, {}
+        self.last: float | None = None
 
     def starting(self) -> None:
         print(headline(self.run), flush=True)
@@ -63,15 +68,20 @@ class _Plain:
     def event(self, event: dict) -> None:
         if event["kind"] == "start":
             self.start = event
-        if event["kind"] == "step":
-            now = event.get("t")
-            if isinstance(now, int | float):
-                if now - self.last < LINE_EVERY_S:
-                    return
-                self.last = now
+        if event["kind"] == "step" and not self._is_due(event):
+            return
         line = in_words(event, self.start, self.run)
         if line:
             print(line, flush=True)
+
+    def _is_due(self, event: dict) -> bool:
+        """Whether it is time for another step's line. Clocks are set, back too: in a log no order of times is relied on."""
+        now = time.monotonic() if self.live else number(event.get("t"))
+        if now is None:
+            return True
+        due = self.last is None or abs(now - self.last) >= LINE_EVERY_S
+        self.last = now if due else self.last
+        return due
 
 
 @contextmanager
@@ -91,7 +101,7 @@ class _Rich:
         self.task = progress.add_task("starting", total=None)
 
     def starting(self) -> None:
-        self.progress.console.print(headline(self.run), markup=False)
+        self.progress.console.print(headline(self.run), markup=False, emoji=False)
 
     def event(self, event: dict) -> None:
         kind = event["kind"]
@@ -106,26 +116,26 @@ class _Rich:
             return
         line = in_words(event, self.start, self.run)
         if line:
-            self.progress.console.print(line, markup=False)
+            self.progress.console.print(line, markup=False, emoji=False)
 
 
 def headline(run: Run) -> str:
     """What is about to be trained, and where it goes."""
     c = run.config
-    return f"{c.method}: {c.members} x {c.model} on {c.data}, {c.epochs} epochs, seed {c.seed} -> {run.path}"
+    return printable(f"{c.method}: {c.members} x {c.model} on {c.data}, {c.epochs} epochs, seed {c.seed} -> {run.path}")
 
 
 def in_words(event: dict, start: dict, run: Run) -> str | None:
-    """One line for an event, None for those that need none; control characters are shown as blanks.
+    """One line of printable characters for an event, None for those that need none.
 
     Missing fields are left out. An event without what its line is made of (a damaged log, a null where the number was not
     finite) is named, not shown: a display must never end a training.
     """
     try:
         line = _line(event, start, run)
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, OSError):
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, OSError, RecursionError):
         line = f"  {event['kind']}: some of its values are missing"
-    return None if line is None else "".join(c if c.isprintable() else " " for c in line)
+    return None if line is None else printable(re.sub(r"[\t\r\n]+", " ", line))
 
 
 def _line(event: dict, start: dict, run: Run) -> str | None:

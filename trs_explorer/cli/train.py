@@ -155,7 +155,7 @@ def _free_name(settings: TrainConfig) -> Path:
 def _train_here(run: runs.Run, how: str) -> int:
     """Train in this process, showing events by plain lines, a rich display or JSON lines."""
     with display(run, how) as show:
-        show.starting()
+        show = _show(show, None)
 
         def shown(event: dict) -> None:
             nonlocal show
@@ -164,12 +164,12 @@ def _train_here(run: runs.Run, how: str) -> int:
         return train_run(run, shown)
 
 
-def _show(show: Display, event: dict) -> Display:
-    """Show an event; when nobody reads any more (`| head`, a closed terminal, a full disk) train on in silence."""
+def _show(show: Display, event: dict | None) -> Display:
+    """Show an event, or (None) that it starts; where that cannot be (`| head`, a full disk, an encoding) train on in silence."""
     try:
-        show.event(event)
-    except OSError:
-        with contextlib.suppress(OSError):  # what is still buffered must go somewhere, or Python complains at exit
+        show.starting() if event is None else show.event(event)
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # what is still buffered must go somewhere
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Silent()
     return show

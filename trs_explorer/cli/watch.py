@@ -8,6 +8,7 @@ import typer
 from trs_explorer import runs
 from trs_explorer.cli.flags import AsciiOption, RunArgument, ascii_wanted, can_draw, run_at
 from trs_explorer.options import UsageError
+from trs_explorer.values import text
 
 
 def watch(
@@ -32,10 +33,10 @@ def watch(
         raise SystemExit(dashboard(found, readonly=readonly, ascii_only=ascii_wanted(ascii), against=other))
     from trs_explorer.cli.display import display
 
-    with display(found, "plain") as show:
+    with display(found, "plain", live=False) as show:
         batch = runs.read_events(found)
         for event in batch.events:
             show.event(event)
         if batch.damaged:
             print(f"{batch.damaged} lines of the log are damaged and were passed over")
-        print(f"state: {found.status().get('state', 'unknown')}")
+        print(f"state: {text(found.status().get('state', 'unknown'))}")

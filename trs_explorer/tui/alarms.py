@@ -1,9 +1,10 @@
-"""What goes wrong, in plain words. Pure functions of the history, the status and the time."""
+"""What goes wrong, in plain words. Pure functions of the history, the status and how long nothing was heard."""
 
 from dataclasses import dataclass
 
 from trs_explorer.tui.model import History
 from trs_explorer.tui.reading import Probe
+from trs_explorer.values import text
 
 LOW_COSINE, HIGH_TRANSFER = 0.1, 0.4
 STALL_FACTOR, STALL_LEAST = 10, 10.0
@@ -20,27 +21,24 @@ class Alarm:
     serious: bool = False
 
 
-def alarms(history: History, status: dict, now: float) -> list[Alarm]:
-    """All alarms that hold now, the serious ones first. Thresholds are our choice."""
-    found = [*_trainer(history, status, now), *_loss(history), *_probe(history)]
+def alarms(history: History, status: dict, silent: float) -> list[Alarm]:
+    """All alarms that hold now, the serious ones first. silent: seconds since a sign of life. Thresholds are our choice."""
+    found = [*_trainer(history, status, silent), *_loss(history), *_probe(history)]
     if history.damaged:
         found.append(Alarm(f"{history.damaged} lines of events.jsonl are damaged and left out"))
     return sorted(found, key=lambda alarm: not alarm.serious)
 
 
-def _trainer(history: History, status: dict, now: float) -> list[Alarm]:
+def _trainer(history: History, status: dict, silent: float) -> list[Alarm]:
     state = status.get("state")
     error = status.get("error") or (history.stopped or {}).get("error")
     if state == "failed" or (error and state not in ("running", "paused")):
-        return [Alarm(f"the training failed: {error or 'no reason was written; see train.log'}", serious=True)]
+        return [Alarm(f"the training failed: {text(error) if error else 'no reason was written; see train.log'}", serious=True)]
     if state == "crashed":
         return [Alarm("the trainer is gone without a word (killed?): continue with trs train --resume", serious=True)]
-    times = [t for t in (history.time, status.get("heartbeat")) if isinstance(t, int | float)]
-    if state == "running" and times and history.events:
-        silent = now - max(times)
-        if silent > max(STALL_LEAST, STALL_FACTOR * (history.gap or 0)):
-            usual = f", usually every {history.gap:.1f} s" if history.gap is not None else ""
-            return [Alarm(f"stalled: nothing for {silent:.0f} s{usual}", serious=True)]
+    if state == "running" and history.events and silent > max(STALL_LEAST, STALL_FACTOR * (history.gap or 0)):
+        usual = f", usually every {history.gap:.1f} s" if history.gap is not None else ""
+        return [Alarm(f"stalled: nothing for {silent:.0f} s{usual}", serious=True)]
     return []
 
 
@@ -48,7 +46,7 @@ def _loss(history: History) -> list[Alarm]:
     if not history.nonfinite:
         return []
     names = ", ".join(name.removeprefix("terms.") for name in history.nonfinite)
-    return [Alarm(f"not finite at step {max(history.nonfinite.values())}: {names}", serious=True)]
+    return [Alarm(f"not finite at step {text(max(history.nonfinite.values()))}: {names}", serious=True)]
 
 
 def _probe(history: History) -> list[Alarm]:

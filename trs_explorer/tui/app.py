@@ -19,6 +19,7 @@ from textual.screen import Screen
 
 from trs_explorer import runs
 from trs_explorer.catalogue import METHODS
+from trs_explorer.files import printable
 from trs_explorer.tui import words
 from trs_explorer.tui.alarms import Alarm, alarms
 from trs_explorer.tui.board import Board, View
@@ -28,8 +29,8 @@ from trs_explorer.tui.ghosts import Ghost, ghosts_for
 from trs_explorer.tui.keys import KEYS
 from trs_explorer.tui.look import Look, plain
 from trs_explorer.tui.player import Player
-from trs_explorer.tui.reading import number
 from trs_explorer.tui.theme import look_of
+from trs_explorer.values import number, text
 
 TICK, PLAY_TICK = 0.25, 0.1
 CONFIRM_S = 3.0  # a weight that the trainer has not confirmed by then is asked for no more
@@ -149,7 +150,7 @@ class Dashboard(App[None]):
                 situation=words.Situation(run.run.name, state, run.status.get("pid"), self.readonly),
                 alarms=[
                     *(Alarm(one.trouble, serious=True) for one in (run, self.against) if one is not None and one.trouble),
-                    *alarms(history, {"state": "replay"} if past else {**run.status, "state": run.state}, time.time()),
+                    *alarms(history, {"state": "replay"} if past else {**run.status, "state": run.state}, run.silent),
                 ],
                 controls=run.controllable,
                 waiting=run.waiting,
@@ -184,7 +185,7 @@ class Dashboard(App[None]):
         """Tell the user: in the log, or over it where that is not to be seen."""
         self.followed.history.say(time.time(), f"{self.look.glyph('log')} {said}")
         if self.size.width < 80 or self.size.height < 20 or self.followed.waiting or self.player.position is not None:
-            self.notify(said, timeout=2, markup=False)
+            self.notify(text(said), timeout=2, markup=False)
         self._paint()
 
     def action_pause(self) -> None:
@@ -268,7 +269,7 @@ class Dashboard(App[None]):
             said = f"kept as {file.absolute()}"
         except OSError as error:
             said = f"cannot write {file.absolute()}: {error.strerror or error}"
-        self.notify(said, markup=False)
+        self.notify(printable(said), markup=False)
 
     def action_help(self) -> None:
         """Show what the keys do."""
@@ -279,7 +280,7 @@ class Dashboard(App[None]):
         if self._leaving or self.readonly or not self.followed.controllable:
             self.exit()
         elif not isinstance(self.screen, Leave):
-            self.push_screen(Leave(os.path.relpath(self.followed.run.path), self.owns_trainer), self._left)
+            self.push_screen(Leave(printable(os.path.relpath(self.followed.run.path)), self.owns_trainer), self._left)
 
     async def action_quit(self) -> None:
         """The palette's quit is our leave."""

@@ -126,7 +126,7 @@ class Board(Container):
             title = f"LOSS  {axis} axis"
             longer = f"{title}, weighted terms over steps"  # textual would cut it with a character that is not ASCII
             self._loss.border_title = longer if len(longer) < self._loss.size.width - 6 else title
-            self._loss.border_subtitle = words.settings(history, look).plain
+            self._loss.border_subtitle = printable(words.settings(history, look))  # a str would be read as markup
             self._loss.show(printable(words.losses(history, look)), picture)
         if self._changed("phase", (len(history.probes), len(view.ghosts), theirs)):
             self._phase.show(words.phase(history, look, view.ghosts), phase_picture(history, look, view.ghosts, other))

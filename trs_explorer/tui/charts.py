@@ -10,8 +10,10 @@ from textual.containers import Container
 from textual.widgets import Static
 from textual_plot import AxisFormatter, HiResMode, PlotWidget
 
-from trs_explorer.tui.look import plain
+from trs_explorer.tui.look import plain, shares
 from trs_explorer.tui.pictures import Curve, Picture
+
+NEAR_THE_EDGE = 0.1  # of the axis
 
 
 class LogTicks(AxisFormatter):
@@ -20,7 +22,7 @@ class LogTicks(AxisFormatter):
     def get_ticks(self, min_: float, max_: float, max_ticks: int = 8) -> list[float]:
         """Where the ticks are."""
         steps = (1, 2, 5) if max_ - min_ < 2 else (1,)
-        powers = range(math.floor(min_), math.ceil(max_) + 1)
+        powers = range(max(-323, math.floor(min_)), min(307, math.ceil(max_)) + 1)  # beyond, 10 ** power is no float
         ticks = [p + math.log10(s) for p in powers for s in steps if min_ <= p + math.log10(s) <= max_]
         return ticks[:: 1 + len(ticks) // max_ticks]
 
@@ -30,24 +32,32 @@ class LogTicks(AxisFormatter):
 
 
 class LinearTicks(AxisFormatter):
-    """About `most` ticks at round numbers."""
+    """About `most` ticks at round numbers; along: they stand below an axis, not beside it."""
 
-    def __init__(self, most: int) -> None:
-        """Set how many there may be."""
-        self._most = most
+    def __init__(self, most: int, *, along: bool = False) -> None:
+        """Set how many there may be, and where."""
+        self._most, self._along = most, along
 
     def get_ticks(self, min_: float, max_: float, max_ticks: int = 8) -> list[float]:
         """Where the ticks are."""
         if not max_ > min_:
             return [min_]
         rough = (max_ - min_) / self._most
-        power = 10 ** math.floor(math.log10(rough))
+        power = 10.0 ** math.floor(math.log10(rough))
         step = next(power * s for s in (1, 2, 5, 10) if power * s >= rough * 0.999)
         return [i * step for i in range(math.ceil(min_ / step - 1e-9), math.floor(max_ / step + 1e-9) + 1)]
 
     def get_labels_for_ticks(self, ticks: Sequence[float]) -> list[str]:
-        """What stands beside them."""
-        return [f"{tick:g}" if abs(tick) >= 1 else plain(tick) for tick in (round(t, 10) for t in ticks)]
+        """What stands beside them; nothing where the digits do not tell one from the one before."""
+        labels = [f"{tick:g}" if abs(tick) >= 1 else plain(tick) for tick in (round(t, 10) for t in ticks)]
+        return ["" if i and label == labels[i - 1] else label for i, label in enumerate(labels)]
+
+    def get_ticks_and_labels(self, min_: float, max_: float, max_ticks: int = 8) -> tuple[list[float], list[str]]:
+        """Both. Of a label under its tick the canvas would cut what lies beyond the right edge, and 100000 be read as 1000."""
+        ticks, labels = super().get_ticks_and_labels(min_, max_, max_ticks)
+        if self._along and ticks and max_ - ticks[-1] < NEAR_THE_EDGE * (max_ - min_):
+            labels[-1] += " " * len(labels[-1])  # it is centred: blanks move it to the left
+        return ticks, labels
 
 
 class Plot(PlotWidget, can_focus=False):
@@ -55,12 +65,13 @@ class Plot(PlotWidget, can_focus=False):
 
     def draw(self, picture: Picture) -> None:
         """Replace what is shown."""
-        self.margin_top, self.margin_bottom, self.margin_left = 0, 1, 7
+        ticks = LogTicks() if picture.log else LinearTicks(4)
+        self.margin_top, self.margin_bottom, self.margin_left = 0, 1, 1 + _label_width(ticks, picture)
         self.clear()
         self.set_xlimits(*picture.x_limits)
         self.set_ylimits(*picture.y_limits)
-        self.set_x_formatter(LinearTicks(5))
-        self.set_y_formatter(LogTicks() if picture.log else LinearTicks(4))
+        self.set_x_formatter(LinearTicks(5, along=True))
+        self.set_y_formatter(ticks)
         for curve in picture.curves:
             if curve.joined:
                 self.plot(curve.x, curve.y, line_style=curve.colour, hires_mode=HiResMode.BRAILLE)
@@ -68,6 +79,11 @@ class Plot(PlotWidget, can_focus=False):
             few = _few(curve, picture, i) if curve.joined else slice(None)
             if curve.letter != ".":
                 self.scatter(curve.x[few], curve.y[few], marker=curve.letter, marker_style=f"bold {curve.colour}")
+
+
+def _label_width(ticks: AxisFormatter, picture: Picture) -> int:
+    """Columns for what stands beside the y axis: a label that is cut is another number."""
+    return max(6, *map(len, ticks.get_labels_for_ticks(ticks.get_ticks(*picture.y_limits))), 0)
 
 
 def _few(curve: Curve, picture: Picture, shift: int) -> np.ndarray:
@@ -82,27 +98,27 @@ def letters_plot(picture: Picture, width: int, height: int) -> str:
     """The same without braille and colours: every curve drawn with its letter; later curves lie over earlier ones."""
     ticks = LogTicks() if picture.log else LinearTicks(4)
     (x0, x1), (y0, y1) = picture.x_limits, picture.y_limits
-    columns, rows = max(4, width - 8), max(2, height - 1)
+    beside = _label_width(ticks, picture)
+    columns, rows = max(4, width - beside - 2), max(2, height - 1)
     cells = [[" "] * columns for _ in range(rows)]
 
-    def place(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        across = np.round((x - x0) / (x1 - x0) * (columns - 1)).astype(int).clip(0, columns - 1)
-        return across, np.round((y1 - y) / (y1 - y0) * (rows - 1)).astype(int).clip(0, rows - 1)
+    def row_of(up: np.ndarray) -> np.ndarray:
+        return np.round((1 - up) * (rows - 1)).astype(int)
 
     for curve in picture.curves:
-        x, y = curve.x, curve.y
-        if curve.joined and len(x) > 1:
-            x = np.linspace(curve.x[0], curve.x[-1], 2 * columns)
-            y = np.interp(x, curve.x, curve.y)
-        for column, row in zip(*place(x, y), strict=True):
+        across, up = shares(curve.x, x0, x1), shares(curve.y, y0, y1)
+        if curve.joined and len(across) > 1:
+            between = np.linspace(across[0], across[-1], 2 * columns)
+            across, up = between, np.nan_to_num(np.interp(between, across, up)).clip(0, 1)
+        for column, row in zip(np.round(across * (columns - 1)).astype(int), row_of(up), strict=True):
             cells[row][column] = "*" if curve.joined and curve.letter == "." else curve.letter
     labels = [""] * rows
-    y_ticks = np.array(ticks.get_ticks(y0, y1))
-    for row, label in zip(place(y_ticks, y_ticks)[1], ticks.get_labels_for_ticks(y_ticks.tolist()), strict=True):
+    y_ticks = np.array(ticks.get_ticks(y0, y1), dtype=float)
+    for row, label in zip(row_of(shares(y_ticks, y0, y1)), ticks.get_labels_for_ticks(y_ticks.tolist()), strict=True):
         labels[row] = label
-    lines = [f"{label:>6} |{''.join(cell)}" for label, cell in zip(labels, cells, strict=True)]
-    first, last = plain(x0) if x1 < 10 else f"{x0:.0f}", plain(x1) if x1 < 10 else f"{x1:.0f}"
-    return "\n".join([*lines, " " * 8 + first.ljust(columns - len(last)) + last])
+    lines = [f"{label:>{beside}} |{''.join(cell)}" for label, cell in zip(labels, cells, strict=True)]
+    first, last = (f"{x:.0f}" if 10 <= x1 < 1e15 else plain(x) for x in (x0, x1))
+    return "\n".join([*lines, " " * (beside + 2) + first.ljust(columns - len(last)) + last])
 
 
 class Chart(Container):

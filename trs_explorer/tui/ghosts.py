@@ -23,9 +23,9 @@ class Ghost:
 
 def path(probes: list[Probe]) -> tuple[np.ndarray, np.ndarray]:
     """Mean |cos| and transfer in per cent of the probes that know both."""
-    known = [(p.cosine, 100 * p.transfer) for p in probes if p.cosine is not None and p.transfer is not None]
+    known = [(p.cosine, p.transfer) for p in probes if p.cosine is not None and p.transfer is not None]
     x, y = np.array(known, dtype=float).reshape(-1, 2).T
-    return x, y
+    return x, 100 * y.clip(-1e300, 1e300)
 
 
 def ghosts_for(run: runs.Run) -> list[Ghost]:

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 
+from trs_explorer.files import printable
 from trs_explorer.runs import Run
 from trs_explorer.shipped import python_m
 
@@ -76,8 +77,9 @@ def _watch_guarded(arguments: dict[str, object], before: list) -> int:
         report = pipe.read()
     if status == 0 or (status < 0 and asked):  # it may have been told to go before it could do so by itself
         return 0
-    what = f"was killed (signal {-status})" if status < 0 else f"crashed: {report or f'status {status}'}"
-    again = f"trs watch {shlex.quote(str(arguments['run']))}"
+    why = "\n".join(map(printable, report.splitlines())) or f"status {status}"
+    what = f"was killed (signal {-status})" if status < 0 else f"crashed: {why}"
+    again = f"trs watch {printable(shlex.quote(str(arguments['run'])))}"
     write(f"trs: the dashboard {what}\nThe training is not affected. Look on again: {again}\n")
     return 1
 

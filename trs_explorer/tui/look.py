@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from time import localtime, strftime
 
 import numpy as np
-from rich.text import Text
+from rich.text import Span, Text
 
-from trs_explorer.tui.reading import number
+from trs_explorer import files
+from trs_explorer.values import number
 
 _STATES = {
     "starting": ("…", "~", "muted"),
@@ -68,7 +70,7 @@ class Look:
         """A rich style for a share in [0, 1]: the background, from cold to hot; empty where the theme has none."""
         if share is None or not self.shades:
             return ""
-        return self.shades[min(max(int(share * len(self.shades)), 0), len(self.shades) - 1)]
+        return self.shades[min(int(min(max(share, 0.0), 1.0) * len(self.shades)), len(self.shades) - 1)]
 
     def state(self, state: str) -> tuple[str, str]:
         """Mark and word of a state, and its style."""
@@ -83,18 +85,28 @@ class Look:
         """The values as `width` bars at most, scaled between their own minimum and maximum; each bar is its bucket's mean."""
         if len(values) == 0 or width < 1:
             return ""
-        parts = np.array_split(values, min(width, len(values)))
-        heights = np.array([part.mean() for part in parts])
-        low, span = heights.min(), np.ptp(heights)
-        levels = np.zeros(len(heights), dtype=int) if span == 0 else np.round((heights - low) / span * 7).astype(int)
+        parts = np.array_split(np.asarray(values, dtype=float), min(width, len(values)))
+        heights = np.array([(part / len(part)).sum() for part in parts])
+        levels = np.round(shares(heights, heights.min(), heights.max()) * 7).astype(int)
         return "".join((_ASCII_BARS if self.ascii else _BARS)[level] for level in levels)
 
 
+def shares(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Where in [low, high] the values lie, from 0 to 1; those outside at the nearer end. Any finite numbers will do."""
+    span = high / 2 - low / 2  # halves: the whole may be beyond all floats
+    if not span > 0:
+        return np.zeros(len(values))
+    return ((values / 2 - low / 2) / span).clip(0, 1)
+
+
 def printable(text: Text) -> Text:
-    """The text with a ? for every control character: somebody else's log must not command this terminal."""
-    if not all(c.isprintable() or c == "\n" for c in text.plain):
-        text.plain = "".join(c if c.isprintable() or c == "\n" else "?" for c in text.plain)
-    return text
+    """The text with escapes for what is not printable: somebody else's log must not command this terminal."""
+    if all(c.isprintable() or c == "\n" for c in text.plain):
+        return text
+    shown = [c if c == "\n" else files.printable(c) for c in text.plain]
+    at = list(accumulate(map(len, shown), initial=0))
+    spans = [Span(at[span.start], at[min(span.end, len(shown))], span.style) for span in text.spans if span.start < len(shown)]
+    return Text("".join(shown), text.style, spans=spans)
 
 
 def clock(time: float) -> str:
@@ -131,16 +143,27 @@ def plain(value: float | None) -> str:
 
 def cosine(value: float | None) -> str:
     """Two digits of a number in [0, 1]: .08; - for nothing."""
-    return "-" if value is None else f"{value:.2f}".removeprefix("0")
+    if (known := number(value)) is None:
+        return "-"
+    return f"{known:.2f}".removeprefix("0") if abs(known) < 1e4 else f"{known:.0e}"
 
 
 def percent(share: float | None) -> str:
     """A share as a whole percentage without the sign; - for nothing."""
-    return "-" if share is None else f"{100 * share:.0f}"
+    if (known := number(share)) is None:
+        return "-"
+    return f"{100 * known:.0f}" if abs(known) < 1e4 else f"{100 * known:.0e}"
+
+
+def grouped(value: int) -> str:
+    """A number of steps, in groups of three digits."""
+    return f"{value:,}".replace(",", " ") if abs(value) < 1e15 else f"{value:.3g}"
 
 
 def duration(seconds: float) -> str:
-    """As 04:12 or 3:04:12."""
+    """As 04:12 or 3:04:12; years for what nobody waits for."""
+    if not 0 <= seconds < 1e8:
+        return "years"
     hours, rest = divmod(int(seconds), 3600)
     return (f"{hours}:" if hours else "") + f"{rest // 60:02d}:{rest % 60:02d}"
 
@@ -149,6 +172,8 @@ def letters(names: list[str]) -> dict[str, str]:
     """A letter of its own for every name, taken from the name where possible: total t, smoothness s, similarity i."""
     taken: dict[str, str] = {}
     for name in names:
-        spare = [c for c in name.lower() + "abcdefghijklmnopqrstuvwxyz" if c.isalpha() and c not in taken.values()]
+        spare = [
+            c for c in name.lower() + "abcdefghijklmnopqrstuvwxyz" if c.isascii() and c.isalpha() and c not in taken.values()
+        ]
         taken[name] = spare[0] if spare else "?"
     return taken

@@ -8,8 +8,12 @@ from statistics import median
 
 import numpy as np
 
-from trs_explorer.tui.reading import Matrix, Probe, column, matrix, number, pair_means, probe, whole
+from trs_explorer.tui.reading import Matrix, Probe, column, matrix, pair_means, probe
 from trs_explorer.tui.series import Series
+from trs_explorer.values import number, text, whole
+
+MOST_TERMS = 40  # a loss has a handful; a damaged log must not fill the memory with curves of one point
+MOST_PROBES = 4096  # more are thinned, the older ones first
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,9 @@ class History:
         for i in np.flatnonzero(np.isnan(at)):
             at[i] = at[i - 1] if i else self.step
         terms = [t if isinstance(t := event.get("terms"), dict) else {} for event in block]
-        for name in [*terms[0], *set().union(*terms).difference(terms[0])]:
+        for name in [*terms[0], *sorted(set().union(*terms).difference(terms[0]))]:
+            if name not in self.terms and len(self.terms) >= MOST_TERMS:
+                continue
             values = column(terms, name)
             if name in self.terms or np.isfinite(values).any():
                 self.terms.setdefault(name, Series()).extend(at, values)
@@ -134,10 +140,8 @@ class History:
         for i, names in bad.items():
             if i - 1 not in bad and not (i == 0 and self.nonfinite):
                 step = int(at[i])
-                self.say(
-                    number(block[i].get("t")) or self.time or 0.0, f"not finite at step {step}: {', '.join(map(str, names))}"
-                )
-        self.nonfinite = dict.fromkeys(map(str, bad.get(len(block) - 1, [])), int(at[-1]))
+                self.say(number(block[i].get("t")) or self.time or 0.0, f"not finite at step {text(step)}: {_named(names)}")
+        self.nonfinite = dict.fromkeys(map(text, bad.get(len(block) - 1, [])[:MOST_TERMS]), int(at[-1]))
         if self._last_step_time is not None:
             times = [self._last_step_time, *times]
         self._gaps.extend(later - earlier for earlier, later in pairwise(times) if later >= earlier)
@@ -153,7 +157,8 @@ class History:
         self.member = whole(event.get("member"))
         options = event.get("options")
         if isinstance(options, dict):
-            self.options = {name: value for name, value in options.items() if number(value) is not None}
+            known = {name: value for name, value in options.items() if number(value) is not None}
+            self.options = dict(list(known.items())[:MOST_TERMS])
 
     def _rare(self, kind: object, event: dict, time: float) -> None:
         if kind == "start":
@@ -163,41 +168,45 @@ class History:
         if kind == "matrix":
             found = probe(event, step)
             self.probes.append(found)
+            if len(self.probes) > MOST_PROBES:
+                del self.probes[1 : MOST_PROBES // 2 : 2]
             if found.cosines and (self.cosines_from != "training batch" or self.cosines is None):
-                self.cosines, self.cosines_from = found.cosines, f"held-out, n={found.n}"
+                self.cosines, self.cosines_from = found.cosines, f"held-out, n={text(found.n)}"
                 if found.cosine is not None:
                     self.cosine.extend(np.array([step]), np.array([found.cosine]))
         elif kind == "epoch":
             seconds = number(event.get("seconds"))
-            self.say(time, f"epoch {event.get('epoch', '?')} done" + (f" in {seconds:.0f} s" if seconds is not None else ""))
+            self.say(
+                time, f"epoch {text(event.get('epoch', '?'))} done" + (f" in {seconds:.0f} s" if seconds is not None else "")
+            )
         elif kind == "checkpoint":
-            self.marks.append(Mark(step, "save", str(event.get("name", ""))))
-            self.say(time, f"saved checkpoint {event.get('name', '?')}")
+            self.marks.append(Mark(step, "save", text(event.get("name", ""))))
+            self.say(time, f"saved checkpoint {text(event.get('name', '?'))}")
         elif kind == "control":
-            action = str(event.get("action", "?"))
-            words = [action, event.get("name"), event.get("value"), event.get("text")]
-            text = " ".join(f"{w:g}" if isinstance(w, float) else str(w) for w in words if w is not None)
+            action = text(event.get("action", "?"))
+            words = [action, *(text(event[name]) for name in ("name", "value", "text") if event.get(name) is not None)]
+            asked = " ".join(words)
             if action == "set" and "error" not in event and (value := number(event.get("value"))) is not None:
-                self.options = {**self.options, str(event.get("name")): value}
+                self.options = {**self.options, text(event.get("name")): value}
             if "error" not in event and action != "save":  # a save's mark is its checkpoint
-                self.marks.append(Mark(step, action, text))
-            refused = f": refused, {event['error']}" if event.get("error") else ""
-            self.say(time, f"{text} (step {step}){refused}")
+                self.marks.append(Mark(step, action, asked))
+            refused = f": refused, {text(event['error'])}" if event.get("error") else ""
+            self.say(time, f"{asked} (step {text(step)}){refused}")
         elif kind == "note":
-            self.marks.append(Mark(step, "note", str(event.get("text", ""))))
-            self.say(time, f"note: {event.get('text', '')}")
+            self.marks.append(Mark(step, "note", text(event.get("text", ""))))
+            self.say(time, f"note: {text(event.get('text', ''))}")
         elif kind == "stopped":
             self.stopped = event
             error = event.get("error")
-            self.say(time, f"{event.get('state', 'stopped')} at step {step}" + (f": {error}" if error else ""))
+            self.say(time, f"{text(event.get('state', 'stopped'))} at step {text(step)}" + (f": {text(error)}" if error else ""))
         else:
-            self.say(time, f"{kind} (step {step})")
+            self.say(time, f"{text(kind)} (step {text(step)})")
 
     def _start(self, event: dict, time: float) -> None:
         step = whole(event.get("step")) or 0
         self.epochs = whole(event.get("epochs")) or self.epochs
         self.steps = whole(event.get("steps")) or self.steps
-        self.device = str(event.get("device", self.device))
+        self.device = text(event.get("device", self.device))
         self.stopped, self.nonfinite, self._last_step_time = None, {}, None
         if event.get("resumed"):
             for series in (*self.terms.values(), self.cosine, self.grad_norm):
@@ -207,7 +216,11 @@ class History:
             self.marks.append(Mark(step, "resumed", "resumed"))
         self._where({"step": step, "epoch": event.get("epoch")})
         how = "resumed" if event.get("resumed") else "started"
-        self.say(time, f"{how} at step {step} on {self.device or 'an unnamed device'}")
+        self.say(time, f"{how} at step {text(step)} on {self.device or 'an unnamed device'}")
+
+
+def _named(names: list) -> str:
+    return ", ".join(map(text, names[:MOST_TERMS]))
 
 
 def _is_step(event: dict) -> bool:

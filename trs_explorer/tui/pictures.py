@@ -1,7 +1,7 @@
 """What the two charts show, before it is drawn: the loss terms over the steps, and similarity against transfer. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from trs_explorer.tui.model import History
 MANY = 20  # more checkpoints than this hide the curves: then only the newest is marked
 SIGNS = {"save": ("◆", "+"), "resumed": ("R", "R")}
 CHANGE = ("▲", "^")
+BOUND = 1e300  # what is beyond is drawn there: a difference of two floats must be a float, too
+FINEST = 1e-6  # of the largest value: the least height of an axis, so that its ticks are different floats
 
 
 @dataclass(frozen=True)
@@ -52,15 +54,22 @@ def loss_picture(history: History, look: Look, most: int, other: History | None 
                 x, y = one.points(points)
                 x, y = (x[y > 0], np.log10(y[y > 0])) if log else (x, y)
                 if len(x):
-                    curves.append(Curve(letter, colour, x, y, joined=one is series))
+                    curves.append(Curve(letter, colour, _bounded(x), _bounded(y), joined=one is series))
     if not curves:
         return None
     low, high = min(c.y.min() for c in curves), max(c.y.max() for c in curves)
-    start, end = min(c.x[0] for c in curves), max(reach, *(c.x[-1] for c in curves))
+    reach = min(max(reach, -BOUND), BOUND)
+    start, end = min(c.x.min() for c in curves), max(reach, *(c.x.max() for c in curves))
     pad = 0.08 * (high - low) or 0.5
-    low, high, end = float(low - pad), float(high + pad), float(max(end + 0.01 * (end - start), start + 1))
+    pad = max(pad, FINEST * max(abs(low), abs(high)), 1 / BOUND)
+    low, high = float(low - pad), float(high + pad)
+    end = float(max(end + 0.01 * (end - start), start + max(1, FINEST * abs(start))))
     curves += _marks(history, look, (float(start), end), low + 0.03 * (high - low))  # what lies on the very edge is not drawn
     return Picture(curves, (float(start), end), (low, high), log)
+
+
+def _bounded(values: np.ndarray) -> np.ndarray:
+    return values.clip(-BOUND, BOUND)
 
 
 def _marks(history: History, look: Look, span: tuple[float, float], low: float) -> list[Curve]:
@@ -101,8 +110,9 @@ def phase_picture(history: History, look: Look, ghosts: Sequence[Ghost] = (), ot
         if len(x) > 1:
             curves.append(Curve(".", mine, *_thinned(x, y, 200)))
         curves += [Curve(start, mine, x[:1], y[:1], joined=False), Curve(end, now, x[-1:], y[-1:], joined=False)]
-    most = max(float(curve.x.max()) for curve in curves)
-    return Picture(curves, (0.0, max(0.2, most * 1.1)), (0.0, 100.0))
+    most = max(0.2, 1.1 * min(max(float(curve.x.max()) for curve in curves), BOUND))
+    inside = [replace(curve, x=curve.x.clip(0, most), y=curve.y.clip(0, 100)) for curve in curves]
+    return Picture(inside, (0.0, most), (0.0, 100.0))
 
 
 def _thinned(x: np.ndarray, y: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:

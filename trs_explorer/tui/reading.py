@@ -1,26 +1,14 @@
 """Reads numbers, matrices and probes out of events. Every field may be missing or odd; nothing here raises because of it."""
 
+import contextlib
 import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from trs_explorer.values import number, text, whole
+
 Matrix = list[list[float | None]]
-
-
-def number(value: object) -> float | None:
-    """The value as a finite float, None for anything else."""
-    try:
-        found = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
-    except OverflowError:  # an int beyond all floats
-        found = math.nan
-    return found if math.isfinite(found) else None
-
-
-def whole(value: object) -> int | None:
-    """The value as an int, None for anything that is not a number."""
-    found = number(value)
-    return None if found is None else int(found)
 
 
 def matrix(value: object) -> Matrix | None:
@@ -36,19 +24,22 @@ def off_diagonal(square: Matrix) -> list[float]:
 
 
 def mean(values: list[float]) -> float | None:
-    """The mean, None of nothing."""
-    return sum(values) / len(values) if values else None
+    """The mean, None of nothing. Never infinite: where the sum is beyond all floats, it is made of shares."""
+    if not values:
+        return None
+    total = sum(values)
+    return total / len(values) if math.isfinite(total) else sum(value / len(values) for value in values)
 
 
 def column(rows: list[dict], name: str) -> np.ndarray:
     """Each row's value of that name, NaN where it is missing or no number."""
     found = [row.get(name) for row in rows]
-    try:
-        values = np.array(found, dtype=float).reshape(len(rows))
-        values[np.isinf(values)] = math.nan
-        return values
-    except (TypeError, ValueError, OverflowError):
-        return np.array([math.nan if (known := number(value)) is None else known for value in found])
+    if set(map(type, found)) <= {float, int, type(None)}:
+        with contextlib.suppress(OverflowError):  # an int beyond all floats
+            values = np.array(found, dtype=float)
+            values[np.isinf(values)] = math.nan
+            return values
+    return np.array([math.nan if (known := number(value)) is None else known for value in found], dtype=float)
 
 
 def pair_means(block: list[dict]) -> np.ndarray:
@@ -58,9 +49,13 @@ def pair_means(block: list[dict]) -> np.ndarray:
         squares = np.array(found, dtype=float)
         events, count, other = squares.shape
         if count == other > 1:
-            return squares[:, ~np.eye(count, dtype=bool)].reshape(events, -1).mean(axis=1)
-    except (TypeError, ValueError, OverflowError):  # some are missing, ragged or odd: one by one
+            with np.errstate(over="ignore"):
+                means = squares[:, ~np.eye(count, dtype=bool)].reshape(events, -1).mean(axis=1)
+            if np.isfinite(means).all():
+                return means
+    except (TypeError, ValueError, OverflowError):
         pass
+    # some are missing, ragged, odd or huge: one by one
     means = [mean(off_diagonal(square)) if (square := matrix(value)) else None for value in found]
     return np.array([math.nan if value is None else value for value in means])
 
@@ -93,7 +88,7 @@ class Probe:
     def share(self, name: str) -> float | None:
         """The count of that name as a share of n."""
         count = getattr(self, name)
-        return count / self.n if count is not None and self.n else None
+        return number(count / self.n) if count is not None and self.n else None
 
 
 def probe(event: dict, step: int) -> Probe:
@@ -102,13 +97,13 @@ def probe(event: dict, step: int) -> Probe:
     rates, transfer, least = None, None, None
     if fooled and eligible and len(fooled) == len(eligible):
         rates = [
-            [f / e if f is not None and e else None for f, e in zip(*rows, strict=True)]
+            [number(f / e) if f is not None and e else None for f, e in zip(*rows, strict=True)]
             for rows in zip(fooled, eligible, strict=True)
         ]
         cells = [(f, eligible[i][j], i, j) for i, row in enumerate(fooled) for j, f in enumerate(row)]
         both = [(f, e) for f, e, i, j in cells if i != j and f is not None and e]
-        tried, least = sum(e for _, e in both), int(min((e for _, e in both), default=0)) or None
-        transfer = sum(f for f, _ in both) / tried if tried else None
+        tried, least = sum(e for _, e in both), int(max(0.0, min((e for _, e in both), default=0.0))) or None
+        transfer = number(sum(f for f, _ in both) / tried) if tried else None
     cosines = matrix(event.get("cosine"))
     norms, zeros, members = event.get("grad_norm"), event.get("zero_gradients"), event.get("member_clean")
     known_norms = [n for n in map(number, norms if isinstance(norms, list) else [norms]) if n is not None]
@@ -117,7 +112,7 @@ def probe(event: dict, step: int) -> Probe:
         epoch=whole(event.get("epoch")),
         n=whole(event.get("n")),
         eps=number(event.get("eps")),
-        attack=str(event.get("attack", "?")),
+        attack=text(event.get("attack", "?"), 40),
         rates=rates,
         transfer=transfer,
         least=least,

@@ -4,6 +4,8 @@ from bisect import bisect_right
 
 import numpy as np
 
+from trs_explorer.tui.reading import mean
+
 
 def thin(x: np.ndarray, y: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
     """At most `most` (>= 4) of the points, in order: the lowest and the highest of each bucket of neighbours, and both ends."""
@@ -70,6 +72,5 @@ class Series:
         if len(recent) < 2:
             return 0
         half = len(recent) // 2
-        old = sum(recent[:half]) / half
-        new = sum(recent[half:]) / (len(recent) - half)
+        old, new = mean(recent[:half]) or 0.0, mean(recent[half:]) or 0.0
         return 0 if abs(new - old) <= 0.05 * abs(old) else (1 if new > old else -1)

@@ -12,6 +12,7 @@ import numpy as np
 from trs_explorer import runs
 from trs_explorer.tui.model import History
 from trs_explorer.tui.reading import column
+from trs_explorer.values import text, whole
 
 CHUNK = 1 << 18  # bytes between keyframes, doubled whenever there are more than MOST of them
 MOST = 64
@@ -58,8 +59,6 @@ class Tape:
         """Read and fold all that the file has by now. Raises OSError."""
         while True:
             batch = runs.read_events(self.run, self.offset, self._chunk)
-            if batch.offset == self.offset:  # nothing more, or a line longer than a chunk
-                batch = runs.read_events(self.run, self.offset)
             if batch.offset == self.offset:
                 return
             self.add(batch)
@@ -69,14 +68,15 @@ class Tape:
         if batch.events:
             times = column(batch.events, "t")
             times[np.isnan(times)] = self._last_time if self._last_time is not None else 0.0
-            steps = np.diff(times, prepend=self._last_time if self._last_time is not None else times[0]).clip(0, LONGEST_S)
+            with np.errstate(over="ignore"):
+                steps = np.diff(times, prepend=self._last_time if self._last_time is not None else times[0]).clip(0, LONGEST_S)
             self.clock += (np.cumsum(steps) + (self.clock[-1] if self.clock else 0.0)).tolist()
             self._last_time = float(times[-1])
             step = self.history.step
             for i, event in enumerate(batch.events, start=self.history.events + 1):
                 step = at if isinstance(at := event.get("step"), int) else step
                 if event["kind"] != "step" and (kind := _stop(event)):
-                    self.stops.append(Stop(i, step, kind))
+                    self.stops.append(Stop(i, whole(step) or 0, kind))
         self.history.fold(batch.events)
         self.history.damaged += batch.damaged
         self.offset = batch.offset
@@ -106,7 +106,7 @@ def _stop(event: dict) -> str | None:
     kind = event["kind"]
     if kind == "control":
         action = event.get("action")
-        return None if event.get("error") or action == "save" else str(action)
+        return None if event.get("error") or action == "save" else text(action)
     if kind == "start":
         return "resumed" if event.get("resumed") else None
     return {"checkpoint": "save", "note": "note", "stopped": "stopped"}.get(kind)

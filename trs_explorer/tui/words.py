@@ -6,13 +6,15 @@ from statistics import median
 
 from rich.text import Text
 
+from trs_explorer import values
 from trs_explorer.runs import Run
 from trs_explorer.tui.alarms import Alarm
 from trs_explorer.tui.ghosts import Ghost
-from trs_explorer.tui.look import Look, clock, cosine, duration, letters, percent, plain, short
+from trs_explorer.tui.look import Look, clock, cosine, duration, grouped, letters, percent, plain, short
 from trs_explorer.tui.model import History
 from trs_explorer.tui.reading import Matrix, off_diagonal
 
+LONGEST_NAME = 40  # characters of a term or a weight
 ACCURACIES = (("clean", "clean"), ("fgsm", "FGSM"), ("pgd", "PGD"))
 
 
@@ -30,18 +32,18 @@ def header(history: History, situation: Situation, look: Look, width: int) -> Te
     """Name, epoch, step, speed, time left, state. One line if it fits, else two."""
     dot = f" {look.glyph('dot')} "
     state, style = look.state(situation.state)
-    pid = f" (pid {situation.pid})" if situation.pid and situation.state in ("running", "paused") else ""
+    pid = f" (pid {values.text(situation.pid, 20)})" if situation.pid and situation.state in ("running", "paused") else ""
     parts = []
     if history.epoch is not None:
-        parts.append(f"epoch {history.epoch}" + (f"/{history.epochs}" if history.epochs else ""))
+        parts.append(f"epoch {values.text(history.epoch)}" + (f"/{values.text(history.epochs)}" if history.epochs else ""))
     if history.member is not None:
-        parts.append(f"member F{history.member + 1}")
+        parts.append(f"member F{values.text(history.member + 1)}")
     if history.events:
-        parts.append(f"step {history.step:,}".replace(",", " "))
-    if situation.state == "running" and history.rate:
-        parts.append(f"{history.rate:.0f} it/s" if history.rate >= 10 else f"{short(history.rate)} it/s")
+        parts.append(f"step {grouped(history.step)}")
+    if situation.state == "running" and history.rate and history.rate > 0:
+        parts.append(f"{history.rate:.0f} it/s" if 10 <= history.rate < 1e5 else f"{short(history.rate)} it/s")
         if history.steps and history.steps > history.step:
-            parts.append(f"{duration((history.steps - history.step) / history.rate)} left")
+            parts.append(f"{duration((float(history.steps) - float(history.step)) / history.rate)} left")
     watching = dot + "read only" if situation.readonly else ""
     one = Text.assemble(
         ("trs", "bold"), dot, (situation.name, "bold"), dot, dot.join(parts), dot if parts else "", (state + pid, style), watching
@@ -65,7 +67,7 @@ def losses(history: History, look: Look) -> Text:
     for i, (name, series) in enumerate(history.terms.items()):
         bad = f"terms.{name}" in history.nonfinite
         text.append("  " if i else "")
-        text.append(f"{marks[name]} {name} ", look.colour(str(i)))
+        text.append(f"{marks[name]} {values.text(name, LONGEST_NAME)} ", look.colour(str(i)))
         text.append("not finite" if bad else short(series.last), f"bold {look.colour('bad') if bad else ''}".strip())
     return text
 
@@ -77,7 +79,7 @@ def weights(history: History) -> list[str]:
 
 def settings(history: History, look: Look) -> Text:
     """The hyper-parameters that can change while training, as they are now."""
-    words = [f"{look.weight(name)} {plain(history.options[name])}" for name in weights(history)]
+    words = [f"{values.text(look.weight(name), LONGEST_NAME)} {plain(history.options[name])}" for name in weights(history)]
     if history.delta is not None:
         words.append(f"{look.glyph('delta')} {plain(history.delta)}")
     return Text("  ".join(words), look.colour("muted"))
@@ -123,7 +125,7 @@ def transfer_title(history: History) -> str:
     if probe is None:
         return "rows surrogate, columns target"
     eps = f", eps {plain(probe.eps)}" if probe.eps is not None else ""
-    return f"rows surrogate, columns target, {probe.attack.upper()}, n={probe.n}{eps}"
+    return f"rows surrogate, columns target, {probe.attack.upper()}, n={values.text(probe.n)}{eps}"
 
 
 def transfer(history: History, look: Look, width: int) -> Text:
@@ -140,7 +142,7 @@ def transfer(history: History, look: Look, width: int) -> Text:
     line = f"{percent(probe.transfer)} % transfers"
     if len(history.probes) > 1 and (before := history.probes[-2].transfer) is not None and probe.transfer is not None:
         line += f" {look.arrow((probe.transfer > before) - (probe.transfer < before))}"
-    aside = f"  epoch {probe.epoch}" if probe.epoch is not None else ""
+    aside = f"  epoch {values.text(probe.epoch)}" if probe.epoch is not None else ""
     if probe.least:
         aside += f", each {look.glyph('about')}{98 / probe.least**0.5:.0f}"
     return Text.assemble(body, "\n", (line, "bold"), aside)
@@ -153,7 +155,7 @@ def accuracy(history: History, look: Look) -> Text:
         for name, label in ACCURACIES:
             text.append(f"{label} ")
             text.append(f"{percent(probe.share(name))}  ", "bold")
-        text.append(f"% right of n={probe.n}  ", look.colour("muted"))
+        text.append(f"% right of n={values.text(probe.n)}  ", look.colour("muted"))
     norm = history.grad_norm.last if len(history.grad_norm) else (history.probe.grad_norm if history.probe else None)
     if norm is not None:
         text.append(f"{look.glyph('norm')} ")
@@ -189,7 +191,7 @@ def versus(history: History, other: History, name: str, look: Look) -> Text:
         return Text(f"V {name}: no probe by then", look.colour("muted"))
     probe = found[-1]
     rates = "  ".join(f"{label} {percent(probe.share(key))}" for key, label in ACCURACIES)
-    where = f"at epoch {probe.epoch}" if probe.epoch is not None else f"at step {probe.step}"
+    where = f"at epoch {values.text(probe.epoch)}" if probe.epoch is not None else f"at step {values.text(probe.step)}"
     text = Text(f"V {name} {where}: ", look.colour("2"))
     return text.append(f"|cos| {cosine(probe.cosine)}, transfer {percent(probe.transfer)} %, {rates}")
 

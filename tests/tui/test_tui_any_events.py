@@ -1,0 +1,175 @@
+"""Whatever finite or odd values a log holds, every panel can be made of it, in printable characters."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from rich.text import Text
+from tui_recorded import matrix_event, start_event, step_event
+
+from trs_explorer import runs
+from trs_explorer.config import resolve
+from trs_explorer.tui import words
+from trs_explorer.tui.alarms import alarms
+from trs_explorer.tui.charts import LinearTicks, LogTicks, letters_plot
+from trs_explorer.tui.ghosts import Ghost
+from trs_explorer.tui.look import Look, percent, printable
+from trs_explorer.tui.model import MOST_TERMS, History
+from trs_explorer.tui.pictures import Picture, loss_picture, phase_picture
+from trs_explorer.tui.player import Player
+from trs_explorer.tui.reading import pair_means
+from trs_explorer.tui.tape import Tape
+from trs_explorer.tui.timeline import timeline
+from trs_explorer.values import text
+
+LARGEST, DIGITS, NESTED = 1.7e308, 10**400, json.loads(900 * "[" + 900 * "]")
+COMMANDS = "\x1b]0;x\x07\x1b[2J [b]bold[/i] \ud800\u202e"
+LOOKS = (Look(shades=("a", "b")), Look(ascii=True))
+
+numbers = st.floats() | st.integers() | st.sampled_from([LARGEST, -LARGEST, 5e-324, 0, 1e17, DIGITS, -DIGITS])
+odd = st.recursive(
+    st.none() | st.booleans() | numbers | st.text(max_size=3) | st.just(COMMANDS),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+squares = st.integers(1, 3).flatmap(lambda n: st.lists(st.lists(numbers, min_size=n, max_size=n), min_size=n, max_size=n))
+FIELDS = sorted({*step_event(1), *matrix_event(1), *start_event()} - {"kind"})
+FIELDS += ["nonfinite", "error", "name", "value", "text", "action", "seconds", "state"]
+changes = st.dictionaries(st.sampled_from(FIELDS), numbers | odd | squares, max_size=8)
+terms = st.dictionaries(st.sampled_from(["total", "ce", COMMANDS]), numbers, max_size=3)
+KINDS = ["start", "matrix", "epoch", "checkpoint", "control", "note", "stopped", "what"]
+events = st.one_of(
+    st.builds(lambda of, more: {**step_event(10), "terms": of, **more}, terms, changes),
+    st.builds(lambda more: {**matrix_event(20), **more}, changes),
+    st.builds(lambda kind, more: {**more, "kind": kind}, st.sampled_from(KINDS), changes),
+)
+
+
+def shown(tape: Tape) -> list[Text]:
+    """Every panel's text, and the charts drawn with letters."""
+    history, found = tape.history, []
+    situation = words.Situation(COMMANDS, "running", pid=COMMANDS)
+    ghost = Ghost("C", "cos-only", np.array([0.1, 0.2]), np.array([50.0, 60.0]))
+    for look in LOOKS:
+        found += [words.header(history, situation, look, 80), words.losses(history, look), words.settings(history, look)]
+        found += [words.cosines(history, look, 40), words.transfer(history, look, 40), words.accuracy(history, look)]
+        found += [words.phase(history, look, [ghost]), words.versus(history, history, "other", look), words.log(history, look, 4)]
+        found += [words.numbers(history, look, 80), timeline(tape, Player(), look, 60), Text(words.transfer_title(history))]
+        found += [words.warnings(alarms(history, {"state": "running", "error": COMMANDS}, 1e300), look)]
+        pictures = [loss_picture(history, look, 100, history, tape.history.step), phase_picture(history, look, [ghost], history)]
+        found += [Text(drawn(picture)) for picture in pictures if picture is not None]
+    return found
+
+
+def drawn(picture: Picture) -> str:
+    (x0, x1), (y0, y1) = picture.x_limits, picture.y_limits
+    assert math.isfinite(x1 - x0)
+    assert math.isfinite(y1 - y0)
+    assert x0 < x1
+    assert y0 < y1
+    for curve in picture.curves:
+        assert x0 <= curve.x.min() <= curve.x.max() <= x1
+        assert y0 <= curve.y.min() <= curve.y.max() <= y1
+    for formatter, (low, high) in ((LinearTicks(5), (x0, x1)), ((LogTicks() if picture.log else LinearTicks(4)), (y0, y1))):
+        ticks = formatter.get_ticks(low, high)
+        assert len(formatter.get_labels_for_ticks(ticks)) == len(ticks) <= 12
+    return letters_plot(picture, 60, 12)
+
+
+def one(kind: str = "step", **fields: object) -> dict:
+    base = matrix_event(20) if kind == "matrix" else step_event(10) if kind == "step" else {}
+    return {**base, "kind": kind, **fields}
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(events, max_size=4))
+@example([one(step=10**17, t=t) for t in range(3)])
+@example([one(terms={"total": LARGEST}), one(terms={"total": -LARGEST})])
+@example([one(terms={"total": LARGEST, "ce": 5e-324})] * 2)
+@example([one(step=-LARGEST), one(step=LARGEST, rate=1e-300), start_event(steps=LARGEST)])
+@example(
+    [one("matrix", cosine=[[1, LARGEST], [LARGEST, 1]], fooled=[[9, LARGEST], [LARGEST, 9]], eligible=[[1e-308, 1e-308]] * 2)]
+)
+@example([one(kind, **dict.fromkeys(FIELDS, DIGITS)) for kind in ["step", *KINDS]] + [one(terms={"total": DIGITS})])
+@example([one(kind, **dict.fromkeys(FIELDS, COMMANDS)) for kind in ["step", *KINDS]])
+def test_every_panel_can_be_made_of_any_events(events: list[dict]) -> None:
+    check(events)
+
+
+def test_every_panel_can_be_made_of_lists_in_lists() -> None:
+    check([one(kind, **dict.fromkeys(FIELDS, NESTED)) for kind in ["step", *KINDS]])
+    assert len(text(NESTED)) <= 300
+
+
+def check(events: list[dict]) -> None:
+    tape = Tape(runs.Run(None, resolve({})))  # type: ignore[arg-type]  # no file is read
+    tape.add(runs.Batch(events, 1, 0))
+    assert tape.history.events == len(tape) == len(events)
+    assert all(0 <= later - earlier <= 5 for earlier, later in zip(tape.clock, tape.clock[1:], strict=False))
+    for panel in shown(tape):
+        assert all(c.isprintable() or c == "\n" for c in printable(panel).plain)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False), st.floats(allow_nan=False, allow_infinity=False))
+def test_an_axis_zoomed_to_anything_has_few_ticks(one_end: float, other: float) -> None:
+    low, high = sorted((one_end / 2, other / 2))
+    for formatter in (LogTicks(), LinearTicks(4)):
+        ticks = formatter.get_ticks(low, high)
+        assert len(formatter.get_labels_for_ticks(ticks)) == len(ticks) <= 12
+
+
+def test_styles_stay_on_their_letters_when_others_become_longer() -> None:
+    shown = printable(Text.assemble(("a\x1b", "red"), ("b", "blue"), "\n\x02", ("c", "green")))
+    assert shown.plain == "a\\x1bb\n\\x02c"
+    assert [(shown.plain[span.start : span.end], span.style) for span in shown.spans] == [
+        ("a\\x1b", "red"),
+        ("b", "blue"),
+        ("c", "green"),
+    ]
+
+
+def test_a_log_of_other_terms_at_every_step_does_not_fill_the_memory() -> None:
+    history = History()
+    for step in range(50):
+        history.fold([step_event(step, terms={f"{step}-{i}": 1.0 for i in range(20)})])
+    assert len(history.terms) == MOST_TERMS
+
+
+def test_one_hole_in_a_matrix_counts_alike_however_the_log_is_cut() -> None:
+    hole = {"cosine": [[1.0, None], [0.5, 1.0]]}
+    np.testing.assert_array_equal(pair_means([hole]), [0.5])
+    np.testing.assert_array_equal(pair_means([hole, {}]), [0.5, np.nan])
+    huge = {"cosine": [[1.0, LARGEST], [LARGEST, 1.0]]}
+    np.testing.assert_allclose(pair_means([huge]), [LARGEST])
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        (None, "?"),
+        (DIGITS, "?"),
+        (3, "3"),
+        (0.25, "0.25"),
+        (10**17, "1e+17"),
+        (float("nan"), "?"),
+        (" two\r\nlines\t", "two lines"),
+        ("\x1b[2J", "\\x1b[2J"),
+        (["a"], "['a']"),
+    ],
+)
+def test_a_value_becomes_one_short_line(value: object, line: str) -> None:
+    assert text(value) == line
+
+
+@pytest.mark.parametrize("value", ["x" * 10_000, "\x1b" * 10_000])
+def test_a_long_text_is_cut(value: str) -> None:
+    assert len(text(value, 50)) == 50
+    assert text(value, 50).endswith("...")
+
+
+@pytest.mark.parametrize(("share", "shown"), [(0.605, "60"), (3e300, "3e+302"), (-1e4, "-1e+06"), (None, "-"), (math.inf, "-")])
+def test_a_share_in_per_cent(share: float | None, shown: str) -> None:
+    assert percent(share) == shown
