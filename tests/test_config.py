@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import trs_explorer
 from trs_explorer.catalogue import ATTACKS, DATA, METHODS, MODELS, load
-from trs_explorer.config import DEFAULTS, ESSENTIAL, FORMAT, SETTINGS, TrainConfig, from_json, resolve
+from trs_explorer.config import DEFAULTS, ESSENTIAL, FORMAT, SETTINGS, TrainConfig, absolute, from_json, resolve, same_split
 from trs_explorer.options import HYPER_PARAMETERS, Option, UsageError
 
 
@@ -141,10 +141,11 @@ def test_a_config_comes_back_from_json_as_it_was(settings: dict, data: st.DataOb
         config = resolve(settings | own)
     except UsageError as error:
         known = ("--smoothness beta", "--augment", "adp needs", "--epochs must be", "drop --from", "belongs to --adversarial")
+        known += ("--data-dir", "without a zero byte")
         assume(not any(words in str(error) for words in known))
         raise
     for name, value in settings.items():
-        assert getattr(config, name) == value
+        assert getattr(config, name) == (absolute(value) if name == "data_dir" else value)
     assert from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
@@ -219,3 +220,54 @@ def test_a_config_from_before_augmentation_has_none_whatever_the_recipe_says_now
 def test_the_config_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         TrainConfig().seed = 1  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_a_data_folder_is_absolute_from_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    places = {"data": "data", "./a/../data": "data", "~/data": "home/data", "link/data": "real/data"}
+    for given_as, place in places.items():
+        assert resolve({"data_dir": given_as}).data_dir == str(tmp_path.resolve() / place)
+    assert resolve({"data_dir": str(tmp_path)}).data_dir == str(tmp_path.resolve())
+    assert resolve({}).data_dir == ""
+    for bad in ("a\0b", "~nobody-has-this-name/data"):
+        with pytest.raises(UsageError, match="--data-dir"):
+            resolve({"data_dir": bad})
+
+
+EMBEDDED = dict(DATA["mnist"].fingerprint)
+
+
+@pytest.mark.parametrize(
+    ("changes", "known"),
+    [
+        ({}, EMBEDDED),
+        ({"data_fingerprint": {}}, EMBEDDED),  # an older run on what comes with trs: nothing else can it have been
+        ({"data_fingerprint": {}, "data_dir": "data"}, {}),
+        ({"data_fingerprint": {"test": "1"}, "data_dir": "/data"}, {"test": "1"}),
+        ({"data_fingerprint": {"test": "1", "validation": "2"}}, {"test": "1"}),
+        ({"data": "fashion-mnist", "data_fingerprint": {}}, {}),
+    ],
+)
+def test_which_data_a_stored_config_knows(changes: dict, known: dict) -> None:
+    assert from_json(_stored(**changes)).data_fingerprint == known
+    older = _stored(**changes)
+    del older["data_fingerprint"]
+    assert from_json(older).data_fingerprint == (EMBEDDED if older["data"] == "mnist" and not older["data_dir"] else {})
+
+
+@pytest.mark.parametrize("bad", ["1", [1], {"test": 1}, {"train": None}])
+def test_a_damaged_fingerprint_is_refused(bad: object) -> None:
+    with pytest.raises(UsageError, match=r"config\.json: data_fingerprint"):
+        from_json(_stored(data_fingerprint=bad))
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "same"), [("1", "1", True), ("1", "2", False), ("1", "", True), ("", "2", True), ("", "", True)]
+)
+def test_splits_are_the_same_unless_they_are_known_to_differ(mine: str, theirs: str, same: bool) -> None:
+    one, other = (dataclasses.replace(resolve({}), data_fingerprint={"test": known}) for known in (mine, theirs))
+    assert same_split(one, other, "test") is same
+    assert same_split(one, other, "train")
+    assert not same_split(one, dataclasses.replace(other, data="fashion-mnist"), "test")

@@ -46,7 +46,7 @@ class Data:
 
     method_recipes: what single methods need besides. probe_eps: the radius of the training's probe. source: where its files come
     from; None: they come with trs if it is embedded, else it is computed. sizes: how many examples to train on and to test on; 0:
-    unknown.
+    unknown. fingerprint: by split what the files that come with trs hold (`data.dataset.fingerprint`).
     """
 
     loader: str
@@ -59,6 +59,12 @@ class Data:
     source: Installed | Archive | None = None
     sizes: tuple[int, int] = (0, 0)
     embedded: bool = False
+    fingerprint: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def computed(self) -> bool:
+        """Whether there are no files, and so no fingerprint: the last bits of computed points differ between machines."""
+        return self.source is None and not self.embedded
 
 
 @dataclass(frozen=True)
@@ -244,7 +250,16 @@ _IDX = 60_000, 10_000
 
 DATA = {
     "mnist": Data(
-        "trs_explorer.data.mnist:mnist", "handwritten digits, 60,000 + 10,000", (1, 28, 28), 10, sizes=_IDX, embedded=True
+        "trs_explorer.data.mnist:mnist",
+        "handwritten digits, 60,000 + 10,000",
+        (1, 28, 28),
+        10,
+        sizes=_IDX,
+        embedded=True,
+        fingerprint={
+            "train": "c7789b2b856bdc342171572dfcf6d9758c7838507e85edd6439fda1ba66a2190",
+            "test": "07f746d2a1c1a49d0290afcc6c463e81a7f46d784b23e89d8d7f2c3847c8b085",
+        },
     ),
     "fashion-mnist": Data(
         "trs_explorer.data.fashion:fashion_mnist", "clothes, 60,000 + 10,000", (1, 28, 28), 10, source=FASHION_MNIST, sizes=_IDX

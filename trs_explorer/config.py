@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from trs_explorer import __version__
@@ -14,11 +15,17 @@ from trs_explorer.options import HYPER_PARAMETERS, Option, UsageError, setting, 
 
 FORMAT = 1
 ESSENTIAL = ("method", "data", "model", "members", "epochs", "batch_size", "seed")  # without these a run means nothing
+NO_SETTINGS = ("options", "data_fingerprint")  # fields of the config that no user sets by name
+SPLITS = ("train", "test")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Every resolved option of a training. `options` holds the method's own hyper-parameters."""
+    """Every resolved option of a training. `options` holds the method's own hyper-parameters.
+
+    data_fingerprint: by split the SHA-256 of its images and labels (`data.dataset.fingerprint`). Without one where they are
+    computed, before the first training has read the files, and in older runs on files of the user's.
+    """
 
     method: str = setting("trs", "how to train: " + ", ".join(METHODS))
     data: str = setting("mnist", "data set: " + ", ".join(DATA))
@@ -45,6 +52,7 @@ class TrainConfig:
     probe_every: int = setting(1, "epochs between two probes of held-out images (so is the last epoch)", low=1)
     data_dir: str = setting("", "folder with the data set's files; empty: those embedded, installed or downloaded")
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    data_fingerprint: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """What config.json holds: the settings, with the versions that will have made the run."""
@@ -62,18 +70,19 @@ class TrainConfig:
 
 def _settings() -> dict[str, Option]:
     types = get_type_hints(TrainConfig)
-    fields = (f for f in dataclasses.fields(TrainConfig) if f.name != "options")
+    fields = (f for f in dataclasses.fields(TrainConfig) if f.name not in NO_SETTINGS)
     return {f.name: Option(f.name, types[f.name], **f.metadata) for f in fields}
 
 
 SETTINGS = _settings()
-DEFAULTS = {f.name: f.default for f in dataclasses.fields(TrainConfig) if f.name != "options"}
+DEFAULTS = {f.name: f.default for f in dataclasses.fields(TrainConfig) if f.name not in NO_SETTINGS}
 
 
 def resolve(values: Mapping[str, object]) -> TrainConfig:
     """The complete config: given values over the method's and the data set's recipes over the method's defaults.
 
-    values: settings and hyper-parameters side by side, as a user gives them by flags or in a TOML file.
+    values: settings and hyper-parameters side by side, as a user gives them by flags or in a TOML file. A relative data_dir is
+    taken from the working directory and made absolute.
     Raises: UsageError for an unknown name, a value out of range, or an option that the method does not have.
     """
     known = SETTINGS | HYPER_PARAMETERS
@@ -111,7 +120,31 @@ def resolve(values: Mapping[str, object]) -> TrainConfig:
         raise UsageError("--smoothness beta compares gradients within --delta of x: give a --delta > 0, or another --smoothness")
     if merged["augment"] and data.shape[1] == 1:
         raise UsageError(f"--augment shifts and mirrors images, {merged['data']} are points: drop it")
-    return TrainConfig(**{name: merged[name] for name in SETTINGS}, options=options)
+    merged["data_dir"] = absolute(merged["data_dir"])
+    fingerprint = embedded_fingerprint(merged["data"], merged["data_dir"])
+    return TrainConfig(**{name: merged[name] for name in SETTINGS}, options=options, data_fingerprint=fingerprint)
+
+
+def absolute(folder: str) -> str:
+    """A data folder as it is found from any working directory; empty if none is given. Raises UsageError if it can't be one."""
+    try:
+        return str(Path(folder).expanduser().resolve()) if folder else ""
+    except (OSError, RuntimeError, ValueError) as error:  # no such user, a loop of links, a zero byte
+        raise UsageError(f"--data-dir {folder!r}: {error}") from error
+
+
+def embedded_fingerprint(data: str, data_dir: str) -> dict[str, str]:
+    """By split what is known of a data set without reading it: the files that come with trs, if they are the ones used."""
+    return {} if data_dir else dict(DATA[data].fingerprint)
+
+
+def same_split(one: TrainConfig, other: TrainConfig, split: str) -> bool:
+    """Whether two trainings have the same images and labels in a split, as far as is known.
+
+    A split without a fingerprint counts as the same as any other of its data set.
+    """
+    mine, theirs = (config.data_fingerprint.get(split, "") for config in (one, other))
+    return one.data == other.data and (mine == theirs or not (mine and theirs))
 
 
 def _check_method(name: str, merged: Mapping[str, Any], given: Mapping[str, object]) -> None:
@@ -153,7 +186,11 @@ def from_json(stored: Mapping[str, object]) -> TrainConfig:
     for name, value in method.fixed.items():
         if checked[name] != value:
             raise UsageError(f"config.json: {values['method']} has {name} {value}, not {checked[name]}")
-    return TrainConfig(**values, options=checked)
+    fingerprint = stored.get("data_fingerprint") or embedded_fingerprint(values["data"], values["data_dir"])
+    if not isinstance(fingerprint, dict) or any(not isinstance(fingerprint.get(split, ""), str) for split in SPLITS):
+        raise UsageError("config.json: data_fingerprint must hold a text for train and one for test")
+    known = {split: fingerprint[split] for split in SPLITS if split in fingerprint}
+    return TrainConfig(**values, options=checked, data_fingerprint=known)
 
 
 def _version(package: str) -> str:

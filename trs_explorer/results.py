@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from trs_explorer.config import TrainConfig, embedded_fingerprint
 from trs_explorer.files import Json, cannot_write, is_regular, read_report, write_atomically
 from trs_explorer.leftovers import remove_abandoned
 from trs_explorer.runs import Run, RunError
@@ -33,14 +34,33 @@ def write_table(run: Run, result: Mapping[str, object]) -> Path:
 
 
 def read_table(run: Run) -> Json:
-    """The Table 1 that is stored with a run; {} if there is none, or it is damaged."""
-    return read_report(_folder(run) / TABLE, MOST) or {}
+    """The Table 1 that is stored with a run; {} if there is none, it is damaged, or of other data than the run's."""
+    stored = read_report(_folder(run) / TABLE, MOST) or {}
+    return stored if measured_on(run.config, stored) == _data_of(run, stored) else {}
 
 
 def read_results(run: Run, what: str) -> list[Json]:
-    """The evaluations of one kind that `write_result` stored, the newest first, without those that are damaged."""
+    """The evaluations of one kind that `write_result` stored, the newest first, all on the same data: the run's.
+
+    Of a run whose data is not known, those on the data of the newest. What is damaged is left out.
+    """
     files = sorted(_folder(run).glob(f"{what}-*.json"), reverse=True)
-    return [stored for file in files if (stored := read_report(file, MOST)) is not None]
+    found = [stored for file in files if (stored := read_report(file, MOST)) is not None]
+    return [stored for stored in found if measured_on(run.config, stored) == _data_of(run, found[0])]
+
+
+def measured_on(config: TrainConfig, stored: Json) -> str:
+    """The fingerprint of the test split that a stored result of a run was measured on; empty if it is not known.
+
+    An older trs did not write it, and had no --data-dir to measure with: on data that comes with trs it is known all the same.
+    """
+    older = embedded_fingerprint(config.data, config.data_dir).get("test", "")
+    return str(stored.get("data_fingerprint", older))
+
+
+def _data_of(run: Run, stored: Json) -> str:
+    """The fingerprint that a run's results have: its config's, or where that has none the one of a stored result."""
+    return run.config.data_fingerprint.get("test", "") or measured_on(run.config, stored)
 
 
 class Unfinished:

@@ -237,10 +237,10 @@ def test_dverge_without_a_start_trains_a_standard_ensemble_once_and_says_so(trs)
     start = runs.open_run(Path("checkpoints/start-mnist-patch-3-0-64"))
     assert (start.config.method, start.config.limit, start.status()["state"]) == ("standard", 64, "finished")
     digest = start.recorded(start.checkpoints()[-1])["sha256"]
-    assert f"note: starts from checkpoints/start-mnist-patch-3-0-64, epoch 0036, SHA-256 {digest}" in first.out
+    assert f"note: starts from {start.path.resolve()}, epoch 0036, SHA-256 {digest}" in first.out
     again = trs(*command, "--out", "two")
     assert (again.status, again.err) == (0, "")
-    assert runs.open_run(Path("two")).config.start_from == "checkpoints/start-mnist-patch-3-0-64"
+    assert runs.open_run(Path("two")).config.start_from == str(start.path.resolve())
 
 
 def test_a_start_that_does_not_fit_leaves_no_folder(trs, trained: Path) -> None:

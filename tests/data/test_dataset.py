@@ -1,16 +1,20 @@
 """A split as tensors, and finding it by name."""
 
 import dataclasses
+import gzip
+import hashlib
 import importlib
 import inspect
 from pathlib import Path
 
 import pytest
 import torch
+from data_files import idx_files
 
 import trs_explorer.data
 from trs_explorer import catalogue
 from trs_explorer.data import Dataset, load
+from trs_explorer.data.dataset import fingerprint
 from trs_explorer.options import UsageError
 
 X = torch.tensor([0, 51, 255], dtype=torch.uint8).view(3, 1, 1, 1)
@@ -71,6 +75,50 @@ def test_limit_takes_the_first_and_frees_the_rest():
     assert torch.equal(first.y, whole.y[:7])
     assert first.x.untyped_storage().nbytes() == 7 * 2 * 4
     assert len(load("bars", train=True, limit=10**9)) == len(whole)
+
+
+def test_the_fingerprint_is_the_sha256_of_types_shapes_and_bytes() -> None:
+    words = [b"torch.uint8 [3, 1, 1, 1] ", bytes((0, 51, 255)), b"torch.int64 [3] "]
+    expected = hashlib.sha256(b"".join([*words, *(label.to_bytes(8, "little") for label in (0, 1, 1))])).hexdigest()
+    assert fingerprint(X, Y) == expected
+    others = [fingerprint(X + 1, Y), fingerprint(X, 1 - Y), fingerprint(X.float() / 255, Y), fingerprint(X.view(3, 1, 1), Y)]
+    assert len({expected, *others}) == 5
+
+
+def test_one_set_has_one_fingerprint_a_split_packed_or_limited(tmp_path: Path) -> None:
+    plain, packed = idx_files(tmp_path / "plain", seed=1), tmp_path / "packed"
+    packed.mkdir()
+    for file in plain.iterdir():
+        (packed / f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
+    found = {
+        load("mnist", train=train, data_dir=str(folder), limit=limit).fingerprint
+        for train in (True, False)
+        for folder in (plain, packed)
+        for limit in (0, 7)
+    }
+    assert len(found) == 2
+    other = load("mnist", train=False, data_dir=str(idx_files(tmp_path / "other", seed=2)))
+    assert other.fingerprint == fingerprint(other.x, other.y) not in found
+    assert other.to("cpu").fingerprint == other.fingerprint
+
+
+@pytest.mark.parametrize("name", [name for name, about in catalogue.DATA.items() if about.source is None])
+def test_the_catalogue_knows_what_comes_with_trs_and_computed_sets_have_no_fingerprint(name: str) -> None:
+    found = {split: load(name, train=split == "train").fingerprint for split in ("train", "test")}
+    about = catalogue.DATA[name]
+    assert found == (dict.fromkeys(found, "") if about.computed else about.fingerprint)
+    assert about.computed == (about.shape == (1, 1, 2))
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error", "/disk/images"), PermissionError(13, "Permission denied")])
+def test_a_file_that_cannot_be_read_is_named_with_the_set_and_the_way_out(monkeypatch, error: OSError) -> None:
+    def broken(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(catalogue, "load", lambda _: broken)
+    where = error.filename or "its files"
+    with pytest.raises(UsageError, match=rf"^fashion-mnist: cannot read {where}: {error.strerror}\. .*--data-dir$"):
+        load("fashion-mnist", train=True)
 
 
 def test_wrong_requests_say_the_way_out():

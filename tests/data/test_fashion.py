@@ -46,6 +46,9 @@ def test_messages_name_this_set_and_not_mnist(folder):
     (folder / "train-images-idx3-ubyte.gz").write_bytes(b"damaged")
     with pytest.raises(UsageError, match=r"cannot be read .*install dataset-fashion-mnist again"):
         load("fashion-mnist", train=True)
+    (folder / "t10k-labels-idx1-ubyte").mkdir()
+    with pytest.raises(UsageError, match=r"t10k-labels-idx1-ubyte is not a file: .*install dataset-fashion-mnist again"):
+        load("fashion-mnist", train=False)
     with pytest.raises(UsageError, match="there is no folder"):
         load("fashion-mnist", train=True, data_dir=str(folder / "nowhere"))
 

@@ -3,11 +3,13 @@
 import copy
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 from made_results import result, same
 
 from trs_explorer import runs
+from trs_explorer.catalogue import DATA
 from trs_explorer.evaluation.table1 import CLEAN, Column, answer, columns, compact, worst
 from trs_explorer.results import read_results, read_table, write_result, write_table
 
@@ -158,3 +160,24 @@ def test_a_digest_is_of_the_file(tmp_path):
     assert runs.Checkpoint("0001", file, None).digest() == hashlib.sha256(b"abc").hexdigest()
     with pytest.raises(runs.RunError, match="cannot read"):
         runs.Checkpoint("0002", tmp_path / "none", None).digest()
+
+
+def test_stored_results_are_those_on_the_runs_own_images(tmp_path):
+    from made_results import made
+
+    known, embedded = "1" * 64, DATA["mnist"].fingerprint["test"]
+
+    def numbers(run: runs.Run) -> tuple[list[int], int | None]:
+        return [stored["number"] for stored in read_results(run, "evaluate")], read_table(run).get("number")
+
+    own = made(tmp_path / "run", None)
+    fingerprints = ({}, {"data_fingerprint": known}, {"data_fingerprint": embedded})
+    for number, fingerprint in enumerate(fingerprints):
+        write_result(own, "evaluate", {"number": number, **fingerprint})
+    for number, fingerprint in enumerate(fingerprints):
+        write_table(own, {"number": number, **fingerprint})
+        assert numbers(own) == ([2, 0], None if number == 1 else number)  # an older trs could measure the embedded images only
+        elsewhere = replace(own, config=replace(own.config, data_dir="/data", data_fingerprint={"test": known}))
+        assert numbers(elsewhere) == ([1], 1 if number == 1 else None)
+        unknown = replace(elsewhere, config=replace(elsewhere.config, data_fingerprint={}))
+        assert numbers(unknown) == ([2], number)  # all of a list are on the images of the newest

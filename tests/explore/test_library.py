@@ -324,7 +324,7 @@ def test_each_checkpoint_and_data_set_is_read_once(place, monkeypatch):
         return read
 
     monkeypatch.setattr(library_module, "load_ensemble", spy(library_module.load_ensemble))
-    monkeypatch.setattr(library_module.data, "load", spy(library_module.data.load))
+    monkeypatch.setattr(library_module.data, "load_for", spy(library_module.data.load_for))
     found = []
     threads = [threading.Thread(target=lambda: found.append(library.load("bars-trs"))) for _ in range(8)]
     for thread in threads:
@@ -334,7 +334,7 @@ def test_each_checkpoint_and_data_set_is_read_once(place, monkeypatch):
     assert len({id(loaded.ensemble) for loaded in found}) == 1
     assert len(found) == 8
     library.load("bars-cos-only")
-    assert sorted(reads) == ["load", "load", "load_ensemble", "load_ensemble"]  # test and training points
+    assert sorted(reads) == ["load_ensemble", "load_ensemble", "load_for", "load_for"]  # test and training points
 
 
 def test_only_so_many_ensembles_are_kept(place, monkeypatch):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from trs_explorer.cli.progress import Advance
+    from trs_explorer.data import Dataset
     from trs_explorer.evaluation.accuracy import Rate
     from trs_explorer.evaluation.blackbox import Attempt
     from trs_explorer.evaluation.shares import Processes
@@ -41,6 +42,7 @@ class Target:
 def attempted(
     chosen: Sequence[Run],
     makers: Sequence[Run],
+    test: "Dataset",
     kinds: Sequence[str],
     radii: Sequence[float],
     *,
@@ -52,14 +54,11 @@ def attempted(
 ) -> tuple[list[dict], list[Unfinished]]:
     """What is stored of each chosen run under images made on the makers, and what to forget once it is there.
 
-    There are no results in any process but the first.
+    There are no results in any process but the first. test: the test split of all of them.
     """
-    from trs_explorer import data
     from trs_explorer.cli.progress import progress
     from trs_explorer.evaluation.accuracy import joined
 
-    config = chosen[0].config
-    test = data.load(config.data, train=False, data_dir=config.data_dir)
     places = slice(0, min(limit, len(test)))
     x, y = test.images(places).to(device), test.y[places].to(device)
     share = team.share(len(x))
@@ -69,7 +68,7 @@ def attempted(
         made_on.append({"name": run.name, "members": run.config.members, "weights": named["weights"]})
     groups = {(eps, kind): _attempts(kind, list(surrogates), eps, norm) for eps in radii for kind in kinds}
     attempts = [attempt for group in groups.values() for attempt in group]
-    targets = [_target(run, attempts, made_on, len(x), share, seed, device) for run in chosen]
+    targets = [_target(run, attempts, made_on, test, len(x), share, seed, device) for run in chosen]
     if team.rank == 0 and any(target.rates for target in targets):
         say(GOES_ON)
     try:
@@ -104,7 +103,14 @@ def _attempts(kind: str, surrogates: Sequence[str], eps: float, norm: str) -> "l
 
 
 def _target(
-    run: Run, attempts: "list[Attempt]", made_on: list[dict], n: int, share: slice, seed: int, device: "torch.device"
+    run: Run,
+    attempts: "list[Attempt]",
+    made_on: list[dict],
+    test: "Dataset",
+    n: int,
+    share: slice,
+    seed: int,
+    device: "torch.device",
 ) -> Target:
     """A run to be evaluated, with what an interrupted evaluation had found."""
     from trs_explorer.evaluation.accuracy import nothing_yet, restored
@@ -112,7 +118,7 @@ def _target(
     ensemble, named = loaded(run, device)
     if named["weights"] in {maker["weights"] for maker in made_on}:
         raise UsageError(f"{run.name} is one of the surrogates: that is no black box")
-    said = about(named, f"{run.config.data}, first {n} test images", device, seed)
+    said = about(named, test, f"first {n} test images", device, seed)
     norm = attempts[0].norm
     said |= {"kind": "blackbox", "surrogates": made_on, "norm": norm}
     asked = {**said, "attempts": [_key(attempt) for attempt in attempts], "share": [share.start, share.stop]}

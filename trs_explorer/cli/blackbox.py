@@ -13,6 +13,7 @@ from trs_explorer.cli.evaluations import check_classes, check_saved, store
 from trs_explorer.cli.exports import as_csv, as_json, check_parent, exported
 from trs_explorer.cli.flags import (
     CsvFileOption,
+    DataDirOption,
     DeviceOption,
     JsonFileOption,
     LimitOption,
@@ -24,6 +25,7 @@ from trs_explorer.cli.flags import (
     run_at,
 )
 from trs_explorer.cli.rates import IN_WORDS, in_percent, percent_of
+from trs_explorer.config import same_split
 from trs_explorer.evaluation import paper
 from trs_explorer.files import printable
 from trs_explorer.options import UsageError, unknown
@@ -48,6 +50,7 @@ def blackbox(
     limit: LimitOption = 1000,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
+    data_dir: DataDirOption = None,
     json_file: JsonFileOption = None,
     csv_file: CsvFileOption = None,
     html_file: Annotated[Path | None, typer.Option("--html", help="Also draw the curves over eps, as a page of its own.")] = None,
@@ -79,6 +82,9 @@ def blackbox(
         if len(values) > 1:
             raise UsageError(f"runs of one {what} share the images, these are of {' and '.join(values)}: take them one by one")
     for one in chosen:
+        if not same_split(one.config, chosen[0].config, "test"):
+            names = f"{chosen[0].name} and {one.name} have other images or labels (their SHA-256 differs)"
+            raise UsageError(f"runs of one data set share the images, {names}: take them one by one")
         check_saved(one)
     name = chosen[0].config.data
     check_reach(radii, norm, name)
@@ -89,6 +95,7 @@ def blackbox(
     radii = list(dict.fromkeys(radii or paper.BLACK_BOX_EPS.get(name) or (DATA[name].probe_eps / 2, DATA[name].probe_eps)))
 
     with leaving_at_once():
+        from trs_explorer import data
         from trs_explorer.cli.attempts import attempted
         from trs_explorer.cli.surrogates import surrogates_of
         from trs_explorer.evaluation.shares import processes
@@ -96,10 +103,16 @@ def blackbox(
 
     with processes() as team:
         where = team.device(resolve_device(device))
-        makers = surrogates_of(chosen[0], surrogates or (), device) if team.rank == 0 else []
+        folder = str(data_dir or "")
+        test = data.load_for(chosen[0], train=False, data_dir=folder)  # before surrogates are trained
+        for one in chosen[1:]:
+            data.check_same(one, test, train=False, folder=data.folder_of(chosen[0], folder))
+        makers = surrogates_of(chosen[0], surrogates or (), device, folder) if team.rank == 0 else []
         team.agree(None)  # the first process trains what is missing
-        makers = makers or surrogates_of(chosen[0], surrogates or (), device)
-        results, unfinished = attempted(chosen, makers, kinds, radii, norm=norm, limit=limit, seed=seed, device=where, team=team)
+        makers = makers or surrogates_of(chosen[0], surrogates or (), device, folder)
+        results, unfinished = attempted(
+            chosen, makers, test, kinds, radii, norm=norm, limit=limit, seed=seed, device=where, team=team
+        )
         stored = team.agree([store(one, "blackbox", result) for one, result in zip(chosen, results, strict=False)])
         for kept, safe in zip(unfinished, stored, strict=True):
             if safe:

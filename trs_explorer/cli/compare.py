@@ -1,5 +1,6 @@
 """`trs compare`."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -7,17 +8,17 @@ import typer
 
 from trs_explorer.cli.evaluations import check_saved
 from trs_explorer.cli.exports import as_json, check_parent, exported
-from trs_explorer.cli.flags import CsvFileOption, DeviceOption, JsonFileOption, LimitOption, run_at, say
+from trs_explorer.cli.flags import CsvFileOption, DataDirOption, DeviceOption, JsonFileOption, LimitOption, run_at, say
 from trs_explorer.cli.markdown import markdown
 from trs_explorer.cli.once import START, SURROGATE
 from trs_explorer.cli.rates import rates_csv
 from trs_explorer.cli.side_by_side import show
 from trs_explorer.cli.tabled import rows_of
 from trs_explorer.evaluation import paper
-from trs_explorer.evaluation.comparison import Row, arranged
+from trs_explorer.evaluation.comparison import Row, arranged, on_same_images
 from trs_explorer.evaluation.differences import differences, orderings
 from trs_explorer.evaluation.table1 import LIMIT
-from trs_explorer.files import Json
+from trs_explorer.files import Json, printable
 from trs_explorer.options import UsageError
 from trs_explorer.runs import Run, RunError, find_runs
 
@@ -33,6 +34,7 @@ def compare(
     again: Annotated[bool, typer.Option("--again", help="Measure everything anew, and store it.")] = False,
     markdown_wanted: Annotated[bool, typer.Option("--markdown", help="Print the tables for a README, attacks as rows.")] = False,
     device: DeviceOption = "auto",
+    data_dir: DataDirOption = None,
     json_file: JsonFileOption = None,
     csv_file: CsvFileOption = None,
 ) -> None:
@@ -54,9 +56,9 @@ def compare(
         check_parent(file)
     named, found = _given(run)
     chosen = _chosen(named, found)
-    rows = rows_of(chosen, named, limit, stored=stored, again=again, device=device)
-    tables = [(data, arranged([one for one in rows if one.config.data == data])) for data in _data_sets(chosen)]
-    tables = [(data, own) for data, own in tables if own]
+    rows = rows_of(chosen, named, limit, stored=stored, again=again, device=device, data_dir=str(data_dir or ""))
+    tables = [(data, arranged(own)) for data in _data_sets(chosen) for own in on_same_images(rows, data)]
+    several = {data for (data, _), (following, _) in pairwise(tables) if data == following}
     with exported(
         (json_file, lambda: as_json([_exported(data, own) for data, own in tables])),
         (csv_file, lambda: rates_csv([one.to_json() for _, own in tables for one in own])),
@@ -64,6 +66,8 @@ def compare(
         for place, (data, own) in enumerate(tables):
             if place:
                 print()
+            if data in several:
+                print(f"on the {data} whose test split has the SHA-256 {printable(own[0].data_fingerprint) or '(unknown)'}:")
             if markdown_wanted:
                 print(markdown(data, own))
             else:

@@ -15,6 +15,7 @@ from trs_explorer.cli.exports import as_json, check_parent, exported
 from trs_explorer.cli.flags import (
     ConfidenceOption,
     CsvFileOption,
+    DataDirOption,
     DeviceOption,
     JsonFileOption,
     LimitOption,
@@ -55,6 +56,7 @@ def evaluate(
     seed: SeedOption = 0,
     trust: Annotated[bool, typer.Option("--trust", help="Make all 17 checks of whether the figures can be trusted.")] = False,
     device: DeviceOption = "auto",
+    data_dir: DataDirOption = None,
     json_file: JsonFileOption = None,
     csv_file: CsvFileOption = None,
 ) -> None:
@@ -77,9 +79,8 @@ def evaluate(
     chosen = list({one.path.resolve(): one for one in map(run_at, run)}.values())
     for file in (json_file, csv_file):
         check_parent(file)
-    plans = [
-        _plan(one, names, asked, radii, constants, Plan([], limit, steps, restarts, seed, trust, **options)) for one in chosen
-    ]
+    plan = Plan([], limit, steps, restarts, seed, trust, **options, data_dir=str(data_dir or ""))
+    plans = [_plan(one, names, asked, radii, constants, plan) for one in chosen]
 
     with leaving_at_once():
         from trs_explorer.evaluation.shares import processes

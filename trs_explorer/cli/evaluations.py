@@ -15,6 +15,7 @@ from trs_explorer.runs import Run, RunError
 if TYPE_CHECKING:
     import torch
 
+    from trs_explorer.data import Dataset
     from trs_explorer.models.ensemble import Ensemble
 
 STOPPED = "interrupted: what was found is kept, the same command goes on from there"
@@ -30,17 +31,18 @@ def loaded(run: Run, device: "torch.device") -> "tuple[Ensemble, dict]":
     return ensemble, {"run": run.name, "checkpoint": newest[0].name, "weights": weights}
 
 
-def about(named: dict, data: str, device: "torch.device", seed: int) -> dict:
-    """What every stored result says: run and weights (`loaded`), images, seed, device and versions."""
+def about(named: dict, test: "Dataset", images: str, device: "torch.device", seed: int) -> dict:
+    """What every stored result says: run and weights (`loaded`), data set and which of its images, seed, device and versions."""
+    about_data = {"data": f"{test.name}, {images}", "data_fingerprint": test.fingerprint}
+    return {**named, **about_data, "seed": seed, **made_with(device)}
+
+
+def made_with(device: "torch.device") -> dict:
+    """Device and versions, on which the last bits of figures depend."""
     import torch
 
-    return {
-        **named,
-        "data": data,
-        "seed": seed,
-        "device": device.type,
-        "versions": {"trs_explorer": __version__, "torch": torch.__version__, "python": platform.python_version()},
-    }
+    versions = {"trs_explorer": __version__, "torch": torch.__version__, "python": platform.python_version()}
+    return {"device": device.type, "versions": versions}
 
 
 def store(run: Run, what: str, result: dict) -> bool:

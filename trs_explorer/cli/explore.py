@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from trs_explorer.cli.flags import on_terminal, run_at
+from trs_explorer.cli.flags import DataDirOption, on_terminal, run_at
 from trs_explorer.runs import RunError, find_runs
 
 Host = Annotated[str, typer.Option("--host", help="Address to listen on. Beyond this machine: read-only, and with a token.")]
@@ -27,6 +27,7 @@ def explore(
     host: Host = "127.0.0.1",
     port: Port = 8050,
     no_browser: NoBrowser = False,
+    data_dir: DataDirOption = None,
 ) -> None:
     """Look at runs in the browser: decision boundaries, how an attack moves, and what transfers between the members.
 
@@ -35,11 +36,11 @@ def explore(
 
     Examples: trs explore, trs explore mnist-trs, trs explore --host 0.0.0.0 --no-browser
     """
-    serve(path, host, port, no_browser=no_browser)
+    serve(path, host, port, no_browser=no_browser, data_dir=str(data_dir or ""))
 
 
-def serve(path: Path | None, host: str, port: int, *, no_browser: bool, page: str = "") -> None:
-    """Serve the explorer until Ctrl-C. page: where the browser is sent."""
+def serve(path: Path | None, host: str, port: int, *, no_browser: bool, page: str = "", data_dir: str = "") -> None:
+    """Serve the explorer until Ctrl-C. page: where the browser is sent. data_dir: as `Library` takes it."""
     threads = set(threading.enumerate())
     places = _places(path)
 
@@ -52,7 +53,7 @@ def serve(path: Path | None, host: str, port: int, *, no_browser: bool, page: st
         from trs_explorer.explore.library import Library
         from trs_explorer.web.app import create_app
 
-        library = Library(places, device="cpu")  # a slice is small, and pictures and attacks start on the CPU
+        library = Library(places, device="cpu", data_dir=data_dir)  # a slice is small, and pictures and attacks start on the CPU
         app = create_app(library, readonly=token is not None)
         server.protect(app.server, hosts=(host, sock.getsockname()[0]), token=token)
     url = server.address(host, sock) + page + (f"?token={token}" if token else "")

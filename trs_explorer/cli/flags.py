@@ -36,6 +36,10 @@ ConfidenceOption = Annotated[
     str | None,
     typer.Option("--confidence", help="How sure cw and ead make the model of the wrong class, in logits. Default: theirs."),
 ]
+DataDirOption = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Folder with the data set's files, if they are not where they were for the training."),
+]
 AsciiOption = Annotated[bool, typer.Option("--ascii", help="Draw the dashboard with ASCII characters only.")]
 JsonFileOption = Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")]
 CsvFileOption = Annotated[Path | None, typer.Option("--csv", help="Also write the rates to this file, a row each.")]

@@ -11,6 +11,7 @@ from trs_explorer import runs
 from trs_explorer.catalogue import ATTACKS, load
 from trs_explorer.cli.evaluations import GOES_ON, STOPPED, about, accepted, loaded
 from trs_explorer.cli.flags import say
+from trs_explorer.config import same_split
 from trs_explorer.evaluation import paper
 from trs_explorer.results import Unfinished
 
@@ -29,6 +30,7 @@ class Plan:
     """What to measure: names of attacks, each with its eps or c, on the first `limit` test images.
 
     norm: of the balls. confidence: of the attacks without one; None: their own.
+    data_dir: folder with the data, if it is not where the run's config says.
     """
 
     attacks: list[tuple[str, float]]
@@ -40,6 +42,7 @@ class Plan:
     left_out: tuple[str, ...] = ()
     norm: str = "linf"
     confidence: float | None = None
+    data_dir: str = ""
 
     def options(self) -> dict[str, object]:
         """What a result says of how the attacks were made; norm and confidence where they are not the usual ones."""
@@ -65,9 +68,13 @@ class Plan:
 
 @dataclass(frozen=True)
 class Known:
-    """Rates of the same measurement that are stored already: of which weights, and by position as in `accuracy.measure`."""
+    """Rates of the same measurement that are stored already, by position as in `accuracy.measure`.
+
+    weights, data: fingerprints of the weights and of the test split that they are of.
+    """
 
     weights: str
+    data: str
     rates: Mapping[str, object]
 
 
@@ -86,10 +93,10 @@ def measured(
     from trs_explorer.evaluation.trust import warnings_of
 
     ensemble, named = loaded(run, device)
-    test = data.load(run.config.data, train=False, data_dir=run.config.data_dir)
+    test = data.load_for(run, train=False, data_dir=plan.data_dir)
     chosen = slice(0, min(plan.limit, len(test)))
     x, y = test.images(chosen).to(device), test.y[chosen].to(device)
-    said = about(named, f"{run.config.data}, first {len(x)} test images", device, plan.seed)
+    said = about(named, test, f"first {len(x)} test images", device, plan.seed)
     said |= {"kind": "evaluate", "options": plan.options()}
     share = team.share(len(x))
     kept = Unfinished(run, "evaluate", {**said, "attacks": plan.attacks, "share": [share.start, share.stop]})
@@ -97,10 +104,11 @@ def measured(
         say(GOES_ON)
     try:
         with progress(run.name, quiet=team.rank > 0) as advance:
-            before = known.rates if known and known.weights == named["weights"] else {}
+            same = known and (known.weights, known.data) == (named["weights"], test.fingerprint)
+            before = known.rates if same else {}
             stored = {**before, **kept.found()}
             mine = _rates(ensemble, x[share], y[share], plan, share.start, stored, kept, advance)
-            parts = team.gather(named, mine)
+            parts = team.gather(said, mine)
             if not parts:
                 return None, kept
             rates = [joined(same) for same in zip(*parts, strict=True)]
@@ -221,7 +229,7 @@ def _others(run: runs.Run, weights: str, device: "torch.device") -> "list[tuple[
     from trs_explorer.models.stored import load_ensemble
     from trs_explorer.shipped import shipped_runs
 
-    same = [other for other in shipped_runs() if other.config.data == run.config.data]
+    same = [other for other in shipped_runs() if same_split(other.config, run.config, "test")]
     for other in sorted(same, key=lambda other: other.config.method != "standard"):
         with contextlib.suppress(runs.RunError):  # nobody asked for this one
             ensemble, theirs = load_ensemble(other, device=device)

@@ -9,7 +9,7 @@ from trs_explorer import runs
 from trs_explorer.cli import INTERRUPTED
 from trs_explorer.cli.progress import progress
 from trs_explorer.cli.trainer import kept_if_begun, train_run
-from trs_explorer.config import SETTINGS, TrainConfig
+from trs_explorer.config import SETTINGS, TrainConfig, same_split
 
 SURROGATE, START = "surrogate-", "start-"  # of their folders' names
 # What a training's result does not depend on, or only in its last bits.
@@ -24,8 +24,10 @@ def trained_once(path: Path, wanted: TrainConfig, purpose: str, flag: str) -> ru
     """
     if (path / "config.json").is_file():
         run = runs.open_run(path)
-        if any(getattr(run.config, name) != getattr(wanted, name) for name in SAME):
-            raise runs.RunError(f"{path} is another training than is needed here: rename it, or name yours by {flag}")
+        same = all(getattr(run.config, name) == getattr(wanted, name) for name in SAME)
+        if not same or not _same_data(run.config, wanted):
+            which = "is on other images or labels" if same else "is another training"
+            raise runs.RunError(f"{path} {which} than is needed here: rename it, or name yours by {flag}")
         if run.status().get("state") == "finished":
             return run
         created = False
@@ -47,4 +49,10 @@ def trained_once(path: Path, wanted: TrainConfig, purpose: str, flag: str) -> ru
     if status:
         typer.echo("interrupted: the same command goes on from here", err=True)
         raise typer.Exit(INTERRUPTED)
-    return run
+    return runs.open_run(path)  # by now its config knows the data's fingerprint
+
+
+def _same_data(one: TrainConfig, other: TrainConfig) -> bool:
+    """Whether two trainings are on the same images and labels; where a fingerprint is unknown, those of one folder are."""
+    known = all(config.data_fingerprint.get("train") for config in (one, other))
+    return same_split(one, other, "train") and (known or one.data_dir == other.data_dir)

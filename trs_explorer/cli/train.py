@@ -28,9 +28,10 @@ from trs_explorer.cli.flags import (
 )
 from trs_explorer.cli.once import START, trained_once
 from trs_explorer.cli.trainer import has_begun, kept_if_begun, leaving_at_once, train_run
-from trs_explorer.config import TrainConfig, resolve
+from trs_explorer.config import SPLITS, TrainConfig, absolute, resolve
 from trs_explorer.files import cannot_write, open_for_appending, printable
 from trs_explorer.options import UsageError
+from trs_explorer.run_config import change_config
 from trs_explorer.sources import Installed
 
 Flag = typer.Option
@@ -40,7 +41,9 @@ Flag = typer.Option
 def train(
     *,
     out: Annotated[Path | None, Flag("--out", help="Folder of the new run. Default: checkpoints/METHOD-DATA-N.")] = None,
-    resume: Annotated[Path | None, Flag("--resume", help="Continue this run from its newest checkpoint.")] = None,
+    resume: Annotated[
+        Path | None, Flag("--resume", help="Continue this run from its newest checkpoint; --data-dir if its data has moved.")
+    ] = None,
     config: Annotated[Path | None, Flag("--config", help="TOML file with settings; flags win over it.")] = None,
     tui: Annotated[bool, Flag("--tui", help="Watch in the terminal dashboard; the training is its own process.")] = False,
     plain: Annotated[bool, Flag("--plain", help="Plain lines, no escape codes.")] = False,
@@ -71,13 +74,14 @@ def train(
 
 def _run_to_train(values: dict, out: Path | None, resume: Path | None, config: Path | None) -> runs.Run:
     if resume is not None:
+        data_dir = values.pop("data_dir", None)
         if values or out or config:
             extra = ["--" + n.replace("_", "-") for n in values] + ["--out"] * bool(out) + ["--config"] * bool(config)
             raise UsageError(f"--resume takes every setting from the run's config.json: drop {', '.join(extra)}")
         run = runs.open_run(resume)
         if run.status().get("state") == "finished":
             raise UsageError(f"{resume} is finished: nothing is left to train")
-        return run
+        return run if data_dir is None else _moved(run, str(data_dir))
     if config is not None:
         values = {**values_from_toml(config), **values}
     settings = resolve(values)
@@ -90,6 +94,15 @@ def _run_to_train(values: dict, out: Path | None, resume: Path | None, config: P
     if out is not None:
         return runs.create(out, settings)
     return runs.create(_free_name(settings), settings)
+
+
+def _moved(run: runs.Run, data_dir: str) -> runs.Run:
+    """The run with the folder where its data is now, if that is still the same data."""
+    from trs_explorer import data
+
+    for train in (True, False):
+        data.load_for(run, train=train, data_dir=data_dir)
+    return change_config(run, data_dir=absolute(data_dir))
 
 
 def _check_device(settings: TrainConfig) -> None:
@@ -114,15 +127,26 @@ def _with_start(settings: TrainConfig) -> TrainConfig:
     """
     if settings.start_from:
         source = run_at(Path(settings.start_from))
-        return dataclasses.replace(settings, start_from=str(source.path))
+        return dataclasses.replace(settings, start_from=str(source.path.resolve()))
     if not METHODS[settings.method].trained_start:
         return settings
     alike = ("data", "model", "members", "seed", "device", "precision", "limit", "data_dir")
     wanted = resolve({"method": "standard", **{name: getattr(settings, name) for name in alike}})
+    wanted = dataclasses.replace(wanted, data_fingerprint=_fingerprint(settings))
     limit = f"-{settings.limit}" if settings.limit else ""
     path = Path("checkpoints") / f"{START}{settings.data}-{settings.model}-{settings.members}-{settings.seed}{limit}"
     purpose = f"the standard ensemble that {settings.method} starts from (--from RUN takes another)"
-    return dataclasses.replace(settings, start_from=str(trained_once(path, wanted, purpose, "--from").path))
+    return dataclasses.replace(settings, start_from=str(trained_once(path, wanted, purpose, "--from").path.resolve()))
+
+
+def _fingerprint(settings: TrainConfig) -> dict[str, str]:
+    """By split that of the data that a training will read; nothing of data that is computed."""
+    if settings.data_fingerprint or DATA[settings.data].computed:
+        return settings.data_fingerprint
+    from trs_explorer import data
+
+    read = {split: data.load(settings.data, train=split == "train", data_dir=settings.data_dir) for split in SPLITS}
+    return {split: found.fingerprint for split, found in read.items()}
 
 
 def _have_data(settings: TrainConfig) -> None:

@@ -24,6 +24,7 @@ from trs_explorer.cli.exports import as_csv, as_json, check_parent, exported
 from trs_explorer.cli.flags import (
     ConfidenceOption,
     CsvFileOption,
+    DataDirOption,
     DeviceOption,
     JsonFileOption,
     LimitOption,
@@ -66,6 +67,7 @@ def transfer(
     limit: LimitOption = 1000,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
+    data_dir: DataDirOption = None,
     json_file: JsonFileOption = None,
     csv_file: CsvFileOption = None,
 ) -> None:
@@ -98,7 +100,7 @@ def transfer(
         raise UsageError(f"{'--eps' if known.ball else '--c'}: a matrix has one value, got {eps or c}")
     value = values[0] if values else about_data.probe_eps if known.ball else 1.0
     check_saved(chosen)
-    asked = Asked(attack, value, steps, limit, seed, targeted, protocol, options)
+    asked = Asked(attack, value, steps, limit, seed, targeted, protocol, options, str(data_dir or ""))
 
     with leaving_at_once():
         from trs_explorer.evaluation.shares import processes
@@ -116,7 +118,10 @@ def transfer(
 
 @dataclass(frozen=True)
 class Asked:
-    """What matrix is asked for; value is the attack's eps or c, options its norm or confidence if those are not the usual."""
+    """What matrix is asked for; value is the attack's eps or c, options its norm or confidence if those are not the usual.
+
+    data_dir: folder with the data, if it is not where the run's config says.
+    """
 
     attack: str
     value: float
@@ -126,6 +131,7 @@ class Asked:
     targeted: bool
     protocol: str
     options: dict
+    data_dir: str
 
 
 def _measured(run: Run, asked: Asked, device: "torch.device", team: "Processes") -> tuple[dict | None, Unfinished]:
@@ -139,7 +145,7 @@ def _measured(run: Run, asked: Asked, device: "torch.device", team: "Processes")
     from trs_explorer.evaluation.trust import check_model, warnings_of
 
     ensemble, named = loaded(run, device)
-    test = data.load(run.config.data, train=False, data_dir=run.config.data_dir)
+    test = data.load_for(run, train=False, data_dir=asked.data_dir)
     places, which = torch.arange(min(asked.limit, len(test))), ""
     if asked.protocol == "all-right":
         places, which = all_right(ensemble, test.images(slice(None)), test.y, limit=asked.limit), " that all members have right"
@@ -148,7 +154,7 @@ def _measured(run: Run, asked: Asked, device: "torch.device", team: "Processes")
     function = load(about_attack.function)
     options = (accepted(function, steps=asked.steps) if about_attack.ball else {}) | asked.options
     said = {
-        **about(named, f"{run.config.data}, first {len(x)} test images{which}", device, asked.seed),
+        **about(named, test, f"first {len(x)} test images{which}", device, asked.seed),
         "kind": "transfer",
         "attack": f"{asked.attack}-{asked.steps}" if "steps" in options else asked.attack,
         "eps": asked.value if about_attack.ball else None,
@@ -190,7 +196,7 @@ def _measured(run: Run, asked: Asked, device: "torch.device", team: "Processes")
         if kept.kept and team.rank == 0:
             say(STOPPED)
         raise
-    parts = team.gather(named, matrix)
+    parts = team.gather(said, matrix)
     if not parts:
         return None, kept
     findings = check_model(ensemble, x[:100], y[:100])

@@ -7,7 +7,6 @@ CIFAR-100: one of 20 superclasses, then the class) and 3,072 pixels: the red, gr
 import math
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
@@ -60,13 +59,13 @@ def read_records(path: Path, labels: tuple[int, ...]) -> UInt8[Tensor, "n bytes"
     """
     way_out = "get the file again, or leave --data-dir out"
     try:
-        raw = np.fromfile(path, np.uint8)
+        raw = path.read_bytes()  # np.fromfile would take what a disk's error leaves of it for the whole
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror or error}): {way_out}") from error
     size = len(labels) + math.prod(SHAPE)
     if not len(raw) or len(raw) % size:
         raise UsageError(f"{path} holds {len(raw):,} bytes, and that is no number of records of {size:,} bytes: {way_out}")
-    records = torch.from_numpy(raw).view(-1, size)
+    records = torch.frombuffer(bytearray(raw), dtype=torch.uint8).view(-1, size)
     for column, values in enumerate(labels):
         if (found := int(records[:, column].max())) >= values:
             raise UsageError(f"{path} holds the label {found} where 0 .. {values - 1} can be: {way_out}")

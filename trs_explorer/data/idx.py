@@ -50,10 +50,12 @@ def read_split(folder: Path, train: bool, *, name: str, way_out: str, sha256: Ma
 def find(folder: Path, name: str, *, way_out: str) -> Path:
     """The file of that name in the folder, plain or .gz. Raises UsageError if neither is there."""
     if not folder.is_dir():
-        raise UsageError(f"there is no folder {folder}: correct --data-dir, or leave it out")
+        raise UsageError(f"there is no folder {folder}: correct --data-dir, or give by it the one with the files")
     for path in (folder / name, folder / f"{name}.gz"):
         if path.is_file():
             return path
+        if path.exists():
+            raise UsageError(f"{path} is not a file: {way_out}")
     raise UsageError(f"{folder} has neither {name} nor {name}.gz: {way_out}")
 
 

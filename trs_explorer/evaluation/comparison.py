@@ -9,7 +9,7 @@ from trs_explorer.evaluation import paper
 from trs_explorer.evaluation.checks import MASKING
 from trs_explorer.evaluation.table1 import CLEAN, RESTARTS, SEED, STEPS, Answer, Column, Figure, answer, columns, worst
 from trs_explorer.files import Json, natural_order
-from trs_explorer.results import read_results, read_table
+from trs_explorer.results import measured_on, read_results, read_table
 from trs_explorer.runs import Run
 
 # The paper's columns, then a part of TRS and the control that it does not have. Other methods come after them.
@@ -21,6 +21,7 @@ class Row:
     """A run: its figures by column, in the table's order, and of the checks made whether they warned.
 
     label: the method; the run's name where two rows have one method. apart: what sets the training apart from the paper's.
+    data_fingerprint: of the test images that the figures are of, or that the run knows; empty: unknown.
     """
 
     run: str
@@ -30,6 +31,7 @@ class Row:
     weights: str
     figures: dict[Column, Figure]
     checks: dict[int, bool]
+    data_fingerprint: str = ""
 
     @property
     def warned(self) -> list[int]:
@@ -67,6 +69,7 @@ class Row:
             **about,
             "apart": self.apart,
             "data": self.config.data,
+            "data_fingerprint": self.data_fingerprint,
             "weights": self.weights,
             "seed": SEED,
             "rates": rates,
@@ -100,7 +103,8 @@ def row(run: str, config: TrainConfig, checkpoint: str, weights: str, answers: S
     checks: dict[int, bool] = {}
     for one in answers:
         checks = {number: checks.get(number, False) or one.checks.get(number, False) for number in {*checks, *one.checks}}
-    return Row(run, config.method, apart, config, weights, figures, dict(sorted(checks.items())))
+    measured = measured_on(config, answers[0].result) if answers else config.data_fingerprint.get("test", "")
+    return Row(run, config.method, apart, config, weights, figures, dict(sorted(checks.items())), measured)
 
 
 def stored_answers(run: Run, weights: str, limit: int) -> list[Answer]:
@@ -110,7 +114,20 @@ def stored_answers(run: Run, weights: str, limit: int) -> list[Answer]:
     if table is not None and table.is_whole(run.config.data):
         return [table]
     others = [answer(result, **asked) for result in read_results(run, "evaluate")]
-    return [one for one in (table, *others) if one is not None]
+    known = [one for one in (table, *others) if one is not None]
+    return [one for one in known if measured_on(run.config, one.result) == measured_on(run.config, known[0].result)]
+
+
+def on_same_images(rows: Sequence[Row], data: str) -> list[list[Row]]:
+    """A data set's rows, those together that are of the same test images: files of one name may hold others.
+
+    Rows of which that is not known are with the first others.
+    """
+    groups: dict[str, list[Row]] = {one.data_fingerprint: [] for one in rows if one.config.data == data and one.data_fingerprint}
+    for one in rows:
+        if one.config.data == data:
+            groups.setdefault(one.data_fingerprint or next(iter(groups), ""), []).append(one)
+    return list(groups.values())
 
 
 def arranged(rows: Sequence[Row]) -> list[Row]:

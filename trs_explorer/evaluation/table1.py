@@ -19,7 +19,7 @@ STEPS, RESTARTS, SEED, LIMIT = 50, 1, 0, 1000
 # Besides the paper's eight attacks one that sees through masked gradients, or the worst of them would flatter.
 ASKED = (*paper.ATTACKS, "mora")
 # What table1.json keeps of an evaluation and of a rate: the rest follows from it.
-KEPT = ("run", "checkpoint", "weights", "data", "seed", "device", "versions", "kind", "options", "trust")
+KEPT = ("run", "checkpoint", "weights", "data", "data_fingerprint", "seed", "device", "versions", "kind", "options", "trust")
 KEPT_OF_A_RATE = ("name", "eps", "c", "correct", "n", "low", "high", "norm", "perturbation", "moved", "outcomes")
 WORST_OF = 3  # attacks of one radius, or the worst of them is not worth a column
 

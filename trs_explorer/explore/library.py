@@ -14,6 +14,7 @@ import torch
 
 from trs_explorer import data, runs
 from trs_explorer.catalogue import DATA
+from trs_explorer.config import embedded_fingerprint
 from trs_explorer.data import Dataset
 from trs_explorer.explore.run_names import named, without_copies, without_folders
 from trs_explorer.files import Json, printable
@@ -61,15 +62,17 @@ class Library:
 
     readonly = False
 
-    def __init__(self, paths: Sequence[Path], *, device: torch.device | str = "auto") -> None:
+    def __init__(self, paths: Sequence[Path], *, device: torch.device | str = "auto", data_dir: str = "") -> None:
         """Look into paths: each is a run, or a folder of runs, in which later ones are found too.
 
-        device: where ensembles compute; "auto" is a GPU where there is one.
+        device: where ensembles compute; "auto" is a GPU where there is one. data_dir: folder with the runs' data, if it is not
+        where their configs say; runs on the data that comes with trs do not need it.
         Raises RunError if there is no run that can be read.
         """
         cuda = torch.cuda.is_available()
         self.device = torch.device(("cuda" if cuda else "cpu") if device == "auto" else device)
         self._paths = list(paths)
+        self._data_dir = data_dir
         self._lock = threading.RLock()  # held for looks into folders and tables
         # One lock for everything that is read: a run whose files are slow keeps no other waiting.
         self._busy: WeakValueDictionary[Hashable, threading.Lock] = WeakValueDictionary()
@@ -128,11 +131,8 @@ class Library:
                     break
             else:
                 raise RunError(f"{run.path}{os.sep}epoch-{chosen.name}.safetensors is gone: choose another checkpoint")
-            config = run.config
-            test = self._dataset(config.data, config.data_dir, train=False)
-            train = None
-            if DATA[config.data].shape == PLANE:
-                train = self._dataset(config.data, config.data_dir, train=True, limit=config.limit)
+            test = self._dataset(run, train=False)
+            train = self._dataset(run, train=True) if DATA[run.config.data].shape == PLANE else None
         return Loaded(run, name, chosen.name, *found, test, train)
 
     def digest(self, name: str, checkpoint: Checkpoint) -> str:
@@ -258,12 +258,16 @@ class Library:
                 self._ensembles.move_to_end(key)
             return self._ensembles.get(key)
 
-    def _dataset(self, name: str, data_dir: str, *, train: bool, limit: int = 0) -> Dataset:
-        key = (name, data_dir, train, limit)
+    def _dataset(self, run: Run, *, train: bool) -> Dataset:
+        """A split of the run's data, read once for all runs on it. Raises as `data.load_for`."""
+        config, limit = run.config, run.config.limit if train else 0
+        data_dir = "" if embedded_fingerprint(config.data, config.data_dir) else self._data_dir
+        known = config.data_fingerprint.get("train" if train else "test", "")  # the files may be others by now
+        key = (config.data, data.folder_of(run, data_dir), known, train, limit)
         if key not in self._data:
             with self._one_at_a_time(key):
                 if key not in self._data:
-                    self._data[key] = data.load(name, train=train, data_dir=data_dir, limit=limit)
+                    self._data[key] = data.load_for(run, train=train, data_dir=data_dir)
         return self._data[key]
 
 

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from trs_explorer import data
 from trs_explorer.catalogue import METHODS, load
-from trs_explorer.config import TrainConfig
-from trs_explorer.files import printable
+from trs_explorer.config import TrainConfig, same_split
 from trs_explorer.models import Ensemble, build
 from trs_explorer.models.stored import load_ensemble
 from trs_explorer.options import UsageError
+from trs_explorer.run_config import change_config
 from trs_explorer.runs import Run, RunError, open_run
 from trs_explorer.training import checkpoints
 from trs_explorer.training.device import resolve_device, use_bfloat16
@@ -125,18 +125,16 @@ class State:
 
 
 def prepare(run: Run) -> State:
-    """The state at step 0, by the run's config.
+    """The state at step 0, by the run's config; before anything is trained, the config learns its data's fingerprint.
 
-    Raises: UsageError for a device or data set that is not here or cannot be read, or a model that the method cannot train.
+    Raises: UsageError for a device or data set that is not here or cannot be read, other data than the run's, or a model that the
+    method cannot train.
     """
-    config = run.config
-    device = resolve_device(config.device)
-    try:
-        images = data.load(config.data, train=True, data_dir=config.data_dir, limit=config.limit).to(device)
-        held_out = data.load(config.data, train=False, data_dir=config.data_dir)
-    except OSError as error:
-        where = f" from {config.data_dir}" if config.data_dir else ""
-        raise UsageError(f"--data {config.data} cannot be read{where}: {printable(error)}") from error
+    device = resolve_device(run.config.device)
+    images, held_out = (data.load_for(run, train=train) for train in (True, False))
+    if images.fingerprint and not run.config.data_fingerprint and not run.checkpoints():
+        run = change_config(run, data_fingerprint={"train": images.fingerprint, "test": held_out.fingerprint})
+    config, images = run.config, images.to(device)
     last = torch.arange(max(0, len(held_out) - PROBE_IMAGES), len(held_out))
     ensemble = build(config.model, config.data, config.members, seed=config.seed, method=config.method).to(device)
     check_members(config, ensemble)
@@ -180,6 +178,8 @@ def begin(state: State) -> list[str]:
         mine, theirs = getattr(config, what), getattr(source.config, what)
         if mine != theirs:
             raise UsageError(f"--from {source.path}: it has {what} {theirs}, this training {mine}")
+    if not same_split(config, source.config, "train"):
+        raise UsageError(f"--from {source.path}: it was trained on other {config.data} images or labels (their SHA-256 differs)")
     if (str(trained), trained.voting) != (str(state.ensemble), state.ensemble.voting):
         raise UsageError(f"--from {source.path}: members of {source.config.method} are not built as those of {config.method}")
     state.ensemble.load_state_dict(trained.state_dict())

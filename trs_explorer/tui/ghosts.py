@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trs_explorer import runs
+from trs_explorer.config import same_split
 from trs_explorer.shipped import shipped_runs
 from trs_explorer.tui.reading import Probe, probe
 
@@ -33,7 +34,7 @@ def ghosts_for(run: runs.Run) -> list[Ghost]:
     found: dict[str, Ghost] = {}
     for other in shipped_runs():
         letter = LETTERS.get(other.config.method)
-        if letter is None or other.config.data != run.config.data or other.path.resolve() == run.path.resolve():
+        if letter is None or not same_split(other.config, run.config, "test") or other.path.resolve() == run.path.resolve():
             continue
         try:
             events = runs.read_events(other).events

@@ -7,6 +7,7 @@ from statistics import median
 from rich.text import Text
 
 from trs_explorer import values
+from trs_explorer.config import same_split
 from trs_explorer.runs import Run
 from trs_explorer.tui.alarms import Alarm
 from trs_explorer.tui.ghosts import Ghost
@@ -181,7 +182,9 @@ def phase(history: History, look: Look, ghosts: Sequence[Ghost] = ()) -> Text:
 
 def beside(other: Run, run: Run) -> str:
     """The name of a run that is shown beside another, with its data if that is not the other's."""
-    return other.name + (f" (on {other.config.data})" if other.config.data != run.config.data else "")
+    if other.config.data != run.config.data:
+        return f"{other.name} (on {other.config.data})"
+    return other.name if same_split(other.config, run.config, "test") else f"{other.name} (on other {run.config.data} images)"
 
 
 def versus(history: History, other: History, name: str, look: Look) -> Text:

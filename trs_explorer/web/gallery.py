@@ -65,7 +65,7 @@ def _buttons(loaded: Loaded, indices: list[int]) -> list[html.Button]:
 
 
 def _answers(loaded: Loaded, count: int) -> torch.Tensor:
-    key = loaded.digest, loaded.data.name, count
+    key = loaded.digest, loaded.data.name, loaded.data.fingerprint, count
     if key not in _known:
         while len(_known) >= KEPT:
             _known.pop(next(iter(_known)), None)

@@ -35,7 +35,8 @@ class Measured:
 
 def key(loaded: Loaded, state: State) -> tuple:
     """What a measurement depends on."""
-    return loaded.digest, loaded.data.name, state.seed, state.eps, state.norm, state.attack, state.steps, state.n
+    images = loaded.data.name, loaded.data.fingerprint
+    return loaded.digest, *images, state.seed, state.eps, state.norm, state.attack, state.steps, state.n
 
 
 def measuring(loaded: Loaded, state: State, *, pairs: str = "") -> Iterator[Measured]:

@@ -1,5 +1,6 @@
 """Which two runs are compared: defaults, wishes that cannot be had, and the plane that both share."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from trs_explorer.explore.planes import loss_gradients
 from trs_explorer.options import UsageError
 from trs_explorer.shipped import folder
 from trs_explorer.web.compare.pair import other, pair_of
+from trs_explorer.web.compare.rows import same_data
 from trs_explorer.web.compare.sides import both_slices, plane_of
 from trs_explorer.web.scenes import Scenes
 
@@ -92,3 +94,17 @@ def test_swapped_sides_show_the_same_pictures_in_the_other_row(explorer: Explore
     two = both_slices(pair_of(explorer.library, other_way), Scenes())
     assert one["a"]["models"] == two["b"]["models"]
     assert one["b"]["models"] == two["a"]["models"]
+
+
+def test_runs_on_other_images_of_one_name_are_no_pair(tmp_path: Path) -> None:
+    for name in ("mnist-trs", "mnist-adp", "mnist-gal"):
+        shutil.copytree(folder("checkpoints") / name, tmp_path / name, ignore=shutil.ignore_patterns("results"))
+    config = tmp_path / "mnist-adp" / "config.json"
+    stored = json.loads(config.read_text())
+    config.write_text(json.dumps(stored | {"data_dir": "/elsewhere", "data_fingerprint": {"test": "1"}}))
+    library = Library([tmp_path])
+    assert same_data(library, library.run("mnist-trs").config) == ["mnist-gal", "mnist-trs"]
+    assert other(library, "mnist-adp") == "mnist-adp"
+    pair = pair_of(library, {"a": "mnist-trs", "b": "mnist-adp"})
+    assert pair.names["b"] == "mnist-gal"
+    assert pair.complaints == ["mnist-adp is on other mnist images than mnist-trs: B is mnist-gal"]

@@ -66,10 +66,10 @@ def test_a_damaged_probe_is_none(library: Library, damage: dict) -> None:
 
 
 def test_runs_on_other_data_and_unreadable_ones_are_left_out(library: Library) -> None:
-    assert [one.run for one in stored_rows(library, "mnist")] == ["mnist-dverge", "mnist-trs"]
+    assert [one.run for one in stored_rows(library, library.run("mnist-dverge").config)] == ["mnist-dverge", "mnist-trs"]
     for weights in (library.run("mnist-trs").path).glob("epoch-*.safetensors"):
         weights.unlink()
-    assert [one.run for one in stored_rows(library, "mnist")] == ["mnist-dverge"]
+    assert [one.run for one in stored_rows(library, library.run("mnist-dverge").config)] == ["mnist-dverge"]
 
 
 def test_curves_begin_clean_and_go_over_eps() -> None:
@@ -80,7 +80,7 @@ def test_curves_begin_clean_and_go_over_eps() -> None:
 
 
 def test_other_evaluations_of_the_same_weights_add_points(library: Library) -> None:
-    known = stored_rows(library, "mnist")
+    known = stored_rows(library, library.run("mnist-dverge").config)
     weights = next(one.weights for one in known if one.run == "mnist-trs")
     rate = {"name": "pgd-50", "eps": 0.2, "correct": 8, "n": 10, "norm": "linf"}
     rates = [

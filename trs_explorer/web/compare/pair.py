@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from trs_explorer.config import same_split
 from trs_explorer.explore.library import Library
 from trs_explorer.files import Json
 from trs_explorer.options import UsageError
@@ -49,9 +50,10 @@ def pair_of(library: Library, wish: Mapping[str, object]) -> Pair:
     first = str(wish.get("a") or _first(library))
     data = library.run(first).config.data
     second = str(wish.get("b") or other(library, first))
-    if library.run(second).config.data != data:
-        nearest = other(library, first)
-        complaints.append(f"{second} is on {library.run(second).config.data}, {first} on {data}: B is {nearest}")
+    if not same_split(library.run(first).config, library.run(second).config, "test"):
+        nearest, theirs = other(library, first), library.run(second).config.data
+        where = f"on {theirs}, {first} on {data}" if theirs != data else f"on other {data} images than {first}"
+        complaints.append(f"{second} is {where}: B is {nearest}")
         second = nearest
     along = str(wish.get("along") or "both")
     if along not in ALONG:
@@ -70,8 +72,8 @@ def _first(library: Library) -> str:
 
 def other(library: Library, name: str) -> str:
     """What a run is compared with: the baseline's run on the same data, else any other that has been saved, else itself."""
-    data, known = library.run(name).config.data, library.runs()
-    others = [one for one, run in known.items() if one != name and run.config.data == data]
+    mine, known = library.run(name).config, library.runs()
+    others = [one for one, run in known.items() if one != name and same_split(run.config, mine, "test")]
     same = [one for one in others if _is_saved(library, one)]
     baseline = [one for one in same if known[one].config.method == BASELINE]
     return next(iter(baseline + same), name)

@@ -68,10 +68,10 @@ def _live(library: Library, pair: Pair, jobs: Jobs, *, again: bool) -> Json:
 
 
 def _stored(library: Library, pair: Pair) -> Json:
-    data, named, dark = pair.a.loaded.data.name, pair.names, pair.a.dark
-    found = rows.stored_rows(library, data)
-    labels = {one.run: one.label.removeprefix(f"{data}-") for one in found}
-    probes = {name: probe for name in rows.same_data(library, data) if (probe := rows.last_probe(library, name))}
+    config, named, dark = pair.a.loaded.run.config, pair.names, pair.a.dark
+    found = rows.stored_rows(library, config)
+    labels = {one.run: one.label.removeprefix(f"{config.data}-") for one in found}
+    probes = {name: probe for name in rows.same_data(library, config) if (probe := rows.last_probe(library, name))}
     robust, under = charts.robust_figure(found, probes, labels, named, dark=dark)
     curves = charts.robust_curves(found, rows.other_points(library, found))
     return {

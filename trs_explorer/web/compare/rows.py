@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dash import html
 
+from trs_explorer.config import TrainConfig, same_split
 from trs_explorer.evaluation.comparison import Row, arranged, best, headings, images, row, stored_answers
 from trs_explorer.evaluation.differences import differences, orderings
 from trs_explorer.evaluation.intervals import of_share, wilson
@@ -53,15 +54,15 @@ class Probe:
         return 100 * low, 100 * high
 
 
-def same_data(library: Library, data: str) -> list[str]:
-    """The names of the runs on a data set."""
-    return [name for name, run in library.runs().items() if run.config.data == data]
+def same_data(library: Library, config: TrainConfig) -> list[str]:
+    """The names of the runs with the same test images as a training's, as far as is known."""
+    return [name for name, run in library.runs().items() if same_split(run.config, config, "test")]
 
 
-def stored_rows(library: Library, data: str) -> list[Row]:
-    """A row of the paper's table for every run on that data whose newest weights can be read, in the table's order."""
+def stored_rows(library: Library, config: TrainConfig) -> list[Row]:
+    """A row of the paper's table for every run on a training's data whose newest weights can be read, in the table's order."""
     rows = []
-    for name in same_data(library, data):
+    for name in same_data(library, config):
         try:
             run = library.run(name)
             newest = run.checkpoints()[-1]

@@ -1,6 +1,7 @@
 """Files in the layouts of the data sets, written from the formats' descriptions."""
 
 import struct
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,3 +21,17 @@ def records(labels: list[tuple[int, ...]], seed: int = 0) -> tuple[bytes, np.nda
         for channel in range(3):
             file += image[:, :, channel].tobytes()
     return bytes(file), images
+
+
+def idx_files(folder: Path, seed: int, n: int = 40) -> Path:
+    """A folder with both splits of a set in MNIST's layout, n images each: dark, and brighter where their label says."""
+    folder.mkdir(parents=True, exist_ok=True)
+    generator = torch.Generator().manual_seed(seed)
+    for split in ("train", "t10k"):
+        labels = torch.randint(10, (n,), generator=generator, dtype=torch.uint8)
+        images = torch.randint(100, (n, 28, 28), generator=generator, dtype=torch.uint8)
+        for image, label in zip(images, labels.tolist(), strict=True):
+            image[2 * label : 2 * label + 6] += 150
+        (folder / f"{split}-images-idx3-ubyte").write_bytes(idx(images))
+        (folder / f"{split}-labels-idx1-ubyte").write_bytes(idx(labels))
+    return folder
