@@ -99,8 +99,11 @@ def _fork(work: Callable[[], None], here: Path) -> int:
         resource.setrlimit(resource.RLIMIT_AS, (_addresses() + ADDRESSES,) * 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         work()
-    finally:
         os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(72)
 
 
 def _addresses() -> int:
@@ -182,7 +185,7 @@ def check(seed: int, templates: Path, work: Path) -> dict | None:
         wrong = [f"{name}: {words}" for name, several in ended for words in several]
         if hangs or status:
             said = (place / "stderr").read_bytes().decode("utf-8", "backslashreplace")[-200:]
-            how = "hangs" if hangs else f"crashes: {signal.Signals(-status).name}"
+            how = "hangs" if hangs else f"crashes: {signal.Signals(-status).name}" if status < 0 else f"ends with {status}"
             wrong.append(f"{chosen[len(ended)]}: {how}: {said!r}")
         return (
             {"seed": seed, "mutations": done, "folder": ascii(folder.name), "commands": chosen, "wrong": wrong} if wrong else None

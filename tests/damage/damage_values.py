@@ -15,7 +15,7 @@ NAMES = (
     b"bad\xffname",
     b"a\x1b]0;owned\x07b\x1b[2J",
     b"two\nlines",
-    b"[bold]x[/bold][/]",
+    b"[bold]x[red][link=y]",
     b"dash goes here",
     b"_dash-config",
     b"{{7*7}} {% config %} ${x} %s {0}",
