@@ -22,7 +22,7 @@ from trs_explorer.web.server import protect
 Command = Callable[[Path], None]
 Wrong = AssertionError
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # but for tabs and newlines
-DRAWN = 5
+DRAWN = 8
 
 
 def trs(*arguments: str) -> Command:
@@ -40,6 +40,7 @@ def explorer(folder: Path) -> None:
     library = Library([folder.parent])
     app = create_app(library)
     protect(app.server)
+    app.server.config["PROPAGATE_EXCEPTIONS"] = True  # what would be a 500 is seen with its traceback
     client = app.server.test_client()
 
     def get(path: str, status: tuple[int, ...] = (200,)) -> str:

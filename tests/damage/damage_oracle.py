@@ -47,7 +47,7 @@ STATUSES = (0, 1, 2, 130)
 LIGHT, HEAVY = ("watch", "compare", "dashboard"), ("evaluate", "transfer", "explorer", "resume")
 
 SETTINGS = {
-    "bars": {"data": "bars", "epochs": 6, "save_every": 2, "probe_every": 2, "log_every": 1, "batch_size": 100, "device": "cpu"},
+    "bars": {"data": "bars", "epochs": 5, "save_every": 2, "probe_every": 2, "log_every": 1, "batch_size": 100, "device": "cpu"},
     "mnist": {"data": "mnist", "method": "standard", "epochs": 2, "limit": 256, "log_every": 1, "device": "cpu", "members": 2},
 }
 
