@@ -1,0 +1,125 @@
+"""What users do with a run, each as a function of its folder that is called in a process of its own."""
+
+import asyncio
+import os
+import re
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+from trs_explorer import runs
+from trs_explorer.cli import main
+from trs_explorer.explore.library import Library
+from trs_explorer.tui import app as tui
+from trs_explorer.tui import board
+from trs_explorer.tui.alarms import alarms
+from trs_explorer.tui.follow import Follower
+from trs_explorer.web.app import create_app
+from trs_explorer.web.server import protect
+
+Command = Callable[[Path], None]
+Wrong = AssertionError
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # but for tabs and newlines
+DRAWN = 8
+
+
+def trs(*arguments: str) -> Command:
+    """The `trs` command with these arguments; "RUN" stands for the folder."""
+
+    def command(folder: Path) -> None:
+        sys.argv = ["trs", *(str(folder) if argument == "RUN" else argument for argument in arguments)]
+        main()
+
+    return command
+
+
+def explorer(folder: Path) -> None:
+    """Every page of the explorer on the folder of runs: none fails, and the other run in it is seen as it would be alone."""
+    library = Library([folder.parent])
+    app = create_app(library)
+    protect(app.server)
+    app.server.config["PROPAGATE_EXCEPTIONS"] = True  # what would be a 500 is seen with its traceback
+    client = app.server.test_client()
+
+    def get(path: str, status: tuple[int, ...] = (200,)) -> str:
+        answer = client.get(path)
+        _require(answer.status_code in (*status, 200), f"GET {path[:200]}: {answer.status_code}")
+        return answer.get_data(as_text=True)
+
+    home = get("/")
+    _require("<script>alert" not in home, "/ holds markup of a run's")
+    _require(home.count('id="react-entry-point"') == 1, "/ has another number of Dash's entry points")
+    _require("good" in library.names, f"the other run is gone, there are {library.names}")
+    for name in library.names:
+        known = () if name == "good" else (404,)  # what cannot be had of a damaged run is told in words
+        told = quote(name.encode("utf-8", "surrogateescape"), safe="")
+        get(f"/export/history/{told}.csv", known)
+        scene = get(f"/scene?run={told}&n=25")
+        if key := re.search(r'"key":"(\w+)"', scene):
+            _require(client.get(f"/slice/{key[1]}/0").status_code == 200, "the slice of a scene")
+        _require(name != "good" or '"wrong"' not in scene, f"the other run's scene: {scene[:200]}")
+        page = get(f"/compare/stored?a={told}&b=good")
+        _require(name != "good" or '"wrong"' not in page, f"the other run's comparison: {page[:200]}")
+        _ask_history(app, client, name)
+    get("/compare")
+
+
+def _ask_history(app: object, client: object, name: str) -> None:
+    key, callback = next((k, c) for k, c in app.callback_map.items() if c["inputs"][0]["id"] == "ask-history")
+    outputs = [dict(zip(("id", "property"), one.rsplit(".", 1), strict=True)) for one in key.strip(".").split("...")]
+    inputs = [{**one, "value": {"run": name} if one["id"] == "ask-history" else None} for one in callback["inputs"]]
+    state = [{**one, "value": None} for one in callback["state"]]
+    body = {"output": key, "outputs": outputs, "inputs": inputs, "state": state, "changedPropIds": ["ask-history.data"]}
+    answer = client.post("/_dash-update-component", json=body)
+    _require(answer.status_code in (200, 204), f"the history of {name!r}: {answer.status_code}")
+
+
+def dashboard(folder: Path) -> None:
+    """`trs watch` in a terminal: the dashboard reads and folds the run; one time in `DRAWN` it draws it, and goes back in it."""
+    run = runs.open_run(folder)
+    follower = Follower(run)
+    for _ in range(2):
+        follower.read()
+        follower.take()
+        alarms(follower.history, {**follower.status, "state": follower.state}, time.time())
+    if int(folder.parents[1].name) % DRAWN == 0:
+        draw(run)
+
+
+def draw(run: runs.Run) -> None:
+    """The dashboard on a screen of its own, two steps back in the run and at its end again."""
+    tui.TICK, board.CHART_TICK = 0.02, 0.02
+    tui.ghosts_for = lambda _: []
+    app = tui.Dashboard(run)
+
+    async def look() -> None:
+        async with app.run_test(size=(130, 44), notifications=True) as pilot:
+            end = time.monotonic() + 5
+            while app.followed.state == "starting" and not app.followed.history.events and time.monotonic() < end:
+                await pilot.pause(0.02)
+            for key in ("left", "left", "end"):
+                await pilot.press(key)
+            seen = "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+            found = CONTROLS.search(seen)
+            _require(not found, f"the screen has the control character {found and found[0]!r}")
+
+    asyncio.run(look())
+
+
+def _require(holds: bool, words: str) -> None:
+    if not holds:
+        raise Wrong(words)
+
+
+COMMANDS: dict[str, Command] = {
+    "watch": trs("watch", "RUN"),
+    "evaluate": trs("evaluate", "RUN", "--limit", "5", "--attacks", "fgsm", "--device", "cpu"),
+    "transfer": trs("transfer", "RUN", "--limit", "5", "--steps", "2", "--device", "cpu"),
+    "compare": trs("compare", "RUN", os.path.join("..", "runs", "good"), "--stored"),  # noqa: PTH118
+    "explorer": explorer,
+    "dashboard": dashboard,
+    "resume": trs("train", "--resume", "RUN", "--plain"),
+}
+CHANGING = ("evaluate", "transfer", "resume")  # they may write in the folder, so they come last
