@@ -15,6 +15,7 @@ import typer
 
 from trs_explorer import runs
 from trs_explorer.catalogue import DATA, METHODS
+from trs_explorer.cli import leaving_at_once
 from trs_explorer.cli.display import Display, Silent, display
 from trs_explorer.cli.flags import (
     AsciiOption,
@@ -27,7 +28,7 @@ from trs_explorer.cli.flags import (
     with_option_flags,
 )
 from trs_explorer.cli.once import START, trained_once
-from trs_explorer.cli.trainer import has_begun, kept_if_begun, leaving_at_once, train_run
+from trs_explorer.cli.trainer import has_begun, kept_if_begun, train_run
 from trs_explorer.config import SPLITS, TrainConfig, absolute, resolve
 from trs_explorer.files import cannot_write, open_for_appending, printable
 from trs_explorer.options import UsageError

@@ -1,12 +1,11 @@
 """A training in this process: signals save and end it."""
 
 import contextlib
-import os
 import signal
 from collections.abc import Callable, Iterator
 
 from trs_explorer import runs
-from trs_explorer.cli import INTERRUPTED
+from trs_explorer.cli import INTERRUPTED, leaving_at_once
 
 STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 SAVED = ("stopped", "finished")
@@ -60,20 +59,6 @@ def train_run(run: runs.Run, show: Callable[[dict], object]) -> int:
         for number, handler in previous.items():
             signal.signal(number, signal.SIG_IGN if quiet else handler)
     return INTERRUPTED if quiet else 0
-
-
-@contextlib.contextmanager
-def leaving_at_once() -> Iterator[None]:
-    """Ctrl-C ends the process on the spot: for the import of torch, which aborts if it is broken off, and saves nothing."""
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler:  # ignored by whoever started this, or a program's that calls `main`
-        yield
-        return
-    signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def has_begun(run: runs.Run) -> bool:
