@@ -82,6 +82,20 @@ def test_watch_tells_a_hostile_status_printable(trs: Callable, trained: Path) ->
     assert result.out.splitlines()[-1] == r"state: \x1b]0;x\x07\x1b[2J[b]\u202e"
 
 
+def test_a_log_is_told_in_pieces_as_in_one(trs: Callable, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, read, sizes = trs("watch", trained), runs.read_events, []
+
+    def counted(run: runs.Run, offset: int = 0, size: int = -1) -> runs.Batch:
+        sizes.append(size)
+        return read(run, offset, size)
+
+    monkeypatch.setattr("trs_explorer.cli.watch.AT_ONCE", 500)
+    monkeypatch.setattr(runs, "read_events", counted)
+    assert trs("watch", trained).out == whole.out
+    assert len(sizes) > 5
+    assert set(sizes) == {500}
+
+
 @pytest.mark.parametrize("error", [BrokenPipeError(), OSError(28, "full"), UnicodeEncodeError("ascii", "ä", 0, 1, "no")])
 @pytest.mark.parametrize("when", ["starting", "event"])
 def test_a_display_that_cannot_print_ends_no_training(

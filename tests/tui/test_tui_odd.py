@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from types import SimpleNamespace
 
@@ -207,3 +208,12 @@ def test_the_last_step_is_written_out_at_the_edge(tmp_path):
     append(run, *(step_event(step) for step in range(0, 100_001, 20_000)))
     run.write_status(state="finished")
     screen_of(Dashboard(run), (80, 24), "FINISHED", "  50000  ", " 100000")
+
+
+def test_labels_of_late_steps_do_not_run_into_each_other(tmp_path):
+    run = runs.create(tmp_path / "run", resolve({}))
+    append(run, *(step_event(step) for step in range(4_830_500, 4_840_000, 1000)))
+    run.write_status(state="finished")
+    text = screen_of(Dashboard(run), (80, 24), "FINISHED", "e+06 ")
+    (line,) = (line for line in text.splitlines() if "e+06 " in line)
+    assert all(re.fullmatch(r"4\.83\d?e\+06", label) for label in line.strip("│ ").split("│")[0].split())

@@ -219,7 +219,7 @@ def _train_in_dashboard(run: runs.Run, ascii_only: bool) -> int:
         with contextlib.suppress(subprocess.TimeoutExpired):
             trainer.wait(timeout=5)  # it has said its last word and is on its way out, or has not said its first yet
     if trainer.poll() is None:
-        print(f"The training goes on as process {trainer.pid}. Look on again: trs watch {run.path}")
+        print(f"The training goes on as process {trainer.pid}. Look on again: trs watch {printable(run.path)}")
         return seen
     status = run.status()
     error = f": {status['error']}" if status.get("error") else ""

@@ -10,6 +10,8 @@ from trs_explorer.cli.flags import AsciiOption, RunArgument, ascii_wanted, can_d
 from trs_explorer.options import UsageError
 from trs_explorer.values import text
 
+AT_ONCE = 1 << 20  # bytes of a log, which as events take twenty times as many
+
 
 def watch(
     run: RunArgument,
@@ -34,9 +36,11 @@ def watch(
     from trs_explorer.cli.display import display
 
     with display(found, "plain", live=False) as show:
-        batch = runs.read_events(found)
-        for event in batch.events:
-            show.event(event)
-        if batch.damaged:
-            print(f"{batch.damaged} lines of the log are damaged and were passed over")
+        offset, damaged = 0, 0
+        while (batch := runs.read_events(found, offset, AT_ONCE)).offset > offset:
+            for event in batch.events:
+                show.event(event)
+            offset, damaged = batch.offset, damaged + batch.damaged
+        if damaged:
+            print(f"{damaged} lines of the log are damaged and were passed over")
         print(f"state: {text(found.status().get('state', 'unknown'))}")

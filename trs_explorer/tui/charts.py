@@ -70,7 +70,7 @@ class Plot(PlotWidget, can_focus=False):
         self.clear()
         self.set_xlimits(*picture.x_limits)
         self.set_ylimits(*picture.y_limits)
-        self.set_x_formatter(LinearTicks(5, along=True))
+        self.set_x_formatter(_ticks_below(picture, self.size.width - self.margin_left - 2))
         self.set_y_formatter(ticks)
         for curve in picture.curves:
             if curve.joined:
@@ -84,6 +84,17 @@ class Plot(PlotWidget, can_focus=False):
 def _label_width(ticks: AxisFormatter, picture: Picture) -> int:
     """Columns for what stands beside the y axis: a label that is cut is another number."""
     return max(6, *map(len, ticks.get_labels_for_ticks(ticks.get_ticks(*picture.y_limits))), 0)
+
+
+def _ticks_below(picture: Picture, columns: int) -> LinearTicks:
+    """Ticks of the x axis, so few that no label runs into the next."""
+    for most in (5, 4, 3, 2):
+        ticks = LinearTicks(most, along=True)
+        at, labels = ticks.get_ticks_and_labels(*picture.x_limits)
+        longest = max(map(len, labels), default=0)
+        if len(at) < 2 or (at[1] - at[0]) / (picture.x_limits[1] - picture.x_limits[0]) * columns > longest + 1:
+            return ticks
+    return LinearTicks(1, along=True)
 
 
 def _few(curve: Curve, picture: Picture, shift: int) -> np.ndarray:
