@@ -79,7 +79,7 @@ class Dashboard(App[None]):
         """Take signals (else the terminal stays in disorder after a SIGTERM), then follow the run."""
         self.set_class(self.ascii_only, "ascii")
         loop = asyncio.get_running_loop()
-        for name in ("SIGTERM", "SIGHUP"):
+        for name in (name for name in ("SIGTERM", "SIGHUP") if signal.getsignal(getattr(signal, name, 1)) != signal.SIG_IGN):
             with contextlib.suppress(AttributeError, NotImplementedError, RuntimeError, ValueError):
                 loop.add_signal_handler(getattr(signal, name), self.exit)
         self.theme_changed_signal.subscribe(self, lambda _: self._restyle())
@@ -88,7 +88,7 @@ class Dashboard(App[None]):
 
     def on_unmount(self) -> None:
         """Give the signals back."""
-        for name in ("SIGTERM", "SIGHUP"):
+        for name in (name for name in ("SIGTERM", "SIGHUP") if signal.getsignal(getattr(signal, name, 1)) != signal.SIG_IGN):
             with contextlib.suppress(AttributeError, NotImplementedError, RuntimeError, ValueError):
                 asyncio.get_running_loop().remove_signal_handler(getattr(signal, name))
 

@@ -98,7 +98,8 @@ def _passing_signals_on(child: subprocess.Popen) -> Iterator[list[int]]:
             killer.start()
         asked.append(number)
 
-    previous = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    heard = [number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN]
+    previous = {number: signal.signal(number, pass_on) for number in heard}  # ignored from the start, as by nohup: stays ignored
     try:
         yield asked
     finally:
