@@ -1,5 +1,6 @@
 """What every attack of the catalogue promises, a future one too: called as its signature says, on every type of images."""
 
+import functools
 import inspect
 import math
 
@@ -11,7 +12,7 @@ from torch import nn
 from trs_explorer.attacks import common
 from trs_explorer.catalogue import ATTACKS, load
 
-SMALL = {"steps": 6, "searches": 2, "samples": 2, "reference_steps": 3, "c": 2.0}  # instead of hundreds of passes
+SMALL = {"steps": 5, "searches": 2, "samples": 2, "reference_steps": 3, "c": 2.0}  # instead of hundreds of passes
 TYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
 every_attack = pytest.mark.parametrize("name", ATTACKS)
@@ -54,9 +55,15 @@ def changed(x_adv, x):
     return (x_adv != x).flatten(1).any(-1)
 
 
+@functools.cache
+def fooled_in_float32(name, norm, eps):
+    model, x = make(), images()
+    return int(changed(run(name, model, x, model(x).argmax(-1), norm=norm, eps=eps), x).sum())
+
+
 @every_attack
 @every_type
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("norm", ["linf", pytest.param("l2", marks=pytest.mark.slow)])
 def test_no_rounding_leaves_the_ball_and_every_changed_image_fools(name, dtype, norm):
     eps = 0.3 if norm == "linf" else 0.08
     if norm == "l2" and "norm" not in parameters(name):
@@ -73,9 +80,7 @@ def test_no_rounding_leaves_the_ball_and_every_changed_image_fools(name, dtype, 
     moved = changed(x_adv, x)
     assert torch.equal(moved, wrong(model, x_adv, y))
     # Types of few digits fool about as many images as float32, though steps are smaller than what they can tell apart.
-    exact = make().to(torch.float32)
-    reference = run(name, exact, images(), exact(images()).argmax(-1), norm=norm, eps=eps)
-    assert abs(int(moved.sum()) - int(changed(reference, images()).sum())) <= 3
+    assert abs(int(moved.sum()) - fooled_in_float32(name, norm, eps)) <= 3
     assert moved.any()
 
 
@@ -106,10 +111,10 @@ restarting = pytest.mark.parametrize("name", [name for name in ATTACKS if "resta
 @every_type
 @pytest.mark.parametrize("early_stop", [True, False])
 def test_more_starts_never_lose_an_image_that_fewer_had_fooled(name, dtype, early_stop):
-    model, x = Waves(dtype), images(150, dtype)
+    model, x = Waves(dtype), images(60, dtype)
     y = model(x).argmax(-1)
     few = torch.zeros(len(x), dtype=torch.bool)
-    for restarts in (1, 2, 5):
+    for restarts in (1, 4):
         x_adv = run(name, model, x, y, eps=0.06, steps=1, restarts=restarts, early_stop=early_stop)
         fooled = wrong(model, x_adv, y)
         assert not (few & ~fooled).any()
@@ -120,12 +125,12 @@ def test_more_starts_never_lose_an_image_that_fewer_had_fooled(name, dtype, earl
 
 @restarting
 def test_restarts_draw_the_same_in_one_call_and_in_several(name):
-    model, x = Waves(torch.float32), images(150)
+    model, x = Waves(torch.float32), images(60)
     y, whole = model(x).argmax(-1), torch.Generator().manual_seed(4)
     expected = run(name, model, x, y, eps=0.06, steps=1, restarts=3, generator=torch.Generator().manual_seed(4))
     parts = [
         run(name, model, a, b, eps=0.06, steps=1, restarts=3, generator=whole)
-        for a, b in zip(x.split(40), y.split(40), strict=True)
+        for a, b in zip(x.split(25), y.split(25), strict=True)
     ]
     torch.testing.assert_close(torch.cat(parts), expected, atol=1e-5, rtol=0)
 
