@@ -184,7 +184,7 @@ def test_a_disk_that_fails_under_the_data_is_no_full_disk_under_the_run(trs, mon
     monkeypatch.setattr(Path, "is_file", failing)
     result = trs("train", "--data", "fashion-mnist", "--data-dir", "data", "--out", "new", "--plain")
     assert result.status == 2
-    assert "fashion-mnist: cannot read" in result.err
+    assert "fashion-mnist cannot be read" in result.err
     assert "train-images-idx3-ubyte: Input/output error" in result.err
     assert "cannot write" not in result.err
     assert not Path("new").exists()

@@ -168,7 +168,7 @@ def test_data_that_cannot_be_read_is_said_to_be_that_and_leaves_no_folder(
     monkeypatch.setattr("trs_explorer.data.plane.bars", unreadable)
     result = trs(*SHORT, "--out", "run", "--plain")
     assert result.status == (1 if isinstance(error, MemoryError) else 2)
-    assert result.err.startswith("trs: " if isinstance(error, MemoryError) else "trs: run: bars: cannot read ")
+    assert result.err.startswith("trs: " if isinstance(error, MemoryError) else "trs: run: bars cannot be read: ")
     assert "--resume" not in result.err
     assert not Path("run").exists()
 

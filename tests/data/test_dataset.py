@@ -117,7 +117,7 @@ def test_a_file_that_cannot_be_read_is_named_with_the_set_and_the_way_out(monkey
 
     monkeypatch.setattr(catalogue, "load", lambda _: broken)
     where = error.filename or "its files"
-    with pytest.raises(UsageError, match=rf"^fashion-mnist: cannot read {where}: {error.strerror}\. .*--data-dir$"):
+    with pytest.raises(UsageError, match=rf"^fashion-mnist cannot be read: {where}: {error.strerror}\. .*--data-dir$"):
         load("fashion-mnist", train=True)
 
 

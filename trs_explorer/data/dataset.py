@@ -9,6 +9,7 @@ from jaxtyping import Float32, Int
 from torch import Tensor
 
 from trs_explorer import catalogue
+from trs_explorer.files import printable
 from trs_explorer.options import UsageError
 
 
@@ -66,8 +67,10 @@ def load(name: str, *, train: bool, data_dir: str = "", limit: int = 0, seed: in
     try:
         x, y = catalogue.load(about.loader)(train, data_dir, seed)
     except OSError as error:
-        what = f"cannot read {error.filename or data_dir or 'its files'}: {error.strerror or error}"
-        raise UsageError(f"{name}: {what}. Mend that, or give another folder with the files as --data-dir") from error
+        what = f"{error.filename or data_dir or 'its files'}: {error.strerror or error}"
+        raise UsageError(
+            f"{name} cannot be read: {printable(what)}. Mend that, or give another folder with the files as --data-dir"
+        ) from error
     if x.shape[1:] != about.shape:
         raise ValueError(f"{name}: the loader gave images of shape {[*x.shape[1:]]}, the catalogue says {[*about.shape]}")
     whole = "" if about.computed else fingerprint(x, y)
