@@ -28,7 +28,7 @@ import flask
 from trs_explorer import runs
 
 class Library:
-    def __init__(self, paths, *, device):
+    def __init__(self, paths, *, device, data_dir=""):
         found = {run.path.resolve(): run.name for path in paths for run in runs.find_runs(path)}
         if not found:
             raise runs.RunError("there is no run")
@@ -193,7 +193,7 @@ def test_no_browser_is_opened_where_none_is_wanted(
     opened: list[str] = []
     app = SimpleNamespace(server=flask.Flask("stub"))
     stubs = {
-        "explore.library": {"Library": lambda _, device: SimpleNamespace(names=["trained"])},
+        "explore.library": {"Library": lambda _, **__: SimpleNamespace(names=["trained"])},
         "web.app": {"create_app": lambda *_, **__: app},
     }
     for name, stub in stubs.items():

@@ -124,7 +124,7 @@ def test_methods_on_features_need_members_that_run_layer_by_layer(model, method:
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("pair", r"member 1 must return logits \[batch, class\], got a tuple"),
+        ("pair", r"member F1 must return logits \[batch, class\], got a tuple"),
         ("pixels", "--model own does not take bars, images of 1 x 1 x 2: "),
         ("wide", r"must return 2 logits an image for bars, got \[2, 3\] for 2 images"),
     ],
@@ -140,10 +140,10 @@ def test_any_model_must_give_logits(model, tmp_path: Path, kind: str, words: str
 
 def test_members_with_different_outputs_and_tuples_are_refused_in_words() -> None:
     few, many = (nn.Sequential(nn.Flatten(), nn.Linear(2, classes)) for classes in (2, 3))
-    with pytest.raises(ValueError, match=r"member 2 must .* got a tensor of shape \[4, 3\]; member 1 returned .* \[4, 2\]"):
+    with pytest.raises(ValueError, match=r"member F2 must .* got a tensor of shape \[4, 3\]; F1 returned .* \[4, 2\]"):
         Ensemble([few, many]).member_logits(torch.rand(4, 1, 1, 2))
     pair = Pair((1, 1, 2), 2, torch.tanh)
-    with pytest.raises(ValueError, match=r"member 2 must return logits \[batch, class\], got a tuple"):
+    with pytest.raises(ValueError, match=r"member F2 must return logits \[batch, class\], got a tuple"):
         Ensemble([few, pair])(torch.rand(4, 1, 1, 2))
 
 

@@ -63,7 +63,7 @@ class Ensemble(nn.Module):
             logits = [member(images) for member, images in zip(self.members, inputs, strict=True)]
         for number, one in enumerate(logits, start=1):
             if not isinstance(one, Tensor) or one.ndim != 2 or one.shape != logits[0].shape:
-                raise ValueError(f"member {number} must return logits [batch, class], got {_what(one)}{_beside(number, logits)}")
+                raise ValueError(f"member F{number} must return logits [batch, class], got {_what(one)}{_beside(number, logits)}")
         return at_least_float32(torch.stack(logits))
 
     def arithmetic(self, device: torch.device) -> torch.autocast:
@@ -97,7 +97,7 @@ def _what(returned: object) -> str:
 
 
 def _beside(number: int, logits: Sequence[object]) -> str:
-    return f"; member 1 returned {_what(logits[0])}" if number > 1 else ""
+    return f"; F1 returned {_what(logits[0])}" if number > 1 else ""
 
 
 def build(model: str, data: str, members: int, *, seed: int, method: str = "standard") -> Ensemble:
