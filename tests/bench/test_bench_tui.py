@@ -4,11 +4,15 @@ import json
 import math
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 
 pytest.importorskip("termios", reason="no pseudo-terminal on this system")
 
+from trs_explorer.bench import dashboard
 from trs_explorer.bench.dashboard import LONG, row, spread
 from trs_explorer.bench.terminal import cpu_seconds, stripped
 
@@ -68,3 +72,34 @@ def test_every_figure_is_there(tmp_path, monkeypatch: pytest.MonkeyPatch, capsys
     known = [row for row in rows if row["measured"] is not None]  # no /proc, no CPU time
     assert len(known) >= 7
     assert all(math.isfinite(row["measured"]) for row in known)
+
+
+def test_each_time_stands_in_its_own_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With times given: nothing is started, nothing recorded."""
+
+    @contextmanager
+    def nothing(*_: object, **__: object) -> Iterator[SimpleNamespace]:
+        yield SimpleNamespace(shown=lambda text: 0.0, watch=lambda seconds: None)
+
+    times = {"10": (0.5, 0.5), str(LONG): (0.75, 2.0)}
+    for name, stub in {
+        "recorded": lambda path, events: SimpleNamespace(name=path.name, path=path),
+        "trainer": nothing,
+        "Terminal": nothing,
+        "key_to_paint": lambda terminal, chance: 0.02,
+        "record_to_screen": lambda terminal, writer, token, chance: 0.3,
+        "share_of_core": lambda terminal, seconds: 0.04,
+        "attach": lambda run: times[run.name],
+    }.items():
+        monkeypatch.setattr(dashboard, name, stub)
+    rows = {row["what"]: (row["measured"], row["unit"]) for row in dashboard.bench_tui(5, lambda doing: None)}
+    assert rows == {
+        "key to paint, p50": (pytest.approx(20), "ms"),
+        "key to paint, p95": (pytest.approx(20), "ms"),
+        "record to screen, p50": (pytest.approx(300), "ms"),
+        "record to screen, p95": (pytest.approx(300), "ms"),
+        "share of a core, 10 events/s": (4, "%"),
+        "attach to 10 events": (500, "ms"),
+        "attach to 100,000 events: the newest shown": (750, "ms"),
+        "attach to 100,000 events: all read": (2000, "ms"),
+    }

@@ -148,3 +148,68 @@ def test_a_black_box_that_is_stronger_than_the_white_box_is_said_if_it_is_no_cha
     rates = {attempts._key(attempt): rate(30 - fewer), attempts._white_box(0.1): rate(30)}
     summary = attempts._summary({(0.1, "fgsm"): [attempt]}, rates)
     assert bool(summary["warnings"]) == warned == bool(summary["trust"][0]["warnings"])
+
+
+def test_one_attempt_is_the_mean_of_all_and_every_one_is_right_under_all() -> None:
+    from trs_explorer.attacks.pgd import pgd
+    from trs_explorer.cli import attempts
+    from trs_explorer.evaluation.accuracy import nothing_yet, restored
+    from trs_explorer.evaluation.blackbox import Attempt
+    from trs_explorer.evaluation.intervals import of_share, wilson
+
+    def rate(text: str):
+        stored = {"outcomes": [letter == "1" for letter in text], "perturbation": 0.0, "moved": 0}
+        return restored(stored, nothing_yet("x", 0.1), len(text))
+
+    group = [Attempt("s", "pgd", pgd, 0.1, start) for start in range(2)]
+    rates = dict(zip(map(attempts._key, group), (rate("11100000"), rate("10011000")), strict=True))
+    [row] = attempts._summary({(0.1, "pgd"): group}, rates | {attempts._white_box(0.1): rate("01000000")})["rows"]
+    assert (row["robust"]["correct"], row["white_box"]["correct"]) == (1, 1)
+    assert (row["robust"]["low"], row["robust"]["high"]) == wilson(1, 8)
+    low, high = of_share(6 / 16, 8)  # 16 attempts, but 8 images
+    assert row["per_attempt"] == pytest.approx({"share": 6 / 16, "low": low, "high": high})
+
+
+def test_the_white_box_attack_has_the_norm_of_the_attempts() -> None:
+    import torch
+
+    from trs_explorer.attacks.fgsm import fgsm
+    from trs_explorer.cli import attempts
+    from trs_explorer.evaluation.blackbox import Attempt
+    from trs_explorer.models.ensemble import Ensemble
+    from trs_explorer.results import Unfinished
+
+    class Nothing(Unfinished):
+        def __init__(self) -> None: ...
+
+        def keep(self, *_: object, **__: object) -> None: ...
+
+    ensemble = Ensemble([torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3))])
+    target = attempts.Target(ensemble, {"run": "r"}, Nothing())
+    attempt = Attempt("s", "fgsm", fgsm, 0.2, norm="l2")
+    x, y = torch.full((6, 1, 2, 2), 0.5), torch.arange(6) % 3
+    attempts._measure([target], {"s": ensemble}, [attempt], x, y, 0, 0, lambda *_: None)
+    assert {rate.norm for rate in target.rates.values()} == {"l2"}
+    assert {rate.n for rate in target.rates.values()} == {6}
+    assert max(rate.perturbation for rate in target.rates.values()) == pytest.approx(0.2, rel=1e-4)  # 4 pixels: linf has 0.4
+
+
+def test_a_curves_band_goes_out_on_the_upper_ends_and_back_on_the_lower_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    from plotly.graph_objects import Figure
+
+    from trs_explorer.cli.curve import curve_page
+
+    def row(eps: float, correct: int, white: int) -> dict:
+        robust = {"eps": eps, "n": 100, "correct": correct, "accuracy": correct / 100}
+        robust |= {"low": correct / 100 - 0.05, "high": correct / 100 + 0.03}
+        return {"attack": "pgd", "attempts": 18, "robust": robust, "white_box": {"correct": white, "n": 100}}
+
+    seen: list[Figure] = []
+    monkeypatch.setattr(Figure, "to_html", lambda figure, **_: seen.append(figure) or "")
+    rows = [row(0.1, 80, 70), row(0.2, 50, 30), row(0.3, 20, 10)]
+    curve_page([{"run": "r", "rows": rows, "surrogates": [{"name": "s"}], "norm": "linf"}])
+    band, white, curve = seen[0].data
+    ends = [(0.1, 83), (0.2, 53), (0.3, 23), (0.3, 15), (0.2, 45), (0.1, 75)]
+    assert list(zip(band.x, map(round, band.y), strict=True)) == ends
+    assert list(zip(white.x, map(round, white.y), strict=True)) == [(0.1, 70), (0.2, 30), (0.3, 10)]
+    assert list(zip(curve.x, map(round, curve.y), strict=True)) == [(0.1, 80), (0.2, 50), (0.3, 20)]

@@ -76,6 +76,18 @@ def test_every_row_says_what_warned_and_the_words_are_below(trs, three: Path) ->
     assert "cos-l2, ead c 10: 31.6 %, in the paper 0.8;" in " ".join(said.split())
 
 
+def test_the_fewest_and_the_most_checks_of_a_row_are_told() -> None:
+    from trs_explorer.cli.side_by_side import _trust
+    from trs_explorer.config import resolve
+    from trs_explorer.evaluation.comparison import Row
+
+    def row(checks: int) -> Row:
+        return Row("run", "trs", [], resolve({}), "w", {}, dict.fromkeys(range(1, checks + 1), False))
+
+    assert _trust([row(15), row(12), row(13)])[-1].startswith("12-15 of 17 checks made a row;")
+    assert _trust([row(12), row(12)])[-1].startswith("12 of 17 checks made a row;")
+
+
 def test_a_csv_row_is_a_run_an_attack_and_a_parameter(trs, three: Path) -> None:
     trs("compare", three, "--csv", "o.csv", "--json", "o.json")
     rates = [(one, rate) for one in json.loads(Path("o.json").read_text())[0]["rows"] for rate in one["rates"]]

@@ -65,6 +65,12 @@ def test_alarms_in_words(more, words):
     assert words is None or words in found[0]
 
 
+def test_accuracy_that_creeps_up_is_held_to_the_lowest_of_all_smaller_radii():
+    climbing = [rate("pgd-50", eps, correct) for eps, correct in ((0.1, 500), (0.2, 509), (0.3, 518))]
+    (found,) = check_rates([rate("clean", 0.0, 990), *climbing])
+    assert "leaves 51.8% right at eps 0.3, more than the 50.0% at eps 0.1" in found
+
+
 def test_an_attack_that_helps_is_noticed():
     (found,) = check_rates([rate("clean", 0.0, 900), rate("pgd-50", 0.1, 950)])
     assert "more than the 90.0% without an attack" in found

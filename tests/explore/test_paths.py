@@ -6,7 +6,7 @@ from torch import nn
 
 from trs_explorer.attacks.fgsm import fgsm
 from trs_explorer.attacks.pgd import pgd
-from trs_explorer.explore.paths import attack_path, paths
+from trs_explorer.explore.paths import attack_path, path_on, paths
 from trs_explorer.models import build
 from trs_explorer.models.ensemble import Ensemble
 
@@ -116,3 +116,15 @@ def test_an_attack_that_takes_its_batch_apart_goes_from_one_model_to_the_next():
     found, expected = paths(pair, X, Y, one_by_one, seed=0, eps=0.3), paths(pair, X, Y, fgsm, seed=0, eps=0.3)
     assert [path.fooled for path in found] == [path.fooled for path in expected]
     assert all(torch.equal(one.x_adv, other.x_adv) for one, other in zip(found, expected, strict=True))
+
+
+def test_the_path_on_one_model_begins_with_the_noise_that_it_has_among_all():
+    ensemble = build("mlp", "bars", 3, seed=1)
+    x, y = torch.full((1, 1, 1, 2), 0.5), torch.tensor([0])
+    arguments = {"eps": 0.3, "steps": 4}
+    together = paths(ensemble, x, y, pgd, seed=7, **arguments)
+    assert len({tuple(path.images[1].flatten().tolist()) for path in together}) == 4  # each has a start of its own
+    for number, path in enumerate(together):
+        alone = path_on(ensemble, number, x, y, pgd, seed=7, **arguments)
+        assert torch.allclose(alone.images[1], path.images[1], atol=1e-6)
+        assert torch.allclose(alone.x_adv, path.x_adv, atol=1e-6)

@@ -125,8 +125,10 @@ def test_three_images_lie_in_their_plane():
     assert points[2, 1] > 0
     assert points[2].norm().item() == pytest.approx(ac.item(), abs=1e-6)
     assert (points[2] - points[1]).norm().item() == pytest.approx(bc.item(), abs=1e-6)
-    for value in (ab, ac, bc):
-        assert f"{value.item():.3g}" in " ".join(plane.names)
+    ab, ac, bc = (f"{value.item():.3g}" for value in (ab, ac, bc))
+    assert len({ab, ac, bc}) == 3
+    up = f"to image 3, {ac} from image 1 and {bc} from image 2, made orthogonal"
+    assert plane.names == (f"from image 1 to image 2, {ab} away", up)
 
 
 def test_coinciding_images_still_give_a_plane():

@@ -100,12 +100,24 @@ def test_the_result_is_what_the_package_measures_on_the_pair(recorded):
     assert result.transfer.eligible == matrix.eligible
     assert [found.transferred for found in result.theory] == [matrix.fooled[0][1], matrix.fooled[1][0]]
     assert [found.alpha for found in result.theory] == pytest.approx([1 - matrix.fooled[k][k] / 400 for k in range(2)], abs=0.02)
+    first, second = (F.cross_entropy(logits, y).item() for logits in pair.member_logits(x))
+    assert abs(first - second) > 0.01
+    for found, own, other in zip(result.theory, (first, second), (second, first), strict=True):
+        assert (found.loss_f, found.loss_g) == pytest.approx((own, other), rel=1e-4)
     assert result.right.mean(-1) == pytest.approx(result.accuracy)
     assert np.linalg.norm(result.x_adv - result.x, axis=1).max() == pytest.approx(EPS, abs=1e-3)
     assert int((result.right.all(0) & result.fooled.all(0)).sum()) == matrix.fooled[0][1]
     cosine = F.cosine_similarity(*of_members(pair, training_points(3)[0]), dim=-1).abs().mean().item()
     assert result.cosine == pytest.approx(cosine, rel=1e-3)
     assert 0 <= result.promised < EPS
+    p = training_points(3)[0].repeat(4, 1)
+    away = REACH * (2 * torch.rand(len(p), 2, generator=torch.Generator().manual_seed(3)) - 1)
+    here, there = (margins_and_gradients(stack_mlps(pair), points)[1] for points in (p, p + away))
+    around = F.cosine_similarity(*there, dim=-1).abs().mean().item()
+    assert result.around == pytest.approx(around, rel=1e-3)
+    assert abs(around - cosine) > 0.01 * cosine
+    beta = ((there - here).square().sum(-1) / away.square().sum(-1).clamp_min(1e-3)).mean().sqrt().item()
+    assert result.beta == pytest.approx(beta, rel=1e-3)
 
 
 def test_other_seeds_and_weights_are_other_pairs(short):
