@@ -1,6 +1,7 @@
 """What the attacks without a ball promise: CW and EAD."""
 
 import copy
+import math
 from functools import partial
 
 import pytest
@@ -183,3 +184,61 @@ def test_bad_options_are_refused_in_words(attack, options, message, problem):
     model, x, y = problem
     with pytest.raises(ValueError, match=message):
         attack(model, x, y, **options)
+
+
+def cw_points(loss, x, c, steps, lr):
+    """What CW visits: Adam over w, as in its own source (Kingma and Ba 2015, Algorithm 1)."""
+    w, m, v = torch.atanh((2 * x - 1) * 0.999999), 0.0, 0.0
+    for t in range(1, steps + 1):
+        leaf = w.clone().requires_grad_()
+        point = (torch.tanh(leaf) + 1) / 2
+        yield point.detach()
+        (slope,) = torch.autograd.grad((point - x).square().sum() + c * loss(point), leaf)
+        m, v = 0.9 * m + 0.1 * slope, 0.999 * v + 0.001 * slope**2
+        w = w - lr * (m / (1 - 0.9**t)) / ((v / (1 - 0.999**t)).sqrt() + 1e-8)
+    yield (torch.tanh(w) + 1) / 2
+
+
+def ead_points(loss, x, c, steps, lr, beta=0.01):
+    """What EAD visits: FISTA as in Algorithm 1 of its source, with its code's fall of the rate."""
+    before, ahead = x, x
+    for k in range(steps):
+        leaf = ahead.clone().requires_grad_()
+        (slope,) = torch.autograd.grad((leaf - x).square().sum() + c * loss(leaf), leaf)
+        moved = ahead - lr * math.sqrt(1 - k / steps) * slope
+        after = torch.where(
+            moved - x > beta, (moved - beta).clamp_max(1), torch.where(x - moved > beta, moved + beta, x)
+        ).clamp_min(0)
+        ahead = after + k / (k + 3) * (after - before)
+        before = after
+        yield after
+
+
+@pytest.mark.parametrize(
+    ("attack", "points", "order", "lr"), [(cw, cw_points, 2, 0.5), (ead, ead_points, 1, 0.1)], ids=["cw", "ead"]
+)
+def test_image_by_image_it_is_the_nearest_of_all_that_the_published_search_visits(attack, points, order, lr, problem):
+    model, x, y = copy.deepcopy(problem[0]).double(), problem[1][:6].double(), problem[2][:6]
+    options, searches, kept, weights = {"steps": 20, "lr": lr}, 4, [], set()
+    for image, label in zip(x.split(1), y.tolist(), strict=True):
+
+        def ahead(point, label=label):
+            """How far the true class is before the others."""
+            z = model(point)[0]
+            return z[label] - torch.cat([z[:label], z[label + 1 :]]).max()
+
+        c, low, high = 1.0, 0.0, math.inf
+        best = (math.inf if ahead(image) >= 0 else 0.0, image)
+        for _ in range(searches):
+            fell = False
+            for point in points(lambda at: ahead(at).clamp_min(0), image, c, **options):
+                if ahead(point) < 0:
+                    fell, best = True, min(best, ((point - image).norm(order).item(), point), key=lambda pair: pair[0])
+            low, high = (low, min(high, c)) if fell else (max(low, c), high)
+            weights.add(c)
+            c = c * 10 if high == math.inf else (low + high) / 2
+        kept.append(best[1])
+    found = attack(model, x, y, c=1.0, searches=searches, confidence=0.0, **options)
+    torch.testing.assert_close(found, torch.cat(kept), atol=1e-6, rtol=0)
+    assert (found != x).flatten(1).any(1).sum() > 2
+    assert len(weights) > 4, "c goes both ways"

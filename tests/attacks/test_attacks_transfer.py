@@ -339,3 +339,12 @@ def test_bad_images_are_refused_before_any_noise_is_drawn(two, attack):
 def test_ila_says_what_a_model_needs():
     with pytest.raises(ValueError, match="Flatten declares no feature layers: set `feature_layers`"):
         ila(nn.Flatten(), torch.rand(1, 1, 1, 2), torch.tensor([0]), eps=0.1)
+
+
+def test_ilas_reference_is_the_image_of_highest_loss_whether_it_fools_or_not(two, monkeypatch):
+    model, _, x, y = two
+    made, eps = [], 0.02
+    monkeypatch.setattr("trs_explorer.attacks.ila.pgd", lambda *args, **options: made.append(pgd(*args, **options)) or made[0])
+    ila(model, x, y, eps=eps, steps=1)
+    assert torch.equal(made[0], pgd(model, x, y, eps=eps, steps=10, random_start=False, for_others=True))
+    assert not torch.equal(made[0], pgd(model, x, y, eps=eps, steps=10, random_start=False))

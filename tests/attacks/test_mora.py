@@ -64,3 +64,46 @@ def test_of_a_sum_of_logits_it_climbs_the_sums_own_margin():
     total = members[0](x) + 2 * members[1](x) + 0.5 * members[2](x)
     torch.testing.assert_close(outputs, total.log_softmax(-1))
     torch.testing.assert_close(value, total[:, 1:].amax(-1) - total[:, 0])
+
+
+def test_of_a_mean_it_climbs_nine_parts_members_and_one_part_ensemble():
+    """Image by image: logits of a member that leads by more than 10 are scaled down to that; the ensemble's, to a lead of 1."""
+    torch.manual_seed(2)
+    members = [torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3)).double() for _ in range(3)]
+    with torch.no_grad():
+        members[0][1].weight.mul_(80)
+    ensemble, x, y = Ensemble(members), torch.rand(8, 1, 2, 2, dtype=torch.float64), torch.zeros(8).long()
+    value, outputs = reweighed(ensemble, x, y)
+    torch.testing.assert_close(outputs, ensemble(x))
+    for i in range(8):
+        logits = torch.stack([member(x[i : i + 1])[0] for member in members])
+        top = logits.topk(2).values
+        lead = (top[:, 0] - top[:, 1]).max().item()
+        logits = logits / max(1.0, lead / 10)
+        shares = weights(logits.softmax(-1)[:, None], y[:1])[:, 0]
+        total, (first, second) = shares @ logits, outputs[i].topk(2).values
+        own = (outputs[i, 1:].max() - outputs[i, 0]) / (first - second)
+        assert value[i].item() == pytest.approx((0.9 * (total[1:].max() - total[0]) + 0.1 * own).item())
+
+
+def test_its_steps_fall_from_twice_the_radius_to_nothing():
+    """Seen is each step before its projection, along a gradient that stays; a quarter of the one before is added."""
+    member = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2, bias=False))
+    with torch.no_grad():
+        member[1].weight.copy_(torch.tensor([[1.0] * 4, [-1.0] * 4]))
+    moves = []
+
+    def ascend(model, x, y, move, **options):
+        memory = torch.zeros_like(x)
+        for step in range(4):
+            shift, memory = move(torch.ones_like(x), memory, step)
+            moves.append(shift.flatten()[0].item())
+        return x
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trs_explorer.attacks.mora.ascend", ascend)
+        mora(member, torch.full((1, 1, 2, 2), 0.5), torch.zeros(1).long(), eps=0.4, steps=4)
+    expected = [0.8]
+    for size in (0.6, 0.4, 0.2):
+        expected.append(0.75 * size + 0.25 * expected[-1])
+    assert moves == pytest.approx(expected)

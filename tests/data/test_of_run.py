@@ -99,3 +99,13 @@ def test_the_message_says_which_files_where_there_is_no_folder(tmp_path: Path) -
     other = Dataset("fashion-mnist", small.x, small.y, 10, "2")
     with pytest.raises(UsageError, match=f"the fashion-mnist in {DATA['fashion-mnist'].source.folder} is not"):
         data.check_same(run, other, train=False, folder="")
+
+
+def test_a_change_of_the_config_keeps_what_made_the_run(run: runs.Run) -> None:
+    """The versions and the day are those of its creation, whoever changes something later; so is what a later trs says."""
+    path = run.path / "config.json"
+    stored = json.loads(path.read_text()) | {"created": "2001-01-01T00:00:00+0000", "versions": {"torch": "1.0"}, "later": 1}
+    path.write_text(json.dumps(stored))
+    changed = change_config(runs.open_run(run.path), data_fingerprint={"train": "a", "test": "b"})
+    assert json.loads(path.read_text()) == stored | {"data_fingerprint": {"train": "a", "test": "b"}}
+    assert runs.open_run(run.path).config == changed.config

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from trs_explorer.data import load
+from trs_explorer.data import load, plane
 from trs_explorer.data.plane import to_plane, to_unit
 
 NAMES = ("bars", "moons", "circles")
@@ -66,3 +66,9 @@ def test_circles():
     assert 1.2 - 1e-6 <= ring.min() <= ring.max() <= 1.6 + 1e-6
     assert disc.square().mean() == pytest.approx(0.18, rel=0.2), "uniform in area: mean r^2 is half of 0.6^2"
     assert ring.square().mean() == pytest.approx((1.2**2 + 1.6**2) / 2, rel=0.05)
+
+
+def test_no_two_splits_share_their_random_numbers():
+    """Test points of one seed that begin as the training points of the next would be half seen."""
+    seeds = [plane._labels(train, seed)[1].initial_seed() for seed in range(20) for train in (True, False)]
+    assert len(set(seeds)) == 40

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from defences_plain import plain_gradients, turned
 
 from trs_explorer.defences.gal import coherence, gal
+from trs_explorer.models import build
 
 
 def run(ensemble, x, y, *, noise=0.0, noise_share=0.0, x_ce=None, seed=0):
@@ -66,3 +67,10 @@ def test_noise_reaches_that_share_of_the_images_and_keeps_them_in_range(ensemble
 def test_coherence_of_known_angles():
     cosine = torch.tensor([[1.0, 0.5, -1.0], [0.5, 1.0, 0.0], [-1.0, 0.0, 1.0]])[..., None]
     assert coherence(cosine).item() == pytest.approx(math.log(math.exp(0.5) + math.exp(-1.0) + 1), abs=1e-6)
+
+
+def test_its_members_keep_a_tenth_of_what_is_below_zero():
+    layers = [layer for member in build("patch", "mnist", 2, seed=0, method="gal").members for layer in member]
+    bends = [layer(torch.tensor([-2.0, 3.0])).tolist() for layer in layers if "ReLU" in type(layer).__name__]
+    assert len(bends) == 6
+    assert all(bend == pytest.approx([-0.2, 3.0]) for bend in bends)

@@ -250,3 +250,23 @@ def test_every_defence_is_in_the_table_and_takes_just_its_options():
         assert set(method.defaults) <= keywords <= {*method.defaults, *MOMENT}, name
         assert "x_ce" in keywords, f"{name} cannot be trained adversarially"
         assert set(method.fixed) <= set(method.defaults), name
+
+
+@pytest.mark.parametrize("order", ["first", "second"])
+def test_every_step_of_the_support_search_climbs_from_where_the_last_one_led(ensemble, batch, order):
+    """A plain loop; its path bends, so that the slope at x alone would lead elsewhere."""
+    (x, y), steps = batch, 5
+    for one in ensemble.members:
+        one[1].weight.data *= 6
+    point = x
+    for _ in range(steps):
+        leaf = point.clone().requires_grad_()
+        losses = [F.cross_entropy(one(leaf), y, reduction="none") for one in ensemble.members]
+        if order == "second":
+            slopes = [torch.autograd.grad(loss.sum(), leaf, create_graph=True)[0] for loss in losses]
+            losses = [slope.flatten(1).norm(dim=-1) for slope in slopes]
+        (climb,) = torch.autograd.grad(sum(loss.sum() for loss in losses), leaf)
+        straight = climb if torch.equal(point, x) else straight
+        point = (x + (point + 2 * 0.4 / steps * climb.sign() - x).clamp(-0.4, 0.4)).clamp(0, 1)
+    assert not torch.equal(climb.sign(), straight.sign())
+    torch.testing.assert_close(support_points(ensemble, x, y, delta=0.4, steps=steps, order=order)[0], point)

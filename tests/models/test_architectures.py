@@ -141,3 +141,12 @@ def test_every_file_with_a_maker_is_in_the_table():
     helpers = {"__init__", "ensemble", "features", "normalize", "shape", "stacked", "stacked_mlp", "stored", "watched"}
     files = {path.stem for path in Path(trs_explorer.models.__file__).parent.glob("*.py")} - helpers
     assert files == {entry.function.partition(":")[0].rpartition(".")[2] for entry in catalogue.MODELS.values()}
+
+
+def test_a_resnets_first_weights_have_the_variance_of_its_source():
+    """2 / (9 channels out) per 3 x 3 convolution (He et al. 2015, section 2.2, the backward case)."""
+    torch.manual_seed(0)
+    for name, layer in resnet((3, 32, 32), 10, depth=8).named_modules():
+        if isinstance(layer, nn.Conv2d):
+            wanted = (2 / (9 * layer.out_channels)) ** 0.5
+            assert layer.weight.std().item() == pytest.approx(wanted, rel=4 / (2 * layer.weight.numel()) ** 0.5), name

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from trs_explorer import runs
+from trs_explorer.config import resolve
 from trs_explorer.models import Ensemble, build, stored
 
 
@@ -80,3 +81,12 @@ def test_too_little_memory_is_said_to_be_that(tmp_path: Path, ensemble: Ensemble
             patch.setattr(stored, name, full)
             with pytest.raises(runs.RunError, match="there is not enough memory"):
                 stored.load_weights(path, ensemble)
+
+
+def test_a_loaded_ensemble_is_in_eval_mode(tmp_path: Path) -> None:
+    """A batch norm in training mode would answer by the batch, and learn from it."""
+    run = runs.create(tmp_path / "run", resolve({"data": "mnist", "model": "resnet20", "members": 2}))
+    ensemble = build("resnet20", "mnist", 2, seed=0)
+    save_file(ensemble.state_dict(), run.path / "epoch-0001.safetensors")
+    loaded, _ = stored.load_ensemble(run)
+    assert not any(module.training for module in loaded.modules())

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from trs_explorer import runs
+from trs_explorer import files, runs
 from trs_explorer.config import resolve
 from trs_explorer.training import checkpoints, train
 
@@ -239,3 +239,17 @@ def test_a_state_whose_weights_were_never_written_is_removed(run: runs.Run) -> N
     list(train(run, resume=True))
     assert not orphan.exists()
     assert (run.path / "state-mine.pt").exists()
+
+
+def test_a_whole_state_that_is_another_than_the_log_names_is_refused(run: runs.Run) -> None:
+    """Nothing else is wrong with it, and without the log it is taken: only its SHA-256 tells that it is not the training's."""
+    checkpoint, log = run.checkpoints()[-1], run.path / "events.jsonl"
+    before = log.read_bytes()
+    named = {"name": checkpoint.name, "sha256": checkpoint.digest(), "state_sha256": files.sha256(checkpoint.state)}
+    with log.open("a") as file:
+        file.write(json.dumps({"v": 1, "kind": "checkpoint", "step": 4, "epoch": 1, **named}) + "\n")
+    change(run, each("exp_avg", lambda old: 2 * old))
+    with pytest.raises(runs.RunError, match=r"state-0001-000001\.pt is not what the training saved: damaged or replaced"):
+        list(train(run, resume=True))
+    log.write_bytes(before)
+    assert list(train(run, resume=True))[-1]["state"] == "finished"
