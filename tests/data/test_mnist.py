@@ -1,7 +1,6 @@
 """MNIST from files that the test writes, and the embedded files against known facts about them."""
 
 import gzip
-import time
 
 import pytest
 import torch
@@ -87,9 +86,7 @@ def test_embedded_files_are_checked_and_found_in_a_wheel(folder, monkeypatch):
 
 
 def test_the_embedded_mnist():
-    start = time.perf_counter()
     train = load("mnist", train=True)
-    seconds = time.perf_counter() - start
     test = load("mnist", train=False)
     assert (train.x.shape, test.x.shape) == ((60_000, 1, 28, 28), (10_000, 1, 28, 28))
     assert (train.x.dtype, train.y.dtype) == (torch.uint8, torch.int64)
@@ -98,4 +95,3 @@ def test_the_embedded_mnist():
     assert train.y.bincount().tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     mean = int(train.x.sum(dtype=torch.int64)) / train.x.numel() / 255
     assert mean == pytest.approx(0.1307, abs=1e-4)
-    assert seconds < 5  # 0.4 s on an idle core; the rest is for a busy machine
