@@ -87,7 +87,7 @@ def warmed(templates: Path) -> None:
 
 
 def _fork(work: Callable[[], None], here: Path) -> int:
-    """Fork: the child does the work in a folder, with bounded memory, in a session of its own. Returns its number."""
+    """Fork: the child does the work in a folder, in a session of its own. Returns its number."""
     sys.stdout.flush()
     sys.stderr.flush()
     child = os.fork()
@@ -96,8 +96,6 @@ def _fork(work: Callable[[], None], here: Path) -> int:
     try:
         os.setsid()
         os.chdir(here)
-        resource.setrlimit(resource.RLIMIT_AS, (_addresses() + ADDRESSES,) * 2)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         work()
         os._exit(0)
     except BaseException:
@@ -307,6 +305,8 @@ def main() -> None:
         warmed(templates)
         gc.collect()
         gc.freeze()  # what is there stays: children share it
+        resource.setrlimit(resource.RLIMIT_AS, (_addresses() + ADDRESSES,) * 2)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         if sys.argv[1:]:
             first, last = int(sys.argv[1]), int(sys.argv[-1])
             for seed in range(first, max(last, first + 1)):
