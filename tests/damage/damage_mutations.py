@@ -107,7 +107,7 @@ def encode(rng: Random, folder: Path) -> str:
 
 
 def inflate(rng: Random, folder: Path) -> str:
-    path, size = _some(rng, folder), rng.choice((3 << 20, 200 << 20, 20 << 30))
+    path, size = _some(rng, folder), rng.choice((3 << 20, 200 << 20, 1 << 30))
     os.truncate(path, size)  # a hole: it takes no room on disk
     return f"{path.name} of {size:,} bytes, zeros at its end"
 
