@@ -253,7 +253,7 @@ def judged(name: str, command: Command, folder: Path, place: Path) -> list[str]:
         wrong.append(f"memory: {memory >> 20} MB more")
     if "Traceback" in said or "Exception ignored" in said:
         wrong.append(f"traceback: {_last_frames(said)}")
-    elif len(said.splitlines()) > 2:
+    elif len(said.replace(folder.name, "").splitlines()) > 2:  # there are names of two lines
         wrong.append(f"{len(said.splitlines())} lines of error: {said[:300]!r}")
     elif len(said) > 4000:
         wrong.append(f"{len(said)} letters of error: {said[:80]!r}")
