@@ -4,6 +4,7 @@ import io
 import json
 import os
 import socket
+import stat
 import struct
 import zipfile
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import damage_values as odd
 import torch
 
 Mutation = Callable[[Random, Path], str]
+MOST = 64 << 20  # bytes of a file that is still read to be damaged more
 PLACES = ("config.json", "events.jsonl", "status.json", "control.jsonl", "trainer.lock", "train.log", "results")
 
 
@@ -37,57 +39,75 @@ def _files(folder: Path, suffix: str = "") -> list[Path]:
     return sorted(p for p in folder.rglob(f"*{suffix}") if p.is_file() and not p.is_symlink())
 
 
+def _read(path: Path) -> bytes:
+    """What is in a file that is not huge, no link, no pipe and no device: an earlier mutation may have put any of these there."""
+    _require_plain(path)
+    return path.read_bytes()
+
+
+def _write(path: Path, content: bytes) -> None:
+    if os.path.lexists(path):
+        _require_plain(path)
+    path.write_bytes(content)
+
+
+def _require_plain(path: Path) -> None:
+    about = path.lstat()
+    if not stat.S_ISREG(about.st_mode) or about.st_size > MOST:
+        raise ValueError(f"{path.name} is damaged too much already")
+
+
 def _some(rng: Random, folder: Path, suffix: str = "") -> Path:
     return rng.choice(_files(folder, suffix))
 
 
 def flip(rng: Random, folder: Path) -> str:
     path = _some(rng, folder)
-    content = bytearray(path.read_bytes())
+    content = bytearray(_read(path))
     near = rng.choice((len(content), 100))  # anywhere, or in a binary file's header
     places = [rng.randrange(min(near, len(content))) for _ in range(rng.choice((1, 3, 20)))]
     for place in places:
         content[place] ^= 1 << rng.randrange(8)
-    path.write_bytes(content)
+    _write(path, content)
     return f"{len(places)} bits of {path.name} at {places[:3]}"
 
 
 def splice(rng: Random, folder: Path) -> str:
     path = _some(rng, folder)
-    content = path.read_bytes()
+    content = _read(path)
     first = rng.randrange(len(content) + 1)
     last = min(len(content), first + rng.choice((0, 1, 7, 1000, len(content))))
     new = rng.choice(
         (b"", b"\0", b"\0" * 5000, b"\xff\xfe", b"\xef\xbb\xbf", b"}", b'"', b"\n", b"\r", b"\x1b[2J", b"\xed\xa0\x80")
     )
     new = content[first:last] * 2 if rng.random() < 0.1 else new
-    path.write_bytes(content[:first] + new + content[last:])
+    _write(path, content[:first] + new + content[last:])
     return f"{path.name}: bytes {first} to {last} are now {odd.brief(new)}"
 
 
 def empty(rng: Random, folder: Path) -> str:
     path = _some(rng, folder)
-    path.write_bytes(b"")
+    _write(path, b"")
     return path.name
 
 
 def exchange(rng: Random, folder: Path) -> str:
     one, other = _some(rng, folder), _some(rng, folder)
-    first, second = one.read_bytes(), other.read_bytes()
-    one.write_bytes(second)
-    other.write_bytes(first)
+    first, second = _read(one), _read(other)
+    _write(one, second)
+    _write(other, first)
     return f"{one.name} and {other.name}"
 
 
 def encode(rng: Random, folder: Path) -> str:
     path = _some(rng, folder, rng.choice((".json", ".jsonl")))
     how = rng.choice(("utf-8-sig", "utf-16", "utf-32", "utf-16-be", "cp500"))
-    path.write_bytes(path.read_bytes().decode("utf-8", "replace").encode(how))
+    _write(path, _read(path).decode("utf-8", "replace").encode(how))
     return f"{path.name} in {how}"
 
 
 def inflate(rng: Random, folder: Path) -> str:
-    path, size = _some(rng, folder), rng.choice((3 << 20, 200 << 20, 20 << 30))
+    path, size = _some(rng, folder), rng.choice((3 << 20, 200 << 20, 1 << 30))
     os.truncate(path, size)  # a hole: it takes no room on disk
     return f"{path.name} of {size:,} bytes, zeros at its end"
 
@@ -102,7 +122,7 @@ def replace(rng: Random, folder: Path) -> str:
                              "results/evaluate-99999999.json", "results/unfinished-evaluate-0.json", "results/.x.json.5.tmp",
                              "results/table1.json"))  # fmt: skip
         path = folder / inside
-    was_folder, old = path.is_dir(), path.read_bytes() if path.is_file() else b""
+    was_folder, old = path.is_dir(), _read(path) if path.is_file() else b""
     _remove(path)
     path.parent.mkdir(exist_ok=True)
     how = rng.choice(("fifo", "folder", "full folder", "socket", "dangling", "loop", "outside", "outside", "outside", "/dev/zero",
@@ -121,14 +141,14 @@ def replace(rng: Random, folder: Path) -> str:
             finally:
                 os.chdir(here)
     elif how == "unreadable":
-        path.write_bytes(old)
+        _write(path, old)
         path.chmod(0)
     elif how != "gone":
         target = {"dangling": outside / "not-there", "loop": path, "parent": folder}.get(how, Path(how))
         if how == "outside":
             target = outside / ("folder" if was_folder else path.name)
             if not was_folder:
-                target.write_bytes(old + b'{"kind":"note","text":"whose is this?')  # torn: who appends here cuts it off
+                _write(target, old + b'{"kind":"note","text":"whose is this?')  # torn: who appends here cuts it off
         path.symlink_to(target)
     return f"{path.relative_to(folder)} is {how}"
 
@@ -168,7 +188,7 @@ def litter(rng: Random, folder: Path) -> str:
                          b"-" + rng.choice(made)[:60]))  # fmt: skip
     name = rng.choice((stem + digits + os.fsencode(source.suffix), rng.choice(made), b"." + stem + digits + b".tmp"))
     path = os.path.join(os.fsencode(source.parent), name)  # noqa: PTH118
-    Path(os.fsdecode(path)).write_bytes(source.read_bytes())
+    Path(os.fsdecode(path)).write_bytes(_read(source))
     return f"a copy of {source.name} as {odd.brief(name)}"
 
 
@@ -186,7 +206,7 @@ def config(rng: Random, folder: Path) -> str:
 def config_plausible(rng: Random, folder: Path) -> str:
     """A config of the right form that is not this run's."""
     path = folder / "config.json"
-    stored = json.loads(path.read_text())
+    stored = json.loads(_read(path))
     name, new = rng.choice((
         ("members", 3), ("members", 64), ("members", 65), ("epochs", 1), ("epochs", 4), ("epochs", 10**6), ("batch_size", 1),
         ("batch_size", 10**9),
@@ -211,7 +231,7 @@ def config_plausible(rng: Random, folder: Path) -> str:
 
 def status(rng: Random, folder: Path) -> str:
     path = folder / "status.json"
-    stored = json.loads(path.read_text())
+    stored = json.loads(_read(path))
     chosen = {"state": ('"running"', '"paused"', odd.value(rng)), "pid": ("1", str(os.getpid()), odd.value(rng)),
               "heartbeat": ("1e12", odd.value(rng), odd.value(rng)), "error": (odd.value(rng),),
               "step": (odd.value(rng),)}  # fmt: skip
@@ -229,7 +249,7 @@ def status(rng: Random, folder: Path) -> str:
 
 
 def _in_json(rng: Random, path: Path) -> str:
-    text, what = _changed(rng, json.loads(path.read_text()))
+    text, what = _changed(rng, json.loads(_read(path)))
     path.write_text(text)
     return f"{path.name}: {what}"
 
@@ -262,11 +282,11 @@ def _changed(rng: Random, tree: object, compact: bool = False) -> tuple[str, str
 
 
 def _lines(folder: Path) -> list[bytes]:
-    return (folder / "events.jsonl").read_bytes().splitlines(keepends=True)
+    return _read(folder / "events.jsonl").splitlines(keepends=True)
 
 
 def _write_lines(folder: Path, lines: list[bytes]) -> None:
-    (folder / "events.jsonl").write_bytes(b"".join(lines))
+    _write(folder / "events.jsonl", b"".join(lines))
 
 
 def event_value(rng: Random, folder: Path) -> str:
@@ -321,7 +341,7 @@ def event_order(rng: Random, folder: Path) -> str:
     elif how == "torn":
         lines = [*lines[:first], lines[first][: rng.randrange(1, len(lines[first]))]]
     elif how == "of another run":
-        other = (folder.parent / "good" / "events.jsonl").read_bytes().splitlines(keepends=True)
+        other = _read(folder.parent / "good" / "events.jsonl").splitlines(keepends=True)
         lines[first:first] = other[rng.randrange(len(other)) :]
     elif how == "a day back":
         lines = [line.replace(b'"t":17', b'"t":16') if place > first else line for place, line in enumerate(lines)]
@@ -362,14 +382,14 @@ def control(rng: Random, folder: Path) -> str:
     requests = [json.dumps({"v": 1, "kind": "control", "t": 1, "action": action,
     "name": "lambda_a"})[:-1] + ',"value":' + odd.value(rng) + "}"
                 for action in ("set", "note", "save", "stop", odd.ESCAPES)]  # fmt: skip
-    (folder / "control.jsonl").write_text("\n".join(requests))
+    _write(folder / "control.jsonl", "\n".join(requests).encode())
     return "odd requests"
 
 
 def log(rng: Random, folder: Path) -> str:
-    (folder / "train.log").write_bytes(rng.choice((odd.ESCAPES.encode() * 50, b"\xff" * 3000, b"[/bold]\n" * 9)))
+    _write(folder / "train.log", rng.choice((odd.ESCAPES.encode() * 50, b"\xff" * 3000, b"[/bold]\n" * 9)))
     if rng.random() < 0.5:
-        (folder / "events.jsonl").write_bytes(b"")  # then the dashboard shows the log's end
+        _write(folder / "events.jsonl", b"")  # then the dashboard shows the log's end
     return "odd bytes"
 
 
@@ -383,7 +403,7 @@ def _newest(folder: Path, pattern: str) -> Path:
 
 def _sealed(rng: Random, folder: Path, path: Path, content: bytes) -> str:
     """Write a file; mostly the log names its new SHA-256, as a hostile one would."""
-    path.write_bytes(content)
+    _write(path, content)
     if rng.random() < 0.15:
         return " (the log names another SHA-256)"
     field = "state_sha256" if path.suffix == ".pt" else "sha256"
@@ -408,7 +428,7 @@ def _packed(state: object) -> bytes:
 
 def weights(rng: Random, folder: Path) -> str:
     path = _newest(folder, "epoch-*.safetensors")
-    content = path.read_bytes()
+    content = _read(path)
     (size,) = struct.unpack("<Q", content[:8])
     header, data = json.loads(content[8 : 8 + size]), content[8 + size :]
     names = sorted(header)
@@ -503,7 +523,7 @@ def pickle_payload(rng: Random, folder: Path) -> str:
     name = rng.choice((path.name, path.name, path.name, "epoch"))
     target = path if name == path.name else _newest(folder, "epoch-*.safetensors")
     if target != path:
-        target.write_bytes(content)
+        _write(target, content)
         return f"code in {target.name}"
     return f"code in {target.name}, {how}{_sealed(rng, folder, target, content)}"
 
@@ -513,7 +533,7 @@ def zip_file(rng: Random, folder: Path) -> str:
     path = _newest(folder, "state-*.pt")
     how = rng.choice(("deflated", "bomb", "gone", "doubled", "renamed", "shorter", "comment"))
     if how == "bomb":
-        bomb = (folder.parents[1] / "bomb.pt").read_bytes()
+        bomb = _read(folder.parents[1] / "bomb.pt")
         return f"{path.name} unpacks to 400 MB{_sealed(rng, folder, path, bomb)}"
     old, buffer = zipfile.ZipFile(path), io.BytesIO()
     chosen = rng.choice(old.namelist())
