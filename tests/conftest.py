@@ -1,12 +1,17 @@
 """In the test run every shape in a signature is checked (jaxtyping, by beartype)."""
 
 import os
+import sys
 
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
 # Before torch is there, and for the processes that tests start: two workers of two threads each wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Without their bytecode, two workers would compile 440 files each, and every `trs` that a test starts all of the package.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 ROOMS = ("gradients", "models", "attacks", "defences", "evaluation", "explore")
 ROOMS += tuple(f"data.{module}" for module in ("augment", "cifar", "fashion", "idx", "mnist"))

@@ -141,7 +141,7 @@ def test_cw_fools_as_often_as_the_judges_and_is_no_farther(trained):
     assert ours <= 1.05 * theirs
 
 
-@pytest.mark.parametrize("confidence", [0.0, 1.5])
+@pytest.mark.parametrize("confidence", [pytest.param(0.0, marks=pytest.mark.slow), 1.5])
 def test_the_judges_find_as_many_that_fool_by_the_confidence_and_no_nearer_ones(trained, confidence):
     model, x, y, wrapped = trained
     x, y = x[:60], y[:60]

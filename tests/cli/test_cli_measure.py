@@ -3,12 +3,23 @@
 import csv
 import json
 import shutil
+from functools import partial
 from math import sqrt
 from pathlib import Path
 
 import pytest
 
 from trs_explorer import runs
+
+
+@pytest.fixture(autouse=True)
+def _few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CW and EAD in 30 steps, not 1,000; the checks' own attacks in 10: here it is about what the commands do with figures."""
+    from trs_explorer.attacks import cw, ead
+    from trs_explorer.evaluation import trials
+
+    for module, name, steps in ((cw, "cw", 30), (ead, "ead", 30), (trials, "pgd", 10), (trials, "mora", 10)):
+        monkeypatch.setattr(module, name, partial(getattr(module, name), steps=steps))
 
 
 def _wilson(k: int, n: int) -> tuple[float, float]:
@@ -33,13 +44,13 @@ def _truth(run: Path) -> tuple[list[bool], list[list[bool]]]:
 
 
 def test_evaluate_prints_stores_and_exports_the_same_counts(trs, trained: Path, tmp_path: Path) -> None:
-    result = trs("evaluate", trained, "--eps", "0.05,0.325", "--steps", 10, "--json", "out.json", "--csv", "out.csv")
+    result = trs("evaluate", trained, "--eps", "0.05,0.325", "--steps", 4, "--json", "out.json", "--csv", "out.csv")
     assert (result.status, result.err) == (0, "")
     [stored] = [json.loads(path.read_text()) for path in (trained / "results").iterdir()]
     assert json.loads((tmp_path / "out.json").read_text()) == [stored]
 
     rates = stored["rates"]
-    plan = [("clean", 0.0), ("fgsm", 0.05), ("fgsm", 0.325), ("pgd-10", 0.05), ("pgd-10", 0.325)]
+    plan = [("clean", 0.0), ("fgsm", 0.05), ("fgsm", 0.325), ("pgd-4", 0.05), ("pgd-4", 0.325)]
     assert [(rate["name"], rate["eps"]) for rate in rates] == plan
     assert rates[0]["outcomes"] == _truth(trained)[0]
     assert rates[0]["correct"] > rates[-1]["correct"]
@@ -89,12 +100,12 @@ def test_several_runs_have_a_table_and_each_keeps_its_result(trs, trained: Path,
 
 
 def test_transfer_prints_stores_and_exports_the_same_counts(trs, trained: Path, tmp_path: Path) -> None:
-    result = trs("transfer", trained, "--steps", 10, "--json", "out.json", "--csv", "out.csv")
+    result = trs("transfer", trained, "--steps", 4, "--json", "out.json", "--csv", "out.csv")
     assert (result.status, result.err) == (0, "")
     [stored] = [json.loads(path.read_text()) for path in (trained / "results").iterdir()]
     assert json.loads((tmp_path / "out.json").read_text()) == stored
     fooled, eligible = stored["fooled"], stored["eligible"]
-    assert (stored["n"], stored["eps"], stored["attack"], stored["rows"]) == (400, 0.325, "pgd-10", "surrogate")
+    assert (stored["n"], stored["eps"], stored["attack"], stored["rows"]) == (400, 0.325, "pgd-4", "surrogate")
     assert [len(row) for row in fooled] == [3, 3]  # two members and the ensemble
     members = _truth(trained)[1]
     for i in range(2):
@@ -162,7 +173,7 @@ def test_an_export_that_cannot_be_written_is_said_before_the_work(trs, trained: 
 
 
 def test_all_attacks_and_the_worst_of_those_with_one_radius(trs, trained: Path) -> None:
-    result = trs("evaluate", trained, "--attacks", "all", "--limit", 30, "--steps", 5, "--json", "all.json")
+    result = trs("evaluate", trained, "--attacks", "all", "--limit", 20, "--steps", 5, "--json", "all.json")
     assert result.status == 0
     assert "without apgd-dlr, which needs 3 classes" in result.err
     rates = json.loads(Path("all.json").read_text())[0]["rates"]
@@ -246,8 +257,8 @@ def test_a_run_that_was_done_before_the_interruption_is_not_measured_again(
 
 
 def test_trust_makes_every_check_that_can_be_made_and_stores_it(trs, trained: Path) -> None:
-    plain = trs("evaluate", trained, "--limit", 60, "--steps", 12)
-    thorough = trs("evaluate", trained, "--limit", 60, "--steps", 12, "--trust")
+    plain = trs("evaluate", trained, "--limit", 20, "--steps", 12)
+    thorough = trs("evaluate", trained, "--limit", 20, "--steps", 12, "--trust")
     assert "checks of trust made" in plain.out
     assert "(--trust makes all)" in plain.out
     few, all_of_them = (json.loads(path.read_text())["trust"] for path in sorted((trained / "results").iterdir()))
@@ -354,7 +365,7 @@ def test_a_shipped_run_that_nobody_named_may_be_damaged(trs, trained: Path, fres
 
     empty = runs.create(fresh.path.parent / "bars-new", fresh.config)
     monkeypatch.setattr(shipped, "shipped_runs", lambda: [empty, fresh])
-    trs("evaluate", trained, "--limit", 20, "--steps", 12, "--trust", "--json", "o.json")
+    trs("evaluate", trained, "--limit", 8, "--steps", 12, "--trust", "--json", "o.json")
     [result] = json.loads(Path("o.json").read_text())
     assert result["trust"][3]["warnings"] is not None
 
@@ -423,20 +434,20 @@ def test_a_radius_is_of_the_norm_that_was_asked_for_and_a_fraction_is_its_exact_
     """An L2 ball of .3 lies in the square of .3, and does not hold its corners."""
     found = {}
     for norm in ("linf", "l2"):
-        files = ("--json", "o.json", "--csv", "o.csv")
-        said = trs("evaluate", trained, "--attacks", "fgsm,pgd,cw", "--norm", norm, "--eps", "3/10", "--limit", 100, *files)
+        options = ("--steps", 40, "--limit", 50, "--json", "o.json", "--csv", "o.csv")
+        said = trs("evaluate", trained, "--attacks", "fgsm,pgd,cw", "--norm", norm, "--eps", "3/10", *options)
         assert said.status == 0, said.err
         assert ("eps in L2" in said.out) == (norm == "l2")
         [result] = json.loads(Path("o.json").read_text())
         found[norm] = {rate["name"]: rate for rate in result["rates"]}
-        balls = [found[norm]["fgsm"], found[norm]["pgd-50"]]
+        balls = [found[norm]["fgsm"], found[norm]["pgd-40"]]
         assert {(rate["eps"], rate["norm"]) for rate in balls} == {(0.3, norm)}
         assert all(rate["perturbation"] <= 0.3 * (1 + 1e-5) for rate in balls)
         assert result["options"].get("norm") == (norm if norm == "l2" else None)
         with Path("o.csv").open(newline="") as file:
             assert [row["norm"] for row in csv.DictReader(file)] == ["", norm, norm, ""]
     assert found["l2"]["fgsm"]["perturbation"] == pytest.approx(0.3, rel=1e-4)
-    assert found["l2"]["pgd-50"]["correct"] >= found["linf"]["pgd-50"]["correct"]
+    assert found["l2"]["pgd-40"]["correct"] >= found["linf"]["pgd-40"]["correct"]
     assert found["l2"]["cw"] == found["linf"]["cw"]
 
 

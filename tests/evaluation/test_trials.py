@@ -59,6 +59,7 @@ def all_checks(model, x, y, attacks, **options):
 
 
 PGD = [("pgd-50", pgd, {"eps": EPS})]
+SHORT = [("pgd-10", pgd, {"eps": EPS, "steps": 10})]
 
 
 def test_a_sound_model_passes_every_check(trained):
@@ -72,7 +73,7 @@ def test_logits_times_1000_trip_5_and_8(trained):
     """Cross-entropy's gradient is exactly 0 where the softmax is 1; the margin's is not."""
     model, x, y = trained
     masked = Times(model, 1000.0)
-    made, warn = all_checks(masked, x, y, PGD)
+    made, warn = all_checks(masked, x, y, PGD, steps=12)
     assert {2, 5, 8} <= warn
     assert not {4, 16} & made  # no other model, no ensemble: not made
     assert evaluate(masked, x, y, attacks=PGD)[1].correct > evaluate(model, x, y, attacks=PGD)[1].correct + 20
@@ -137,8 +138,8 @@ def test_on_a_linear_model_attacks_that_reach_the_corner_pass_and_those_that_do_
     x = torch.rand(80, 1, 2, 2, generator=torch.Generator().manual_seed(1)) * 0.4 + 0.3
     model = Linear().eval()
     y = model(x).argmax(-1)
-    attacks = [("pgd-50", pgd, {"eps": 0.05})]
-    made, warn = all_checks(model, x, y, attacks)
+    attacks = [("pgd-30", pgd, {"eps": 0.05, "steps": 30})]
+    made, warn = all_checks(model, x, y, attacks, steps=30)
     assert 6 in made
     assert warn == set()
     assert 6 in all_checks(model, x, y, attacks, steps=14)[1]
@@ -176,7 +177,7 @@ class Patchy(nn.Module):
 
 def test_what_only_chance_finds_trips_noise_starts_and_the_whole_cube():
     x, y = torch.full((100, 1, 1, 1), 0.5), torch.zeros(100, dtype=torch.long)
-    _, warn = all_checks(Patchy().eval(), x, y, [("pgd-50", pgd, {"eps": 0.3})])
+    _, warn = all_checks(Patchy().eval(), x, y, [("pgd-10", pgd, {"eps": 0.3, "steps": 10})], steps=10)
     assert {2, 5, 13, 15} <= warn
 
 
@@ -184,12 +185,12 @@ def test_an_attack_that_forgets_its_best_step_trips_7(trained):
     model, x, y = trained
 
     def overshoots(model, x, y, *, eps, generator):
-        better = pgd(model, x, y, eps=eps, generator=generator)
+        better = pgd(model, x, y, eps=eps, steps=10, generator=generator)
         model(better)
         return x
 
-    assert all_checks(model, x, y, [("overshoots", overshoots, {"eps": EPS})])[1] >= {7}
-    assert 7 not in all_checks(model, x, y, PGD)[1]
+    assert all_checks(model, x[:50], y[:50], [("overshoots", overshoots, {"eps": EPS})], steps=5)[1] >= {7}
+    assert 7 not in all_checks(model, x[:50], y[:50], SHORT, steps=5)[1]
 
 
 def test_an_attack_that_moves_at_radius_0_or_where_it_fails_trips_12_and_17(trained):
@@ -199,11 +200,11 @@ def test_an_attack_that_moves_at_radius_0_or_where_it_fails_trips_12_and_17(trai
         return 1 - x
 
     def restless(model, x, y, *, eps, generator):
-        x_adv = pgd(model, x, y, eps=eps, generator=generator)
+        x_adv = pgd(model, x, y, eps=eps, steps=10, generator=generator)
         return (x_adv + 1e-3).clamp(0, 1)
 
-    assert {11, 12} <= all_checks(model, x, y, [("blind", blind, {"eps": EPS})])[1]
-    assert 17 in all_checks(model, x, y, [("restless", restless, {"eps": EPS})])[1]
+    assert {11, 12} <= all_checks(model, x, y, [("blind", blind, {"eps": EPS})], steps=5)[1]
+    assert 17 in all_checks(model, x, y, [("restless", restless, {"eps": EPS})], steps=5)[1]
 
 
 def test_nothing_to_compare_means_not_made(trained):

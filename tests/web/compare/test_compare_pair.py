@@ -11,14 +11,22 @@ from web_explorer import Explorer
 
 from trs_explorer.explore.library import Library
 from trs_explorer.explore.planes import loss_gradients
+from trs_explorer.explore.slices import LEVELS
 from trs_explorer.options import UsageError
 from trs_explorer.shipped import folder
+from trs_explorer.web.compare import sides
 from trs_explorer.web.compare.pair import other, pair_of
 from trs_explorer.web.compare.rows import same_data
 from trs_explorer.web.compare.sides import both_slices, plane_of
 from trs_explorer.web.scenes import Scenes
 
 PLAIN = {"a": "mnist-trs", "b": "mnist-standard", "image": "3"}
+QUICK = {**PLAIN, "steps": "4", "eps": "0.1"}
+
+
+@pytest.fixture
+def _coarse(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sides, "LEVEL", 1)
 
 
 def test_it_opens_on_trs_and_a_run_on_the_same_data(explorer: Explorer) -> None:
@@ -71,8 +79,9 @@ def test_the_plane_goes_along_the_ensembles_gradients(explorer: Explorer, along:
     assert (cosine_similarity(v, rest, dim=0).item() > 0.999) == (along == "both")
 
 
+@pytest.mark.usefixtures("_coarse")
 def test_both_rows_are_the_same_square(explorer: Explorer) -> None:
-    pair = pair_of(explorer.library, {**PLAIN, "span": "3", "eps": "0.1"})
+    pair = pair_of(explorer.library, {**QUICK, "span": "3"})
     told = both_slices(pair, Scenes())
     assert [(told[side]["low"], told[side]["high"], told[side]["run"]) for side in "ab"] == [
         (-3, 3, "mnist-trs"),
@@ -85,12 +94,13 @@ def test_both_rows_are_the_same_square(explorer: Explorer) -> None:
         assert [model["name"] for model in models] == ["F1", "F2", "F3", "ensemble"]
         at_image = asked.loaded.ensemble(asked.loaded.data.images(torch.tensor([3]))).argmax(1).item()
         assert models[-1]["headline"].startswith(str(at_image))
-        assert sum(models[-1]["picture"]["counts"].values()) == 97 * 97
+        assert sum(models[-1]["picture"]["counts"].values()) == LEVELS[1] ** 2
 
 
+@pytest.mark.usefixtures("_coarse")
 def test_swapped_sides_show_the_same_pictures_in_the_other_row(explorer: Explorer) -> None:
-    one = both_slices(pair_of(explorer.library, {**PLAIN, "along": "a", "eps": "0.1"}), Scenes())
-    other_way = {"a": PLAIN["b"], "b": PLAIN["a"], "image": "3", "along": "b", "eps": "0.1"}
+    one = both_slices(pair_of(explorer.library, {**QUICK, "along": "a"}), Scenes())
+    other_way = {**QUICK, "a": PLAIN["b"], "b": PLAIN["a"], "along": "b"}
     two = both_slices(pair_of(explorer.library, other_way), Scenes())
     assert one["a"]["models"] == two["b"]["models"]
     assert one["b"]["models"] == two["a"]["models"]
