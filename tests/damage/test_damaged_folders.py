@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 SEEDS, CHUNK = 3000, 150
+CHUNKS = [pytest.param(first, marks=[pytest.mark.campaign] if first else []) for first in range(0, SEEDS, CHUNK)]
 ORACLE = Path(__file__).with_name("damage_oracle.py")
 
 Ask = Callable[[int, int], list[dict]]
@@ -35,7 +36,7 @@ def damaged() -> Iterator[Ask]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="FIFOs, /dev/full and /proc")
-@pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
+@pytest.mark.parametrize("first", CHUNKS)
 def test_every_command_ends_in_words_on_a_damaged_folder(damaged: Ask, first: int) -> None:
     wrong = damaged(first, first + CHUNK)
     assert not wrong, f"python {ORACLE.name} SEED shows one\n" + "\n".join(map(json.dumps, wrong))
