@@ -4,6 +4,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,20 @@ def _trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def trained(_trained: Path, tmp_path: Path) -> Path:
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attacks with numbers of steps of their own in few: here it is about what the commands do with figures."""
+    from trs_explorer.attacks import cw, ead
+    from trs_explorer.cli import attempts
+    from trs_explorer.evaluation import blackbox, trials
+
+    for module, name, steps in ((cw, "cw", 30), (ead, "ead", 30), (trials, "pgd", 10), (trials, "mora", 10)):
+        monkeypatch.setattr(module, name, partial(getattr(module, name), steps=steps))
+    monkeypatch.setattr(blackbox, "STEPS", 5)
+    monkeypatch.setattr(attempts, "WHITE_BOX_STEPS", 10)
+
+
+@pytest.fixture
+def trained(_trained: Path, few_steps: None, tmp_path: Path) -> Path:
     """A copy of a finished run on the bars."""
     return Path(shutil.copytree(_trained, tmp_path / "trained"))
 

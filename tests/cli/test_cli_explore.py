@@ -100,7 +100,7 @@ def start() -> Iterator[Start]:
         yield begin
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)], ids=lambda s: s.name)
 def test_a_run_is_served_until_a_signal_and_that_is_a_normal_end(start: Start, trained: Path, number: signal.Signals) -> None:
     explorer = start(trained, "--port", 0)
     assert explorer.said == f"1 run at http://127.0.0.1:{explorer.port}/  (Ctrl-C ends it)\n"
@@ -272,7 +272,25 @@ def test_the_help_teaches(trs) -> None:
 # --- the whole thing -------------------------------------------------------------------------------------------------
 
 
-def test_the_real_page_is_served(start: Start) -> None:
+def test_the_real_page_is_served(trs, monkeypatch: pytest.MonkeyPatch) -> None:
+    from trs_explorer.web import server
+
+    pages: dict[str, flask.Response] = {}
+
+    def look(app: flask.Flask, sock: socket.socket) -> None:
+        host = {"base_url": f"http://127.0.0.1:{sock.getsockname()[1]}/"}
+        pages.update({path: app.test_client().get(path, **host) for path in ("/", "/_dash-layout")})
+        sock.close()
+
+    monkeypatch.setattr(server, "serve", look)
+    result = trs("explore", "bars-trs", "--port", 0, "--no-browser")
+    assert (result.status, result.err, result.out.splitlines()[-1]) == (0, "", "stopped")
+    assert [page.status_code for page in pages.values()] == [200, 200]
+    assert "_dash-config" in pages["/"].text
+
+
+@pytest.mark.slow
+def test_a_process_serves_the_real_page(start: Start) -> None:
     explorer = start("bars-trs", "--port", 0, "--no-browser", code="from trs_explorer.cli import main; main()")
     status, page, _ = explorer.ask()
     assert status == 200

@@ -16,14 +16,20 @@ OPTIONS = list((SETTINGS | HYPER_PARAMETERS).values())
 COMMANDS = ("train", "watch", "explore", "lesson", "evaluate", "transfer", "compare", "bench", "data")
 
 
+KNOWN: list[str] = []  # the help, once it was printed
+
+
 @pytest.fixture
 def train_help(trs, monkeypatch: pytest.MonkeyPatch) -> str:
     import typer.rich_utils
 
+    if KNOWN:
+        return KNOWN[0]
     monkeypatch.setattr(typer.rich_utils, "MAX_WIDTH", 400, raising=False)
     monkeypatch.setenv("COLUMNS", "400")
     result = trs("train", "--help")
     assert (result.status, result.err) == (0, "")
+    KNOWN.append(result.out)
     return result.out
 
 

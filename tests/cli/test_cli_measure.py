@@ -3,23 +3,12 @@
 import csv
 import json
 import shutil
-from functools import partial
 from math import sqrt
 from pathlib import Path
 
 import pytest
 
 from trs_explorer import runs
-
-
-@pytest.fixture(autouse=True)
-def _few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """CW and EAD in 30 steps, not 1,000; the checks' own attacks in 10: here it is about what the commands do with figures."""
-    from trs_explorer.attacks import cw, ead
-    from trs_explorer.evaluation import trials
-
-    for module, name, steps in ((cw, "cw", 30), (ead, "ead", 30), (trials, "pgd", 10), (trials, "mora", 10)):
-        monkeypatch.setattr(module, name, partial(getattr(module, name), steps=steps))
 
 
 def _wilson(k: int, n: int) -> tuple[float, float]:
@@ -431,23 +420,23 @@ def test_processes_that_measured_other_weights_are_not_put_together(monkeypatch:
 
 
 def test_a_radius_is_of_the_norm_that_was_asked_for_and_a_fraction_is_its_exact_value(trs, trained: Path) -> None:
-    """An L2 ball of .3 lies in the square of .3, and does not hold its corners."""
+    """An L2 ball of .15 lies in the square of .3, and does not hold its corners."""
     found = {}
     for norm in ("linf", "l2"):
-        options = ("--steps", 40, "--limit", 50, "--json", "o.json", "--csv", "o.csv")
-        said = trs("evaluate", trained, "--attacks", "fgsm,pgd,cw", "--norm", norm, "--eps", "3/10", *options)
+        options = ("--limit", 50, "--json", "o.json", "--csv", "o.csv")
+        said = trs("evaluate", trained, "--attacks", "fgsm,pgd,cw", "--norm", norm, "--eps", "3/20", *options)
         assert said.status == 0, said.err
         assert ("eps in L2" in said.out) == (norm == "l2")
         [result] = json.loads(Path("o.json").read_text())
         found[norm] = {rate["name"]: rate for rate in result["rates"]}
-        balls = [found[norm]["fgsm"], found[norm]["pgd-40"]]
-        assert {(rate["eps"], rate["norm"]) for rate in balls} == {(0.3, norm)}
-        assert all(rate["perturbation"] <= 0.3 * (1 + 1e-5) for rate in balls)
+        balls = [found[norm]["fgsm"], found[norm]["pgd-50"]]
+        assert {(rate["eps"], rate["norm"]) for rate in balls} == {(0.15, norm)}
+        assert all(rate["perturbation"] <= 0.15 * (1 + 1e-5) for rate in balls)
         assert result["options"].get("norm") == (norm if norm == "l2" else None)
         with Path("o.csv").open(newline="") as file:
             assert [row["norm"] for row in csv.DictReader(file)] == ["", norm, norm, ""]
-    assert found["l2"]["fgsm"]["perturbation"] == pytest.approx(0.3, rel=1e-4)
-    assert found["l2"]["pgd-40"]["correct"] >= found["linf"]["pgd-40"]["correct"]
+    assert found["l2"]["fgsm"]["perturbation"] == pytest.approx(0.15, rel=1e-4)
+    assert found["l2"]["pgd-50"]["correct"] >= found["linf"]["pgd-50"]["correct"]
     assert found["l2"]["cw"] == found["linf"]["cw"]
 
 

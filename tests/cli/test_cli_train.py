@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 import trs_explorer
 from trs_explorer import runs
 from trs_explorer.catalogue import DATA
+from trs_explorer.cli import display, trainer
 from trs_explorer.cli.display import in_words
 from trs_explorer.config import resolve
 
@@ -114,22 +116,32 @@ def _start(*more: str) -> subprocess.Popen[str]:
     return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=root)
 
 
-def test_ctrl_c_saves_says_130_and_resume_goes_on_from_there(trs, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    with _start("--plain", "--epochs", "100000", "--out", str(folder)) as trainer:
-        assert trainer.stdout is not None
-        assert trainer.stderr is not None
-        seen = []
-        while not seen or not seen[-1].startswith("step"):
-            seen.append(trainer.stdout.readline())
-            assert seen[-1], trainer.stderr.read()
-        trainer.send_signal(signal.SIGINT)
-        rest, errors = trainer.stdout.read(), trainer.stderr.read()
-    assert trainer.returncode == 130
-    assert errors == ""
-    assert not LAYOUT.search("".join(seen) + rest)
-    assert rest.splitlines()[-1] == f"stopped -> {folder}"
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Ctrl-C is heard again afterwards: a training that was interrupted hears no more of them."""
+    before = {number: signal.getsignal(number) for number in trainer.STOPPING}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
+
+@pytest.mark.usefixtures("heard")
+def test_ctrl_c_saves_says_130_and_resume_goes_on_from_there(trs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupting(self: display._Plain, event: dict) -> None:
+        shown(self, event)
+        if event["kind"] == "step":
+            signal.raise_signal(signal.SIGINT)
+
+    shown = display._Plain.event
+    monkeypatch.setattr(display._Plain, "event", interrupting)
+    result = trs(*SHORT, "--epochs", 5, "--out", "run", "--plain")
+    assert (result.status, result.err) == (130, "")
+    assert result.out.splitlines()[-1] == "stopped -> run"
+    assert _resumed(trs, Path("run")) == 1
+
+
+def _resumed(trs, folder: Path) -> int:
+    """Where a stopped run was saved: it goes on from there for two steps more."""
     run = runs.open_run(folder)
     status = run.status()
     assert status["state"] == "stopped"
@@ -138,12 +150,33 @@ def test_ctrl_c_saves_says_130_and_resume_goes_on_from_there(trs, tmp_path: Path
     assert run.recorded(saved)["step"] == status["step"] > 0
 
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"epochs": status["step"] + 2}))
+    steps = config["epochs"] = status["step"] + 2
+    (folder / "config.json").write_text(json.dumps(config))
     result = trs("train", "--resume", folder, "--json")
     assert result.status == 0
     events = [json.loads(line) for line in result.out.splitlines()]
     assert (events[0]["step"], events[0]["resumed"]) == (status["step"], True)
-    assert (events[-1]["step"], events[-1]["state"]) == (status["step"] + 2, "finished")
+    assert (events[-1]["step"], events[-1]["state"]) == (steps, "finished")
+    return status["step"]
+
+
+@pytest.mark.slow
+def test_a_process_hears_ctrl_c_too(trs, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with _start("--plain", "--epochs", "100000", "--out", str(folder)) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        seen = []
+        while not seen or not seen[-1].startswith("step"):
+            seen.append(process.stdout.readline())
+            assert seen[-1], process.stderr.read()
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.stdout.read(), process.stderr.read()
+    assert process.returncode == 130
+    assert errors == ""
+    assert not LAYOUT.search("".join(seen) + rest)
+    assert rest.splitlines()[-1] == f"stopped -> {folder}"
+    _resumed(trs, folder)
 
 
 @pytest.mark.parametrize("existed", [False, True])

@@ -135,7 +135,7 @@ def test_goes_on_where_an_interrupted_measurement_stopped(problem):
         called.append(len(x))
         return pgd(model, x, y, **arguments)
 
-    for stop in (1, 4, 7, 11, 13, 15):
+    for stop in (4, 7, 13):
         found = {}
         for (position, rate), _ in zip(
             measure(ensemble, x, y, attacks=attacks, batch_size=20, seed=3), range(stop), strict=False
