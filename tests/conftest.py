@@ -3,8 +3,9 @@
 import os
 import sys
 
+import jaxtyping
 from hypothesis import settings
-from jaxtyping import install_import_hook
+from shape_checks import checked_once_a_kind
 
 # Before torch is there, and for the processes that tests start: two workers of two threads each wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -15,7 +16,8 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 ROOMS = ("gradients", "models", "attacks", "defences", "evaluation", "explore")
 ROOMS += tuple(f"data.{module}" for module in ("augment", "cifar", "fashion", "idx", "mnist"))
-install_import_hook([f"trs_explorer.{room}" for room in ROOMS], "beartype.beartype")
+jaxtyping.jaxtyped = checked_once_a_kind  # which the import hook puts around every function
+jaxtyping.install_import_hook([f"trs_explorer.{room}" for room in ROOMS], "beartype.beartype")
 
 settings.register_profile("here", deadline=None)  # other tests run beside: how long one takes says nothing
 settings.load_profile("here")

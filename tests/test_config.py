@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import trs_explorer
@@ -132,19 +132,20 @@ _NAMES = {"method": st.sampled_from(list(METHODS)), "data": st.sampled_from(list
 _SETTINGS = {name: _NAMES.get(name, _values(option)) for name, option in SETTINGS.items()}
 
 
+@settings(max_examples=40)
 @given(st.fixed_dictionaries({}, optional=_SETTINGS), st.data())
-def test_a_config_comes_back_from_json_as_it_was(settings: dict, data: st.DataObject) -> None:
-    method = METHODS[settings.get("method", "trs")]
+def test_a_config_comes_back_from_json_as_it_was(given_settings: dict, data: st.DataObject) -> None:
+    method = METHODS[given_settings.get("method", "trs")]
     free = {name: _values(HYPER_PARAMETERS[name]) for name in method.defaults if name not in method.fixed}
     own = data.draw(st.fixed_dictionaries({}, optional=free))
     try:
-        config = resolve(settings | own)
+        config = resolve(given_settings | own)
     except UsageError as error:
         known = ("--smoothness beta", "--augment", "adp needs", "--epochs must be", "drop --from", "belongs to --adversarial")
         known += ("--data-dir", "without a zero byte")
         assume(not any(words in str(error) for words in known))
         raise
-    for name, value in settings.items():
+    for name, value in given_settings.items():
         assert getattr(config, name) == (absolute(value) if name == "data_dir" else value)
     assert from_json(json.loads(json.dumps(config.to_json()))) == config
 

@@ -33,7 +33,7 @@ def three(tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
-@pytest.mark.parametrize("width", [30, 60, 80, 120, 200])
+@pytest.mark.parametrize("width", [30, *(pytest.param(width, marks=pytest.mark.slow) for width in (60, 120)), 80, 200])
 def test_no_figure_is_cut_or_hidden(trs, three: Path, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
     said = trs("compare", three, "--json", "o.json")

@@ -28,7 +28,7 @@ def same(one, other) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize("settings", [PLANE, {**IMAGES, "method": "trs"}], ids=["plane", "images"])
+@pytest.mark.parametrize("settings", [PLANE, {**IMAGES, "method": "trs", "limit": 96, "batch_size": 32}], ids=["plane", "images"])
 @pytest.mark.parametrize("after", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, settings, after):
     whole = runs.create(tmp_path / "whole", resolve(settings))

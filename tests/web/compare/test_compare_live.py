@@ -16,7 +16,7 @@ from trs_explorer.web.compare.live import curve, measured, points, radii
 from trs_explorer.web.compare.pair import pair_of
 from trs_explorer.web.state import State
 
-SMALL = "n=64&steps=2&attack=pgd&eps=0.1"
+SMALL = "n=16&steps=2&attack=pgd&eps=0.1"
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_live_answers_grow_until_they_are_done(client: FlaskClient) -> None:
         told = client.get(f"/compare/live?a=mnist-trs&b=mnist-standard&{SMALL}").get_json()
         time.sleep(0.05)
     assert told["done"]
-    assert [trace["customdata"][-1].split("n ")[1] for trace in told["curve"]["data"]] == ["64", "64"]
+    assert [trace["customdata"][-1].split("n ")[1] for trace in told["curve"]["data"]] == ["16", "16"]
     assert "Attacked itself" in told["a"]["words"]
     assert "<button" not in told["a"]["matrix"]
 
