@@ -2,8 +2,11 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import jaxtyping
+import pytest
 from hypothesis import settings
 from shape_checks import checked_once_a_kind
 
@@ -22,3 +25,34 @@ jaxtyping.install_import_hook([f"trs_explorer.{room}" for room in ROOMS], "beart
 
 settings.register_profile("here", deadline=None)  # other tests run beside: how long one takes says nothing
 settings.load_profile("here")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _mnist_once() -> Iterator[None]:
+    """Unpack, check and hash the embedded MNIST once in a process, not for everyone who loads it."""
+    if "torch" not in sys.modules:  # nobody here loads it
+        yield
+        return
+    from trs_explorer.data import dataset, mnist
+
+    read, fingerprint, embedded = mnist.read_split, dataset.fingerprint, mnist.EMBEDDED
+
+    known: dict[bool, tuple] = {}  # whether it is to train on: images, labels, fingerprint
+
+    def read_once(folder: Path, train: bool, **more: object) -> tuple:
+        if folder != embedded:
+            return read(folder, train, **more)
+        if train not in known:
+            split = read(folder, train, **more)
+            known[train] = *split, fingerprint(*split)
+        return known[train][:2]
+
+    def hashed_once(x: object, y: object) -> str:
+        return next((digest for images, labels, digest in known.values() if (images is x and labels is y)), "") or fingerprint(
+            x, y
+        )
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mnist, "read_split", read_once)
+        patch.setattr(dataset, "fingerprint", hashed_once)
+        yield
