@@ -10,7 +10,7 @@ import pytest
 import trs_explorer
 from trs_explorer import runs
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.campaign]
 ROOT = Path(trs_explorer.__file__).parents[1]
 TRAIN = [sys.executable, "-m", "trs_explorer", "train", "--data", "bars", "--log-every", "1", "--device", "cpu", "--plain"]
 
@@ -24,8 +24,8 @@ def _until(trainer: subprocess.Popen[str], beginning: str) -> None:
 
 def _started(folder: Path, ignored: signal.Signals | None = None, *more: str) -> subprocess.Popen[str]:
     def inherit() -> None:
-        if ignored is not None:
-            signal.signal(ignored, signal.SIG_IGN)
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):  # whatever the tests themselves were started with
+            signal.signal(number, signal.SIG_IGN if number == ignored else signal.SIG_DFL)
 
     line = [*TRAIN, "--out", str(folder), *more]
     return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, preexec_fn=inherit)

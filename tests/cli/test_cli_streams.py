@@ -111,6 +111,7 @@ def test_no_control_character_of_a_name_is_printed(trs, trained: Path, tmp_path:
 # What follows starts processes: there, it is the process that is looked at.
 
 
+@pytest.mark.campaign
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["data list", "evaluate trained --limit 5 --attacks fgsm", "watch trained", "--help"])
 @pytest.mark.parametrize("sink", ["| true", "2>&1 | true", ">&-", "2>&-", ">&- 2>&- <&-"])
@@ -119,6 +120,7 @@ def test_output_that_goes_nowhere_is_no_error(trained: Path, command: str, sink:
     assert (done.returncode, done.stderr.count("Traceback")) == (0, 0)
 
 
+@pytest.mark.campaign
 @pytest.mark.slow
 @pytest.mark.parametrize("sink", ["--plain >&-", ">&- 2>&-", "--plain | true", "--json | true"])
 def test_a_training_whose_output_goes_nowhere_is_trained_all_the_same(tmp_path: Path, sink: str) -> None:
@@ -127,6 +129,7 @@ def test_a_training_whose_output_goes_nowhere_is_trained_all_the_same(tmp_path: 
     assert runs.open_run(tmp_path / "räum").status()["state"] == "finished"
 
 
+@pytest.mark.campaign
 @pytest.mark.slow
 def test_files_are_whole_when_the_first_reader_leaves(trained: Path) -> None:
     shutil.copytree(trained, trained.parent / "other")
@@ -140,6 +143,7 @@ def test_files_are_whole_when_the_first_reader_leaves(trained: Path) -> None:
     assert (trained.parent / "t.csv").exists()
 
 
+@pytest.mark.campaign
 @pytest.mark.slow
 @pytest.mark.skipif(not FULL.exists(), reason="there is no such device")
 def test_a_full_disk_is_said_and_the_work_is_done(trained: Path) -> None:
@@ -148,6 +152,7 @@ def test_a_full_disk_is_said_and_the_work_is_done(trained: Path) -> None:
     assert (trained.parent / "u.csv").exists()
 
 
+@pytest.mark.campaign
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "module"),
