@@ -10,17 +10,12 @@ from killing import run_killed
 
 from trs_explorer.files import parse_lines, read_json
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.campaign]
 
 TRAIN = ["train", "--data", "bars", "--method", "standard", "--plain"]
 TRAIN += ["--epochs", "6", "--batch-size", "100", "--log-every", "1", "--probe-every", "2", "--save-every", "1"]
-SAMPLE = 1  # of the seeds of each kind; the others are for a campaign
 KILLS = 10  # of one training or measurement; there are 20
 VOLATILE = {"t", "seconds", "rate", "stored", "created"}
-
-
-def _seeds(count: int) -> list:
-    return [pytest.param(seed, marks=[] if seed < SAMPLE else [pytest.mark.campaign]) for seed in range(count)]
 
 
 def _steps(run: Path) -> dict[int, dict]:
@@ -63,7 +58,7 @@ def whole(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("seed", _seeds(10))
+@pytest.mark.parametrize("seed", range(10))
 def test_a_training_that_is_killed_ends_in_the_same_bytes(tmp_path, whole, seed):
     rng, killed = random.Random(seed), 0
     while killed < KILLS:
@@ -83,7 +78,7 @@ MEASUREMENTS = {
 }
 
 
-@pytest.mark.parametrize("seed", _seeds(4))
+@pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("what", MEASUREMENTS)
 def test_a_measurement_that_is_killed_ends_in_the_same_figures(tmp_path, whole, what, seed):
     arguments = MEASUREMENTS[what].split()

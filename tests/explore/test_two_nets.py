@@ -126,6 +126,7 @@ def test_other_seeds_and_weights_are_other_pairs(short):
         assert np.abs(first.margins - short[0].margins).max() > 0.01
 
 
+@pytest.mark.campaign
 @pytest.mark.slow
 def test_ten_seeds_show_that_orthogonal_is_not_enough():
     """What the lesson promises of its default settings; these seeds were not used to choose them."""
