@@ -7,39 +7,44 @@ one kind hundreds of times, and judging each took half of the fast suite's time.
 import threading
 from collections.abc import Callable, Collection
 from functools import wraps
-from types import FunctionType
+from types import CodeType, FunctionType
 
 import jaxtyping
+import torch
+from torch import Tensor
 
 _jaxtyped = jaxtyping.jaxtyped
 _returned = threading.local()
+_passed: dict[CodeType, dict[object, set]] = {}  # by a function's code: kinds of outputs by the kinds of arguments
+_ALONE = {int, float, bool, type(None), torch.Generator, FunctionType}  # types that say all that an annotation asks
 
 
 def checked_once_a_kind(fn: object = None, *, typechecker: Callable) -> object:
     """In the place of `jaxtyping.jaxtyped(typechecker=...)`, as its import hook calls it."""
     if fn is None:
         return lambda fn: checked_once_a_kind(fn, typechecker=typechecker)
-    checked = _jaxtyped(fn, typechecker=typechecker)
     if not isinstance(fn, FunctionType):
-        return checked
-    passed: dict[object, set] = {}  # the kinds of outputs, by the kinds of arguments
-    output_checked: list[Callable] = []  # made when it is needed: most functions give one kind for one kind
+        return _jaxtyped(fn, typechecker=typechecker)
+    passed = _passed.setdefault(fn.__code__, {})
+    checkers: dict[str, Callable] = {}  # made when they are needed: most calls are of a kind that has passed
 
     @wraps(fn)
     def call(*args: object, **kwargs: object) -> object:
-        given = None if jaxtyping.config.jaxtyping_disable else _kind((args, kwargs))
+        given = None if jaxtyping.config.jaxtyping_disable else _kind_of_call(args, kwargs)
         if given is None or given not in passed:
-            out = checked(*args, **kwargs)
+            if "whole" not in checkers:
+                checkers["whole"] = _jaxtyped(fn, typechecker=typechecker)
+            out = checkers["whole"](*args, **kwargs)
             if given is not None:
                 passed.setdefault(given, set()).add(_kind(out))
             return out
         out = fn(*args, **kwargs)
         back = _kind(out)
         if back is None or back not in passed[given]:
-            if not output_checked:
-                output_checked.append(_jaxtyped(_giving_back(fn), typechecker=typechecker))
+            if "output" not in checkers:
+                checkers["output"] = _jaxtyped(_giving_back(fn), typechecker=typechecker)
             _returned.value = out
-            output_checked[0](*args, **kwargs)
+            checkers["output"](*args, **kwargs)
             passed[given].add(back)
         return out
 
@@ -57,14 +62,25 @@ def _giving_back(fn: FunctionType) -> FunctionType:
     return wraps(fn)(moved)
 
 
+def _kind_of_call(args: tuple, kwargs: dict[str, object]) -> object:
+    kinds = [_kind(one) for one in args]
+    for name, one in kwargs.items():
+        kinds += name, _kind(one)
+    return None if None in kinds else (len(args), *kinds)
+
+
 def _kind(value: object) -> object:
     """The same for two values only if every annotation holds for both or for neither; None if that would take a closer look."""
     kind = type(value)
+    if kind is Tensor:
+        return value.dtype, value.shape
     if kind is str:
         return value
+    if kind in _ALONE:
+        return kind
     if kind is tuple:
         kinds = tuple(map(_kind, value))
-        return None if None in kinds else kinds
+        return None if None in kinds else (tuple, *kinds)
     if kind is dict:
         kinds = tuple((key, _kind(one)) for key, one in value.items())
         return None if any(one is None for _, one in kinds) else (dict, *kinds)

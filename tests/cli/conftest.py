@@ -1,13 +1,14 @@
 """`trs` called in this process, and two runs on the bars: one trained, one with fresh weights."""
 
+import functools
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import pytest
+import typer
 
 from trs_explorer import runs
 from trs_explorer.cli import main
@@ -30,6 +31,14 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _commands_once() -> Iterator[None]:
+    """Typer reads the commands' signatures once in a process, not for every `trs`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.main, "get_command", functools.cache(typer.main.get_command))
+        yield
+
+
 @pytest.fixture
 def trs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Trs:
     def call(*arguments: object) -> Result:
@@ -44,7 +53,7 @@ def trs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.fixture(scope="session")
-def _trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from trs_explorer.training import train
 
     settings = {"data": "bars", "epochs": 30, "save_every": 30, "device": "cpu"}
@@ -62,15 +71,15 @@ def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     from trs_explorer.evaluation import blackbox, trials
 
     for module, name, steps in ((cw, "cw", 30), (ead, "ead", 30), (trials, "pgd", 10), (trials, "mora", 10)):
-        monkeypatch.setattr(module, name, partial(getattr(module, name), steps=steps))
+        monkeypatch.setattr(module, name, functools.partial(getattr(module, name), steps=steps))
     monkeypatch.setattr(blackbox, "STEPS", 5)
     monkeypatch.setattr(attempts, "WHITE_BOX_STEPS", 10)
 
 
 @pytest.fixture
-def trained(_trained: Path, few_steps: None, tmp_path: Path) -> Path:
+def trained(finished: Path, few_steps: None, tmp_path: Path) -> Path:
     """A copy of a finished run on the bars."""
-    return Path(shutil.copytree(_trained, tmp_path / "trained"))
+    return Path(shutil.copytree(finished, tmp_path / "trained"))
 
 
 @pytest.fixture

@@ -262,8 +262,10 @@ def test_trust_makes_every_check_that_can_be_made_and_stores_it(trs, trained: Pa
 
 
 @pytest.mark.slow
-def test_an_attack_made_for_others_may_be_weak_here(trs, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_attack_made_for_others_may_be_weak_here(trs, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from trs_explorer.attacks import di2
+
+    trained = Path(shutil.copytree(finished, tmp_path / "trained"))  # attacked with all steps: the checks compare strong attacks
 
     monkeypatch.setattr(di2, "di2", lambda model, x, y, *, eps, steps, generator: x.clone())
     command = ("evaluate", trained, "--attacks", "pgd,di2", "--eps", "0.325", "--restarts", 9, "--limit", 50, "--json", "o.json")

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["evaluate", "blackbox"])
 def test_two_processes_give_the_figures_of_one(trs, request, fresh, tmp_path: Path, command: str) -> None:
-    trained = Path(shutil.copytree(request.getfixturevalue("_trained"), tmp_path / "trained"))  # with as many steps as users have
+    trained = Path(shutil.copytree(request.getfixturevalue("finished"), tmp_path / "trained"))  # with as many steps as users have
     arguments = [command, str(trained), "--eps", "0.1,0.3", "--limit", "101", "--device", "cpu"]
     arguments += ["--steps", "10", "--attacks", "fgsm,pgd,mora"] if command == "evaluate" else ["--surrogates", str(fresh.path)]
     shutil.copytree(trained, tmp_path / "copy" / trained.name)

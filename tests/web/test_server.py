@@ -467,11 +467,22 @@ def test_a_foreign_host_is_refused_before_the_token_is_looked_at(served: Served)
 # --- failures --------------------------------------------------------------------------------------------------------
 
 
-def test_a_failure_is_one_plain_line_for_the_client(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.fixture
+def records() -> Iterator[list[logging.LogRecord]]:
+    """What is logged during the test."""
+    kept: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = kept.append
+    logging.getLogger().addHandler(handler)
+    yield kept
+    logging.getLogger().removeHandler(handler)
+
+
+def test_a_failure_is_one_plain_line_for_the_client(served: Served, records: list[logging.LogRecord]) -> None:
     answer = served().ask("/broken")
     assert (answer.status, answer.text) == (500, "500: something failed here; the terminal names it\n")
     assert answer.headers["Content-Type"].startswith("text/plain")
-    [record] = [record for record in caplog.records if record.name == "served"]
+    [record] = [record for record in records if record.name == "served"]
     assert record.exc_info[0] is ZeroDivisionError  # the log has all of it
 
 
@@ -561,7 +572,7 @@ def test_a_signal_ends_it_within_a_second_even_while_a_request_runs(process: sub
 # --- serving ---------------------------------------------------------------------------------------------------------
 
 
-def test_requests_are_answered_side_by_side_and_quietly(caplog: pytest.LogCaptureFixture) -> None:
+def test_requests_are_answered_side_by_side_and_quietly(records: list[logging.LogRecord]) -> None:
     app, together = flask.Flask("served"), threading.Barrier(8, timeout=20)
     app.add_url_rule("/", "root", view_func=lambda: str(together.wait()))
     sock = server.bind(port=0)
@@ -574,7 +585,7 @@ def test_requests_are_answered_side_by_side_and_quietly(caplog: pytest.LogCaptur
         for asker in askers:
             asker.join(30)
     assert sorted(answers) == sorted([str(i) for i in range(8)] * 2)
-    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert not [record for record in records if record.levelno >= logging.WARNING]
 
 
 def test_after_the_block_nothing_listens_and_no_thread_is_left() -> None:

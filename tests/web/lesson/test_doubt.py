@@ -1,6 +1,7 @@
 """The card of doubt: multiplied logits, attacks on them, and the checks of `trs evaluate`."""
 
 import copy
+import time
 from functools import partial
 
 import pytest
@@ -41,6 +42,7 @@ def card():
         told = {}
         while not told.get("done") and "wrong" not in told:
             told = client.get("/lesson/doubt/attack", query_string={**WISH, **wish}).get_json()
+            time.sleep(0.01)
         return told
 
     yield (loaded.ensemble, loaded.data.images(slice(0, N)), loaded.data.y[:N]), ask

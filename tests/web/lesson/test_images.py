@@ -1,5 +1,6 @@
 """The card of real images: its figures are those of the functions that everything else stands on."""
 
+import time
 from functools import partial
 
 import pytest
@@ -30,6 +31,7 @@ def card():
         told = {}
         while not told.get("done") and "wrong" not in told:
             told = client.get("/lesson/images/attack", query_string={**WISH, **wish}).get_json()
+            time.sleep(0.01)
         return told
 
     yield library, ask
