@@ -1,5 +1,6 @@
 """In the test run every shape in a signature is checked (jaxtyping, by beartype)."""
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -56,3 +57,8 @@ def _mnist_once() -> Iterator[None]:
         patch.setattr(mnist, "read_split", read_once)
         patch.setattr(dataset, "fingerprint", hashed_once)
         yield
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # what is there now stays: no collection of garbage looks at modules and tests again
+    gc.set_threshold(10_000)

@@ -68,7 +68,8 @@ def test_weight_decay_moves_weights_that_have_no_slope(tmp_path, monkeypatch, op
         torch.testing.assert_close(weight, old - 0.1 * (slope if optimizer == "sgd" else slope / (slope.abs() + 1e-8)))
 
 
-def test_the_probe_is_of_the_last_test_images(tmp_path):
+def test_the_probe_is_of_the_last_test_images(tmp_path, monkeypatch):
+    monkeypatch.setattr("trs_explorer.training.state.PROBE_IMAGES", PROBE_IMAGES)  # as many as users have
     state = prepare(runs.create(tmp_path / "run", resolve({"limit": 256, "device": "cpu"})))
     test = data.load("mnist", train=False)
     assert torch.equal(state.probe_x, test.images(slice(-PROBE_IMAGES, None)))
