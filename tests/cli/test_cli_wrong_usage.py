@@ -209,6 +209,18 @@ def test_a_finished_run_is_not_resumed(trs, trained: Path) -> None:
     assert f"{trained} is finished: nothing is left to train" in result.err
 
 
+@pytest.mark.parametrize("way", ["link that leads nowhere", "file"])
+def test_what_is_in_the_way_of_the_folder_of_runs_is_said_at_once(trs, tmp_path: Path, way: str) -> None:
+    checkpoints = tmp_path / "checkpoints"
+    checkpoints.symlink_to(tmp_path / "nowhere") if way.startswith("link") else checkpoints.touch()
+    result = trs("train", "--data", "bars", "--plain")
+    assert (result.status, result.out) == (1, "")
+    assert result.err.count("\n") == 1
+    assert "cannot write to checkpoints" in result.err
+    assert "Move the file, or the link that leads nowhere, out of the way" in result.err
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoints"]
+
+
 def test_a_run_that_is_being_trained_is_not_resumed_or_changed(trs, fresh: runs.Run) -> None:
     lock = runs.trainer_lock(fresh)
     fresh.write_status(state="running", step=1)

@@ -1,0 +1,10 @@
+"""Trainings probe few images: what a probe measures is tested beside it."""
+
+import pytest
+
+from trs_explorer.training import state
+
+
+@pytest.fixture(autouse=True)
+def _few_probed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "PROBE_IMAGES", 16)
