@@ -110,6 +110,7 @@ def test_another_module_that_is_missing_is_not_called_foolbox(monkeypatch):
         run()
 
 
+@pytest.mark.campaign
 @pytest.mark.slow
 def test_every_figure_is_there(tmp_path, monkeypatch, capsys):
     from trs_explorer.cli import main

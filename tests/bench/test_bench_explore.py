@@ -167,6 +167,7 @@ def test_what_is_never_shown_ends_with_its_name(page: Page) -> None:
         explore.timed(page, click("nothing"), 0)
 
 
+@pytest.mark.campaign
 @pytest.mark.browser
 @pytest.mark.slow
 def test_every_figure_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -136,9 +136,10 @@ def test_two_trainers_on_one_run(tmp_path):
 
 
 @pytest.mark.slow
-def test_sigkill_at_random_moments_also_during_saves(tmp_path):
+@pytest.mark.parametrize("most", [6, pytest.param(40, marks=pytest.mark.campaign)])
+def test_sigkill_at_random_moments_also_during_saves(tmp_path, most):
     """Kills a real process again and again; in the end the weights are those of a training that nobody killed."""
-    settings = {**PLANE, "epochs": 150}
+    settings = {**PLANE, "epochs": 4 * most}
     whole = runs.create(tmp_path / "whole", resolve(settings))
     list(train(whole))
     run = runs.create(tmp_path / "killed", resolve(settings))
@@ -151,7 +152,7 @@ def test_sigkill_at_random_moments_also_during_saves(tmp_path):
         # wait until it writes, then strike at a random moment; every epoch saves, so many strikes fall into saves
         while process.poll() is None and len(runs.read_events(run).events) == before and time.monotonic() < deadline:
             time.sleep(0.01)
-        if kills < 40:  # beside other work it may not get far between two kills: then it may run on to its end
+        if kills < most:  # beside other work it may not get far between two kills: then it may run on to its end
             time.sleep(rng.random() * 0.4)
             process.send_signal(signal.SIGKILL)
         error = process.communicate()[1]

@@ -124,6 +124,7 @@ def test_every_control_has_a_name_and_every_chart_a_table(screen: Screen) -> Non
 # --- two tabs --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_two_tabs_do_not_cancel_each_other(tab: Callable[[], Screen]) -> None:
     one, two = tab(), tab()
     for screen, image, eps in ((one, "21", "0.21"), (two, "22", "0.22")):

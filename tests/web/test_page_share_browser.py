@@ -169,6 +169,7 @@ def test_models_are_hidden_and_shown_and_one_stays(screen: Screen) -> None:
     )
 
 
+@pytest.mark.slow
 def test_swapped_axes_are_the_slice_mirrored(screen: Screen) -> None:
     before = screen.open({**QUICK, "image": "8"}, level=3).js("trs.scene.key")
     straight, names = screen.classes(), screen.js("trs.scene.names")

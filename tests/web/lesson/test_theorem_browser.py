@@ -46,6 +46,7 @@ def test_all_corners_stand_there_and_the_transfers_after_the_guess(screen: Scree
     assert "B, smoothness: cosines from 1 to 1, beta 8.4, transfer 100" in screen.js(LABEL)
 
 
+@pytest.mark.slow
 def test_one_more_is_trained_here(screen: Screen) -> None:
     card(screen, seed=15, reveal=1)
     screen.page.locator("#card-theorem button", has_text="all three").click()

@@ -139,6 +139,7 @@ def test_what_the_card_says_is_what_ships():
     assert f"cos {mean(r['fooled'] / r['eligible'] for r in stored() if r['corner'] == 'cos' and r['seed'] < 10):.2f} (" in said
 
 
+@pytest.mark.campaign
 @pytest.mark.slow
 def test_what_ships_can_be_measured_again():
     """Another machine adds in another order: seeds may differ, means hardly."""

@@ -30,6 +30,7 @@ def text(screen: Screen, out: str) -> str:
     return screen.page.locator(f"#card-train-it [data-out={out}]").first.text_content()
 
 
+@pytest.mark.slow
 def test_two_networks_are_trained_while_one_looks_on(screen: Screen) -> None:
     card(screen, seed=11)
     screen.until(f"{LABEL}.includes('at step 0 of 800')")
@@ -73,6 +74,7 @@ def test_corners_set_the_sliders_and_train_nothing(screen: Screen) -> None:
     assert screen.js("lesson.pairs") == []
 
 
+@pytest.mark.slow
 def test_the_newest_training_is_the_one_that_is_shown(screen: Screen) -> None:
     card(screen, seed=13)
     screen.page.locator("#train").click()
