@@ -29,7 +29,11 @@ def write_result(run: Run, what: str, result: Mapping[str, object]) -> Path:
 
 
 def write_table(run: Run, result: Mapping[str, object]) -> Path:
-    """Store a run's Table 1 in place of the one before. Returns its file. Raises RunError if it cannot be written."""
+    """Store a run's Table 1 in place of the one before. Returns its file. Raises RunError if it cannot be written.
+
+    What killed evaluations had begun to write there is removed.
+    """
+    remove_abandoned(_folder(run))
     return _write(_folder(run) / TABLE, result)
 
 
@@ -98,6 +102,22 @@ class Unfinished:
         """The evaluation is finished."""
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
+
+
+def delete_partial(run: Run, what: str, request: Json) -> None:
+    """Delete what interrupted evaluations of one kind had kept, if all values of the request are theirs: it is stored as a whole.
+
+    Needed after a kill between storing the whole and `forget`.
+    """
+    folder = _folder(run)
+    if folder.is_symlink():
+        return
+    remove_abandoned(folder)
+    for path in folder.glob(f"unfinished-{what}-*.json"):
+        asked = (read_report(path, MOST) or {}).get("asked")
+        if isinstance(asked, dict) and all(asked.get(name) == value for name, value in request.items()):
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def _folder(run: Run) -> Path:

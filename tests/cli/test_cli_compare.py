@@ -256,6 +256,21 @@ def two_attacks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
+def test_a_kill_after_all_was_measured_and_stored_leaves_nothing_behind(
+    trs, trained: Path, two_attacks: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = trained / "results"
+    with monkeypatch.context() as patch:
+        patch.setattr("trs_explorer.results.Unfinished.forget", lambda _: None)
+        trs("compare", trained, "--limit", 5)
+    [partial] = folder.glob("unfinished-*")
+    other = folder / "unfinished-evaluate-0.json"
+    other.write_text(partial.read_text().replace('"seed": 0', '"seed": 1'))
+    (folder / ".table1.json.4194999.tmp").touch()  # of a process that is gone
+    assert trs("compare", trained, "--limit", 5).status == 0
+    assert sorted(path.name for path in folder.iterdir()) == ["table1.json", other.name]
+
+
 def test_only_what_is_missing_is_measured(trs, trained: Path, two_attacks: list[str]) -> None:
     trs("evaluate", trained, "--attacks", "fgsm", "--limit", 5)
     two_attacks.clear()

@@ -12,8 +12,11 @@ from trs_explorer.evaluation.comparison import Row, row, stored_answers
 from trs_explorer.evaluation.table1 import ASKED, CLEAN, LIMIT, RESTARTS, SEED, STEPS, Answer, answer, columns, compact
 from trs_explorer.files import Json
 from trs_explorer.options import UsageError
-from trs_explorer.results import Unfinished, measured_on, write_table
+from trs_explorer.results import Unfinished, delete_partial, measured_on, write_table
 from trs_explorer.runs import Run, RunError
+
+# What the figures of a measurement depend on.
+REQUEST = ("weights", "data", "data_fingerprint", "seed", "options", "device", "versions")
 
 
 def rows_of(
@@ -53,8 +56,9 @@ def _row(run: Run, limit: int, data_dir: str, *, stored: bool, again: bool, devi
                 unfinished.append(kept)
             else:
                 kept.forget()
-    elif whole is not None and not stored and "command" not in whole.result:
-        _store(run, whole)
+    elif whole is not None and not stored and ("command" in whole.result or _store(run, whole)):
+        attacks = [[column.attack, column.value] for column in columns(data)[1:]]
+        delete_partial(run, "evaluate", {"attacks": attacks, **{name: whole.result.get(name) for name in REQUEST}})
     return row(run.name, run.config, checkpoint, weights, [whole] if whole else answers, limit)
 
 
