@@ -2,7 +2,9 @@
 
 import gc
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +20,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # a test that takes two thr
 # Without their bytecode, two workers would compile 440 files each, and every `trs` that a test starts all of the package.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Signals that whoever started the tests ignores (nohup, a job in the background) would be ignored by all that tests start, too.
+if threading.current_thread() is threading.main_thread():
+    for number, handler in {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}.items():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 ROOMS = ("gradients", "models", "attacks", "defences", "evaluation", "explore")
 ROOMS += tuple(f"data.{module}" for module in ("augment", "cifar", "fashion", "idx", "mnist"))
