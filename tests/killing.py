@@ -69,7 +69,7 @@ def _command(arguments: list[str], folder: str, at_change: int) -> None:
     from trs_explorer import results
     from trs_explorer.cli import main
 
-    results.EVERY_S = 0.0  # these evaluations take less than two seconds: write down every batch
+    results.SAVE_INTERVAL_S = 0.0  # these evaluations take less than two seconds: write down every batch
     sys.argv = ["trs", *arguments]
     main()
 

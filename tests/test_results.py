@@ -25,9 +25,9 @@ def test_nothing_is_stored_or_removed_through_a_link(run: runs.Run, tmp_path: Pa
     for write in (lambda: results.write_result(run, "evaluate", {}), lambda: results.write_table(run, {})):
         with pytest.raises(runs.RunError, match=r"cannot write to .*results: it is a link: not followed"):
             write()
-    kept = results.Unfinished(run, "evaluate", {})
-    kept.keep({"0": 1}, now=True)
-    assert not kept.kept
+    partial = results.PartialResult(run, "evaluate", {})
+    partial.save({"0": 1}, now=True)
+    assert not partial.saved
     runs.clear_temporaries(run)
     assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == [f".a.json.{GONE}.tmp"]
 
@@ -48,7 +48,7 @@ def test_what_is_no_result_is_passed_over_and_hides_no_other(run: runs.Run) -> N
     (folder / "evaluate-20990101-000000-3.json").symlink_to("/dev/zero")
     (folder / "evaluate-20990101-000000-4.json").symlink_to("nowhere")
     with (folder / "evaluate-20990101-000000-5.json").open("wb") as file:
-        file.truncate(results.MOST + 1)
+        file.truncate(results.MAX_BYTES + 1)
     (folder / "evaluate-20990101-000000-6.json").write_text("[" * 100_000)
     assert results.read_results(run, "evaluate") == [{"n": 1}]
 

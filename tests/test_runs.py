@@ -457,37 +457,37 @@ def test_reading_in_two_parts_gives_what_reading_at_once_gives(tmp_path_factory,
     assert len(whole.events) + whole.damaged == len(lines)
 
 
-def test_an_unfinished_evaluation_is_found_again_by_what_it_asked(run: runs.Run) -> None:
-    asked = {"weights": "abc", "attacks": [("pgd", 0.1)], "seed": 0}
-    kept = results.Unfinished(run, "evaluate", asked)
-    assert kept.found() == {}
-    kept.keep({"0": 1})  # less than two seconds after it began: not written
-    assert not kept.kept
-    kept.keep({"0": 1}, now=True)
-    assert kept.kept
-    assert results.Unfinished(run, "evaluate", asked).found() == {"0": 1}
-    assert results.Unfinished(run, "evaluate", {**asked, "seed": 1}).found() == {}
-    assert results.Unfinished(run, "blackbox", asked).found() == {}
-    kept.keep({"0": 2})
-    assert kept.found() == {"0": 1}
-    kept.forget()
-    kept.forget()
-    assert kept.found() == {}
+def test_a_partial_result_is_found_again_by_its_request(run: runs.Run) -> None:
+    request = {"weights": "abc", "attacks": [("pgd", 0.1)], "seed": 0}
+    partial = results.PartialResult(run, "evaluate", request)
+    assert partial.load() == {}
+    partial.save({"0": 1})  # less than two seconds after it began: not written
+    assert not partial.saved
+    partial.save({"0": 1}, now=True)
+    assert partial.saved
+    assert results.PartialResult(run, "evaluate", request).load() == {"0": 1}
+    assert results.PartialResult(run, "evaluate", {**request, "seed": 1}).load() == {}
+    assert results.PartialResult(run, "blackbox", request).load() == {}
+    partial.save({"0": 2})
+    assert partial.load() == {"0": 1}
+    partial.delete()
+    partial.delete()
+    assert partial.load() == {}
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"asked": {}, "found": {"0": 1}}', '{"found": 3}'])
-def test_a_damaged_unfinished_evaluation_starts_anew(run: runs.Run, text: str) -> None:
-    kept = results.Unfinished(run, "evaluate", {"seed": 0})
-    kept.keep({"0": 1}, now=True)
+def test_a_damaged_partial_result_counts_as_none(run: runs.Run, text: str) -> None:
+    partial = results.PartialResult(run, "evaluate", {"seed": 0})
+    partial.save({"0": 1}, now=True)
     [path] = (run.path / "results").iterdir()
     path.write_text(text)
-    assert kept.found() == {}
+    assert partial.load() == {}
 
 
 def test_a_folder_that_takes_nothing_keeps_nothing_and_says_so(run: runs.Run) -> None:
     (run.path / "results").write_text("in the way")
-    kept = results.Unfinished(run, "evaluate", {"seed": 0})
-    kept.keep({"0": 1}, now=True)
-    assert not kept.kept
-    assert kept.found() == {}
-    kept.forget()
+    partial = results.PartialResult(run, "evaluate", {"seed": 0})
+    partial.save({"0": 1}, now=True)
+    assert not partial.saved
+    assert partial.load() == {}
+    partial.delete()

@@ -1,4 +1,4 @@
-"""What is measured of a run: results/ in its folder, one JSON file an evaluation, and what an interrupted one had found."""
+"""The measurements of a run: one JSON file each in its folder results/, and the partial results of interrupted ones."""
 
 import contextlib
 import hashlib
@@ -14,8 +14,8 @@ from trs_explorer.leftovers import remove_abandoned
 from trs_explorer.runs import Run, RunError
 
 TABLE = "table1.json"  # git has this one of the runs that ship
-MOST = 64 << 20  # bytes of a stored result: 10,000 images under 100 attacks have 1 million outcomes
-EVERY_S = 2.0  # how often an evaluation writes down what it has found
+MAX_BYTES = 64 << 20  # of a stored result: 10,000 images under 100 attacks have 1 million outcomes
+SAVE_INTERVAL_S = 2.0  # between two saves of a partial result
 
 
 def write_result(run: Run, what: str, result: Mapping[str, object]) -> Path:
@@ -39,7 +39,7 @@ def write_table(run: Run, result: Mapping[str, object]) -> Path:
 
 def read_table(run: Run) -> Json:
     """The Table 1 that is stored with a run; {} if there is none, it is damaged, or of other data than the run's."""
-    stored = read_report(_folder(run) / TABLE, MOST) or {}
+    stored = read_report(_folder(run) / TABLE, MAX_BYTES) or {}
     return stored if measured_on(run.config, stored) == _data_of(run, stored) else {}
 
 
@@ -49,7 +49,7 @@ def read_results(run: Run, what: str) -> list[Json]:
     Of a run whose data is not known, those on the data of the newest. What is damaged is left out.
     """
     files = sorted(_folder(run).glob(f"{what}-*.json"), reverse=True)
-    found = [stored for file in files if (stored := read_report(file, MOST)) is not None]
+    found = [stored for file in files if (stored := read_report(file, MAX_BYTES)) is not None]
     return [stored for stored in found if measured_on(run.config, stored) == _data_of(run, found[0])]
 
 
@@ -67,55 +67,56 @@ def _data_of(run: Run, stored: Json) -> str:
     return run.config.data_fingerprint.get("test", "") or measured_on(run.config, stored)
 
 
-class Unfinished:
-    """What an evaluation has found so far, so that the same one goes on from there after an interruption.
+class PartialResult:
+    """The values that a measurement has so far, in a file of the run: the same measurement resumes from them.
 
-    asked: everything that its figures depend on: weights, images, attacks, seed, versions. Another evaluation has another file.
+    request: everything that the figures depend on: weights, images, attacks, seed, versions. Another request has another file.
+    saved: whether the file is there.
     """
 
-    def __init__(self, run: Run, what: str, asked: Json) -> None:
-        """Nothing is read or written yet."""
-        self._asked: Json = json.loads(json.dumps(asked))
-        digest = hashlib.sha256(json.dumps(self._asked, sort_keys=True).encode()).hexdigest()[:16]
-        self._path = _folder(run) / f"unfinished-{what}-{digest}.json"
-        self._tried = time.monotonic()
-        self.kept = is_regular(self._path)
+    def __init__(self, run: Run, kind: str, request: Json) -> None:
+        """Nothing is read or written yet. kind: of the result, such as "evaluate"."""
+        self._request: Json = json.loads(json.dumps(request))
+        digest = hashlib.sha256(json.dumps(self._request, sort_keys=True).encode()).hexdigest()[:16]
+        self._path = _folder(run) / f"unfinished-{kind}-{digest}.json"
+        self._last_attempt = time.monotonic()
+        self.saved = is_regular(self._path)
 
-    def found(self) -> Json:
-        """What was found before; {} if there is nothing, or it is damaged."""
-        stored = read_report(self._path, MOST) or {}
-        found = stored.get("found")
-        return found if stored.get("asked") == self._asked and isinstance(found, dict) else {}
+    def load(self) -> Json:
+        """The values that an earlier measurement saved; {} if there are none, or the file is damaged."""
+        stored = read_report(self._path, MAX_BYTES) or {}
+        values = stored.get("found")
+        return values if stored.get("asked") == self._request and isinstance(values, dict) else {}
 
-    def keep(self, found: Json, *, now: bool = False) -> None:
-        """Write down what is found, every two seconds at most unless it must be now. `kept` is False where nothing can be."""
-        if not found or not (now or time.monotonic() - self._tried > EVERY_S):
+    def save(self, values: Json, *, now: bool = False) -> None:
+        """Write the values, every two seconds at most unless `now`. `saved` stays False where they cannot be written."""
+        if not values or not (now or time.monotonic() - self._last_attempt > SAVE_INTERVAL_S):
             return
-        self._tried = time.monotonic()
+        self._last_attempt = time.monotonic()
         try:
-            _write(self._path, {"asked": self._asked, "found": found})
+            _write(self._path, {"asked": self._request, "found": values})
         except RunError:
             return
-        self.kept = True
+        self.saved = True
 
-    def forget(self) -> None:
-        """The evaluation is finished."""
+    def delete(self) -> None:
+        """Remove the file: the measurement is complete."""
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
 
 
-def delete_partial(run: Run, what: str, request: Json) -> None:
-    """Delete what interrupted evaluations of one kind had kept, if all values of the request are theirs: it is stored as a whole.
+def delete_partial(run: Run, kind: str, request: Json) -> None:
+    """Delete the partial results of one kind whose request has all these values, once the whole is stored.
 
-    Needed after a kill between storing the whole and `forget`.
+    A kill between storing the whole and `PartialResult.delete` leaves one.
     """
     folder = _folder(run)
     if folder.is_symlink():
         return
     remove_abandoned(folder)
-    for path in folder.glob(f"unfinished-{what}-*.json"):
-        asked = (read_report(path, MOST) or {}).get("asked")
-        if isinstance(asked, dict) and all(asked.get(name) == value for name, value in request.items()):
+    for path in folder.glob(f"unfinished-{kind}-*.json"):
+        stored = (read_report(path, MAX_BYTES) or {}).get("asked")
+        if isinstance(stored, dict) and all(stored.get(name) == value for name, value in request.items()):
             with contextlib.suppress(OSError):
                 path.unlink()
 

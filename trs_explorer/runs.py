@@ -13,6 +13,7 @@ import json
 import os
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from trs_explorer.files import Json, cannot_write, is_regular, printable, read_r
 from trs_explorer.options import UsageError
 
 ALIVE = ("running", "paused")
+SURROGATE_PREFIX, START_PREFIX = "surrogate-", "start-"  # of the names of runs that another command trained for its own use
+FIRST_EVENTS = 1 << 16  # bytes of a log in which its first event is
 
 
 class RunError(RuntimeError):
@@ -185,6 +188,22 @@ def discard(run: Run) -> None:
             (run.path / name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         run.path.rmdir()
+
+
+def has_begun(run: Run) -> bool:
+    """Whether the log says that a training has begun."""
+    return any(event["kind"] == "start" for event in read_events(run, size=FIRST_EVENTS).events)
+
+
+@contextlib.contextmanager
+def discard_unless_begun(run: Run) -> Iterator[None]:
+    """Discard a new run if the code inside raises before the training has begun."""
+    try:
+        yield
+    except BaseException:
+        if not has_begun(run):
+            discard(run)
+        raise
 
 
 def clear_temporaries(run: Run) -> None:

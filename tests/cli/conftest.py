@@ -70,13 +70,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attacks with numbers of steps of their own in few: here it is about what the commands do with figures."""
     from trs_explorer.attacks import cw, ead
-    from trs_explorer.cli import attempts
     from trs_explorer.evaluation import blackbox, trials
+    from trs_explorer.measure import blackbox_session
 
     for module, name, steps in ((cw, "cw", 30), (ead, "ead", 30), (trials, "pgd", 10), (trials, "mora", 10)):
         monkeypatch.setattr(module, name, functools.partial(getattr(module, name), steps=steps))
     monkeypatch.setattr(blackbox, "STEPS", 5)
-    monkeypatch.setattr(attempts, "WHITE_BOX_STEPS", 10)
+    monkeypatch.setattr(blackbox_session, "WHITE_BOX_STEPS", 10)
 
 
 @pytest.fixture

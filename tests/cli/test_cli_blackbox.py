@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from trs_explorer import runs
-from trs_explorer.cli import surrogates
-from trs_explorer.cli.surrogates import surrogates_of
 from trs_explorer.config import resolve
+from trs_explorer.training import surrogates
 
 
 @pytest.fixture
@@ -49,7 +48,7 @@ def test_surrogates_are_trained_once_and_every_figure_is_the_same_everywhere(trs
         assert [int(row["correct"]) for row in mine if row["attempt"] == "every attempt"] == [
             row["robust"]["correct"] for row in result["rows"]
         ]
-    surrogates_of(runs.open_run(trained), (), "cpu")  # finds them
+    surrogates.standard_surrogates(runs.open_run(trained), device="cpu")  # finds them
     assert "once" not in trs("blackbox", trained, "--eps", "0", "--limit", 1).err
 
 
@@ -68,7 +67,7 @@ def test_curves_need_no_network_and_say_what_the_figures_are(trs, trained: Path,
 def test_an_interrupted_black_box_goes_on_where_it_stopped(
     trs, trained: Path, fresh: runs.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from trs_explorer.evaluation import blackbox
+    from trs_explorer.measure import blackbox_session
 
     named = ("--surrogates", fresh.path, "--limit", 20, "--json", "b.json")
     command = ("blackbox", trained, "--eps", "0.3", "--attacks", "pgd,mim", *named)
@@ -77,7 +76,7 @@ def test_an_interrupted_black_box_goes_on_where_it_stopped(
     assert [row["attack"] for row in whole["rows"]] == ["pgd", "mim", "all"]
     assert whole["rows"][2]["attempts"] == 7
     shutil.rmtree(trained / "results")
-    true, seen = blackbox.measure_attempt, []
+    true, seen = blackbox_session.measure_attempt, []
 
     def counted(attempt, *rest, **more):
         seen.append(attempt.name)
@@ -85,7 +84,7 @@ def test_an_interrupted_black_box_goes_on_where_it_stopped(
             raise KeyboardInterrupt
         return true(attempt, *rest, **more)
 
-    monkeypatch.setattr(blackbox, "measure_attempt", counted)
+    monkeypatch.setattr(blackbox_session, "measure_attempt", counted)
     stopped = trs(*command)
     assert stopped.status == 130
     assert "goes on from there" in stopped.err
@@ -130,68 +129,6 @@ def test_surrogates_of_ones_own(trs, trained: Path, fresh: runs.Run) -> None:
     assert [maker["name"] for maker in stored["surrogates"]] == ["fresh"]
     assert stored["rows"][0]["attempts"] == 6
     assert not Path("checkpoints").exists()
-
-
-@pytest.mark.parametrize(("fewer", "warned"), [(1, False), (12, True)])
-def test_a_black_box_that_is_stronger_than_the_white_box_is_said_if_it_is_no_chance(fewer: int, warned: bool) -> None:
-    from functools import partial
-
-    from trs_explorer.attacks.fgsm import fgsm
-    from trs_explorer.cli import attempts
-    from trs_explorer.evaluation.accuracy import Rate
-    from trs_explorer.evaluation.blackbox import Attempt
-
-    def rate(right: int) -> Rate:
-        return Rate("x", 0.1, right, 40, 0.0, 1.0, [place < right for place in range(40)])
-
-    attempt = Attempt("s", "fgsm", partial(fgsm), 0.1)
-    rates = {attempts._key(attempt): rate(30 - fewer), attempts._white_box(0.1): rate(30)}
-    summary = attempts._summary({(0.1, "fgsm"): [attempt]}, rates)
-    assert bool(summary["warnings"]) == warned == bool(summary["trust"][0]["warnings"])
-
-
-def test_one_attempt_is_the_mean_of_all_and_every_one_is_right_under_all() -> None:
-    from trs_explorer.attacks.pgd import pgd
-    from trs_explorer.cli import attempts
-    from trs_explorer.evaluation.accuracy import nothing_yet, restored
-    from trs_explorer.evaluation.blackbox import Attempt
-    from trs_explorer.evaluation.intervals import of_share, wilson
-
-    def rate(text: str):
-        stored = {"outcomes": [letter == "1" for letter in text], "perturbation": 0.0, "moved": 0}
-        return restored(stored, nothing_yet("x", 0.1), len(text))
-
-    group = [Attempt("s", "pgd", pgd, 0.1, start) for start in range(2)]
-    rates = dict(zip(map(attempts._key, group), (rate("11100000"), rate("10011000")), strict=True))
-    [row] = attempts._summary({(0.1, "pgd"): group}, rates | {attempts._white_box(0.1): rate("01000000")})["rows"]
-    assert (row["robust"]["correct"], row["white_box"]["correct"]) == (1, 1)
-    assert (row["robust"]["low"], row["robust"]["high"]) == wilson(1, 8)
-    low, high = of_share(6 / 16, 8)  # 16 attempts, but 8 images
-    assert row["per_attempt"] == pytest.approx({"share": 6 / 16, "low": low, "high": high})
-
-
-def test_the_white_box_attack_has_the_norm_of_the_attempts() -> None:
-    import torch
-
-    from trs_explorer.attacks.fgsm import fgsm
-    from trs_explorer.cli import attempts
-    from trs_explorer.evaluation.blackbox import Attempt
-    from trs_explorer.models.ensemble import Ensemble
-    from trs_explorer.results import Unfinished
-
-    class Nothing(Unfinished):
-        def __init__(self) -> None: ...
-
-        def keep(self, *_: object, **__: object) -> None: ...
-
-    ensemble = Ensemble([torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3))])
-    target = attempts.Target(ensemble, {"run": "r"}, Nothing())
-    attempt = Attempt("s", "fgsm", fgsm, 0.2, norm="l2")
-    x, y = torch.full((6, 1, 2, 2), 0.5), torch.arange(6) % 3
-    attempts._measure([target], {"s": ensemble}, [attempt], x, y, 0, 0, lambda *_: None)
-    assert {rate.norm for rate in target.rates.values()} == {"l2"}
-    assert {rate.n for rate in target.rates.values()} == {6}
-    assert max(rate.perturbation for rate in target.rates.values()) == pytest.approx(0.2, rel=1e-4)  # 4 pixels: linf has 0.4
 
 
 def test_a_curves_band_goes_out_on_the_upper_ends_and_back_on_the_lower_ones(monkeypatch: pytest.MonkeyPatch) -> None:

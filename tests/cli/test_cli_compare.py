@@ -20,7 +20,7 @@ PGD = Column("pgd", 0.1)
 def _no_measuring(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """But for the tests that are about it."""
     if "measured" not in request.node.name:
-        monkeypatch.setattr("trs_explorer.cli.tabled.measured", lambda *_: pytest.fail("it was measured"))
+        monkeypatch.setattr("trs_explorer.cli.compare._measure", lambda *_, **__: pytest.fail("it was measured"))
 
 
 @pytest.fixture
@@ -228,7 +228,7 @@ def test_a_run_is_measured_once_and_read_back(trs, trained: Path, monkeypatch: p
     assert stored["command"] == "trs compare trained --again --limit 8"
     assert {"run", "checkpoint", "device", "versions", "options", "trust", "stored"} <= set(stored)
 
-    monkeypatch.setattr("trs_explorer.cli.tabled.measured", lambda *_: pytest.fail("it was measured again"))
+    monkeypatch.setattr("trs_explorer.cli.compare._measure", lambda *_, **__: pytest.fail("it was measured again"))
     second = trs("compare", trained, "--limit", 8, "--json", "two.json")
     assert (second.status, second.err, second.out) == (0, "", first.out)
     assert Path("one.json").read_text() == Path("two.json").read_text()
@@ -261,7 +261,7 @@ def test_a_kill_after_all_was_measured_and_stored_leaves_nothing_behind(
 ) -> None:
     folder = trained / "results"
     with monkeypatch.context() as patch:
-        patch.setattr("trs_explorer.results.Unfinished.forget", lambda _: None)
+        patch.setattr("trs_explorer.results.PartialResult.delete", lambda _: None)
         trs("compare", trained, "--limit", 5)
     [partial] = folder.glob("unfinished-*")
     other = folder / "unfinished-evaluate-0.json"

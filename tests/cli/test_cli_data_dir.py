@@ -123,17 +123,17 @@ def test_images_are_shared_by_runs_on_the_same_images_only(trs, run: runs.Run) -
 
 
 def test_a_training_for_another_commands_sake_is_on_the_same_images(run: runs.Run, tmp_path: Path) -> None:
-    from trs_explorer.cli.once import trained_once
+    from trs_explorer.training.cached_training import cached_training
 
     run.write_status(state="finished")
-    assert trained_once(run.path, run.config, "", "--from").config == run.config
+    assert cached_training(run.path, run.config, purpose="", flag="--from").config == run.config
     other = made(tmp_path / "theirs", idx_files(tmp_path / "other", seed=2))
     with pytest.raises(runs.RunError, match=r"is on other images or labels than is needed here: .*--from"):
-        trained_once(run.path, other.config, "", "--from")
+        cached_training(run.path, other.config, purpose="", flag="--from")
     older = change_config(run, data_fingerprint={})
     with pytest.raises(runs.RunError, match="is on other images"):  # unknown, and from another folder
-        trained_once(older.path, other.config, "", "--from")
-    assert trained_once(older.path, run.config, "", "--from").path == run.path
+        cached_training(older.path, other.config, purpose="", flag="--from")
+    assert cached_training(older.path, run.config, purpose="", flag="--from").path == run.path
 
 
 def test_a_start_on_other_images_is_refused_and_leaves_no_folder(trs, run: runs.Run) -> None:

@@ -317,12 +317,12 @@ def test_what_a_matrix_cannot_be_made_of_is_refused(trs, trained: Path, argument
 
 
 def test_what_cannot_be_stored_is_not_forgotten(trs, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from trs_explorer.cli import evaluations
+    from trs_explorer.measure import session
 
     def full(run, what, result):
         raise runs.RunError("cannot write results: no space left")
 
-    monkeypatch.setattr(evaluations, "write_result", full)
+    monkeypatch.setattr(session, "write_result", full)
     for command in (("evaluate", "--attacks", "fgsm"), ("transfer", "--steps", 2)):
         result = trs(command[0], trained, *command[1:], "--limit", 20)
         assert result.status == 0
@@ -394,31 +394,6 @@ def test_an_interrupted_matrix_goes_on_where_it_stopped(trs, trained: Path, monk
     assert seen == [256, 256, 44, 44, 44, 44]  # both members on the first batch; one on the second, twice
     assert json.loads(Path("t.json").read_text()) == whole
     assert not unfinished.exists()
-
-
-ROWS = [None, "x", [["1", "1"]], [["1", "1", "1"]]]
-ROWS += [[row] * 2 for row in (["1", "1", "-0"], ["10-1"] * 3, ["7"] * 3, ["1", 1, "1"])]
-
-
-@pytest.mark.parametrize("rows", ROWS, ids=str)
-def test_damaged_cells_of_an_interrupted_matrix_are_none(rows) -> None:
-    from trs_explorer.cli.transfer import _outcomes
-
-    assert _outcomes({"outcomes": rows}, members=2, most=3) == []
-    assert _outcomes({"outcomes": [["1-"] * 3, ["0"] * 3]}, members=2, most=3) == [["1-"] * 3, ["0"] * 3]
-
-
-def test_processes_that_measured_other_weights_are_not_put_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    from trs_explorer.evaluation import shares
-
-    def gathered(mine, everything) -> None:
-        everything[:] = [mine, ({"weights": "b"}, mine[1])]
-
-    monkeypatch.setattr(shares.dist, "gather_object", gathered)
-    team = shares.Processes(0, 2)
-    assert team.gather({"weights": "b"}, [1]) == [[1], [1]]
-    with pytest.raises(ValueError, match=r"process 1 measured .*'b'.*the run has changed"):
-        team.gather({"weights": "a"}, [1])
 
 
 def test_a_radius_is_of_the_norm_that_was_asked_for_and_a_fraction_is_its_exact_value(trs, trained: Path) -> None:

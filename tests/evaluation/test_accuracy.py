@@ -10,8 +10,8 @@ from trs_explorer.attacks.fgsm import fgsm
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.evaluation.accuracy import blanks, evaluate, joined, measure, restored
 from trs_explorer.evaluation.intervals import wilson
-from trs_explorer.evaluation.shares import Processes
 from trs_explorer.evaluation.transfer import transfer_matrix
+from trs_explorer.measure.sharding import ProcessGroup
 from trs_explorer.models.ensemble import Ensemble
 
 
@@ -157,7 +157,7 @@ def test_shares_of_the_images_give_the_figures_of_the_whole(problem, count):
     options = {"eps": 0.1, "steps": 2, "step_size": 1e-4, "restarts": 2, "norm": "l2", "for_others": True}
     attacks = [("pgd", pgd, options)]
     whole = evaluate(ensemble, x, y, attacks=attacks, seed=3)
-    shares = [Processes(rank, count).share(90) for rank in range(count)]
+    shares = [ProcessGroup(rank, count).shard(90) for rank in range(count)]
     assert [part for share in shares for part in range(90)[share]] == list(range(90))
     parts = [dict(measure(ensemble, x[s], y[s], attacks=attacks, seed=3, first=s.start)) for s in shares]
     assert [joined([part[k] for part in parts]) for k in range(2)] == whole

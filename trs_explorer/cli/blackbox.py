@@ -1,5 +1,6 @@
 """`trs blackbox`."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,6 @@ from trs_explorer.catalogue import ATTACKS, DATA
 from trs_explorer.cli import leaving_at_once
 from trs_explorer.cli.blocks import Column, print_table
 from trs_explorer.cli.curve import curve_page
-from trs_explorer.cli.evaluations import check_classes, check_saved, store
 from trs_explorer.cli.exports import as_csv, as_json, check_parent, exported
 from trs_explorer.cli.flags import (
     CsvFileOption,
@@ -19,16 +19,22 @@ from trs_explorer.cli.flags import (
     LimitOption,
     NormOption,
     SeedOption,
+    check_classes,
     check_reach,
+    check_saved,
     parse_list,
     parse_radii,
     run_at,
+    say,
 )
+from trs_explorer.cli.progress import progress
 from trs_explorer.cli.rates import IN_WORDS, in_percent, percent_of
+from trs_explorer.cli.trainer import train_with_progress
 from trs_explorer.config import same_split
 from trs_explorer.evaluation import paper
 from trs_explorer.files import printable
 from trs_explorer.options import UsageError, unknown
+from trs_explorer.runs import Run
 
 KINDS = tuple(name for name, attack in ATTACKS.items() if attack.ball)
 BAR, WIDE = 20, 100  # letters of the longest bar, and of terminals that have room for it
@@ -95,34 +101,46 @@ def blackbox(
     radii = list(dict.fromkeys(radii or paper.BLACK_BOX_EPS.get(name) or (DATA[name].probe_eps / 2, DATA[name].probe_eps)))
 
     with leaving_at_once():
-        from trs_explorer import data
-        from trs_explorer.cli.attempts import attempted
-        from trs_explorer.cli.surrogates import surrogates_of
-        from trs_explorer.evaluation.shares import processes
+        from trs_explorer.measure import BlackboxPlan, Reporting, blackbox_runs, connect_processes, shared_test_split, store
         from trs_explorer.training.device import resolve_device
 
-    with processes() as team:
-        where = team.device(resolve_device(device))
-        folder = str(data_dir or "")
-        test = data.load_for(chosen[0], train=False, data_dir=folder)  # before surrogates are trained
-        for one in chosen[1:]:
-            data.check_same(one, test, train=False, folder=data.folder_of(chosen[0], folder))
-        makers = surrogates_of(chosen[0], surrogates or (), device, folder) if team.rank == 0 else []
-        team.agree(None)  # the first process trains what is missing
-        makers = makers or surrogates_of(chosen[0], surrogates or (), device, folder)
-        results, unfinished = attempted(
-            chosen, makers, test, kinds, radii, norm=norm, limit=limit, seed=seed, device=where, team=team
-        )
-        stored = team.agree([store(one, "blackbox", result) for one, result in zip(chosen, results, strict=False)])
-        for kept, safe in zip(unfinished, stored, strict=True):
-            if safe:
-                kept.forget()
-        if team.rank:
+    folder = str(data_dir or "")
+    plan = BlackboxPlan(kinds, radii, norm, limit, seed, folder)
+    with connect_processes() as group:
+        where = group.local_device(resolve_device(device))
+        test = shared_test_split(chosen, folder)  # before surrogates are trained
+        made_on = _surrogates(chosen[0], surrogates or (), device, folder) if group.rank == 0 else []
+        group.broadcast(None)  # the first process trains what is missing
+        made_on = made_on or _surrogates(chosen[0], surrogates or (), device, folder)
+        with progress("black box", quiet=group.rank > 0) as advance:
+            reporting = Reporting(advance, say)
+            measurements = blackbox_runs(chosen, made_on, plan, test=test, device=where, group=group, reporting=reporting)
+        store(measurements, group, say)
+        if group.rank:
             return
+    results = [measurement.result for measurement in measurements]
     with exported(
         (json_file, lambda: as_json(results)), (csv_file, lambda: _csv(results)), (html_file, lambda: curve_page(results))
     ):
         _show(results)
+
+
+def _surrogates(target: Run, named: Iterable[str], device: str, data_dir: str) -> list[Run]:
+    """The runs that the user names; by default standard ensembles for the target's data and model, trained if missing."""
+    given = [run_at(Path(name)) for text in named for name in parse_list(text, "--surrogates")]
+    if len({run.name for run in given}) < len(given):
+        raise UsageError(f"--surrogates: two of one name: {', '.join(run.name for run in given)}")
+    for run in given:
+        if run.config.data != target.config.data:
+            raise UsageError(f"--surrogates: {run.name} knows {run.config.data}, {target.name} {target.config.data}")
+        if not same_split(run.config, target.config, "test"):
+            what = f"the {run.config.data} of {run.name} is not that of {target.name} (its SHA-256 differs)"
+            raise UsageError(f"--surrogates: {what}")
+    if given:
+        return given
+    from trs_explorer.training.surrogates import standard_surrogates
+
+    return standard_surrogates(target, device=device, data_dir=data_dir, train=train_with_progress, notify=say)
 
 
 def _show(results: list[dict]) -> None:

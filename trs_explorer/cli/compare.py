@@ -1,26 +1,38 @@
 """`trs compare`."""
 
+from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from trs_explorer.cli.evaluations import check_saved
+from trs_explorer.cli import leaving_at_once
 from trs_explorer.cli.exports import as_json, check_parent, exported
-from trs_explorer.cli.flags import CsvFileOption, DataDirOption, DeviceOption, JsonFileOption, LimitOption, run_at, say
+from trs_explorer.cli.flags import (
+    CsvFileOption,
+    DataDirOption,
+    DeviceOption,
+    JsonFileOption,
+    LimitOption,
+    check_saved,
+    run_at,
+    say,
+)
 from trs_explorer.cli.markdown import markdown
-from trs_explorer.cli.once import START, SURROGATE
+from trs_explorer.cli.progress import progress
 from trs_explorer.cli.rates import rates_csv
 from trs_explorer.cli.side_by_side import show
-from trs_explorer.cli.tabled import rows_of
 from trs_explorer.evaluation import paper
 from trs_explorer.evaluation.comparison import Row, arranged, on_same_images
 from trs_explorer.evaluation.differences import differences, orderings
-from trs_explorer.evaluation.table1 import LIMIT
+from trs_explorer.evaluation.table1 import LIMIT, Answer
 from trs_explorer.files import Json, printable
+from trs_explorer.measure.table1_rows import table1_rows
 from trs_explorer.options import UsageError
-from trs_explorer.runs import Run, RunError, find_runs
+from trs_explorer.results import PartialResult
+from trs_explorer.runs import START_PREFIX, SURROGATE_PREFIX, Run, RunError, find_runs
 
 UNSAVED = "without a checkpoint yet"
 
@@ -56,7 +68,8 @@ def compare(
         check_parent(file)
     named, found = _given(run)
     chosen = _chosen(named, found)
-    rows = rows_of(chosen, named, limit, stored=stored, again=again, device=device, data_dir=str(data_dir or ""))
+    measure = None if stored else partial(_measure, device=device, data_dir=str(data_dir or ""))
+    rows = table1_rows(chosen, measure, limit=limit, again=again, required=named, notify=say)
     tables = [(data, arranged(own)) for data in _data_sets(chosen) for own in on_same_images(rows, data)]
     several = {data for (data, _), (following, _) in pairwise(tables) if data == following}
     with exported(
@@ -72,6 +85,17 @@ def compare(
                 print(markdown(data, own))
             else:
                 show(data, own)
+
+
+def _measure(run: Run, answers: Sequence[Answer], limit: int, *, device: str, data_dir: str) -> tuple[Answer, PartialResult]:
+    """Measure what is missing of a run's table, with a progress bar."""
+    with leaving_at_once():
+        from trs_explorer.measure import Reporting, measure_table1
+        from trs_explorer.training.device import resolve_device
+
+    where = resolve_device(device)
+    with progress(run.name) as advance:
+        return measure_table1(run, answers, limit, device=where, data_dir=data_dir, reporting=Reporting(advance, say))
 
 
 def _given(paths: list[Path] | None) -> tuple[list[Run], list[Run]]:
@@ -100,7 +124,7 @@ def _chosen(named: list[Run], found: list[Run]) -> list[Run]:
     for one in found:
         if one.path.resolve() in once:
             continue
-        if one.name.startswith((SURROGATE, START)):
+        if one.name.startswith((SURROGATE_PREFIX, START_PREFIX)):
             left.setdefault("trained for another command's sake", []).append(one)
         elif not one.checkpoints():
             left.setdefault(UNSAVED, []).append(one)

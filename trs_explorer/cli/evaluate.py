@@ -10,7 +10,6 @@ import typer
 from trs_explorer import runs
 from trs_explorer.catalogue import ATTACKS, DATA
 from trs_explorer.cli import leaving_at_once
-from trs_explorer.cli.evaluations import attack_options, check_classes, check_saved, store
 from trs_explorer.cli.exports import as_json, check_parent, exported
 from trs_explorer.cli.flags import (
     ConfidenceOption,
@@ -23,7 +22,10 @@ from trs_explorer.cli.flags import (
     RestartsOption,
     SeedOption,
     StepsOption,
+    attack_options,
+    check_classes,
     check_reach,
+    check_saved,
     parse_confidence,
     parse_constants,
     parse_list,
@@ -31,7 +33,7 @@ from trs_explorer.cli.flags import (
     run_at,
     say,
 )
-from trs_explorer.cli.measured import Plan, measured
+from trs_explorer.cli.progress import progress
 from trs_explorer.cli.rates import rates_csv, show
 from trs_explorer.evaluation.table1 import ASKED, parameters
 from trs_explorer.options import UsageError, unknown
@@ -68,8 +70,8 @@ def evaluate(
 
     Example: trs evaluate checkpoints/mnist-trs checkpoints/mnist-standard --attacks pgd --eps 0.1,0.15
     """
-    asked = parse_list(attacks, "--attacks")
-    names = list(dict.fromkeys(one for name in asked for one in SETS.get(name, (name,))))
+    requested = parse_list(attacks, "--attacks")
+    names = list(dict.fromkeys(one for name in requested for one in SETS.get(name, (name,))))
     for name in names:
         if name not in ATTACKS:
             raise UsageError(unknown("--attacks", name, (*ATTACKS, *SETS)))
@@ -79,51 +81,51 @@ def evaluate(
     chosen = list({one.path.resolve(): one for one in map(run_at, run)}.values())
     for file in (json_file, csv_file):
         check_parent(file)
-    plan = Plan([], limit, steps, restarts, seed, trust, **options, data_dir=str(data_dir or ""))
-    plans = [_plan(one, names, asked, radii, constants, plan) for one in chosen]
+    attacks_of_run = [_attacks(one, names, requested, radii, constants, norm) for one in chosen]
 
     with leaving_at_once():
-        from trs_explorer.evaluation.shares import processes
+        from trs_explorer.measure import EvaluatePlan, Reporting, connect_processes, evaluate_run, store
         from trs_explorer.training.device import resolve_device
 
+    plan = EvaluatePlan([], limit, steps, restarts, seed, trust, options=options, data_dir=str(data_dir or ""))
     files = json_file is not None or csv_file is not None
-    with processes() as team:
-        where = team.device(resolve_device(device))
-        found, unfinished = [], []
-        for one, plan in zip(chosen, plans, strict=True):
-            result, kept = measured(one, plan, where, team)
-            unfinished.append(kept)
-            if result is not None:
-                found.append(result)
-                if not files:
-                    show(result, checks=trust)
-        # not before all are measured: then an interruption costs nothing of those that were done
-        stored = team.agree([store(one, "evaluate", result) for one, result in zip(chosen, found, strict=False)])
-        for kept, safe in zip(unfinished, stored, strict=True):
-            if safe:
-                kept.forget()
-        if team.rank or not files:
+    with connect_processes() as group:
+        where = group.local_device(resolve_device(device))
+        measurements = []
+        for one, (pairs, left_out) in zip(chosen, attacks_of_run, strict=True):
+            with progress(one.name, quiet=group.rank > 0) as advance:
+                its_plan = replace(plan, attacks=pairs, left_out=left_out)
+                measurement = evaluate_run(one, its_plan, device=where, group=group, reporting=Reporting(advance, say))
+            measurements.append(measurement)
+            if measurement.result is not None and not files:
+                show(measurement.result, checks=trust)
+        store(measurements, group, say)  # not before all are measured: an interruption costs nothing of those that were done
+        if group.rank or not files:
             return
-    with exported((json_file, lambda: as_json(found)), (csv_file, lambda: rates_csv(found))):
-        for result in found:
+    results = [measurement.result for measurement in measurements]
+    with exported((json_file, lambda: as_json(results)), (csv_file, lambda: rates_csv(results))):
+        for result in results:
             show(result, checks=trust)
 
 
-def _plan(
-    run: runs.Run, names: list[str], asked: list[str], radii: list[float] | None, constants: list[float] | None, plan: Plan
-) -> Plan:
-    """The plan with a run's attacks. Raises UsageError, or RunError if the run has nothing to measure."""
+def _attacks(
+    run: runs.Run, names: list[str], requested: list[str], radii: list[float] | None, constants: list[float] | None, norm: str
+) -> tuple[list[tuple[str, float]], tuple[str, ...]]:
+    """The attacks on a run, each with its eps or c; and those left out, which need more classes than its data has.
+
+    Raises: UsageError, or RunError if the run has nothing to measure.
+    """
     check_saved(run)
-    check_reach(radii, plan.norm, run.config.data)
-    for name in asked:
+    check_reach(radii, norm, run.config.data)
+    for name in requested:
         if name not in SETS:  # those take what suits the data
             check_classes(name, run.config.data, "--attacks")
     left_out = tuple(name for name in names if ATTACKS[name].classes > DATA[run.config.data].classes)
     for name in left_out:
         say(f"{run.name}: without {name}, which needs {ATTACKS[name].classes} classes")
-    kinds = [name for name in names if name not in left_out]
-    pairs = [(name, value) for name in kinds for value in _parameters(name, run.config.data, radii, constants)]
-    return replace(plan, attacks=list(dict.fromkeys(pairs)), left_out=left_out)
+    suitable = [name for name in names if name not in left_out]
+    pairs = [(name, value) for name in suitable for value in _parameters(name, run.config.data, radii, constants)]
+    return list(dict.fromkeys(pairs)), left_out
 
 
 def _parameters(name: str, data: str, radii: list[float] | None, constants: list[float] | None) -> Sequence[float]:

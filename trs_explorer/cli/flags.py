@@ -5,14 +5,14 @@ import math
 import os
 import sys
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from trs_explorer.catalogue import DATA, METHODS, MODELS
+from trs_explorer.catalogue import ATTACKS, DATA, METHODS, MODELS
 from trs_explorer.config import DEFAULTS, SETTINGS
 from trs_explorer.files import printable
 from trs_explorer.options import HYPER_PARAMETERS, MEASURING, Option, UsageError, number, unknown
@@ -193,6 +193,31 @@ def check_reach(radii: Iterable[float] | None, norm: str, data: str) -> None:
     for radius in radii or ():
         if radius > most:
             raise UsageError(f"--eps {radius:g}: no two images of {data} are further apart than {most:.4g} in {norm}")
+
+
+def attack_options(names: Sequence[str], norm: str, confidence: float | None) -> dict[str, object]:
+    """The options of the attacks that are not the usual ones, from --norm and --confidence.
+
+    Raises: UsageError if none of the attacks takes one of them.
+    """
+    if norm != "linf" and not any(ATTACKS[name].ball for name in names):
+        raise UsageError(f"--norm {norm}: {' and '.join(names)} {'has' if len(names) == 1 else 'have'} no radius")
+    if confidence is not None and all(ATTACKS[name].ball for name in names):
+        raise UsageError(f"--confidence: {' and '.join(names)} {'takes' if len(names) == 1 else 'take'} none; cw and ead do")
+    return {**({"norm": norm} if norm != "linf" else {}), **({} if confidence is None else {"confidence": confidence})}
+
+
+def check_classes(attack: str, data: str, flag: str) -> None:
+    """Raise UsageError for an attack that needs more classes than the data set has."""
+    needed, classes = ATTACKS[attack].classes, DATA[data].classes
+    if classes < needed:
+        raise UsageError(f"{flag}: {attack} needs {needed} classes, {data} has {classes}: take apgd-ce or mora")
+
+
+def check_saved(run: Run) -> None:
+    """Raise RunError for a run without a checkpoint, before others are measured."""
+    if not run.checkpoints():
+        raise RunError(f"{run.path} has no checkpoint yet: nothing has been saved")
 
 
 def _parse_numbers(text: str, flag: str) -> list[float]:

@@ -24,12 +24,12 @@ from trs_explorer.cli.flags import (
     given,
     on_terminal,
     run_at,
+    say,
     values_from_toml,
     with_option_flags,
 )
-from trs_explorer.cli.once import START, trained_once
-from trs_explorer.cli.trainer import has_begun, kept_if_begun, train_run
-from trs_explorer.config import SPLITS, TrainConfig, absolute, resolve
+from trs_explorer.cli.trainer import train_run, train_with_progress
+from trs_explorer.config import TrainConfig, absolute, resolve
 from trs_explorer.files import cannot_write, open_for_appending, printable
 from trs_explorer.options import UsageError
 from trs_explorer.run_config import change_config
@@ -62,7 +62,7 @@ def train(
     if tui + plain + json > 1:
         raise UsageError("choose one of --tui, --plain and --json")
     run = _run_to_train(given(values), out, resume, config)
-    with kept_if_begun(run) if resume is None else contextlib.nullcontext():
+    with runs.discard_unless_begun(run) if resume is None else contextlib.nullcontext():
         if tui and can_draw():
             status = _train_in_dashboard(run, ascii_wanted(ascii))
         else:
@@ -131,23 +131,10 @@ def _with_start(settings: TrainConfig) -> TrainConfig:
         return dataclasses.replace(settings, start_from=str(source.path.resolve()))
     if not METHODS[settings.method].trained_start:
         return settings
-    alike = ("data", "model", "members", "seed", "device", "precision", "limit", "data_dir")
-    wanted = resolve({"method": "standard", **{name: getattr(settings, name) for name in alike}})
-    wanted = dataclasses.replace(wanted, data_fingerprint=_fingerprint(settings))
-    limit = f"-{settings.limit}" if settings.limit else ""
-    path = Path("checkpoints") / f"{START}{settings.data}-{settings.model}-{settings.members}-{settings.seed}{limit}"
-    purpose = f"the standard ensemble that {settings.method} starts from (--from RUN takes another)"
-    return dataclasses.replace(settings, start_from=str(trained_once(path, wanted, purpose, "--from").path.resolve()))
-
-
-def _fingerprint(settings: TrainConfig) -> dict[str, str]:
-    """By split that of the data that a training will read; nothing of data that is computed."""
-    if settings.data_fingerprint or DATA[settings.data].computed:
-        return settings.data_fingerprint
-    from trs_explorer import data
-
-    read = {split: data.load(settings.data, train=split == "train", data_dir=settings.data_dir) for split in SPLITS}
-    return {split: found.fingerprint for split, found in read.items()}
+    with leaving_at_once():
+        from trs_explorer.training.cached_training import cached_start
+    start = cached_start(settings, train=train_with_progress, notify=say)
+    return dataclasses.replace(settings, start_from=str(start.path.resolve()))
 
 
 def _have_data(settings: TrainConfig) -> None:
@@ -224,7 +211,7 @@ def _train_in_dashboard(run: runs.Run, ascii_only: bool) -> int:
     status = run.status()
     error = f": {status['error']}" if status.get("error") else ""
     print(printable(f"{run.path}: {status.get('state', 'no state')}{error}"))
-    if status.get("error") and not has_begun(run):  # all has been said: the same --out can be tried again
+    if status.get("error") and not runs.has_begun(run):  # all has been said: the same --out can be tried again
         run.log.unlink(missing_ok=True)
         runs.discard(run)
     return 0 if status.get("state") in ("finished", "stopped") else 1

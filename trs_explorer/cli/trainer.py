@@ -1,15 +1,14 @@
 """A training in this process: signals save and end it."""
 
-import contextlib
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from trs_explorer import runs
-from trs_explorer.cli import INTERRUPTED, leaving_at_once
+from trs_explorer.cli import DONE, INTERRUPTED, leaving_at_once
+from trs_explorer.cli.progress import progress
 
 STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 SAVED = ("stopped", "finished")
-FIRST = 1 << 16  # bytes of a log in which its first event is
 
 
 class _Stop:
@@ -47,7 +46,7 @@ def train_run(run: runs.Run, show: Callable[[dict], object]) -> int:
     previous = {number: signal.signal(number, interrupted) for number in heard}
     ends = True
     try:
-        for event in events(run, resume=any(run.checkpoints()) or has_begun(run), stop=stop):
+        for event in events(run, resume=any(run.checkpoints()) or runs.has_begun(run), stop=stop):
             show(event)
         ends = bool(signals) and run.status().get("state") == "stopped"
     except KeyboardInterrupt:
@@ -58,30 +57,27 @@ def train_run(run: runs.Run, show: Callable[[dict], object]) -> int:
         signals += [0, 0]
         for number, handler in previous.items():
             signal.signal(number, signal.SIG_IGN if quiet else handler)
-    return INTERRUPTED if quiet else 0
-
-
-def has_begun(run: runs.Run) -> bool:
-    """Whether the log tells of a training."""
-    return any(event["kind"] == "start" for event in runs.read_events(run, size=FIRST).events)
-
-
-@contextlib.contextmanager
-def kept_if_begun(run: runs.Run) -> Iterator[None]:
-    """Take a new run's folder back if what is done inside ends by an error before the training has begun."""
-    try:
-        yield
-    except BaseException:
-        if not has_begun(run):
-            runs.discard(run)
-        raise
+    return INTERRUPTED if quiet else DONE
 
 
 def _lost(run: runs.Run) -> str:
     """What a second Ctrl-C cost."""
-    if not has_begun(run):
+    if not runs.has_begun(run):
         return "interrupted before the training began"
     saved = run.checkpoints()[-1:]
     if not saved:
         return f"interrupted twice, before anything was saved; --resume {run.path} starts anew"
     return f"interrupted twice: what came after checkpoint {saved[0].name} is lost; go on with --resume {run.path}"
+
+
+def train_with_progress(run: runs.Run) -> bool:
+    """Train a run with a progress bar on stderr. Returns whether it was trained to the end."""
+    with progress(f"training {run.path.name}") as advance:
+
+        def show(event: dict) -> None:
+            if event["kind"] == "start":
+                advance(event["step"], event["steps"])
+            elif event["kind"] in ("step", "epoch"):
+                advance(event["step"], None)
+
+        return train_run(run, show) == DONE

@@ -1,25 +1,12 @@
 """`trs transfer`."""
 
-from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from trs_explorer.catalogue import ATTACKS, DATA, entry, load
+from trs_explorer.catalogue import ATTACKS, DATA, entry
 from trs_explorer.cli import leaving_at_once
 from trs_explorer.cli.blocks import Column, print_table
-from trs_explorer.cli.evaluations import (
-    GOES_ON,
-    STOPPED,
-    about,
-    accepted,
-    attack_options,
-    check_classes,
-    check_saved,
-    loaded,
-    store,
-)
 from trs_explorer.cli.exports import as_csv, as_json, check_parent, exported
 from trs_explorer.cli.flags import (
     ConfidenceOption,
@@ -32,23 +19,20 @@ from trs_explorer.cli.flags import (
     RunArgument,
     SeedOption,
     StepsOption,
+    attack_options,
+    check_classes,
     check_reach,
+    check_saved,
     parse_confidence,
     parse_constants,
     parse_radii,
     run_at,
     say,
 )
+from trs_explorer.cli.progress import progress
 from trs_explorer.cli.rates import IN_WORDS, value_of
 from trs_explorer.files import printable
 from trs_explorer.options import UsageError, unknown
-from trs_explorer.results import Unfinished
-from trs_explorer.runs import Run
-
-if TYPE_CHECKING:
-    import torch
-
-    from trs_explorer.evaluation.shares import Processes
 
 SAID, LATER = ("attack", "eps", "c", "protocol", "targeted"), ("norm", "confidence")  # columns before and after the counts
 WIDE = 5  # with more members than this, cells hold the rate alone
@@ -100,120 +84,22 @@ def transfer(
         raise UsageError(f"{'--eps' if known.ball else '--c'}: a matrix has one value, got {eps or c}")
     value = values[0] if values else about_data.probe_eps if known.ball else 1.0
     check_saved(chosen)
-    asked = Asked(attack, value, steps, limit, seed, targeted, protocol, options, str(data_dir or ""))
 
     with leaving_at_once():
-        from trs_explorer.evaluation.shares import processes
+        from trs_explorer.measure import Reporting, TransferPlan, connect_processes, store, transfer_run
         from trs_explorer.training.device import resolve_device
 
-    with processes() as team:
-        result, kept = _measured(chosen, asked, team.device(resolve_device(device)), team)
-        if team.agree(result is not None and store(chosen, "transfer", result)):
-            kept.forget()
+    plan = TransferPlan(attack, value, steps, limit, seed, targeted, protocol, options, str(data_dir or ""))
+    with connect_processes() as group:
+        where = group.local_device(resolve_device(device))
+        with progress(f"{chosen.name}: transfer", quiet=group.rank > 0) as advance:
+            measurement = transfer_run(chosen, plan, device=where, group=group, reporting=Reporting(advance, say))
+        store([measurement], group, say)
+    result = measurement.result
     if result is None:
         return
     with exported((json_file, lambda: as_json(result)), (csv_file, lambda: _csv(result))):
         _show(result)
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What matrix is asked for; value is the attack's eps or c, options its norm or confidence if those are not the usual.
-
-    data_dir: folder with the data, if it is not where the run's config says.
-    """
-
-    attack: str
-    value: float
-    steps: int
-    limit: int
-    seed: int
-    targeted: bool
-    protocol: str
-    options: dict
-    data_dir: str
-
-
-def _measured(run: Run, asked: Asked, device: "torch.device", team: "Processes") -> tuple[dict | None, Unfinished]:
-    """The result, None in every process but the first; and what to forget once it is stored."""
-    import torch
-
-    from trs_explorer import data
-    from trs_explorer.cli.progress import progress
-    from trs_explorer.evaluation.checks import CHECKS
-    from trs_explorer.evaluation.transfer import STARTS_OF, all_right, assembled, measure_transfer, other_classes
-    from trs_explorer.evaluation.trust import check_model, warnings_of
-
-    ensemble, named = loaded(run, device)
-    test = data.load_for(run, train=False, data_dir=asked.data_dir)
-    places, which = torch.arange(min(asked.limit, len(test))), ""
-    if asked.protocol == "all-right":
-        places, which = all_right(ensemble, test.images(slice(None)), test.y, limit=asked.limit), " that all members have right"
-    x, y = test.images(places).to(device), test.y[places].to(device)
-    about_attack = ATTACKS[asked.attack]
-    function = load(about_attack.function)
-    options = (accepted(function, steps=asked.steps) if about_attack.ball else {}) | asked.options
-    said = {
-        **about(named, test, f"first {len(x)} test images{which}", device, asked.seed),
-        "kind": "transfer",
-        "attack": f"{asked.attack}-{asked.steps}" if "steps" in options else asked.attack,
-        "eps": asked.value if about_attack.ball else None,
-        "c": None if about_attack.ball else asked.value,
-        "norm": options.get("norm", "linf") if about_attack.ball else None,
-        "confidence": options.get("confidence"),
-        "options": options,
-        "protocol": asked.protocol,
-        "targeted": asked.targeted,
-        "starts": STARTS_OF[asked.protocol],
-    }
-    wanted = other_classes(y, DATA[run.config.data].classes, seed=asked.seed) if asked.targeted else None
-    share = team.share(len(x))
-    kept = Unfinished(run, "transfer", {**said, "share": [share.start, share.stop]})
-    done = _outcomes(kept.found(), len(ensemble), share.stop - share.start)
-    if done and team.rank == 0:
-        say(GOES_ON)
-    snapshots = measure_transfer(
-        ensemble,
-        x[share],
-        y[share],
-        attack=partial(function, **{"eps" if about_attack.ball else "c": asked.value}, **options),
-        wanted=None if wanted is None else wanted[share],
-        protocol=asked.protocol,
-        ensemble_column=True,
-        seed=asked.seed,
-        done=done,
-        first=share.start,
-    )
-    matrix = None
-    try:
-        with progress(f"{run.name}: transfer", quiet=team.rank > 0) as advance:
-            for matrix in snapshots:
-                tried = sum(len(row[0]) for row in matrix.outcomes)
-                advance(tried, len(ensemble) * (share.stop - share.start))
-                kept.keep({"outcomes": matrix.outcomes} if tried else {})
-    except KeyboardInterrupt:
-        kept.keep({"outcomes": matrix.outcomes} if matrix else {}, now=True)
-        if kept.kept and team.rank == 0:
-            say(STOPPED)
-        raise
-    parts = team.gather(said, matrix)
-    if not parts:
-        return None, kept
-    findings = check_model(ensemble, x[:100], y[:100])
-    trust = [{"check": number, "name": CHECKS[number], "warnings": texts} for number, texts in findings.items()]
-    return {**said, **assembled(parts).to_json(), "trust": trust, "warnings": warnings_of(findings)}, kept
-
-
-def _outcomes(found: dict, members: int, most: int) -> list[list[str]]:
-    """The letters that an interrupted measurement had kept, a cell each; none if they are damaged."""
-    rows = found.get("outcomes")
-    if not isinstance(rows, list) or [len(row) if isinstance(row, list) else 0 for row in rows] != [members + 1] * members:
-        return []
-    for row in rows:
-        lengths = {len(cell) if isinstance(cell, str) and set(cell) <= set("-01") else most + 1 for cell in row}
-        if len(lengths) > 1 or max(lengths) > most:
-            return []
-    return rows
 
 
 def _show(result: dict) -> None:

@@ -1,6 +1,6 @@
 """Data sets: `load` gives a split of any set in the catalogue as tensors that can live on the device; `load_for` a run's own."""
 
 from trs_explorer.data.dataset import Dataset, load
-from trs_explorer.data.of_run import check_same, folder_of, load_for
+from trs_explorer.data.of_run import check_same, fingerprints, folder_of, load_for
 
-__all__ = ["Dataset", "check_same", "folder_of", "load", "load_for"]
+__all__ = ["Dataset", "check_same", "fingerprints", "folder_of", "load", "load_for"]

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from trs_explorer.catalogue import DATA
-from trs_explorer.config import absolute
+from trs_explorer.config import SPLITS, TrainConfig, absolute
 from trs_explorer.data.dataset import Dataset, load
 from trs_explorer.files import printable
 from trs_explorer.options import UsageError
@@ -53,3 +53,10 @@ def check_same(run: Run, found: Dataset, *, train: bool, folder: str) -> None:
         where = f"in {printable(folder or source.folder)}" if folder or source else "that comes with trs"
         what = f"the {found.name} {where} is not the one of this run (the SHA-256 of its {split} split differs)"
         raise UsageError(f"{run.path}: {what}: give the folder of the run's own files as --data-dir")
+
+
+def fingerprints(config: TrainConfig) -> dict[str, str]:
+    """By split, the fingerprint of the data that a training by `config` will read; {} for data that is computed."""
+    if config.data_fingerprint or DATA[config.data].computed:
+        return config.data_fingerprint
+    return {split: load(config.data, train=split == "train", data_dir=config.data_dir).fingerprint for split in SPLITS}

@@ -1,0 +1,232 @@
+"""Clean and robust accuracy of a run's newest ensemble, resumable, with the paper's figures and the sanity checks."""
+
+import contextlib
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import compress
+
+import torch
+from torch import Tensor
+
+from trs_explorer import data, shipped
+from trs_explorer.catalogue import ATTACKS
+from trs_explorer.config import same_split
+from trs_explorer.evaluation import paper, trials, trust
+from trs_explorer.evaluation.accuracy import Attack, Rate, blanks, joined, measure, restored, worst_of
+from trs_explorer.evaluation.checks import CHECKS
+from trs_explorer.evaluation.table1 import WORST_OF
+from trs_explorer.files import Json
+from trs_explorer.measure.session import (
+    Measurement,
+    Progress,
+    Reporting,
+    Session,
+    attack_function,
+    attack_options,
+    describe,
+    load_newest,
+    open_session,
+    saving,
+)
+from trs_explorer.measure.sharding import ProcessGroup
+from trs_explorer.models.ensemble import Ensemble
+from trs_explorer.models.stored import load_ensemble
+from trs_explorer.runs import Run, RunError
+
+
+@dataclass(frozen=True)
+class EvaluatePlan:
+    """What to measure.
+
+    - attacks: names of the catalogue, each with its eps or c.
+    - limit: how many test images, the first ones.
+    - steps, restarts: of the attacks that have them.
+    - seed: of the random starts.
+    - trust: whether to run all sanity checks, also those that attack again.
+    - left_out: attacks that need more classes than the data set has.
+    - options: of the attacks, where they are not the usual ones: {"norm": "l2"}, {"confidence": 2.0}.
+    - data_dir: folder with the data, if it is not where the run's config says.
+    """
+
+    attacks: Sequence[tuple[str, float]]
+    limit: int = 1000
+    steps: int = 50
+    restarts: int = 1
+    seed: int = 0
+    trust: bool = False
+    left_out: tuple[str, ...] = ()
+    options: Mapping[str, object] = field(default_factory=dict)
+    data_dir: str = ""
+
+    def stored_options(self) -> Json:
+        """What a result says of how the attacks were made; unusual options only, so that older results stay comparable."""
+        return {"limit": self.limit, "steps": self.steps, "restarts": self.restarts, **self.options}
+
+    def labelled_attacks(self) -> list[Attack]:
+        """The attacks with their labels and arguments, as `accuracy.measure` takes them."""
+        return [self._labelled(name, value) for name, value in self.attacks]
+
+    def _labelled(self, name: str, value: float) -> Attack:
+        options = attack_options(name, self.options, steps=self.steps, restarts=self.restarts)
+        if not ATTACKS[name].ball:  # only whether it fools counts, not how near the image is
+            return name, attack_function(name), {"c": value, "early_stop": True, **options}
+        starts = self.restarts if "restarts" in options else 1
+        label = name + (f"-{self.steps}" if "steps" in options else "") + (f" x{starts}" if starts > 1 else "")
+        return label, attack_function(name), {"eps": value, **options}
+
+
+@dataclass(frozen=True)
+class StoredRates:
+    """Rates of the same measurement that are stored already, by position as in `accuracy.measure`.
+
+    weights, data: SHA-256 of the weights and of the test split that they were measured on.
+    """
+
+    weights: str
+    data: str
+    rates: Mapping[str, object]
+
+
+def evaluate_run(
+    run: Run,
+    plan: EvaluatePlan,
+    *,
+    device: torch.device | str = "cpu",
+    group: ProcessGroup | None = None,
+    reporting: Reporting | None = None,
+    stored: StoredRates | None = None,
+) -> Measurement:
+    """Measure a run's newest checkpoint by the plan. Resumes what an interrupted evaluation of the same has left.
+
+    - device: where to compute.
+    - group: the processes that share the images; by default this one alone.
+    - reporting: progress and lines of text.
+    - stored: rates not to be measured again, if the newest weights are still those; for one process only.
+    """
+    group, reporting = group or ProcessGroup(), reporting or Reporting()
+    ensemble, loaded = load_newest(run, device)
+    test = data.load_for(run, train=False, data_dir=plan.data_dir)
+    places = slice(0, min(plan.limit, len(test)))
+    x, y = test.images(places).to(device), test.y[places].to(device)
+    description = describe(loaded, test, f"first {len(x)} test images", device, plan.seed)
+    description |= {"kind": "evaluate", "options": plan.stored_options()}
+    session = open_session(run, "evaluate", ensemble, description, {"attacks": plan.attacks}, len(x), group)
+    reusable = stored.rates if stored and (stored.weights, stored.data) == (loaded["weights"], test.fingerprint) else {}
+    with saving([session], reporting.notify, resumed=bool(session.stored)):
+        shard = session.shard
+        parts = session.gather(_rates(session, x[shard], y[shard], plan, reusable, reporting.progress))
+        if not parts:
+            return session.finished(None)
+        rates = [joined(same) for same in zip(*parts, strict=True)]
+        warnings = _warnings(session, x, y, rates, plan, reporting.progress)
+    figures = _paper_figures(run, loaded["checkpoint"], plan)
+    rows = [*zip(rates, figures, strict=True), *((rate, None) for rate in _worst(rates))]
+    result = {
+        **description,
+        "rates": [{**rate.to_json(), "paper": figure} for rate, figure in rows],
+        "trust": [{"check": number, "name": name, "warnings": warnings.get(number)} for number, name in CHECKS.items()],
+        "warnings": trust.warnings_of(warnings),
+    }
+    return session.finished(result)
+
+
+def _rates(
+    session: Session, x: Tensor, y: Tensor, plan: EvaluatePlan, reusable: Mapping[str, object], progress: Progress
+) -> list[Rate]:
+    """The clean rate and every attack's on this process's images x; those that are stored are not measured again."""
+    attacks = plan.labelled_attacks()
+    passes = [1, *(_passes(function, arguments) for _, function, arguments in attacks)]
+    stored = {**reusable, **session.stored}
+    done = {
+        position: rate
+        for position, blank in enumerate(blanks(attacks))
+        if (rate := restored(stored.get(str(position)), blank, len(x))) is not None
+    }
+    rates = dict(done)
+    session.values = lambda: {str(position): rate.to_json() for position, rate in rates.items()}
+    first = session.shard.start
+    for position, rate in measure(session.ensemble, x, y, attacks=attacks, seed=plan.seed, done=done, first=first):
+        rates[position] = rate
+        done_passes = sum(passes[place] * one.n for place, one in rates.items())
+        progress(done_passes, sum(passes) * len(x), f"{rate.name} {_parameter(rate)}".strip())
+        session.save()
+    session.save(now=True)  # the checks that follow take long
+    return [rates[position] for position in range(len(passes))]
+
+
+def _passes(function: object, arguments: Mapping[str, object]) -> int:
+    """About how many passes an attack takes for an image: for the time left."""
+    defaults = {name: p.default for name, p in inspect.signature(function).parameters.items()}
+    count = 1
+    for name in ("steps", "restarts", "searches"):
+        count *= arguments.get(name, defaults.get(name, 1))
+    return count
+
+
+def _parameter(rate: Rate) -> str:
+    if rate.c is not None:
+        return f"c {rate.c:g}"
+    return f"eps {rate.eps:g}" if rate.eps else ""
+
+
+def _warnings(
+    session: Session, x: Tensor, y: Tensor, rates: Sequence[Rate], plan: EvaluatePlan, progress: Progress
+) -> trust.Findings:
+    """The warnings of the cheap sanity checks, of all if the plan says so.
+
+    Attacks made for transfer need not be strong on this model, and look at transformed copies of their images: for them the
+    checks are only that they stay in the ball and give back the original.
+    """
+    direct = [not ATTACKS[name].for_others for name, _ in plan.attacks]
+    attacks = list(compress(plan.labelled_attacks(), direct))
+    others = trust.check_rates(list(compress(rates[1:], [not each for each in direct])))
+    rates = [rates[0], *compress(rates[1:], direct)]
+    progress(0, None, "checks")
+    warnings = trust.in_order(
+        {14: [f"{name} was left out: it needs more classes" for name in plan.left_out]},
+        {number: others[number] for number in (11, 17) if number in others},
+        trials.cheap_findings(session.ensemble, x, y, rates=rates, attacks=attacks, seed=plan.seed),
+    )
+    if not plan.trust:
+        return warnings
+    few = slice(0, trials.THOROUGH_N)
+    thorough = trials.thorough_trials(
+        session.ensemble,
+        x[few],
+        y[few],
+        rates=rates,
+        attacks=attacks,
+        others=_other_ensembles(session.run, session.description["weights"], x.device),
+        steps=plan.steps,
+        seed=plan.seed,
+        say=lambda text: progress(0, None, f"checks: {text}"),
+    )
+    return trust.in_order(warnings, thorough)
+
+
+def _other_ensembles(run: Run, weights: str, device: torch.device) -> list[tuple[str, Ensemble]]:
+    """A shipped run on the same data with other weights, the standard ensemble first; empty if there is none."""
+    same = [other for other in shipped.shipped_runs() if same_split(other.config, run.config, "test")]
+    for other in sorted(same, key=lambda other: other.config.method != "standard"):
+        with contextlib.suppress(RunError):  # the user did not name this run: a damaged one is passed over
+            ensemble, theirs = load_ensemble(other, device=device)
+            if theirs != weights:
+                return [(other.name, ensemble)]
+    return []
+
+
+def _paper_figures(run: Run, checkpoint: str, plan: EvaluatePlan) -> list[float | None]:
+    """The paper's figure for the clean rate and every attack; None where the measurement is not the paper's."""
+    if plan.options or not paper.is_like(run.config, checkpoint, plan.steps, plan.restarts):
+        return [None] * (1 + len(plan.attacks))
+    return [None, *(paper.figure(run.config.data, name, value, run.config.method) for name, value in plan.attacks)]
+
+
+def _worst(rates: Sequence[Rate]) -> list[Rate]:
+    """For every radius of at least WORST_OF attacks, the accuracy under the worst of them, image by image."""
+    by_eps: dict[float, list[Rate]] = {}
+    for rate in rates:
+        if rate.eps:
+            by_eps.setdefault(rate.eps, []).append(rate)
+    return [worst_of(f"worst of {len(same)}", same) for _, same in sorted(by_eps.items()) if len(same) >= WORST_OF]

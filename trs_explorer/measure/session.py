@@ -1,0 +1,194 @@
+"""What all measurements of a run have in common: load its newest ensemble, resume and save partial results, gather, store.
+
+A measurement reports progress and prints through callbacks, so that a command, a notebook and a test can use it alike.
+"""
+
+import inspect
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+import torch
+
+from trs_explorer import __version__
+from trs_explorer.catalogue import ATTACKS, load
+from trs_explorer.data import Dataset
+from trs_explorer.files import Json
+from trs_explorer.measure.sharding import ProcessGroup
+from trs_explorer.models.ensemble import Ensemble
+from trs_explorer.models.stored import load_ensemble
+from trs_explorer.results import PartialResult, write_result
+from trs_explorer.runs import Run, RunError
+
+T = TypeVar("T")
+INTERRUPTED = "interrupted: what was found is kept, the same command goes on from there"
+RESUMED = "goes on where an interrupted evaluation stopped"
+
+
+class Progress(Protocol):
+    """A callback for progress: called with the work done, all of it (None: unknown), and perhaps what is being done."""
+
+    def __call__(self, done: float, total: float | None, now: str = "") -> object:
+        """Show the progress."""
+        ...
+
+
+Notify = Callable[[str], object]  # called with a line of text for the user
+
+
+def no_progress(done: float, total: float | None, now: str = "") -> None:
+    """Show nothing."""
+
+
+def no_notify(text: str) -> None:
+    """Print nothing."""
+
+
+@dataclass(frozen=True)
+class Reporting:
+    """Where a measurement reports to: how far it is, and lines of text for the user. By default nowhere."""
+
+    progress: Progress = no_progress
+    notify: Notify = no_notify
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A finished measurement. result: what a file under results/ holds; None in every process but rank 0.
+
+    partial: its partial result, to be deleted when the result is stored (`store`).
+    """
+
+    run: Run
+    kind: str
+    result: Json | None
+    partial: PartialResult
+
+
+@dataclass
+class Session:
+    """One run's measurement in this process.
+
+    - description: what the stored result says of it; the same in all processes.
+    - shard: the images of this process.
+    - partial, stored: the file of the partial result, and the values that an interrupted measurement left in it.
+    - values: returns the values so far, as JSON; set when the measurement starts.
+    """
+
+    run: Run
+    kind: str
+    ensemble: Ensemble
+    description: Json
+    shard: slice
+    partial: PartialResult
+    stored: Json
+    group: ProcessGroup
+    values: Callable[[], Json] = field(default=dict)
+
+    def save(self, *, now: bool = False) -> None:
+        """Save the values so far for a continuation, every two seconds at most unless `now`."""
+        self.partial.save(self.values(), now=now)
+
+    def gather(self, value: T) -> list[T]:
+        """Every process's value, by rank, in rank 0; an empty list in the others."""
+        return self.group.gather(self.description, value)
+
+    def finished(self, result: Json | None) -> Measurement:
+        """The measurement with its result; None in every process but rank 0."""
+        return Measurement(self.run, self.kind, result, self.partial)
+
+
+def open_session(
+    run: Run, kind: str, ensemble: Ensemble, description: Json, request: Json, n: int, group: ProcessGroup
+) -> Session:
+    """A session of n images, this process's share of them, and what an interrupted measurement of the same left.
+
+    request: what the figures depend on besides the description.
+    """
+    shard = group.shard(n)
+    partial = PartialResult(run, kind, {**description, **request, "share": [shard.start, shard.stop]})
+    return Session(run, kind, ensemble, description, shard, partial, partial.load(), group)
+
+
+@contextmanager
+def saving(sessions: Sequence[Session], notify: Notify, *, resumed: bool) -> Iterator[None]:
+    """Save the partial results of sessions whatever ends the measurement inside; tell the user of a continuation and of Ctrl-C.
+
+    resumed: whether something of an interrupted measurement is used.
+    """
+    first = all(session.group.rank == 0 for session in sessions)
+    if resumed and first:
+        notify(RESUMED)
+    interrupted = False
+    try:
+        yield
+    except KeyboardInterrupt:
+        interrupted = True
+        raise
+    finally:
+        for session in sessions:
+            session.save(now=True)
+        if interrupted and first and all(session.partial.saved for session in sessions):
+            notify(INTERRUPTED)
+
+
+def store(measurements: Sequence[Measurement], group: ProcessGroup | None = None, notify: Notify = no_notify) -> None:
+    """Store every result with its run and delete its partial result, which stays where the result cannot be stored.
+
+    All processes of a group must call this; rank 0 stores.
+    """
+    stored = [one.result is not None and _stored(one, notify) for one in measurements]
+    for one, safe in zip(measurements, (group or ProcessGroup()).broadcast(stored), strict=True):
+        if safe:
+            one.partial.delete()
+
+
+def _stored(measurement: Measurement, notify: Notify) -> bool:
+    try:
+        write_result(measurement.run, measurement.kind, measurement.result or {})
+    except RunError as error:
+        notify(f"not stored with the run: {error}")
+        return False
+    return True
+
+
+def load_newest(run: Run, device: torch.device | str) -> tuple[Ensemble, Json]:
+    """A run's newest ensemble, and what a result says of it: the run, the checkpoint and the weights' SHA-256."""
+    newest = run.checkpoints()[-1:]  # looked up once: a training may save another meanwhile
+    ensemble, weights = load_ensemble(run, device=device, checkpoint=newest[0] if newest else None)
+    return ensemble, {"run": run.name, "checkpoint": newest[0].name, "weights": weights}
+
+
+def describe(loaded: Json, test: Dataset, images: str, device: torch.device | str, seed: int) -> Json:
+    """What every stored result says: run and weights (`load_newest`), data set and its images, seed, device and versions."""
+    about_data = {"data": f"{test.name}, {images}", "data_fingerprint": test.fingerprint}
+    return {**loaded, **about_data, "seed": seed, **environment(device)}
+
+
+def environment(device: torch.device | str) -> Json:
+    """Device and versions, on which the last bits of figures depend."""
+    versions = {"trs_explorer": __version__, "torch": torch.__version__, "python": platform.python_version()}
+    return {"device": torch.device(device).type, "versions": versions}
+
+
+def accepted(function: Callable[..., object], **options: object) -> dict[str, object]:
+    """The options that a function has a parameter for."""
+    parameters = inspect.signature(function).parameters
+    return {name: value for name, value in options.items() if name in parameters}
+
+
+def attack_function(name: str) -> Callable[..., torch.Tensor]:
+    """The attack of that name in the catalogue."""
+    return load(ATTACKS[name].function)
+
+
+def attack_options(name: str, options: Mapping[str, object], **budget: int) -> dict[str, object]:
+    """The keyword arguments of an attack besides its eps or c.
+
+    - options: those that the user chose, such as norm and confidence; an attack gets those that it takes.
+    - budget: steps and restarts, for attacks with a radius. The others have their own numbers of steps.
+    """
+    function = attack_function(name)
+    return (accepted(function, **budget) if ATTACKS[name].ball else {}) | accepted(function, **options)

@@ -1,0 +1,68 @@
+"""Measure a run for the paper's Table 1: all its attacks, but for the figures that are stored already."""
+
+from collections.abc import Sequence
+
+import torch
+
+from trs_explorer.catalogue import ATTACKS, DATA
+from trs_explorer.evaluation.table1 import ASKED, RESTARTS, SEED, STEPS, Answer, answer, columns
+from trs_explorer.files import Json
+from trs_explorer.measure.evaluate_session import EvaluatePlan, StoredRates, evaluate_run
+from trs_explorer.measure.session import Reporting, environment
+from trs_explorer.results import PartialResult, measured_on
+from trs_explorer.runs import Run
+
+
+def measure_table1(
+    run: Run,
+    answers: Sequence[Answer],
+    limit: int,
+    *,
+    device: torch.device | str = "cpu",
+    data_dir: str = "",
+    reporting: Reporting | None = None,
+) -> tuple[Answer, PartialResult]:
+    """Evaluate a run by all attacks of the table. Returns the whole table, and the partial result to delete once it is stored.
+
+    - answers: what is stored of the run's newest weights. Its figures of the same device and versions are not measured again.
+    - limit: how many test images, the first ones.
+    - device: where to compute.
+    - data_dir: folder with the data, if it is not where the run's config says.
+    - reporting: progress and lines of text.
+    """
+    reporting = reporting or Reporting()
+    dataset = run.config.data
+    table = columns(dataset)
+    stored = _stored_rates(answers, dataset, limit, environment(device))
+    missing = len(table) - len(stored)
+    reporting.notify(f"{run.name}: measuring {missing} of {len(table)} figures; Ctrl-C keeps what is found")
+    plan = EvaluatePlan(
+        [(column.attack, column.value) for column in table[1:]],
+        limit,
+        STEPS,
+        RESTARTS,
+        SEED,
+        left_out=tuple(name for name in ASKED if ATTACKS[name].classes > DATA[dataset].classes),
+        data_dir=data_dir,
+    )
+    data_of = measured_on(run.config, answers[0].result) if answers else ""
+    weights = answers[0].result["weights"] if answers else ""
+    measurement = evaluate_run(run, plan, device=device, reporting=reporting, stored=StoredRates(weights, data_of, stored))
+    result = measurement.result or {}
+    measured = answer(result, weights=result.get("weights", ""), data=dataset, limit=limit)
+    if measured is None or not measured.is_whole(dataset):
+        raise RuntimeError(f"{run.name}: what was measured is not the table that was asked for")
+    return measured, measurement.partial
+
+
+def _stored_rates(answers: Sequence[Answer], dataset: str, limit: int, environment: Json) -> dict[str, Json]:
+    """The rates of the same device and versions, of `limit` images at most, by position in the table."""
+    stored: dict[str, Json] = {}
+    for one in answers:
+        if all(one.result.get(key) == value for key, value in environment.items()):
+            for position, column in enumerate(columns(dataset)):
+                outcomes = one.rates[column]["outcomes"] if column in one.rates else ""
+                if 0 < len(outcomes) <= limit:
+                    rate = {**one.rates[column], "outcomes": [letter == "1" for letter in outcomes]}
+                    stored.setdefault(str(position), rate)
+    return stored
