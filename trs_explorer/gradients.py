@@ -16,8 +16,8 @@ from trs_explorer.models.stacked import Stacked
 NOISE = 1e-6
 
 # glibc gives freed memory above a threshold back to the system, and every pass over a batch then asks for it again. To free one
-# large block, never touched, raises the threshold for good (mallopt(3)). `trs bench attacks`, none leaves: without it 82 and
-# 76 % of the plain rate on its two runs, with it 88 and 89, then 86 and 96.
+# large block, never touched, raises the threshold for good (mallopt(3)). `tests/bench/attacks.py`, no early stop: without it 82
+# and 76 % of the plain rate on its two runs, with it 88 and 89, then 86 and 96.
 torch.empty(31_000_000, dtype=torch.uint8)
 
 Members = Ensemble | Stacked

@@ -1,9 +1,8 @@
-"""`trs bench explore`: its parts, the stopwatch on a page whose delays are known, and once the whole; never how fast it is."""
+"""The benchmark of the web explorer: its parts, the stopwatch on a page with known delays, and once the whole; never its speed."""
 
 import http.server
 import json
 import math
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,9 +12,10 @@ import pytest
 
 pytest.importorskip("playwright", reason="drives a browser")
 
+import explore
+from bench_script import main
 from playwright.sync_api import Browser, Error, Page
 
-from trs_explorer.bench import explore, report
 from trs_explorer.options import UsageError
 from trs_explorer.runs import RunError
 
@@ -60,7 +60,7 @@ def test_the_95th_percentile_is_held_to_the_target() -> None:
 def test_every_mark_is_one_that_the_stopwatch_knows() -> None:
     marks = [
         *explore.LINK,
-        *(mark for what in (*explore.AT_HAND, explore.SLICES, explore.EPS, explore.MATRIX) for mark in what.marks),
+        *(mark for what in (*explore.WITHOUT_REQUEST, explore.SLICES, explore.EPS, explore.MATRIX) for mark in what.marks),
     ]
     for mark in marks:
         assert f"    {mark.name}: (" in explore.STOPWATCH or mark.name in {f"level {k}" for k in range(4)}, mark.name
@@ -70,14 +70,6 @@ def test_without_a_chromium_one_line_names_the_way_out(monkeypatch: pytest.Monke
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UsageError, match="apt install chromium"):
         explore.system_chromium()
-
-
-def test_without_playwright_one_line_names_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "playwright.sync_api", None)
-    monkeypatch.delitem(sys.modules, "trs_explorer.bench.explore")
-    monkeypatch.delattr("trs_explorer.bench.explore")
-    with pytest.raises(UsageError, match="pip install 'trs-explorer\\[test\\]'"):
-        report.run("explore", rounds=3, model="patch", json_file=None)
 
 
 def test_an_explorer_that_does_not_start_says_why(tmp_path: Path) -> None:
@@ -140,7 +132,7 @@ def click(name: str) -> explore.Interaction:
 def test_a_lap_runs_from_the_event_to_the_frame(page: Page, name: str) -> None:
     """A page that shows its answer at once, but lets no frame through for a while, has not shown it before."""
     before = page.evaluate("performance.now()")
-    ((ms, waited),) = explore.timed(page, click(name), 0)
+    ((ms, waited),) = explore.time_once(page, click(name), 0)
     passed = page.evaluate("performance.now()") - before
     assert SHOWN <= ms <= passed
     assert waited == 0
@@ -150,33 +142,29 @@ def test_a_lap_runs_from_the_event_to_the_frame(page: Page, name: str) -> None:
 def test_what_moves_before_the_event_is_not_its_answer(page: Page) -> None:
     page.evaluate("setTimeout(() => readout('from before'), 10)")
     what = explore.Interaction(lambda page, turn: (page.wait_for_timeout(50), page.locator("#show").click()), "click", READOUT)
-    assert explore.timed(page, what, 0)[0][0] >= SHOWN
+    assert explore.time_once(page, what, 0)[0][0] >= SHOWN
 
 
 @pytest.mark.browser
 def test_time_in_which_answers_are_awaited_counts_once(page: Page) -> None:
     both = "Promise.all([fetch('slow?1'), fetch('slow?2')].map(async (answer) => (await answer).text()))"
     page.evaluate(f"document.getElementById('show').onclick = async () => {{ await {both}; readout('x'); }}")
-    ((ms, waited),) = explore.timed(page, click("show"), 0)
+    ((ms, waited),) = explore.time_once(page, click("show"), 0)
     assert SHOWN - 1 <= waited <= ms
 
 
 @pytest.mark.browser
 def test_what_is_never_shown_ends_with_its_name(page: Page) -> None:
     with pytest.raises(Error, match="not seen: readout"):
-        explore.timed(page, click("nothing"), 0)
+        explore.time_once(page, click("nothing"), 0)
 
 
 @pytest.mark.campaign
 @pytest.mark.browser
 @pytest.mark.slow
-def test_every_figure_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from trs_explorer.cli import main
-
-    monkeypatch.setattr(sys, "argv", ["trs", "bench", "explore", "--rounds", "3", "--json", str(tmp_path / "figures.json")])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 0
+def test_every_figure_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--rounds", "3", "--json", str(tmp_path / "figures.json")]
+    assert main("explore", "", explore.bench_explore, arguments) == 0
     assert "Chromium" in capsys.readouterr().out
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert any("plotly" in line for line in figures["beside"])

@@ -83,11 +83,11 @@ def test_each_time_stands_in_its_own_row(monkeypatch: pytest.MonkeyPatch) -> Non
 
     times = {"10": (0.5, 0.5), str(LONG): (0.75, 2.0)}
     for name, stub in {
-        "recorded": lambda path, events: SimpleNamespace(name=path.name, path=path),
-        "trainer": nothing,
+        "write_run": lambda path, events: SimpleNamespace(name=path.name, path=path),
+        "fake_trainer": nothing,
         "Terminal": nothing,
-        "key_to_paint": lambda terminal, chance: 0.02,
-        "record_to_screen": lambda terminal, writer, token, chance: 0.3,
+        "key_to_paint": lambda terminal, rng: 0.02,
+        "record_to_screen": lambda terminal, writer, token, rng: 0.3,
         "share_of_core": lambda terminal, seconds: 0.04,
         "attach": lambda run: times[run.name],
     }.items():

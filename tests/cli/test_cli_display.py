@@ -66,7 +66,7 @@ def test_no_event_commands_the_terminal_or_ends_the_display(run: runs.Run, kind:
     nested = json.loads(900 * "[" + 900 * "]")
     for value in (COMMANDS, nested, 10**400):
         names = ("action", "name", "value", "text", "error", "state", "device", "steps", "step", "epoch")
-        line = in_words({"kind": kind, **dict.fromkeys(names, value)}, {}, run)
+        line = in_words({"kind": kind, **dict.fromkeys(names, value)}, None, run)
         assert line is None or line.isprintable()
 
 

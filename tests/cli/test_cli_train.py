@@ -72,7 +72,7 @@ def test_watch_counts_damaged_lines_and_survives_events_without_their_values(trs
 @pytest.mark.parametrize("value", [None, [], {}, "x", 0, [[None, None], [None, None]], float("nan")])
 def test_no_event_ends_a_display(fresh: runs.Run, kind: str, value: object) -> None:
     names = ["step", "terms", "cosine", "fooled", "eligible", "n", "clean", "fgsm", "pgd", "epoch", "eps", "rate", "error"]
-    line = in_words({"kind": kind, **dict.fromkeys(names, value)}, {"steps": 10}, fresh)
+    line = in_words({"kind": kind, **dict.fromkeys(names, value)}, 10, fresh)
     assert line is None or "\n" not in line
 
 

@@ -83,6 +83,8 @@ WRONG = {
     "bench step --json -": ["-: name a file (/dev/stdout"],
     "watch {fresh} --against {fresh}": ["--against", "that is the run itself"],
     "bench nosuch": ["trs bench", "'nosuch'", "step"],
+    "bench attacks": ["python tests/bench/attacks.py", "pip install 'trs-explorer[test]'"],
+    "bench explore": ["python tests/bench/explore.py", "pip install 'trs-explorer[test]'"],
 }
 FAILED = {
     "train --resume nowhere": ["nowhere: no such run folder"],

@@ -20,7 +20,6 @@ from trs_explorer.tui.look import Look, percent, printable
 from trs_explorer.tui.model import MOST_TERMS, History
 from trs_explorer.tui.pictures import Picture, loss_picture, phase_picture
 from trs_explorer.tui.player import Player
-from trs_explorer.tui.reading import pair_means
 from trs_explorer.tui.tape import Tape
 from trs_explorer.tui.timeline import timeline
 from trs_explorer.values import text
@@ -136,38 +135,6 @@ def test_a_log_of_other_terms_at_every_step_does_not_fill_the_memory() -> None:
     for step in range(50):
         history.fold([step_event(step, terms={f"{step}-{i}": 1.0 for i in range(20)})])
     assert len(history.terms) == MOST_TERMS
-
-
-def test_one_hole_in_a_matrix_counts_alike_however_the_log_is_cut() -> None:
-    hole = {"cosine": [[1.0, None], [0.5, 1.0]]}
-    np.testing.assert_array_equal(pair_means([hole]), [0.5])
-    np.testing.assert_array_equal(pair_means([hole, {}]), [0.5, np.nan])
-    huge = {"cosine": [[1.0, LARGEST], [LARGEST, 1.0]]}
-    np.testing.assert_allclose(pair_means([huge]), [LARGEST])
-
-
-@pytest.mark.parametrize(
-    ("value", "line"),
-    [
-        (None, "?"),
-        (DIGITS, "?"),
-        (3, "3"),
-        (0.25, "0.25"),
-        (10**17, "1e+17"),
-        (float("nan"), "?"),
-        (" two\r\nlines\t", "two lines"),
-        ("\x1b[2J", "\\x1b[2J"),
-        (["a"], "['a']"),
-    ],
-)
-def test_a_value_becomes_one_short_line(value: object, line: str) -> None:
-    assert text(value) == line
-
-
-@pytest.mark.parametrize("value", ["x" * 10_000, "\x1b" * 10_000])
-def test_a_long_text_is_cut(value: str) -> None:
-    assert len(text(value, 50)) == 50
-    assert text(value, 50).endswith("...")
 
 
 @pytest.mark.parametrize(("share", "shown"), [(0.605, "60"), (3e300, "3e+302"), (-1e4, "-1e+06"), (None, "-"), (math.inf, "-")])

@@ -2,11 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tui_recorded import COSINE, matrix_event, start_event, step_event
+from tui_recorded import matrix_event, start_event, step_event
 
 from trs_explorer.tui.model import History
-from trs_explorer.tui.reading import column, number, pair_means
-from trs_explorer.tui.series import Series, thin
+from trs_explorer.tui.series import Series
 
 
 def folded(*events: dict) -> History:
@@ -107,36 +106,6 @@ def test_nothing_in_an_event_raises(events):
     history = folded(step_event(10), *events, step_event(20))
     assert history.step == 20
     assert history.events == len(events) + 2
-
-
-@pytest.mark.parametrize("value", [None, "3", True, float("nan"), float("inf"), [], {}, 10**400])
-def test_what_is_no_number_is_none(value):
-    assert number(value) is None
-
-
-def test_a_column_survives_what_is_odd():
-    found = column([{"a": 1}, {}, {"a": None}, {"a": {}}, {"a": 2.5}], "a")
-    np.testing.assert_array_equal(found, [1, np.nan, np.nan, np.nan, 2.5])
-
-
-def test_pair_means_leave_the_diagonal_out():
-    hole = [[1.0, None], [0.5, 1.0]]
-    np.testing.assert_allclose(pair_means([{"cosine": COSINE}] * 2), [0.07, 0.07])
-    np.testing.assert_allclose(
-        pair_means([{"cosine": COSINE}, {}, {"cosine": hole}, {"cosine": [[1], [2]]}]), [0.07, np.nan, 0.5, np.nan]
-    )
-
-
-@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=400), st.integers(4, 60))
-def test_thinning_keeps_ends_and_extremes(values, most):
-    y = np.array(values)
-    x = np.arange(len(y), dtype=float)
-    thin_x, thin_y = thin(x, y, most)
-    assert len(thin_x) <= most
-    assert (thin_y.min(), thin_y.max()) == (y.min(), y.max())
-    assert (thin_x[0], thin_x[-1]) == (x[0], x[-1])
-    assert (np.diff(thin_x) > 0).all()
-    np.testing.assert_array_equal(thin_y, y[thin_x.astype(int)])
 
 
 def test_a_series_stays_small_and_keeps_a_spike():

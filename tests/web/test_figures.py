@@ -12,7 +12,7 @@ from trs_explorer.explore.library import Loaded
 from trs_explorer.models import Ensemble, build
 from trs_explorer.shipped import shipped_runs
 from trs_explorer.web.figures import slice_figure
-from trs_explorer.web.history import history_figure, history_table, thinned
+from trs_explorer.web.history import history_figure, history_table
 from trs_explorer.web.scene import make_scene
 from trs_explorer.web.state import State
 from trs_explorer.web.walks import attack_of, make_walks, slice_words
@@ -175,13 +175,3 @@ def test_a_term_below_zero_is_shown_too(lowest, axis):
     """ADP's entropy is negative: on a logarithmic axis it would not be there."""
     events = [{"kind": "step", "step": k, "terms": {"total": 1.0 + lowest, "ce": 1.0, "entropy": lowest}} for k in (10, 20)]
     assert history_figure(events)["layout"]["yaxis"]["type"] == axis
-
-
-def test_thinning_keeps_every_spike():
-    y = [1.0] * 5000
-    y[1234], y[4321] = 50.0, -3.0
-    kept_x, kept_y = thinned(range(5000), y, 400)
-    assert len(kept_x) <= 402
-    assert {50.0, -3.0} <= set(kept_y)
-    assert kept_x == sorted(kept_x)
-    assert thinned([], [], 400) == ([], [])

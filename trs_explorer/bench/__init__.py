@@ -1,1 +1,1 @@
-"""Benchmarks: interleaved runs, medians and ratios. Never a test: figures belong to a machine."""
+"""Benchmarks: interleaved runs, medians and ratios. They are never tests, because figures depend on the machine."""

@@ -1,4 +1,4 @@
-"""`trs bench tui`: the dashboard as a user has it, `trs watch RUN` in a terminal of 160 x 48, against its targets."""
+"""`trs bench tui`: time the dashboard as a user sees it, `trs watch RUN` in a terminal of 160 x 48, against its targets."""
 
 import random
 import statistics
@@ -16,38 +16,39 @@ from trs_explorer.bench.terminal import COLUMNS, ROWS, Terminal
 from trs_explorer.config import resolve
 from trs_explorer.shipped import python_m
 
-TITLE = f"`trs watch` in a terminal of {COLUMNS} x {ROWS}, a trainer at work"
-BESIDE = "What the trainer loses to logging (target 1 %): trs bench logging"
+TITLE = f"`trs watch` in a terminal of {COLUMNS} x {ROWS}, with a trainer running"
+NOTE = "What logging costs the trainer (target 1 %): trs bench logging"
 SHORT, USUAL, LONG = 10, 1_700, 100_000  # events; the default run on MNIST writes about 1,700
 EVENTS_PER_SECOND = 10
 STEPS_PER_EPOCH, LOG_EVERY = 470, 10
-HELP_SAYS = "pause or resume the training"  # stands in the help and nowhere else
+HELP_TEXT = "pause or resume the training"  # appears only in the help
 LAST = "the-last-event"
-ALL_READ = f"read {LONG:,}".replace(",", " ")  # what the dashboard says then
+ALL_READ = f"read {LONG:,}".replace(",", " ")  # in the dashboard's log panel after that
 
 
-def bench_tui(rounds: int, say: Callable[[str], None]) -> list[dict]:
-    """One row a figure: measured, its unit, the target (None: there is none) and whether it is met.
+def bench_tui(rounds: int, show: Callable[[str], None]) -> list[dict]:
+    """One row per figure: measured value, unit, target (None: no target) and whether it is met.
 
-    2 * rounds key presses and records at random moments, `rounds` seconds of CPU time, rounds / 5 attachments.
+    rounds: 2 * rounds key presses and records at random moments, `rounds` seconds of CPU time, rounds / 5 attachments.
+    show: told what is being measured.
     """
     with tempfile.TemporaryDirectory() as folder:
-        say("reading, keys and records")
-        usual = recorded(Path(folder) / "usual", USUAL)
-        with trainer(usual, stepping=True) as writer, Terminal(command(usual)) as terminal:
+        show("reading, keys and records")
+        usual = write_run(Path(folder) / "usual", USUAL)
+        with fake_trainer(usual, stepping=True) as writer, Terminal(command(usual)) as terminal:
             terminal.shown(LAST)
-            terminal.watch(2)  # its first pictures
-            chance = random.Random(0)
-            keys = [key_to_paint(terminal, chance) for _ in range(2 * rounds)]
-            records = [record_to_screen(terminal, writer, f"note-{i}-{rounds}.", chance) for i in range(2 * rounds)]
-            say(f"CPU time over {rounds} s")
+            terminal.watch(2)  # the first charts
+            rng = random.Random(0)
+            keys = [key_to_paint(terminal, rng) for _ in range(2 * rounds)]
+            records = [record_to_screen(terminal, writer, f"note-{i}-{rounds}.", rng) for i in range(2 * rounds)]
+            show(f"CPU time over {rounds} s")
             share = share_of_core(terminal, rounds)
-        say(f"writing a run of {LONG:,} events")
-        sizes = {size: recorded(Path(folder) / str(size), size) for size in (SHORT, LONG)}
+        show(f"writing a run of {LONG:,} events")
+        sizes = {size: write_run(Path(folder) / str(size), size) for size in (SHORT, LONG)}
         times: dict[int, list[tuple[float, float]]] = {size: [] for size in sizes}
         for _ in range(max(1, rounds // 5)):
             for size, run in sizes.items():
-                say(f"attaching to a run of {size:,} events")
+                show(f"attaching to a run of {size:,} events")
                 times[size].append(attach(run))
     short, newest, whole = (
         1000 * statistics.median(pair[i] for pair in times[size]) for size, i in ((SHORT, 0), (LONG, 0), (LONG, 1))
@@ -63,13 +64,13 @@ def bench_tui(rounds: int, say: Callable[[str], None]) -> list[dict]:
 
 
 def row(what: str, measured: float | None, unit: str, target: float | None = None) -> dict:
-    """A row of the table; measured is None where the system does not tell."""
+    """A row of the table. measured: None where the system does not provide it."""
     met = "" if target is None or measured is None else "yes" if measured <= target else "NO"
     return {"what": what, "measured": measured, "unit": unit, "target": target, "met": met}
 
 
 def spread(what: str, seconds: list[float], target: float) -> list[dict]:
-    """Median and 95th percentile in milliseconds; the target, in ms too, is the latter's."""
+    """Two rows, median and 95th percentile in milliseconds. target: of the 95th percentile, in ms."""
     p50, p95 = np.percentile(seconds, [50, 95]) * 1000
     return [row(f"{what}, p50", float(p50), "ms"), row(f"{what}, p95", float(p95), "ms", target)]
 
@@ -78,25 +79,25 @@ def spread(what: str, seconds: list[float], target: float) -> list[dict]:
 
 
 def command(run: runs.Run) -> list[str]:
-    """What the user types."""
+    """The command that a user types."""
     return [*python_m("trs_explorer"), "watch", str(run.path)]
 
 
-def key_to_paint(terminal: Terminal, chance: random.Random) -> float:
-    """Seconds from the key that opens the help to the help on the screen, at a random moment; then closes it."""
-    terminal.watch(chance.uniform(0.2, 0.6))
+def key_to_paint(terminal: Terminal, rng: random.Random) -> float:
+    """Seconds from the key that opens the help until the help is on the screen, at a random moment; then close it."""
+    terminal.watch(rng.uniform(0.2, 0.6))
     terminal.forget()
     start = time.perf_counter()
     terminal.press("?")
-    seconds = terminal.shown(HELP_SAYS) - start
+    seconds = terminal.shown(HELP_TEXT) - start
     terminal.watch(0.1)
-    terminal.press("?")  # not escape: a terminal program waits after it, for it may begin a sequence
+    terminal.press("?")  # not escape: a terminal program waits after it, because it may begin a sequence
     return seconds
 
 
-def record_to_screen(terminal: Terminal, writer: runs.EventWriter, token: str, chance: random.Random) -> float:
-    """Seconds from writing a note into the run to its text on the screen, at a random moment."""
-    terminal.watch(chance.uniform(0.2, 0.9))
+def record_to_screen(terminal: Terminal, writer: runs.EventWriter, token: str, rng: random.Random) -> float:
+    """Seconds from writing a note into the run until its text is on the screen, at a random moment."""
+    terminal.watch(rng.uniform(0.2, 0.9))
     terminal.forget()
     start = time.perf_counter()
     writer.write("note", text=token)
@@ -104,7 +105,7 @@ def record_to_screen(terminal: Terminal, writer: runs.EventWriter, token: str, c
 
 
 def share_of_core(terminal: Terminal, seconds: float) -> float | None:
-    """CPU seconds per second of the dashboard's processes while the trainer works; None where the system does not tell."""
+    """CPU seconds per second of the dashboard's processes while the trainer runs; None where the system does not provide it."""
     before, start = terminal.cpu_seconds(), time.perf_counter()
     terminal.watch(seconds)
     after, end = terminal.cpu_seconds(), time.perf_counter()
@@ -112,25 +113,25 @@ def share_of_core(terminal: Terminal, seconds: float) -> float | None:
 
 
 def attach(run: runs.Run) -> tuple[float, float]:
-    """Seconds from the start of the process to the run's last event on the screen, and to a long log's being read whole."""
-    with trainer(run, stepping=False), Terminal(command(run)) as terminal:
+    """Seconds from the start of the process until the run's last event is on the screen, and until the whole log is read."""
+    with fake_trainer(run, stepping=False), Terminal(command(run)) as terminal:
         newest = terminal.shown(LAST) - terminal.started
         whole = terminal.shown(ALL_READ) - terminal.started if run.name == str(LONG) else newest
         return newest, whole
 
 
-# --- a trainer that does not train -----------------------------------------------------------------------------------
+# --- a fake trainer --------------------------------------------------------------------------------------------------
 
 
-def recorded(path: Path, events: int) -> runs.Run:
-    """A run with that many events: steps, a probe at the end of every epoch, and a note as the last one."""
+def write_run(path: Path, events: int) -> runs.Run:
+    """Create a run with that many events: steps, a probe after every epoch, and a note as the last one."""
     run = runs.create(path, resolve({}))
     writer = runs.EventWriter(run)
     writer.write("start", step=0, steps=10 * LOG_EVERY * LONG, epoch=0, steps_per_epoch=STEPS_PER_EPOCH, device="cpu")
-    chance, step = random.Random(0), 0
+    rng, step = random.Random(0), 0
     for _ in range(events - 2):
         step += LOG_EVERY
-        kind, fields = ("matrix", probe(chance)) if step % STEPS_PER_EPOCH == 0 else ("step", terms(chance))
+        kind, fields = ("matrix", probe_fields(rng)) if step % STEPS_PER_EPOCH == 0 else ("step", step_fields(rng))
         writer.write(kind, step=step, epoch=step // STEPS_PER_EPOCH, **fields)
     writer.write("note", text=LAST)
     writer.close()
@@ -138,19 +139,19 @@ def recorded(path: Path, events: int) -> runs.Run:
 
 
 @contextmanager
-def trainer(run: runs.Run, *, stepping: bool) -> Iterator[runs.EventWriter]:
-    """Hold run's lock and write its status once a second, with 10 step events a second if it is stepping.
+def fake_trainer(run: runs.Run, *, stepping: bool) -> Iterator[runs.EventWriter]:
+    """Hold run's lock and write its status once per second. stepping: also write 10 step events per second.
 
-    The writer may be used beside it: a line goes into the file in one piece.
+    The caller may use the writer at the same time: a line is written in one piece.
     """
     lock, writer, ended = runs.trainer_lock(run), runs.EventWriter(run), threading.Event()
 
     def work() -> None:
-        chance, step, tick = random.Random(1), USUAL * LOG_EVERY, 0
+        rng, step, tick = random.Random(1), USUAL * LOG_EVERY, 0
         while not ended.wait(1 / EVENTS_PER_SECOND):
             step, tick = step + LOG_EVERY, tick + 1
             if stepping:
-                writer.write("step", step=step, epoch=step // STEPS_PER_EPOCH, **terms(chance))
+                writer.write("step", step=step, epoch=step // STEPS_PER_EPOCH, **step_fields(rng))
             if tick % EVENTS_PER_SECOND == 0:
                 run.write_status(state="running", step=step)
 
@@ -166,34 +167,34 @@ def trainer(run: runs.Run, *, stepping: bool) -> Iterator[runs.EventWriter]:
         lock.release()
 
 
-def terms(chance: random.Random) -> dict:
+def step_fields(rng: random.Random) -> dict:
     """The fields of a step event besides the step: four terms, three members."""
-    named = {"total": 0.5, "ce": 0.4, "similarity": 0.07, "smoothness": 0.04}
+    terms = {"total": 0.5, "ce": 0.4, "similarity": 0.07, "smoothness": 0.04}
     return {
-        "terms": {name: near(value, chance) for name, value in named.items()},
-        "cosine": cosines(chance),
-        "grad_norm": near(3.1, chance),
+        "terms": {name: near(value, rng) for name, value in terms.items()},
+        "cosine": cosines(rng),
+        "grad_norm": near(3.1, rng),
         "delta": 0.2,
         "lr": 1e-3,
         "options": {"lambda_a": 1.0, "lambda_b": 0.1},
-        "rate": near(38.0, chance),
+        "rate": near(38.0, rng),
     }
 
 
-def probe(chance: random.Random) -> dict:
+def probe_fields(rng: random.Random) -> dict:
     """The fields of a matrix event besides the step."""
-    fooled = [[120 if i == j else chance.randint(40, 70) for j in range(3)] for i in range(3)]
+    fooled = [[120 if i == j else rng.randint(40, 70) for j in range(3)] for i in range(3)]
     counts = {"clean": 119, "fgsm": 78, "pgd": 56, "member_clean": [118, 117, 119]}
-    measured = {"fooled": fooled, "eligible": [[122] * 3] * 3, "cosine": cosines(chance), "grad_norm": [2.5, 2.0, 1.5]}
+    measured = {"fooled": fooled, "eligible": [[122] * 3] * 3, "cosine": cosines(rng), "grad_norm": [2.5, 2.0, 1.5]}
     return {"n": 128, "eps": 0.3, "attack": "pgd-10", **measured, "zero_gradients": [0.0] * 3, **counts}
 
 
-def cosines(chance: random.Random) -> list[list[float]]:
+def cosines(rng: random.Random) -> list[list[float]]:
     """A matrix of |cos| between three members."""
-    a, b, c = (near(0.07, chance) for _ in range(3))
+    a, b, c = (near(0.07, rng) for _ in range(3))
     return [[1.0, a, b], [a, 1.0, c], [b, c, 1.0]]
 
 
-def near(value: float, chance: random.Random) -> float:
-    """A number within 20 % of value."""
-    return round(value * chance.uniform(0.8, 1.2), 5)
+def near(value: float, rng: random.Random) -> float:
+    """A random number within 20 % of value."""
+    return round(value * rng.uniform(0.8, 1.2), 5)

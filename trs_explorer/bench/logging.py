@@ -1,4 +1,4 @@
-"""`trs bench logging`: what events, control and heartbeat cost a training."""
+"""`trs bench logging`: what events, requests and status updates cost a training."""
 
 import tempfile
 from pathlib import Path
@@ -15,16 +15,16 @@ from trs_explorer.training.steps import training_step
 
 
 def bench_logging(model: str, rounds: int) -> list[dict]:
-    """One row a part of the work: median milliseconds per step, and its share of a step's time.
+    """One row per part of the work: median milliseconds per step, and its share of a step's time.
 
-    A default TRS step on MNIST; an event every `log_every` steps, a look for requests at every step, a status at most once
-    a second.
+    A default TRS step on MNIST; an event every `log_every` steps, a check for requests at every step, a status update at most
+    once per second.
     """
     config = resolve({"model": model})
     with tempfile.TemporaryDirectory() as folder:
         run = runs.create(Path(folder) / "run", config)
         state, writer = prepare(run), runs.EventWriter(run)
-        journal, asked = Journal(writer), runs.ControlReader(run)
+        journal, requests = Journal(writer), runs.ControlReader(run)
         order = torch.arange(state.batch_size)
         terms = training_step(state, order)
 
@@ -35,7 +35,7 @@ def bench_logging(model: str, rounds: int) -> list[dict]:
         variants = {
             "step": lambda: training_step(state, order),
             "event": log,
-            "requests": asked.poll,
+            "requests": requests.poll,
             "status": lambda: run.write_status(state="running", step=state.at.step),
         }
         with one_thread_each(state.parts):

@@ -1,7 +1,7 @@
-"""A TRS step as it was published: what `trs bench step` measures ours against. Not used for training.
+"""A TRS step in the published way, the baseline of `trs bench step`. Not used for training.
 
-A loop over members; the inner maximum by gradients of gradient norms, through `backward`, which computes the weights' gradients
-too; gradients at the support points computed anew; the clean images' forward pass not used again.
+It loops over members. The inner maximisation takes gradients of gradient norms through `backward`, which computes the weights'
+gradients too. The gradients at the support points are computed again, and the clean images' forward pass is not reused.
 """
 
 import torch
@@ -17,8 +17,8 @@ def published_trs(
 ) -> Tensor:
     """The TRS loss of a batch whose second half moves to its support points.
 
-    The same objective as `defences.trs` (per-example gradients, plain norms, mean cross-entropy, start at x), so that the two
-    losses can be compared; the arithmetic is done the published way.
+    The objective is that of `defences.trs` (per-example gradients, plain norms, mean cross-entropy, start at x), so that the
+    losses can be compared. Only the arithmetic is the published one.
     """
     members, half = list(ensemble.members), len(x) // 2
     ce = sum(F.cross_entropy(member(x).float(), y) for member in members) / len(members)

@@ -1,90 +1,61 @@
-"""Runs a benchmark and prints its table."""
+"""Run a benchmark, store its figures and print its table."""
 
-import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 from rich.console import Console
 from rich.table import Table
 
 from trs_explorer.bench.timing import machine
-from trs_explorer.options import UsageError
+
+# Takes the number of rounds and a function that shows what is being measured; returns title, notes below the table, and rows.
+Measure = Callable[[int, Callable[[str], None]], tuple[str, list[str], list[dict]]]
+
+LEFT_ALIGNED = ("variant", "part", "what", "unit")
+FORMATS = {
+    "ms": "{:.3f}",
+    "ratio": "{:.2f} x",
+    "loss": "{:.5f}",
+    "difference": "{:+.1e}",
+    "share": "{:.2%}",
+    "measured": "{:.1f}",
+}
 
 
-def run(what: str, *, rounds: int, model: str, json_file: Path | None) -> int:
-    """Measure, print a table with the machine named, and write the figures to json_file if there is one.
+def run(name: str, measure: Measure, *, rounds: int, json_file: Path | None) -> int:
+    """Run a benchmark and print its table, with the machine and the versions below it.
 
-    Returns the exit status: 1 if a variant that should give the published loss does not, or our attack is weaker than the
-    one it is timed against. A target that is missed is not a failure: it may be the machine.
+    name: in the JSON file and in the progress line.
+    measure: returns the title, notes and rows.
+    rounds: how often everything is measured.
+    json_file: where the figures are written, before anything is printed; None writes no file.
+
+    Returns the exit status: 1 if a variant that should have the published loss has another, or if our attack is weaker than
+    the one it is timed against. A missed target is not a failure, because it may be due to the machine.
     """
     console = Console(highlight=False)
-    with Console(stderr=True).status(f"measuring {what}: {rounds} interleaved rounds") as status:
-        title, beside, rows = _measure(what, rounds, model, lambda doing: status.update(f"measuring {what}: {doing}"))
-    if json_file:  # before anything is printed: that may fail, and the figures took minutes
-        figures = {"bench": what, "beside": beside, "machine": machine(), "rounds": rounds, "rows": rows}
+    with Console(stderr=True).status(f"measuring {name}: {rounds} interleaved rounds") as status:
+        title, notes, rows = measure(rounds, lambda what: status.update(f"measuring {name}: {what}"))
+    if json_file:  # printing may fail, and the figures took minutes
+        figures = {"bench": name, "beside": notes, "machine": machine(), "rounds": rounds, "rows": rows}
         json_file.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    table = Table(title=f"trs bench {what}: {title}", title_justify="left")
-    for name in rows[0]:
-        table.add_column(name, justify="left" if name in ("variant", "part", "what", "unit") else "right")
+    table = Table(title=title, title_justify="left")
+    for column in rows[0]:
+        table.add_column(column, justify="left" if column in LEFT_ALIGNED else "right")
     for row in rows:
-        table.add_row(*(_text(name, value) for name, value in row.items()))
+        table.add_row(*(_format(column, value) for column, value in row.items()))
     console.print(table)
-    for line in (*beside, machine()):
+    for line in (*notes, machine()):
         console.print(line)
     return int(any(row.get("same loss") == "NO" or row.get("met") == "WEAKER" for row in rows))
 
 
-def _measure(what: str, rounds: int, model: str, say: Callable[[str], None]) -> tuple[str, list[str], list[dict]]:
-    """The table's title, lines below it, and its rows."""
-    if what == "tui":
-        try:
-            from trs_explorer.bench import dashboard
-        except ImportError as error:
-            raise UsageError(f"trs bench tui needs a pseudo-terminal, which this system does not have ({error})") from error
-        return dashboard.TITLE, [dashboard.BESIDE], dashboard.bench_tui(rounds, say)
-    if what == "explore":
-        explore = _needing("explore", "playwright")
-        return explore.TITLE, *explore.bench_explore(rounds, say)
-    if what == "attacks":
-        attacks = _needing("attacks", "foolbox")
-        return attacks.TITLE, *attacks.bench_attacks(rounds, say)
-    title = f"{model} x 3, MNIST, batch 128, median of {rounds}"
-    if what == "step":
-        from trs_explorer.bench.step import bench_step
-
-        return title, [], bench_step(model, rounds)
-    from trs_explorer.bench.logging import bench_logging
-
-    return title, [], bench_logging(model, rounds)
-
-
-def _needing(what: str, package: str) -> ModuleType:
-    """The module of a benchmark that needs a test dependency. Raises UsageError where that is missing."""
-    try:
-        return importlib.import_module(f"trs_explorer.bench.{what}")
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != package:
-            raise
-        raise UsageError(f"trs bench {what} needs {package}, a test dependency: pip install 'trs-explorer[test]'") from error
-
-
-def _text(name: str, value: object) -> str:
-    if name == "target":
+def _format(column: str, value: object) -> str:
+    if column == "target":
         return f"<= {value:g}" if isinstance(value, int | float) else str(value or "")
-    if name in ("p50", "p95", "requests", "against", "ours"):
+    if column in ("p50", "p95", "requests", "against", "ours"):
         return "" if value is None else f"{value:.1f}"
     if value is None:
-        return "" if name == "ratio" else "not measured"
-    if not isinstance(value, float):
-        return str(value)
-    formats = {
-        "ms": "{:.3f}",
-        "ratio": "{:.2f} x",
-        "loss": "{:.5f}",
-        "difference": "{:+.1e}",
-        "share": "{:.2%}",
-        "measured": "{:.1f}",
-    }
-    return formats[name].format(value)
+        return "" if column == "ratio" else "not measured"
+    return FORMATS[column].format(value) if isinstance(value, float) else str(value)

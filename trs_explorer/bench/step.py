@@ -1,4 +1,4 @@
-"""`trs bench step`: a TRS step against the published one, on the same images and weights."""
+"""`trs bench step`: time a TRS step against the published one, on the same images and weights."""
 
 from collections.abc import Callable
 
@@ -21,11 +21,11 @@ BATCH, WARM_UP_STEPS, DELTA = 128, 150, 0.1
 
 
 def bench_step(model: str, rounds: int) -> list[dict]:
-    """One row a variant: median milliseconds of loss and gradients, ratio to the published step, and the loss.
+    """One row per variant: median milliseconds of loss and gradients, ratio to the published step, and the loss.
 
-    3 members, batch 128 of MNIST, after 150 TRS steps from scratch, delta = 0.1. Every variant gets the same weights,
-    images and choice of images to move. The two variants with the published search differ from it in arithmetic alone; the
-    default one looks for its support points with first-order steps, and finds less extreme ones: its loss shows how much.
+    3 members, batch 128 of MNIST, after 150 TRS steps from scratch, delta = 0.1. Every variant gets the same weights, images
+    and half of the images to move. The two variants with the published search differ from it only in arithmetic. The default
+    one searches its support points by first-order steps and finds less extreme ones: its loss shows by how much.
     """
     images = load("mnist", train=True)
     ensemble = build(model, "mnist", 3, seed=0)
@@ -34,8 +34,8 @@ def bench_step(model: str, rounds: int) -> list[dict]:
     parts = parts_for(ensemble, BATCH, x[0].numel(), x.device)
     defaults = {**METHODS["trs"].defaults, "delta": DELTA, "delta_start": DELTA}
     second = {**defaults, "inner_order": "second", "inner_steps": 6}
-    order = _deal(torch.arange(BATCH), parts)
-    fast = use_bfloat16("auto", x.device)
+    order = _balanced_order(torch.arange(BATCH), parts)
+    bfloat16_is_fast = use_bfloat16("auto", x.device)
 
     def ours(options: dict, bfloat16: bool) -> Callable[[], float]:
         def loss(part: int, chosen: Tensor) -> dict[str, Tensor]:
@@ -60,9 +60,9 @@ def bench_step(model: str, rounds: int) -> list[dict]:
         return total.item()
 
     variants = {PUBLISHED: published, "ours, the same search, float32": ours(second, False)}
-    if fast:
+    if bfloat16_is_fast:
         variants["ours, the same search, bfloat16"] = ours(second, True)
-    variants[f"ours, as trained by default, {'bfloat16' if fast else 'float32'}"] = ours(defaults, fast)
+    variants[f"ours, as trained by default, {'bfloat16' if bfloat16_is_fast else 'float32'}"] = ours(defaults, bfloat16_is_fast)
 
     _warm_up(ensemble, images)
     losses = {name: run() for name, run in variants.items()}
@@ -88,8 +88,8 @@ def _verdict(variant: str, difference: float) -> str:
     return "within 1 %" if abs(difference) <= ALLOWED["bfloat16"] else "other search"
 
 
-def _deal(indices: Tensor, parts: int) -> Tensor:
-    """An order in which every part of the batch has its share of the half that moves last, as each part moves its own."""
+def _balanced_order(indices: Tensor, parts: int) -> Tensor:
+    """An order in which every part of the batch ends with its share of the half that moves: each part moves its second half."""
     half = len(indices) // 2
     kept, moved = indices[:half].tensor_split(parts), indices[half:].tensor_split(parts)
     return torch.cat([torch.cat(pair) for pair in zip(kept, moved, strict=True)])

@@ -1,4 +1,4 @@
-"""A command in a pseudo-terminal, as a user has it: keys go in, and when a text came out is known."""
+"""Run a command in a pseudo-terminal, press keys, and time when a text appears."""
 
 import contextlib
 import fcntl
@@ -19,9 +19,9 @@ from trs_explorer.options import UsageError
 from trs_explorer.runs import RunError
 
 COLUMNS, ROWS = 160, 48
-LEFT_OUT = ("COLUMNS", "LINES", "NO_COLOR", "ESCDELAY", "TEXTUAL_FPS")  # variables that would change what is measured
+REMOVED_VARIABLES = ("COLUMNS", "LINES", "NO_COLOR", "ESCDELAY", "TEXTUAL_FPS")  # they would change what is measured
 ESCAPES = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours, moves, modes
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours, cursor moves, modes
     r"|\x1b[\]P_^X].*?(?:\x07|\x1b\\)"  # titles and other strings
     r"|\x1b[ -/]*[0-~]",  # two characters
     re.DOTALL,
@@ -29,12 +29,12 @@ ESCAPES = re.compile(
 
 
 def stripped(output: bytes) -> str:
-    """The text in a terminal's output, without its escape sequences. Rows follow each other with nothing between them."""
+    """The text in a terminal's output without its escape sequences. Nothing separates the rows."""
     return ESCAPES.sub("", output.decode(errors="replace"))
 
 
 def cpu_seconds(pid: int, proc: Path = Path("/proc")) -> float | None:
-    """User and system time of a process and all below it, those that have ended too; None where there is no /proc."""
+    """User and system time of a process and its descendants, ended ones included; None where there is no /proc."""
     if not (proc / "self" / "stat").exists():
         return None
     parents, ticks = {}, {}
@@ -44,30 +44,30 @@ def cpu_seconds(pid: int, proc: Path = Path("/proc")) -> float | None:
             parents[int(stat.parent.name)], ticks[int(stat.parent.name)] = int(fields[1]), sum(map(int, fields[11:15]))
 
     def below(parent: int) -> int:
-        return ticks.get(parent, 0) + sum(below(child) for child, its in parents.items() if its == parent)
+        return ticks.get(parent, 0) + sum(below(child) for child, its_parent in parents.items() if its_parent == parent)
 
     return below(pid) / os.sysconf("SC_CLK_TCK")
 
 
 class Terminal:
-    """A running command and what it has written since `forget`. A context: it ends with the block."""
+    """A running command and its output since `forget`. As a context manager it ends the command with the block."""
 
     def __init__(self, command: Sequence[str]) -> None:
-        """Start command in a terminal of its own. Raises UsageError if the machine has none left to give."""
+        """Start a command in its own terminal. Raises UsageError if the machine has no terminal left."""
         try:
             self._master, slave = pty.openpty()
         except OSError as error:
-            raise UsageError(f"no pseudo-terminal to be had on this machine: {error}") from error
+            raise UsageError(f"this machine has no free pseudo-terminal: {error}") from error
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
         self._output = bytearray()
         self.started = time.perf_counter()
         self._process = subprocess.Popen(
-            # a new session's first terminal becomes the one that controls it: the shell opens it, then is the command
+            # the first terminal that a new session opens controls it: the shell opens it and becomes the command
             ["/bin/sh", "-c", f'exec "$@" <>{os.ttyname(slave)} >&0 2>&0', "sh", *command],
             start_new_session=True,
-            env={k: v for k, v in os.environ.items() if k not in LEFT_OUT} | {"TERM": "xterm-256color"},
+            env={k: v for k, v in os.environ.items() if k not in REMOVED_VARIABLES} | {"TERM": "xterm-256color"},
         )
-        self._slave = slave  # kept open: the master gives an error once nobody has the other end
+        self._slave = slave  # kept open: reading the master fails once nobody has the slave open
 
     def __enter__(self) -> "Terminal":
         return self
@@ -84,40 +84,40 @@ class Terminal:
         os.close(self._master)
 
     def press(self, keys: str) -> None:
-        """Type."""
+        """Type keys."""
         os.write(self._master, keys.encode())
 
     def forget(self) -> None:
-        """Drop what has been written so far."""
+        """Drop the output so far."""
         self.read(0)
         self._output.clear()
 
     def read(self, seconds: float) -> float:
-        """Take in what is written in that time, or until a burst of output ends. Returns the moment of the last of it."""
-        moment = time.perf_counter()
+        """Read the output for that time, or until a burst of it ends. Returns when the last of it arrived."""
+        last = time.perf_counter()
         while select.select([self._master], [], [], seconds)[0]:
             self._output += os.read(self._master, 1 << 16)
-            moment, seconds = time.perf_counter(), 0
-        return moment
+            last, seconds = time.perf_counter(), 0
+        return last
 
     def watch(self, seconds: float) -> None:
-        """Let that time pass and drop what is written."""
+        """Let that time pass and drop the output."""
         until = time.perf_counter() + seconds
         while (left := until - time.perf_counter()) > 0:
             self.read(left)
             self._output.clear()
 
-    def shown(self, text: str, patience: float = 60) -> float:
-        """The moment at which text has come. Raises RunError if the command ends before, or after `patience` seconds."""
-        until = time.perf_counter() + patience
+    def shown(self, text: str, timeout: float = 60) -> float:
+        """Wait for a text; returns when it appeared. Raises RunError if the command ends first, or after `timeout` seconds."""
+        until = time.perf_counter() + timeout
         while time.perf_counter() < until:
-            moment = self.read(0.05)
+            last = self.read(0.05)
             if text in (output := stripped(self._output)):
-                return moment
+                return last
             if self._process.poll() is not None:
                 raise RunError(f"the command ended before it showed {text!r}: {' '.join(output.split())[-300:]}")
-        raise RunError(f"the command did not show {text!r} in {patience:.0f} s")
+        raise RunError(f"the command did not show {text!r} in {timeout:.0f} s")
 
     def cpu_seconds(self) -> float | None:
-        """Time on a processor so far, of the command and all that it started; None where the system does not tell."""
+        """CPU time so far of the command and all its descendants; None where the system does not provide it."""
         return cpu_seconds(self._process.pid)

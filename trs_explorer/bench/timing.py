@@ -1,4 +1,4 @@
-"""Interleaved runs and the machine they ran on."""
+"""Time functions in turns, and name the machine."""
 
 import platform
 import statistics
@@ -12,7 +12,7 @@ from trs_explorer import __version__
 
 
 def interleaved(variants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of every variant: they take turns, so that what disturbs one disturbs all. One unmeasured round first."""
+    """Median seconds of every variant, after one unmeasured round. They take turns, so that a disturbance affects all of them."""
     times: dict[str, list[float]] = {name: [] for name in variants}
     for turn in range(rounds + 1):
         for name, run in variants.items():

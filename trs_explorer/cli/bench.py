@@ -9,34 +9,55 @@ from trs_explorer.catalogue import MODELS, entry
 from trs_explorer.cli.exports import check_parent
 from trs_explorer.options import UsageError, unknown
 
-WHAT = {
-    "step": "a TRS step against the published one",
-    "logging": "what it costs",
-    "attacks": "our PGD against foolbox's, and against plain passes",
+BENCHMARKS = {
+    "step": "a TRS training step against the published one",
+    "logging": "what logging costs a training",
     "tui": "the dashboard's speed against its targets",
-    "explore": "the web explorer's speed, in a real browser, against its targets",
 }
-HELP = " ".join(f"{name}: {text}." for name, text in WHAT.items())
+# They need packages of the test extra, which an installed trs does not have.
+SCRIPTS = {"attacks": "our PGD against foolbox's", "explore": "the web explorer's speed, in a real browser"}
+HELP = " ".join(f"{name}: {text}." for name, text in BENCHMARKS.items())
 
 
 def bench(
-    what: Annotated[str, typer.Argument(help=HELP)] = "step",
+    name: Annotated[str, typer.Argument(metavar="[WHAT]", help=HELP)] = "step",
     rounds: Annotated[
         int,
         typer.Option(
             "--rounds",
             min=3,
-            help="Interleaved runs of each variant; medians are shown. tui, explore: how often each thing is done.",
+            help="Interleaved runs of each variant; medians are shown. tui: how often each thing is done.",
         ),
     ] = 15,
     model: Annotated[str, typer.Option("--model", help="Architecture of the members.")] = "patch",
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")] = None,
 ) -> None:
     """Measure speed: interleaved runs, medians and ratios, with the machine and the versions named."""
-    if what not in WHAT:
-        raise UsageError(unknown("trs bench", what, WHAT))
+    if name in SCRIPTS:
+        raise UsageError(
+            f"trs bench {name} is now a script of the repository: python tests/bench/{name}.py "
+            "(it needs pip install 'trs-explorer[test]')"
+        )
+    if name not in BENCHMARKS:
+        raise UsageError(unknown("trs bench", name, BENCHMARKS))
     entry(MODELS, "--model", model)
     check_parent(json_file)
     from trs_explorer.bench import report
 
-    raise SystemExit(report.run(what, rounds=rounds, model=model, json_file=json_file))
+    raise SystemExit(report.run(name, _measure(name, model), rounds=rounds, json_file=json_file))
+
+
+def _measure(name: str, model: str):
+    """The function of a benchmark, see `report.Measure`. Its modules are imported here because they load torch."""
+    if name == "tui":
+        try:
+            from trs_explorer.bench import dashboard
+        except ImportError as error:
+            raise UsageError(f"trs bench tui needs a pseudo-terminal, which this system does not have ({error})") from error
+        return lambda rounds, show: (f"trs bench tui: {dashboard.TITLE}", [dashboard.NOTE], dashboard.bench_tui(rounds, show))
+    if name == "step":
+        from trs_explorer.bench.step import bench_step as bench_model
+    else:
+        from trs_explorer.bench.logging import bench_logging as bench_model
+    title = "trs bench {}: {} x 3, MNIST, batch 128, median of {}"
+    return lambda rounds, show: (title.format(name, model, rounds), [], bench_model(model, rounds))

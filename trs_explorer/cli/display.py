@@ -10,10 +10,22 @@ from datetime import timedelta
 from typing import Protocol
 
 from trs_explorer.files import printable
+from trs_explorer.parse_events import (
+    Probe,
+    Step,
+    event_time,
+    parse_checkpoint,
+    parse_control,
+    parse_note,
+    parse_probe,
+    parse_start,
+    parse_step,
+    parse_stopped,
+)
 from trs_explorer.runs import Run
-from trs_explorer.values import number
 
 LINE_EVERY_S = 10.0
+LONGEST_LEFT_S = 1e9
 
 
 class Display(Protocol):
@@ -59,7 +71,7 @@ class Silent:
 
 class _Plain:
     def __init__(self, run: Run, live: bool) -> None:
-        self.run, self.live, self.start = run, live, {}
+        self.run, self.live, self.steps = run, live, None
         self.last: float | None = None
 
     def starting(self) -> None:
@@ -67,16 +79,16 @@ class _Plain:
 
     def event(self, event: dict) -> None:
         if event["kind"] == "start":
-            self.start = event
+            self.steps = parse_start(event).steps
         if event["kind"] == "step" and not self._is_due(event):
             return
-        line = in_words(event, self.start, self.run)
+        line = in_words(event, self.steps, self.run)
         if line:
             print(line, flush=True)
 
     def _is_due(self, event: dict) -> bool:
         """Whether it is time for another step's line. Clocks are set, back too: in a log no order of times is relied on."""
-        now = time.monotonic() if self.live else number(event.get("t"))
+        now = time.monotonic() if self.live else event_time(event)
         if now is None:
             return True
         due = self.last is None or abs(now - self.last) >= LINE_EVERY_S
@@ -97,7 +109,7 @@ def _rich(run: Run) -> Iterator[Display]:
 
 class _Rich:
     def __init__(self, run: Run, progress) -> None:
-        self.run, self.progress, self.start = run, progress, {}
+        self.run, self.progress, self.steps = run, progress, None
         self.task = progress.add_task("starting", total=None)
 
     def starting(self) -> None:
@@ -106,15 +118,17 @@ class _Rich:
     def event(self, event: dict) -> None:
         kind = event["kind"]
         if kind == "start":
-            self.start = event
-            self.progress.update(self.task, total=event["steps"], completed=event["step"], description="steps")
+            start = parse_start(event)
+            self.steps = start.steps
+            self.progress.update(self.task, total=start.steps, completed=start.step or 0, description="steps")
         if kind == "step":
-            total = (event.get("terms") or {}).get("total")
+            step = parse_step(event)
+            total = step.terms.get("total")
             loss = "loss ?" if total is None else f"loss {total:.3f}"
-            loss = f"member {event['member'] + 1}, {loss}" if isinstance(event.get("member"), int) else loss
-            self.progress.update(self.task, completed=event["step"], description=loss)
+            loss = loss if step.member is None else f"member {step.member + 1}, {loss}"
+            self.progress.update(self.task, completed=step.step or 0, description=loss)
             return
-        line = in_words(event, self.start, self.run)
+        line = in_words(event, self.steps, self.run)
         if line:
             self.progress.console.print(line, markup=False, emoji=False)
 
@@ -125,61 +139,62 @@ def headline(run: Run) -> str:
     return printable(f"{c.method}: {c.members} x {c.model} on {c.data}, {c.epochs} epochs, seed {c.seed} -> {run.path}")
 
 
-def in_words(event: dict, start: dict, run: Run) -> str | None:
+def in_words(event: dict, steps: int | None, run: Run) -> str | None:
     """One line of printable characters for an event, None for those that need none.
 
-    Missing fields are left out. An event without what its line is made of (a damaged log, a null where the number was not
-    finite) is named, not shown: a display must never end a training.
+    steps: of the whole training, None if they are not known. Missing fields are left out. A probe without the numbers of its
+    line (a damaged log, a null where one was not finite) is named, not shown: a display must never end a training.
     """
-    try:
-        line = _line(event, start, run)
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, OSError, RecursionError):
-        line = f"  {event['kind']}: some of its values are missing"
+    line = _line(event, steps, run)
     return None if line is None else printable(re.sub(r"[\t\r\n]+", " ", line))
 
 
-def _line(event: dict, start: dict, run: Run) -> str | None:
-    kind, step = event["kind"], event.get("step")
+def _line(event: dict, steps: int | None, run: Run) -> str | None:
+    kind = event["kind"]
     if kind == "start":
-        device = f"{event.get('device')}{' (bfloat16)' if event.get('bfloat16') else ''}, {event.get('threads')} threads"
-        return f"{'resumed' if event.get('resumed') else 'started'} at step {step} of {event.get('steps')} on {device}"
+        start = parse_start(event)
+        device = f"{start.device}{' (bfloat16)' if start.bfloat16 else ''}, {start.threads} threads"
+        return f"{'resumed' if start.resumed else 'started'} at step {start.step} of {start.steps} on {device}"
     if kind == "step":
-        return _step_line(event, start)
+        return _step_line(parse_step(event), steps)
     if kind == "matrix":
-        return _matrix_line(event)
+        return _probe_line(parse_probe(event))
     if kind == "checkpoint":
-        return f"  saved {event.get('name')}" if run.config.save_every > 1 else None
+        return f"  saved {parse_checkpoint(event).name}" if run.config.save_every > 1 else None
     if kind == "control":
-        said = " ".join(str(event[key]) for key in ("action", "name", "value", "text") if event.get(key) is not None)
-        return f"  control: {said}{' refused: ' + event['error'] if event.get('error') else ''}"
+        control = parse_control(event)
+        return f"  control: {control.request}{f' refused: {control.error}' if control.error else ''}"
     if kind == "note":
-        return f"  note: {event.get('text')}"
+        return f"  note: {parse_note(event).text}"
     if kind == "stopped":
-        return f"{event.get('state')}{': ' + event['error'] if event.get('error') else ''} -> {run.path}"
+        stopped = parse_stopped(event)
+        return f"{stopped.state}{f': {stopped.error}' if stopped.error else ''} -> {run.path}"
     return None
 
 
-def _step_line(event: dict, start: dict) -> str:
-    terms = {name: value for name, value in (event.get("terms") or {}).items() if isinstance(value, int | float)}
-    parts = [f"step {event.get('step')}/{start.get('steps', '?')}"]
-    if isinstance(event.get("member"), int):
-        parts.append(f"member {event['member'] + 1}")
+def _step_line(step: Step, steps: int | None) -> str:
+    terms = {name: value for name, value in step.terms.items() if value is not None}
+    parts = [f"step {step.step}/{steps or '?'}"]
+    if step.member is not None:
+        parts.append(f"member {step.member + 1}")
     if "total" in terms:
         sum_of = " + ".join(f"{name} {value:.3f}" for name, value in terms.items() if name != "total")
         parts.append(f"loss {terms['total']:.3f} = {sum_of}")
-    rate = event.get("rate")
-    if rate and start.get("steps"):
-        left = (start["steps"] - event["step"]) / rate
-        parts.append(f"{rate:.1f} steps/s, {timedelta(seconds=round(left))} left")
+    if step.rate and steps and step.step is not None:
+        seconds = (steps - step.step) / step.rate
+        if abs(seconds) < LONGEST_LEFT_S:  # otherwise the rate is damaged
+            parts.append(f"{step.rate:.1f} steps/s, {timedelta(seconds=round(seconds))} left")
     return "  ".join(parts)
 
 
-def _matrix_line(event: dict) -> str:
-    n = event["n"]
-    cosine, fooled, eligible = event["cosine"], event["fooled"], event["eligible"]
-    pairs = [(i, j) for i in range(len(cosine)) for j in range(len(cosine)) if i != j]
-    similar = sum(cosine[i][j] for i, j in pairs) / len(pairs)
-    moved, could = (sum(table[i][j] for i, j in pairs) for table in (fooled, eligible))
-    right = ", ".join(f"{name} {100 * event[name] / n:.0f} %" for name in ("clean", "fgsm", "pgd"))
-    transfer = f"transfer {moved}/{could} = {100 * moved / could:.0f} %" if could else "transfer: nobody was fooled"
-    return f"epoch {event['epoch']:3}  |cos| {similar:.3f}  {transfer}  ensemble {right} right (n={n}, eps {event['eps']:g})"
+def _probe_line(probe: Probe) -> str:
+    shares = {name: probe.share(name) for name in ("clean", "fgsm", "pgd")}
+    if None in (probe.epoch, probe.cosine, probe.eligible, probe.eps, *shares.values()):
+        return "  matrix: some of its values are missing"
+    correct = ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items())
+    transfer = "transfer: nobody was fooled"
+    if probe.transfer is not None:
+        transfer = f"transfer {probe.fooled}/{probe.eligible} = {100 * probe.transfer:.0f} %"
+    return (
+        f"epoch {probe.epoch:3}  |cos| {probe.cosine:.3f}  {transfer}  ensemble {correct} right (n={probe.n}, eps {probe.eps:g})"
+    )

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from trs_explorer.parse_events import Probe
 from trs_explorer.tui.model import History
-from trs_explorer.tui.reading import Probe
 from trs_explorer.values import text
 
 LOW_COSINE, HIGH_TRANSFER = 0.1, 0.4
@@ -31,7 +31,7 @@ def alarms(history: History, status: dict, silent: float) -> list[Alarm]:
 
 def _trainer(history: History, status: dict, silent: float) -> list[Alarm]:
     state = status.get("state")
-    error = status.get("error") or (history.stopped or {}).get("error")
+    error = status.get("error") or (history.stopped.error if history.stopped else None)
     if state == "failed" or (error and state not in ("running", "paused")):
         return [Alarm(f"the training failed: {text(error) if error else 'no reason was written; see train.log'}", serious=True)]
     if state == "crashed":

@@ -6,8 +6,8 @@ import numpy as np
 
 from trs_explorer import runs
 from trs_explorer.config import same_split
+from trs_explorer.parse_events import Probe, parse_probe
 from trs_explorer.shipped import shipped_runs
-from trs_explorer.tui.reading import Probe, probe
 
 LETTERS = {"standard": "P", "cos-only": "C", "smooth-only": "S", "dverge": "D", "trs": "T"}  # P: plain
 
@@ -40,7 +40,7 @@ def ghosts_for(run: runs.Run) -> list[Ghost]:
             events = runs.read_events(other).events
         except OSError:
             continue
-        x, y = path([probe(event, 0) for event in events if event["kind"] == "matrix"])
+        x, y = path([parse_probe(event) for event in events if event["kind"] == "matrix"])
         if len(x):
             found.setdefault(letter, Ghost(letter, other.config.method, x, y))
     return list(found.values())

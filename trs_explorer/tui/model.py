@@ -1,4 +1,4 @@
-"""Folds a run's events into what the dashboard shows. Pure: no terminal, no clock, no files."""
+"""The state that the dashboard shows, updated from a run's events. Pure: no terminal, no clock, no files."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -8,17 +8,35 @@ from statistics import median
 
 import numpy as np
 
-from trs_explorer.tui.reading import Matrix, Probe, column, matrix, pair_means, probe
+from trs_explorer.curves import column, pair_means, term_rows
+from trs_explorer.parse_events import (
+    Matrix,
+    Probe,
+    Start,
+    Stopped,
+    event_step,
+    event_time,
+    parse_checkpoint,
+    parse_control,
+    parse_epoch,
+    parse_nonfinite,
+    parse_note,
+    parse_probe,
+    parse_start,
+    parse_step,
+    parse_stopped,
+)
 from trs_explorer.tui.series import Series
-from trs_explorer.values import number, text, whole
+from trs_explorer.values import text, whole
 
-MOST_TERMS = 40  # a loss has a handful; a damaged log must not fill the memory with curves of one point
-MOST_PROBES = 4096  # more are thinned, the older ones first
+MOST_TERMS = 40  # a loss has a handful; a damaged log must not fill the memory with one-point curves
+TRAINING_BATCH = "training batch"  # where the |cos| matrix comes from
+MOST_PROBES = 4096  # above this, every other one of the older half is dropped
 
 
 @dataclass(frozen=True)
 class Mark:
-    """Something that happened at a step: kind is set, save, resumed, note or another action."""
+    """Something that happened at a step. kind: set, save, resumed, note or another action."""
 
     step: int
     kind: str
@@ -27,7 +45,7 @@ class Mark:
 
 @dataclass
 class History:
-    """All that a viewer knows of a run."""
+    """Everything that the dashboard shows of a run, after some number of its events."""
 
     events: int = 0
     damaged: int = 0
@@ -50,7 +68,7 @@ class History:
     marks: deque[Mark] = field(default_factory=lambda: deque(maxlen=500))
     log: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=200))
     nonfinite: dict[str, int] = field(default_factory=dict)
-    stopped: dict | None = None
+    stopped: Stopped | None = None
     _gaps: deque[float] = field(default_factory=lambda: deque(maxlen=50))
     _last_step_time: float | None = None
 
@@ -61,11 +79,11 @@ class History:
 
     @property
     def gap(self) -> float | None:
-        """Median seconds between two step events of late."""
+        """Median seconds between recent step events."""
         return median(self._gaps) if self._gaps else None
 
     def copy(self) -> "History":
-        """The same history, to be folded on on its own."""
+        """An independent copy, to be folded further."""
         return replace(
             self,
             terms={name: series.copy() for name, series in self.terms.items()},
@@ -79,14 +97,15 @@ class History:
         )
 
     def say(self, time: float, text: str) -> None:
-        """Put a line into the log."""
+        """Append a line to the log panel."""
         self.log.append((time, text))
 
     def fold(self, events: Sequence[dict]) -> None:
-        """Take in events, oldest first. The result does not depend on how a log is cut into calls.
+        """Apply events, oldest first. The result does not depend on how a log is cut into calls.
 
-        Between two starts, steps go in first and as columns, for a long log is mostly these, and what is rare after them. That
-        is the same unless one is not finite, which is said in the log, or a rare one names no step: then the order counts.
+        Between two starts, steps are applied first and as columns, because a long log is mostly steps; other events follow.
+        The result is the same, except where order matters: a step that is not finite (it is reported in the log panel), or
+        another event without a step number. Such a part is applied in order.
         """
         self.events += len(events)
         starts = {i for i, event in enumerate(events) if event["kind"] == "start"}
@@ -95,132 +114,124 @@ class History:
             part = events[first:last]
             if any("nonfinite" in event or not (_is_step(event) or "step" in event) for event in part):
                 for _, group in groupby(part, key=_is_step):
-                    self._block(list(group))
+                    self._fold_block(list(group))
             else:
-                self._block([event for event in part if _is_step(event)])
-                self._block([event for event in part if not _is_step(event)])
-                self._where(part[-1])
-                self.time = number(part[-1].get("t")) or self.time
+                self._fold_block([event for event in part if _is_step(event)])
+                self._fold_block([event for event in part if not _is_step(event)])
+                self._update_position(event_step(part[-1]), whole(part[-1].get("epoch")))
+                self.time = event_time(part[-1]) or self.time
 
-    def _block(self, block: list[dict]) -> None:
-        """Events that are all steps, or none."""
+    def _fold_block(self, block: list[dict]) -> None:
+        """Apply events that are all steps, or none of them."""
         if not block:
             return
-        times = [t for event in block[-50:] if (t := number(event.get("t"))) is not None]
+        times = [t for event in block[-50:] if (t := event_time(event)) is not None]
         self.time = times[-1] if times else self.time
         if _is_step(block[0]):
-            self._steps(block, times)
+            self._fold_steps(block, times)
             return
         for event in block:
-            self._rare(event["kind"], event, number(event.get("t")) or self.time or 0.0)
+            self._fold_other(event["kind"], event, event_time(event) or self.time or 0.0)
 
-    def _where(self, event: dict) -> int:
-        step = whole(event.get("step"))
-        if step is not None:
-            self.step = step
-        epoch = whole(event.get("epoch"))
-        if epoch is not None:
-            self.epoch = epoch
+    def _update_position(self, step: int | None, epoch: int | None) -> int:
+        """Move to a step and an epoch, as far as they are known; returns the step."""
+        self.step = self.step if step is None else step
+        self.epoch = self.epoch if epoch is None else epoch
         return self.step
 
-    def _steps(self, block: list[dict], times: list[float]) -> None:
-        at = column(block, "step")
-        for i in np.flatnonzero(np.isnan(at)):
-            at[i] = at[i - 1] if i else self.step
-        terms = [t if isinstance(t := event.get("terms"), dict) else {} for event in block]
+    def _fold_steps(self, block: list[dict], times: list[float]) -> None:
+        steps = column(block, "step")
+        for i in np.flatnonzero(np.isnan(steps)):
+            steps[i] = steps[i - 1] if i else self.step
+        terms = term_rows(block)
         for name in [*terms[0], *sorted(set().union(*terms).difference(terms[0]))]:
             if name not in self.terms and len(self.terms) >= MOST_TERMS:
                 continue
             values = column(terms, name)
             if name in self.terms or np.isfinite(values).any():
-                self.terms.setdefault(name, Series()).extend(at, values)
-        self.cosine.extend(at, pair_means(block))
-        self.grad_norm.extend(at, column(block, "grad_norm"))
-        bad = {i: names for i, event in enumerate(block) if isinstance(names := event.get("nonfinite"), list) and names}
-        for i, names in bad.items():
-            if i - 1 not in bad and not (i == 0 and self.nonfinite):
-                step = int(at[i])
-                self.say(number(block[i].get("t")) or self.time or 0.0, f"not finite at step {text(step)}: {_named(names)}")
-        self.nonfinite = dict.fromkeys(map(text, bad.get(len(block) - 1, [])[:MOST_TERMS]), int(at[-1]))
+                self.terms.setdefault(name, Series()).extend(steps, values)
+        self.cosine.extend(steps, pair_means(block))
+        self.grad_norm.extend(steps, column(block, "grad_norm"))
+        nonfinite = {i: names for i, event in enumerate(block) if (names := parse_nonfinite(event)[:MOST_TERMS])}
+        for i, names in nonfinite.items():
+            if i - 1 not in nonfinite and not (i == 0 and self.nonfinite):
+                time = event_time(block[i]) or self.time or 0.0
+                self.say(time, f"not finite at step {text(int(steps[i]))}: {', '.join(names)}")
+        self.nonfinite = dict.fromkeys(nonfinite.get(len(block) - 1, []), int(steps[-1]))
         if self._last_step_time is not None:
             times = [self._last_step_time, *times]
         self._gaps.extend(later - earlier for earlier, later in pairwise(times) if later >= earlier)
         self._last_step_time = times[-1] if times else None
-        self._newest(block[-1])
+        self._update_from_newest(block[-1])
 
-    def _newest(self, event: dict) -> None:
-        self._where(event)
-        if square := matrix(event.get("cosine")):
-            self.cosines, self.cosines_from = square, "training batch"
-        self.rate = number(event.get("rate")) or self.rate
-        self.delta = number(event.get("delta"))
-        self.member = whole(event.get("member"))
-        options = event.get("options")
-        if isinstance(options, dict):
-            known = {name: value for name, value in options.items() if number(value) is not None}
-            self.options = dict(list(known.items())[:MOST_TERMS])
+    def _update_from_newest(self, event: dict) -> None:
+        newest = parse_step(event)
+        self._update_position(newest.step, newest.epoch)
+        if newest.cosines:
+            self.cosines, self.cosines_from = newest.cosines, TRAINING_BATCH
+        self.rate = newest.rate or self.rate
+        self.delta, self.member = newest.delta, newest.member
+        if isinstance(event.get("options"), dict):
+            self.options = dict(list(newest.options.items())[:MOST_TERMS])
 
-    def _rare(self, kind: object, event: dict, time: float) -> None:
+    def _fold_other(self, kind: str, event: dict, time: float) -> None:
         if kind == "start":
-            self._start(event, time)
+            self._fold_start(parse_start(event), time)
             return
-        step = self._where(event)
+        step = self._update_position(event_step(event), whole(event.get("epoch")))
         if kind == "matrix":
-            found = probe(event, step)
-            self.probes.append(found)
-            if len(self.probes) > MOST_PROBES:
-                del self.probes[1 : MOST_PROBES // 2 : 2]
-            if found.cosines and (self.cosines_from != "training batch" or self.cosines is None):
-                self.cosines, self.cosines_from = found.cosines, f"held-out, n={text(found.n)}"
-                if found.cosine is not None:
-                    self.cosine.extend(np.array([step]), np.array([found.cosine]))
+            self._fold_probe(parse_probe(event, step))
         elif kind == "epoch":
-            seconds = number(event.get("seconds"))
-            self.say(
-                time, f"epoch {text(event.get('epoch', '?'))} done" + (f" in {seconds:.0f} s" if seconds is not None else "")
-            )
+            epoch = parse_epoch(event)
+            seconds = "" if epoch.seconds is None else f" in {epoch.seconds:.0f} s"
+            self.say(time, f"epoch {text(epoch.epoch)} done{seconds}")
         elif kind == "checkpoint":
-            self.marks.append(Mark(step, "save", text(event.get("name", ""))))
-            self.say(time, f"saved checkpoint {text(event.get('name', '?'))}")
+            name = parse_checkpoint(event).name
+            self.marks.append(Mark(step, "save", name or ""))
+            self.say(time, f"saved checkpoint {name or '?'}")
         elif kind == "control":
-            action = text(event.get("action", "?"))
-            words = [action, *(text(event[name]) for name in ("name", "value", "text") if event.get(name) is not None)]
-            asked = " ".join(words)
-            if action == "set" and "error" not in event and (value := number(event.get("value"))) is not None:
-                self.options = {**self.options, text(event.get("name")): value}
-            if "error" not in event and action != "save":  # a save's mark is its checkpoint
-                self.marks.append(Mark(step, action, asked))
-            refused = f": refused, {text(event['error'])}" if event.get("error") else ""
-            self.say(time, f"{asked} (step {text(step)}){refused}")
+            control = parse_control(event)
+            if control.action == "set" and not control.error and control.name and control.value is not None:
+                self.options = {**self.options, control.name: control.value}
+            if not control.error and control.action != "save":  # a save's mark is its checkpoint
+                self.marks.append(Mark(step, control.action, control.request))
+            refused = f": refused, {control.error}" if control.error else ""
+            self.say(time, f"{control.request} (step {text(step)}){refused}")
         elif kind == "note":
-            self.marks.append(Mark(step, "note", text(event.get("text", ""))))
-            self.say(time, f"note: {text(event.get('text', ''))}")
+            note = parse_note(event)
+            self.marks.append(Mark(step, "note", note.text))
+            self.say(time, f"note: {note.text}")
         elif kind == "stopped":
-            self.stopped = event
-            error = event.get("error")
-            self.say(time, f"{text(event.get('state', 'stopped'))} at step {text(step)}" + (f": {text(error)}" if error else ""))
+            self.stopped = parse_stopped(event)
+            error = f": {self.stopped.error}" if self.stopped.error else ""
+            self.say(time, f"{self.stopped.state} at step {text(step)}{error}")
         else:
             self.say(time, f"{text(kind)} (step {text(step)})")
 
-    def _start(self, event: dict, time: float) -> None:
-        step = whole(event.get("step")) or 0
-        self.epochs = whole(event.get("epochs")) or self.epochs
-        self.steps = whole(event.get("steps")) or self.steps
-        self.device = text(event.get("device", self.device))
+    def _fold_probe(self, probe: Probe) -> None:
+        self.probes.append(probe)
+        if len(self.probes) > MOST_PROBES:
+            del self.probes[1 : MOST_PROBES // 2 : 2]
+        if probe.cosines and (self.cosines_from != TRAINING_BATCH or self.cosines is None):
+            self.cosines, self.cosines_from = probe.cosines, f"held-out, n={text(probe.n)}"
+            if probe.cosine is not None:
+                self.cosine.extend(np.array([probe.step]), np.array([probe.cosine]))
+
+    def _fold_start(self, start: Start, time: float) -> None:
+        step = start.step or 0
+        self.epochs = start.epochs or self.epochs
+        self.steps = start.steps or self.steps
+        self.device = self.device if start.device is None else start.device
         self.stopped, self.nonfinite, self._last_step_time = None, {}, None
-        if event.get("resumed"):
+        if start.resumed:
             for series in (*self.terms.values(), self.cosine, self.grad_norm):
                 series.cut(step)
-            self.probes = [found for found in self.probes if found.step <= step]
+            self.probes = [probe for probe in self.probes if probe.step <= step]
             self.marks = deque((mark for mark in self.marks if mark.step <= step), maxlen=self.marks.maxlen)
             self.marks.append(Mark(step, "resumed", "resumed"))
-        self._where({"step": step, "epoch": event.get("epoch")})
-        how = "resumed" if event.get("resumed") else "started"
+        self._update_position(step, start.epoch)
+        how = "resumed" if start.resumed else "started"
         self.say(time, f"{how} at step {text(step)} on {self.device or 'an unnamed device'}")
-
-
-def _named(names: list) -> str:
-    return ", ".join(map(text, names[:MOST_TERMS]))
 
 
 def _is_step(event: dict) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from trs_explorer.curves import thin
 from trs_explorer.tui.ghosts import Ghost, path
 from trs_explorer.tui.look import Look, letters
 from trs_explorer.tui.model import History
@@ -96,26 +97,20 @@ def phase_picture(history: History, look: Look, ghosts: Sequence[Ghost] = (), ot
     muted, mine, now = (look.colour(role) or "white" for role in ("ghost", "0", "mark"))
     curves = []
     for ghost in ghosts:
-        curves.append(Curve("." if look.ascii else "·", muted, *_thinned(ghost.cosine, ghost.transfer, 24), joined=False))
+        curves.append(Curve("." if look.ascii else "·", muted, *thin(ghost.cosine, ghost.transfer, 24), joined=False))
         curves.append(Curve(ghost.letter, muted, ghost.cosine[-1:], ghost.transfer[-1:], joined=False))
     if other is not None:
         their_x, their_y = path(other.probes)
         if len(their_x):
             colour = look.colour("2") or "white"
             if len(their_x) > 1:
-                curves.append(Curve("v", colour, *_thinned(their_x, their_y, 200)))
+                curves.append(Curve("v", colour, *thin(their_x, their_y, 200)))
             curves.append(Curve("V", colour, their_x[-1:], their_y[-1:], joined=False))
     if len(x):
         start, end = ("o", "@") if look.ascii else ("○", "●")
         if len(x) > 1:
-            curves.append(Curve(".", mine, *_thinned(x, y, 200)))
+            curves.append(Curve(".", mine, *thin(x, y, 200)))
         curves += [Curve(start, mine, x[:1], y[:1], joined=False), Curve(end, now, x[-1:], y[-1:], joined=False)]
     most = max(0.2, 1.1 * min(max(float(curve.x.max()) for curve in curves), BOUND))
     inside = [replace(curve, x=curve.x.clip(0, most), y=curve.y.clip(0, 100)) for curve in curves]
     return Picture(inside, (0.0, most), (0.0, 100.0))
-
-
-def _thinned(x: np.ndarray, y: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of a long path every k-th point, and both ends."""
-    keep = np.unique(np.linspace(0, len(x) - 1, most).astype(int))
-    return x[keep], y[keep]

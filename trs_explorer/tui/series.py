@@ -4,20 +4,8 @@ from bisect import bisect_right
 
 import numpy as np
 
-from trs_explorer.tui.reading import mean
-
-
-def thin(x: np.ndarray, y: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """At most `most` (>= 4) of the points, in order: the lowest and the highest of each bucket of neighbours, and both ends."""
-    count = len(x)
-    if count <= most:
-        return x, y
-    size = -(-count // (most // 2 - 1))  # one bucket less than pairs: room for the two ends
-    buckets = np.pad(y, (0, -count % size), mode="edge").reshape(-1, size)
-    first = np.arange(len(buckets)) * size
-    keep = np.concatenate([[0, count - 1], first + buckets.argmin(axis=1), first + buckets.argmax(axis=1)])
-    keep = np.unique(keep.clip(max=count - 1))
-    return x[keep], y[keep]
+from trs_explorer.curves import thin
+from trs_explorer.parse_events import mean
 
 
 class Series:

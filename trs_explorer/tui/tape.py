@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from trs_explorer import runs
+from trs_explorer.curves import column
+from trs_explorer.parse_events import event_step, parse_control, parse_start
 from trs_explorer.tui.model import History
-from trs_explorer.tui.reading import column
-from trs_explorer.values import text, whole
 
 CHUNK = 1 << 18  # bytes between keyframes, doubled whenever there are more than MOST of them
 MOST = 64
@@ -72,11 +72,11 @@ class Tape:
                 steps = np.diff(times, prepend=self._last_time if self._last_time is not None else times[0]).clip(0, LONGEST_S)
             self.clock += (np.cumsum(steps) + (self.clock[-1] if self.clock else 0.0)).tolist()
             self._last_time = float(times[-1])
-            step = self.history.step
+            latest = {"step": self.history.step}
             for i, event in enumerate(batch.events, start=self.history.events + 1):
-                step = at if isinstance(at := event.get("step"), int) else step
+                latest = event if "step" in event else latest
                 if event["kind"] != "step" and (kind := _stop(event)):
-                    self.stops.append(Stop(i, whole(step) or 0, kind))
+                    self.stops.append(Stop(i, event_step(latest) or 0, kind))
         self.history.fold(batch.events)
         self.history.damaged += batch.damaged
         self.offset = batch.offset
@@ -105,8 +105,8 @@ def _stop(event: dict) -> str | None:
     """What kind of stop an event is, None if it is none."""
     kind = event["kind"]
     if kind == "control":
-        action = event.get("action")
-        return None if event.get("error") or action == "save" else text(action)
+        control = parse_control(event)
+        return None if control.error or control.action == "save" else control.action
     if kind == "start":
-        return "resumed" if event.get("resumed") else None
+        return "resumed" if parse_start(event).resumed else None
     return {"checkpoint": "save", "note": "note", "stopped": "stopped"}.get(kind)

@@ -8,12 +8,12 @@ from rich.text import Text
 
 from trs_explorer import values
 from trs_explorer.config import same_split
+from trs_explorer.parse_events import Matrix, off_diagonal
 from trs_explorer.runs import Run
 from trs_explorer.tui.alarms import Alarm
 from trs_explorer.tui.ghosts import Ghost
 from trs_explorer.tui.look import Look, clock, cosine, duration, grouped, letters, percent, plain, short
 from trs_explorer.tui.model import History
-from trs_explorer.tui.reading import Matrix, off_diagonal
 
 LONGEST_NAME = 40  # characters of a term or a weight
 ACCURACIES = (("clean", "clean"), ("fgsm", "FGSM"), ("pgd", "PGD"))

@@ -3,11 +3,14 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
 from dash import html
 
 from trs_explorer.config import TrainConfig
+from trs_explorer.curves import column, pair_means, term_rows, thin
 from trs_explorer.explore.angles import NORM_WORDS, Angles
 from trs_explorer.files import Json, printable
+from trs_explorer.parse_events import parse_checkpoint, parse_probe, parse_step
 from trs_explorer.web.figures import as_label, ink
 
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -15,7 +18,6 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 POINTS, ROWS = 400, 40  # a curve's and a table's, on the screen
 SHORT = 20  # characters of what should be a word or a number
 LAST_STEP = 1 << 53  # the last whole number that a browser knows from its neighbours
-DAMAGED = (LookupError, TypeError, ArithmeticError)  # what a probe that is none leads to
 
 
 def history_figure(events: Sequence[Json], *, at_step: int | None = None, dark: bool = False) -> Json:
@@ -24,28 +26,29 @@ def history_figure(events: Sequence[Json], *, at_step: int | None = None, dark: 
     at_step: where the checkpoint on the screen was saved: a dotted line.
     """
     colours = ink(dark)
-    steps, probes = _of_kind(events, "step"), _of_kind(events, "matrix")
-    at, probed = [e["step"] for e in steps], [e["step"] for e in probes]
-    curves = [(term, at, [_number(_terms(e).get(term)) for e in steps], "y") for term in (_terms(steps[-1]) if steps else ())]
-    curves.append(("|cos|, mean of pairs", probed, [pair_mean(e) for e in probes], "y2"))
-    curves.append(("transfer, pairs together", probed, [_pooled(e) for e in probes], "y2"))
+    (steps, step_numbers), (probes, probe_numbers) = _of_kind(events, "step"), _of_kind(events, "matrix")
+    terms = term_rows(steps)
+    curves = [(printable(name), step_numbers, column(terms, name), "y") for name in (terms[-1] if terms else ())]
+    curves.append(("|cos|, mean of pairs", probe_numbers, pair_means(probes), "y2"))
+    transfer = column([{"transfer": parse_probe(event).transfer} for event in probes], "transfer")
+    curves.append(("transfer, pairs together", probe_numbers, transfer, "y2"))
     data = []
     for number, (name, x, y, axis) in enumerate(curves):
-        x, y = thinned(x, y, POINTS)
+        x, y = thin(x, y, POINTS)
         line = {"color": SERIES[number % len(SERIES)], "dash": DASHES[number % len(DASHES)], "width": 2}
         data.append(
             {
                 "type": "scatter",
                 "mode": "lines",
-                "x": x,
-                "y": y,
+                "x": x.astype(int).tolist(),
+                "y": [None if math.isnan(value) else value for value in y.tolist()],
                 "name": as_label(name),
                 "line": line,
                 "xaxis": "x",
                 "yaxis": axis,
             }
         )
-    negative = any(value < 0 for _, _, y, axis in curves if axis == "y" for value in y if value is not None)
+    negative = any(bool((y < 0).any()) for _, _, y, axis in curves if axis == "y")
     common = {"gridcolor": "rgba(128,128,128,.25)", "zeroline": False, "fixedrange": True}
     ruler = {
         "type": "line",
@@ -69,61 +72,19 @@ def history_figure(events: Sequence[Json], *, at_step: int | None = None, dark: 
     return {"data": data, "layout": layout}
 
 
-def thinned(x: Sequence, y: Sequence, most: int) -> tuple[list, list]:
-    """A curve of about `most` points that keeps every block's lowest and highest, so that no spike is lost."""
-    size = math.ceil(len(x) / max(1, most // 2))
-    if size <= 2:
-        return list(x), list(y)
-    kept: list[int] = []
-    for begin in range(0, len(x), size):
-        block = [i for i in range(begin, min(begin + size, len(x))) if y[i] is not None] or [begin]
-        kept += sorted({min(block, key=lambda i: y[i]), max(block, key=lambda i: y[i])} if y[block[0]] is not None else {begin})
-    return [x[i] for i in kept], [y[i] for i in kept]
-
-
-def _of_kind(events: Sequence[Json], kind: str) -> list[Json]:
-    """Events of a kind that say at which step they were. Logs may be damaged: nothing in them is sure to be what it should."""
-    return [e for e in events if e["kind"] == kind and isinstance(step := e.get("step"), int) and abs(step) <= LAST_STEP]
-
-
-def _terms(event: Json) -> Json:
-    """The terms of a step by printable names."""
-    terms = event.get("terms")
-    return {printable(name): value for name, value in terms.items()} if isinstance(terms, dict) else {}
-
-
-def _number(value: object) -> float | None:
-    """A finite number as a float; None for anything else, such as a number of 400 digits."""
-    try:
-        number = float(value) if isinstance(value, int | float) else math.nan
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def pair_mean(probe: Json) -> float | None:
-    """Mean |cos| of the pairs of different members; None if there is none, or it is no matrix."""
-    try:
-        values = [probe["cosine"][i][j] for i in range(len(probe["cosine"])) for j in range(i)]
-        return _number(sum(values) / len(values))
-    except DAMAGED:
-        return None
-
-
-def _pooled(probe: Json) -> float | None:
-    """The probe's transfer rate over all ordered pairs of different members; None where nothing was eligible."""
-    try:
-        pairs = [(i, j) for i in range(len(probe["fooled"])) for j in range(len(probe["fooled"])) if i != j]
-        return _number(sum(probe["fooled"][i][j] for i, j in pairs) / sum(probe["eligible"][i][j] for i, j in pairs))
-    except DAMAGED:
-        return None
+def _of_kind(events: Sequence[Json], kind: str) -> tuple[list[Json], np.ndarray]:
+    """Events of a kind that name their step, as a number that a browser can hold, and those steps."""
+    chosen = [event for event in events if event["kind"] == kind]
+    steps = column(chosen, "step")
+    known = np.abs(steps) <= LAST_STEP  # False for NaN
+    return [event for event, keep in zip(chosen, known, strict=True) if keep], steps[known]
 
 
 def status_words(config: TrainConfig, status: Json, events: Sequence[Json], checkpoints: Sequence[str]) -> str:
     """What a run is and how far it is, in a line."""
-    steps = [e["step"] for e in _of_kind(events, "step")]
+    _, steps = _of_kind(events, "step")
     parts = [f"{config.members} x {config.model}, {printable(status.get('state') or 'unknown')[:SHORT]}"]
-    parts += [f"step {steps[-1]}"] if steps else []
+    parts += [f"step {steps[-1]:.0f}"] if len(steps) else []
     parts += [f"saved {epoch_words(checkpoints[-1])}" if checkpoints else "nothing saved yet"]
     return ", ".join(parts)
 
@@ -136,19 +97,21 @@ def epoch_words(checkpoint: str) -> str:
 
 def step_of(events: Sequence[Json], checkpoint: str) -> int | None:
     """The step at which a checkpoint was saved; None if the log does not say."""
-    return next((e["step"] for e in reversed(_of_kind(events, "checkpoint")) if e.get("name") == checkpoint), None)
+    saved = map(parse_checkpoint, reversed(_of_kind(events, "checkpoint")[0]))
+    return next((event.step for event in saved if event.name == checkpoint), None)
 
 
 def history_table(events: Sequence[Json]) -> html.Table:
     """The probes, one row each: what the curves show, in numbers."""
-    steps, probes = _of_kind(events, "step"), _of_kind(events, "matrix")
-    terms, rows = list(_terms(steps[-1])) if steps else [], []
-    for probe in probes[:: -max(1, math.ceil(len(probes) / ROWS))][::-1]:
-        near = _terms(max((e for e in steps if e["step"] <= probe["step"]), key=lambda e: e["step"], default={}))
-        values = [*(near.get(term) for term in terms), pair_mean(probe), _pooled(probe)]
-        epoch, n = (printable(probe.get(name, ""))[:SHORT] for name in ("epoch", "n"))
-        rows.append([epoch, str(probe["step"]), *map(_short, values), n])
-    head = ["epoch", "step", *terms, "|cos|", "transfer", "images"]
+    (steps, step_numbers), (probes, _) = _of_kind(events, "step"), _of_kind(events, "matrix")
+    names, rows = list(parse_step(steps[-1]).terms) if steps else [], []
+    for event in probes[:: -max(1, math.ceil(len(probes) / ROWS))][::-1]:
+        probe = parse_probe(event)
+        earlier = np.where(step_numbers <= probe.step, step_numbers, -np.inf)
+        near = parse_step(steps[int(earlier.argmax())]).terms if np.isfinite(earlier).any() else {}
+        values = [*map(near.get, names), probe.cosine, probe.transfer]
+        rows.append([_count(probe.epoch), str(probe.step), *map(_short, values), _count(probe.n)])
+    head = ["epoch", "step", *map(printable, names), "|cos|", "transfer", "images"]
     return _table(head, rows)
 
 
@@ -171,5 +134,9 @@ def angle_table(found: Angles) -> html.Table:
     return _table(head, pairs + norms, caption)
 
 
-def _short(value: object) -> str:
-    return "-" if (number := _number(value)) is None else f"{number:.3g}"
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
+
+
+def _count(value: int | None) -> str:
+    return "" if value is None else str(value)[:SHORT]

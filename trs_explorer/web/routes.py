@@ -11,6 +11,7 @@ from trs_explorer.explore.live import turn
 from trs_explorer.explore.slices import LEVELS, Cancelled, assemble
 from trs_explorer.files import Json
 from trs_explorer.options import UsageError
+from trs_explorer.parse_events import parse_step
 from trs_explorer.runs import RunError
 from trs_explorer.tables import to_csv
 from trs_explorer.web import pages
@@ -91,8 +92,8 @@ def add_routes(server: Flask, library: Library) -> None:
             events = library.events(name)
         except (UsageError, RunError):
             abort(404)
-        steps = [e for e in events if e["kind"] == "step" and isinstance(e.get("terms"), dict)]
-        rows = ((e.get("step"), term, value) for e in steps for term, value in e["terms"].items())
+        steps = (parse_step(event) for event in events if event["kind"] == "step")
+        rows = ((step.step, term, value) for step in steps for term, value in step.terms.items())
         return _file(to_csv(("step", "term", "value"), rows).encode(), f"{name}-history.csv")
 
 

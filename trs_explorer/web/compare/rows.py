@@ -15,9 +15,9 @@ from trs_explorer.evaluation.table1 import LIMIT, SEED, STEPS, Column
 from trs_explorer.explore.library import DAMAGE, Library
 from trs_explorer.files import Json, printable
 from trs_explorer.options import UsageError
+from trs_explorer.parse_events import mean, parse_probe
 from trs_explorer.results import read_results
 from trs_explorer.runs import RunError
-from trs_explorer.web.history import pair_mean
 
 UNREADABLE = (RunError, UsageError, *DAMAGE)  # one run's files, whatever is in them: the other runs are shown
 MOST_IMAGES, LONGEST_NAME = 10**9, 80  # of an evaluation, and of an attack
@@ -116,21 +116,17 @@ def _evaluated(result: Json, rate: Json) -> tuple[str, Point] | None:
 def last_probe(library: Library, name: str) -> Probe | None:
     """A run's last probe; None if there is none that has counts."""
     try:
-        events = [event for event in library.events(name) if event["kind"] == "matrix"]
-        probe = events[-1]
-        members = len(probe["fooled"])
-        pairs = [(i, j) for i in range(members) for j in range(members) if i != j]
-        fooled, eligible = (sum(probe[what][i][j] for i, j in pairs) for what in ("fooled", "eligible"))
-        cosine = pair_mean(probe)
-        eps, n = float(probe["eps"]), int(probe["n"])
-        counted = 0 <= fooled <= eligible <= len(pairs) * MOST_IMAGES and 0 <= n <= MOST_IMAGES and eligible
-        if cosine is None or not counted or not math.isfinite(eps):
-            return None
-        zero = [float(share) for share in probe.get("zero_gradients", [])]
-        aimless = sum(zero) / len(zero) if zero else 0.0
-        return Probe(cosine, fooled, eligible, len(pairs), eps, n, aimless) if math.isfinite(aimless) else None
+        event = [event for event in library.events(name) if event["kind"] == "matrix"][-1]
     except UNREADABLE:
         return None
+    probe = parse_probe(event)
+    fooled, eligible, zero = probe.fooled, probe.eligible, probe.zero_gradients
+    if fooled is None or not eligible or None in (probe.cosine, probe.eps, probe.n, *zero):
+        return None
+    if not (0 <= fooled <= eligible <= probe.pairs * MOST_IMAGES and 0 <= probe.n <= MOST_IMAGES):
+        return None
+    aimless = mean(zero) or 0.0
+    return Probe(probe.cosine, fooled, eligible, probe.pairs, probe.eps, probe.n, aimless)
 
 
 def table(rows: list[Row], sides: dict[str, str]) -> list:

@@ -1,4 +1,4 @@
-// In every page that `trs bench explore` opens, before the page's own scripts: takes times inside the page, by its own signals.
+// In every page that tests/bench/explore.py opens, before the page's own scripts: takes times inside the page, by its own signals.
 // A time runs from the event's own time stamp to the second animation frame after a signal: by then the first has been painted.
 "use strict";
 

@@ -1,0 +1,287 @@
+"""One parser of each kind of event in a run's log, for every view. A missing or damaged field becomes None; nothing raises.
+
+A log may be damaged or come from a stranger: any JSON value may be in any field.
+"""
+
+import math
+from dataclasses import dataclass
+
+from trs_explorer.files import Json
+from trs_explorer.values import number, text, whole
+
+LONGEST_ATTACK = 40  # characters of an attack's name
+
+Matrix = list[list[float | None]]
+
+
+# --- matrices and means ----------------------------------------------------------------------------------------------
+
+
+def parse_matrix(value: object) -> Matrix | None:
+    """A square matrix, None in the place of entries that are not numbers; None if it is not square."""
+    if not isinstance(value, list) or not value or not all(isinstance(row, list) and len(row) == len(value) for row in value):
+        return None
+    return [[number(cell) for cell in row] for row in value]
+
+
+def off_diagonal(square: Matrix) -> list[float]:
+    """The known entries of pairs of different members."""
+    return [cell for i, row in enumerate(square) for j, cell in enumerate(row) if i != j and cell is not None]
+
+
+def mean(values: list[float]) -> float | None:
+    """The mean; None of an empty list. Never infinite: if the sum overflows, the values are divided before they are added."""
+    if not values:
+        return None
+    total = sum(values)
+    return total / len(values) if math.isfinite(total) else sum(value / len(values) for value in values)
+
+
+# --- kinds of events -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Start:
+    """A training begins, or continues from a checkpoint. steps and epochs: of the whole training."""
+
+    step: int | None
+    steps: int | None
+    epoch: int | None
+    epochs: int | None
+    device: str | None
+    threads: int | None
+    bfloat16: bool
+    resumed: bool
+
+
+@dataclass(frozen=True)
+class Step:
+    """Diagnostics of one training batch.
+
+    terms: the method's weighted loss terms by name, "total" is their sum; None where one is not finite.
+    cosines: |cos| between the members' input gradients, [member, member].
+    options: the weights of the loss as they are now.
+    rate: steps per second.  nonfinite: names of the fields that were not finite.
+    """
+
+    step: int | None
+    epoch: int | None
+    member: int | None
+    terms: dict[str, float | None]
+    cosines: Matrix | None
+    grad_norm: float | None
+    delta: float | None
+    options: dict[str, float]
+    rate: float | None
+    nonfinite: list[str]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One measurement on n held-out images, the event of kind "matrix".
+
+    rates: [surrogate, target], fooled / eligible; None where no image was eligible.
+    fooled, eligible: sums over the ordered pairs of different members (None without matrices).  pairs: how many those are.
+    transfer: fooled / eligible.  least: the smallest number of eligible images among the pairs.
+    cosines: |cos| of input gradients, [member, member].  cosine: their mean over pairs.
+    grad_norm: the largest input-gradient norm.  zero_gradients: per member, the share of gradients that count as zero.
+    clean, fgsm, pgd: images of n that the ensemble classifies correctly.  member_clean: the same per member, without attack.
+    """
+
+    step: int
+    epoch: int | None
+    n: int | None
+    eps: float | None
+    attack: str
+    rates: Matrix | None
+    fooled: int | None
+    eligible: int | None
+    pairs: int
+    transfer: float | None
+    least: int | None
+    cosine: float | None
+    cosines: Matrix | None
+    grad_norm: float | None
+    zero_gradients: list[float | None]
+    clean: int | None
+    fgsm: int | None
+    pgd: int | None
+    member_clean: list[int | None]
+
+    def share(self, name: str) -> float | None:
+        """The count of that name as a share of n."""
+        count = getattr(self, name)
+        return number(count / self.n) if count is not None and self.n else None
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """An epoch is over. seconds: how long it took."""
+
+    step: int | None
+    epoch: int | None
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class SavedCheckpoint:
+    """A checkpoint was saved."""
+
+    step: int | None
+    name: str | None
+
+
+@dataclass(frozen=True)
+class Control:
+    """The trainer's echo of a viewer's request. request: the whole of it on a line.  error: why it was refused."""
+
+    step: int | None
+    action: str
+    name: str | None
+    value: float | None
+    request: str
+    error: str | None
+
+
+@dataclass(frozen=True)
+class Note:
+    """A line of text by the user or the trainer."""
+
+    step: int | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """A training ended. state: finished, stopped or failed.  error: why it failed."""
+
+    step: int | None
+    state: str
+    error: str | None
+
+
+def parse_start(event: Json) -> Start:
+    """Parse an event of kind "start"."""
+    return Start(
+        step=event_step(event),
+        steps=whole(event.get("steps")),
+        epoch=whole(event.get("epoch")),
+        epochs=whole(event.get("epochs")),
+        device=_optional_text(event, "device"),
+        threads=whole(event.get("threads")),
+        bfloat16=bool(event.get("bfloat16")),
+        resumed=bool(event.get("resumed")),
+    )
+
+
+def parse_step(event: Json) -> Step:
+    """Parse an event of kind "step"."""
+    terms, options = event.get("terms"), event.get("options")
+    values = {name: number(value) for name, value in options.items()} if isinstance(options, dict) else {}
+    return Step(
+        step=event_step(event),
+        epoch=whole(event.get("epoch")),
+        member=whole(event.get("member")),
+        terms={name: number(value) for name, value in terms.items()} if isinstance(terms, dict) else {},
+        cosines=parse_matrix(event.get("cosine")),
+        grad_norm=number(event.get("grad_norm")),
+        delta=number(event.get("delta")),
+        options={name: value for name, value in values.items() if value is not None},
+        rate=number(event.get("rate")),
+        nonfinite=parse_nonfinite(event),
+    )
+
+
+def parse_probe(event: Json, step: int = 0) -> Probe:
+    """Parse an event of kind "matrix". step: where the training was, for an event that does not say."""
+    known_step = event_step(event)
+    fooled, eligible = parse_matrix(event.get("fooled")), parse_matrix(event.get("eligible"))
+    rates, counts = None, None
+    if fooled and eligible and len(fooled) == len(eligible):
+        rates = [
+            [number(f / e) if f is not None and e else None for f, e in zip(*rows, strict=True)]
+            for rows in zip(fooled, eligible, strict=True)
+        ]
+        cells = [(f, eligible[i][j]) for i, row in enumerate(fooled) for j, f in enumerate(row) if i != j]
+        counts = [(f, e) for f, e in cells if f is not None and e]
+    fooled_sum, eligible_sum = (sum(pair[k] for pair in counts or ()) for k in (0, 1))
+    least = int(max(0.0, min((e for _, e in counts or ()), default=0.0))) or None
+    cosines = parse_matrix(event.get("cosine"))
+    norms, zeros, members = event.get("grad_norm"), event.get("zero_gradients"), event.get("member_clean")
+    finite_norms = [norm for norm in map(number, norms if isinstance(norms, list) else [norms]) if norm is not None]
+    return Probe(
+        step=step if known_step is None else known_step,
+        epoch=whole(event.get("epoch")),
+        n=whole(event.get("n")),
+        eps=number(event.get("eps")),
+        attack=text(event.get("attack", "?"), LONGEST_ATTACK),
+        rates=rates,
+        fooled=None if counts is None else whole(fooled_sum),
+        eligible=None if counts is None else whole(eligible_sum),
+        pairs=len(rates) * (len(rates) - 1) if rates else 0,
+        transfer=number(fooled_sum / eligible_sum) if eligible_sum else None,
+        least=least,
+        cosine=mean(off_diagonal(cosines)) if cosines else None,
+        cosines=cosines,
+        grad_norm=max(finite_norms, default=None),
+        zero_gradients=[number(share) for share in zeros] if isinstance(zeros, list) else [],
+        clean=whole(event.get("clean")),
+        fgsm=whole(event.get("fgsm")),
+        pgd=whole(event.get("pgd")),
+        member_clean=[whole(correct) for correct in members] if isinstance(members, list) else [],
+    )
+
+
+def parse_epoch(event: Json) -> Epoch:
+    """Parse an event of kind "epoch"."""
+    return Epoch(event_step(event), whole(event.get("epoch")), number(event.get("seconds")))
+
+
+def parse_checkpoint(event: Json) -> SavedCheckpoint:
+    """Parse an event of kind "checkpoint"."""
+    return SavedCheckpoint(event_step(event), _optional_text(event, "name"))
+
+
+def parse_control(event: Json) -> Control:
+    """Parse an event of kind "control"."""
+    action = text(event.get("action", "?"))
+    fields = [text(event[name]) for name in ("name", "value", "text") if event.get(name) is not None]
+    return Control(
+        step=event_step(event),
+        action=action,
+        name=_optional_text(event, "name"),
+        value=number(event.get("value")),
+        request=" ".join([action, *fields]),
+        error=text(event["error"]) if event.get("error") else None,
+    )
+
+
+def parse_note(event: Json) -> Note:
+    """Parse an event of kind "note"."""
+    return Note(event_step(event), text(event.get("text", "")))
+
+
+def parse_stopped(event: Json) -> Stopped:
+    """Parse an event of kind "stopped"."""
+    error = text(event["error"]) if event.get("error") else None
+    return Stopped(event_step(event), text(event.get("state", "stopped")), error)
+
+
+def parse_nonfinite(event: Json) -> list[str]:
+    """Names of the fields of an event that were not finite and are stored as null."""
+    names = event.get("nonfinite")
+    return list(map(text, names)) if isinstance(names, list) else []
+
+
+def event_step(event: Json) -> int | None:
+    """The training step of an event of any kind; None if it names none."""
+    return whole(event.get("step"))
+
+
+def event_time(event: Json) -> float | None:
+    """When an event of any kind was written, in seconds since 1970; None if it does not say."""
+    return number(event.get("t"))
+
+
+def _optional_text(event: Json, name: str) -> str | None:
+    return None if event.get(name) is None else text(event[name])
