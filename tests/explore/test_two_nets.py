@@ -12,7 +12,7 @@ from trs_explorer.data.plane import bars, to_unit
 from trs_explorer.evaluation.transfer import transfer_matrix
 from trs_explorer.explore import two_nets
 from trs_explorer.explore.two_nets import CORNERS, EPS, GRID, REACH, Settings, loss_terms, train, training_points, untrained
-from trs_explorer.models.ensemble import build
+from trs_explorer.models import build
 from trs_explorer.models.stacked_mlp import margins_and_gradients, stack_mlps
 
 ALL = Settings(*CORNERS["all three"], seed=3)

@@ -138,7 +138,18 @@ def test_normalize_is_saved_with_the_model_but_not_trained():
 def test_every_file_with_a_maker_is_in_the_table():
     for entry in catalogue.MODELS.values():
         assert callable(catalogue.load(entry.function))
-    helpers = {"__init__", "ensemble", "features", "normalize", "shape", "stacked", "stacked_mlp", "stored", "watched"}
+    helpers = {
+        "__init__",
+        "ensemble",
+        "factory",
+        "features",
+        "normalize",
+        "recording",
+        "shape",
+        "stacked",
+        "stacked_mlp",
+        "stored",
+    }
     files = {path.stem for path in Path(trs_explorer.models.__file__).parent.glob("*.py")} - helpers
     assert files == {entry.function.partition(":")[0].rpartition(".")[2] for entry in catalogue.MODELS.values()}
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from trs_explorer.data.plane import to_plane, to_unit
-from trs_explorer.models.ensemble import build
+from trs_explorer.models import build
 from trs_explorer.models.stacked_mlp import margins_and_gradients, stack_mlps, unstack_mlps
 
 

@@ -9,7 +9,7 @@ import torch
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.data import Dataset
 from trs_explorer.evaluation.accuracy import evaluate
-from trs_explorer.models.ensemble import build
+from trs_explorer.models import build
 from trs_explorer.web import robust as module
 from trs_explorer.web.robust import attack_on, first_images, robust
 from trs_explorer.web.state import State

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from trs_explorer.models.ensemble import build
+from trs_explorer.models import build
 from trs_explorer.web.figures import CLASS_COLOURS
 from trs_explorer.web.slice_picture import GREY, INK, slice_pictures
 

@@ -18,7 +18,7 @@ from trs_explorer.attacks.pgd import pgd
 from trs_explorer.evaluation.accuracy import Attack, Rate, correct
 from trs_explorer.evaluation.trust import APART, SLACK, Findings, check_model, check_rates, in_order, is_iterated
 from trs_explorer.gradients import Images, Labels
-from trs_explorer.models.watched import Watched
+from trs_explorer.models.recording import RecordingModel
 
 QUICK_N, THOROUGH_N = 100, 200
 ENOUGH = 0.1  # where fewer are left right than this share, no trial can find a weakness
@@ -229,7 +229,7 @@ def _passed_over(model: nn.Module, x: Images, y: Labels, name: str, attack: Call
             fooled.logical_or_(~correct(model, point.detach(), y))
 
     own = {**arguments, **to_the_end(attack)}  # all images stay in the batch, in order
-    returned = attack(Watched(model, see), x, y, generator=seeded(seed), **own)
+    returned = attack(RecordingModel(model, see), x, y, generator=seeded(seed), **own)
     missed = fooled & correct(model, returned, y)
     if not missed.any():
         return []

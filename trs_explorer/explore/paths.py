@@ -13,7 +13,7 @@ from trs_explorer.explore.planes import OneImage
 from trs_explorer.explore.turns import one_thread
 from trs_explorer.gradients import Images
 from trs_explorer.models.ensemble import Ensemble
-from trs_explorer.models.watched import Watched
+from trs_explorer.models.recording import RecordingModel
 
 OneLabel = Int64[Tensor, "1"]
 
@@ -67,7 +67,7 @@ def attack_path(model: nn.Module, x: OneImage, y: OneLabel, attack: Callable, **
     Any attack works that looks at its iterates through model(...): of a batch of several candidates, the first is recorded.
     """
     visited: list[Tensor] = []
-    recorder = Watched(model, lambda x: visited.append(x[0].detach().clone()))  # a copy: an attack may go on in place
+    recorder = RecordingModel(model, lambda x: visited.append(x[0].detach().clone()))  # a copy: an attack may go on in place
     x_adv = attack(recorder, x, y, **arguments)
     return _path(model, x, y, [*visited, x_adv[0]], targeted=bool(arguments.get("targeted")))
 

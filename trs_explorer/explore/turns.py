@@ -10,7 +10,7 @@ from functools import wraps
 import torch
 from torch import nn
 
-from trs_explorer.models.watched import Watched
+from trs_explorer.models.recording import RecordingModel
 
 
 class Turns:
@@ -50,7 +50,7 @@ class Turns:
 
         @wraps(attack)
         def offering(model: nn.Module, *args: object, **kwargs: object) -> torch.Tensor:
-            return attack(Watched(model, lambda x: self.offer()), *args, **kwargs)
+            return attack(RecordingModel(model, lambda x: self.offer()), *args, **kwargs)
 
         return offering
 

@@ -24,7 +24,7 @@ from trs_explorer.evaluation.bounds import Quantities, promised_radius, quantiti
 from trs_explorer.evaluation.transfer import TransferMatrix, measure_transfer
 from trs_explorer.explore.turns import one_thread
 from trs_explorer.gradients import pairwise_cosine
-from trs_explorer.models.ensemble import Ensemble, build
+from trs_explorer.models import Ensemble, build
 from trs_explorer.models.stacked_mlp import Points, Slopes, Weights, margins_and_gradients, stack_mlps, unstack_mlps
 from trs_explorer.options import Option
 

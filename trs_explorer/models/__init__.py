@@ -1,5 +1,6 @@
-"""Members and ensembles of them. `build` makes an untrained ensemble for a data set."""
+"""Members (architectures) and ensembles of them. `build` makes an untrained ensemble from the catalogue's names."""
 
-from trs_explorer.models.ensemble import Ensemble, build
+from trs_explorer.models.ensemble import Ensemble
+from trs_explorer.models.factory import build
 
 __all__ = ["Ensemble", "build"]

@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from trs_explorer.catalogue import DATA, METHODS, MODELS, entry, load
 from trs_explorer.models.stacked import Stacked, at_least_float32, stackable
 
 Images = Float[Tensor, "batch channel height width"]
@@ -98,26 +97,3 @@ def _what(returned: object) -> str:
 
 def _beside(number: int, logits: Sequence[object]) -> str:
     return f"; F1 returned {_what(logits[0])}" if number > 1 else ""
-
-
-def build(model: str, data: str, members: int, *, seed: int, method: str = "standard") -> Ensemble:
-    """An untrained ensemble for a data set; the seed decides every weight. Raises UsageError for an unknown name.
-
-    method: some need another vote, or leaky ReLUs (slope 0.1 below 0) in place of the model's ReLUs.
-    """
-    make = load(entry(MODELS, "--model", model).function)
-    about, wanted = entry(DATA, "--data", data), entry(METHODS, "--method", method)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        ensemble = Ensemble([make(about.shape, about.classes) for _ in range(members)], wanted.voting)
-    if wanted.leaky:
-        _make_leaky(ensemble)
-    return ensemble
-
-
-def _make_leaky(module: nn.Module) -> None:
-    for name, child in module._modules.items():  # named_children would leave out a layer's second use
-        if isinstance(child, nn.ReLU):
-            setattr(module, name, nn.LeakyReLU(0.1))
-        elif child is not None:
-            _make_leaky(child)

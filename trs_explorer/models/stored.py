@@ -9,7 +9,8 @@ from safetensors.torch import load as parse_weights
 from torch import Tensor
 
 from trs_explorer.files import open_for_reading, read_bytes, reason
-from trs_explorer.models.ensemble import Ensemble, build
+from trs_explorer.models.ensemble import Ensemble
+from trs_explorer.models.factory import build
 from trs_explorer.runs import Checkpoint, Run, RunError
 
 # What stands in the place of weights now and then, by how it begins: what it is, and the way out.

@@ -16,7 +16,7 @@ from trs_explorer.evaluation.accuracy import evaluate
 from trs_explorer.evaluation.trials import cheap_findings
 from trs_explorer.explore.library import Library
 from trs_explorer.explore.live import Jobs
-from trs_explorer.models.ensemble import Ensemble, build
+from trs_explorer.models import Ensemble, build
 from trs_explorer.shipped import folder, shipped_runs
 from trs_explorer.web.lesson import doubt
 

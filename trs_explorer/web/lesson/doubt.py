@@ -18,7 +18,7 @@ from trs_explorer.explore.library import Library
 from trs_explorer.explore.live import Jobs, offer
 from trs_explorer.files import Json
 from trs_explorer.models.ensemble import Ensemble
-from trs_explorer.models.watched import Watched
+from trs_explorer.models.recording import RecordingModel
 from trs_explorer.options import UsageError
 from trs_explorer.web.figures import CLASS_COLOURS
 from trs_explorer.web.lesson.card import Card, Teacher, after, choice, slider
@@ -64,7 +64,7 @@ class Times(nn.Module):
 
 def times(ensemble: Ensemble, factor: float) -> Ensemble:
     """The ensemble of members whose logits are multiplied; it votes as the other does, and lets requests of pages go first."""
-    members = [Watched(Times(member, factor), lambda x: offer()) for member in ensemble.members]
+    members = [RecordingModel(Times(member, factor), lambda x: offer()) for member in ensemble.members]
     louder = Ensemble(members, ensemble.voting)
     if ensemble.voting != "mean":
         louder.vote_weights.copy_(ensemble.vote_weights)
