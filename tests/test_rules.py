@@ -12,6 +12,7 @@ from trs_explorer.options import HYPER_PARAMETERS
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
+PAGES = [ROOT / "README.md", ROOT / "checkpoints" / "README.md", *(ROOT / "trs_explorer").rglob("README.md")]
 
 
 @pytest.mark.parametrize("tool", [["ruff", "check", "."], ["mypy"], ["lint-imports"]], ids=lambda tool: tool[0])
@@ -33,13 +34,14 @@ def test_top_level_is_what_it_should_be():
     assert top == {"pyproject.toml", "README.md", "LICENSE", "trs_explorer", "checkpoints", "tests", "assets"}
 
 
-def test_readme_names_only_flags_and_files_that_exist():
-    readme = (ROOT / "README.md").read_text()
+@pytest.mark.parametrize("page", sorted(path.relative_to(ROOT).as_posix() for path in PAGES))
+def test_pages_name_only_flags_and_files_that_exist(page):
+    text = (ROOT / page).read_text()
     source = "".join(p.read_text() for p in (ROOT / "trs_explorer" / "cli").glob("*.py"))
     options = (SETTINGS | HYPER_PARAMETERS).values()
     known = {option.flag for option in options} | {f"--no-{option.flag[2:]}" for option in options if option.type is bool}
-    for line in re.findall(r"^.*\btrs [a-z]+ .*$", readme, re.M):
+    for line in re.findall(r"^.*\btrs [a-z]+ .*$", text, re.M):
         for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]+", line):
-            assert flag in known or f'"{flag}"' in source, f"README: {line}"
-    for path in re.findall(r"\]\((?!http|#)([^)]+)\)|src=\"([^\"]+)\"", readme):
-        assert (ROOT / next(filter(None, path))).exists(), path
+            assert flag in known or f'"{flag}"' in source, f"{page}: {line}"
+    for path in re.findall(r"\]\((?!http|#)([^)]+)\)|src=\"([^\"]+)\"", text):
+        assert ((ROOT / page).parent / next(filter(None, path))).exists(), path

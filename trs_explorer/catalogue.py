@@ -90,7 +90,7 @@ class Attack:
     classes: int = 2
 
 
-# Defaults by measurement on MNIST (README, "How the defaults were chosen"). lambda_a, lambda_b weigh per-example
+# Defaults by measurement on MNIST (checkpoints/README.md). lambda_a, lambda_b weigh per-example
 # gradients; the authors' code weighs batch-mean ones, so its lambdas do not carry over.
 _TRS = {
     "lambda_a": 1.0,
@@ -131,7 +131,7 @@ METHODS = {
         "trs_explorer.defences.dverge:dverge",
         "members that learn each other's features of other images as harmless (Yang et al. 2020)",
         {"distill_eps": 0.35, "distill_steps": 10},
-        recipe={"optimizer": "sgd", "lr": 0.05, "weight_decay": 1e-4},  # by measurement on MNIST: README
+        recipe={"optimizer": "sgd", "lr": 0.05, "weight_decay": 1e-4},  # by measurement on MNIST: checkpoints/README.md
         trained_start=True,
         member_losses=True,
         needs="trs_explorer.defences.needs:features_by_layers",
