@@ -12,7 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["trs_explorer.cli.app", "trs_explorer.training", "trs_explorer.evaluation.trials", "rich.table"])
+_CONTEXT.set_forkserver_preload(
+    ["trs_explorer.cli.app", "trs_explorer.training", "trs_explorer.measure.evaluate_session", "rich.table"]
+)
 MOST_CHANGES, HANGS_S, SAID = 40, 60, "said.txt"
 CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate"}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from trs_explorer import __version__, runs
 from trs_explorer.config import resolve
-from trs_explorer.evaluation.table1 import Column, columns
+from trs_explorer.evaluation.table1.columns import Column, measured_columns
 from trs_explorer.results import write_result
 
 CHEAP = (1, 2, 3, 5, 8, 9, 10, 11, 12, 14, 15, 17)  # the checks that every evaluation makes
@@ -48,7 +48,7 @@ def result(
 
 def same(correct: int, data: str = "mnist") -> dict[Column, int]:
     """As many right under every attack."""
-    return dict.fromkeys(columns(data), correct)
+    return dict.fromkeys(measured_columns(data), correct)
 
 
 def made(

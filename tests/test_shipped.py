@@ -4,7 +4,8 @@ import pytest
 
 from trs_explorer import runs
 from trs_explorer.catalogue import METHODS
-from trs_explorer.evaluation.table1 import LIMIT, answer
+from trs_explorer.evaluation.table1.columns import LIMIT
+from trs_explorer.evaluation.table1.stored import parse_evaluation
 from trs_explorer.models.stored import load_ensemble
 from trs_explorer.results import TABLE, read_table
 from trs_explorer.shipped import folder, shipped_runs
@@ -32,9 +33,9 @@ def test_a_shipped_table_is_of_the_shipped_weights_and_whole(name):
     if not stored or stored["options"]["limit"] < LIMIT:  # of somebody who tries something here
         pytest.skip("no table is stored")
     weights, data = run.checkpoints()[-1].digest(), run.config.data
-    found = answer(stored, weights=weights, data=data, limit=LIMIT)
+    found = parse_evaluation(stored, weights=weights, data=data, limit=LIMIT)
     assert found is not None
-    assert found.is_whole(data)
+    assert found.is_complete(data)
 
 
 @pytest.mark.parametrize("name", NAMES)

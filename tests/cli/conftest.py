@@ -70,10 +70,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attacks with numbers of steps of their own in few: here it is about what the commands do with figures."""
     from trs_explorer.attacks import cw, ead
-    from trs_explorer.evaluation import blackbox, trials
+    from trs_explorer.evaluation import blackbox
+    from trs_explorer.evaluation.trust import from_attacks
     from trs_explorer.measure import blackbox_session
 
-    for module, name, steps in ((cw, "cw", 30), (ead, "ead", 30), (trials, "pgd", 10), (trials, "mora", 10)):
+    for module, name, steps in ((cw, "cw", 30), (ead, "ead", 30), (from_attacks, "pgd", 10), (from_attacks, "mora", 10)):
         monkeypatch.setattr(module, name, functools.partial(getattr(module, name), steps=steps))
     monkeypatch.setattr(blackbox, "STEPS", 5)
     monkeypatch.setattr(blackbox_session, "WHITE_BOX_STEPS", 10)

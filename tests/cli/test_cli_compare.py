@@ -10,7 +10,7 @@ import pytest
 from made_results import digest, made, result, same, table
 
 from trs_explorer import runs
-from trs_explorer.evaluation.table1 import CLEAN, Column, columns
+from trs_explorer.evaluation.table1.columns import CLEAN, Column, measured_columns
 from trs_explorer.results import write_result
 
 PGD = Column("pgd", 0.1)
@@ -27,7 +27,7 @@ def _no_measuring(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureReques
 def three(tmp_path: Path) -> Path:
     """A folder of three runs on MNIST whose figures are all different, and one in the plane."""
     for number, (method, warned) in enumerate({"standard": (2, 8, 15), "trs": (), "cos-l2": (8,)}.items()):
-        counts = {column: 930 - 50 * place - 7 * number for place, column in enumerate(columns("mnist"))}
+        counts = {column: 930 - 50 * place - 7 * number for place, column in enumerate(measured_columns("mnist"))}
         made(tmp_path / "runs" / f"mnist-{method}", counts, warned=warned, method=method)
     made(tmp_path / "runs" / "bars-trs", same(300, "bars"), n=400, data="bars")
     return tmp_path / "runs"
@@ -79,7 +79,7 @@ def test_every_row_says_what_warned_and_the_words_are_below(trs, three: Path) ->
 def test_the_fewest_and_the_most_checks_of_a_row_are_told() -> None:
     from trs_explorer.cli.side_by_side import _trust
     from trs_explorer.config import resolve
-    from trs_explorer.evaluation.comparison import Row
+    from trs_explorer.evaluation.table1.rows import Row
 
     def row(checks: int) -> Row:
         return Row("run", "trs", [], resolve({}), "w", {}, dict.fromkeys(range(1, checks + 1), False))
@@ -243,9 +243,10 @@ def test_a_run_is_measured_once_and_read_back(trs, trained: Path, monkeypatch: p
 @pytest.fixture
 def two_attacks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The table is fgsm and pgd; the attacks of every batch that is measured."""
-    from trs_explorer.evaluation import accuracy, table1
+    from trs_explorer.evaluation import accuracy
+    from trs_explorer.evaluation.table1 import columns
 
-    monkeypatch.setattr(table1, "ASKED", ("fgsm", "pgd"))
+    monkeypatch.setattr(columns, "MEASURED_ATTACKS", ("fgsm", "pgd"))
     true, seen = accuracy.extended, []
 
     def counted(rate, *rest):
@@ -282,20 +283,20 @@ def test_only_what_is_missing_is_measured(trs, trained: Path, two_attacks: list[
 def test_what_is_known_of_weights_that_a_training_has_just_replaced_is_measured_anew(
     trs, trained: Path, two_attacks: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from trs_explorer.evaluation import comparison
+    from trs_explorer.evaluation.table1 import stored
     from trs_explorer.models import build
     from trs_explorer.training import checkpoints
 
     trs("evaluate", trained, "--attacks", "fgsm", "--limit", 5)
     two_attacks.clear()
-    run, true = runs.open_run(trained), comparison.read_results
+    run, true = runs.open_run(trained), stored.read_results
 
     def replaced(*asked):
         found = true(*asked)
         checkpoints.save(run, build("mlp", "bars", 2, seed=9), {}, epoch=31, step_in_epoch=0)
         return found
 
-    monkeypatch.setattr(comparison, "read_results", replaced)
+    monkeypatch.setattr(stored, "read_results", replaced)
     assert trs("compare", trained, "--limit", 5).status == 0
     assert two_attacks == ["clean", "fgsm", "pgd-50"]
     assert table(run)["weights"] == digest(run)

@@ -156,7 +156,7 @@ def test_a_full_disk_is_said_and_the_work_is_done(trained: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "module"),
-    [("--help", "trs_explorer.cli.app"), ("data list", "trs_explorer.evaluation.paper"), ("evaluate {}", "torch")]
+    [("--help", "trs_explorer.cli.app"), ("data list", "trs_explorer.evaluation.table1.paper"), ("evaluate {}", "torch")]
     + [(line, "torch.nn") for line in ("evaluate {}", "transfer {}", "compare {} --limit 5", "blackbox {}")],
 )
 def test_ctrl_c_while_something_is_imported_ends_it_without_a_traceback(trained: Path, line: str, module: str) -> None:

@@ -36,7 +36,9 @@ from damage_commands import CHANGING, COMMANDS, CONTROLS, Command, draw
 from trs_explorer import runs
 from trs_explorer.cli import app, evaluate, transfer  # noqa: F401
 from trs_explorer.config import resolve
-from trs_explorer.evaluation import comparison, trials  # noqa: F401
+from trs_explorer.evaluation.table1 import rows  # noqa: F401
+from trs_explorer.evaluation.trust import from_attacks  # noqa: F401
+from trs_explorer.measure import blackbox_session, evaluate_session, transfer_session  # noqa: F401
 from trs_explorer.training import train
 
 HANGS_S = float(os.environ.get("DAMAGE_HANGS_S", "20"))

@@ -31,7 +31,7 @@ from trs_explorer.cli.progress import progress
 from trs_explorer.cli.rates import IN_WORDS, in_percent, percent_of
 from trs_explorer.cli.trainer import train_with_progress
 from trs_explorer.config import same_split
-from trs_explorer.evaluation import paper
+from trs_explorer.evaluation.table1 import paper
 from trs_explorer.files import printable
 from trs_explorer.options import UsageError, unknown
 from trs_explorer.runs import Run

@@ -24,10 +24,11 @@ from trs_explorer.cli.markdown import markdown
 from trs_explorer.cli.progress import progress
 from trs_explorer.cli.rates import rates_csv
 from trs_explorer.cli.side_by_side import show
-from trs_explorer.evaluation import paper
-from trs_explorer.evaluation.comparison import Row, arranged, on_same_images
-from trs_explorer.evaluation.differences import differences, orderings
-from trs_explorer.evaluation.table1 import LIMIT, Answer
+from trs_explorer.evaluation.table1 import paper
+from trs_explorer.evaluation.table1.columns import LIMIT
+from trs_explorer.evaluation.table1.differences import difference_lines, orderings
+from trs_explorer.evaluation.table1.rows import Row, group_by_images, sort_rows
+from trs_explorer.evaluation.table1.stored import StoredEvaluation
 from trs_explorer.files import Json, printable
 from trs_explorer.measure.table1_rows import table1_rows
 from trs_explorer.options import UsageError
@@ -70,7 +71,7 @@ def compare(
     chosen = _chosen(named, found)
     measure = None if stored else partial(_measure, device=device, data_dir=str(data_dir or ""))
     rows = table1_rows(chosen, measure, limit=limit, again=again, required=named, notify=say)
-    tables = [(data, arranged(own)) for data in _data_sets(chosen) for own in on_same_images(rows, data)]
+    tables = [(data, sort_rows(own)) for data in _data_sets(chosen) for own in group_by_images(rows, data)]
     several = {data for (data, _), (following, _) in pairwise(tables) if data == following}
     with exported(
         (json_file, lambda: as_json([_exported(data, own) for data, own in tables])),
@@ -87,7 +88,9 @@ def compare(
                 show(data, own)
 
 
-def _measure(run: Run, answers: Sequence[Answer], limit: int, *, device: str, data_dir: str) -> tuple[Answer, PartialResult]:
+def _measure(
+    run: Run, evaluations: Sequence[StoredEvaluation], limit: int, *, device: str, data_dir: str
+) -> tuple[StoredEvaluation, PartialResult]:
     """Measure what is missing of a run's table, with a progress bar."""
     with leaving_at_once():
         from trs_explorer.measure import Reporting, measure_table1
@@ -95,7 +98,7 @@ def _measure(run: Run, answers: Sequence[Answer], limit: int, *, device: str, da
 
     where = resolve_device(device)
     with progress(run.name) as advance:
-        return measure_table1(run, answers, limit, device=where, data_dir=data_dir, reporting=Reporting(advance, say))
+        return measure_table1(run, evaluations, limit, device=where, data_dir=data_dir, reporting=Reporting(advance, say))
 
 
 def _given(paths: list[Path] | None) -> tuple[list[Run], list[Run]]:
@@ -153,5 +156,5 @@ def _exported(data: str, rows: list[Row]) -> Json:
         | {"paper": order.paper, "ours": order.ours}
         for order in orderings(rows)
     ]
-    words = [line for row in rows for line in differences(row)]
+    words = [line for row in rows for line in difference_lines(row)]
     return {"data": data, "rows": [row.to_json() for row in rows], "differences": words, "orderings": ordered}

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from trs_explorer.evaluation.comparison import Row, best, headings
-from trs_explorer.evaluation.table1 import Column
+from trs_explorer.evaluation.table1.columns import Column, all_columns
+from trs_explorer.evaluation.table1.rows import Row, best_row
 from trs_explorer.files import printable
 
 
@@ -14,8 +14,8 @@ def markdown(data: str, rows: Sequence[Row]) -> str:
     for row, paper in zip(rows, beside, strict=True):
         head += [_escaped(", ".join([row.label, *row.apart])), *(["*paper*"] if paper else [])]
     lines = [head, ["---"] * len(head)]
-    for column in headings(data):
-        first = best(rows, column)
+    for column in all_columns(data):
+        first = best_row(rows, column)
         line = [_attack(column)]
         for row, paper in zip(rows, beside, strict=True):
             figure = row.figures.get(column)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from trs_explorer.cli.blocks import print_blocks
 from trs_explorer.cli.flags import on_terminal
-from trs_explorer.evaluation.checks import CHECKS
-from trs_explorer.evaluation.comparison import Row, best, headings, images
-from trs_explorer.evaluation.differences import differences, orderings
-from trs_explorer.evaluation.table1 import SEED, STEPS, Column
+from trs_explorer.evaluation.table1.columns import SEED, STEPS, Column, all_columns
+from trs_explorer.evaluation.table1.differences import difference_lines, orderings
+from trs_explorer.evaluation.table1.rows import Row, best_row, image_count
+from trs_explorer.evaluation.trust.checks import CHECKS
 from trs_explorer.files import printable
 
 if TYPE_CHECKING:
@@ -29,15 +29,15 @@ def show(data: str, rows: Sequence[Row]) -> None:
     asked = os.environ.get("COLUMNS", "")
     console = Console(width=None if on_terminal() or asked.isdigit() else WIDTH, highlight=False)
     known = any(figure.paper is not None for row in rows for figure in row.figures.values())
-    n = images(rows)
+    n = image_count(rows)
     of = f"of the first {n} test images (seed {SEED}, {STEPS} steps, one start)" if n else "of nothing: no figure is stored"
     beside = "; below that the paper's figure, of its own models and recipe" if known else ""
     console.print(
         f"[bold]{escape(data)}[/]: right, in % {of}; below it the 95 % interval (Wilson){beside}. "
         "* best of its column: not masked, and its interval overlaps with no other's."
     )
-    print_blocks(console, headings(data), lambda columns: _table(console, rows, columns))
-    for part in (_trust(rows), [line for row in rows for line in differences(row)], _orders(rows)):
+    print_blocks(console, all_columns(data), lambda columns: _table(console, rows, columns))
+    for part in (_trust(rows), [line for row in rows for line in difference_lines(row)], _orders(rows)):
         if part:
             console.print(*(escape(printable(line)) for line in part), "", sep="\n")
 
@@ -52,7 +52,7 @@ def _table(console: "Console", rows: Sequence[Row], columns: Sequence[Column]) -
     names = [_name(row) for row in rows]
     longest = max(len(line) for name in names for line in name)
     table.add_column("", width=min(longest, max(console.width // 3, NARROWEST)), overflow="fold")
-    cells = {column: [_cell(row, column, row is best(rows, column)) for row in rows] for column in columns}
+    cells = {column: [_cell(row, column, row is best_row(rows, column)) for row in rows] for column in columns}
     for column, below in cells.items():
         heading = f"{column.attack}\n{column.at}"
         widest = max(len(line) for text in [heading, *(cell.plain for cell in below)] for line in text.split("\n"))
@@ -94,7 +94,7 @@ def _trust(rows: Sequence[Row]) -> list[str]:
         )
     if warned := sorted({number for row in rows for number in row.warned}):
         lines.append("Checks that warn say that this does not hold: " + "; ".join(f"{k}: {CHECKS[k]}" for k in warned) + ".")
-    if any(len(row.figures) < len(headings(row.config.data)) for row in rows):
+    if any(len(row.figures) < len(all_columns(row.config.data)) for row in rows):
         lines.append(f"{MISSING}: not stored with the run for these weights and this version; without --stored it is measured.")
     made = sorted({len(row.checks) for row in rows})
     count = "-".join(map(str, dict.fromkeys((made[0], made[-1]))))

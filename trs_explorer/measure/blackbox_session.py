@@ -13,8 +13,8 @@ from trs_explorer.data import Dataset
 from trs_explorer.evaluation import blackbox
 from trs_explorer.evaluation.accuracy import Rate, joined, measure, nothing_yet, restored, worst_of
 from trs_explorer.evaluation.blackbox import Attempt, measure_attempt, per_attempt
-from trs_explorer.evaluation.checks import CHECKS
-from trs_explorer.evaluation.trials import beats
+from trs_explorer.evaluation.trust.checks import CHECKS
+from trs_explorer.evaluation.trust.from_attacks import is_stronger
 from trs_explorer.files import Json
 from trs_explorer.measure.session import (
     Measurement,
@@ -227,7 +227,7 @@ def _summary(attempts: Mapping[tuple[float, str], Sequence[Attempt]], rates: Map
                 "each": [rate.to_json() for rate in each],
             }
         )
-        fewer = beats(torch.tensor(robust.outcomes), torch.tensor(white_box.outcomes))
+        fewer = is_stronger(torch.tensor(robust.outcomes), torch.tensor(white_box.outcomes))
         if (name == "all" or not several) and fewer:
             warnings.append(
                 f"{name} on other ensembles leaves {robust.correct} of {robust.n} right at eps {eps:g}, PGD on the run itself "

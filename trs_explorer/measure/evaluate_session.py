@@ -12,10 +12,12 @@ from torch import Tensor
 from trs_explorer import data, shipped
 from trs_explorer.catalogue import ATTACKS
 from trs_explorer.config import same_split
-from trs_explorer.evaluation import paper, trials, trust
 from trs_explorer.evaluation.accuracy import Attack, Rate, blanks, joined, measure, restored, worst_of
-from trs_explorer.evaluation.checks import CHECKS
-from trs_explorer.evaluation.table1 import WORST_OF
+from trs_explorer.evaluation.table1 import paper
+from trs_explorer.evaluation.table1.columns import MIN_FOR_WORST
+from trs_explorer.evaluation.trust.checks import CHECKS
+from trs_explorer.evaluation.trust.from_attacks import THOROUGH_N, cheap_checks, thorough_checks
+from trs_explorer.evaluation.trust.from_rates import CheckWarnings, all_warnings, check_rates, merge_warnings
 from trs_explorer.files import Json
 from trs_explorer.measure.session import (
     Measurement,
@@ -126,7 +128,7 @@ def evaluate_run(
         **description,
         "rates": [{**rate.to_json(), "paper": figure} for rate, figure in rows],
         "trust": [{"check": number, "name": name, "warnings": warnings.get(number)} for number, name in CHECKS.items()],
-        "warnings": trust.warnings_of(warnings),
+        "warnings": all_warnings(warnings),
     }
     return session.finished(result)
 
@@ -172,7 +174,7 @@ def _parameter(rate: Rate) -> str:
 
 def _warnings(
     session: Session, x: Tensor, y: Tensor, rates: Sequence[Rate], plan: EvaluatePlan, progress: Progress
-) -> trust.Findings:
+) -> CheckWarnings:
     """The warnings of the cheap sanity checks, of all if the plan says so.
 
     Attacks made for transfer need not be strong on this model, and look at transformed copies of their images: for them the
@@ -180,18 +182,18 @@ def _warnings(
     """
     direct = [not ATTACKS[name].for_others for name, _ in plan.attacks]
     attacks = list(compress(plan.labelled_attacks(), direct))
-    others = trust.check_rates(list(compress(rates[1:], [not each for each in direct])))
+    others = check_rates(list(compress(rates[1:], [not each for each in direct])))
     rates = [rates[0], *compress(rates[1:], direct)]
     progress(0, None, "checks")
-    warnings = trust.in_order(
+    warnings = merge_warnings(
         {14: [f"{name} was left out: it needs more classes" for name in plan.left_out]},
         {number: others[number] for number in (11, 17) if number in others},
-        trials.cheap_findings(session.ensemble, x, y, rates=rates, attacks=attacks, seed=plan.seed),
+        cheap_checks(session.ensemble, x, y, rates=rates, attacks=attacks, seed=plan.seed),
     )
     if not plan.trust:
         return warnings
-    few = slice(0, trials.THOROUGH_N)
-    thorough = trials.thorough_trials(
+    few = slice(0, THOROUGH_N)
+    thorough = thorough_checks(
         session.ensemble,
         x[few],
         y[few],
@@ -200,9 +202,9 @@ def _warnings(
         others=_other_ensembles(session.run, session.description["weights"], x.device),
         steps=plan.steps,
         seed=plan.seed,
-        say=lambda text: progress(0, None, f"checks: {text}"),
+        notify=lambda text: progress(0, None, f"checks: {text}"),
     )
-    return trust.in_order(warnings, thorough)
+    return merge_warnings(warnings, thorough)
 
 
 def _other_ensembles(run: Run, weights: str, device: torch.device) -> list[tuple[str, Ensemble]]:
@@ -218,15 +220,15 @@ def _other_ensembles(run: Run, weights: str, device: torch.device) -> list[tuple
 
 def _paper_figures(run: Run, checkpoint: str, plan: EvaluatePlan) -> list[float | None]:
     """The paper's figure for the clean rate and every attack; None where the measurement is not the paper's."""
-    if plan.options or not paper.is_like(run.config, checkpoint, plan.steps, plan.restarts):
+    if plan.options or not paper.is_comparable(run.config, checkpoint, plan.steps, plan.restarts):
         return [None] * (1 + len(plan.attacks))
     return [None, *(paper.figure(run.config.data, name, value, run.config.method) for name, value in plan.attacks)]
 
 
 def _worst(rates: Sequence[Rate]) -> list[Rate]:
-    """For every radius of at least WORST_OF attacks, the accuracy under the worst of them, image by image."""
+    """For every radius of at least MIN_FOR_WORST attacks, the accuracy under the worst of them, image by image."""
     by_eps: dict[float, list[Rate]] = {}
     for rate in rates:
         if rate.eps:
             by_eps.setdefault(rate.eps, []).append(rate)
-    return [worst_of(f"worst of {len(same)}", same) for _, same in sorted(by_eps.items()) if len(same) >= WORST_OF]
+    return [worst_of(f"worst of {len(same)}", same) for _, same in sorted(by_eps.items()) if len(same) >= MIN_FOR_WORST]

@@ -4,8 +4,9 @@ import shlex
 import time
 from collections.abc import Callable, Sequence
 
-from trs_explorer.evaluation.comparison import Row, row, stored_answers
-from trs_explorer.evaluation.table1 import CLEAN, LIMIT, Answer, columns, compact
+from trs_explorer.evaluation.table1.columns import CLEAN, LIMIT, measured_columns
+from trs_explorer.evaluation.table1.rows import Row, make_row
+from trs_explorer.evaluation.table1.stored import StoredEvaluation, compact, stored_evaluations
 from trs_explorer.options import UsageError
 from trs_explorer.results import PartialResult, delete_partial, write_table
 from trs_explorer.runs import Run, RunError
@@ -13,7 +14,7 @@ from trs_explorer.runs import Run, RunError
 # What the figures of a measurement depend on.
 REQUEST = ("weights", "data", "data_fingerprint", "seed", "options", "device", "versions")
 # Called with a run, what is stored of its newest weights, and the number of images: such as `table1_session.measure_table1`.
-Measure = Callable[[Run, Sequence[Answer], int], tuple[Answer, PartialResult]]
+Measure = Callable[[Run, Sequence[StoredEvaluation], int], tuple[StoredEvaluation, PartialResult]]
 
 
 def table1_rows(
@@ -62,10 +63,10 @@ def _row(
     """One run's row. With `again`, its partial result is added to `partial`, to be deleted when all rows are complete."""
     newest = run.checkpoints()[-1]
     dataset, weights, checkpoint = run.config.data, newest.digest(), newest.name
-    answers = [] if again else stored_answers(run, weights, limit)
-    whole = next((one for one in answers if one.is_whole(dataset)), None)
+    evaluations = [] if again else stored_evaluations(run, weights, limit)
+    whole = next((one for one in evaluations if one.is_complete(dataset)), None)
     if whole is None and measure is not None:
-        whole, unfinished = measure(run, answers, limit)
+        whole, unfinished = measure(run, evaluations, limit)
         weights, checkpoint = whole.result["weights"], whole.result["checkpoint"]  # a training may have saved others meanwhile
         if _store(run, whole, notify):
             if again:
@@ -73,12 +74,12 @@ def _row(
             else:
                 unfinished.delete()
     elif whole is not None and measure is not None and ("command" in whole.result or _store(run, whole, notify)):
-        attacks = [[column.attack, column.value] for column in columns(dataset)[1:]]
+        attacks = [[column.attack, column.value] for column in measured_columns(dataset)[1:]]
         delete_partial(run, "evaluate", {"attacks": attacks, **{name: whole.result.get(name) for name in REQUEST}})
-    return row(run.name, run.config, checkpoint, weights, [whole] if whole else answers, limit)
+    return make_row(run.name, run.config, checkpoint, weights, [whole] if whole else evaluations, limit)
 
 
-def _store(run: Run, whole: Answer, notify: Callable[[str], object]) -> bool:
+def _store(run: Run, whole: StoredEvaluation, notify: Callable[[str], object]) -> bool:
     """Store a run's Table 1 with the command that makes it, or tell the user that this is not possible."""
     limit = whole.result["options"].get("limit", len(whole.rates[CLEAN]["outcomes"]))
     command = ["trs", "compare", run.name, "--again", *(["--limit", str(limit)] if limit != LIMIT else [])]

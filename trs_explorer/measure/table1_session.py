@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import torch
 
 from trs_explorer.catalogue import ATTACKS, DATA
-from trs_explorer.evaluation.table1 import ASKED, RESTARTS, SEED, STEPS, Answer, answer, columns
+from trs_explorer.evaluation.table1.columns import MEASURED_ATTACKS, RESTARTS, SEED, STEPS, measured_columns
+from trs_explorer.evaluation.table1.stored import StoredEvaluation, parse_evaluation
 from trs_explorer.files import Json
 from trs_explorer.measure.evaluate_session import EvaluatePlan, StoredRates, evaluate_run
 from trs_explorer.measure.session import Reporting, environment
@@ -15,16 +16,16 @@ from trs_explorer.runs import Run
 
 def measure_table1(
     run: Run,
-    answers: Sequence[Answer],
+    evaluations: Sequence[StoredEvaluation],
     limit: int,
     *,
     device: torch.device | str = "cpu",
     data_dir: str = "",
     reporting: Reporting | None = None,
-) -> tuple[Answer, PartialResult]:
+) -> tuple[StoredEvaluation, PartialResult]:
     """Evaluate a run by all attacks of the table. Returns the whole table, and the partial result to delete once it is stored.
 
-    - answers: what is stored of the run's newest weights. Its figures of the same device and versions are not measured again.
+    - evaluations: what is stored of the run's newest weights. Its figures of the same device and versions are not measured again.
     - limit: how many test images, the first ones.
     - device: where to compute.
     - data_dir: folder with the data, if it is not where the run's config says.
@@ -32,8 +33,8 @@ def measure_table1(
     """
     reporting = reporting or Reporting()
     dataset = run.config.data
-    table = columns(dataset)
-    stored = _stored_rates(answers, dataset, limit, environment(device))
+    table = measured_columns(dataset)
+    stored = _stored_rates(evaluations, dataset, limit, environment(device))
     missing = len(table) - len(stored)
     reporting.notify(f"{run.name}: measuring {missing} of {len(table)} figures; Ctrl-C keeps what is found")
     plan = EvaluatePlan(
@@ -42,25 +43,25 @@ def measure_table1(
         STEPS,
         RESTARTS,
         SEED,
-        left_out=tuple(name for name in ASKED if ATTACKS[name].classes > DATA[dataset].classes),
+        left_out=tuple(name for name in MEASURED_ATTACKS if ATTACKS[name].classes > DATA[dataset].classes),
         data_dir=data_dir,
     )
-    data_of = measured_on(run.config, answers[0].result) if answers else ""
-    weights = answers[0].result["weights"] if answers else ""
+    data_of = measured_on(run.config, evaluations[0].result) if evaluations else ""
+    weights = evaluations[0].result["weights"] if evaluations else ""
     measurement = evaluate_run(run, plan, device=device, reporting=reporting, stored=StoredRates(weights, data_of, stored))
     result = measurement.result or {}
-    measured = answer(result, weights=result.get("weights", ""), data=dataset, limit=limit)
-    if measured is None or not measured.is_whole(dataset):
+    measured = parse_evaluation(result, weights=result.get("weights", ""), data=dataset, limit=limit)
+    if measured is None or not measured.is_complete(dataset):
         raise RuntimeError(f"{run.name}: what was measured is not the table that was asked for")
     return measured, measurement.partial
 
 
-def _stored_rates(answers: Sequence[Answer], dataset: str, limit: int, environment: Json) -> dict[str, Json]:
+def _stored_rates(evaluations: Sequence[StoredEvaluation], dataset: str, limit: int, environment: Json) -> dict[str, Json]:
     """The rates of the same device and versions, of `limit` images at most, by position in the table."""
     stored: dict[str, Json] = {}
-    for one in answers:
+    for one in evaluations:
         if all(one.result.get(key) == value for key, value in environment.items()):
-            for position, column in enumerate(columns(dataset)):
+            for position, column in enumerate(measured_columns(dataset)):
                 outcomes = one.rates[column]["outcomes"] if column in one.rates else ""
                 if 0 < len(outcomes) <= limit:
                     rate = {**one.rates[column], "outcomes": [letter == "1" for letter in outcomes]}

@@ -8,9 +8,9 @@ import torch
 
 from trs_explorer import data
 from trs_explorer.catalogue import ATTACKS, DATA
-from trs_explorer.evaluation.checks import CHECKS
 from trs_explorer.evaluation.transfer import STARTS_OF, TransferMatrix, all_right, assembled, measure_transfer, other_classes
-from trs_explorer.evaluation.trust import check_model, warnings_of
+from trs_explorer.evaluation.trust.checks import CHECKS
+from trs_explorer.evaluation.trust.from_rates import all_warnings, check_model
 from trs_explorer.files import Json
 from trs_explorer.measure.session import (
     Measurement,
@@ -120,7 +120,7 @@ def transfer_run(
         return session.finished(None)
     warnings = check_model(ensemble, x[:100], y[:100])
     trust = [{"check": number, "name": CHECKS[number], "warnings": texts} for number, texts in warnings.items()]
-    return session.finished({**description, **assembled(parts).to_json(), "trust": trust, "warnings": warnings_of(warnings)})
+    return session.finished({**description, **assembled(parts).to_json(), "trust": trust, "warnings": all_warnings(warnings)})
 
 
 def stored_outcomes(stored: Json, members: int, limit: int) -> list[list[str]]:

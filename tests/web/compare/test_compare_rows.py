@@ -7,9 +7,9 @@ from pathlib import Path
 import plotly.graph_objects as go
 import pytest
 
-from trs_explorer.evaluation.comparison import Row
 from trs_explorer.evaluation.intervals import of_share, wilson
-from trs_explorer.evaluation.table1 import CLEAN, Column, Figure
+from trs_explorer.evaluation.table1.columns import CLEAN, Column, Figure
+from trs_explorer.evaluation.table1.rows import Row
 from trs_explorer.explore.library import Library
 from trs_explorer.results import write_result
 from trs_explorer.runs import open_run

@@ -11,9 +11,8 @@ from flask import Flask
 from trs_explorer.attacks.apgd import apgd_dlr
 from trs_explorer.attacks.mora import mora
 from trs_explorer.attacks.pgd import pgd
-from trs_explorer.evaluation import trials
 from trs_explorer.evaluation.accuracy import evaluate
-from trs_explorer.evaluation.trials import cheap_findings
+from trs_explorer.evaluation.trust import from_attacks
 from trs_explorer.explore.library import Library
 from trs_explorer.explore.live import Jobs
 from trs_explorer.models import Ensemble, build
@@ -64,7 +63,7 @@ def correct(told):
 
 
 def test_times_one_leaves_what_is_left_of_the_run_itself(card, monkeypatch):
-    monkeypatch.setattr(doubt, "cheap_findings", lambda *_, **__: {9: []})
+    monkeypatch.setattr(doubt, "cheap_checks", lambda *_, **__: {9: []})
     (ensemble, x, y), ask = card
     told = ask(factor=1)
     assert correct(told) == [rate.correct for rate in evaluate(ensemble, x, y, attacks=ATTACKS)]
@@ -83,10 +82,10 @@ def test_times_1000_looks_robust_and_the_checks_of_trs_evaluate_say_what_it_is(c
         )
         return seen["found"]
 
-    real = cheap_findings
-    monkeypatch.setattr(doubt, "cheap_findings", checked)
-    monkeypatch.setattr(trials, "pgd", partial(pgd, steps=6))  # 50 would do the same, for two seconds
-    monkeypatch.setattr(trials, "mora", partial(mora, steps=6))
+    real = from_attacks.cheap_checks
+    monkeypatch.setattr(doubt, "cheap_checks", checked)
+    monkeypatch.setattr(from_attacks, "pgd", partial(pgd, steps=6))  # 50 would do the same, for two seconds
+    monkeypatch.setattr(from_attacks, "mora", partial(mora, steps=6))
     told, louder = ask(factor=1000), last_layer_times(ensemble, 1000)
     rates = evaluate(louder, x, y, attacks=ATTACKS)
     assert correct(told) == [rate.correct for rate in rates]

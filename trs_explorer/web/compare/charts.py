@@ -5,8 +5,8 @@ A and B stand out by colour, dash and symbol; other runs are grey, and say their
 
 from collections.abc import Mapping, Sequence
 
-from trs_explorer.evaluation.comparison import Row
-from trs_explorer.evaluation.table1 import CLEAN, Column, Figure
+from trs_explorer.evaluation.table1.columns import CLEAN, Column, Figure
+from trs_explorer.evaluation.table1.rows import Row
 from trs_explorer.files import Json
 from trs_explorer.web.compare.rows import Point, Probe
 from trs_explorer.web.figures import as_label, ink

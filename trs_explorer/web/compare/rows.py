@@ -8,10 +8,11 @@ from pathlib import Path
 from dash import html
 
 from trs_explorer.config import TrainConfig, same_split
-from trs_explorer.evaluation.comparison import Row, arranged, best, headings, images, row, stored_answers
-from trs_explorer.evaluation.differences import differences, orderings
 from trs_explorer.evaluation.intervals import of_share, wilson
-from trs_explorer.evaluation.table1 import LIMIT, SEED, STEPS, Column
+from trs_explorer.evaluation.table1.columns import LIMIT, SEED, STEPS, Column, all_columns
+from trs_explorer.evaluation.table1.differences import difference_lines, orderings
+from trs_explorer.evaluation.table1.rows import Row, best_row, image_count, make_row, sort_rows
+from trs_explorer.evaluation.table1.stored import stored_evaluations
 from trs_explorer.explore.library import DAMAGE, Library
 from trs_explorer.files import Json, printable
 from trs_explorer.options import UsageError
@@ -68,10 +69,10 @@ def stored_rows(library: Library, config: TrainConfig) -> list[Row]:
             newest = run.checkpoints()[-1]
             weights = library.digest(name, newest)
             config = replace(run.config, start_from=Path(run.config.start_from).name)  # the page says which, not where
-            rows.append(row(name, config, newest.name, weights, stored_answers(run, weights, LIMIT), LIMIT))
+            rows.append(make_row(name, config, newest.name, weights, stored_evaluations(run, weights, LIMIT), LIMIT))
         except UNREADABLE:
             continue
-    return arranged(rows)
+    return sort_rows(rows)
 
 
 def other_points(library: Library, rows: Sequence[Row]) -> dict[str, dict[str, list[Point]]]:
@@ -134,11 +135,11 @@ def table(rows: list[Row], sides: dict[str, str]) -> list:
     known = [one for one in rows if one.figures]
     if not known:
         return [html.P("No figure is stored with these runs yet: trs compare measures them, and shows this table.")]
-    columns = headings(known[0].config.data)
+    columns = all_columns(known[0].config.data)
     top = html.Tr([html.Th("", scope="col"), *(html.Th([one.attack, html.Br(), one.at], scope="col") for one in columns)])
-    body = [html.Tr([_name(one, sides), *(_cell(one, column, best(known, column)) for column in columns)]) for one in known]
+    body = [html.Tr([_name(one, sides), *(_cell(one, column, best_row(known, column)) for column in columns)]) for one in known]
     about = (
-        f"Right, in % of the first {images(known)} test images (seed {SEED}, {STEPS} steps, one start); below it the 95 % "
+        f"Right, in % of the first {image_count(known)} test images (seed {SEED}, {STEPS} steps, one start); below it the 95 % "
         "interval; below that the paper's figure, of its own models and recipe. * best of its column: not masked, and its "
         "interval overlaps with no other's."
     )
@@ -146,7 +147,7 @@ def table(rows: list[Row], sides: dict[str, str]) -> list:
     missing = f"Not measured yet: {', '.join(left_out)}." if left_out else ""
     masked = [one.label for one in known if one.masked]
     words = f"MASKED: attacks miss images of {', '.join(masked)}: their figures are too high." if masked else ""
-    said = [line for one in known for line in differences(one)]
+    said = [line for one in known for line in difference_lines(one)]
     for order in orderings(known):
         said.append(f"Order under {order.column.words}: paper (PGD): {order.paper}; ours: {order.ours} (~: intervals overlap).")
     return [

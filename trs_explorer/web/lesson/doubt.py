@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from trs_explorer.catalogue import ATTACKS, load
 from trs_explorer.evaluation.accuracy import Attack, Rate
-from trs_explorer.evaluation.checks import CHECKS
-from trs_explorer.evaluation.trials import cheap_findings
-from trs_explorer.evaluation.trust import Findings
+from trs_explorer.evaluation.trust.checks import CHECKS
+from trs_explorer.evaluation.trust.from_attacks import cheap_checks
+from trs_explorer.evaluation.trust.from_rates import CheckWarnings
 from trs_explorer.explore.library import Library
 from trs_explorer.explore.live import Jobs, offer
 from trs_explorer.files import Json
@@ -47,7 +47,7 @@ class Doubted:
     rates: list[Rate]
     changed: int
     n: int
-    findings: Findings | None = None
+    findings: CheckWarnings | None = None
 
 
 class Times(nn.Module):
@@ -169,7 +169,7 @@ def measuring(ensemble: Ensemble, x: Tensor, y: Tensor, factor: float, state: St
     for rates in robust(louder, x, y, attacks, seed=state.seed):
         yield Doubted(rates, changed, len(x))
     checked = {"rates": rates[:2], "attacks": attacks[:1], "seed": state.seed}
-    yield Doubted(rates, changed, len(x), cheap_findings(louder, x, y, **checked))
+    yield Doubted(rates, changed, len(x), cheap_checks(louder, x, y, **checked))
 
 
 def attacks_at(eps: float, steps: int) -> list[Attack]:

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
-from trs_explorer.evaluation import paper
 from trs_explorer.evaluation.accuracy import Rate
+from trs_explorer.evaluation.table1 import paper
 from trs_explorer.explore.library import Library
 from trs_explorer.explore.live import Jobs
 from trs_explorer.files import Json

@@ -7,20 +7,21 @@ import pytest
 from made_results import result, same
 
 from trs_explorer.config import resolve
-from trs_explorer.evaluation import paper
-from trs_explorer.evaluation.comparison import Row, arranged, best, headings, images, row
-from trs_explorer.evaluation.table1 import CLEAN, Column, Figure, answer, columns
+from trs_explorer.evaluation.table1 import paper
+from trs_explorer.evaluation.table1.columns import CLEAN, Column, Figure, all_columns, measured_columns
+from trs_explorer.evaluation.table1.rows import Row, best_row, image_count, make_row, sort_rows
+from trs_explorer.evaluation.table1.stored import parse_evaluation
 
 PGD = Column("pgd", 0.1)
 WORST = Column("worst of 7", 0.1)
 
 
 def _answer(correct, n=10, limit=10, **more):
-    return answer(result(correct, n=n, **more), weights="w", data="mnist", limit=limit)
+    return parse_evaluation(result(correct, n=n, **more), weights="w", data="mnist", limit=limit)
 
 
 def _row(*answers, limit=10, checkpoint="0036", **settings) -> Row:
-    return row("run", resolve(settings), checkpoint, "w", answers, limit)
+    return make_row("run", resolve(settings), checkpoint, "w", answers, limit)
 
 
 def test_counts_shares_and_intervals():
@@ -42,13 +43,13 @@ def test_the_worst_is_of_each_image_and_needs_all_attacks():
     for place, wrong in ((5, {0, 1}), (7, {1, 2})):  # pgd and mim at eps .1
         stored["rates"][place]["outcomes"] = [image not in wrong for image in range(10)]
         stored["rates"][place]["correct"] = 8
-    found = _row(answer(stored, weights="w", data="mnist", limit=10))
+    found = _row(parse_evaluation(stored, weights="w", data="mnist", limit=10))
     assert (found.figures[PGD].correct, found.figures[WORST].correct) == (8, 7)
     assert found.worst_at(0.1).correct == 7
     assert found.worst_at(0.15).correct == 10
     assert found.worst_at(0.2) is None
     del stored["rates"][7]
-    assert WORST not in _row(answer(stored, weights="w", data="mnist", limit=10)).figures
+    assert WORST not in _row(parse_evaluation(stored, weights="w", data="mnist", limit=10)).figures
 
 
 def test_the_papers_figure_is_of_the_method_and_of_three_members():
@@ -78,10 +79,10 @@ def test_the_papers_figure_stands_beside_no_training_that_is_another(settings, w
     asked = dict(settings)
     checkpoint, limit = asked.pop("checkpoint", "0036"), asked.pop("limit_images", 0)
     config = resolve({"method": "trs", **asked, "limit": limit})
-    found = row("run", config, checkpoint, "w", [], 10)
+    found = make_row("run", config, checkpoint, "w", [], 10)
     assert found.apart == words
-    assert paper.is_like(config, checkpoint, 50, 1) == (not words)
-    assert not paper.is_like(config, checkpoint, 50, 5)
+    assert paper.is_comparable(config, checkpoint, 50, 1) == (not words)
+    assert not paper.is_comparable(config, checkpoint, 50, 5)
 
 
 def test_what_one_answer_lacks_another_has_and_a_check_that_warned_in_one_has_warned():
@@ -101,27 +102,27 @@ def test_the_papers_order_then_the_controls_then_others_and_two_of_a_method_by_n
     made = {method: _row(method=method) for method in ("standard", "trs", "smooth-only", "cos-only")}
     other = replace(made["trs"], run="new", config=replace(made["trs"].config, method="brand-new"), label="brand-new")
     second = replace(made["standard"], run="another")
-    labels = [one.label for one in arranged([other, second, *made.values()])]
+    labels = [one.label for one in sort_rows([other, second, *made.values()])]
     assert labels == ["cos-only", "trs", "smooth-only", "another", "run", "brand-new"]
 
 
 def test_best_is_who_overlaps_with_nobody_and_is_not_masked():
     strong, weak, near = (_row(_answer(same(count), n=1000, limit=1000), limit=1000) for count in (900, 500, 890))
-    assert best([weak, strong], PGD) is strong
-    assert best([weak, strong, near], PGD) is None
-    assert best([strong], PGD) is None
-    assert best([strong, _row()], PGD) is None
+    assert best_row([weak, strong], PGD) is strong
+    assert best_row([weak, strong, near], PGD) is None
+    assert best_row([strong], PGD) is None
+    assert best_row([strong, _row()], PGD) is None
     masked = replace(strong, checks={8: True})
-    assert best([weak, masked], PGD) is None
-    assert best([weak, masked], CLEAN) is masked
-    assert best([weak, replace(strong, checks={3: True, 8: False})], PGD) is not None
+    assert best_row([weak, masked], PGD) is None
+    assert best_row([weak, masked], CLEAN) is masked
+    assert best_row([weak, replace(strong, checks={3: True, 8: False})], PGD) is not None
 
 
 def test_headings_and_how_many_images():
-    assert headings("mnist") == [*columns("mnist"), WORST, Column("worst of 6", 0.15)]
-    assert images([_row(), _row(_answer(same(5)))]) == 10
-    assert images([_row(), _row(_answer({PGD: 5}))]) == 10
-    assert images([_row()]) == 0
+    assert all_columns("mnist") == [*measured_columns("mnist"), WORST, Column("worst of 6", 0.15)]
+    assert image_count([_row(), _row(_answer(same(5)))]) == 10
+    assert image_count([_row(), _row(_answer({PGD: 5}))]) == 10
+    assert image_count([_row()]) == 0
 
 
 def test_json_has_counts_and_shares():

@@ -10,7 +10,8 @@ from made_results import result, same
 
 from trs_explorer import runs
 from trs_explorer.catalogue import DATA
-from trs_explorer.evaluation.table1 import CLEAN, Column, answer, columns, compact, worst
+from trs_explorer.evaluation.table1.columns import CLEAN, Column, measured_columns, worst_columns
+from trs_explorer.evaluation.table1.stored import compact, parse_evaluation
 from trs_explorer.results import read_results, read_table, write_result, write_table
 
 PGD = Column("pgd", 0.1)
@@ -18,7 +19,7 @@ ASKED = {"weights": "w", "data": "mnist", "limit": 4}
 
 
 def test_the_papers_sixteen_in_its_order_then_mora():
-    asked = [(column.attack, column.eps, column.c) for column in columns("mnist")]
+    asked = [(column.attack, column.eps, column.c) for column in measured_columns("mnist")]
     assert len(asked) == 19
     assert asked[:3] == [("clean", 0.0, None), ("fgsm", 0.1, None), ("fgsm", 0.2, None)]
     assert asked[9:13] == [("cw", None, 0.1), ("cw", None, 1.0), ("ead", None, 5.0), ("ead", None, 10.0)]
@@ -26,23 +27,23 @@ def test_the_papers_sixteen_in_its_order_then_mora():
 
 
 def test_a_set_that_the_paper_does_not_have_gets_its_own_radius_and_no_attack_that_needs_more_classes():
-    asked = columns("bars")
+    asked = measured_columns("bars")
     assert [column.words for column in asked[:2]] == ["clean", "fgsm eps 0.325"]
     assert [column.attack for column in asked] == ["clean", "fgsm", "bim", "pgd", "mim", "cw", "ead", "apgd-ce", "mora"]
 
 
 def test_the_worst_of_seven_and_of_six():
-    found = worst(columns("mnist"))
+    found = worst_columns(measured_columns("mnist"))
     assert {column.words: len(group) for column, group in found.items()} == {"worst of 7 eps 0.1": 7, "worst of 6 eps 0.15": 6}
 
 
 def test_an_answer_has_the_outcomes_and_the_checks():
-    found = answer(result({CLEAN: 4, PGD: 1}, n=4, warned=(8,)), **ASKED)
+    found = parse_evaluation(result({CLEAN: 4, PGD: 1}, n=4, warned=(8,)), **ASKED)
     assert {column: rate["outcomes"] for column, rate in found.rates.items()} == {CLEAN: "1111", PGD: "1000"}
     assert [number for number, warned in found.checks.items() if warned] == [8]
     assert len(found.checks) == 12
-    assert not found.is_whole("mnist")
-    assert answer(result(same(2), n=4), **ASKED).is_whole("mnist")
+    assert not found.is_complete("mnist")
+    assert parse_evaluation(result(same(2), n=4), **ASKED).is_complete("mnist")
 
 
 @pytest.mark.parametrize(
@@ -68,16 +69,16 @@ def test_an_answer_has_the_outcomes_and_the_checks():
     ids=str,
 )
 def test_what_is_of_other_weights_or_was_asked_otherwise_is_no_answer(other):
-    assert answer(result(same(2), n=4), **ASKED) is not None
-    assert answer(result(same(2), n=4, **other), **ASKED) is None
+    assert parse_evaluation(result(same(2), n=4), **ASKED) is not None
+    assert parse_evaluation(result(same(2), n=4, **other), **ASKED) is None
 
 
 def test_more_images_will_do_and_fewer_only_if_there_are_no_more():
-    assert answer(result(same(2), n=5), **ASKED).rates[PGD]["outcomes"] == "11000"
-    assert answer(result(same(2), n=3), **ASKED) is None
-    assert answer(result(same(2), n=3, options={"steps": 50, "restarts": 1}), **ASKED) is None
+    assert parse_evaluation(result(same(2), n=5), **ASKED).rates[PGD]["outcomes"] == "11000"
+    assert parse_evaluation(result(same(2), n=3), **ASKED) is None
+    assert parse_evaluation(result(same(2), n=3, options={"steps": 50, "restarts": 1}), **ASKED) is None
     all_there_are = {"limit": 100, "steps": 50, "restarts": 1}
-    assert answer(result(same(2), n=3, options=all_there_are), **ASKED).rates[PGD]["outcomes"] == "110"
+    assert parse_evaluation(result(same(2), n=3, options=all_there_are), **ASKED).rates[PGD]["outcomes"] == "110"
 
 
 JUNK = [
@@ -106,31 +107,31 @@ JUNK = [
 def test_a_damaged_rate_is_not_there_and_the_others_are(key, junk):
     stored = result({CLEAN: 4, PGD: 1}, n=4)
     stored["rates"][1][key] = junk
-    rates = answer(stored, **ASKED).rates
+    rates = parse_evaluation(stored, **ASKED).rates
     if (key, repr(junk)) in (("c", "None"), ("correct", "True")):  # as good as what was there
         assert list(rates) == [CLEAN, PGD]
     else:
-        assert [column for column in rates if column in columns("mnist")] == [CLEAN]
+        assert [column for column in rates if column in measured_columns("mnist")] == [CLEAN]
 
 
 @pytest.mark.parametrize("key", [*result({}, n=4), "unknown"])
 def test_no_junk_in_a_file_is_an_error(key):
     for junk in JUNK:
         stored = {**result({CLEAN: 4, PGD: 1}, n=4), key: junk}
-        found = answer(copy.deepcopy(stored), **ASKED)
-        assert found is None or {column for column in found.rates if column in columns("mnist")} <= {CLEAN, PGD}
+        found = parse_evaluation(copy.deepcopy(stored), **ASKED)
+        assert found is None or {column for column in found.rates if column in measured_columns("mnist")} <= {CLEAN, PGD}
     for junk in JUNK:
         checks = [{"check": junk, "warnings": []}, {"check": 8, "warnings": junk}, junk]
-        found = answer(result({CLEAN: 4}, n=4, trust=checks), **ASKED)
+        found = parse_evaluation(result({CLEAN: 4}, n=4, trust=checks), **ASKED)
         assert set(found.checks) <= {3, 8}
 
 
 def test_a_table_is_an_evaluation_in_fewer_bytes(tmp_path):
     stored = result({**same(2), Column("worst of 7", 0.1): 1}, n=4, warned=(2,))
-    whole = answer(stored, **ASKED)
+    whole = parse_evaluation(stored, **ASKED)
     small = json.loads(json.dumps(compact(whole, "mnist")))
-    again = answer(small, **ASKED)
-    assert {column: rate["outcomes"] for column, rate in again.rates.items()} == dict.fromkeys(columns("mnist"), "1100")
+    again = parse_evaluation(small, **ASKED)
+    assert {column: rate["outcomes"] for column, rate in again.rates.items()} == dict.fromkeys(measured_columns("mnist"), "1100")
     assert again.checks == whole.checks
     assert len(small["rates"]) == 19
     assert (small["rates"][0]["perturbation"], small["rates"][0]["moved"]) == (0.0, 0)

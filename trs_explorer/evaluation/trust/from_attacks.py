@@ -1,7 +1,7 @@
-"""Can the numbers be trusted? Checks that attack: quick ones for every evaluation, thorough ones on request.
+"""Sanity checks that attack the model again: cheap ones for every evaluation, thorough ones on request.
 
-Numbers are those of `trust.CHECKS`. Every share is of the images given, a small first part of those that were evaluated. Attacks
-are in the norm of the rates; eps 1, where everything is in reach, in the maximum norm.
+Numbers are those of `checks.CHECKS`. Every share is of the images given, the first few of those that were evaluated. Attacks
+are in the norm of the rates; with eps 1, where every image is in reach, in the maximum norm.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,48 +16,56 @@ from trs_explorer.attacks.losses import cross_entropy
 from trs_explorer.attacks.mora import mora
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.evaluation.accuracy import Attack, Rate, correct
-from trs_explorer.evaluation.trust import APART, SLACK, Findings, check_model, check_rates, in_order, is_iterated
+from trs_explorer.evaluation.trust.from_rates import (
+    APART,
+    SLACK,
+    CheckWarnings,
+    check_model,
+    check_rates,
+    is_iterated,
+    merge_warnings,
+)
 from trs_explorer.gradients import Images, Labels
 from trs_explorer.models.recording import RecordingModel
 
 QUICK_N, THOROUGH_N = 100, 200
-ENOUGH = 0.1  # where fewer are left right than this share, no trial can find a weakness
+ENOUGH = 0.1  # where a smaller share than this is left right, no check can find a weakness
 NOISE_DRAWS = 10
 LAST_STEPS = 10
-RISE = 0.05  # how much of the loss the last steps may still gain
+RISE = 0.05  # the largest relative increase of the loss in the last steps
 Outcomes = Bool[Tensor, " batch"]
 
 
-def cheap_findings(
+def cheap_checks(
     model: nn.Module, x: Images, y: Labels, *, rates: Sequence[Rate], attacks: Sequence[Attack], seed: int = 0
-) -> Findings:
-    """All checks that every evaluation can afford: what its rates say, and what the first QUICK_N images do.
+) -> CheckWarnings:
+    """Run all checks that every evaluation can afford: on its rates, and on its first QUICK_N images.
 
-    x, y: the images that were evaluated. rates, attacks: as for `quick_trials`.
+    x, y: the images that were evaluated. rates, attacks: as for `quick_checks`.
     """
     few = slice(0, QUICK_N)
-    return in_order(
+    return merge_warnings(
         check_rates(rates),
         check_model(model, x[few], y[few]),
-        quick_trials(model, x[few], y[few], rates=rates, attacks=attacks, seed=seed),
+        quick_checks(model, x[few], y[few], rates=rates, attacks=attacks, seed=seed),
     )
 
 
-def quick_trials(
+def quick_checks(
     model: nn.Module, x: Images, y: Labels, *, rates: Sequence[Rate], attacks: Sequence[Attack], seed: int = 0
-) -> Findings:
-    """Checks 2, 8, 12 and 15, for what some hundred passes cost.
+) -> CheckWarnings:
+    """Run the checks 2, 8, 12 and 15. Cost: some hundred passes an image.
 
-    rates: what was measured on these images, in order, and perhaps on more after them. attacks: those of the rates.
+    rates: measured on these images, in order, and perhaps on more after them. attacks: those of the rates.
     """
     if not len(x):
         return {}
-    run = partial(_left, model, x, y, seed=seed)
+    run = partial(_outcomes_under, model, x, y, seed=seed)
     right = correct(model, x, y).cpu()
-    found: Findings = {2: [], 12: []}
+    warnings: CheckWarnings = {2: [], 12: []}
     left = run(partial(pgd, eps=1.0))
     if left.any():
-        found[2].append(
+        warnings[2].append(
             f"{_of(left)} images are still right with eps 1, where every image is in reach: gradients are masked, or the "
             "attack is weak"
         )
@@ -65,22 +73,22 @@ def quick_trials(
         if arguments.get("eps") is not None:
             same = run(partial(attack, **{**arguments, "eps": 0.0}))
             if not torch.equal(same, right):
-                found[12].append(f"{name} with eps 0 leaves {_of(same)} right instead of the clean {_of(right)}")
+                warnings[12].append(f"{name} with eps 0 leaves {_of(same)} right instead of the clean {_of(right)}")
     norm = _norm(rates)
     strongest = _strongest(rates, len(x), norm)
     if not strongest:
-        return found
-    found[8], found[15] = [], []
-    eps = _telling(strongest)
+        return warnings
+    warnings[8], warnings[15] = [], []
+    eps = _informative_radius(strongest)
     both = [
         ("PGD on cross-entropy", run(partial(pgd, eps=eps, norm=norm))),
         ("PGD on the margin", run(partial(pgd, eps=eps, norm=norm, loss="margin"))),
     ]
-    if hasattr(model, "members"):  # where every member is sure, the ensemble's margin has no slope either
+    if hasattr(model, "members"):  # where every member is certain, the ensemble's margin has no gradient either
         both.append(("MORA, on the members' margins,", run(partial(mora, eps=eps, norm=norm))))
     (low, fewer), *_, (high, more) = sorted(both, key=lambda trial: int(trial[1].sum()))
-    if beats(fewer, more, APART):
-        found[8].append(
+    if is_stronger(fewer, more, APART):
+        warnings[8].append(
             f"{low} leaves {_of(fewer)} right at eps {eps:g}, {high} {_of(more)}: the gradients of the latter are masked, so "
             "only the lower figure counts, and it may still be too high"
         )
@@ -89,15 +97,15 @@ def quick_trials(
         for draw in range(NOISE_DRAWS):
             seeds = [(seed * NOISE_DRAWS + draw) * len(x) + place for place in range(len(x))]
             noisy &= correct(model, (x + random_shift(x, seeds, eps=eps, norm=norm)).clamp(0, 1), y).cpu()
-        if beats(noisy, left):
-            found[15].append(
+        if is_stronger(noisy, left):
+            warnings[15].append(
                 f"{NOISE_DRAWS} draws of random noise leave {_of(noisy)} right at eps {eps:g}, {name} {_of(left)}: the attack "
                 "misses what chance finds"
             )
-    return found
+    return warnings
 
 
-def thorough_trials(
+def thorough_checks(
     model: nn.Module,
     x: Images,
     y: Labels,
@@ -107,129 +115,135 @@ def thorough_trials(
     others: Sequence[tuple[str, nn.Module]] = (),
     steps: int = 50,
     seed: int = 0,
-    say: Callable[[str], object] = lambda text: None,
-) -> Findings:
-    """Checks 4, 6, 7, 13 and 16, at the largest radius that leaves enough right; none of them without iterated attacks.
+    notify: Callable[[str], object] = lambda text: None,
+) -> CheckWarnings:
+    """Run the checks 4, 6, 7, 13 and 16 at the largest radius that leaves enough right; none of them without iterated attacks.
 
-    rates, attacks: as for `quick_trials`. others: names and models on which images are made for check 4.
+    - rates, attacks: as for `quick_checks`.
+    - others: names and models on which images are made for check 4.
+    - steps, seed: of the attacks.
+    - notify: called with the name of each check as it begins.
+
     Cost: some 500 + 50 * others + 100 * (an ensemble's members) passes an image, and those of every attack in a ball (check 7).
     """
     norm = _norm(rates)
     strongest = _strongest(rates, len(x), norm)
     if not strongest or not len(x):
         return {}
-    eps = _telling(strongest)
+    eps = _informative_radius(strongest)
     name, left = strongest[eps]
-    run = partial(_left, model, x, y, seed=seed)
-    found: Findings = {}
+    run = partial(_outcomes_under, model, x, y, seed=seed)
+    warnings: CheckWarnings = {}
     if others:
-        say("images made on other models")
-        found[4] = []
+        notify("images made on other models")
+        warnings[4] = []
         for title, surrogate in others:
             theirs = run(partial(pgd, eps=eps, norm=norm, steps=steps, for_others=True), surrogate=surrogate)
-            if beats(theirs, left):
-                found[4].append(
+            if is_stronger(theirs, left):
+                warnings[4].append(
                     f"images made on {title} leave {_of(theirs)} right at eps {eps:g}, {name} itself {_of(left)}: its "
                     "gradients mislead"
                 )
     if steps > LAST_STEPS:
-        say("the last steps")
-        found[6] = _still_moving(model, x, y, eps=eps, norm=norm, steps=steps, seed=seed)
-    say("images passed over")
+        notify("the last steps")
+        warnings[6] = _still_moving(model, x, y, eps=eps, norm=norm, steps=steps, seed=seed)
+    notify("images passed over")
     balls = [attack for attack in attacks if attack[2].get("eps") is not None]  # the others keep the nearest, not the worst
-    found[7] = [text for attack in balls for text in _passed_over(model, x, y, *attack, seed=seed)]
-    say("five starts")
+    warnings[7] = [text for attack in balls for text in _passed_over(model, x, y, *attack, seed=seed)]
+    notify("five starts")
     once, often = (run(partial(pgd, eps=eps, norm=norm, steps=steps, restarts=restarts)) for restarts in (1, 5))
-    found[13] = []
-    if beats(often, once):
-        found[13].append(
+    warnings[13] = []
+    if is_stronger(often, once):
+        warnings[13].append(
             f"five starts of PGD leave {_of(often)} right at eps {eps:g}, one {_of(once)}: take --restarts 5 or more, or a "
             "stronger attack"
         )
     if hasattr(model, "members"):
-        say("single members")
-        trials = [("MORA", run(partial(mora, eps=eps, norm=norm, steps=steps)))]
+        notify("single members")
+        results = [("MORA", run(partial(mora, eps=eps, norm=norm, steps=steps)))]
         for number, member in enumerate(model.members, start=1):
             attack = partial(pgd, eps=eps, norm=norm, steps=steps, for_others=True)
-            trials.append((f"PGD on member F{number} alone", run(attack, surrogate=member)))
-        found[16] = [
+            results.append((f"PGD on member F{number} alone", run(attack, surrogate=member)))
+        warnings[16] = [
             f"{title} leaves {_of(theirs)} right at eps {eps:g}, {name} on the ensemble {_of(left)}: only the lower figure counts"
-            + (", and the gradients that the latter follows are masked" if beats(theirs, left, APART) else "")
-            for title, theirs in trials
-            if beats(theirs, left)
+            + (", and the gradients that the latter follows are masked" if is_stronger(theirs, left, APART) else "")
+            for title, theirs in results
+            if is_stronger(theirs, left)
         ]
-    return found
+    return warnings
 
 
-def _left(model: nn.Module, x: Images, y: Labels, attack: Callable, *, seed: int, surrogate: nn.Module | None = None) -> Outcomes:
-    """Which images the model has right after an attack on it, or on another model."""
+def _outcomes_under(
+    model: nn.Module, x: Images, y: Labels, attack: Callable, *, seed: int, surrogate: nn.Module | None = None
+) -> Outcomes:
+    """Which images the model classifies correctly after an attack on it, or on the surrogate."""
     generator = seeded(seed)
     return correct(model, attack(model if surrogate is None else surrogate, x, y, generator=generator), y).cpu()
 
 
 def _norm(rates: Sequence[Rate]) -> str:
-    """The norm of the balls of an evaluation, which all of them share."""
+    """The norm of the radii of an evaluation, one for all its attacks."""
     return next((rate.norm for rate in rates if rate.eps), "linf")
 
 
 def _strongest(rates: Sequence[Rate], n: int, norm: str) -> dict[float, tuple[str, Outcomes]]:
     """By radius, the iterated attack that leaves fewest of all images right, and which of the first n."""
-    found: dict[float, Rate] = {}
+    strongest: dict[float, Rate] = {}
     for rate in rates:
         if is_iterated(rate) and rate.norm == norm and rate.eps and rate.n >= n:
-            best = found.get(rate.eps)
+            best = strongest.get(rate.eps)
             if best is None or rate.correct < best.correct:
-                found[rate.eps] = rate
-    return {eps: (rate.name, torch.tensor(rate.outcomes[:n], dtype=torch.bool)) for eps, rate in found.items()}
+                strongest[rate.eps] = rate
+    return {eps: (rate.name, torch.tensor(rate.outcomes[:n], dtype=torch.bool)) for eps, rate in strongest.items()}
 
 
-def _telling(strongest: dict[float, tuple[str, Outcomes]]) -> float:
+def _informative_radius(strongest: dict[float, tuple[str, Outcomes]]) -> float:
     """The largest radius at which enough images are left right for a better attack to show; the smallest if there is none."""
     return max((eps for eps, (_, left) in strongest.items() if left.float().mean() > ENOUGH), default=min(strongest))
 
 
-def beats(other: Outcomes, left: Outcomes, slack: float = SLACK) -> bool:
-    """Whether another attack leaves fewer right: by more than the slack, and than chance on the images they differ on.
+def is_stronger(other: Outcomes, left: Outcomes, slack: float = SLACK) -> bool:
+    """Whether another attack leaves significantly fewer right: by more than the slack, and by more than chance.
 
-    Two standard deviations of a fair coin for each of these (a sign test).
+    Chance: two standard deviations of a fair coin for each image on which the two differ (a sign test).
     """
     fewer = int(left.sum()) - int(other.sum())
     return fewer > slack * len(left) and fewer > 2 * int((other != left).sum()) ** 0.5
 
 
 def _still_moving(model: nn.Module, x: Images, y: Labels, *, eps: float, steps: int, seed: int, norm: str = "linf") -> list[str]:
-    """Whether PGD's last steps still raise the loss of images that stood before them, or fool some."""
-    losses, stood = [], []
+    """Check 6: whether PGD's last steps still raise the loss of images that were right before them, or fool some."""
+    losses, right = [], []
     for count in (steps - LAST_STEPS, steps):
         generator = seeded(seed)
-        own = {"eps": eps, "norm": norm, "step_size": eps / 10, "for_others": True, "generator": generator}
-        x_adv = pgd(model, x, y, steps=count, **own)
+        options = {"eps": eps, "norm": norm, "step_size": eps / 10, "for_others": True, "generator": generator}
+        x_adv = pgd(model, x, y, steps=count, **options)
         with eval_mode(model), torch.no_grad():
             outputs = model(x_adv).float()
         losses.append(cross_entropy(outputs, y.long()).cpu())
-        stood.append((outputs.argmax(-1) == y).cpu())
-    if not stood[0].any():
+        right.append((outputs.argmax(-1) == y).cpu())
+    if not right[0].any():
         return []
-    before, after = (loss[stood[0]].mean().item() for loss in losses)
-    fell = int(stood[0].sum()) - int((stood[0] & stood[1]).sum())
-    if fell <= SLACK * len(x) and after <= (1 + RISE) * before:
+    before, after = (loss[right[0]].mean().item() for loss in losses)
+    newly_fooled = int(right[0].sum()) - int((right[0] & right[1]).sum())
+    if newly_fooled <= SLACK * len(x) and after <= (1 + RISE) * before:
         return []
     return [
-        f"the last {LAST_STEPS} of {steps} steps of PGD at eps {eps:g} raise the loss of the {int(stood[0].sum())} images that "
-        f"stood from {before:.3g} to {after:.3g} and fool {fell} of them: take more --steps"
+        f"the last {LAST_STEPS} of {steps} steps of PGD at eps {eps:g} raise the loss of the {int(right[0].sum())} images that "
+        f"stood from {before:.3g} to {after:.3g} and fool {newly_fooled} of them: take more --steps"
     ]
 
 
 def _passed_over(model: nn.Module, x: Images, y: Labels, name: str, attack: Callable, arguments: dict, *, seed: int) -> list[str]:
-    """Whether an iterate of the attack fooled the model where the image that came back does not."""
+    """Check 7: whether an iterate of the attack fooled the model where the returned image does not."""
     fooled = torch.zeros_like(y, dtype=torch.bool)
 
-    def see(point: Tensor) -> None:
+    def record(point: Tensor) -> None:
         if len(point) == len(y):
             fooled.logical_or_(~correct(model, point.detach(), y))
 
-    own = {**arguments, **to_the_end(attack)}  # all images stay in the batch, in order
-    returned = attack(RecordingModel(model, see), x, y, generator=seeded(seed), **own)
+    options = {**arguments, **to_the_end(attack)}  # all images stay in the batch, in order
+    returned = attack(RecordingModel(model, record), x, y, generator=seeded(seed), **options)
     missed = fooled & correct(model, returned, y)
     if not missed.any():
         return []

@@ -4,9 +4,10 @@ import pytest
 from made_results import result, same
 
 from trs_explorer.config import resolve
-from trs_explorer.evaluation.comparison import Row, row
-from trs_explorer.evaluation.differences import difference, differences, orderings, spearman
-from trs_explorer.evaluation.table1 import Column, Figure, answer, columns
+from trs_explorer.evaluation.table1.columns import Column, Figure, measured_columns
+from trs_explorer.evaluation.table1.differences import difference_lines, large_difference, orderings, spearman
+from trs_explorer.evaluation.table1.rows import Row, make_row
+from trs_explorer.evaluation.table1.stored import parse_evaluation
 
 N = 1000
 
@@ -14,13 +15,12 @@ N = 1000
 def _row(method: str, changed: dict | None = None, warned=(), **settings) -> Row:
     """The paper's own figures, but for those changed, in per cent."""
     config = resolve({"method": method, **settings})
-    theirs = row(method, config, "0036", "w", [answer(result(same(N), n=N), weights="w", data="mnist", limit=N)], N).figures
-    correct = {
-        column: round(10 * (theirs[column].paper if theirs[column].paper is not None else 99)) for column in columns("mnist")
-    }
+    papers = parse_evaluation(result(same(N), n=N), weights="w", data="mnist", limit=N)
+    theirs = {column: figure.paper for column, figure in make_row(method, config, "0036", "w", [papers], N).figures.items()}
+    correct = {column: round(10 * (99 if theirs[column] is None else theirs[column])) for column in measured_columns("mnist")}
     correct |= {column: round(10 * percent) for column, percent in (changed or {}).items()}
-    stored = answer(result(correct, n=N, warned=warned), weights="w", data="mnist", limit=N)
-    return row(method, config, "0036", "w", [stored], N)
+    stored = parse_evaluation(result(correct, n=N, warned=warned), weights="w", data="mnist", limit=N)
+    return make_row(method, config, "0036", "w", [stored], N)
 
 
 def _figure(percent: int, paper: float | None, n: int = N) -> Figure:
@@ -29,47 +29,49 @@ def _figure(percent: int, paper: float | None, n: int = N) -> Figure:
 
 
 def test_far_is_more_than_fifteen_points_and_outside_the_interval():
-    assert difference(_figure(50, 34.0)) == pytest.approx(16)
-    assert difference(_figure(50, 66.0)) == pytest.approx(-16)
-    assert difference(_figure(50, 36.0)) is None
-    assert difference(_figure(50, 34.0, n=10)) is None  # 24 to 76 %
-    assert difference(_figure(50, None)) is None
+    assert large_difference(_figure(50, 34.0)) == pytest.approx(16)
+    assert large_difference(_figure(50, 66.0)) == pytest.approx(-16)
+    assert large_difference(_figure(50, 36.0)) is None
+    assert large_difference(_figure(50, 34.0, n=10)) is None  # 24 to 76 %
+    assert large_difference(_figure(50, None)) is None
 
 
 def test_who_agrees_with_the_paper_has_no_line():
-    assert differences(_row("trs")) == []
-    assert differences(_row("standard")) == []
+    assert difference_lines(_row("trs")) == []
+    assert difference_lines(_row("standard")) == []
 
 
 def test_what_nothing_explains_is_said_to_be_so():
-    [line] = differences(_row("trs", {Column("pgd", 0.1): 50.0, Column("mim", 0.1): 60.0}))
+    [line] = difference_lines(_row("trs", {Column("pgd", 0.1): 50.0, Column("mim", 0.1): 60.0}))
     assert line.startswith("trs, pgd eps 0.1: 50.0 %, in the paper 93.0; of the 10 figures under the iterated attacks 2 are more")
     assert "more than 15 points below. Not explained by anything measured here: another model (patch), recipe" in line
-    [line] = differences(_row("cos-only", {Column("pgd", 0.1): 50.0}, model="small", warned=(3,)))
+    [line] = difference_lines(_row("cos-only", {Column("pgd", 0.1): 50.0}, model="small", warned=(3,)))
     assert "points above. Not explained by anything measured here: another model (small)" in line
 
 
 def test_masking_explains_what_the_worst_of_all_attacks_takes_away():
-    higher = {column: 60.0 for column in columns("mnist") if column.eps == 0.1 and column.attack != "fgsm"}
-    [line] = differences(_row("cos-l2", higher | {Column("bim", 0.1): 95.0, Column("apgd-ce", 0.1): 80.0}, warned=(8, 15, 3)))
+    higher = {column: 60.0 for column in measured_columns("mnist") if column.eps == 0.1 and column.attack != "fgsm"}
+    [line] = difference_lines(
+        _row("cos-l2", higher | {Column("bim", 0.1): 95.0, Column("apgd-ce", 0.1): 80.0}, warned=(8, 15, 3))
+    )
     assert line.startswith("cos-l2, bim eps 0.1: 95.0 %, in the paper 76.2; ")
     assert line.endswith("Masked gradients flatter it (checks 8, 15): right under every attack of eps 0.1 are 35.0 points fewer.")
-    [line] = differences(_row("cos-only", higher | {Column("bim", 0.1): 70.0}, warned=(8,)))
+    [line] = difference_lines(_row("cos-only", higher | {Column("bim", 0.1): 70.0}, warned=(8,)))
     assert "(check 8): right under every attack of eps 0.1 are 10.0 points fewer, and the rest is not explained by" in line
-    [line] = differences(_row("cos-only", {Column("fgsm", 0.2): 70.0}, warned=(8,)))
+    [line] = difference_lines(_row("cos-only", {Column("fgsm", 0.2): 70.0}, warned=(8,)))
     assert line.endswith("Masked gradients flatter it (check 8), by how much was not measured.")
 
 
 def test_masking_does_not_explain_fewer():
-    [line] = differences(_row("trs", {Column("pgd", 0.1): 50.0}, warned=(8,)))
+    [line] = difference_lines(_row("trs", {Column("pgd", 0.1): 50.0}, warned=(8,)))
     assert "Masked" not in line
 
 
 def test_cw_and_ead_have_their_own_words():
-    cw, ead = differences(_row("trs", {Column("cw", None, 1.0): 60.0, Column("ead", None, 5.0): 0.0}, warned=(8,)))
+    cw, ead = difference_lines(_row("trs", {Column("cw", None, 1.0): 60.0, Column("ead", None, 5.0): 0.0}, warned=(8,)))
     assert cw.endswith("how large the logits are.")
     assert "nine constants" in ead
-    [more] = differences(_row("trs", {Column("ead", None, 5.0): 70.0}))
+    [more] = difference_lines(_row("trs", {Column("ead", None, 5.0): 70.0}))
     assert "Not explained" in more
 
 

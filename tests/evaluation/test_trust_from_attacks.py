@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from trs_explorer.attacks.pgd import pgd
-from trs_explorer.evaluation import trials
 from trs_explorer.evaluation.accuracy import evaluate
-from trs_explorer.evaluation.trials import cheap_findings, quick_trials, thorough_trials
-from trs_explorer.evaluation.trust import check_model, check_rates, in_order
+from trs_explorer.evaluation.trust import from_attacks
+from trs_explorer.evaluation.trust.from_attacks import cheap_checks, quick_checks, thorough_checks
+from trs_explorer.evaluation.trust.from_rates import check_model, check_rates, merge_warnings
 from trs_explorer.models.ensemble import Ensemble
 
 EPS = 0.06
@@ -49,11 +49,11 @@ def all_checks(model, x, y, attacks, **options):
     """Which checks were made, and which of them warn."""
     rates = evaluate(model, x, y, attacks=attacks)
     own = {"rates": rates, "attacks": attacks}
-    found = in_order(
+    found = merge_warnings(
         check_rates(rates),
         check_model(model, x, y),
-        quick_trials(model, x, y, **own),
-        thorough_trials(model, x, y, **own, **options),
+        quick_checks(model, x, y, **own),
+        thorough_checks(model, x, y, **own, **options),
     )
     return set(found), {number for number, texts in found.items() if texts}
 
@@ -90,17 +90,17 @@ def test_members_whose_logits_are_times_1000_trip_5_and_8_too(trained):
     masked = Ensemble([Times(member, 1000.0) for member in members]).eval()
     rates = evaluate(masked, x, y, attacks=PGD)
     assert check_model(masked, x, y)[5]
-    [words] = quick_trials(masked, x, y, rates=rates, attacks=PGD)[8]
+    [words] = quick_checks(masked, x, y, rates=rates, attacks=PGD)[8]
     assert "MORA" in words
 
 
 def test_the_cheap_checks_are_those_of_all_rates_and_of_the_first_images(trained, monkeypatch):
     model, x, y = trained
-    monkeypatch.setattr(trials, "QUICK_N", 30)
+    monkeypatch.setattr(from_attacks, "QUICK_N", 30)
     masked, own = Times(model, 1000.0), {"attacks": PGD, "seed": 3}
     rates = evaluate(masked, x, y, attacks=PGD)
-    few = check_model(masked, x[:30], y[:30]), quick_trials(masked, x[:30], y[:30], rates=rates, **own)
-    assert cheap_findings(masked, x, y, rates=rates, **own) == in_order(check_rates(rates), *few)
+    few = check_model(masked, x[:30], y[:30]), quick_checks(masked, x[:30], y[:30], rates=rates, **own)
+    assert cheap_checks(masked, x, y, rates=rates, **own) == merge_warnings(check_rates(rates), *few)
     assert "of 30" in few[0][5][0]  # not of all: that they were so few can be seen
 
 
@@ -163,8 +163,8 @@ def test_6_looks_at_the_loss_of_images_that_stood(monkeypatch, rises, warned):
             margin = 4 * (x.flatten(1)[:, 0] - 0.5)
             return torch.stack([-margin, margin], -1)
 
-    monkeypatch.setattr(trials, "pgd", paused)
-    assert bool(trials._still_moving(First(), x, y, eps=0.2, steps=50, seed=0)) == warned
+    monkeypatch.setattr(from_attacks, "pgd", paused)
+    assert bool(from_attacks._still_moving(First(), x, y, eps=0.2, steps=50, seed=0)) == warned
 
 
 class Patchy(nn.Module):
@@ -210,7 +210,7 @@ def test_an_attack_that_moves_at_radius_0_or_where_it_fails_trips_12_and_17(trai
 def test_nothing_to_compare_means_not_made(trained):
     model, x, y = trained
     assert all_checks(model, x, y, [])[0] == {2, 5, 9, 10, 11, 12}
-    assert quick_trials(model, x[:0], y[:0], rates=[], attacks=[]) == {}
+    assert quick_checks(model, x[:0], y[:0], rates=[], attacks=[]) == {}
 
 
 @pytest.mark.slow
@@ -234,7 +234,7 @@ def test_the_checks_attack_in_the_norm_of_the_figures(trained, monkeypatch, norm
 
     eps = EPS if norm == "linf" else 0.2
     attacks = [("pgd-50", pgd, {"eps": eps, "norm": norm})]
-    monkeypatch.setattr(trials, "pgd", recorded)
+    monkeypatch.setattr(from_attacks, "pgd", recorded)
     made, warned = all_checks(model, x[:60], y[:60], attacks, others=[("itself", model)])
     assert {4, 6, 7, 8, 12, 13, 15} <= made
     assert not warned

@@ -1,6 +1,6 @@
-"""Can the numbers be trusted? Checks whose alarms are solid, each alarm a sentence for the reader of the table.
+"""Sanity checks that look at measured rates and at a model's outputs, without another attack: 1, 3, 5, 8-11 and 17.
 
-This file has those that only look at rates and at a model's answers; `trials` has those that attack.
+Each warning is a sentence for the reader of the table.
 """
 
 from collections import defaultdict
@@ -12,54 +12,53 @@ from torch import nn
 
 from trs_explorer.attacks.common import eval_mode
 from trs_explorer.evaluation.accuracy import Rate
-from trs_explorer.evaluation.checks import CHECKS
+from trs_explorer.evaluation.trust.checks import CHECKS
 from trs_explorer.gradients import Images, Labels
 
-# One percentage point: what a random start or rounding may move.
-SLACK = 0.01
-APART = 0.05  # how far two iterated attacks of one budget may differ
+SLACK = 0.01  # one percentage point: the effect of a random start or of rounding
+APART = 0.05  # the largest difference between two iterated attacks of one budget
 
-# The warnings of every check that was made, by its number; none: it has passed.
-Findings = dict[int, list[str]]
+# The warnings of every check that was run, by its number; an empty list: the check passed.
+CheckWarnings = dict[int, list[str]]
 
 
-def in_order(*findings: Mapping[int, list[str]]) -> Findings:
-    """All findings together, by number."""
+def merge_warnings(*parts: Mapping[int, list[str]]) -> CheckWarnings:
+    """The warnings of several sets of checks together, by number."""
     return {
-        number: [text for part in findings for text in part.get(number, [])]
+        number: [text for part in parts for text in part.get(number, [])]
         for number in CHECKS
-        if any(number in part for part in findings)
+        if any(number in part for part in parts)
     }
 
 
-def warnings_of(findings: Findings) -> list[str]:
+def all_warnings(warnings: CheckWarnings) -> list[str]:
     """Every warning, in the order of the checks."""
-    return [text for texts in findings.values() for text in texts]
+    return [text for texts in warnings.values() for text in texts]
 
 
-def check_rates(rates: Sequence[Rate]) -> Findings:
-    """What rates of one model on the same images say; a check that they leave nothing to compare for is not in it.
+def check_rates(rates: Sequence[Rate]) -> CheckWarnings:
+    """Run the checks 1, 3, 8, 11 and 17 on rates of one model on the same images. A check without rates to compare is left out.
 
-    The rate named "clean" is the one without an attack; names that begin with "fgsm" are single steps, all others
-    iterated attacks.
+    The rate named "clean" is the one without an attack; names that begin with "fgsm" are single steps, all other attacks are
+    iterated.
     Source: Carlini et al., "On evaluating adversarial robustness", 2019: iterated attacks beat single steps, and accuracy falls
     as the radius grows.
     """
-    everything = [rate for rate in rates if rate.n and rate.name != "clean"]
+    attacked = [rate for rate in rates if rate.n and rate.name != "clean"]
     rates = [rate for rate in rates if rate.n and rate.eps is not None]
     iterated = [rate for rate in rates if is_iterated(rate)]
     steps = [rate for rate in rates if rate.name.startswith("fgsm")]
-    found: Findings = {}
+    warnings: CheckWarnings = {}
     if any(_ball(a) == _ball(b) for a in iterated for b in steps):
-        found[1] = _weaker_than_one_step(iterated, steps)
+        warnings[1] = _weaker_than_one_step(iterated, steps)
     if iterated:
-        found[3] = _rising(rates)
+        warnings[3] = _rising(rates)
     if len({_ball(rate) for rate in iterated}) < len(iterated):
-        found[8] = _far_apart(iterated)
-    if everything:
-        found[11] = _outside_the_ball(rates)
-        found[17] = _moved(everything)
-    return found
+        warnings[8] = _far_apart(iterated)
+    if attacked:
+        warnings[11] = _outside_the_ball(rates)
+        warnings[17] = _changed_in_vain(attacked)
+    return warnings
 
 
 def is_iterated(rate: Rate) -> bool:
@@ -71,7 +70,7 @@ def _ball(rate: Rate) -> tuple[float | None, str, int]:
     return rate.eps, rate.norm, rate.n
 
 
-def _moved(rates: Sequence[Rate]) -> list[str]:
+def _changed_in_vain(rates: Sequence[Rate]) -> list[str]:
     return [
         f"{rate.name} changed {rate.moved} of {rate.n} images that the model still has right: where an attack fails, it must "
         "give back the original"
@@ -99,11 +98,11 @@ def _weaker_than_one_step(iterated: Sequence[Rate], steps: Sequence[Rate]) -> li
 
 
 def _far_apart(iterated: Sequence[Rate]) -> list[str]:
-    """Iterated attacks of one budget that do not agree: those on another loss are misled, those on the same one too slow."""
+    """Iterated attacks of one budget that disagree: one is misled by its loss, or too slow on the same loss."""
     groups = defaultdict(list)
     for rate in iterated:
         groups[_ball(rate)].append(rate)
-    found = []
+    warnings = []
     for group in groups.values():
         low, high = min(group, key=_share), max(group, key=_share)
         if _share(high) <= _share(low) + APART:
@@ -111,16 +110,16 @@ def _far_apart(iterated: Sequence[Rate]) -> list[str]:
         best = min((rate for rate in group if _on_margin(rate) != _on_margin(low)), key=_share, default=low)
         both = f"at eps {low.eps:g} {low.name} leaves {_percent(low)} right, "
         if _share(best) > _share(low) + APART:
-            found.append(
+            warnings.append(
                 f"{both}{best.name}, on another loss, {_percent(best)}: the gradients of that loss are masked, so only the "
                 "lowest figure counts, and it may still be too high"
             )
         else:
-            found.append(
+            warnings.append(
                 f"{both}{high.name} {_percent(high)}: its steps are too few or too small, or it begins where gradients fade; "
                 "only the lowest figure counts"
             )
-    return found
+    return warnings
 
 
 def _on_margin(rate: Rate) -> bool:
@@ -134,40 +133,42 @@ def _rising(rates: Sequence[Rate]) -> list[str]:
         # One step of FGSM may overshoot: that its accuracy rises again says nothing about the model.
         if is_iterated(rate):
             series[rate.name, rate.norm, rate.n].append(rate)
-    found = []
+    warnings = []
     for group in series.values():
         lowest = next((rate for rate in clean if rate.n == group[0].n), None)
         for rate in sorted(group, key=lambda rate: rate.eps):
             if lowest is not None and _share(rate) > _share(lowest) + SLACK and rate.eps > lowest.eps:
                 before = "without an attack" if lowest.name == "clean" else f"at eps {lowest.eps:g}"
-                found.append(
+                warnings.append(
                     f"{rate.name} leaves {_percent(rate)} right at eps {rate.eps:g}, more than the {_percent(lowest)} {before}: "
                     "a larger ball holds the smaller one's images, so the attack misses them"
                 )
             lowest = rate if lowest is None or _share(rate) < _share(lowest) else lowest
-    return found
+    return warnings
 
 
-def check_model(model: nn.Module, x: Images, y: Labels) -> Findings:
-    """What a small batch of clean images and their true labels says about a model.
+def check_model(model: nn.Module, x: Images, y: Labels) -> CheckWarnings:
+    """Run the checks 5, 9, 10 and 11 on a model's outputs for a small batch of clean images and their true labels.
 
-    The model is left in the mode it is in. Denominator of the shares: the images given. A gradient counts as zero only if it is
-    exactly 0, where a sign step does not move; small ones are no hindrance.
+    The model stays in its mode. Denominator of the shares: the images given. A gradient counts as zero only if it is exactly 0,
+    where a sign step does not move; small gradients are harmless.
     """
     if not len(x):
         return {}
-    found: Findings = {5: [], 9: [], 10: [], 11: []}
+    warnings: CheckWarnings = {5: [], 9: [], 10: [], 11: []}
     if any(module.training for module in model.modules()):
-        found[11].append("the model is in train mode: attacks and accuracies are measured in eval mode")
+        warnings[11].append("the model is in train mode: attacks and accuracies are measured in eval mode")
     with eval_mode(model), torch.no_grad():
         outputs, again = model(x).float(), model(x).float()
     if outputs.isnan().any():
         broken = outputs.isnan().any(-1)
-        found[9].append(f"{_share_text(broken)} outputs hold NaN: they count as wrong, and no attack is needed")
+        warnings[9].append(f"{_share_text(broken)} outputs hold NaN: they count as wrong, and no attack is needed")
     elif not torch.allclose(outputs, again, rtol=1e-3, atol=1e-4):
-        found[9].append("the same images give other outputs the second time: attacks on a random model need averaged gradients")
+        warnings[9].append(
+            "the same images give other outputs the second time: attacks on a random model need averaged gradients"
+        )
     if bool((outputs >= 0).all()) and torch.allclose(outputs.sum(-1), torch.ones(len(x), device=x.device), atol=1e-4):
-        found[10].append(
+        warnings[10].append(
             "the model returns probabilities: return logits or log-probabilities, or the attacks' loss is nearly flat"
         )
     with eval_mode(model), torch.enable_grad():
@@ -176,10 +177,12 @@ def check_model(model: nn.Module, x: Images, y: Labels) -> Findings:
         gradient = torch.autograd.grad(loss, copy)[0].flatten(1)
     zero, broken = (gradient == 0).all(-1), ~gradient.isfinite().all(-1)
     if zero.float().mean() > SLACK:
-        found[5].append(f"{_share_text(zero)} input gradients are exactly zero: attacks that follow the loss cannot start there")
+        warnings[5].append(
+            f"{_share_text(zero)} input gradients are exactly zero: attacks that follow the loss cannot start there"
+        )
     if broken.any():
-        found[5].append(f"{_share_text(broken)} input gradients are NaN or infinite: attacks go astray there")
-    return found
+        warnings[5].append(f"{_share_text(broken)} input gradients are NaN or infinite: attacks go astray there")
+    return warnings
 
 
 def _share(rate: Rate) -> float:

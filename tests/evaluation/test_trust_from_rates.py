@@ -2,17 +2,17 @@ import pytest
 import torch
 from torch import nn
 
-from trs_explorer.evaluation import trust
 from trs_explorer.evaluation.accuracy import Rate, evaluate
-from trs_explorer.evaluation.trust import warnings_of
+from trs_explorer.evaluation.trust import from_rates
+from trs_explorer.evaluation.trust.from_rates import all_warnings
 
 
 def check_rates(rates):
-    return warnings_of(trust.check_rates(rates))
+    return all_warnings(from_rates.check_rates(rates))
 
 
 def check_model(model, x, y):
-    return warnings_of(trust.check_model(model, x, y))
+    return all_warnings(from_rates.check_model(model, x, y))
 
 
 def rate(name, eps, correct, n=1000, **more):

@@ -3,7 +3,7 @@
 import pytest
 
 from trs_explorer.catalogue import ATTACKS
-from trs_explorer.evaluation import paper
+from trs_explorer.evaluation.table1 import paper
 
 
 @pytest.mark.parametrize("data", paper.TABLE1)
