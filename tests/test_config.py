@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import trs_explorer
 from trs_explorer.catalogue import ATTACKS, DATA, METHODS, MODELS, load
-from trs_explorer.config import DEFAULTS, ESSENTIAL, FORMAT, SETTINGS, TrainConfig, absolute, from_json, resolve, same_split
+from trs_explorer.config import DEFAULTS, FORMAT, REQUIRED, SETTINGS, TrainConfig, absolute, from_json, resolve, same_split
 from trs_explorer.options import HYPER_PARAMETERS, Option, UsageError
 
 
@@ -158,7 +158,7 @@ def _stored(**changes: object) -> dict:
 def test_a_stored_config_without_a_setting_has_its_default_unless_the_run_means_nothing_without(name: str) -> None:
     stored = _stored()
     del stored[name]
-    if name in ESSENTIAL:
+    if name in REQUIRED:
         with pytest.raises(UsageError, match=f"config.json lacks {name}$"):
             from_json(stored)
     else:

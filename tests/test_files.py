@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trs_explorer.files import (
-    MOST_JSON,
+    MAX_JSON_BYTES,
     cannot_write,
     is_regular,
     natural_order,
@@ -144,7 +144,7 @@ def test_numbers_of_a_damaged_file_are_such_that_code_can_compute_with_them(tmp_
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text('{"a": 1}' + " " * MOST_JSON)
+    (tmp_path / "file").write_text('{"a": 1}' + " " * MAX_JSON_BYTES)
     assert read_json(tmp_path / "file") is None
 
 

@@ -63,7 +63,7 @@ def _json(**changes: object) -> bytes:
         (_json(model="\x1b[2J"), "config.json model: there is no '\\x1b[2J'"),
         (_json(data="\ud800"), "config.json data: there is no '\\ud800'"),
         (_json(data_dir="a\0b"), "--data-dir takes text without a zero byte"),
-        (_json() + b" " * files.MOST_JSON, "cannot read .*config.json: it is larger than 1,048,576 bytes"),
+        (_json() + b" " * files.MAX_JSON_BYTES, "cannot read .*config.json: it is larger than 1,048,576 bytes"),
     ],
 )
 def test_a_config_that_is_none_is_named_with_its_folder(run: runs.Run, config: bytes | None, words: str) -> None:
@@ -183,7 +183,7 @@ def test_a_damaged_line_in_the_middle_is_counted_and_passed_over(run: runs.Run, 
 
 @pytest.mark.parametrize("status", [b"", b"\xff\0", b"[]", b"{", b'{"state":["running"]}', b'{"state":null}', BOMB,
                                     b'{"state":{"a":[]},"error":7,"pid":1e999}', b'{"state":"running","pid":' + b"9" * 400 + b"}",
-                                    b" " * (files.MOST_JSON + 1)], ids=lambda status: repr(status[:12]))  # fmt: skip
+                                    b" " * (files.MAX_JSON_BYTES + 1)], ids=lambda status: repr(status[:12]))  # fmt: skip
 def test_a_damaged_status_is_no_status_and_never_an_error(run: runs.Run, status: bytes) -> None:
     (run.path / "status.json").write_bytes(status)
     (run.path / "trainer.lock").touch()

@@ -1,11 +1,11 @@
-"""The settings of one training: declared once, resolved once, written to the run's config.json."""
+"""The settings of a training: declared once, resolved once, written to the run's config.json."""
 
 import dataclasses
 import platform
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib import metadata
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -14,17 +14,18 @@ from trs_explorer.catalogue import DATA, METHODS, MODELS, entry
 from trs_explorer.options import HYPER_PARAMETERS, Option, UsageError, setting, unknown
 
 FORMAT = 1
-ESSENTIAL = ("method", "data", "model", "members", "epochs", "batch_size", "seed")  # without these a run means nothing
-NO_SETTINGS = ("options", "data_fingerprint")  # fields of the config that no user sets by name
+REQUIRED = ("method", "data", "model", "members", "epochs", "batch_size", "seed")  # a config.json without these is refused
+NO_SETTINGS = ("options", "data_fingerprint")  # fields that are not settings of the user
 SPLITS = ("train", "test")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Every resolved option of a training. `options` holds the method's own hyper-parameters.
+    """Every resolved setting of a training.
 
-    data_fingerprint: by split the SHA-256 of its images and labels (`data.dataset.fingerprint`). Without one where they are
-    computed, before the first training has read the files, and in older runs on files of the user's.
+    - options: the method's own hyper-parameters.
+    - data_fingerprint: by split, the SHA-256 of its images and labels (`data.dataset.fingerprint`). Empty for computed data,
+      before the first training has read the files, and in older runs on a user's files.
     """
 
     method: str = setting("trs", "how to train: " + ", ".join(METHODS))
@@ -38,14 +39,14 @@ class TrainConfig:
     warmup: float = setting(0.03, "share of the training in which the learning rate rises from 0", low=0, high=1)
     weight_decay: float = setting(0.0, "weight decay", low=0)
     clip: float = setting(10.0, "largest norm of the weights' gradient; larger are scaled down", low=0, above_low=True)
-    seed: int = setting(0, "the one seed that decides everything", low=0, high=2**31 - 1)
+    seed: int = setting(0, "the seed of all random numbers", low=0, high=2**31 - 1)
     augment: bool = setting(False, "shift training images by up to 4 pixels and mirror them, at random (on for CIFAR)")
     device: str = setting("auto", "auto, cpu or cuda; auto takes a GPU where there is one")
     precision: str = setting("auto", "members in bfloat16 where the hardware has it", choices=("auto", "float32", "bfloat16"))
     adversarial: bool = setting(False, "take cross-entropy at PGD's images on the ensemble (Madry et al. 2018)")
     adv_eps: float = setting(0.2, "radius of --adversarial, in [0, 1] pixels", low=0, high=1)
     adv_steps: int = setting(7, "steps of --adversarial, of 2.5 adv-eps / steps", low=1, high=100)
-    start_from: str = setting("", "a trained run of the same members whose weights are the first ones", spelling="--from")
+    start_from: str = setting("", "a trained run of the same members, whose weights the training starts from", spelling="--from")
     limit: int = setting(0, "train on the first N images; 0: all", low=0)
     log_every: int = setting(10, "steps between two events in the log", low=1)
     save_every: int = setting(1, "epochs between two checkpoints (the last epoch is always saved)", low=1)
@@ -55,7 +56,7 @@ class TrainConfig:
     data_fingerprint: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """What config.json holds: the settings, with the versions that will have made the run."""
+        """The content of config.json: the settings, and the versions that make the run."""
         return {
             "format": FORMAT,
             "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -79,18 +80,17 @@ DEFAULTS = {f.name: f.default for f in dataclasses.fields(TrainConfig) if f.name
 
 
 def resolve(values: Mapping[str, object]) -> TrainConfig:
-    """The complete config: given values over the method's and the data set's recipes over the method's defaults.
+    """The complete config: the given values, else the method's and the data set's recipes, else the defaults.
 
-    values: settings and hyper-parameters side by side, as a user gives them by flags or in a TOML file. A relative data_dir is
-    taken from the working directory and made absolute.
+    values: settings and hyper-parameters side by side, as from flags or a TOML file. A relative data_dir is made absolute.
     Raises: UsageError for an unknown name, a value out of range, or an option that the method does not have.
     """
-    known = SETTINGS | HYPER_PARAMETERS
-    for name, value in values.items():
-        if name not in known:
-            raise UsageError(unknown("config", name, known))
-        known[name].check(value)
-    given = {name: known[name].check(value) for name, value in values.items()}
+    declared = SETTINGS | HYPER_PARAMETERS
+    for name in values:
+        if name not in declared:
+            raise UsageError(unknown("config", name, declared))
+        declared[name].check(values[name])
+    given = {name: declared[name].check(value) for name, value in values.items()}
 
     method_name = str(given.get("method", DEFAULTS["method"]))
     method = entry(METHODS, "--method", method_name)
@@ -98,9 +98,11 @@ def resolve(values: Mapping[str, object]) -> TrainConfig:
     for name in given:
         if name in HYPER_PARAMETERS and name not in method.defaults:
             takes = ", ".join(HYPER_PARAMETERS[o].flag for o in method.defaults) or "none"
-            raise UsageError(f"{method_name} has no {known[name].flag}; its options: {takes}")
+            raise UsageError(f"{method_name} has no {declared[name].flag}; its options: {takes}")
         if name in method.fixed and given[name] != method.fixed[name]:
-            raise UsageError(f"{method_name} fixes {known[name].flag} at {method.fixed[name]:g}; use --method trs to change it")
+            raise UsageError(
+                f"{method_name} fixes {declared[name].flag} at {method.fixed[name]:g}; use --method trs to change it"
+            )
 
     merged: dict[str, Any] = {
         **DEFAULTS,
@@ -126,7 +128,7 @@ def resolve(values: Mapping[str, object]) -> TrainConfig:
 
 
 def absolute(folder: str) -> str:
-    """A data folder as it is found from any working directory; empty if none is given. Raises UsageError if it can't be one."""
+    """The absolute path of a data folder; empty if none is given. Raises UsageError if it cannot be a path."""
     try:
         return str(Path(folder).expanduser().resolve()) if folder else ""
     except (OSError, RuntimeError, ValueError) as error:  # no such user, a loop of links, a zero byte
@@ -134,46 +136,46 @@ def absolute(folder: str) -> str:
 
 
 def embedded_fingerprint(data: str, data_dir: str) -> dict[str, str]:
-    """By split what is known of a data set without reading it: the files that come with trs, if they are the ones used."""
+    """By split, the fingerprint of the files that come with trs, if a training uses them; else {}."""
     return {} if data_dir else dict(DATA[data].fingerprint)
 
 
 def same_split(one: TrainConfig, other: TrainConfig, split: str) -> bool:
-    """Whether two trainings have the same images and labels in a split, as far as is known.
+    """Whether two trainings have the same images and labels in a split.
 
-    A split without a fingerprint counts as the same as any other of its data set.
+    A split without a fingerprint counts as equal to any other of its data set.
     """
     mine, theirs = (config.data_fingerprint.get(split, "") for config in (one, other))
     return one.data == other.data and (mine == theirs or not (mine and theirs))
 
 
 def _check_method(name: str, merged: Mapping[str, Any], given: Mapping[str, object]) -> None:
-    """Refuse settings that a method cannot train with. Raises UsageError."""
+    """Raise UsageError for settings that a method cannot train with."""
     method, members = METHODS[name], merged["members"]
     if method.most_members and members > (most := method.most_members(DATA[merged["data"]].classes)):
-        way_out = f"take --members {most} or fewer" if most > 1 else "take another method, or another --data"
-        raise UsageError(f"{name} needs fewer members than classes: {members} are too many for {merged['data']}; {way_out}")
+        remedy = f"take --members {most} or fewer" if most > 1 else "take another method, or another --data"
+        raise UsageError(f"{name} needs fewer members than classes: {members} are too many for {merged['data']}; {remedy}")
     if method.boost and merged["epochs"] < members:
         raise UsageError(f"{name} trains one member after another: --epochs must be at least --members, got {merged['epochs']}")
     if method.boost and merged["start_from"]:
         raise UsageError(f"{name} trains one member after another, from scratch: drop --from")
-    loose = [SETTINGS[setting].flag for setting in ("adv_eps", "adv_steps") if setting in given and not merged["adversarial"]]
-    if loose:
-        raise UsageError(f"{', '.join(loose)} belongs to --adversarial: add it, or drop {'them' if len(loose) > 1 else 'it'}")
+    unused = [SETTINGS[setting].flag for setting in ("adv_eps", "adv_steps") if setting in given and not merged["adversarial"]]
+    if unused:
+        raise UsageError(f"{', '.join(unused)} belongs to --adversarial: add it, or drop {'them' if len(unused) > 1 else 'it'}")
 
 
 def from_json(stored: Mapping[str, object]) -> TrainConfig:
-    """The config that `to_json` wrote. Raises UsageError that says what is wrong with the file.
+    """Parse what `to_json` wrote. Raises UsageError with what is wrong with the file.
 
-    What an older trs did not write has its default: a new setting's default must mean what was done before it came.
+    Settings that an older version did not write get their default: the default of a new setting must keep the old behaviour.
     """
-    form = stored.get("format")
-    if not isinstance(form, int) or isinstance(form, bool) or form < 1:
+    version = stored.get("format")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise UsageError("config.json has no format number: it is not a run's config, or only half written")
-    if form > FORMAT:
-        raise UsageError(f"the run has format {form}, this trs reads up to {FORMAT}: update trs-explorer")
+    if version > FORMAT:
+        raise UsageError(f"the run has format {version}, this trs reads up to {FORMAT}: update trs-explorer")
     options = stored.get("options")
-    missing = [name for name in ESSENTIAL if name not in stored]
+    missing = [name for name in REQUIRED if name not in stored]
     if missing or not isinstance(options, dict):
         raise UsageError(f"config.json lacks {', '.join(missing) or 'options'}")
     values: dict[str, Any] = {name: SETTINGS[name].check(stored.get(name, DEFAULTS[name])) for name in SETTINGS}
@@ -189,12 +191,12 @@ def from_json(stored: Mapping[str, object]) -> TrainConfig:
     fingerprint = stored.get("data_fingerprint") or embedded_fingerprint(values["data"], values["data_dir"])
     if not isinstance(fingerprint, dict) or any(not isinstance(fingerprint.get(split, ""), str) for split in SPLITS):
         raise UsageError("config.json: data_fingerprint must hold a text for train and one for test")
-    known = {split: fingerprint[split] for split in SPLITS if split in fingerprint}
-    return TrainConfig(**values, options=checked, data_fingerprint=known)
+    by_split = {split: fingerprint[split] for split in SPLITS if split in fingerprint}
+    return TrainConfig(**values, options=checked, data_fingerprint=by_split)
 
 
 def _version(package: str) -> str:
     try:
-        return version(package)
-    except PackageNotFoundError:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
         return "unknown"

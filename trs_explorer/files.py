@@ -1,4 +1,4 @@
-"""Files that survive a crash, files that a stranger may have made, and JSON that may be damaged."""
+"""Crash-safe writing of files, and safe reading of files and JSON that may be damaged or hostile."""
 
 import contextlib
 import errno
@@ -15,13 +15,13 @@ from typing import Any, BinaryIO
 import orjson
 
 Json = dict[str, Any]
-MOST_JSON = 1 << 20  # bytes of a config or a status: real ones have two thousand
+MAX_JSON_BYTES = 1 << 20  # of a config or a status; real ones have two thousand
 
 
 def printable(text: object) -> str:
-    """A text that any terminal can show: what is no printable character (control, surrogate, direction) as an escape.
+    """The text with escapes for all unprintable characters (control, surrogate, direction), so that any terminal can show it.
 
-    A byte of a file's name that is no UTF-8 is given as that byte, in hex. What is printable already stays as it is.
+    A byte of a file's name that is not UTF-8 becomes that byte in hex. Printable text stays as it is.
     """
     return "".join(c if c.isprintable() else _escaped(c) for c in str(text))
 
@@ -34,30 +34,30 @@ def _escaped(character: str) -> str:
 
 
 def natural_order(name: str) -> tuple[list[str | int], str]:
-    """The key by which names are sorted as people number things: a-2 before a-10."""
+    """The sort key for names with numbers in them: a-2 before a-10."""
     return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"([0-9]+)", name))], name
 
 
 def reason(error: OSError) -> str:
-    """What the system says of an error, without the number and the path."""
+    """The system's message for an error, without the number and the path."""
     return printable(error.strerror or error)
 
 
 def cannot_write(path: Path, error: OSError, then: str = "") -> str:
-    """One line for something that could not be written: where, why, and the way out, which depends on why.
+    """The one-line message for a failed write: where, why, and the remedy.
 
-    then: what to do after that, such as "continue with --resume RUN".
+    then: what to do after the remedy, such as "continue with --resume RUN".
     """
-    why, way_out = reason(error), _WAYS_OUT.get(error.errno or 0, "")
+    why, remedy = reason(error), _REMEDIES.get(error.errno or 0, "")
     if error.errno in (errno.EINVAL, errno.ELOOP) and isinstance(error.filename, str):
         path = Path(error.filename)
     if error.errno in (errno.ENOENT, errno.ESTALE) and not os.path.lexists(path):
-        why, way_out = "it was removed or moved meanwhile", "Put it back"
-    ways = ", then ".join(part for part in (way_out, then) if part)
-    return f"cannot write to {printable(path)}: {why}{'. ' + ways[0].upper() + ways[1:] if ways else ''}"
+        why, remedy = "it was removed or moved meanwhile", "Put it back"
+    steps = ", then ".join(part for part in (remedy, then) if part)
+    return f"cannot write to {printable(path)}: {why}{'. ' + steps[0].upper() + steps[1:] if steps else ''}"
 
 
-_WAYS_OUT = {
+_REMEDIES = {
     errno.ENOSPC: "Make room",
     errno.EDQUOT: "Make room, or have the quota raised",
     errno.EFBIG: "Raise the limit on the size of files (ulimit -f)",
@@ -67,13 +67,13 @@ _WAYS_OUT = {
     errno.EEXIST: "Move the file, or the link that leads nowhere, out of the way",
     errno.ENOTDIR: "Move the file that is in the way of a folder",
     errno.EISDIR: "Move the folder that is in the way of a file",
-    errno.EINVAL: "Move it out of the way",  # with ELOOP what `open_for_appending` refuses
+    errno.EINVAL: "Move it out of the way",  # with ELOOP: refused by `open_for_appending`
     errno.ELOOP: "Move it out of the way",
 }
 
 
 def is_regular(path: Path) -> bool:
-    """Whether path, or what a link there leads to, is a regular file. False for what cannot be looked at."""
+    """Whether path, or the target of a link there, is a regular file. False if this cannot be found out."""
     try:
         return stat.S_ISREG(path.stat().st_mode)
     except (OSError, ValueError):
@@ -81,12 +81,12 @@ def is_regular(path: Path) -> bool:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object], *, sync: bool = True) -> None:
-    """Let `write` fill a temporary file beside path, make it durable, rename it to path. On error nothing is left.
+    """Replace the file at path in one step: `write` fills a temporary file beside it, which is synced and renamed.
 
-    What a process leaves that is killed in it: see `leftovers`.
+    On error nothing is left. A process that is killed here leaves the temporary file: see `leftovers`.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)  # never write through a link that somebody has left there
+    temporary.unlink(missing_ok=True)  # never write through a link at this path
     try:
         write(temporary)
         if sync:
@@ -99,30 +99,30 @@ def write_atomically(path: Path, write: Callable[[Path], object], *, sync: bool 
 
 
 def open_for_reading(path: Path) -> BinaryIO:
-    """Open a regular file for reading, without waiting for the other end of a pipe.
+    """Open a regular file for reading; never block on a pipe. Links are followed: runs may be on another disk.
 
-    A link is followed: runs may live on another disk. Raises: OSError if it cannot be opened or is no regular file.
+    Raises: OSError if it cannot be opened or is not a regular file.
     """
     return os.fdopen(_open_regular(path, os.O_RDONLY), "rb")
 
 
 def open_for_appending(path: Path) -> BinaryIO:
-    """Open a regular file for appending, made if it is not there. Raises: OSError for a link or anything but a regular file."""
+    """Open a regular file for appending; create it if it does not exist. Raises: OSError for a link or another kind of file."""
     return os.fdopen(_open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)), "ab")
 
 
-def read_bytes(path: Path, most: int) -> bytes:
-    """Read a regular file of at most `most` bytes. Raises: OSError if it is larger, no regular file, or cannot be read."""
+def read_bytes(path: Path, limit: int) -> bytes:
+    """Read a regular file of at most `limit` bytes. Raises: OSError if it is larger, not a regular file, or cannot be read."""
     with open_for_reading(path) as file:
         size = os.fstat(file.fileno()).st_size
-        content = file.read(most + 1) if size <= most else b""
-    if size > most or len(content) > most:
-        raise OSError(errno.EFBIG, f"it is larger than {most:,} bytes", str(path))
+        content = file.read(limit + 1) if size <= limit else b""
+    if size > limit or len(content) > limit:
+        raise OSError(errno.EFBIG, f"it is larger than {limit:,} bytes", str(path))
     return content
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a regular file, of which no more than a block is held. Raises: OSError."""
+    """The SHA-256 of a regular file, read block by block. Raises: OSError."""
     digest = hashlib.sha256()
     with open_for_reading(path) as file:
         while block := file.read(1 << 20):
@@ -131,8 +131,8 @@ def sha256(path: Path) -> str:
 
 
 def _open_regular(path: Path, flags: int) -> int:
-    """Open with flags, never blocking; the descriptor of a regular file, or OSError in words."""
-    for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):  # some systems have none of the first two, most none of the third
+    """Open a regular file with flags, never blocking. Returns the descriptor. Raises: OSError with a readable message."""
+    for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):  # not every system has these flags
         flags |= getattr(os, name, 0)
     try:
         handle = os.open(path, flags, 0o666)
@@ -156,21 +156,21 @@ def _fsync(path: Path) -> None:
         os.close(handle)
 
 
-def read_json(path: Path, most: int = MOST_JSON) -> Json | None:
-    """The object in a JSON file (UTF-8, a byte order mark allowed) of at most `most` bytes.
+def read_json(path: Path, limit: int = MAX_JSON_BYTES) -> Json | None:
+    """The object in a JSON file (UTF-8, a byte order mark allowed) of at most `limit` bytes.
 
-    None if the file is missing, damaged, too large, not a regular file, or holds something else. Numbers as in `json_or_none`.
+    None if the file is missing, damaged, too large, not a regular file, or holds another JSON value. Numbers: see `json_or_none`.
     """
     try:
-        value = json_or_none(read_bytes(path, most).decode("utf-8-sig"))
+        value = json_or_none(read_bytes(path, limit).decode("utf-8-sig"))
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None
 
 
-def read_report(path: Path, most: int = MOST_JSON) -> Json | None:
-    """What `read_json` gives, to be shown: a lone surrogate, which nothing can print or send, is a question mark."""
-    value = read_json(path, most)
+def read_report(path: Path, limit: int = MAX_JSON_BYTES) -> Json | None:
+    """As `read_json`, for display: a lone surrogate, which cannot be printed or sent, becomes a question mark."""
+    value = read_json(path, limit)
     try:
         orjson.dumps(value)
     except TypeError:  # a surrogate, or nested deep
@@ -182,33 +182,33 @@ def read_report(path: Path, most: int = MOST_JSON) -> Json | None:
 
 
 def json_or_none(text: bytes | str) -> Any:
-    """A text's JSON value; None if it is damaged.
+    """Parse JSON; None if it is damaged.
 
-    A number too large for a float is NaN, and so is an infinity: a whole number of 400 digits, or int(inf), breaks whatever
-    computes with it. A whole number of more than 64 bits is a float.
+    Numbers too large for a float and infinities become NaN: an integer of 400 digits, or int(inf), would break the code that
+    computes with it. Integers of more than 64 bits become floats.
     """
     try:
-        return orjson.loads(text)  # as strict as fast: the other one also reads NaN, and surrogates in the names of files
+        return orjson.loads(text)  # fast and strict; the other parser also reads NaN, and surrogates in the names of files
     except ValueError:
         pass
     try:
-        return json.loads(text, parse_int=_whole, parse_float=_number, parse_constant=lambda _: math.nan)
+        return json.loads(text, parse_int=_parse_int, parse_float=_parse_float, parse_constant=lambda _: math.nan)
     except (ValueError, RecursionError):
         return None
 
 
-def _whole(text: str) -> int | float:
-    return int(text) if len(text) <= 20 and -(1 << 63) <= int(text) < 1 << 64 else _number(text)
+def _parse_int(text: str) -> int | float:
+    return int(text) if len(text) <= 20 and -(1 << 63) <= int(text) < 1 << 64 else _parse_float(text)
 
 
-def _number(text: str) -> float:
+def _parse_float(text: str) -> float:
     return value if math.isfinite(value := float(text)) else math.nan
 
 
 def parse_lines(lines: list[bytes]) -> list[Any]:
-    """Every line's JSON value, None for a damaged one: NaN, too large a number and a lone surrogate are damage too.
+    """Parse every line as JSON; None for a damaged one. NaN, too large a number and a lone surrogate are damage, too.
 
-    All lines at once is faster, and nearly always possible.
+    All lines are parsed in one call if possible, which is faster.
     """
     with contextlib.suppress(ValueError):
         values: list[Any] = orjson.loads(b"[" + b",".join(lines) + b"]")
@@ -225,7 +225,7 @@ def _parsed(line: bytes) -> Any:
 
 
 def finite(value: Any, name: str, bad: list[str]) -> Any:
-    """A value with null for every NaN and infinity in it; their names, from `name` on, are added to bad."""
+    """The value with null in place of every NaN and infinity. Their names, which begin with `name`, are added to bad."""
     if isinstance(value, float) and not math.isfinite(value):
         bad.append(name)
         return None

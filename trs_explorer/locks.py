@@ -1,4 +1,4 @@
-"""Who lives: locks that the system frees at any death of their owner, and numbers of processes."""
+"""File locks that the system frees when their owner dies, and a check whether a process lives."""
 
 import os
 from pathlib import Path
@@ -13,11 +13,12 @@ class Taken(Exception):
 
 
 def acquire(path: Path, timeout: float) -> FileLock:
-    """Hold the lock at path, after waiting `timeout` seconds at most.
+    """Acquire the lock at path, waiting for `timeout` seconds at most.
 
-    Raises: Taken; OSError where there can be none: no permission, a disk without locks, something else at path.
+    Raises: Taken if another process holds it; OSError if there can be no lock: no permission, a file system without locks, or
+    something else at path.
     """
-    if os.path.lexists(path) and (path.is_symlink() or not is_regular(path)):  # locking opens it for writing, and may wait
+    if os.path.lexists(path) and (path.is_symlink() or not is_regular(path)):  # locking opens the file for writing, and may block
         raise OSError(f"{path.name} is no regular file: move it out of the way")
     lock = FileLock(path)
     try:
@@ -30,7 +31,7 @@ def acquire(path: Path, timeout: float) -> FileLock:
 
 
 def process_lives(pid: object) -> bool:
-    """Whether there is a process of that number; True where the system does not tell, or no number is known."""
+    """Whether a process with that ID exists; True where this cannot be found out, or the ID is unknown."""
     if not isinstance(pid, int) or pid <= 0 or os.name == "nt":
         return True
     try:

@@ -1,7 +1,6 @@
-"""Hyper-parameters, each declared once with its range and its help text.
+"""Hyper-parameters, each declared once with its range and help text. No torch: `trs --help` imports this module.
 
-From one declaration come the command-line flag, the check of a config file and (later) the web form.
-No torch here: `trs --help` and every reader of a run import this module.
+Command-line flags, the checks of config files and the web forms are made from these declarations.
 """
 
 import contextlib
@@ -15,14 +14,16 @@ from typing import Any
 
 
 class UsageError(ValueError):
-    """What the user asked for cannot be done; the message names the bad value and the way out."""
+    """A request of the user that cannot be carried out. The message names the wrong value and the remedy."""
 
 
 @dataclass(frozen=True)
 class Option:
-    """One named value that a user may set.
+    """A named value that a user may set.
 
-    low and high are inclusive unless above_low is set (then the value must be strictly greater than low).
+    - low, high: the range, inclusive; with above_low the value must be greater than low.
+    - choices: the allowed texts; empty: any.
+    - spelling: of the flag, where it is not the name.
     """
 
     name: str
@@ -36,12 +37,12 @@ class Option:
 
     @property
     def flag(self) -> str:
-        """The command-line spelling: lambda_a is --lambda-a, unless it has another one."""
+        """The command-line flag: --lambda-a for lambda_a, unless it has a spelling of its own."""
         return self.spelling or "--" + self.name.replace("_", "-")
 
     @property
     def range_text(self) -> str:
-        """The allowed values in words, empty when every value of the type will do."""
+        """The allowed values as text; empty if every value of the type is allowed."""
         if self.choices:
             return "one of " + ", ".join(self.choices)
         low = "" if self.low is None else f"{'>' if self.above_low else '>='} {_short(self.low)}"
@@ -49,26 +50,26 @@ class Option:
         return " and ".join(part for part in (low, high) if part)
 
     def check(self, value: object) -> Any:
-        """The value as this option's type. Raises UsageError if it has another type or leaves the range."""
+        """The value as this option's type. Raises UsageError if it has another type or is out of range."""
         if self.type is float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value) if abs(value) < 1e300 else math.inf  # no float holds every whole number
-        wanted = {float: "a number", int: "a whole number", str: "text", bool: "true or false"}[self.type]
+            value = float(value) if abs(value) < 1e300 else math.inf  # a large int may exceed all floats
+        expected = {float: "a number", int: "a whole number", str: "text", bool: "true or false"}[self.type]
         if not isinstance(value, self.type) or (isinstance(value, bool) and self.type is not bool):
-            raise UsageError(f"{self.flag} takes {wanted}, got {_shown(value)}")
+            raise UsageError(f"{self.flag} takes {expected}, got {_shortened(value)}")
         if isinstance(value, str) and "\0" in value:
-            raise UsageError(f"{self.flag} takes text without a zero byte, got {_shown(value)}")
+            raise UsageError(f"{self.flag} takes text without a zero byte, got {_shortened(value)}")
         if self.choices and value not in self.choices:
             raise UsageError(unknown(self.flag, str(value), self.choices))
         if isinstance(value, int | float) and not isinstance(value, bool):
             too_low = self.low is not None and (value <= self.low if self.above_low else value < self.low)
-            endless = isinstance(value, float) and not math.isfinite(value)
-            if endless or too_low or (self.high is not None and value > self.high):
+            infinite = isinstance(value, float) and not math.isfinite(value)
+            if infinite or too_low or (self.high is not None and value > self.high):
                 raise UsageError(f"{self.flag} must be {self.range_text or 'finite'}, got {_short(value)}")
         return value
 
 
 def number(text: str) -> float:
-    """The number that a text says: 0.03, or a fraction of two numbers such as 8/255. Raises: ValueError for anything else."""
+    """Parse a number such as 0.03, or a fraction of two numbers such as 8/255. Raises: ValueError for anything else."""
     top, slash, bottom = text.partition("/")
     if not slash:
         return float(text)
@@ -87,8 +88,8 @@ def _short(number: int | float) -> str:
     return "a number of thousands of digits"
 
 
-def _shown(value: object) -> str:
-    """A value as Python writes it, cut short: a file may hold 1 MB in its place, or lists in lists that end only at a limit."""
+def _shortened(value: object) -> str:
+    """A short repr of a value: a file may hold 1 MB of text in its place, or deeply nested lists."""
     with contextlib.suppress(ValueError):
         return _REPR.repr(value)
     return "a number of thousands of digits"
@@ -99,14 +100,14 @@ _REPR.maxstring = _REPR.maxother = 120
 
 
 def unknown(what: str, value: str, known: Mapping[str, object] | tuple[str, ...]) -> str:
-    """The message for a name that is not in a table: what there is, and the nearest one."""
+    """The message for an unknown name: the known names, and the most similar one."""
     near = get_close_matches(value[:120], list(known), n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
-    return f"{what}: there is no {_shown(value)}.{hint} Choose from {', '.join(known)}"
+    return f"{what}: there is no {_shortened(value)}.{hint} Choose from {', '.join(known)}"
 
 
 def setting(default: object, text: str, **limits: object) -> Any:
-    """A dataclass field that is also an Option; the field's name and annotation complete it."""
+    """A dataclass field that declares an Option, whose name and type are the field's."""
     return field(default=default, metadata={"help": text, **limits})
 
 
@@ -117,17 +118,17 @@ HYPER_PARAMETERS = {
         Option("lambda_b", float, "weight of the smoothness term, Eq. (1)", low=0),
         Option("delta", float, "radius of Eq. (1) at the end of training, in [0, 1] pixels; 0 gives Cos-l2", low=0, high=1),
         Option("delta_start", float, "radius at the start; it grows linearly to --delta", low=0, high=1),
-        Option("inner_steps", int, "sign steps of 2 delta / steps that look for the support point of Eq. (1)", low=1, high=100),
+        Option("inner_steps", int, "sign steps of 2 delta / steps in the search for Eq. (1)'s support point", low=1, high=100),
         Option(
             "inner_order",
             str,
-            "what those steps climb: the loss (first), the norm as of two classes (weighted), the norm (second, published)",
+            "what those steps maximise: the loss (first), the norm as of two classes (weighted), the norm (second, published)",
             choices=("first", "weighted", "second"),
         ),
         Option(
             "smoothness",
             str,
-            "what is penalised: the gradient's norm, its square, or beta, the gradient's change (for the plane)",
+            "what is penalised: the gradient's norm, its square, or the gradient's change (beta, for the plane)",
             choices=("norm", "squared-norm", "beta"),
         ),
         Option("support_fraction", float, "share of a batch that moves to its support point", low=0, high=1, above_low=True),
@@ -136,13 +137,13 @@ HYPER_PARAMETERS = {
         Option("lambda_gal", float, "weight of the log-sum-exp of the gradients' cosines", low=0),
         Option("noise", float, "standard deviation of the noise on training images, in [0, 1] pixels", low=0, high=1),
         Option("noise_share", float, "share of the training images that get noise", low=0, high=1),
-        Option("distill_eps", float, "how far a distilled image may be from its source, in [0, 1] pixels", low=0, high=1),
-        Option("distill_steps", int, "sign steps of distill_eps / steps with momentum that distill it", low=1, high=100),
+        Option("distill_eps", float, "largest distance of a distilled image from its source, in [0, 1] pixels", low=0, high=1),
+        Option("distill_steps", int, "sign steps of distill_eps / steps with momentum in the distillation", low=1, high=100),
         Option("lambda_cka", float, "weight of the mean linear CKA of the members' last features", low=0),
     )
 }
 
-# What a measurement is asked for, beside its attacks. No test set has a million images.
+# Options of measurements, besides the attacks. No test set has a million images.
 MEASURING = {
     option.name: option
     for option in (

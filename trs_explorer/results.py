@@ -18,52 +18,52 @@ MAX_BYTES = 64 << 20  # of a stored result: 10,000 images under 100 attacks have
 SAVE_INTERVAL_S = 2.0  # between two saves of a partial result
 
 
-def write_result(run: Run, what: str, result: Mapping[str, object]) -> Path:
-    """Store one evaluation under results/. Returns its file. Raises RunError if the folder cannot be written, or is a link.
+def write_result(run: Run, kind: str, result: Mapping[str, object]) -> Path:
+    """Store one measurement under results/. Returns its file. Temporary files of killed processes are removed.
 
-    What killed evaluations had begun to write there is removed.
+    Raises: RunError if the folder cannot be written, or is a link.
     """
     remove_abandoned(_folder(run))
     stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 10**9:09}"
-    return _write(_folder(run) / f"{what}-{stamp}-{os.getpid()}.json", result)
+    return _write(_folder(run) / f"{kind}-{stamp}-{os.getpid()}.json", result)
 
 
 def write_table(run: Run, result: Mapping[str, object]) -> Path:
-    """Store a run's Table 1 in place of the one before. Returns its file. Raises RunError if it cannot be written.
+    """Store a run's Table 1, replacing the previous one. Returns its file. Temporary files of killed processes are removed.
 
-    What killed evaluations had begun to write there is removed.
+    Raises: RunError if it cannot be written.
     """
     remove_abandoned(_folder(run))
     return _write(_folder(run) / TABLE, result)
 
 
 def read_table(run: Run) -> Json:
-    """The Table 1 that is stored with a run; {} if there is none, it is damaged, or of other data than the run's."""
+    """The Table 1 that is stored with a run; {} if there is none, it is damaged, or it is of other data than the run's."""
     stored = read_report(_folder(run) / TABLE, MAX_BYTES) or {}
     return stored if measured_on(run.config, stored) == _data_of(run, stored) else {}
 
 
-def read_results(run: Run, what: str) -> list[Json]:
-    """The evaluations of one kind that `write_result` stored, the newest first, all on the same data: the run's.
+def read_results(run: Run, kind: str) -> list[Json]:
+    """The stored results of one kind on the run's data, the newest first. Damaged files are left out.
 
-    Of a run whose data is not known, those on the data of the newest. What is damaged is left out.
+    If the run's data is unknown, the results on the same data as the newest one.
     """
-    files = sorted(_folder(run).glob(f"{what}-*.json"), reverse=True)
-    found = [stored for file in files if (stored := read_report(file, MAX_BYTES)) is not None]
-    return [stored for stored in found if measured_on(run.config, stored) == _data_of(run, found[0])]
+    files = sorted(_folder(run).glob(f"{kind}-*.json"), reverse=True)
+    readable = [stored for file in files if (stored := read_report(file, MAX_BYTES)) is not None]
+    return [stored for stored in readable if measured_on(run.config, stored) == _data_of(run, readable[0])]
 
 
 def measured_on(config: TrainConfig, stored: Json) -> str:
-    """The fingerprint of the test split that a stored result of a run was measured on; empty if it is not known.
+    """The fingerprint of the test split that a stored result was measured on; empty if it is unknown.
 
-    An older trs did not write it, and had no --data-dir to measure with: on data that comes with trs it is known all the same.
+    Older versions did not store it, and had no --data-dir: for embedded data it is known all the same.
     """
-    older = embedded_fingerprint(config.data, config.data_dir).get("test", "")
-    return str(stored.get("data_fingerprint", older))
+    embedded = embedded_fingerprint(config.data, config.data_dir).get("test", "")
+    return str(stored.get("data_fingerprint", embedded))
 
 
 def _data_of(run: Run, stored: Json) -> str:
-    """The fingerprint that a run's results have: its config's, or where that has none the one of a stored result."""
+    """The fingerprint of the run's data: its config's; where that has none, the one of a stored result."""
     return run.config.data_fingerprint.get("test", "") or measured_on(run.config, stored)
 
 
@@ -94,6 +94,7 @@ class PartialResult:
             return
         self._last_attempt = time.monotonic()
         try:
+            # The keys are those of older versions, whose partial results can be resumed.
             _write(self._path, {"asked": self._request, "found": values})
         except RunError:
             return

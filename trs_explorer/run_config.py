@@ -1,4 +1,4 @@
-"""Changes of a run's config.json after the run was made."""
+"""Change a run's config.json after the run was created."""
 
 import dataclasses
 import json
@@ -9,7 +9,7 @@ from trs_explorer.runs import Run, RunError
 
 
 def change_config(run: Run, **fields: Any) -> Run:
-    """The run with other fields in its config, which is written. What else is in config.json stays, such as the versions.
+    """Change fields of a run's config and write it. Other entries of config.json stay, such as the versions. Returns the run.
 
     Raises: RunError if it cannot be written.
     """

@@ -1,11 +1,13 @@
-"""A run is a folder. Only this module, `events` and `results` know the names of the files in it. No torch: reading needs none.
+"""A run: a folder with a training's config, log, status, checkpoints and results. No torch.
+
+Only this module, `events` and `results` know the names of the files:
 
 config.json            every resolved option and the versions
-events.jsonl           append-only, one JSON object a line; one writer (the trainer), any number of readers
-status.json            replaced atomically: pid, state, step, heartbeat, error in words
+events.jsonl           append-only, one JSON object a line; one writer (the trainer), many readers
+status.json            replaced atomically: pid, state, step, heartbeat, error message
 epoch-0007.safetensors + state-0007.pt    weights, and what a resume needs besides
-control.jsonl          what viewers ask of the trainer
-results/, train.log    one JSON file per evaluation; the trainer's output when a dashboard started it
+control.jsonl          requests of viewers to the trainer
+results/, train.log    one JSON file per measurement; the trainer's output when a dashboard started it
 """
 
 import contextlib
@@ -26,21 +28,26 @@ from trs_explorer.files import Json, cannot_write, is_regular, printable, read_r
 from trs_explorer.options import UsageError
 
 ALIVE = ("running", "paused")
-SURROGATE_PREFIX, START_PREFIX = "surrogate-", "start-"  # of the names of runs that another command trained for its own use
-FIRST_EVENTS = 1 << 16  # bytes of a log in which its first event is
+SURROGATE_PREFIX, START_PREFIX = "surrogate-", "start-"  # names of runs that a command trained for its own use begin so
+FIRST_EVENTS = 1 << 16  # bytes of a log that contain its first event
 
 
 class RunError(RuntimeError):
-    """A run folder cannot be used as asked; the message names the folder and the way out, in printable characters."""
+    """A run folder cannot be used as requested. The message names the folder and the remedy, in printable characters."""
 
     def __init__(self, message: object) -> None:
-        """Say message; lines stay lines."""
+        """message: may have several lines."""
         super().__init__("\n".join(map(printable, str(message).split("\n"))))
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The weights of one moment. `name` is the file's stem after "epoch-"; state is missing for old ones."""
+    """The weights that a training saved at one step.
+
+    - name: the file's stem after "epoch-".
+    - weights: the file of the weights.
+    - state: the file that a resume needs besides; None where it has been deleted.
+    """
 
     name: str
     weights: Path
@@ -63,13 +70,13 @@ class Run:
 
     @property
     def name(self) -> str:
-        """What people call the run: its folder's name, in printable characters."""
+        """The run's name: that of its folder, in printable characters."""
         return printable(self.path.name or self.path.resolve().name)
 
     def status(self) -> Json:
-        """The last status the trainer wrote, {} if there is none or it cannot be read. A state or an error in it is text.
+        """The last status that the trainer wrote; {} if there is none or it cannot be read. A state or an error in it is text.
 
-        A state of "running" by a process that no longer lives is given as "crashed".
+        The state is "crashed" if the trainer wrote "running" and its process is gone.
         """
         stored = read_report(self.path / "status.json") or {}
         status = {name: value for name, value in stored.items() if name not in ("state", "error") or isinstance(value, str)}
@@ -83,22 +90,22 @@ class Run:
         write_atomically(self.path / "status.json", lambda path: path.write_text(json.dumps(status)), sync=False)
 
     def checkpoints(self) -> list[Checkpoint]:
-        """All checkpoints with weights on disk, oldest first. Weights and states are regular files, or links to such."""
-        found = {}
+        """All checkpoints with weights on disk, oldest first. Weights and states are regular files, or links to regular files."""
+        checkpoints = {}
         for weights in self.path.glob("epoch-*.safetensors"):
             named = re.fullmatch(r"epoch-([0-9]{4,})(?:-([0-9]{6,}))?", weights.stem)
             if named and is_regular(weights):
-                moment = (int(named[1]), int(named[2] or 0))
-                checkpoint = self.new_checkpoint(*moment)
-                if checkpoint.weights == weights:  # 00007 is no other name of 0007
+                step = (int(named[1]), int(named[2] or 0))  # epoch, step in epoch
+                checkpoint = self.new_checkpoint(*step)
+                if checkpoint.weights == weights:  # 00007 is not another name for 0007
                     state = checkpoint.state if checkpoint.state and is_regular(checkpoint.state) else None
-                    found[moment] = Checkpoint(checkpoint.name, weights, state)
-        return [found[moment] for moment in sorted(found)]
+                    checkpoints[step] = Checkpoint(checkpoint.name, weights, state)
+        return [checkpoints[step] for step in sorted(checkpoints)]
 
     def recorded(self, checkpoint: Checkpoint) -> Json:
-        """The newest event that names a checkpoint, with the SHA-256 of its files; {} if the log has none.
+        """The newest event about a checkpoint, with the SHA-256 of its files; {} if the log has none.
 
-        The log is read from its end back, as far as is needed. Raises RunError if it cannot be read.
+        The log is read backwards from its end, as far as needed. Raises RunError if it cannot be read.
         """
         try:
             events = newest_first(self.path / "events.jsonl", b'"checkpoint"')
@@ -107,18 +114,18 @@ class Run:
             raise RunError(f"cannot read {self.path / 'events.jsonl'}: {reason(error)}") from error
 
     def new_checkpoint(self, epoch: int, step_in_epoch: int) -> Checkpoint:
-        """The names of a checkpoint to come: 0007 at the end of epoch 7, 0006-000123 at step 123 of the next."""
+        """The files of a checkpoint to be saved: 0007 at the end of epoch 7, 0006-000123 at step 123 of the epoch after 6."""
         name = f"{epoch:04d}" if step_in_epoch == 0 else f"{epoch:04d}-{step_in_epoch:06d}"
         return Checkpoint(name, self.path / f"epoch-{name}.safetensors", self.path / f"state-{name}.pt")
 
     @property
     def log(self) -> Path:
-        """Where a trainer without a terminal writes what it would have printed."""
+        """The file for the output of a trainer without a terminal."""
         return self.path / "train.log"
 
 
 def create(path: str | Path, config: TrainConfig) -> Run:
-    """A new run folder with its config. Raises RunError if the folder holds anything or cannot be written."""
+    """Create a run folder with its config. Raises RunError if the folder is not empty or cannot be written."""
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -133,31 +140,31 @@ def create(path: str | Path, config: TrainConfig) -> Run:
 
 
 def check_free(path: Path) -> None:
-    """Refuse a folder that holds anything in the place of a new run. Raises RunError.
+    """Raise RunError if the folder for a new run is not empty.
 
-    Not counted: what is in every folder of some systems, and what a killed `create` has left.
+    Files that some systems put into every folder do not count, nor do the temporary files of a killed `create`.
     """
     try:
         free = leftovers.is_empty(path)
     except (FileNotFoundError, NotADirectoryError):
-        return  # `create` makes it, or says what is in the way
+        return  # `create` makes the folder, or reports what is in the way
     except OSError as error:
         raise RunError(f"cannot read {path}: {reason(error)}") from error
     if not free:
         try:
             open_run(path)
         except RunError:
-            way_out = "empty it"
+            remedy = "empty it"
         else:
-            way_out = f"continue it with --resume {path}"
-        raise RunError(f"{path} exists and is not empty: choose another --out, or {way_out}")
+            remedy = f"continue it with --resume {path}"
+        raise RunError(f"{path} exists and is not empty: choose another --out, or {remedy}")
 
 
 def open_run(path: str | Path) -> Run:
-    """The run in an existing folder. Raises RunError if it is missing, empty, half written or of a newer format."""
+    """Open the run in a folder. Raises RunError if it is missing, empty, half written or of a newer format."""
     path = Path(path)
     try:
-        stored = files.json_or_none(files.read_bytes(path / "config.json", files.MOST_JSON).decode("utf-8-sig"))
+        stored = files.json_or_none(files.read_bytes(path / "config.json", files.MAX_JSON_BYTES).decode("utf-8-sig"))
     except UnicodeDecodeError:
         stored = None
     except (OSError, ValueError) as error:  # ValueError: no system has a file of such a name
@@ -171,7 +178,7 @@ def open_run(path: str | Path) -> Run:
 
 
 def _no_config(path: Path, error: OSError | ValueError) -> str:
-    """Why there is no config.json to be read in what should be a run's folder."""
+    """The message for a run folder whose config.json cannot be read."""
     if isinstance(error, ValueError) or (isinstance(error, FileNotFoundError | NotADirectoryError) and not path.is_dir()):
         return f"{path}: no such run folder"
     if not isinstance(error, FileNotFoundError) or (path / "config.json").is_symlink():
@@ -182,8 +189,13 @@ def _no_config(path: Path, error: OSError | ValueError) -> str:
 
 
 def discard(run: Run) -> None:
-    """Take back a folder in which nothing has happened: `create`'s files, and the folder if that leaves it empty."""
-    for name in ("events.jsonl", "status.json", "trainer.lock", "config.json"):  # as long as the last is there it is a run
+    """Undo `create` for a run that was not trained: remove its files, and the folder if it is empty then."""
+    for name in (
+        "events.jsonl",
+        "status.json",
+        "trainer.lock",
+        "config.json",
+    ):  # config.json last: with it a folder is a run
         with contextlib.suppress(OSError):
             (run.path / name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):
@@ -207,9 +219,9 @@ def discard_unless_begun(run: Run) -> Iterator[None]:
 
 
 def clear_temporaries(run: Run) -> None:
-    """Remove what writes that a crash cut off have left. Only the trainer may, holding its lock.
+    """Remove the temporary files of interrupted writes. Only the trainer may do this, while it holds its lock.
 
-    In results/ others write too: what they are writing at the moment stays.
+    In results/ other processes write too: temporary files of living processes stay.
     """
     for path in run.path.glob(".*.tmp"):
         if is_regular(path) and not path.is_symlink():
@@ -219,7 +231,7 @@ def clear_temporaries(run: Run) -> None:
 
 
 def find_runs(path: str | Path) -> list[Run]:
-    """The run at path, or the runs directly inside it by name, 2 before 10; folders that are no runs are passed over.
+    """The run at path, or the runs directly inside it, sorted by name (2 before 10). Folders that are no runs are skipped.
 
     Raises RunError if the run at path is damaged, or the folder cannot be read.
     """
@@ -232,20 +244,20 @@ def find_runs(path: str | Path) -> list[Run]:
         return []
     except OSError as error:
         raise RunError(f"cannot read {path}: {reason(error)}") from error
-    found = []
+    runs = []
     for folder in sorted(folders, key=lambda folder: files.natural_order(folder.name)):
         with contextlib.suppress(RunError):
-            found.append(open_run(folder))
-    return found
+            runs.append(open_run(folder))
+    return runs
 
 
 # --- one trainer at a time -------------------------------------------------------------------------------------------
 
 
 def trainer_lock(run: Run) -> FileLock:
-    """The lock that a trainer holds while it lives (the system frees it at any death). Raises RunError if taken."""
+    """Acquire the lock that a trainer holds while it lives; the system frees it when it dies. Raises RunError if taken."""
     try:
-        return locks.acquire(run.path / "trainer.lock", timeout=1)  # a viewer that looks whether it is free holds it an instant
+        return locks.acquire(run.path / "trainer.lock", timeout=1)  # a viewer's check holds it for an instant
     except locks.Taken:
         pid = (read_report(run.path / "status.json") or {}).get("pid")
         by = f"process {pid}" if isinstance(pid, int) else "another process"
@@ -262,8 +274,8 @@ def trainer_alive(run: Run) -> bool:
     try:
         locks.acquire(run.path / "trainer.lock", timeout=0).release()
     except locks.Taken:
-        return locks.process_lives(status.get("pid"))  # if not, it was another viewer's look that held it
+        return locks.process_lives(status.get("pid"))  # if it is dead, another viewer's check held the lock
     except OSError:
-        beat = status.get("heartbeat")  # somebody else's run, or a read-only copy: no lock to be had
+        beat = status.get("heartbeat")  # no lock is possible: another user's run, or a read-only copy
         return isinstance(beat, int | float) and abs(time.time() - beat) < 60
     return False

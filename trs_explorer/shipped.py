@@ -1,4 +1,4 @@
-"""Where the files that ship with the project are: in the repository's top folders, or inside an installed package."""
+"""The files that ship with the project: in the repository's top folders, or inside the installed package."""
 
 import sys
 from pathlib import Path
@@ -9,18 +9,18 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def folder(name: str) -> Path:
-    """The folder `assets` or `checkpoints`, wherever this installation has it."""
+    """The folder `assets` or `checkpoints` of this installation."""
     installed = _PACKAGE / f"_{name}"
     return installed if installed.is_dir() else _PACKAGE.parent / name
 
 
 def python_m(module: str) -> list[str]:
-    """The command that starts a module of this package, of this very installation, as another process.
+    """The command that starts a module of this installation in another process.
 
-    -P keeps a random.py of the current folder out; a checkout that is not installed is found through the current folder only.
+    -P: a random.py in the current folder must not be imported. Without it only where the current folder is the checkout.
     """
-    safe = [] if _PACKAGE.parent == Path.cwd() else ["-P"]
-    return [sys.executable, *safe, "-m", module]
+    isolated = [] if _PACKAGE.parent == Path.cwd() else ["-P"]
+    return [sys.executable, *isolated, "-m", module]
 
 
 def shipped_runs() -> list[Run]:

@@ -1,4 +1,4 @@
-"""Where the files of data sets are that do not come with trs, and how they get there. No torch: `trs data list` reads this."""
+"""Data sets whose files do not come with trs: where the files are, and how to get them. No torch: for `trs data list`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,33 +9,39 @@ from platformdirs import user_cache_path
 
 @dataclass(frozen=True)
 class Installed:
-    """Files that something else puts into a folder of the system. way_out: what to do if they are not there."""
+    """Files that a system package installs.
+
+    - folder, names: where they are, and their names, plain or with .gz.
+    - remedy: what to do if they are missing.
+    """
 
     folder: Path
     names: tuple[str, ...]
-    way_out: str
+    remedy: str
 
     @property
     def is_here(self) -> bool:
-        """Whether every file is there, plain or .gz. What is in them is not looked at."""
+        """Whether every file exists, plain or .gz. Their content is not checked."""
         return all((self.folder / name).is_file() or (self.folder / f"{name}.gz").is_file() for name in self.names)
 
     @property
     def missing(self) -> str:
-        """What to say to somebody who wants to use the files when they are not there."""
-        return f"the files are not in {self.folder}: {self.way_out}"
+        """The error message for missing files."""
+        return f"the files are not in {self.folder}: {self.remedy}"
 
     @property
     def where(self) -> str:
-        """Where the files are, or how to get them, in words."""
-        return f"in {self.folder}" if self.is_here else f"not here: {self.way_out}"
+        """Where the files are, or how to get them, as text."""
+        return f"in {self.folder}" if self.is_here else f"not here: {self.remedy}"
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A .tar.gz that is downloaded once, and those of its files that are kept, in the user's cache.
+    """A .tar.gz that is downloaded once, and the files of it that are kept in the user's cache.
 
-    size: in bytes. inside: the folder of the files in the archive, and their folder's name in the cache. files: their sizes.
+    - size: of the archive, in bytes.
+    - inside: the folder of the files in the archive, and the name of their folder in the cache.
+    - files: the names of the files to keep, with their sizes in bytes.
     """
 
     url: str
@@ -46,29 +52,29 @@ class Archive:
 
     @property
     def folder(self) -> Path:
-        """Where the files are once they have been downloaded."""
+        """The folder of the downloaded files."""
         return user_cache_path("trs-explorer", appauthor=False) / self.inside
 
     @property
     def is_here(self) -> bool:
-        """Whether every file is there in its full size. The archive's checksum was right when they were unpacked."""
+        """Whether every file exists with its full size. The archive's checksum was verified before unpacking."""
         return all((self.folder / name).is_file() and (self.folder / name).stat().st_size == n for name, n in self.files.items())
 
     @property
     def where(self) -> str:
-        """Where the files are, or what will be downloaded, in words."""
+        """Where the files are, or what will be downloaded, as text."""
         return f"in {self.folder}" if self.is_here else f"downloaded when needed, {megabytes(self.size)}"
 
 
 def megabytes(size: int) -> str:
-    """A number of bytes in millions, in words."""
+    """A number of bytes as text, in megabytes."""
     return f"{size / 1e6:,.1f} MB"
 
 
 FASHION_MNIST = Installed(
     folder=Path("/usr/share/datasets/fashion-mnist"),
     names=("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
-    way_out="on Debian or Ubuntu apt install dataset-fashion-mnist; elsewhere download the four files of "
+    remedy="on Debian or Ubuntu apt install dataset-fashion-mnist; elsewhere download the four files of "
     "https://github.com/zalandoresearch/fashion-mnist (data/fashion) and give their folder as --data-dir",
 )
 

@@ -1,17 +1,17 @@
-"""CSV files that a spreadsheet shows without taking anything in them for a formula."""
+"""CSV text that a spreadsheet shows as it is, without running anything in it as a formula."""
 
 import csv
 import io
 import re
 from collections.abc import Iterable, Sequence
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what begins like this is computed by some spreadsheet, or hides what is
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # some spreadsheets run a cell that begins so, or hide such a cell
 
 
 def to_csv(head: Sequence[object], rows: Iterable[Sequence[object]], *, about: str = "") -> str:
-    """A table as CSV text, the names of its columns in its first line.
+    """A table as CSV text; the first line has the names of the columns.
 
-    about: what the table is of: a line that begins with "#", before the others.
+    about: a description of the table, written before the header as a line that begins with "#".
     """
     text = io.StringIO()
     if about:
@@ -23,9 +23,9 @@ def to_csv(head: Sequence[object], rows: Iterable[Sequence[object]], *, about: s
 
 
 def cell(value: object) -> object:
-    """A value as it may stand in a CSV file: a text that could be a formula gets an apostrophe in front, a number stays as it is.
+    """A value for a CSV file: text that could be a formula gets an apostrophe in front; numbers and None (an empty cell) stay.
 
-    None stays too, an empty cell. Half a surrogate pair, which no file can hold, becomes its escape.
+    A lone surrogate, which no UTF-8 file can hold, becomes its escape.
     """
     if value is None or isinstance(value, int | float):
         return value
@@ -42,7 +42,7 @@ def _is_number(text: str) -> bool:
 
 
 def _comment(text: str) -> str:
-    """One line, in which nothing after a separator begins a formula: spreadsheets split it into cells as well."""
+    """The text on one line, with an apostrophe before what could be a formula: spreadsheets split this line into cells, too."""
     line = re.sub(r"\s*[\r\n]+\s*", " ", _encodable(text))
     return re.sub(r"([,;\t]\s*)(?=[=@]|[+-](?![0-9.]))", r"\1'", line)
 

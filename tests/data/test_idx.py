@@ -17,9 +17,9 @@ def test_every_truncation_of_a_packed_file_is_refused(tmp_path):
     for keep in range(len(whole)):
         path.write_bytes(whole[:keep])
         with pytest.raises(UsageError, match=r"labels\.gz .*: get it again"):
-            read_idx(path, dimensions=1, way_out="get it again")
+            read_idx(path, dimensions=1, remedy="get it again")
     path.write_bytes(whole)
-    assert torch.equal(read_idx(path, dimensions=1, way_out="get it again"), LABELS)
+    assert torch.equal(read_idx(path, dimensions=1, remedy="get it again"), LABELS)
 
 
 @pytest.mark.parametrize("position", range(10, 30))
@@ -29,4 +29,4 @@ def test_a_flipped_bit_in_a_packed_file_is_refused(tmp_path, position):
     path = tmp_path / "labels.gz"
     path.write_bytes(bytes(damaged))
     with pytest.raises(UsageError, match=r"labels\.gz .*: get it again"):
-        read_idx(path, dimensions=1, way_out="get it again")
+        read_idx(path, dimensions=1, remedy="get it again")

@@ -57,16 +57,16 @@ def read_records(path: Path, labels: tuple[int, ...]) -> UInt8[Tensor, "n bytes"
 
     Raises: UsageError if the file cannot be read, does not hold whole records, or has a label out of range.
     """
-    way_out = "get the file again, or leave --data-dir out"
+    remedy = "get the file again, or leave --data-dir out"
     try:
         raw = path.read_bytes()  # np.fromfile would take what a disk's error leaves of it for the whole
     except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror or error}): {way_out}") from error
+        raise UsageError(f"{path} cannot be read ({error.strerror or error}): {remedy}") from error
     size = len(labels) + math.prod(SHAPE)
     if not len(raw) or len(raw) % size:
-        raise UsageError(f"{path} holds {len(raw):,} bytes, and that is no number of records of {size:,} bytes: {way_out}")
+        raise UsageError(f"{path} holds {len(raw):,} bytes, and that is no number of records of {size:,} bytes: {remedy}")
     records = torch.frombuffer(bytearray(raw), dtype=torch.uint8).view(-1, size)
     for column, values in enumerate(labels):
         if (found := int(records[:, column].max())) >= values:
-            raise UsageError(f"{path} holds the label {found} where 0 .. {values - 1} can be: {way_out}")
+            raise UsageError(f"{path} holds the label {found} where 0 .. {values - 1} can be: {remedy}")
     return records

@@ -20,4 +20,4 @@ def fashion_mnist(train: bool, data_dir: str, seed: int) -> Split:
     if not data_dir and not FASHION_MNIST.is_here:
         raise UsageError(FASHION_MNIST.missing)
     folder = Path(data_dir).expanduser() if data_dir else FASHION_MNIST.folder
-    return read_split(folder, train, name="Fashion-MNIST", way_out="get the file again, or install dataset-fashion-mnist again")
+    return read_split(folder, train, name="Fashion-MNIST", remedy="get the file again, or install dataset-fashion-mnist again")

@@ -24,18 +24,18 @@ SIDE = 28
 Split = tuple[UInt8[Tensor, "n 1 28 28"], Int64[Tensor, " n"]]
 
 
-def read_split(folder: Path, train: bool, *, name: str, way_out: str, sha256: Mapping[str, str] | None = None) -> Split:
+def read_split(folder: Path, train: bool, *, name: str, remedy: str, sha256: Mapping[str, str] | None = None) -> Split:
     """A split's images and labels, from {train,t10k}-{images-idx3,labels-idx1}-ubyte in the folder, plain or .gz.
 
-    name: the data set's, for messages. way_out: what to do about a file that is missing or damaged. sha256: by file name, of the
+    name: the data set's, for messages. remedy: what to do about a file that is missing or damaged. sha256: by file name, of the
     unpacked files, where they are known.
     Raises: UsageError that names the file which is missing, damaged, or another set's, and the way out.
     """
     split = "train" if train else "t10k"
-    images_path = find(folder, f"{split}-images-idx3-ubyte", way_out=way_out)
-    labels_path = find(folder, f"{split}-labels-idx1-ubyte", way_out=way_out)
-    images = read_idx(images_path, dimensions=3, way_out=way_out, sha256=sha256)
-    labels = read_idx(labels_path, dimensions=1, way_out=way_out, sha256=sha256)
+    images_path = find(folder, f"{split}-images-idx3-ubyte", remedy=remedy)
+    labels_path = find(folder, f"{split}-labels-idx1-ubyte", remedy=remedy)
+    images = read_idx(images_path, dimensions=3, remedy=remedy, sha256=sha256)
+    labels = read_idx(labels_path, dimensions=1, remedy=remedy, sha256=sha256)
     if images.shape[1:] != (SIDE, SIDE):
         height, width = images.shape[1:]
         raise UsageError(f"{images_path} holds images of {height} x {width} pixels; {name}'s have {SIDE} x {SIDE}")
@@ -47,7 +47,7 @@ def read_split(folder: Path, train: bool, *, name: str, way_out: str, sha256: Ma
     return images.unsqueeze(1), labels.long()
 
 
-def find(folder: Path, name: str, *, way_out: str) -> Path:
+def find(folder: Path, name: str, *, remedy: str) -> Path:
     """The file of that name in the folder, plain or .gz. Raises UsageError if neither is there."""
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}: correct --data-dir, or give by it the one with the files")
@@ -55,12 +55,12 @@ def find(folder: Path, name: str, *, way_out: str) -> Path:
         if path.is_file():
             return path
         if path.exists():
-            raise UsageError(f"{path} is not a file: {way_out}")
-    raise UsageError(f"{folder} has neither {name} nor {name}.gz: {way_out}")
+            raise UsageError(f"{path} is not a file: {remedy}")
+    raise UsageError(f"{folder} has neither {name} nor {name}.gz: {remedy}")
 
 
-def read_idx(path: Path, *, dimensions: int, way_out: str, sha256: Mapping[str, str] | None = None) -> UInt8[Tensor, "..."]:
-    """The uint8 array of an idx file, unpacked if its name ends in .gz. way_out, sha256: as in `read_split`.
+def read_idx(path: Path, *, dimensions: int, remedy: str, sha256: Mapping[str, str] | None = None) -> UInt8[Tensor, "..."]:
+    """The uint8 array of an idx file, unpacked if its name ends in .gz. remedy, sha256: as in `read_split`.
 
     Raises: UsageError if the file cannot be read, is not idx, is not exactly as long as its header says, or not the known one.
     """
@@ -69,17 +69,17 @@ def read_idx(path: Path, *, dimensions: int, way_out: str, sha256: Mapping[str, 
         if path.suffix == ".gz":
             raw = gzip.decompress(raw)
     except (OSError, EOFError, zlib.error) as error:
-        raise UsageError(f"{path} cannot be read ({error}): {way_out}") from error
+        raise UsageError(f"{path} cannot be read ({error}): {remedy}") from error
     if sha256 and hashlib.sha256(raw).hexdigest() != sha256[path.name.removesuffix(".gz")]:
-        raise UsageError(f"{path} is not the file that came with trs (its SHA-256 differs): {way_out}")
+        raise UsageError(f"{path} is not the file that came with trs (its SHA-256 differs): {remedy}")
     start = 4 + 4 * dimensions
     if len(raw) < start or raw[:4] != bytes((0, 0, 8, dimensions)):
         kind = f"idx file of uint8 with {dimensions} dimension(s)"
-        raise UsageError(f"{path} is not an {kind}, its first bytes are {raw[:4].hex() or 'missing'}: {way_out}")
+        raise UsageError(f"{path} is not an {kind}, its first bytes are {raw[:4].hex() or 'missing'}: {remedy}")
     shape = struct.unpack_from(f">{dimensions}I", raw, 4)
     if len(raw) - start != math.prod(shape):
         text = " x ".join(map(str, shape))
-        raise UsageError(f"{path} should hold {text} bytes after its header but holds {len(raw) - start}: {way_out}")
+        raise UsageError(f"{path} should hold {text} bytes after its header but holds {len(raw) - start}: {remedy}")
     if not math.prod(shape):
-        raise UsageError(f"{path} holds nothing: {way_out}")
+        raise UsageError(f"{path} holds nothing: {remedy}")
     return torch.frombuffer(bytearray(raw), dtype=torch.uint8, offset=start).view(shape)

@@ -25,9 +25,9 @@ def mnist(train: bool, data_dir: str, seed: int) -> Split:
     Raises: UsageError that names the file which is missing or damaged, and the way out.
     """
     if data_dir:
-        way_out = "get the file again, or leave --data-dir out for the embedded MNIST"
-        return read_split(Path(data_dir).expanduser(), train, name="MNIST", way_out=way_out)
-    return read_split(embedded(), train, name="MNIST", way_out="reinstall trs-explorer or restore the file", sha256=SHA256)
+        remedy = "get the file again, or leave --data-dir out for the embedded MNIST"
+        return read_split(Path(data_dir).expanduser(), train, name="MNIST", remedy=remedy)
+    return read_split(embedded(), train, name="MNIST", remedy="reinstall trs-explorer or restore the file", sha256=SHA256)
 
 
 def embedded() -> Path:
