@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from trs_explorer.cli import rates, transfer
+from trs_explorer.cli import evaluate_report, transfer
 from trs_explorer.cli.blocks import Column, print_table
 
 
@@ -68,7 +68,7 @@ def test_an_evaluation_names_every_attack_and_figure(capsys, monkeypatch, width:
     names = ("clean", "apgd-dlr-50", "apgd-ce-50 x5", "worst of 6")
     rate = {"eps": 0.15, "c": None, "n": 1000, "low": 0.1, "high": 0.987, "paper": 82.8}
     listed = [{**rate, "name": name, "correct": 990 - k} for k, name in enumerate(names)]
-    rates.show({"run": "r", "options": {}, "rates": listed, "warnings": [], "trust": []}, checks=False)
+    evaluate_report.show({"run": "r", "options": {}, "rates": listed, "warnings": [], "trust": []}, checks=False)
     said = capsys.readouterr().out
     assert "…" not in said
     assert max(len(line.rstrip()) for line in said.splitlines()) <= width

@@ -58,8 +58,8 @@ def test_curves_need_no_network_and_say_what_the_figures_are(trs, trained: Path,
     trs(*command, "--json", "b.json", "--html", "b.html")
     [result] = json.loads(Path("b.json").read_text())
     page = Path("b.html").read_text()
-    assert "Black box: right under every attempt, % of 20 images" in page
-    assert f"{result['rows'][1]['robust']['correct']} of 20 right under all 6 attempts" in page
+    assert "Black box: accuracy after all attempts, % of 20 images" in page
+    assert f"{result['rows'][1]['robust']['correct']} of 20 correct after all 6 attempts" in page
     assert "<script src=" not in page  # nothing is fetched
 
 
@@ -104,7 +104,7 @@ def test_what_is_no_black_box_is_refused(trs, trained: Path, fresh: runs.Run, tm
         return result.err
 
     assert "trained is one of the surrogates: that is no black box" in refused(trained, "--surrogates", trained)
-    assert "fresh knows bars, mnist-trs mnist" in refused("mnist-trs", "--surrogates", fresh.path)
+    assert "fresh is on bars, mnist-trs on mnist" in refused("mnist-trs", "--surrogates", fresh.path)
     assert "these are of bars and mnist" in refused("mnist-trs", trained)
     assert "--attacks" in refused(trained, "--attacks", "cw")
     assert "apgd-dlr needs 3 classes" in refused(trained, "--attacks", "apgd-dlr")
@@ -134,7 +134,7 @@ def test_surrogates_of_ones_own(trs, trained: Path, fresh: runs.Run) -> None:
 def test_a_curves_band_goes_out_on_the_upper_ends_and_back_on_the_lower_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     from plotly.graph_objects import Figure
 
-    from trs_explorer.cli.curve import curve_page
+    from trs_explorer.cli.blackbox_page import curve_page
 
     def row(eps: float, correct: int, white: int) -> dict:
         robust = {"eps": eps, "n": 100, "correct": correct, "accuracy": correct / 100}

@@ -67,25 +67,25 @@ def test_without_a_terminal_or_columns_it_is_120_wide(trs, three: Path, monkeypa
 
 def test_every_row_says_what_warned_and_the_words_are_below(trs, three: Path) -> None:
     said = trs("compare", three).out
-    assert "MASKED: attacks miss images of cos-l2, standard:" in said
+    assert "MASKED: attacks miss adversarial images of cos-l2, standard:" in said
     assert "2, 8, 15" in said
-    assert "no warning" in said
+    assert "no warnings" in said
     assert " 15: random noise does no better than the attack." in " ".join(said.split())
-    assert "12 of 17 checks made" in said
+    assert "12 of 17 sanity checks run" in said
     assert "Order under pgd eps 0.1: Paper (PGD): trs > cos-l2; ours: " in said
     assert "cos-l2, ead c 10: 31.6 %, in the paper 0.8;" in " ".join(said.split())
 
 
 def test_the_fewest_and_the_most_checks_of_a_row_are_told() -> None:
-    from trs_explorer.cli.side_by_side import _trust
+    from trs_explorer.cli.compare_report import _trust
     from trs_explorer.config import resolve
     from trs_explorer.evaluation.table1.rows import Row
 
     def row(checks: int) -> Row:
         return Row("run", "trs", [], resolve({}), "w", {}, dict.fromkeys(range(1, checks + 1), False))
 
-    assert _trust([row(15), row(12), row(13)])[-1].startswith("12-15 of 17 checks made a row;")
-    assert _trust([row(12), row(12)])[-1].startswith("12 of 17 checks made a row;")
+    assert _trust([row(15), row(12), row(13)])[-1].startswith("12-15 of 17 sanity checks run per row;")
+    assert _trust([row(12), row(12)])[-1].startswith("12 of 17 sanity checks run per row;")
 
 
 def test_a_csv_row_is_a_run_an_attack_and_a_parameter(trs, three: Path) -> None:
@@ -128,7 +128,7 @@ def test_the_plane_has_a_table_of_its_own_when_it_is_named_or_alone(trs, three: 
     assert "bars:" not in said.out
     assert (
         said.err
-        == f"left out: 1 on bars, for which the paper has no figures; to see them, name them: trs compare {three}/bars-trs\n"
+        == f"left out: 1 on bars, for which the paper has no figures; to include them, name them: trs compare {three}/bars-trs\n"
     )
     both = trs("compare", three, three / "bars-trs")
     assert both.err == ""
@@ -146,7 +146,7 @@ def test_surrogates_and_runs_without_weights_are_left_out_unless_named(trs, thre
     runs.create(three / "new", runs.open_run(three / "mnist-trs").config)
     said = trs("compare", three, "--json", "o.json")
     assert said.status == 0
-    assert "left out: 1 trained for another command's sake; to see them, name them: trs compare" in said.err
+    assert "left out: 1 trained for another command; to include them, name them: trs compare" in said.err
     assert f"left out: 1 without a checkpoint yet; {three}/new\n" in said.err
     named = trs("compare", three, three / "surrogate-mnist-patch-5", "--json", "o.json")
     assert named.status == 0

@@ -76,7 +76,7 @@ def test_get_downloads_once_and_says_what_is_whole(trs, folder: Path, monkeypatc
         sizes = dict.fromkeys(CIFAR10.files, len(RECORDS))
         checksum = hashlib.sha256(content).hexdigest()
         take(monkeypatch, Archive(home.url, len(content), checksum, CIFAR10.inside, sizes), (40, 8))
-        whole = "cifar10 train: 40 images, 10 classes, whole\ncifar10 test: 8 images, 10 classes, whole\n"
+        whole = "cifar10 train: 40 images, 10 classes, complete\ncifar10 test: 8 images, 10 classes, complete\n"
         first = trs("data", "get", "cifar10")
         assert (first.status, first.out, first.err) == (0, whole, f"downloading {home.url} (0.0 MB)\n")
         second = trs("data", "get", "cifar10")

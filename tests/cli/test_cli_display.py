@@ -12,7 +12,7 @@ import pytest
 import trs_explorer
 from trs_explorer import runs
 from trs_explorer.cli import display, train
-from trs_explorer.cli.display import headline, in_words
+from trs_explorer.cli.display import event_line, headline
 from trs_explorer.config import resolve
 
 ROOT = Path(trs_explorer.__file__).parents[1]
@@ -66,7 +66,7 @@ def test_no_event_commands_the_terminal_or_ends_the_display(run: runs.Run, kind:
     nested = json.loads(900 * "[" + 900 * "]")
     for value in (COMMANDS, nested, 10**400):
         names = ("action", "name", "value", "text", "error", "state", "device", "steps", "step", "epoch")
-        line = in_words({"kind": kind, **dict.fromkeys(names, value)}, None, run)
+        line = event_line({"kind": kind, **dict.fromkeys(names, value)}, None, run)
         assert line is None or line.isprintable()
 
 
@@ -89,7 +89,7 @@ def test_a_log_is_told_in_pieces_as_in_one(trs: Callable, trained: Path, monkeyp
         sizes.append(size)
         return read(run, offset, size)
 
-    monkeypatch.setattr("trs_explorer.cli.watch.AT_ONCE", 500)
+    monkeypatch.setattr("trs_explorer.cli.watch.BATCH_BYTES", 500)
     monkeypatch.setattr(runs, "read_events", counted)
     assert trs("watch", trained).out == whole.out
     assert len(sizes) > 5

@@ -84,7 +84,7 @@ def test_several_runs_have_a_table_and_each_keeps_its_result(trs, trained: Path,
     assert result.status == 0
     assert [one["run"] for one in json.loads(Path("all.json").read_text())] == ["trained", "fresh"]
     for path, name in ((trained, "trained"), (fresh.path, "fresh")):
-        assert f"{name}: right, in %" in result.out
+        assert f"{name}: accuracy in %" in result.out
         assert len(list((path / "results").iterdir())) == 1
 
 
@@ -127,7 +127,7 @@ def test_an_attack_of_radius_0_fools_nobody_and_transfer_says_so(trs, trained: P
     result = trs("transfer", trained, "--eps", 0, "--attack", "fgsm", "--limit", 50)
     assert result.status == 0
     assert "none eligible" in result.out
-    assert "different members together: -" in result.out
+    assert "pairs of different members: -" in result.out
     [stored] = [json.loads(path.read_text()) for path in (trained / "results").iterdir()]
     assert stored["pooled"] == [0, 0]
     assert all(count == 0 for row in stored["fooled"] for count in row)
@@ -140,7 +140,7 @@ def test_a_runs_name_is_printed_as_it_is(trs, trained: Path, tmp_path: Path, nam
     for command in ("evaluate", "transfer"):
         result = trs(command, folder, "--limit", 5, "--steps", 1)
         assert result.status == 0
-        assert name in next(line for line in result.out.splitlines() if "right, in %" in line or "transfer of" in line)
+        assert name in next(line for line in result.out.splitlines() if "accuracy in %" in line or "transfer of" in line)
 
 
 def test_a_run_that_cannot_take_results_is_still_measured(trs, trained: Path) -> None:
@@ -248,8 +248,8 @@ def test_a_run_that_was_done_before_the_interruption_is_not_measured_again(
 def test_trust_makes_every_check_that_can_be_made_and_stores_it(trs, trained: Path) -> None:
     plain = trs("evaluate", trained, "--limit", 20, "--steps", 12)
     thorough = trs("evaluate", trained, "--limit", 20, "--steps", 12, "--trust")
-    assert "checks of trust made" in plain.out
-    assert "(--trust makes all)" in plain.out
+    assert "sanity checks run" in plain.out
+    assert "(--trust runs all)" in plain.out
     few, all_of_them = (json.loads(path.read_text())["trust"] for path in sorted((trained / "results").iterdir()))
     assert [check["check"] for check in few] == list(range(1, 18))
     made = [{check["check"] for check in checks if check["warnings"] is not None} for checks in (few, all_of_them)]

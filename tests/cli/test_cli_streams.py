@@ -34,7 +34,7 @@ def raw(monkeypatch: pytest.MonkeyPatch):
         file = open(number, "wb", buffering=0 if unbuffered else -1, closefd=False)  # noqa: SIM115
         sys.stdout = io.TextIOWrapper(file, encoding, write_through=unbuffered)
         sys.stderr = None  # the one of pytest stays as it is
-        monkeypatch.setattr(streams, "_point_nowhere", lambda number, flags: opened.append((number, flags)))
+        monkeypatch.setattr(streams, "_point_to_null", lambda number, flags: opened.append((number, flags)))
         monkeypatch.setattr(sys, "stderr", io.StringIO())
         streams.prepare()
 
@@ -52,7 +52,7 @@ def test_a_pipe_that_nobody_reads_takes_everything_and_is_no_error(raw, unbuffer
     raw(writing, unbuffered=unbuffered)
     for _ in range(3):
         print("x" * 100_000, flush=True)
-    assert streams.lost() is None
+    assert streams.write_error() is None
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="there is no such device")
@@ -61,7 +61,7 @@ def test_a_full_disk_ends_nothing_and_is_told_in_the_end(raw, unbuffered: bool) 
     raw(os.open(FULL, os.O_WRONLY), unbuffered=unbuffered)
     for _ in range(3):
         print("x" * 100_000, flush=True)
-    assert streams.lost().errno == errno.ENOSPC
+    assert streams.write_error().errno == errno.ENOSPC
 
 
 @pytest.mark.parametrize(

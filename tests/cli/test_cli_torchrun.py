@@ -29,5 +29,5 @@ def test_two_processes_give_the_figures_of_one(trs, request, fresh, tmp_path: Pa
     assert ended.returncode == 0, ended.stderr
     one, two = (json.loads((tmp_path / name).read_text()) for name in ("one.json", "two.json"))
     assert one == two
-    assert ended.stdout.count("right, in %") == 1  # one process shows the table
+    assert ended.stdout.count("accuracy in %") == 1  # one process shows the table
     assert len(list((tmp_path / "copy" / trained.name / "results").iterdir())) == 1

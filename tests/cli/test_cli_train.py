@@ -15,7 +15,7 @@ import trs_explorer
 from trs_explorer import runs
 from trs_explorer.catalogue import DATA
 from trs_explorer.cli import display, trainer
-from trs_explorer.cli.display import in_words
+from trs_explorer.cli.display import event_line
 from trs_explorer.config import resolve
 
 SHORT = ("train", "--data", "bars", "--epochs", 3, "--limit", 20, "--log-every", 1, "--device", "cpu")
@@ -63,7 +63,7 @@ def test_watch_counts_damaged_lines_and_survives_events_without_their_values(trs
     result = trs("watch", trained)
     assert (result.status, result.err) == (0, "")
     assert "1 lines of the log are damaged" in result.out
-    assert "matrix: some of its values are missing" in result.out
+    assert "matrix: some values are missing" in result.out
     assert not LAYOUT.search(result.out)
     assert r"note: red \x1b[31m alert" in result.out
 
@@ -72,7 +72,7 @@ def test_watch_counts_damaged_lines_and_survives_events_without_their_values(trs
 @pytest.mark.parametrize("value", [None, [], {}, "x", 0, [[None, None], [None, None]], float("nan")])
 def test_no_event_ends_a_display(fresh: runs.Run, kind: str, value: object) -> None:
     names = ["step", "terms", "cosine", "fooled", "eligible", "n", "clean", "fgsm", "pgd", "epoch", "eps", "rate", "error"]
-    line = in_words({"kind": kind, **dict.fromkeys(names, value)}, 10, fresh)
+    line = event_line({"kind": kind, **dict.fromkeys(names, value)}, 10, fresh)
     assert line is None or "\n" not in line
 
 
@@ -256,9 +256,9 @@ def test_bare_trs_prints_its_help_and_nothing_else(trs) -> None:
 
 
 def test_two_starts_at_once_get_two_folders() -> None:
-    from trs_explorer.cli.train import _free_name
+    from trs_explorer.cli.train import _new_folder
 
-    assert _free_name(resolve({})) != _free_name(resolve({}))
+    assert _new_folder(resolve({})) != _new_folder(resolve({}))
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from trs_explorer.explore.angles import Angles, angles, fooled_in_words, in_words
+from trs_explorer.explore.angles import Angles, angles, event_line, fooled_in_words
 from trs_explorer.models import build
 from trs_explorer.models.ensemble import Ensemble
 
@@ -80,8 +80,8 @@ def test_a_gradient_of_rounding_has_no_angle():
     assert np.isnan(found.mean[0, 1])
     assert np.isnan(found.largest[0, 1])
     assert found.norms[1] == 0
-    assert "F1 and F2 have no angle" in in_words(found)
-    assert "some gradient is not finite" in in_words(found)
+    assert "F1 and F2 have no angle" in event_line(found)
+    assert "some gradient is not finite" in event_line(found)
 
 
 def test_points_without_direction_are_left_out_of_the_mean():
@@ -118,7 +118,7 @@ def test_neighbours_fill_the_ball_of_the_norm_that_is_asked_for(norm):
     assert 0.39 < sizes.max() <= 0.4 + 1e-6
     # the radius of the median of a uniform ball in 16 dimensions, max norm or L2 alike: .5 ** (1 / 16)
     assert sizes[1:].median() == pytest.approx(0.4 * 0.5 ** (1 / 16), rel=0.01)
-    assert "(L2)" in in_words(some([[1, 0.1], [0.1, 1]], norm="l2"))
+    assert "(L2)" in event_line(some([[1, 0.1], [0.1, 1]], norm="l2"))
 
 
 @pytest.mark.parametrize("bad", [{"eps": -1.0}, {"eps": math.nan}, {"eps": 0.1, "samples": 0}, {"eps": 0.1, "norm": "l1"}])
@@ -150,20 +150,20 @@ HERE = "Here the gradients of F1 and F2 are 86 degrees apart (|cos| .07)"
 
 
 def test_gradients_that_oppose_each_other_are_more_than_90_degrees_apart():
-    assert "are 120 degrees apart (|cos| .50)" in in_words(some([[1, -0.5], [-0.5, 1]]))
+    assert "are 120 degrees apart (|cos| .50)" in event_line(some([[1, -0.5], [-0.5, 1]]))
     ensemble = Ensemble([Margin([1.0, 0.0]), Margin([-1.0, 0.0])])
     assert angles(ensemble, X, Y, eps=0.0, seed=0).signed[0, 1] == pytest.approx(-1, abs=1e-6)
 
 
 def test_the_sentence_about_angles():
-    assert in_words(TWO) == f"{HERE}, within eps .3 (max norm) |cos| is .09 ± .05; the steepest gradient found is 8.1."
-    assert in_words(some([[1, 0.07], [0.07, 1]], eps=0.0)) == f"{HERE}; the steepest gradient found is 8.1."
-    assert "within eps .031 (max norm) |cos|" in in_words(some([[1, 0.07], [0.07, 1]], eps=8 / 255))
-    assert in_words(some([[1]])) == "One member alone has no angle to another; the steepest gradient found is 8.1."
+    assert event_line(TWO) == f"{HERE}, within eps .3 (max norm) |cos| is .09 ± .05; the steepest gradient found is 8.1."
+    assert event_line(some([[1, 0.07], [0.07, 1]], eps=0.0)) == f"{HERE}; the steepest gradient found is 8.1."
+    assert "within eps .031 (max norm) |cos|" in event_line(some([[1, 0.07], [0.07, 1]], eps=8 / 255))
+    assert event_line(some([[1]])) == "One member alone has no angle to another; the steepest gradient found is 8.1."
     three = some([[1, 0.07, 0.1], [0.07, 1, 0.99985], [0.1, 0.99985, 1]], steepest=0.0412)
-    assert in_words(three).startswith("Here the gradients of F2 and F3, the closest pair, are 1 degree apart (|cos| 1.00),")
-    assert in_words(three).endswith("found is .041.")
-    assert in_words(three, pair=(0, 1)).startswith(HERE)
+    assert event_line(three).startswith("Here the gradients of F2 and F3, the closest pair, are 1 degree apart (|cos| 1.00),")
+    assert event_line(three).endswith("found is .041.")
+    assert event_line(three, pair=(0, 1)).startswith(HERE)
 
 
 @pytest.mark.parametrize(

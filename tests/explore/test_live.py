@@ -14,7 +14,7 @@ from torch import nn
 
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.explore import live
-from trs_explorer.explore.live import RUNNING_JOBS, Cache, Jobs, Latest, in_words, turn
+from trs_explorer.explore.live import RUNNING_JOBS, Cache, Jobs, Latest, event_line, turn
 from trs_explorer.explore.turns import Turns
 from trs_explorer.options import UsageError
 
@@ -249,7 +249,7 @@ def test_a_job_that_fails_says_so_in_words_and_keeps_what_it_had(jobs, error, wo
     jobs.start("a", "me", steps)
     failed = jobs.wait("a", SOON)
     assert (failed.value, failed.state, failed.error) == (1, "failed", words)
-    assert in_words(error) == words
+    assert event_line(error) == words
     jobs.start("a", "me", lambda: [2])
     assert jobs.wait("a", SOON).state == "done"
 

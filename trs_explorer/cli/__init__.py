@@ -1,6 +1,6 @@
 """The `trs` command. Torch and textual are imported inside commands only: `trs --help` answers at once.
 
-Nothing large is imported before `main` runs, so that Ctrl-C ends it without a traceback from its first moment on.
+Nothing large is imported before `main` runs, so that Ctrl-C never ends in a traceback.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ def main() -> None:
 
 
 def _run() -> int:
-    """The command line's exit status; it is 1 too where a command was done, and its output could not be written."""
+    """Run the command line. Returns the exit status: also 1 if a command succeeded and its output could not be written."""
     debug = "--debug" in sys.argv
     if debug:
         sys.argv.remove("--debug")
@@ -31,7 +31,7 @@ def _run() -> int:
 
     streams.prepare()
     status = _command(debug)
-    error = streams.lost()
+    error = streams.write_error()
     if error is not None:
         print(f"trs: cannot write to standard output: {error.strerror or error}", file=sys.stderr)
     return status or (FAILED if error else DONE)
@@ -69,9 +69,9 @@ def _command(debug: bool) -> int:
 
 @contextlib.contextmanager
 def leaving_at_once() -> Iterator[None]:
-    """Ctrl-C ends the process on the spot: for imports, which save nothing, and which it would break to pieces (torch aborts)."""
+    """Let Ctrl-C end the process at once: for imports, which have nothing to save; an exception would make torch abort."""
     before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler:  # ignored by whoever started this, or a program's that calls `main`
+    if before is not signal.default_int_handler:  # SIGINT is ignored, or handled by the program that calls `main`
         yield
         return
     signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
@@ -82,25 +82,25 @@ def leaving_at_once() -> Iterator[None]:
 
 
 def _usage(error: Exception) -> int:
-    """Say what Typer finds wrong with a command line, in one line. Its exceptions have moved between modules: by their method."""
+    """Print what Typer reports about a wrong command line, in one line. Its exceptions are recognised by this method."""
     message = error.format_message().rstrip(".")
-    if message:  # bare `trs` has printed the help and has none
+    if message:  # empty for bare `trs`, which has printed the help
         print(f"trs: {message}. See: trs --help", file=sys.stderr)
     return WRONG_USAGE
 
 
 def _fail(error: Exception, debug: bool, status: int) -> int:
-    """Say what went wrong in a line or two."""
+    """Print an error in one or two lines. Returns the exit status."""
     if debug:
         raise error
     from trs_explorer.files import printable
 
-    print("trs: " + "\n".join(map(printable, _words(error).splitlines())), file=sys.stderr)
+    print("trs: " + "\n".join(map(printable, _message(error).splitlines())), file=sys.stderr)
     return status
 
 
-def _words(error: Exception) -> str:
-    """An error as people read it: of a file its name and what is wrong with it, without the system's number for that."""
+def _message(error: Exception) -> str:
+    """An error as text; for a file its name and what is wrong with it, without the system's error number."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
     return str(error) or type(error).__name__

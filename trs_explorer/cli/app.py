@@ -1,4 +1,4 @@
-"""The commands, in the order in which people meet them."""
+"""The Typer application: all commands, in the order of a first use."""
 
 from typing import Annotated
 

@@ -8,8 +8,9 @@ import typer
 
 from trs_explorer.catalogue import ATTACKS, DATA
 from trs_explorer.cli import leaving_at_once
+from trs_explorer.cli.blackbox_page import curve_page
 from trs_explorer.cli.blocks import Column, print_table
-from trs_explorer.cli.curve import curve_page
+from trs_explorer.cli.evaluate_report import NORM_SUFFIX, in_percent, percent_of
 from trs_explorer.cli.exports import as_csv, as_json, check_parent, exported
 from trs_explorer.cli.flags import (
     CsvFileOption,
@@ -28,7 +29,6 @@ from trs_explorer.cli.flags import (
     say,
 )
 from trs_explorer.cli.progress import progress
-from trs_explorer.cli.rates import IN_WORDS, in_percent, percent_of
 from trs_explorer.cli.trainer import train_with_progress
 from trs_explorer.config import same_split
 from trs_explorer.evaluation.table1 import paper
@@ -37,14 +37,14 @@ from trs_explorer.options import UsageError, unknown
 from trs_explorer.runs import Run
 
 KINDS = tuple(name for name, attack in ATTACKS.items() if attack.ball)
-BAR, WIDE = 20, 100  # letters of the longest bar, and of terminals that have room for it
+BAR, WIDE = 20, 100  # characters: of the longest bar, and of a terminal with room for it
 
 
 def blackbox(
-    run: Annotated[list[Path], typer.Argument(help="One run's folder or more, of one data set.", show_default=False)],
+    run: Annotated[list[Path], typer.Argument(help="Folders of one or more runs, on one data set.", show_default=False)],
     surrogates: Annotated[
         list[str] | None,
-        typer.Option("--surrogates", help="Runs to make the images on, comma-separated. Default: 3, trained once."),
+        typer.Option("--surrogates", help="Runs to make the adversarial images on, comma-separated. Default: 3, trained once."),
     ] = None,
     attacks: Annotated[
         str, typer.Option("--attacks", help=f"Comma-separated: {', '.join(KINDS)}. pgd is the paper's protocol.")
@@ -59,19 +59,21 @@ def blackbox(
     data_dir: DataDirOption = None,
     json_file: JsonFileOption = None,
     csv_file: CsvFileOption = None,
-    html_file: Annotated[Path | None, typer.Option("--html", help="Also draw the curves over eps, as a page of its own.")] = None,
+    html_file: Annotated[Path | None, typer.Option("--html", help="Also write an HTML page with the curves over eps.")] = None,
 ) -> None:
-    """Robust accuracy under images made on other ensembles: right after every attempt / all test images used.
+    """Measure black-box robust accuracy: images classified correctly after every attempt / all test images used.
 
-    pgd is the paper's protocol (section 4.1): 18 attempts an image, on standard ensembles of 3, 5 and 8 members.
+    The adversarial images are made on other ensembles (surrogates). Several runs share them.
+
+    pgd is the paper's protocol (section 4.1): 18 attempts per image, on standard ensembles of 3, 5 and 8 members.
 
     An attempt is 50 steps of eps/10 on one of them, on cross-entropy or on the margin, from one of 3 starts.
 
-    Other attacks make one start of 50 steps on each ensemble; ira takes twenty times as long as pgd. Several runs share images.
+    Other attacks make one start of 50 steps on each ensemble. ira takes twenty times as long as pgd.
 
     Without --surrogates, the three ensembles are trained first, once, and kept as checkpoints/surrogate-....
 
-    Interrupted, the same command goes on where it stopped.
+    After an interruption, the same command continues.
 
     Example: trs blackbox mnist-trs mnist-standard --attacks pgd,ila,mdi2 --eps 0.2,0.3
     """
@@ -81,12 +83,12 @@ def blackbox(
             raise UsageError(unknown("--attacks", kind, KINDS))
     radii = parse_radii(eps, norm)
     chosen = list({one.path.resolve(): one for one in map(run_at, run)}.values())
-    for what, values in {
+    for noun, values in {
         "data set": sorted({one.config.data for one in chosen}),
         "model": sorted({one.config.model for one in chosen}) if not surrogates else [],
     }.items():
         if len(values) > 1:
-            raise UsageError(f"runs of one {what} share the images, these are of {' and '.join(values)}: take them one by one")
+            raise UsageError(f"runs of one {noun} share the images, these are of {' and '.join(values)}: take them one by one")
     for one in chosen:
         if not same_split(one.config, chosen[0].config, "test"):
             names = f"{chosen[0].name} and {one.name} have other images or labels (their SHA-256 differs)"
@@ -132,7 +134,7 @@ def _surrogates(target: Run, named: Iterable[str], device: str, data_dir: str) -
         raise UsageError(f"--surrogates: two of one name: {', '.join(run.name for run in given)}")
     for run in given:
         if run.config.data != target.config.data:
-            raise UsageError(f"--surrogates: {run.name} knows {run.config.data}, {target.name} {target.config.data}")
+            raise UsageError(f"--surrogates: {run.name} is on {run.config.data}, {target.name} on {target.config.data}")
         if not same_split(run.config, target.config, "test"):
             what = f"the {run.config.data} of {run.name} is not that of {target.name} (its SHA-256 differs)"
             raise UsageError(f"--surrogates: {what}")
@@ -152,7 +154,7 @@ def _show(results: list[dict]) -> None:
     console = Console()
     for result in results:
         run, rows = escape(printable(result["run"])), result["rows"]
-        n, norm = rows[0]["robust"]["n"], IN_WORDS[result["norm"]]
+        n, norm = rows[0]["robust"]["n"], NORM_SUFFIX[result["norm"]]
         first = [
             Column("attempts", [f"{row['attack']} x {row['attempts']}" for row in rows], "left"),
             Column("eps", [f"{row['robust']['eps']:g}" for row in rows]),
@@ -160,17 +162,18 @@ def _show(results: list[dict]) -> None:
         bars = [ProgressBar(total=1, completed=row["robust"]["correct"] / n, width=BAR) for row in rows]
         each = [row["per_attempt"] for row in rows]
         columns = [
-            Column("under every one", [percent_of(row["robust"]) for row in rows]),
+            Column("after all", [percent_of(row["robust"]) for row in rows]),
             *([Column("", bars, "left")] if console.width >= WIDE else []),
-            Column("one attempt", [in_percent(one["share"], one) for one in each]),
+            Column("mean attempt", [in_percent(one["share"], one) for one in each]),
             Column("white box", [f"{100 * row['white_box']['correct'] / n:.1f}" for row in rows]),
         ]
-        title = f"{run}: right, in % (95 % interval) of all {n} images{'; eps' if norm else ''}{norm}"
+        title = f"{run}: black-box accuracy in % (95 % interval) on {n} test images{'; eps' if norm else ''}{norm}"
         console.print(f"[italic]{title}[/]", highlight=False)
         print_table(console, first, columns, box=SIMPLE_HEAD)
         made_on = ", ".join(f"{printable(maker['name'])} ({maker['members']} members)" for maker in result["surrogates"])
         console.print(
-            f"images made on {escape(made_on)}; one attempt: their mean; white box: PGD-50 on the run itself, one start",
+            f"adversarial images made on {escape(made_on)}; after all: correct after every attempt; "
+            "mean attempt: mean accuracy of single attempts; white box: PGD-50 on the run itself, one start",
             highlight=False,
         )
     for result in results:
@@ -180,7 +183,7 @@ def _show(results: list[dict]) -> None:
 
 def _csv(results: list[dict]) -> str:
     """A row for every attempt and radius, for all attempts together, and for the white box."""
-    made = []
+    rows = []
     for result in results:
         fixed = [result["run"], result["weights"], result["seed"]]
         for row in result["rows"]:
@@ -189,6 +192,6 @@ def _csv(results: list[dict]) -> str:
                 rates |= {rate["name"]: rate for rate in row["each"]}
             for name, rate in rates.items():
                 counts = (rate[key] for key in ("eps", "correct", "n", "low", "high", "norm"))
-                made.append([*fixed, row["attack"], name, *counts])
+                rows.append([*fixed, row["attack"], name, *counts])
     header = ["run", "weights_sha256", "seed", "attack", "attempt", "eps", "correct", "n", "low", "high", "norm"]
-    return as_csv(header, made)
+    return as_csv(header, rows)

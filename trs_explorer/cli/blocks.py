@@ -1,4 +1,4 @@
-"""Tables of any number of columns: printed in blocks of as many as fit, so that no figure and no name is ever shortened."""
+"""Tables of any number of columns, printed in blocks that fit the terminal, so that no number and no name is cut."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 @dataclass
 class Column:
-    """A column: its heading, and a cell a row."""
+    """A column of a table: its heading, and a cell for each row."""
 
     heading: str
     cells: "list[RenderableType]" = field(default_factory=list)
@@ -21,27 +21,30 @@ class Column:
 
 
 def print_blocks(console: "Console", columns: Sequence[T], table: "Callable[[Sequence[T]], Table]") -> None:
-    """Print the tables that `table` makes of columns: each of as many as the console is wide, and of one at least.
+    """Print columns in blocks: each has as many columns as fit the console, and at least one.
 
-    One column may be wider than the console: then its lines are longer.
+    - table: makes the rich table of some columns.
+
+    A single column may be wider than the console: then its lines are longer.
     """
     from rich.console import Console
 
-    left = columns
-    while left:
-        shown = 1
-        while shown < len(left) and _width(console, table(left[: shown + 1])) <= console.width:
-            shown += 1
-        block = table(left[:shown])
+    remaining = columns
+    while remaining:
+        count = 1
+        while count < len(remaining) and _width(console, table(remaining[: count + 1])) <= console.width:
+            count += 1
+        block = table(remaining[:count])
         wide = max(console.width, _width(console, block))
-        Console(width=wide, highlight=False).print(block, no_wrap=True)  # rich fits what is wider than its console, and cuts
-        left = left[shown:]
+        Console(width=wide, highlight=False).print(block, no_wrap=True)  # wide enough: otherwise rich cuts
+        remaining = remaining[count:]
 
 
 def print_table(console: "Console", first: Sequence[Column], others: Sequence[Column], **style: object) -> None:
-    """Print a table in blocks, each with the first columns: in one, and without a frame, where that is too wide for the console.
+    """Print a table in blocks that all begin with the first columns.
 
-    style: as for rich's `Table`.
+    Where that is too wide for the console, the first columns are joined into one and the table has no frame.
+    style: options of rich's `Table`.
     """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -55,17 +58,17 @@ def print_table(console: "Console", first: Sequence[Column], others: Sequence[Co
         return made
 
     if any(_width(console, table([column])) > console.width for column in others):
-        first = [_in_one(first)]
+        first = [_join_columns(first)]
         style = {"box": SIMPLE_HEAD, "padding": (0, 1, 0, 0), "pad_edge": False}
     print_blocks(console, others, table)
 
 
-def _in_one(columns: Sequence[Column]) -> Column:
-    """Columns of texts, below one another in each row."""
+def _join_columns(columns: Sequence[Column]) -> Column:
+    """One column with the texts of several, below one another in each row."""
     rows = zip(*(column.cells for column in columns), strict=True)
     return Column("\n".join(column.heading for column in columns), ["\n".join(map(str, cells)) for cells in rows], "left")
 
 
 def _width(console: "Console", table: "Table") -> int:
-    """The width of a table whose columns all have theirs, whatever the console's is."""
+    """The width of a table with all columns at full width, whatever the console's width."""
     return console.measure(table, options=console.options.update(max_width=10_000)).maximum

@@ -10,13 +10,13 @@ from trs_explorer.options import UsageError
 
 
 def data(
-    action: Annotated[str, typer.Argument(help="list: what there is. get: read NAME, downloaded if need be.")] = "list",
+    action: Annotated[str, typer.Argument(help="list: show all. get: check NAME; download it if missing.")] = "list",
     name: Annotated[str | None, typer.Argument(help="The data set for get.", show_default=False)] = None,
     data_dir: Annotated[
         Path | None, typer.Option("--data-dir", help="Folder with the files. Nothing is downloaded then.")
     ] = None,
 ) -> None:
-    """List the data sets and where their files are, or have one here: download it if need be, and check that it is whole.
+    """List the data sets and where their files are; or get one: download it if it is missing, and check that it is complete.
 
     Example: trs data get cifar10
     """
@@ -35,7 +35,7 @@ def data(
 
     for split, expected in zip(("train", "test"), DATA[name].sizes, strict=True):
         images = load(name, train=split == "train", data_dir=str(data_dir or ""))
-        found = f"{name} {split}: {len(images):,} images, {images.classes} classes"
+        summary = f"{name} {split}: {len(images):,} images, {images.classes} classes"
         if expected not in (0, len(images)):
-            raise UsageError(f"{found}, but the set has {expected:,}: files are missing or cut; get them again")
-        print(f"{found}, whole" if expected else found)
+            raise UsageError(f"{summary}, but the set has {expected:,}: files are missing or cut; get them again")
+        print(f"{summary}, complete" if expected else summary)

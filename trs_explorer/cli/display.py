@@ -24,15 +24,15 @@ from trs_explorer.parse_events import (
 )
 from trs_explorer.runs import Run
 
-LINE_EVERY_S = 10.0
-LONGEST_LEFT_S = 1e9
+LINE_INTERVAL_S = 10.0  # between two lines about steps
+MAX_LEFT_S = 1e9
 
 
 class Display(Protocol):
     """Shows a training's events."""
 
     def starting(self) -> None:
-        """Say that something is going on before the first event, while torch is loading."""
+        """Show the training before its first event, while torch is loading."""
         ...
 
     def event(self, event: dict) -> None:
@@ -42,10 +42,10 @@ class Display(Protocol):
 
 @contextmanager
 def display(run: Run, how: str, *, live: bool = True) -> Iterator[Display]:
-    """The display for how = "plain", "rich" or "json". live: events are shown as they happen, not read from a log later."""
+    """The display for how = "plain", "rich" or "json". live: events are shown as they happen, not read from a log."""
     if how == "rich":
-        with _rich(run) as shown:
-            yield shown
+        with _rich(run) as rich_display:
+            yield rich_display
     else:
         yield _Json() if how == "json" else _Plain(run, live)
 
@@ -60,10 +60,10 @@ class _Json:
 
 
 class Silent:
-    """Shows nothing."""
+    """A display that shows nothing."""
 
     def starting(self) -> None:
-        """Say nothing."""
+        """Show nothing."""
 
     def event(self, event: dict) -> None:
         """Show nothing."""
@@ -82,16 +82,16 @@ class _Plain:
             self.steps = parse_start(event).steps
         if event["kind"] == "step" and not self._is_due(event):
             return
-        line = in_words(event, self.steps, self.run)
+        line = event_line(event, self.steps, self.run)
         if line:
             print(line, flush=True)
 
     def _is_due(self, event: dict) -> bool:
-        """Whether it is time for another step's line. Clocks are set, back too: in a log no order of times is relied on."""
+        """Whether it is time for another step's line. Times in a log may go back, because clocks are set."""
         now = time.monotonic() if self.live else event_time(event)
         if now is None:
             return True
-        due = self.last is None or abs(now - self.last) >= LINE_EVERY_S
+        due = self.last is None or abs(now - self.last) >= LINE_INTERVAL_S
         self.last = now if due else self.last
         return due
 
@@ -128,22 +128,24 @@ class _Rich:
             loss = loss if step.member is None else f"member {step.member + 1}, {loss}"
             self.progress.update(self.task, completed=step.step or 0, description=loss)
             return
-        line = in_words(event, self.steps, self.run)
+        line = event_line(event, self.steps, self.run)
         if line:
             self.progress.console.print(line, markup=False, emoji=False)
 
 
 def headline(run: Run) -> str:
-    """What is about to be trained, and where it goes."""
+    """One line: what is about to be trained, and into which folder."""
     c = run.config
     return printable(f"{c.method}: {c.members} x {c.model} on {c.data}, {c.epochs} epochs, seed {c.seed} -> {run.path}")
 
 
-def in_words(event: dict, steps: int | None, run: Run) -> str | None:
-    """One line of printable characters for an event, None for those that need none.
+def event_line(event: dict, steps: int | None, run: Run) -> str | None:
+    """One line of printable characters for an event; None for events without a line.
 
-    steps: of the whole training, None if they are not known. Missing fields are left out. A probe without the numbers of its
-    line (a damaged log, a null where one was not finite) is named, not shown: a display must never end a training.
+    - steps: of the whole training; None if unknown.
+
+    Missing fields are left out. Of a probe with missing numbers (a damaged log, or a null for a number that was not finite) the
+    line only says that: a display must never end a training.
     """
     line = _line(event, steps, run)
     return None if line is None else printable(re.sub(r"[\t\r\n]+", " ", line))
@@ -182,7 +184,7 @@ def _step_line(step: Step, steps: int | None) -> str:
         parts.append(f"loss {terms['total']:.3f} = {sum_of}")
     if step.rate and steps and step.step is not None:
         seconds = (steps - step.step) / step.rate
-        if abs(seconds) < LONGEST_LEFT_S:  # otherwise the rate is damaged
+        if abs(seconds) < MAX_LEFT_S:  # otherwise the rate is damaged
             parts.append(f"{step.rate:.1f} steps/s, {timedelta(seconds=round(seconds))} left")
     return "  ".join(parts)
 
@@ -190,11 +192,10 @@ def _step_line(step: Step, steps: int | None) -> str:
 def _probe_line(probe: Probe) -> str:
     shares = {name: probe.share(name) for name in ("clean", "fgsm", "pgd")}
     if None in (probe.epoch, probe.cosine, probe.eligible, probe.eps, *shares.values()):
-        return "  matrix: some of its values are missing"
+        return "  matrix: some values are missing"
     correct = ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items())
-    transfer = "transfer: nobody was fooled"
+    transfer = "transfer: no image eligible"
     if probe.transfer is not None:
         transfer = f"transfer {probe.fooled}/{probe.eligible} = {100 * probe.transfer:.0f} %"
-    return (
-        f"epoch {probe.epoch:3}  |cos| {probe.cosine:.3f}  {transfer}  ensemble {correct} right (n={probe.n}, eps {probe.eps:g})"
-    )
+    accuracy = f"ensemble accuracy: {correct} (n={probe.n}, eps {probe.eps:g})"
+    return f"epoch {probe.epoch:3}  |cos| {probe.cosine:.3f}  {transfer}  {accuracy}"

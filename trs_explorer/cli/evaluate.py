@@ -10,6 +10,7 @@ import typer
 from trs_explorer import runs
 from trs_explorer.catalogue import ATTACKS, DATA
 from trs_explorer.cli import leaving_at_once
+from trs_explorer.cli.evaluate_report import rates_csv, show
 from trs_explorer.cli.exports import as_json, check_parent, exported
 from trs_explorer.cli.flags import (
     ConfidenceOption,
@@ -34,7 +35,6 @@ from trs_explorer.cli.flags import (
     say,
 )
 from trs_explorer.cli.progress import progress
-from trs_explorer.cli.rates import rates_csv, show
 from trs_explorer.evaluation.table1.columns import MEASURED_ATTACKS, parameters
 from trs_explorer.options import UsageError, unknown
 
@@ -42,7 +42,7 @@ SETS = {"table1": MEASURED_ATTACKS, "all": tuple(name for name, attack in ATTACK
 
 
 def evaluate(
-    run: Annotated[list[Path], typer.Argument(help="One run's folder or more.", show_default=False)],
+    run: Annotated[list[Path], typer.Argument(help="Folders of one or more runs.", show_default=False)],
     attacks: Annotated[
         str, typer.Option("--attacks", help=f"Comma-separated: {', '.join(ATTACKS)}; or table1, or all.")
     ] = "fgsm,pgd",
@@ -56,17 +56,17 @@ def evaluate(
     steps: StepsOption = 50,
     restarts: RestartsOption = 1,
     seed: SeedOption = 0,
-    trust: Annotated[bool, typer.Option("--trust", help="Make all 17 checks of whether the figures can be trusted.")] = False,
+    trust: Annotated[bool, typer.Option("--trust", help="Run all 17 sanity checks of the figures.")] = False,
     device: DeviceOption = "auto",
     data_dir: DataDirOption = None,
     json_file: JsonFileOption = None,
     csv_file: CsvFileOption = None,
 ) -> None:
-    """Clean and robust accuracy with 95 % intervals: correct on the adversarial image / all test images used.
+    """Measure clean and robust accuracy with 95 % intervals: images classified correctly after the attack / all test images used.
 
-    Interrupted, the same command goes on where it stopped.
+    After an interruption, the same command continues.
 
-    On several processors or GPUs, with the same figures: torchrun --nproc-per-node 2 --no-python trs evaluate ...
+    On several processors or GPUs, with the same results: torchrun --nproc-per-node 2 --no-python trs evaluate ...
 
     Example: trs evaluate checkpoints/mnist-trs checkpoints/mnist-standard --attacks pgd --eps 0.1,0.15
     """

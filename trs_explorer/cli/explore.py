@@ -12,9 +12,14 @@ import typer
 from trs_explorer.cli.flags import DataDirOption, on_terminal, run_at
 from trs_explorer.runs import RunError, find_runs
 
-Host = Annotated[str, typer.Option("--host", help="Address to listen on. Beyond this machine: read-only, and with a token.")]
+Host = Annotated[
+    str,
+    typer.Option(
+        "--host", help="Address to listen on. If other machines can reach it, the explorer is read-only and needs a token."
+    ),
+]
 Port = Annotated[int, typer.Option("--port", help="Port to listen on; the next free one if it is in use, any if 0.")]
-NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Print the address, and open no browser.")]
+NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Print the address, but open no browser.")]
 
 
 def explore(
@@ -29,9 +34,10 @@ def explore(
     no_browser: NoBrowser = False,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Look at runs in the browser: decision boundaries, how an attack moves, and what transfers between the members.
+    """Explore runs in the browser: decision boundaries, the paths of attacks, and what transfers between the members.
 
-    Works on a running training too; /compare puts two runs side by side. Everything stays on this machine and needs no network.
+    It works on a running training, too; /compare shows two runs side by side. Nothing leaves this machine; no network is needed.
+
     Ctrl-C ends it.
 
     Examples: trs explore, trs explore mnist-trs, trs explore --host 0.0.0.0 --no-browser
@@ -40,7 +46,7 @@ def explore(
 
 
 def serve(path: Path | None, host: str, port: int, *, no_browser: bool, page: str = "", data_dir: str = "") -> None:
-    """Serve the explorer until Ctrl-C. page: where the browser is sent. data_dir: as `Library` takes it."""
+    """Serve the explorer until Ctrl-C. page: the first page in the browser. data_dir: as for `Library`."""
     threads = set(threading.enumerate())
     places = _places(path)
 
@@ -53,7 +59,7 @@ def serve(path: Path | None, host: str, port: int, *, no_browser: bool, page: st
         from trs_explorer.explore.library import Library
         from trs_explorer.web.app import create_app
 
-        library = Library(places, device="cpu", data_dir=data_dir)  # a slice is small, and pictures and attacks start on the CPU
+        library = Library(places, device="cpu", data_dir=data_dir)  # slices are small; pictures and attacks start on the CPU
         app = create_app(library, readonly=token is not None)
         server.protect(app.server, hosts=(host, sock.getsockname()[0]), token=token)
     url = server.address(host, sock) + page + (f"?token={token}" if token else "")
@@ -62,17 +68,17 @@ def serve(path: Path | None, host: str, port: int, *, no_browser: bool, page: st
         server.open_browser(url)
     server.serve(app.server, sock)
     print("\nstopped" if on_terminal() else "stopped", flush=True)
-    if set(threading.enumerate()) - threads:  # something is still being computed: nothing is lost with it, so nobody waits
+    if set(threading.enumerate()) - threads:  # a computation is still running: nothing is lost with it, so do not wait
         sys.stderr.flush()
         os._exit(0)
 
 
 def _places(path: Path | None) -> list[Path]:
-    """Runs and folders of runs to show. Raises RunError if path is neither and no shipped run's name."""
+    """The runs and folders of runs to show. Raises RunError if path is neither, nor the name of a shipped run."""
     if path is None:
         from trs_explorer.shipped import shipped_runs
 
-        return [*(run.path for run in shipped_runs()), Path("checkpoints")]  # the folder: later runs appear by themselves
+        return [*(run.path for run in shipped_runs()), Path("checkpoints")]  # as a folder: new runs appear by themselves
     if path.is_dir() and find_runs(path):
         return [path]
     if path.is_dir() and any(path.iterdir()):
@@ -81,14 +87,16 @@ def _places(path: Path | None) -> list[Path]:
 
 
 def _announce(url: str, runs: int, ports: tuple[int, int], token: str | None) -> None:
-    """Say where the explorer is. Rich leaves colours out where stdout is no terminal."""
+    """Print the explorer's address. Rich omits colours if stdout is not a terminal."""
     from rich.console import Console
     from rich.markup import escape
 
     console = Console(highlight=False, soft_wrap=True)
-    asked, got = ports
-    if asked and asked != got:
-        console.print(f"port {asked} is in use: using {got}")
+    requested, actual = ports
+    if requested and requested != actual:
+        console.print(f"port {requested} is in use: using {actual}")
     if token:
-        console.print("Other machines can reach it, unencrypted. Whoever has the whole address can look, and change nothing.")
+        console.print(
+            "Other machines can reach it, unencrypted. With the full address one can view everything and change nothing."
+        )
     console.print(f"{runs} run{'' if runs == 1 else 's'} at [bold]{escape(url)}[/bold]  (Ctrl-C ends it)")

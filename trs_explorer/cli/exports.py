@@ -1,4 +1,4 @@
-"""Files that a user asks for, by --csv, --json or --html: whole or not there, and written before anything is printed."""
+"""Write the files of --csv, --json and --html: each complete or not at all, and before anything is printed."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from trs_explorer.tables import to_csv
 
 
 def check_parent(file: Path | None) -> None:
-    """Refuse a file to write whose folder is not there, before the work and not after it."""
+    """Raise UsageError for a file that cannot be written: before the work and not after it."""
     if file is None:
         return
     if str(file) == "-":
@@ -30,9 +30,9 @@ def check_parent(file: Path | None) -> None:
 
 @contextmanager
 def exported(*files: tuple[Path | None, Callable[[], str]]) -> Iterator[None]:
-    """Write each file that has a name, from the function beside it; what is done inside is done whether or not that works.
+    """Write each file that has a path, with the text of the function beside it; then run the code inside in any case.
 
-    Raises: RunError after that, which names the files that could not be written and why.
+    Raises: RunError after that if files could not be written, with their names and why.
     """
     failed = []
     for path, text in files:
@@ -47,28 +47,28 @@ def exported(*files: tuple[Path | None, Callable[[], str]]) -> Iterator[None]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file in UTF-8, all of it or nothing; to a pipe, a device or standard output as they come. Raises: OSError."""
+    """Write a file in UTF-8, atomically; a pipe, a device or standard output directly. Raises: OSError."""
     if _is_standard_output(path):
-        sys.stdout.write(text)  # not by its name: the two would overwrite one another
+        sys.stdout.write(text)  # through the stream: two writers would overwrite one another
         return
-    there = path.exists()
+    exists = path.exists()
     content = text.encode()
-    if there and not (path.is_file() and os.access(path, os.W_OK) and os.access(path.resolve().parent, os.W_OK)):
+    if exists and not (path.is_file() and os.access(path, os.W_OK) and os.access(path.resolve().parent, os.W_OK)):
         path.write_bytes(content)
         return
 
     def write(temporary: Path) -> None:
         temporary.write_bytes(content)
-        if there:
+        if exists:
             shutil.copymode(path, temporary)
 
-    write_atomically(path.resolve(), write)  # a link stays one
+    write_atomically(path.resolve(), write)  # a link stays a link
 
 
 def _is_standard_output(path: Path) -> bool:
     try:
         return os.path.samestat(path.stat(), os.fstat(sys.stdout.fileno()))
-    except (OSError, ValueError):  # no such file; no file at all behind standard output
+    except (OSError, ValueError):  # no such file, or standard output is not a file
         return False
 
 
@@ -78,5 +78,5 @@ def as_json(value: object) -> str:
 
 
 def as_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """The text of a CSV file, in which no text is a formula or does something to a terminal."""
+    """The text of a CSV file that is safe in a spreadsheet (no formula) and in a terminal (no control characters)."""
     return to_csv(header, ([printable(value) if isinstance(value, str) else value for value in row] for row in rows))

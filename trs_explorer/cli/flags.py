@@ -1,4 +1,4 @@
-"""Command-line flags from the options' declarations, and arguments that several commands share."""
+"""Flags made from the declared options, flags that several commands share, and the parsing of their values."""
 
 import inspect
 import math
@@ -19,59 +19,59 @@ from trs_explorer.options import HYPER_PARAMETERS, MEASURING, Option, UsageError
 from trs_explorer.runs import Run, RunError, open_run
 
 
-def _counted(name: str) -> Any:
-    """The flag of a whole number that is declared in MEASURING."""
+def _integer_flag(name: str) -> Any:
+    """The flag of an integer option in MEASURING."""
     option = MEASURING[name]
     return typer.Option(option.flag, help=option.help, callback=option.check, metavar="INTEGER")
 
 
-RunArgument = Annotated[Path, typer.Argument(help="A run's folder, such as checkpoints/mnist-trs.", show_default=False)]
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda; auto takes a GPU where there is one.")]
-SeedOption = Annotated[int, _counted("seed")]
-LimitOption = Annotated[int, _counted("limit")]
-StepsOption = Annotated[int, _counted("steps")]
-RestartsOption = Annotated[int, _counted("restarts")]
-NormOption = Annotated[str, typer.Option("--norm", help="Of the ball: linf (the maximum norm), or l2.")]
+RunArgument = Annotated[Path, typer.Argument(help="Folder of a run, such as checkpoints/mnist-trs.", show_default=False)]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda. auto: a GPU if there is one.")]
+SeedOption = Annotated[int, _integer_flag("seed")]
+LimitOption = Annotated[int, _integer_flag("limit")]
+StepsOption = Annotated[int, _integer_flag("steps")]
+RestartsOption = Annotated[int, _integer_flag("restarts")]
+NormOption = Annotated[str, typer.Option("--norm", help="Norm of the radius: linf (maximum norm) or l2.")]
 ConfidenceOption = Annotated[
     str | None,
-    typer.Option("--confidence", help="How sure cw and ead make the model of the wrong class, in logits. Default: theirs."),
+    typer.Option("--confidence", help="Margin by which cw and ead must fool the model, in logits. Default: each attack's own."),
 ]
 DataDirOption = Annotated[
     Path | None,
-    typer.Option("--data-dir", help="Folder with the data set's files, if they are not where they were for the training."),
+    typer.Option("--data-dir", help="Folder with the data set's files, if they have moved since the training."),
 ]
 AsciiOption = Annotated[bool, typer.Option("--ascii", help="Draw the dashboard with ASCII characters only.")]
 JsonFileOption = Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")]
-CsvFileOption = Annotated[Path | None, typer.Option("--csv", help="Also write the rates to this file, a row each.")]
+CsvFileOption = Annotated[Path | None, typer.Option("--csv", help="Also write the rates to this file, one per row.")]
 
 NORMS = ("linf", "l2")
 NAMES: dict[str, Iterable[str]] = {"method": METHODS, "data": DATA, "model": MODELS, "device": ("auto", "cpu", "cuda")}
 
 
 def with_option_flags(command: Callable) -> Callable:
-    """Give a command, which takes **values, one flag for every setting and hyper-parameter; unset ones are None."""
-    own = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
-    made = [_flag(option, "Training", DEFAULTS[option.name]) for option in SETTINGS.values()]
-    made += [_flag(option, "", None) for option in HYPER_PARAMETERS.values()]
-    parameters = made + own
+    """Add a flag for every setting and hyper-parameter to a command that takes **values. Unset flags are None."""
+    explicit = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    generated = [_flag(option, "Training", DEFAULTS[option.name]) for option in SETTINGS.values()]
+    generated += [_flag(option, "", None) for option in HYPER_PARAMETERS.values()]
+    parameters = generated + explicit
     command.__signature__ = inspect.Signature(parameters)
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     return command
 
 
 def _flag(option: Option, panel: str, default: object) -> inspect.Parameter:
-    takers = {name: method.defaults[option.name] for name, method in METHODS.items() if option.name in method.defaults}
+    defaults = {name: method.defaults[option.name] for name, method in METHODS.items() if option.name in method.defaults}
     parts = [option.help]
     if option.range_text and not option.choices:
         parts.append(f"[{option.range_text}]")
     if option.choices:
         parts.append(f"({', '.join(option.choices)})")
-    if takers:
-        default, panel = next(iter(takers.values())), f"Options of {', '.join(takers)}"
+    if defaults:
+        default, panel = next(iter(defaults.values())), f"Options of {', '.join(defaults)}"
     if default not in (None, ""):
         parts.append(f"Default: {default}.")
     parts += [f"With {name} {m.recipe[option.name]}." for name, m in METHODS.items() if option.name in m.recipe]
-    spelled = f"{option.flag}/--no-{option.flag.removeprefix('--')}" if option.type is bool else option.flag
+    spelling = f"{option.flag}/--no-{option.flag.removeprefix('--')}" if option.type is bool else option.flag
     names = option.choices or tuple(NAMES.get(option.name, ()))
 
     def complete(incomplete: str) -> list[str]:
@@ -79,7 +79,7 @@ def _flag(option: Option, panel: str, default: object) -> inspect.Parameter:
 
     fraction = {"parser": partial(_number, flag=option.flag), "metavar": "FLOAT"} if option.type is float else {}
     flag = typer.Option(
-        spelled,
+        spelling,
         help=" ".join(parts),
         show_default=False,
         rich_help_panel=panel,
@@ -91,7 +91,7 @@ def _flag(option: Option, panel: str, default: object) -> inspect.Parameter:
 
 
 def values_from_toml(path: Path) -> dict[str, object]:
-    """Settings and hyper-parameters of a TOML file. Raises UsageError if it cannot be read or is not TOML."""
+    """Read settings and hyper-parameters from a TOML file. Raises UsageError if it cannot be read or is not TOML."""
     try:
         values = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
@@ -102,7 +102,7 @@ def values_from_toml(path: Path) -> dict[str, object]:
 
 
 def _from_toml(name: str, value: object) -> object:
-    """A value, which for a number may be a fraction in quotes: TOML has none."""
+    """A value of a TOML file; a number may be a quoted fraction, which TOML lacks."""
     option = (SETTINGS | HYPER_PARAMETERS).get(name)
     if option is not None and option.type is float and isinstance(value, str) and "/" in value:
         return _number(value, option.flag)
@@ -115,7 +115,7 @@ def given(values: Mapping[str, object]) -> dict[str, object]:
 
 
 def run_at(path: Path) -> Run:
-    """The run at path, or the shipped run of that name. Raises RunError that lists the runs there are."""
+    """The run at path, or the shipped run of that name. Raises RunError with the names of the shipped runs."""
     from trs_explorer.shipped import shipped_runs
 
     if not path.exists() and len(path.parts) <= 2:
@@ -128,50 +128,50 @@ def run_at(path: Path) -> Run:
 
 
 def on_terminal() -> bool:
-    """Whether stdout is a terminal that understands more than lines."""
+    """Whether stdout is a terminal with escape codes."""
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def can_draw() -> bool:
-    """Whether the dashboard can: it reads keys from stdin and draws on stderr, and stdout should not be somebody's file."""
+    """Whether the dashboard can run: it reads keys from stdin and draws on stderr; stdout must not be redirected to a file."""
     return on_terminal() and sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def ascii_wanted(asked: bool) -> bool:
-    """Whether the dashboard keeps to ASCII: when asked to, or where the terminal's encoding has no more."""
-    return asked or "utf" not in (sys.stderr.encoding or "").lower()
+def ascii_wanted(requested: bool) -> bool:
+    """Whether the dashboard uses ASCII only: on request, or if the terminal's encoding is not UTF."""
+    return requested or "utf" not in (sys.stderr.encoding or "").lower()
 
 
-def parse_list(text: str, what: str) -> list[str]:
-    """The parts of a comma-separated value. Raises UsageError if there is none."""
+def parse_list(text: str, flag: str) -> list[str]:
+    """Parse a comma-separated value. Raises UsageError if it is empty."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts:
-        raise UsageError(f"{what}: give at least one value")
+        raise UsageError(f"{flag}: give at least one value")
     return parts
 
 
 def parse_constants(text: str) -> list[float]:
-    """Constants above 0. Raises UsageError for anything else."""
-    found = _parse_numbers(text, "--c")
-    for constant in found:
+    """Parse the constants of --c. Raises UsageError unless all are above 0."""
+    constants = _parse_numbers(text, "--c")
+    for constant in constants:
         if not 0 < constant < float("inf"):
             raise UsageError(f"--c must be finite and above 0, got {constant:g}")
         MEASURING["c"].check(constant)
-    return found
+    return constants
 
 
 def parse_confidence(text: str | None) -> float | None:
-    """A confidence, None if none is given. Raises UsageError for what is none."""
+    """Parse --confidence; None if it is not given. Raises UsageError for an invalid value."""
     if text is None:
         return None
-    found = _parse_numbers(text, "--confidence")
-    if len(found) != 1:
+    numbers = _parse_numbers(text, "--confidence")
+    if len(numbers) != 1:
         raise UsageError(f"--confidence takes one number, got {text}")
-    return MEASURING["confidence"].check(found[0])
+    return MEASURING["confidence"].check(numbers[0])
 
 
 def parse_radii(text: str | None, norm: str = "linf") -> list[float] | None:
-    """Radii in a norm, None if none are given: those of linf lie in [0, 1]. Raises UsageError for anything else."""
+    """Parse --eps; None if it is not given. Raises UsageError unless the radii are finite and >= 0, and for linf <= 1."""
     if norm not in NORMS:
         raise UsageError(unknown("--norm", norm, NORMS))
     if text is None:
@@ -188,11 +188,11 @@ def parse_radii(text: str | None, norm: str = "linf") -> list[float] | None:
 
 
 def check_reach(radii: Iterable[float] | None, norm: str, data: str) -> None:
-    """Refuse a radius that no two images of a data set are apart."""
-    most = math.prod(DATA[data].shape) ** 0.5 if norm == "l2" else 1.0
+    """Raise UsageError for a radius larger than the largest distance between two images."""
+    largest = math.prod(DATA[data].shape) ** 0.5 if norm == "l2" else 1.0
     for radius in radii or ():
-        if radius > most:
-            raise UsageError(f"--eps {radius:g}: no two images of {data} are further apart than {most:.4g} in {norm}")
+        if radius > largest:
+            raise UsageError(f"--eps {radius:g}: no two images of {data} are further apart than {largest:.4g} in {norm}")
 
 
 def attack_options(names: Sequence[str], norm: str, confidence: float | None) -> dict[str, object]:
@@ -232,5 +232,5 @@ def _number(text: str, flag: str) -> float:
 
 
 def say(text: str) -> None:
-    """Print a line on stderr, as any terminal can show it."""
+    """Print a line on stderr, in printable characters."""
     print(printable(text), file=sys.stderr)

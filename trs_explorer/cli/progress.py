@@ -1,18 +1,25 @@
 """A progress bar on stderr, for commands that take longer than two seconds."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from trs_explorer.files import printable
 
-Advance = Callable[..., None]
+
+class Advance(Protocol):
+    """Moves a bar: called with the work done, all of it (None: unknown), and perhaps what is being done."""
+
+    def __call__(self, done: float, total: float | None, now: str = "") -> None:
+        """Move the bar."""
+        ...
 
 
 @contextmanager
-def progress(what: str, *, quiet: bool = False) -> Iterator[Advance]:
-    """A bar with the time left, moved by calling it with (done, all) and perhaps what is done now.
+def progress(title: str, *, quiet: bool = False) -> Iterator[Advance]:
+    """A progress bar with the time left; yields the function that moves it.
 
-    Nothing is drawn where stderr is not a terminal, or if it must be quiet.
+    Nothing is drawn if stderr is not a terminal, or if quiet.
     """
     from rich.console import Console
     from rich.markup import escape
@@ -22,9 +29,9 @@ def progress(what: str, *, quiet: bool = False) -> Iterator[Advance]:
     columns = [TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("left:")]
     off = quiet or not console.is_terminal
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=off) as bar:
-        task = bar.add_task(escape(printable(what)), total=None)
+        task = bar.add_task(escape(printable(title)), total=None)
 
-        def advance(done: float, total: float, now: str = "") -> None:
-            bar.update(task, completed=done, total=total, description=escape(printable(f"{what}: {now}" if now else what)))
+        def advance(done: float, total: float | None, now: str = "") -> None:
+            bar.update(task, completed=done, total=total, description=escape(printable(f"{title}: {now}" if now else title)))
 
         yield advance

@@ -1,4 +1,4 @@
-"""Standard output and error that never end a command: closed ones, pipes that nobody reads, and encodings with few letters."""
+"""Standard streams that never end a command: not when closed, in a broken pipe, or with an encoding of few characters."""
 
 import codecs
 import contextlib
@@ -7,73 +7,98 @@ import io
 import os
 import sys
 
-# What the program itself prints beyond ASCII. Other letters, such as those of a folder's name, become \xe4 and the like.
-WORDS = {"ε": "eps", "δ": "delta", "β": "beta", "λ": "lambda", "→": "->", "←": "<-", "↓": "v", "↑": "^", "…": "...", "–": "-"}
-WORDS |= {"—": "-", "−": "-", "×": "x", "·": ".", "±": "+-", "≤": "<=", "≥": ">=", "≈": "~", "²": "^2", "∞": "inf", "✕": "x"}
-GONE = (errno.EPIPE, errno.EIO)  # nobody reads any more: `| head`, or a terminal that was closed
+# Substitutes for the non-ASCII characters that the program prints. Others, as in a folder's name, become \xe4 and the like.
+SUBSTITUTES = {
+    "ε": "eps",
+    "δ": "delta",
+    "β": "beta",
+    "λ": "lambda",
+    "→": "->",
+    "←": "<-",
+    "↓": "v",
+    "↑": "^",
+    "…": "...",
+    "–": "-",
+}
+SUBSTITUTES |= {
+    "—": "-",
+    "−": "-",
+    "×": "x",
+    "·": ".",
+    "±": "+-",
+    "≤": "<=",
+    "≥": ">=",
+    "≈": "~",
+    "²": "^2",
+    "∞": "inf",
+    "✕": "x",
+}
+GONE = (errno.EPIPE, errno.EIO)  # the reader is gone: `| head`, or a closed terminal
 
-_lost: list[OSError] = []
+_errors: list[OSError] = []
 
 
 def prepare() -> None:
-    """Give this process three standard streams that can be used whatever it was started with.
+    """Give this process three usable standard streams, whatever it was started with.
 
-    One that is closed (`>&-`) leads nowhere. What an encoding lacks is written in words. Where nobody reads any more, the work
-    goes on in silence; where the output cannot be written, too, and `lost` tells.
+    A closed stream (`>&-`) becomes the null device. Characters that the encoding lacks are replaced. After a write fails the
+    command continues without output; `write_error` returns the error, unless only the reader is gone.
     """
-    _lost.clear()
+    _errors.clear()
     for number, (name, flags) in enumerate((("stdin", os.O_RDONLY), ("stdout", os.O_WRONLY), ("stderr", os.O_WRONLY))):
         if getattr(sys, name) is None:
-            _point_nowhere(number, flags)
+            _point_to_null(number, flags)
             setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
-    codecs.register_error("trs-words", _in_words)
+    codecs.register_error("trs-substitutes", _replace)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         buffer = getattr(stream, "buffer", None)
-        if isinstance(getattr(buffer, "raw", buffer), io.FileIO):  # Windows' console is none
+        if isinstance(getattr(buffer, "raw", buffer), io.FileIO):  # Windows' console is not
             stream.flush()
-            file = _Patient(stream.fileno(), "w", closefd=False)
+            file = _IgnoringErrors(stream.fileno(), "w", closefd=False)
             unbuffered = isinstance(buffer, io.FileIO)  # as PYTHONUNBUFFERED asks
-            own = {"line_buffering": name == "stderr" or stream.isatty(), "write_through": unbuffered}
-            patient = io.TextIOWrapper(file if unbuffered else io.BufferedWriter(file), stream.encoding, "trs-words", **own)
-            setattr(sys, name, patient)
+            options = {"line_buffering": name == "stderr" or stream.isatty(), "write_through": unbuffered}
+            wrapped = io.TextIOWrapper(
+                file if unbuffered else io.BufferedWriter(file), stream.encoding, "trs-substitutes", **options
+            )
+            setattr(sys, name, wrapped)
         elif hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="trs-words")
+            stream.reconfigure(errors="trs-substitutes")
 
 
-def lost() -> OSError | None:
-    """Write what is still buffered; why something could not be written, None if everything was, or nobody reads."""
+def write_error() -> OSError | None:
+    """Flush the streams. Returns the first error of a write; None if all was written, or the reader is gone."""
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):  # ValueError: somebody has closed it
+        with contextlib.suppress(OSError, ValueError):  # ValueError: the stream is closed
             stream.flush()
-    return next(iter(_lost), None)
+    return next(iter(_errors), None)
 
 
-class _Patient(io.FileIO):
-    """A file whose writes always seem to succeed: the first one that does not is kept, later ones lead nowhere."""
+class _IgnoringErrors(io.FileIO):
+    """A file whose writes always seem to succeed: the first error is recorded, later writes go to the null device."""
 
     def write(self, data) -> int:
         try:
             written = super().write(data)
         except OSError as error:
-            _point_nowhere(self.fileno(), os.O_WRONLY)
+            _point_to_null(self.fileno(), os.O_WRONLY)
             if error.errno not in GONE:
-                _lost.append(error)
+                _errors.append(error)
             return memoryview(data).nbytes
         return 0 if written is None else written
 
 
-def _point_nowhere(number: int, flags: int) -> None:
-    """Let a file descriptor lead to the null device, whether it is open or not."""
-    nowhere = os.open(os.devnull, flags)
-    if nowhere != number:
-        os.dup2(nowhere, number)
-        os.close(nowhere)
+def _point_to_null(number: int, flags: int) -> None:
+    """Point a file descriptor, open or not, to the null device."""
+    null = os.open(os.devnull, flags)
+    if null != number:
+        os.dup2(null, number)
+        os.close(null)
 
 
-def _in_words(error: UnicodeError) -> tuple[str, int]:
-    """What is written for letters that an encoding lacks: an error handler as `codecs.register_error` has it."""
+def _replace(error: UnicodeError) -> tuple[str, int]:
+    """Replace characters that an encoding lacks: an error handler for `codecs.register_error`."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    letters = error.object[error.start : error.end]
-    return "".join(WORDS.get(one) or one.encode("ascii", "backslashreplace").decode() for one in letters), error.end
+    characters = error.object[error.start : error.end]
+    return "".join(SUBSTITUTES.get(one) or one.encode("ascii", "backslashreplace").decode() for one in characters), error.end

@@ -43,18 +43,18 @@ def train(
     *,
     out: Annotated[Path | None, Flag("--out", help="Folder of the new run. Default: checkpoints/METHOD-DATA-N.")] = None,
     resume: Annotated[
-        Path | None, Flag("--resume", help="Continue this run from its newest checkpoint; --data-dir if its data has moved.")
+        Path | None, Flag("--resume", help="Continue this run from its newest checkpoint. Give --data-dir if its data has moved.")
     ] = None,
-    config: Annotated[Path | None, Flag("--config", help="TOML file with settings; flags win over it.")] = None,
-    tui: Annotated[bool, Flag("--tui", help="Watch in the terminal dashboard; the training is its own process.")] = False,
+    config: Annotated[Path | None, Flag("--config", help="TOML file with settings. Flags override it.")] = None,
+    tui: Annotated[bool, Flag("--tui", help="Watch in the terminal dashboard. The training is a process of its own.")] = False,
     plain: Annotated[bool, Flag("--plain", help="Plain lines, no escape codes.")] = False,
     ascii: AsciiOption = False,
-    json: Annotated[bool, Flag("--json", help="One event per line on stdout, nothing else.")] = False,
+    json: Annotated[bool, Flag("--json", help="Print one event (JSON) per line on stdout, nothing else.")] = False,
     **values: object,
 ) -> None:
-    """Train an ensemble: TRS on the embedded MNIST unless told otherwise.
+    """Train an ensemble; by default TRS on the embedded MNIST.
 
-    Ctrl-C saves and exits with status 130; go on with --resume. The run's folder holds everything: settings, events,
+    Ctrl-C saves and exits with status 130; continue with --resume. The run's folder has everything: settings, events,
     checkpoints.
 
     Examples: trs train --tui, trs train --method cos-only --limit 6000 --epochs 5, trs train --data bars --plain
@@ -82,23 +82,23 @@ def _run_to_train(values: dict, out: Path | None, resume: Path | None, config: P
         run = runs.open_run(resume)
         if run.status().get("state") == "finished":
             raise UsageError(f"{resume} is finished: nothing is left to train")
-        return run if data_dir is None else _moved(run, str(data_dir))
+        return run if data_dir is None else _with_data_dir(run, str(data_dir))
     if config is not None:
         values = {**values_from_toml(config), **values}
     settings = resolve(values)
     if out is not None:
         runs.check_free(out)
     _check_device(settings)
-    _have_data(settings)
+    _obtain_data(settings)
     _check_model(settings)
     settings = _with_start(settings)
     if out is not None:
         return runs.create(out, settings)
-    return runs.create(_free_name(settings), settings)
+    return runs.create(_new_folder(settings), settings)
 
 
-def _moved(run: runs.Run, data_dir: str) -> runs.Run:
-    """The run with the folder where its data is now, if that is still the same data."""
+def _with_data_dir(run: runs.Run, data_dir: str) -> runs.Run:
+    """The run with another data folder in its config, after a check that the data there is the same."""
     from trs_explorer import data
 
     for train in (True, False):
@@ -107,7 +107,7 @@ def _moved(run: runs.Run, data_dir: str) -> runs.Run:
 
 
 def _check_device(settings: TrainConfig) -> None:
-    """Refuse a device that is not here before a folder is made for it."""
+    """Raise UsageError for a device that this machine lacks, before a folder is created for the run."""
     if settings.device not in ("auto", "cpu"):
         from trs_explorer.training.device import resolve_device
 
@@ -115,16 +115,16 @@ def _check_device(settings: TrainConfig) -> None:
 
 
 def _check_model(settings: TrainConfig) -> None:
-    """Refuse a model that the method cannot train before a folder is made for it."""
+    """Raise UsageError for a model that the method cannot train, before a folder is created for the run."""
     with leaving_at_once():
         from trs_explorer.training.suits import check_model
     check_model(settings)
 
 
 def _with_start(settings: TrainConfig) -> TrainConfig:
-    """The settings with the run that they start from: the one named, or where the method needs one a standard ensemble.
+    """The settings with the run that the training starts from: the one named, or a standard ensemble if the method needs one.
 
-    That is checkpoints/start-DATA-MODEL-MEMBERS-SEED, trained now, once, by the data set's recipe.
+    The standard ensemble is trained now if it is missing: see `cached_start`.
     """
     if settings.start_from:
         source = run_at(Path(settings.start_from))
@@ -137,8 +137,8 @@ def _with_start(settings: TrainConfig) -> TrainConfig:
     return dataclasses.replace(settings, start_from=str(start.path.resolve()))
 
 
-def _have_data(settings: TrainConfig) -> None:
-    """Download what the data set needs, or refuse it, before a folder is made for the run."""
+def _obtain_data(settings: TrainConfig) -> None:
+    """Download the data set if its files are missing, before a folder is created for the run. Raises UsageError if that fails."""
     source = DATA[settings.data].source
     if source is None or settings.data_dir or source.is_here:
         return
@@ -149,8 +149,8 @@ def _have_data(settings: TrainConfig) -> None:
     obtain(source)
 
 
-def _free_name(settings: TrainConfig) -> Path:
-    """The next free checkpoints/METHOD-DATA-N, made at once, so that two trainings that start together get two."""
+def _new_folder(settings: TrainConfig) -> Path:
+    """Create the next free folder checkpoints/METHOD-DATA-N. Two trainings that start at the same time get different ones."""
     folder = Path("checkpoints")
     try:
         folder.mkdir(exist_ok=True)  # an error if a file is there, or a link that leads nowhere
@@ -165,30 +165,30 @@ def _free_name(settings: TrainConfig) -> Path:
 
 
 def _train_here(run: runs.Run, how: str) -> int:
-    """Train in this process, showing events by plain lines, a rich display or JSON lines."""
+    """Train in this process. how: plain lines, a rich display or JSON lines."""
     with display(run, how) as show:
         show = _show(show, None)
 
-        def shown(event: dict) -> None:
+        def show_event(event: dict) -> None:
             nonlocal show
             show = _show(show, event)
 
-        return train_run(run, shown)
+        return train_run(run, show_event)
 
 
 def _show(show: Display, event: dict | None) -> Display:
-    """Show an event, or (None) that it starts; where that cannot be (`| head`, a full disk, an encoding) train on in silence."""
+    """Show an event, or (None) the start. Returns a silent display if that fails (`| head`, a full disk, an encoding)."""
     try:
         show.starting() if event is None else show.event(event)
     except (OSError, ValueError):
-        with contextlib.suppress(OSError, ValueError, AttributeError):  # what is still buffered must go somewhere
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # the buffered rest must go somewhere
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Silent()
     return show
 
 
 def _train_in_dashboard(run: runs.Run, ascii_only: bool) -> int:
-    """Start the trainer as a process of its own and look on, exactly as `trs watch` does."""
+    """Start the trainer as a process of its own and watch it as `trs watch` does."""
     from trs_explorer.shipped import python_m
     from trs_explorer.tui import watch
 
@@ -201,24 +201,24 @@ def _train_in_dashboard(run: runs.Run, ascii_only: bool) -> int:
             start_new_session=True,
         )
     threading.Thread(target=_reap, args=[trainer], daemon=True).start()
-    seen = watch(run, owns_trainer=True, ascii_only=ascii_only)
+    status_of_watch = watch(run, owns_trainer=True, ascii_only=ascii_only)
     if run.status().get("state") not in (*runs.ALIVE, None):
         with contextlib.suppress(subprocess.TimeoutExpired):
-            trainer.wait(timeout=5)  # it has said its last word and is on its way out, or has not said its first yet
+            trainer.wait(timeout=5)  # it is about to end, or has not begun yet
     if trainer.poll() is None:
-        print(f"The training goes on as process {trainer.pid}. Look on again: trs watch {printable(run.path)}")
-        return seen
+        print(f"The training continues as process {trainer.pid}. To watch it again: trs watch {printable(run.path)}")
+        return status_of_watch
     status = run.status()
     error = f": {status['error']}" if status.get("error") else ""
     print(printable(f"{run.path}: {status.get('state', 'no state')}{error}"))
-    if status.get("error") and not runs.has_begun(run):  # all has been said: the same --out can be tried again
+    if status.get("error") and not runs.has_begun(run):  # the error has been printed: the same --out can be used again
         run.log.unlink(missing_ok=True)
         runs.discard(run)
     return 0 if status.get("state") in ("finished", "stopped") else 1
 
 
 def _reap(process: subprocess.Popen) -> None:
-    """Wait for a process's end, so that it is no zombie after it. Signals are for the main thread, which hides from some."""
+    """Wait for a process to end, so that it does not become a zombie. Signals are left to the main thread."""
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     process.wait()

@@ -1,4 +1,4 @@
-"""A training in this process: signals save and end it."""
+"""Train in this process; signals save the training and end it."""
 
 import signal
 from collections.abc import Callable
@@ -8,11 +8,11 @@ from trs_explorer.cli import DONE, INTERRUPTED, leaving_at_once
 from trs_explorer.cli.progress import progress
 
 STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-SAVED = ("stopped", "finished")
+SAVED = ("stopped", "finished")  # states after which nothing is lost
 
 
 class _Stop:
-    """An Event without a lock: a handler may run while somebody else sets it."""
+    """A threading.Event without a lock: a signal handler may run while it is being set."""
 
     def __init__(self) -> None:
         self._set = False
@@ -25,11 +25,11 @@ class _Stop:
 
 
 def train_run(run: runs.Run, show: Callable[[dict], object]) -> int:
-    """Train a run from where it is, in this process, and show every event. Returns the exit status.
+    """Train a run from its newest checkpoint, in this process, and show every event. Returns the exit status.
 
-    Ctrl-C saves and ends it, a second one ends it at once. Later ones are not heard: the process is about to end, and its last
-    words must be right. A signal that was ignored when the process began, as by nohup, stays ignored.
-    Raises: RunError after a second Ctrl-C that came before the save was done; and as `training.train`.
+    Ctrl-C saves and ends the training, a second one ends it at once. Later ones are ignored: the process is about to end, and
+    must end with the right message. Signals that were ignored when the process began, as by nohup, stay ignored.
+    Raises: RunError after a second Ctrl-C before the save was done; and as `training.train`.
     """
     with leaving_at_once():
         from trs_explorer.training import train as events
@@ -40,10 +40,10 @@ def train_run(run: runs.Run, show: Callable[[dict], object]) -> int:
         signals.append(number)
         stop.set()
         if len(signals) == 2:
-            raise KeyboardInterrupt  # asked twice: don't wait for the save
+            raise KeyboardInterrupt  # second signal: do not wait for the save
 
-    heard = [number for number in STOPPING if signal.getsignal(number) not in (signal.SIG_IGN, None)]
-    previous = {number: signal.signal(number, interrupted) for number in heard}
+    handled = [number for number in STOPPING if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+    previous = {number: signal.signal(number, interrupted) for number in handled}
     ends = True
     try:
         for event in events(run, resume=any(run.checkpoints()) or runs.has_begun(run), stop=stop):
@@ -51,7 +51,7 @@ def train_run(run: runs.Run, show: Callable[[dict], object]) -> int:
         ends = bool(signals) and run.status().get("state") == "stopped"
     except KeyboardInterrupt:
         if run.status().get("state") not in SAVED:
-            raise runs.RunError(_lost(run)) from None
+            raise runs.RunError(_loss_message(run)) from None
     finally:
         quiet = bool(signals) and ends
         signals += [0, 0]
@@ -60,8 +60,8 @@ def train_run(run: runs.Run, show: Callable[[dict], object]) -> int:
     return INTERRUPTED if quiet else DONE
 
 
-def _lost(run: runs.Run) -> str:
-    """What a second Ctrl-C cost."""
+def _loss_message(run: runs.Run) -> str:
+    """What is lost after a second Ctrl-C."""
     if not runs.has_begun(run):
         return "interrupted before the training began"
     saved = run.checkpoints()[-1:]

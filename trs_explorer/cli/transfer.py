@@ -7,6 +7,7 @@ import typer
 from trs_explorer.catalogue import ATTACKS, DATA, entry
 from trs_explorer.cli import leaving_at_once
 from trs_explorer.cli.blocks import Column, print_table
+from trs_explorer.cli.evaluate_report import NORM_SUFFIX, value_of
 from trs_explorer.cli.exports import as_csv, as_json, check_parent, exported
 from trs_explorer.cli.flags import (
     ConfidenceOption,
@@ -30,11 +31,11 @@ from trs_explorer.cli.flags import (
     say,
 )
 from trs_explorer.cli.progress import progress
-from trs_explorer.cli.rates import IN_WORDS, value_of
 from trs_explorer.files import printable
 from trs_explorer.options import UsageError, unknown
 
-SAID, LATER = ("attack", "eps", "c", "protocol", "targeted"), ("norm", "confidence")  # columns before and after the counts
+# Columns of the CSV file before and after the counts.
+BEFORE, AFTER = ("attack", "eps", "c", "protocol", "targeted"), ("norm", "confidence")
 WIDE = 5  # with more members than this, cells hold the rate alone
 
 
@@ -45,8 +46,8 @@ def transfer(
     norm: NormOption = "linf",
     c: Annotated[str | None, typer.Option("--c", help="Constant of cw and ead, which have no radius. Default: 1.")] = None,
     confidence: ConfidenceOption = None,
-    targeted: Annotated[bool, typer.Option("--targeted", help="Each image is to be taken for a random other class.")] = False,
-    protocol: Annotated[str, typer.Option("--protocol", help="def6, or all-right: images that all members have right.")] = "def6",
+    targeted: Annotated[bool, typer.Option("--targeted", help="Targeted: towards a random other class.")] = False,
+    protocol: Annotated[str, typer.Option("--protocol", help="def6, or all-right: images all members have right.")] = "def6",
     steps: StepsOption = 50,
     limit: LimitOption = 1000,
     seed: SeedOption = 0,
@@ -55,34 +56,37 @@ def transfer(
     json_file: JsonFileOption = None,
     csv_file: CsvFileOption = None,
 ) -> None:
-    """The transfer matrix: who else falls to the examples made on one member. Rows = surrogate, columns = target.
+    """Measure the transfer matrix: which members are fooled by adversarial examples made on another one.
 
-    def6, off the diagonal: of images that both have right and that fool the surrogate, how many fool the target (Definition 6).
+    Rows: surrogate, the member attacked. Columns: target, the model tested.
 
-    On the diagonal: of the images that the member has right, how many it is fooled on.
+    def6: of the images that both classify correctly and that fool the surrogate, the share that fools the target (Definition 6).
 
-    all-right: of the first images that all members have right, how many fool the target with any of five starts (DVERGE's way).
+    Diagonal: of the images that the member classifies correctly, the share that fools it.
 
-    --targeted: to be fooled is to answer the wanted class.
+    all-right: of the first images that all members classify correctly, the share that fools the target with any of five starts
+    (as in DVERGE).
+
+    --targeted: a model is fooled if it answers the wanted class.
     """
-    known = entry(ATTACKS, "--attack", attack)
+    attack_entry = entry(ATTACKS, "--attack", attack)
     if protocol not in ("def6", "all-right"):
         raise UsageError(unknown("--protocol", protocol, ("def6", "all-right")))
     chosen = run_at(run)
     for file in (json_file, csv_file):
         check_parent(file)
-    about_data = DATA[chosen.config.data]
+    dataset = DATA[chosen.config.data]
     check_classes(attack, chosen.config.data, "--attack")
-    if known.ball and c is not None:
+    if attack_entry.ball and c is not None:
         raise UsageError(f"--c: {attack} has a radius, --eps")
-    if not known.ball and eps is not None:
+    if not attack_entry.ball and eps is not None:
         raise UsageError(f"--eps: {attack} has no radius, but a constant, --c")
     options = attack_options([attack], norm, parse_confidence(confidence))
-    values = parse_radii(eps, norm) if known.ball else parse_constants(c) if c is not None else None
-    check_reach(values if known.ball else None, norm, chosen.config.data)
+    values = parse_radii(eps, norm) if attack_entry.ball else parse_constants(c) if c is not None else None
+    check_reach(values if attack_entry.ball else None, norm, chosen.config.data)
     if values is not None and len(values) != 1:
-        raise UsageError(f"{'--eps' if known.ball else '--c'}: a matrix has one value, got {eps or c}")
-    value = values[0] if values else about_data.probe_eps if known.ball else 1.0
+        raise UsageError(f"{'--eps' if attack_entry.ball else '--c'}: a matrix has one value, got {eps or c}")
+    value = values[0] if values else dataset.probe_eps if attack_entry.ball else 1.0
     check_saved(chosen)
 
     with leaving_at_once():
@@ -107,7 +111,7 @@ def _show(result: dict) -> None:
     from rich.markup import escape
 
     console, run = Console(), escape(printable(result["run"]))
-    value = value_of(result) if result["eps"] is None else f"eps {value_of(result)}{IN_WORDS[result['norm']]}"
+    value = value_of(result) if result["eps"] is None else f"eps {value_of(result)}{NORM_SUFFIX[result['norm']]}"
     value += "" if result["confidence"] is None else f", confidence {result['confidence']:g}"
     aim = "targeted, " if result["targeted"] else ""
     what = f"{run}: transfer of {result['attack']}, {aim}{value}"
@@ -116,20 +120,20 @@ def _show(result: dict) -> None:
     names = _names(result)
     columns = [Column(names[j], [_cell(result, i, j) for i in members]) for j in range(len(names))]
     print_table(console, [Column("", [names[i] for i in members], "left")], columns)
-    words = "rows: surrogate, columns: target"
+    caption = "attack made on ↓ (surrogate), fools → (target)"
     if result["protocol"] == "all-right":
-        words += f"; images that all members have right, any of {result['starts']} starts"
-    console.print(words, highlight=False)
+        caption += f"; images that all members classify correctly, any of {result['starts']} starts"
+    console.print(caption, highlight=False)
     fooled, eligible = result["pooled"]
     low, high = result["pooled_interval"]
-    words = f"{fooled} / {eligible} = {100 * fooled / eligible:.1f} % ({100 * low:.1f} - {100 * high:.1f})" if eligible else "-"
-    console.print(f"all pairs of different members together: {words}", highlight=False)
+    pooled = f"{fooled} / {eligible} = {100 * fooled / eligible:.1f} % ({100 * low:.1f} - {100 * high:.1f})" if eligible else "-"
+    console.print(f"Transfer over all pairs of different members: {pooled}", highlight=False)
     for warning in result["warnings"]:
         console.print(f"[bold]warning[/] {run}: {escape(warning)}", highlight=False)
 
 
 def _cell(result: dict, i: int, j: int) -> str:
-    """The share of one cell in per cent; with few members its interval and counts too."""
+    """The rate of one cell in per cent; with few members also its interval and counts."""
     rate, (low, high), alone = result["rates"][i][j], result["intervals"][i][j], len(result["fooled"]) > WIDE
     if rate is None:
         share = "-" if alone else "none eligible"
@@ -143,9 +147,21 @@ def _names(result: dict) -> list[str]:
 
 
 def _csv(result: dict) -> str:
-    names, fixed = _names(result), [result[key] for key in ("run", "weights", "seed", *SAID)]
-    later = [result[key] for key in LATER]
-    header = ["run", "weights_sha256", "seed", *SAID, "surrogate", "target", "fooled", "eligible", "low", "high", *LATER]
+    names, fixed = _names(result), [result[key] for key in ("run", "weights", "seed", *BEFORE)]
+    later = [result[key] for key in AFTER]
+    header = [
+        "run",
+        "weights_sha256",
+        "seed",
+        *BEFORE,
+        "surrogate",
+        "target",
+        "fooled",
+        "eligible",
+        "low",
+        "high",
+        *AFTER,
+    ]
     rows = [
         [*fixed, names[i], names[j], fooled, result["eligible"][i][j], *result["intervals"][i][j], *later]
         for i, row in enumerate(result["fooled"])

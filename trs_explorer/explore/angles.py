@@ -101,7 +101,7 @@ def _around(x: OneImage, samples: int, *, eps: float, norm: str, generator: torc
     return low + noise * (high - low)
 
 
-def in_words(found: Angles, *, pair: tuple[int, int] | None = None) -> str:
+def event_line(found: Angles, *, pair: tuple[int, int] | None = None) -> str:
     """The angles in a sentence for a student.
 
     pair: which two members to speak of; else the pair whose gradients are closest at x.

@@ -108,13 +108,13 @@ class Library:
     def checkpoints(self, name: str) -> list[str]:
         """The names of a run's checkpoints, oldest first; none before its training has saved one. Raises as `load`."""
         run = self.run(name)
-        with self.in_words(name, run):
+        with self.event_line(name, run):
             return [checkpoint.name for checkpoint in run.checkpoints()]
 
     def status(self, name: str) -> Json:
         """What the trainer said last, as `Run.status`. Raises as `load`."""
         run = self.run(name)
-        with self.in_words(name, run):
+        with self.event_line(name, run):
             return run.status()
 
     def load(self, name: str, checkpoint: str = "") -> Loaded:
@@ -124,7 +124,7 @@ class Library:
         it is damaged, or another request has been reading it for WAIT_S seconds.
         """
         run = self.run(name)
-        with self.in_words(name, run):
+        with self.event_line(name, run):
             for _ in range(3):  # a newest checkpoint that a trainer removes between these two lines leaves a newer one
                 chosen = _choose(run, checkpoint)
                 if (found := self._ensemble(run, chosen)) is not None:
@@ -137,7 +137,7 @@ class Library:
 
     def digest(self, name: str, checkpoint: Checkpoint) -> str:
         """The SHA-256 of a checkpoint's weights, computed once while the file stays the same. Raises as `load`."""
-        with self.in_words(name, self.run(name)):
+        with self.event_line(name, self.run(name)):
             return self._digest(checkpoint)
 
     def events(self, name: str) -> list[Json]:
@@ -146,7 +146,7 @@ class Library:
         Raises: as `run`; RunError if the log cannot be read.
         """
         run = self.run(name)
-        with self.in_words(name, run), self._one_at_a_time(("events", run.path)):
+        with self.event_line(name, run), self._one_at_a_time(("events", run.path)):
             offset, events = self._events.setdefault(run.path, (0, []))
             _check_size(run.path / "events.jsonl", MOST_LOG)
             batch = runs.read_events(run, offset)
@@ -158,7 +158,7 @@ class Library:
             return list(events)
 
     @contextmanager
-    def in_words(self, name: str, run: Run) -> Iterator[None]:
+    def event_line(self, name: str, run: Run) -> Iterator[None]:
         """Turn whatever goes wrong with a run's files into a UsageError or RunError that says it by the run's name."""
         try:
             yield

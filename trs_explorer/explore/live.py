@@ -188,7 +188,7 @@ class Jobs:
             try:
                 more = self._step(job)
             except Exception as trouble:  # whatever it was: it belongs on the page, and the server goes on
-                more, state, error = False, "failed", in_words(trouble)
+                more, state, error = False, "failed", event_line(trouble)
             with self._changed:
                 if more:
                     self._waiting.append(job)
@@ -239,7 +239,7 @@ def _stop_all() -> None:
         jobs.stop()
 
 
-def in_words(error: BaseException) -> str:
+def event_line(error: BaseException) -> str:
     """An error in a line that a page can show: our own as they are, others with their kind, and without a file's place."""
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     text = next(iter(said.splitlines()), "")[:300]

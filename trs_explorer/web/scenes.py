@@ -8,7 +8,7 @@ from threading import Lock
 import numpy as np
 import torch
 
-from trs_explorer.explore.angles import angles, fooled_in_words, in_words
+from trs_explorer.explore.angles import angles, event_line, fooled_in_words
 from trs_explorer.explore.library import Loaded
 from trs_explorer.explore.live import Cache, Latest, turn
 from trs_explorer.explore.slices import coordinates, new_points, sample
@@ -107,7 +107,7 @@ class Scenes:
             found = angles(asked.loaded.ensemble, x, y, eps=state.eps, norm=state.norm, seed=state.seed)
         i, j = state.surrogate, state.target
         pair = (i, j) if i != j and max(i, j) < len(asked.loaded.ensemble) else None
-        told = {"words": markup(in_words(found, pair=pair)), "table": markup(angle_table(found))}
+        told = {"words": markup(event_line(found, pair=pair)), "table": markup(angle_table(found))}
         return {**told, "key": scene.key, **understood(asked, wish)}
 
 

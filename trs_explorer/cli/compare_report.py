@@ -1,4 +1,4 @@
-"""What `trs compare` prints: blocks of as many columns as the terminal is wide, then what is to be said of the figures."""
+"""What `trs compare` prints: the table in blocks that fit the terminal, then notes about its figures."""
 
 import os
 from collections.abc import Sequence
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-WIDTH = 120  # where there is no terminal that has one
-NARROWEST = 14  # of the column of names
+WIDTH = 120  # without a terminal
+MIN_NAME_WIDTH = 14
 MISSING = "missing"
 
 
 def show(data: str, rows: Sequence[Row]) -> None:
-    """The table of one data set's runs, the trust checks, where the paper differs, and whether its order holds."""
+    """Print the table of one data set's runs, the sanity checks, the differences to the paper, and whether its order holds."""
     from rich.console import Console
     from rich.markup import escape
 
-    asked = os.environ.get("COLUMNS", "")
-    console = Console(width=None if on_terminal() or asked.isdigit() else WIDTH, highlight=False)
-    known = any(figure.paper is not None for row in rows for figure in row.figures.values())
+    columns = os.environ.get("COLUMNS", "")
+    console = Console(width=None if on_terminal() or columns.isdigit() else WIDTH, highlight=False)
+    has_paper = any(figure.paper is not None for row in rows for figure in row.figures.values())
     n = image_count(rows)
-    of = f"of the first {n} test images (seed {SEED}, {STEPS} steps, one start)" if n else "of nothing: no figure is stored"
-    beside = "; below that the paper's figure, of its own models and recipe" if known else ""
+    on = f"on the first {n} test images (seed {SEED}, {STEPS} steps, one start)" if n else "(no figure is stored)"
+    third = "; third line: the paper's figure, for its own models and recipe" if has_paper else ""
     console.print(
-        f"[bold]{escape(data)}[/]: right, in % {of}; below it the 95 % interval (Wilson){beside}. "
-        "* best of its column: not masked, and its interval overlaps with no other's."
+        f"[bold]{escape(data)}[/]: accuracy in % {on}; second line: 95 % Wilson interval{third}. "
+        "* best of its column: gradients not masked, and its interval overlaps with no other."
     )
     print_blocks(console, all_columns(data), lambda columns: _table(console, rows, columns))
     for part in (_trust(rows), [line for row in rows for line in difference_lines(row)], _orders(rows)):
@@ -43,7 +43,7 @@ def show(data: str, rows: Sequence[Row]) -> None:
 
 
 def _table(console: "Console", rows: Sequence[Row], columns: Sequence[Column]) -> "Table":
-    """Columns of fixed widths, so that no figure is ever cut or wrapped; names are, at a third of the terminal."""
+    """A table with columns of fixed widths, so that no figure is cut or wrapped. Names are wrapped at a third of the terminal."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -51,7 +51,7 @@ def _table(console: "Console", rows: Sequence[Row], columns: Sequence[Column]) -
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, leading=1)
     names = [_name(row) for row in rows]
     longest = max(len(line) for name in names for line in name)
-    table.add_column("", width=min(longest, max(console.width // 3, NARROWEST)), overflow="fold")
+    table.add_column("", width=min(longest, max(console.width // 3, MIN_NAME_WIDTH)), overflow="fold")
     cells = {column: [_cell(row, column, row is best_row(rows, column)) for row in rows] for column in columns}
     for column, below in cells.items():
         heading = f"{column.attack}\n{column.at}"
@@ -63,11 +63,11 @@ def _table(console: "Console", rows: Sequence[Row], columns: Sequence[Column]) -
 
 
 def _name(row: Row) -> list[str]:
-    """The row's name, and what is to be said against its figures, in short lines."""
+    """The row's name and the warnings about its figures, in short lines."""
     numbers = [str(number) for number in row.warned]
     groups = [", ".join(numbers[first : first + 3]) for first in range(0, len(numbers), 3)]
     warns = [f"warns: {group}" if not place else f"  {group}" for place, group in enumerate(groups)]
-    checked = warns or ["no warning" if row.checks else "not checked"]
+    checked = warns or ["no warnings" if row.checks else "not checked"]
     return [printable(row.label), *map(printable, row.apart), *(["MASKED"] if row.masked else []), *checked]
 
 
@@ -85,25 +85,29 @@ def _cell(row: Row, column: Column, first: bool) -> "Text":
 
 
 def _trust(rows: Sequence[Row]) -> list[str]:
-    """Whose figures are too high, which checks warned, in words, and what is missing."""
+    """Notes: which rows have too high figures, which checks warned, and what is missing."""
     lines = []
     if masked := [row.label for row in rows if row.masked]:
         lines.append(
-            f"MASKED: attacks miss images of {', '.join(masked)}: their figures are too high, those under PGD among them. "
-            "The worst of several is nearer, and may still be too high."
+            f"MASKED: attacks miss adversarial images of {', '.join(masked)}: their figures are too high, also under PGD. "
+            "The worst of several attacks is closer to the truth, but may still be too high."
         )
     if warned := sorted({number for row in rows for number in row.warned}):
-        lines.append("Checks that warn say that this does not hold: " + "; ".join(f"{k}: {CHECKS[k]}" for k in warned) + ".")
+        lines.append(
+            "Checks that warn, each with the condition that does not hold: "
+            + "; ".join(f"{k}: {CHECKS[k]}" for k in warned)
+            + "."
+        )
     if any(len(row.figures) < len(all_columns(row.config.data)) for row in rows):
-        lines.append(f"{MISSING}: not stored with the run for these weights and this version; without --stored it is measured.")
-    made = sorted({len(row.checks) for row in rows})
-    count = "-".join(map(str, dict.fromkeys((made[0], made[-1]))))
-    lines.append(f"{count} of {len(CHECKS)} checks made a row; trs evaluate RUN --trust makes all, and says each in full.")
+        lines.append(f"{MISSING}: not stored with the run for these weights and this version; measured without --stored.")
+    counts = sorted({len(row.checks) for row in rows})
+    count = "-".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    lines.append(f"{count} of {len(CHECKS)} sanity checks run per row; trs evaluate RUN --trust runs and prints all.")
     return lines
 
 
 def _orders(rows: Sequence[Row]) -> list[str]:
-    """Whether the paper's order of methods holds."""
+    """Notes on whether the paper's order of methods holds."""
     lines = []
     for order in orderings(rows):
         rho = "" if order.rho is None else f"rank correlation (Spearman) {order.rho:.2f} of {order.n} runs. "

@@ -1,4 +1,4 @@
-"""The comparison as a Markdown table, for a README: attacks as rows, the paper's figures in columns of their own."""
+"""`trs compare --markdown`: a table with attacks as rows, and the paper's figures in columns of their own."""
 
 from collections.abc import Sequence
 
@@ -8,16 +8,16 @@ from trs_explorer.files import printable
 
 
 def markdown(data: str, rows: Sequence[Row]) -> str:
-    """The table of one data set's runs; bold: best of its row, its interval overlaps with no other's."""
-    beside = [any(figure.paper is not None for figure in row.figures.values()) for row in rows]
+    """The table of one data set's runs. Bold: the best of a row, if its interval overlaps with no other."""
+    has_paper = [any(figure.paper is not None for figure in row.figures.values()) for row in rows]
     head = ["attack"]
-    for row, paper in zip(rows, beside, strict=True):
+    for row, paper in zip(rows, has_paper, strict=True):
         head += [_escaped(", ".join([row.label, *row.apart])), *(["*paper*"] if paper else [])]
     lines = [head, ["---"] * len(head)]
     for column in all_columns(data):
         first = best_row(rows, column)
         line = [_attack(column)]
-        for row, paper in zip(rows, beside, strict=True):
+        for row, paper in zip(rows, has_paper, strict=True):
             figure = row.figures.get(column)
             if figure is None:
                 line += ["", *([""] if paper else [])]
@@ -31,7 +31,7 @@ def markdown(data: str, rows: Sequence[Row]) -> str:
 
 
 def _attack(column: Column) -> str:
-    """The attack and its eps or c, without the 0 before the point."""
+    """The attack and its eps or c, without the 0 before the decimal point."""
     if not column.value:
         return column.attack
     return f"{column.attack}, {'c' if column.eps is None else 'ε'} {f'{column.value:g}'.removeprefix('0')}"

@@ -1,15 +1,15 @@
-"""What `trs evaluate` prints and exports: a table a run, then what is to be said against the figures."""
+"""What `trs evaluate` prints and exports: a table for each run, then the warnings about its figures."""
 
 from trs_explorer.cli.blocks import Column, print_table
 from trs_explorer.cli.exports import as_csv
 from trs_explorer.files import printable
 
-EXPORTED = ("name", "eps", "c", "correct", "n", "low", "high", "paper", "norm")
-IN_WORDS = {"linf": "", "l2": " in L2"}  # a norm behind a radius: the maximum norm is the usual one
+CSV_FIELDS = ("name", "eps", "c", "correct", "n", "low", "high", "paper", "norm")
+NORM_SUFFIX = {"linf": "", "l2": " in L2"}  # after a radius; the maximum norm is the usual one
 
 
 def show(result: dict, *, checks: bool) -> None:
-    """A table, warnings, and which checks were made; with checks, a line for each."""
+    """Print the table, the warnings, and how many sanity checks were run; with `checks`, a line for each check."""
     from rich.console import Console
     from rich.markup import escape
 
@@ -22,31 +22,36 @@ def show(result: dict, *, checks: bool) -> None:
     ]
     if any(rate["paper"] is not None for rate in rates):
         figures.append(Column("the paper's", ["" if rate["paper"] is None else f"{rate['paper']:.1f}" for rate in rates]))
-    balls = IN_WORDS[result["options"].get("norm", "linf")]
-    beside = f"; eps{balls}" if balls else ""
-    beside += f"; confidence {result['options']['confidence']:g}" if "confidence" in result["options"] else ""
-    console.print(f"[italic]{run}: right, in % (95 % interval, Wilson) of all {rates[0]['n']} images{beside}[/]", highlight=False)
+    balls = NORM_SUFFIX[result["options"].get("norm", "linf")]
+    note = f"; eps{balls}" if balls else ""
+    note += f"; confidence {result['options']['confidence']:g}" if "confidence" in result["options"] else ""
+    console.print(f"[italic]{run}: accuracy in % (95 % Wilson interval) on {rates[0]['n']} test images{note}[/]", highlight=False)
     print_table(console, [attack, at], figures)
     for warning in result["warnings"]:
         console.print(f"[bold]warning[/] {run}: {escape(warning)}", highlight=False)
-    made = [check for check in result["trust"] if check["warnings"] is not None]
-    warned = ", ".join(str(check["check"]) for check in made if check["warnings"])
-    verdict = f"warnings from {warned}" if warned else "no warning"
-    more = "" if checks else " (--trust makes all)"
-    console.print(f"{run}: {len(made)} of {len(result['trust'])} checks of trust made, {verdict}{more}", highlight=False)
+    done = [check for check in result["trust"] if check["warnings"] is not None]
+    numbers = [str(check["check"]) for check in done if check["warnings"]]
+    warned = f"{_enumeration(numbers)} warn{'s' if len(numbers) == 1 else ''}" if numbers else "no warnings"
+    more = "" if checks else " (--trust runs all)"
+    console.print(f"{run}: {len(done)} of {len(result['trust'])} sanity checks run; {warned}{more}", highlight=False)
     for check in result["trust"] if checks else ():
         mark = "-" if check["warnings"] is None else "WARNS" if check["warnings"] else "passed"
         nothing = " (nothing to compare)" if check["warnings"] is None else ""
         console.print(f"{check['check']:>4}  {mark:<6}  {check['name']}{nothing}", highlight=False)
 
 
+def _enumeration(parts: list[str]) -> str:
+    """The parts with commas and an "and": 5, 8 and 15."""
+    return " and ".join(part for part in (", ".join(parts[:-1]), parts[-1]) if part)
+
+
 def value_of(rate: dict) -> str:
-    """The eps or c of a rate."""
+    """The eps or c of a rate as text."""
     return f"c {rate['c']:g}" if rate["eps"] is None else f"{rate['eps']:g}"
 
 
 def percent_of(rate: dict) -> str:
-    """The share of a rate and its interval, in per cent."""
+    """The accuracy of a rate and its interval, in per cent."""
     return in_percent(rate["correct"] / rate["n"], rate)
 
 
@@ -56,11 +61,11 @@ def in_percent(share: float, interval: dict) -> str:
 
 
 def rates_csv(results: list[dict]) -> str:
-    """A row for every rate of every result; "paper" is the paper's figure, in per cent. norm: of the ball, if there is one."""
-    header = ["run", "weights_sha256", "seed", "attack", *EXPORTED[1:]]
+    """A row for every rate of every result. paper: the paper's figure in per cent. norm: of the radius, if there is one."""
+    header = ["run", "weights_sha256", "seed", "attack", *CSV_FIELDS[1:]]
     return as_csv(header, (_row(result, rate) for result in results for rate in result["rates"]))
 
 
 def _row(result: dict, rate: dict) -> list[object]:
     norm = rate.get("norm", "linf") if rate["eps"] else None
-    return [result["run"], result["weights"], result["seed"], *({**rate, "norm": norm}[name] for name in EXPORTED)]
+    return [result["run"], result["weights"], result["seed"], *({**rate, "norm": norm}[name] for name in CSV_FIELDS)]

@@ -1,15 +1,15 @@
-"""Robust accuracy over eps as a page of its own: what `trs blackbox --html` writes."""
+"""The HTML page of `trs blackbox --html`: robust accuracy over eps."""
 
 from trs_explorer.files import printable
 
 NORMS = {"linf": "maximum norm", "l2": "L2 norm"}
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#3b3b98")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star")
-FAINT = 0.18  # of the bands
+BAND_OPACITY = 0.18
 
 
 def curve_page(results: list[dict]) -> str:
-    """A curve a run with its 95 % intervals as a band, and its white-box figures dotted; needs no network to be read."""
+    """A curve for each run with its 95 % intervals as a band, and its white-box accuracy dotted. The page needs no network."""
     import plotly.graph_objects as go
 
     figure = go.Figure()
@@ -20,15 +20,15 @@ def curve_page(results: list[dict]) -> str:
         robust, eps = [row["robust"] for row in rows], [row["robust"]["eps"] for row in rows]
         band = [100 * rate["high"] for rate in robust] + [100 * rate["low"] for rate in reversed(robust)]
         run = printable(result["run"])
-        own = {"name": run, "legendgroup": run, "hoverinfo": "skip", "showlegend": False}
+        shared = {"name": run, "legendgroup": run, "hoverinfo": "skip", "showlegend": False}
         filled = {"fill": "toself", "fillcolor": _faint(colour), "mode": "none"}
-        figure.add_scatter(x=eps + eps[::-1], y=band, **filled, **own)
+        figure.add_scatter(x=eps + eps[::-1], y=band, **filled, **shared)
         figure.add_scatter(
             x=eps,
             y=[100 * row["white_box"]["correct"] / row["white_box"]["n"] for row in rows],
             mode="lines",
             line={"color": colour, "dash": "dot"},
-            **own,
+            **shared,
         )
         figure.add_scatter(
             x=eps,
@@ -39,7 +39,7 @@ def curve_page(results: list[dict]) -> str:
             name=run,
             legendgroup=run,
             text=[
-                f"{rate['correct']} of {rate['n']} right under all {row['attempts']} attempts "
+                f"{rate['correct']} of {rate['n']} correct after all {row['attempts']} attempts "
                 f"({100 * rate['low']:.1f} - {100 * rate['high']:.1f} %)"
                 for row, rate in zip(rows, robust, strict=True)
             ],
@@ -49,7 +49,7 @@ def curve_page(results: list[dict]) -> str:
     made_on = ", ".join(printable(maker["name"]) for maker in results[0]["surrogates"])
     figure.update_layout(
         template="simple_white",
-        title={"text": f"Black box: right under every attempt, % of {n} images, 95 % intervals", "subtitle": {"text": made_on}},
+        title={"text": f"Black box: accuracy after all attempts, % of {n} images, 95 % intervals", "subtitle": {"text": made_on}},
         xaxis={"title": f"eps, {NORMS[results[0]['norm']]}, pixels in [0, 1]", "rangemode": "tozero"},
         yaxis={"title": "%; dotted: white box, PGD-50", "range": [-2, 101]},
         font={"size": 15},
@@ -60,4 +60,4 @@ def curve_page(results: list[dict]) -> str:
 
 def _faint(colour: str) -> str:
     red, green, blue = (int(colour[k : k + 2], 16) for k in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{FAINT})"
+    return f"rgba({red},{green},{blue},{BAND_OPACITY})"
