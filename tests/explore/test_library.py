@@ -391,7 +391,7 @@ def test_damaged_weights_among_good_ones_are_said_and_the_others_go_on(place):
         library.load("bars-trs")
 
 
-def test_a_run_that_has_saved_nothing_yet_says_so(place):
+def test_a_run_that_has_saved_empty_rate_says_so(place):
     for weights in (place / "bars-trs").glob("*.safetensors"):
         weights.unlink()
     library = Library([place])

@@ -120,7 +120,7 @@ def _transfer(app: dash.Dash, library: Library, jobs: Jobs) -> None:
         if not isinstance(found, matrix.Measured):
             return {
                 **told,
-                "matrix": markup(matrix.matrix_table(matrix.nothing_yet(len(asked.loaded.ensemble)))),
+                "matrix": markup(matrix.matrix_table(matrix.empty_rate(len(asked.loaded.ensemble)))),
                 "strip": "",
                 "csv": "",
             }

@@ -56,7 +56,7 @@ def measuring(loaded: Loaded, state: State, *, pairs: str = "") -> Iterator[Meas
             yield Measured(matrix, rate)
 
 
-def nothing_yet(members: int) -> TransferMatrix:
+def empty_rate(members: int) -> TransferMatrix:
     """A matrix in which no image has been tried: what stands on the page until the first has been."""
     empty = [[0] * (members + 1) for _ in range(members)]
     return TransferMatrix(empty, empty, 0, ensemble_column=True)

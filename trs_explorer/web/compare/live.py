@@ -66,7 +66,7 @@ def measured(pair: Pair, jobs: Jobs, *, again: bool) -> tuple[Json, dict[str, li
     for name, asked in pair.sides.items():
         shot, loaded = shots[name], asked.loaded
         now = shot.value if isinstance(shot.value, Side) else Side(None, [])
-        filled = now.found.matrix if now.found else matrix.nothing_yet(len(loaded.ensemble))
+        filled = now.found.matrix if now.found else matrix.empty_rate(len(loaded.ensemble))
         state = "done" if now.rates and shot.state == "running" else shot.state  # of the matrix
         words = matrix.matrix_words(replace(shot, value=now.found, state=state), asked.state, loaded)
         told[name] = {"matrix": markup(matrix.matrix_table(filled, buttons=False)), "words": markup(words)}
