@@ -57,8 +57,8 @@ if os.environ.get("HURRY"):
 if "trs_explorer.tui" in sys.orig_argv:
     (here / "view.new").write_text(str(os.getpid()))
     (here / "view.new").rename(here / "view")
-    from trs_explorer.tui import words
-    header = words.header
+    from trs_explorer.tui import panels
+    header = panels.header
     def misbehaving(*arguments):
         if (here / "crash").exists():
             1 / 0
@@ -66,7 +66,7 @@ if "trs_explorer.tui" in sys.orig_argv:
             (here / "frozen").touch()
             time.sleep(600)
         return header(*arguments)
-    words.header = misbehaving
+    panels.header = misbehaving
 """
 
 

@@ -12,11 +12,11 @@ from trs_explorer.evaluation.probe import probe
 from trs_explorer.files import cannot_write
 from trs_explorer.options import UsageError
 from trs_explorer.training import checkpoints, control
-from trs_explorer.training.journal import Journal
 from trs_explorer.training.parallel import one_thread_each
 from trs_explorer.training.resume import restore
 from trs_explorer.training.state import Progress, State, TrainingError, begin, prepare
-from trs_explorer.training.steps import orders_of, training_step
+from trs_explorer.training.step_logger import StepLogger
+from trs_explorer.training.steps import epoch_orders, training_step
 
 HEARTBEAT_S = 1.0
 
@@ -59,7 +59,7 @@ def train(run: runs.Run, *, resume: bool = False, stop: threading.Event | None =
 def _train(run: runs.Run, writer: runs.EventWriter, resume: bool, stop: threading.Event) -> Iterator[dict]:
     state = prepare(run)
     notes, unnamed = restore(state) if resume else (begin(state), None)
-    journal, asked, beat = Journal(writer), runs.ControlReader(run), _Heartbeat(state)
+    step_logger, asked, beat = StepLogger(writer), runs.ControlReader(run), _Heartbeat(state)
     yield writer.write("start", **_start_fields(state, resumed=resume))
     for text in notes:
         yield writer.write("note", step=state.at.step, text=text)
@@ -71,29 +71,29 @@ def _train(run: runs.Run, writer: runs.EventWriter, resume: bool, stop: threadin
         while state.at.epoch < run.config.epochs:
             if state.member is not None and state.weighed != state.member:
                 state.weigh(state.member, training=True)
-            orders, started = orders_of(state), time.perf_counter()
+            orders, started = epoch_orders(state), time.perf_counter()
             while state.at.step_in_epoch < state.steps_per_epoch:
                 first = state.at.step_in_epoch * state.batch_size
-                journal.add(state.at.step + 1, training_step(state, orders[:, first : first + state.batch_size]))
+                step_logger.add(state.at.step + 1, training_step(state, orders[:, first : first + state.batch_size]))
                 if state.at.step % run.config.log_every == 0:
-                    yield journal.write_step(state)
-                yield from _obey(state, journal, asked, beat, stop)
+                    yield step_logger.write_step(state)
+                yield from _obey(state, step_logger, asked, beat, stop)
                 if stop.is_set():
-                    yield from _end("stopped", state, journal, beat)
+                    yield from _end("stopped", state, step_logger, beat)
                     return
             trained, state.at = state.member, Progress(state.at.epoch + 1, 0, state.at.step)
-            yield from _member_ends(state, journal, trained)
-            yield from _close_epoch(state, journal, time.perf_counter() - started)
-        yield from _end("finished", state, journal, beat)
+            yield from _member_ends(state, step_logger, trained)
+            yield from _close_epoch(state, step_logger, time.perf_counter() - started)
+        yield from _end("finished", state, step_logger, beat)
 
 
-def _member_ends(state: State, journal: Journal, trained: int | None) -> Iterator[dict]:
+def _member_ends(state: State, step_logger: StepLogger, trained: int | None) -> Iterator[dict]:
     """Where members are trained one after another and one's last epoch is over: its weight in the vote, said in a note."""
     if trained is not None and (state.at.epoch == state.run.config.epochs or state.member != trained):
         state.weigh(trained + 1, training=False)
         vote = float(state.ensemble.vote_weights[trained])
         text = f"member {trained + 1} of {len(state.ensemble)} is trained, weight {vote:.4g}"
-        yield journal.writer.write("note", step=state.at.step, text=text + (": no better than chance" if not vote else ""))
+        yield step_logger.writer.write("note", step=state.at.step, text=text + (": no better than chance" if not vote else ""))
 
 
 def _start_fields(state: State, *, resumed: bool) -> dict:
@@ -113,7 +113,9 @@ def _start_fields(state: State, *, resumed: bool) -> dict:
     }
 
 
-def _obey(state: State, journal: Journal, asked: runs.ControlReader, beat: "_Heartbeat", stop: threading.Event) -> Iterator[dict]:
+def _obey(
+    state: State, step_logger: StepLogger, asked: runs.ControlReader, beat: "_Heartbeat", stop: threading.Event
+) -> Iterator[dict]:
     """Carry out what viewers have asked since the last step, echoing each; while paused, wait here."""
     paused = False
     while True:
@@ -124,27 +126,27 @@ def _obey(state: State, journal: Journal, asked: runs.ControlReader, beat: "_Hea
                 paused = action == "pause"
                 beat("paused" if paused else "running", now=True)
             elif action == "save":
-                yield from _save(state, journal)
+                yield from _save(state, step_logger)
             elif action == "stop":
                 stop.set()
-            yield journal.writer.write("control", step=state.at.step, **echo)
+            yield step_logger.writer.write("control", step=state.at.step, **echo)
         beat("paused" if paused else "running")
         if not paused or stop.is_set():
             return
         time.sleep(0.1)  # not stop.wait: its lock and a signal handler's stop.set() could meet
-        journal.restart_clock()
+        step_logger.restart_clock()
 
 
-def _save(state: State, journal: Journal) -> Iterator[dict]:
+def _save(state: State, step_logger: StepLogger) -> Iterator[dict]:
     """Save this moment, unless that is done, and name it in the log."""
     if state.saved != state.at:
-        journal.check_finite(state.run)
+        step_logger.check_finite(state.run)
         named = state.save()
-        yield journal.writer.write("checkpoint", step=state.at.step, epoch=state.at.epoch, **named)
+        yield step_logger.writer.write("checkpoint", step=state.at.step, epoch=state.at.epoch, **named)
         checkpoints.prune(state.run, state.run.config.save_every)
 
 
-def _close_epoch(state: State, journal: Journal, seconds: float) -> Iterator[dict]:
+def _close_epoch(state: State, step_logger: StepLogger, seconds: float) -> Iterator[dict]:
     """The epoch's event and, where they are due, its probe and checkpoint."""
     moment = {"step": state.at.step, "epoch": state.at.epoch}
     config = state.run.config
@@ -152,16 +154,16 @@ def _close_epoch(state: State, journal: Journal, seconds: float) -> Iterator[dic
     if last or state.at.epoch % config.probe_every == 0:
         eps = DATA[config.data].probe_eps
         result = probe(state.ensemble, state.probe_x, state.probe_y, eps=eps, seed=config.seed)
-        yield journal.writer.write("matrix", **moment, **result)
-    yield journal.writer.write("epoch", **moment, seconds=round(seconds, 3))
+        yield step_logger.writer.write("matrix", **moment, **result)
+    yield step_logger.writer.write("epoch", **moment, seconds=round(seconds, 3))
     if last or state.at.epoch % config.save_every == 0:
-        yield from _save(state, journal)
-    journal.restart_clock()
+        yield from _save(state, step_logger)
+    step_logger.restart_clock()
 
 
-def _end(how: str, state: State, journal: Journal, beat: "_Heartbeat") -> Iterator[dict]:
-    yield from _save(state, journal)
-    yield journal.writer.write("stopped", state=how, step=state.at.step, epoch=state.at.epoch)
+def _end(how: str, state: State, step_logger: StepLogger, beat: "_Heartbeat") -> Iterator[dict]:
+    yield from _save(state, step_logger)
+    yield step_logger.writer.write("stopped", state=how, step=state.at.step, epoch=state.at.epoch)
     beat(how, now=True)
 
 

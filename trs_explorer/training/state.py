@@ -16,8 +16,8 @@ from trs_explorer.run_config import change_config
 from trs_explorer.runs import Run, RunError, open_run
 from trs_explorer.training import checkpoints
 from trs_explorer.training.device import resolve_device, use_bfloat16
+from trs_explorer.training.model_check import check_members
 from trs_explorer.training.parallel import parts_for
-from trs_explorer.training.suits import check_members
 
 PROBE_IMAGES = 128
 

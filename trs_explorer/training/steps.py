@@ -101,7 +101,7 @@ def _adversarial(state: State, part: int, x: Images, y: Labels) -> Images:
     return adversarial_images(state.ensemble, x, y, eps=config.adv_eps, steps=config.adv_steps, generator=noise)
 
 
-def orders_of(state: State) -> Tensor:
+def epoch_orders(state: State) -> Tensor:
     """The order of the images in the present epoch, and a second one if the method asks for another batch; [1 or 2, n].
 
     They follow from the seed and the epoch alone.

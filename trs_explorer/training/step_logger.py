@@ -11,7 +11,7 @@ from trs_explorer.training.state import State, TrainingError
 DIAGNOSTICS = ("grad_norm", "update_norm")  # checked like terms, but no part of the sum
 
 
-class Journal:
+class StepLogger:
     """Keeps the terms of the steps since the last event."""
 
     def __init__(self, writer: EventWriter) -> None:

@@ -37,7 +37,7 @@ def watched(tmp_path, monkeypatch):
 def at(state: State, epoch: int, step: int) -> torch.Tensor:
     """Take that step of that epoch; the numbers of its images, and of the other batch's."""
     state.at = Progress(epoch, step, epoch * state.steps_per_epoch + step)
-    orders = steps.orders_of(state)[:, step * 16 : (step + 1) * 16]
+    orders = steps.epoch_orders(state)[:, step * 16 : (step + 1) * 16]
     steps.training_step(state, orders)
     return orders
 
