@@ -1,4 +1,4 @@
-"""Numbers and texts out of JSON that a stranger may have written: anything may stand anywhere, and nothing here raises."""
+"""Safe numbers and texts from JSON that may come from a stranger: any value is accepted, and nothing here raises."""
 
 import math
 
@@ -10,28 +10,28 @@ LONGEST_TEXT = 300  # characters: a note has 200 at most
 def number(value: object) -> float | None:
     """The value as a finite float, None for anything else."""
     try:
-        found = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+        finite = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
     except OverflowError:  # an int beyond all floats
-        found = math.nan
-    return found if math.isfinite(found) else None
+        finite = math.nan
+    return finite if math.isfinite(finite) else None
 
 
 def whole(value: object) -> int | None:
     """The value as an int, None for anything that is not a number."""
-    found = number(value)
-    return None if found is None else int(found)
+    finite = number(value)
+    return None if finite is None else int(finite)
 
 
 def text(value: object, most: int = LONGEST_TEXT) -> str:
-    """The value on one line of at most `most` printable characters, white space as single blanks."""
+    """The value as one line of at most `most` printable characters, with white space collapsed to single spaces."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        found = number(value)
-        return "?" if found is None else f"{value:g}" if isinstance(value, float) or abs(value) >= 1e15 else str(value)
+        finite = number(value)
+        return "?" if finite is None else f"{value:g}" if isinstance(value, float) or abs(value) >= 1e15 else str(value)
     if value is None:
         return "?"
     try:
-        words = " ".join((value if isinstance(value, str) else str(value))[: 4 * most].split())
+        collapsed = " ".join((value if isinstance(value, str) else str(value))[: 4 * most].split())
     except RecursionError:  # lists in lists in lists
         return "?"
-    line = printable(words)
+    line = printable(collapsed)
     return line if len(line) <= most else line[: most - 3] + "..."

@@ -224,7 +224,7 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path, monkeypatch):
 
     def poison(state, indices):
         terms = training_step(state, indices)
-        if state.at.step == 6:
+        if state.progress.step == 6:
             state.ensemble.members[0][-1].bias.data.fill_(math.nan)
         return terms
 

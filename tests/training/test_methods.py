@@ -1,4 +1,4 @@
-"""What single methods ask of the loop: a start, members one after another, a second batch, own gradients; and that all learn."""
+"""What single methods need of the loop: start weights, members one after another, a second batch, member losses; and that all learn."""
 
 import copy
 import json
@@ -147,7 +147,7 @@ def test_the_learning_rate_rises_and_falls_for_every_member(tmp_path):
 def test_running_averages_of_a_trained_member_stay(tmp_path, boosted):
     settings = {"limit": 32, "batch_size": 16, "epochs": 2, "members": 2, "model": "resnet20", "log_every": 1}
     state = prepare(made(tmp_path / "run", method=boosted, **settings))
-    state.at = type(state.at)(epoch=1)
+    state.progress = type(state.progress)(epoch=1)
     assert state.member == 1
     state.weigh(1, training=True)
     before = [member.bn1.running_mean.clone() for member in state.ensemble.members]
@@ -159,7 +159,7 @@ def test_running_averages_of_a_trained_member_stay(tmp_path, boosted):
 def test_dverge_draws_a_second_order_anew_every_epoch(tmp_path, start):
     state = prepare(made(tmp_path / "run", method="dverge", **PLANE, start_from=start["bars"]))
     first = epoch_orders(state)
-    state.at = type(state.at)(epoch=1)
+    state.progress = type(state.progress)(epoch=1)
     second = epoch_orders(state)
     orders = [*first, *second]
     assert all(order.sort().values.equal(torch.arange(300)) for order in orders)
@@ -210,8 +210,11 @@ def test_a_start_gives_its_weights_and_is_named_with_its_digest(tmp_path, start)
         ({"method": "dverge"}, "dverge starts from trained members: name their run by --from RUN"),
         ({"method": "trs", "members": 2, "from": True}, "it has members 3, this training 2"),
         ({"method": "trs", "data": "moons", "from": True}, "it has data bars, this training moons"),
-        ({"method": "gal", "model": "patch", "data": "mnist", "from": "mnist"}, "of standard are not built as those of gal"),
-        ({"method": "trs", "from": "boosted"}, "members of adaboost are not built as those of trs"),
+        (
+            {"method": "gal", "model": "patch", "data": "mnist", "from": "mnist"},
+            "of standard are built differently from those of gal",
+        ),
+        ({"method": "trs", "from": "boosted"}, "members of adaboost are built differently from those of trs"),
         ({"method": "trs", "from": "nowhere"}, "--from: nowhere: no such run folder"),
         ({"method": "trs", "from": "unsaved"}, "has no checkpoint yet"),
     ],

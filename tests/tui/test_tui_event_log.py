@@ -1,4 +1,4 @@
-"""A log looked at from any moment is what folding it up to there gives."""
+"""The history at any event of a log equals folding the log up to it."""
 
 import random
 
@@ -16,7 +16,7 @@ from trs_explorer.tui.player import SPEEDS, Player
 
 @pytest.fixture
 def long(tmp_path, monkeypatch) -> runs.Run:
-    """A log of many keyframes: 400 steps, a resume that walks some of them again, a torn last line."""
+    """A log of many keyframes: 400 steps, a resume that repeats some of them, a torn last line."""
     monkeypatch.setattr(event_log_module, "CHUNK", 3000)
     run = record(tmp_path / "long", steps=4000)
     again = [start_event(step=3000, resumed=True), *(step_event(step, grad_norm=9.0) for step in range(3010, 4000, 10))]
@@ -31,7 +31,7 @@ def facts(history: History) -> tuple:
     return history.events, history.step, curves, history.probes, list(history.marks), list(history.log), history.gap
 
 
-def test_any_moment_is_the_fold_of_what_came_before(long):
+def test_the_history_at_any_event_is_the_fold_of_the_events_before(long):
     event_log, events = EventLog(long), runs.read_events(long).events
     event_log.read_all()
     assert len(event_log) == len(events)

@@ -29,14 +29,14 @@ def bench_logging(model: str, rounds: int) -> list[dict]:
         terms = training_step(state, order)
 
         def log() -> None:
-            step_logger.add(state.at.step, terms)
+            step_logger.add(state.progress.step, terms)
             step_logger.write_step(state)
 
         variants = {
             "step": lambda: training_step(state, order),
             "event": log,
             "requests": requests.poll,
-            "status": lambda: run.write_status(state="running", step=state.at.step),
+            "status": lambda: run.write_status(state="running", step=state.progress.step),
         }
         with one_thread_each(state.parts):
             times = interleaved(variants, rounds)

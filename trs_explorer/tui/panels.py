@@ -146,7 +146,7 @@ def transfer(history: History, fmt: Format, width: int) -> Text:
     if probe is None or probe.rates is None:
         return Text("first measured at the end of an epoch", fmt.colour("muted"))
     body = grid(probe.rates, percent, fmt, alert=lambda rate: rate > 0.4, width=width)
-    line = f"transfer over all pairs {percent(probe.transfer)} %"
+    line = f"all pairs {percent(probe.transfer)} %"
     if len(history.probes) > 1 and (before := history.probes[-2].transfer) is not None and probe.transfer is not None:
         line += f" {fmt.arrow((probe.transfer > before) - (probe.transfer < before))}"
     details = f"  epoch {values.text(probe.epoch)}" if probe.epoch is not None else ""
