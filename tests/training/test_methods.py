@@ -1,4 +1,4 @@
-"""What single methods need of the loop: start weights, members one after another, a second batch, member losses; and that all learn."""
+"""What single methods need of the loop: start weights, a second batch, member after member, own losses; and that all learn."""
 
 import copy
 import json

@@ -213,7 +213,7 @@ def test_q_and_ctrl_c_leave(start):
 @pytest.mark.slow
 def test_a_signal_to_the_guard_ends_the_view(start):
     for name, terminal in [(name, start()) for name in ("SIGINT", "SIGTERM", "SIGHUP")]:
-        os.kill(terminal.shown().guard, signal.Signals[name])
+        os.kill(terminal.shown().parent, signal.Signals[name])
         assert terminal.wait() == "", name
         assert terminal.status == 0, name
 
@@ -238,7 +238,7 @@ def test_ctrl_c_before_the_view_has_taken_the_keyboard(start):
 def test_a_signal_to_the_view_ends_it(start):
     terminal = start()
     terminal.until((terminal.here / "view").exists)
-    os.kill(terminal.view, signal.SIGINT)  # comes with a Ctrl-C; the guard sees to it
+    os.kill(terminal.view, signal.SIGINT)  # comes with a Ctrl-C; the parent process handles it
     os.kill(terminal.shown().view, signal.SIGTERM)
     assert terminal.wait() == ""
     assert terminal.status == 0
