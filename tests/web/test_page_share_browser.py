@@ -198,7 +198,7 @@ def test_an_own_picture_is_in_the_address_and_survives_a_reload(screen: Screen, 
     x = torch.from_numpy(pixels / 255).float().view(1, 1, 28, 28)
     with torch.no_grad():
         answer = int(loaded.ensemble(x).argmax())
-    assert screen.page.locator("#picked-words").text_content() == f"own picture: taken as a {answer} (the ensemble's answer)"
+    assert screen.page.locator("#picked-words").text_content() == f"own picture: class {answer} (the ensemble's prediction)"
     assert np.abs(screen.plane()[0] - pixels.flatten() / 255).max() < 1e-6
     screen.page.reload()
     assert screen.painted() == key
@@ -210,7 +210,7 @@ def test_a_file_that_is_no_picture_is_refused_in_words(screen: Screen, tmp_path:
     (tmp_path / "no.png").write_text("this is no picture")
     screen.open(QUICK)
     screen.page.locator("#own-file").set_input_files(tmp_path / "no.png")
-    screen.until("document.getElementById('notice').textContent.includes('no picture')")
+    screen.until("document.getElementById('notice').textContent.includes('not a readable picture')")
     screen.idle()
-    assert "no picture" in screen.notice
+    assert "not a readable picture" in screen.notice
     assert "own" not in screen.url

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from trs_explorer.attacks.common import check_images, check_radius, draw_seeds, eval_mode, random_shift
-from trs_explorer.gradients import NOISE, Images, Labels, input_gradients
+from trs_explorer.gradients import MIN_NORM, Images, Labels, input_gradients
 from trs_explorer.models.ensemble import Ensemble
 
 PerImage = Float[Tensor, " batch"]
@@ -111,17 +111,12 @@ def quantities(
 ) -> Quantities:
     """Estimate the quantities for an attack on F that made x_adv from x, within eps in L2.
 
-    - f, g: surrogate and target.
-    - x, y, x_adv: images in [0, 1], their true labels, and their adversarial images.
-    - wanted: the class of a targeted attack (Theorems 1 and 2 as in the paper). None: an untargeted attack. Then the losses of
-      the true class replace those of y_t in c_F and c_G, with the opposite sign, l_min is over all other classes, and a model
-      is fooled if another class than y has the smallest loss.
-    - samples: how many random points of the L2 ball around each x.
-    - generator: of these points.
-
-    Gradients are those of the cross-entropy of every class, at x, at x_adv and at the samples, which are clamped to [0, 1].
-    Secants are taken from x to the other points. A gradient shorter than gradients.NOISE has no direction.
-    Raises: ValueError for invalid images or radius, or an x_adv outside the ball.
+    Gradients are taken of the cross-entropy of every class, at x, at x_adv and at `samples` points of the L2 ball around x, cut
+    to [0, 1]; secants are those from x to the others. Where a gradient is shorter than gradients.MIN_NORM it has no direction.
+    wanted: the class that a targeted attack wants (Theorems 1 and 2 as they stand). None: untargeted, in whose bounds the losses
+    of the true class take the place of those of y_t in c_F and c_G, with the opposite sign, l_min is over all other classes,
+    and a model is fooled if another class than y has the smallest loss.
+    Raises: ValueError for images or a radius that cannot be, or an attack that left its ball.
     Source: paper, Definitions 2 to 6, Theorems 1 and 2; untargeted: our derivation, by the same proofs.
     """
     check_images(x, y)
@@ -143,7 +138,7 @@ def quantities(
     beta = max(_secant(clean[1], there[1], point - x) for point, there in others)
     gradients = torch.cat([clean[1], *(there[1] for _, there in others)], dim=2)
     lengths = torch.linalg.vector_norm(gradients, dim=-1)
-    some = (lengths > NOISE).all(0)
+    some = (lengths > MIN_NORM).all(0)
     cosine = ((gradients[0] * gradients[1]).sum(-1) / lengths.prod(0))[some].clamp(-1, 1)
 
     true = torch.nn.functional.one_hot(y, classes).bool().T  # [class, batch], as the losses are
