@@ -152,7 +152,8 @@ class History:
                 self.terms.setdefault(name, Series()).extend(steps, values)
         self.cosine.extend(steps, pair_means(block))
         self.grad_norm.extend(steps, column(block, "grad_norm"))
-        nonfinite = {i: names for i, event in enumerate(block) if (names := parse_nonfinite(event)[:MOST_TERMS])}
+        listed = [i for i, event in enumerate(block) if "nonfinite" in event]  # few, and a log has 100,000 steps
+        nonfinite = {i: names for i in listed if (names := parse_nonfinite(block[i])[:MOST_TERMS])}
         for i, names in nonfinite.items():
             if i - 1 not in nonfinite and not (i == 0 and self.nonfinite):
                 time = event_time(block[i]) or self.time or 0.0
