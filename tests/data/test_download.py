@@ -95,7 +95,7 @@ def test_a_terminal_gets_a_bar(home, tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize("announce", [True, False])
 def test_what_broke_off_goes_on_where_it_was(home, tmp_path, capsys, announce):
     home.cut, home.announce = 70_000, announce
-    with pytest.raises(UsageError, match=r"stopped at 0\.1 MB of 0\.2 MB, which are kept: the same command goes on from there"):
+    with pytest.raises(UsageError, match=r"stopped at 0\.1 MB of 0\.2 MB, which are kept: the same command continues from there"):
         get(home, tmp_path)
     assert names(tmp_path) == {f"{NAME}.part"}
     part = (tmp_path / f"{NAME}.part").read_bytes()
@@ -196,7 +196,7 @@ def test_ctrl_c_keeps_what_has_arrived_and_says_so(home, tmp_path, capsys, monke
     have = (tmp_path / f"{NAME}.part").read_bytes()
     assert 100_000 < len(have) < len(CONTENT)
     assert have == CONTENT[: len(have)]
-    assert "MB of 0.2 MB, which are kept: the same command goes on from there" in capsys.readouterr().err
+    assert "MB of 0.2 MB, which are kept: the same command continues from there" in capsys.readouterr().err
 
 
 def test_the_files_are_unpacked_and_nothing_else_is_left(home, cache):

@@ -151,7 +151,7 @@ def _body_start(response: requests.Response, part: Path, have: int, size: int) -
 
 def _interrupted_message(part: Path, size: int) -> str:
     return (
-        f"stopped at {megabytes(part.stat().st_size)} of {megabytes(size)}, which are kept: the same command goes on from there"
+        f"stopped at {megabytes(part.stat().st_size)} of {megabytes(size)}, which are kept: the same command continues from there"
     )
 
 
