@@ -231,7 +231,7 @@ def _still_moving(model: nn.Module, x: Images, y: Labels, *, eps: float, steps: 
         return []
     return [
         f"the last {LAST_STEPS} of {steps} steps of PGD at eps {eps:g} raise the loss of the {int(right[0].sum())} images that "
-        f"stood from {before:.3g} to {after:.3g} and fool {newly_fooled} of them: take more --steps"
+        f"were still correct from {before:.3g} to {after:.3g} and fool {newly_fooled} of them: take more --steps"
     ]
 
 
