@@ -1,6 +1,6 @@
-"""What there is: methods, attacks, data sets and models, one line of a table each. No torch here.
+"""The catalogue: all methods, attacks, data sets and models, one table entry each. No torch.
 
-A new one is a file with a function and an entry below. "module:function" is resolved by `load`, when it is needed.
+A new one is a file with a function and an entry below. `load` resolves "module:function" when it is needed.
 """
 
 import importlib
@@ -9,20 +9,28 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from trs_explorer.options import UsageError, unknown
+from trs_explorer.recipes import CIFAR, CIFAR_METHODS, PLANE, PLANE_METHODS, TRS
 from trs_explorer.sources import CIFAR10, CIFAR100, FASHION_MNIST, Archive, Installed
 
 
 @dataclass(frozen=True)
 class Method:
-    """A defence: the function that gives its loss terms, its options with their defaults, and those it fixes.
+    """A defence.
 
-    recipe: settings that it needs besides. voting: how its members vote, as `Ensemble` has it. leaky: leaky ReLUs.
-    trained_start: it starts from a trained run (`--from`). member_losses: each member has a loss of its own weights alone,
-    and "total" is their sum: gradients are clipped member by member, so that one optimiser does what one a member would.
-    whole_batch: its terms are no means over examples, so that a batch must not be computed in parts.
-    boost: members are trained one after another; this function weighs the examples and the vote between them.
-    most_members: given the number of classes, how many members it can have. needs: a function of an ensemble and images that
-    raises ValueError for members which it cannot train.
+    - function: returns the loss terms of a batch.
+    - summary: one line about it.
+    - defaults: its hyper-parameters with their defaults.
+    - fixed: hyper-parameters that it fixes.
+    - recipe: settings that it needs besides.
+    - voting: how its members vote, see `Ensemble`.
+    - leaky: whether its models have leaky ReLUs.
+    - trained_start: whether it starts from a trained run (`--from`).
+    - member_losses: whether each member has a loss of its own weights alone, and "total" is their sum. Then gradients are
+      clipped member by member, so that one optimiser does the same as one for each member.
+    - whole_batch: whether its terms are not means over examples, so that a batch must not be computed in parts.
+    - boost: a function that weighs the examples and the votes between members, which are trained one after another.
+    - needs: a function of an ensemble and images that raises ValueError for members which it cannot train.
+    - most_members: the largest number of members, given the number of classes.
     """
 
     function: str
@@ -42,11 +50,18 @@ class Method:
 
 @dataclass(frozen=True)
 class Data:
-    """A data set: its loader, the shape of an image, how many classes, and the recipe that suits it.
+    """A data set.
 
-    method_recipes: what single methods need besides. probe_eps: the radius of the training's probe. source: where its files come
-    from; None: they come with trs if it is embedded, else it is computed. sizes: how many examples to train on and to test on; 0:
-    unknown. fingerprint: by split what the files that come with trs hold (`data.dataset.fingerprint`).
+    - loader: loads a split.
+    - summary: one line about it.
+    - shape, classes: the shape of an image, and the number of classes.
+    - recipe: settings that suit it.
+    - probe_eps: the radius of the training's probe.
+    - method_recipes: settings for single methods besides.
+    - source: where its files come from. None: they come with trs if it is embedded, else it is computed.
+    - sizes: the numbers of training and test examples; 0: unknown.
+    - embedded: whether its files come with trs.
+    - fingerprint: by split, that of the files that come with trs (`data.dataset.fingerprint`).
     """
 
     loader: str
@@ -63,13 +78,13 @@ class Data:
 
     @property
     def computed(self) -> bool:
-        """Whether there are no files, and so no fingerprint: the last bits of computed points differ between machines."""
+        """Whether it has no files, and so no fingerprint: the last bits of computed points differ between machines."""
         return self.source is None and not self.embedded
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A model: the function that makes it, and one line about it."""
+    """A model: the function that builds it, and one line about it."""
 
     function: str
     summary: str
@@ -90,30 +105,17 @@ class Attack:
     classes: int = 2
 
 
-# Defaults by measurement on MNIST (checkpoints/README.md). lambda_a, lambda_b weigh per-example
-# gradients; the authors' code weighs batch-mean ones, so its lambdas do not carry over.
-_TRS = {
-    "lambda_a": 1.0,
-    "lambda_b": 0.1,
-    "delta": 0.3,
-    "delta_start": 0.1,
-    "inner_steps": 6,
-    "inner_order": "weighted",
-    "smoothness": "norm",
-    "support_fraction": 0.5,
-}
-
 METHODS = {
     "standard": Method("trs_explorer.defences.standard:standard", "mean cross-entropy only: the paper's ECE ensemble"),
-    "trs": Method("trs_explorer.defences.trs:trs", "orthogonal gradients and smooth members (the paper's Eq. 1-3)", _TRS),
+    "trs": Method("trs_explorer.defences.trs:trs", "orthogonal gradients and smooth members (the paper's Eq. 1-3)", TRS),
     "cos-only": Method(
         "trs_explorer.defences.trs:trs",
         "TRS without smoothness: orthogonal gradients alone",
-        _TRS,
+        TRS,
         {"lambda_b": 0.0, "delta": 0.0},
     ),
-    "cos-l2": Method("trs_explorer.defences.trs:trs", "TRS with smoothness at x itself only (delta = 0)", _TRS, {"delta": 0.0}),
-    "smooth-only": Method("trs_explorer.defences.trs:trs", "TRS without orthogonality", _TRS, {"lambda_a": 0.0}),
+    "cos-l2": Method("trs_explorer.defences.trs:trs", "TRS with smoothness at x itself only (delta = 0)", TRS, {"delta": 0.0}),
+    "smooth-only": Method("trs_explorer.defences.trs:trs", "TRS without orthogonality", TRS, {"lambda_a": 0.0}),
     "adp": Method(
         "trs_explorer.defences.adp:adp",
         "members that differ in their non-true classes (Pang et al. 2019)",
@@ -193,57 +195,23 @@ MODELS = {
     "mlp": Entry("trs_explorer.models.mlp:mlp", "2-64-64 units with sine activations, for data in the plane"),
 }
 
-# The plane: full batch, beta itself as smoothness (the norm of Eq. (1) is an unreliable proxy there).
-_PLANE = {
-    "model": "mlp",
-    "members": 2,
-    "epochs": 800,
-    "batch_size": 300,
-    "lr": 5e-3,
-    "warmup": 0.0,
-    "weight_decay": 0.0,
-    "precision": "float32",
-    "save_every": 100,
-    "probe_every": 20,
-    "smoothness": "beta",
-    "lambda_b": 0.002,
-    "delta": 0.3,
-    "delta_start": 0.3,
-    "inner_steps": 4,
-}
-
-# Beta looks around x, Cos-l2 at x alone: it keeps the norm, in the plane too.
-_PLANE_METHODS: dict[str, dict[str, object]] = {
-    "cos-l2": {"smoothness": "norm", "lambda_b": 0.05},
-    "dverge": {"distill_eps": 0.3},
-}
-
-
-# The authors' recipe: their code's (but for its schedule, x 0.1 every 40 epochs), delta by their answers. Lambdas stay as they
-# are for MNIST: on CIFAR, where the model is another and delta a tenth, they have not been measured.
-_CIFAR = {
-    "model": "resnet20",
-    "members": 3,
-    "epochs": 120,
-    "batch_size": 128,
-    "lr": 1e-3,
-    "weight_decay": 1e-4,
-    "augment": True,
-    "adv_eps": 0.03,
-    "delta": 0.03,
-    "delta_start": 0.01,
-}
-
-_CIFAR_METHODS: dict[str, dict[str, object]] = {"dverge": {"distill_eps": 0.07, "lr": 0.1}}  # its authors'
-
 
 def _plane(name: str, summary: str, probe_eps: float) -> Data:
-    return Data(f"trs_explorer.data.plane:{name}", summary, (1, 1, 2), 2, _PLANE, probe_eps, _PLANE_METHODS, sizes=(300, 400))
+    return Data(
+        f"trs_explorer.data.plane:{name}",
+        summary,
+        (1, 1, 2),
+        2,
+        PLANE,
+        probe_eps,
+        PLANE_METHODS,
+        sizes=(300, 400),
+    )
 
 
 def _cifar(name: str, classes: int, source: Archive) -> Data:
     summary, loader = f"photographs of {classes} things, 50,000 + 10,000", f"trs_explorer.data.cifar:{name}"
-    return Data(loader, summary, (3, 32, 32), classes, _CIFAR, 0.04, _CIFAR_METHODS, source, (50_000, 10_000))
+    return Data(loader, summary, (3, 32, 32), classes, CIFAR, 0.04, CIFAR_METHODS, source, (50_000, 10_000))
 
 
 _IDX = 60_000, 10_000
@@ -276,7 +244,7 @@ T = TypeVar("T")
 
 
 def entry(table: Mapping[str, T], what: str, name: str) -> T:
-    """The table's entry of that name. Raises UsageError that lists what there is."""
+    """The table's entry of that name. Raises UsageError with the known names."""
     if name not in table:
         raise UsageError(unknown(what, name, table))
     return table[name]

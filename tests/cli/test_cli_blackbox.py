@@ -87,7 +87,7 @@ def test_an_interrupted_black_box_goes_on_where_it_stopped(
     monkeypatch.setattr(blackbox_session, "measure_attempt", counted)
     stopped = trs(*command)
     assert stopped.status == 130
-    assert "goes on from there" in stopped.err
+    assert "continues from there" in stopped.err
     done = trs(*command)
     assert done.status == 0
     assert len(seen) == 5 + 7 - 4

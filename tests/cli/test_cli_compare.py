@@ -222,7 +222,7 @@ def test_wrong_usage_and_what_cannot_be_compared(trs, three: Path, tmp_path: Pat
 def test_a_run_is_measured_once_and_read_back(trs, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = trs("compare", trained, "--limit", 8, "--json", "one.json")
     assert first.status == 0
-    assert first.err == "trained: measuring 9 of 9 figures; Ctrl-C keeps what is found\n"
+    assert first.err == "trained: measuring 9 of 9 figures; Ctrl-C saves the results so far\n"
     stored = table(runs.open_run(trained))
     assert [path.name for path in (trained / "results").iterdir()] == ["table1.json"]
     assert stored["command"] == "trs compare trained --again --limit 8"
@@ -320,7 +320,7 @@ def test_interrupted_it_goes_on_and_what_was_measured_stays(
     command = ("compare", trained, tmp_path / "second", "--limit", 5, "--again")
     stopped = trs(*command)
     assert stopped.status == 130
-    assert "the same command goes on from there" in stopped.err
+    assert "the same command continues from there" in stopped.err
     monkeypatch.setattr(accuracy, "extended", counted)
     assert trs(*command).status == 0
     assert two_attacks == ["clean", "fgsm", "pgd-50", "clean", "fgsm", "pgd-50"]

@@ -206,16 +206,16 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(trs, trained: Path, 
     monkeypatch.setattr(accuracy, "extended", counted)
     stopped = trs(*command)
     assert stopped.status == 130
-    assert "the same command goes on from there" in stopped.err
+    assert "the same command continues from there" in stopped.err
     [unfinished] = (trained / "results").iterdir()
     assert unfinished.name.startswith("unfinished-evaluate-")
     other = trs(*command, "--seed", 1, "--attacks", "fgsm")  # another evaluation is not touched by it
     assert other.status == 0
-    assert "goes on" not in other.err
+    assert "continuing" not in other.err
     first = len(seen)
     done = trs(*command, "--json", "again.json")
     assert done.status == 0
-    assert "goes on where an interrupted evaluation stopped" in done.err
+    assert "continuing an interrupted measurement" in done.err
     assert seen[first:] == ["pgd-4"] * 3  # the second batch of eps .1, both of .3
     [again] = json.loads(Path("again.json").read_text())
     assert [rate["outcomes"] for rate in again["rates"]] == [rate["outcomes"] for rate in whole["rates"]]
@@ -387,10 +387,10 @@ def test_an_interrupted_matrix_goes_on_where_it_stopped(trs, trained: Path, monk
     monkeypatch.setattr(pgd, "pgd", counted)
     stopped = trs(*command)
     assert stopped.status == 130
-    assert "goes on from there" in stopped.err
+    assert "continues from there" in stopped.err
     [unfinished] = (trained / "results").iterdir()
     done = trs(*command)
-    assert "goes on where an interrupted evaluation stopped" in done.err
+    assert "continuing an interrupted measurement" in done.err
     assert seen == [256, 256, 44, 44, 44, 44]  # both members on the first batch; one on the second, twice
     assert json.loads(Path("t.json").read_text()) == whole
     assert not unfinished.exists()
@@ -434,8 +434,8 @@ def test_an_unfinished_evaluation_of_another_norm_is_not_gone_on_with(
     command = ("evaluate", trained, "--attacks", "fgsm", "--eps", "0.3", "--limit", 20)
     assert trs(*command).status == 130
     other = trs(*command, "--norm", "l2")
-    assert (other.status, "goes on" in other.err) == (0, False)
-    assert "goes on" in trs(*command).err
+    assert (other.status, "continuing" in other.err) == (0, False)
+    assert "continuing" in trs(*command).err
 
 
 def test_transfer_takes_a_norm_and_a_confidence_and_tells_both(trs, trained: Path) -> None:

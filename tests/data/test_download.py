@@ -95,11 +95,11 @@ def test_a_terminal_gets_a_bar(home, tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize("announce", [True, False])
 def test_what_broke_off_goes_on_where_it_was(home, tmp_path, capsys, announce):
     home.cut, home.announce = 70_000, announce
-    with pytest.raises(UsageError, match=r"stopped at 0\.1 MB of 0\.2 MB, which are kept: the same command goes on from there"):
+    with pytest.raises(UsageError, match=r"stopped at 0\.1 MB of 0\.2 MB, which are kept: the same command continues from there"):
         get(home, tmp_path)
     assert names(tmp_path) == {f"{NAME}.part"}
     part = (tmp_path / f"{NAME}.part").read_bytes()
-    assert 70_000 - download.PIECE <= len(part) <= 70_000  # of the piece that broke off nothing is kept
+    assert 70_000 - download.CHUNK <= len(part) <= 70_000  # of the piece that broke off nothing is kept
     assert part == CONTENT[: len(part)]
     home.cut, home.sent = -1, 0
     assert get(home, tmp_path).read_bytes() == CONTENT
@@ -149,8 +149,8 @@ def test_a_file_of_another_size_is_refused_before_it_is_read(home, tmp_path, cha
 
 
 def test_a_body_that_goes_on_is_not_waited_for(home, tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "PATIENCE", (10, 0.5))
-    home.announce, home.content, home.hold = False, CONTENT + bytes(200_000), len(CONTENT) + download.PIECE
+    monkeypatch.setattr(download, "TIMEOUT", (10, 0.5))
+    home.announce, home.content, home.hold = False, CONTENT + bytes(200_000), len(CONTENT) + download.CHUNK
     home.go.clear()
     assert get(home, tmp_path).read_bytes() == CONTENT
 
@@ -189,14 +189,14 @@ def test_ctrl_c_keeps_what_has_arrived_and_says_so(home, tmp_path, capsys, monke
 
         yield show
 
-    monkeypatch.setattr(download, "_shown", interrupted)
+    monkeypatch.setattr(download, "_download_progress", interrupted)
     with pytest.raises(KeyboardInterrupt):
         get(home, tmp_path)
     assert names(tmp_path) == {f"{NAME}.part"}
     have = (tmp_path / f"{NAME}.part").read_bytes()
     assert 100_000 < len(have) < len(CONTENT)
     assert have == CONTENT[: len(have)]
-    assert "MB of 0.2 MB, which are kept: the same command goes on from there" in capsys.readouterr().err
+    assert "MB of 0.2 MB, which are kept: the same command continues from there" in capsys.readouterr().err
 
 
 def test_the_files_are_unpacked_and_nothing_else_is_left(home, cache):

@@ -29,5 +29,5 @@ def test_a_training_that_was_interrupted_ends_what_needs_it_as_ctrl_c_does(tmp_p
     lines: list[str] = []
     with pytest.raises(KeyboardInterrupt):
         cached_training(run.path, run.config, purpose="a surrogate", flag="--from", train=lambda run: False, notify=lines.append)
-    assert lines == [f"training {run.path}, once: a surrogate", "interrupted: the same command goes on from here"]
+    assert lines == [f"training {run.path}, once: a surrogate", "interrupted: the same command continues from here"]
     assert run.path.is_dir()

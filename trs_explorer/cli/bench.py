@@ -1,4 +1,4 @@
-"""`trs bench`."""
+"""`trs bench`: run a benchmark."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`trs blackbox`."""
+"""`trs blackbox`: measure robust accuracy under adversarial images made on other ensembles."""
 
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`trs compare`."""
+"""`trs compare`: runs in the form of the paper's Table 1."""
 
 from collections.abc import Sequence
 from functools import partial

@@ -1,4 +1,4 @@
-"""`trs data`."""
+"""`trs data`: list and download data sets."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`trs evaluate`."""
+"""`trs evaluate`: measure clean and robust accuracy."""
 
 from collections.abc import Sequence
 from dataclasses import replace

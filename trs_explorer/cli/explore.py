@@ -1,4 +1,4 @@
-"""`trs explore`."""
+"""`trs explore`: serve the web explorer."""
 
 import os
 import secrets

@@ -1,4 +1,4 @@
-"""`trs lesson`."""
+"""`trs lesson`: serve the lesson."""
 
 from trs_explorer.cli.explore import Host, NoBrowser, Port, serve
 

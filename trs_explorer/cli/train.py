@@ -1,4 +1,4 @@
-"""`trs train`."""
+"""`trs train`: train an ensemble."""
 
 import contextlib
 import dataclasses

@@ -1,4 +1,4 @@
-"""`trs transfer`."""
+"""`trs transfer`: measure the transfer matrix between the members of a run."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""`trs watch`."""
+"""`trs watch`: the terminal dashboard on a run."""
 
 from pathlib import Path
 from typing import Annotated

@@ -23,27 +23,27 @@ from trs_explorer.files import cannot_write, write_atomically
 from trs_explorer.options import UsageError
 from trs_explorer.sources import Archive, megabytes
 
-PIECE = 1 << 16  # bytes
-PATIENCE = 10, 60  # seconds to connect, and between two pieces
+CHUNK = 1 << 16  # bytes
+TIMEOUT = 10, 60  # seconds to connect, and between two chunks
 ELSEWHERE = "or get the files elsewhere and give their folder as --data-dir"
 
 
 def obtain(archive: Archive) -> Path:
-    """The folder with the archive's files, whole; they are downloaded and unpacked first if they are not there.
+    """The folder with the archive's files. Missing files are downloaded and unpacked first.
 
-    Says on stderr what is downloaded. A download that was interrupted goes on where it was.
-    Raises: UsageError if there is no network, no room, or the home gives something else; what has arrived is kept if it can be
-    part of the right file.
+    Prints on stderr what is downloaded. An interrupted download is resumed.
+    Raises: UsageError if there is no network, no disk space, or the server sends something else. The received part is kept if
+    it can belong to the right file.
     """
     folder = archive.folder
     if archive.is_here:
         return folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _alone(folder):
-            if not archive.is_here:  # another process may have brought it meanwhile
-                for left in (*folder.glob("tmp*"), *folder.glob(".*.tmp")):  # by a process that was killed
-                    left.unlink()
+        with _download_lock(folder):
+            if not archive.is_here:  # another process may have downloaded it meanwhile
+                for leftover in (*folder.glob("tmp*"), *folder.glob(".*.tmp")):  # of a killed process
+                    leftover.unlink()
                 packed = fetch(archive.url, size=archive.size, sha256=archive.sha256, folder=folder)
                 unpack(packed, archive)
                 packed.unlink()
@@ -53,19 +53,19 @@ def obtain(archive: Archive) -> Path:
 
 
 def fetch(url: str, *, size: int, sha256: str, folder: Path) -> Path:
-    """The file behind url, in folder under its own name: downloaded, unless a file with that SHA-256 is there already.
+    """Download url into folder under its own name, unless a file with that SHA-256 is there already. Returns the file.
 
-    Until it is whole it is NAME.part; what of it is there is not asked for again. size: in bytes.
-    Raises: UsageError if it cannot be had or is not the right one (then it is removed); OSError if it cannot be written.
+    Until it is complete its name is NAME.part; a part that is there is not downloaded again. size: in bytes.
+    Raises: UsageError if the download fails or the file is wrong (then it is removed); OSError if it cannot be written.
     """
     name = url.rpartition("/")[2]
     part = folder / f"{name}.part"
 
-    def download(url: str, whole: str, _: object) -> None:
+    def download(url: str, target: str, _: object) -> None:
         _fill(part, url, size)
-        part.replace(whole)
+        part.replace(target)
 
-    pooch.get_logger().setLevel("WARNING")  # it would announce what is said below
+    pooch.get_logger().setLevel("WARNING")  # it would print the same as we do
     try:
         return Path(pooch.retrieve(url, f"sha256:{sha256}", name, folder, downloader=download))
     except UsageError:
@@ -76,9 +76,9 @@ def fetch(url: str, *, size: int, sha256: str, folder: Path) -> Path:
 
 
 def unpack(packed: Path, archive: Archive) -> None:
-    """Write the archive's files into its folder, each in one piece; nothing else in it is touched.
+    """Write the archive's files into its folder, each atomically. Other files in the archive are skipped.
 
-    Raises: UsageError if one is missing, not a plain file, or not of its size; OSError if it cannot be written.
+    Raises: UsageError if a file is missing, not a regular file, or not of its size; OSError if it cannot be written.
     """
     missing = set(archive.files)
     try:
@@ -99,70 +99,71 @@ def unpack(packed: Path, archive: Archive) -> None:
         raise UsageError(f"{packed} has no {', '.join(sorted(missing))} in {archive.inside}: remove it, {ELSEWHERE}")
 
 
-def _copy(content: IO[bytes], path: Path) -> None:
+def _copy(content: IO[bytes] | None, path: Path) -> None:
+    assert content is not None  # None only for what is not a regular file
     with path.open("wb") as file:
         shutil.copyfileobj(content, file)
 
 
 def _fill(part: Path, url: str, size: int) -> None:
-    """Let part grow to size bytes. Raises UsageError if url does not give the rest; what has arrived is kept."""
+    """Download the rest of a partial file of `size` bytes. Raises UsageError if that fails; the received part is kept."""
     have = part.stat().st_size if part.exists() else 0
-    if have == size:  # whole, and interrupted before it was checked
+    if have == size:  # complete, but interrupted before the checksum
         return
     headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
     try:
-        with requests.get(url, headers=headers, stream=True, timeout=PATIENCE) as answer:
-            have = _where_it_starts(answer, part, have, size)
-            with part.open("ab" if have else "wb") as file, _shown(url, have, size) as show:
-                for piece in answer.iter_content(PIECE):
-                    have += file.write(piece[: size - have])
-                    show(have)
+        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+            have = _body_start(response, part, have, size)
+            with part.open("ab" if have else "wb") as file, _download_progress(url, have, size) as advance:
+                for chunk in response.iter_content(CHUNK):
+                    have += file.write(chunk[: size - have])
+                    advance(have)
                     if have == size:
                         break
     except requests.RequestException as error:
         if not part.exists():
             raise UsageError(f"{url} cannot be had ({_reason(error)}): connect to a network, {ELSEWHERE}") from error
-        raise UsageError(f"{url}: {_broke_off(part, size)} ({_reason(error)})") from error
+        raise UsageError(f"{url}: {_interrupted_message(part, size)} ({_reason(error)})") from error
     except KeyboardInterrupt:
         if part.exists():
-            print(_broke_off(part, size), file=sys.stderr)
+            print(_interrupted_message(part, size), file=sys.stderr)
         raise
     if have < size:
-        raise UsageError(f"{url}: {_broke_off(part, size)}")
+        raise UsageError(f"{url}: {_interrupted_message(part, size)}")
 
 
-def _where_it_starts(answer: requests.Response, part: Path, have: int, size: int) -> int:
-    """At which byte of the file the answer's body starts. Raises UsageError if it is not of the file that is wanted."""
-    if answer.status_code not in (200, 206):
-        if answer.status_code == 416:  # there is no rest: what is here is not of this file
+def _body_start(response: requests.Response, part: Path, have: int, size: int) -> int:
+    """The byte of the file at which the response's body starts. Raises UsageError if it is not from the right file."""
+    if response.status_code not in (200, 206):
+        if response.status_code == 416:  # there is no rest: the part is not of this file
             part.unlink(missing_ok=True)
-        raise UsageError(f"{answer.url} answers {answer.status_code} {answer.reason}: try again later, {ELSEWHERE}")
-    start, length = 0, answer.headers.get("Content-Length", "")
-    if answer.status_code == 206:
+        raise UsageError(f"{response.url} answers {response.status_code} {response.reason}: try again later, {ELSEWHERE}")
+    start, length = 0, response.headers.get("Content-Length", "")
+    if response.status_code == 206:
         start = have
-        if not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
-            raise UsageError(f"{answer.url} does not answer from byte {have:,} on: remove {part}, and try again")
+        if not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            raise UsageError(f"{response.url} does not answer from byte {have:,} on: remove {part}, and try again")
     if length.isdigit() and start + int(length) != size:
         got = f"a file of {start + int(length):,} bytes instead of {size:,}"
-        raise UsageError(f"{answer.url} gives {got} (a login page?): try again later, {ELSEWHERE}")
+        raise UsageError(f"{response.url} gives {got} (a login page?): try again later, {ELSEWHERE}")
     return start
 
 
-def _broke_off(part: Path, size: int) -> str:
+def _interrupted_message(part: Path, size: int) -> str:
     return (
-        f"stopped at {megabytes(part.stat().st_size)} of {megabytes(size)}, which are kept: the same command goes on from there"
+        f"stopped at {megabytes(part.stat().st_size)} of {megabytes(size)}, which are kept: the same command continues from there"
     )
 
 
 def _reason(error: BaseException) -> str:
-    """What the system said, at the bottom of what requests and urllib3 have wrapped around it."""
+    """The message of the innermost error that requests and urllib3 have wrapped."""
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
     return (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _download_lock(folder: Path) -> Iterator[None]:
     lock = FileLock(folder / "download.lock")
     try:
         lock.acquire(timeout=0)
@@ -176,8 +177,8 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _shown(url: str, have: int, size: int) -> Iterator[Callable[[int], object]]:
-    """A bar on stderr, moved by calling it with the bytes there are; one line where that is no terminal."""
+def _download_progress(url: str, have: int, size: int) -> Iterator[Callable[[int], object]]:
+    """A progress bar on stderr, moved by calling it with the bytes received so far; without a terminal, one line."""
     console = Console(stderr=True)
     if not console.is_terminal:
         rest = f", from {megabytes(have)} on" if have else ""

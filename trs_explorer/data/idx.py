@@ -1,4 +1,4 @@
-"""Images and labels from idx files, the format of MNIST and of the sets made in its likeness.
+"""Read images and labels from idx files, the format of MNIST and similar sets.
 
 Format (http://yann.lecun.com/exdb/mnist/): big-endian; two zero bytes, the element type (8 is uint8), the number of
 dimensions, each dimension as a 32-bit integer, then the elements, the last dimension fastest.
@@ -25,7 +25,7 @@ Split = tuple[UInt8[Tensor, "n 1 28 28"], Int64[Tensor, " n"]]
 
 
 def read_split(folder: Path, train: bool, *, name: str, remedy: str, sha256: Mapping[str, str] | None = None) -> Split:
-    """A split's images and labels, from {train,t10k}-{images-idx3,labels-idx1}-ubyte in the folder, plain or .gz.
+    """Read a split's images and labels from {train,t10k}-{images-idx3,labels-idx1}-ubyte in the folder, plain or .gz.
 
     name: the data set's, for messages. remedy: what to do about a file that is missing or damaged. sha256: by file name, of the
     unpacked files, where they are known.

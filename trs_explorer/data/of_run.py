@@ -50,7 +50,8 @@ def check_same(run: Run, loaded: Dataset, *, train: bool, folder: str) -> None:
     expected = run.config.data_fingerprint.get(split, "")
     if expected and loaded.fingerprint and expected != loaded.fingerprint:
         source = DATA[loaded.name].source
-        where = f"in {printable(folder or source.folder)}" if folder or source else "that comes with trs"
+        used = folder or (source.folder if source else "")
+        where = f"in {printable(used)}" if used else "that comes with trs"
         what = f"the {loaded.name} {where} is not the one of this run (the SHA-256 of its {split} split differs)"
         raise UsageError(f"{run.path}: {what}: give the folder of the run's own files as --data-dir")
 

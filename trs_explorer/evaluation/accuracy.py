@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool
@@ -10,10 +11,11 @@ from torch import Tensor, nn
 
 from trs_explorer.attacks.common import check_images, check_labels, draw_seeds, eval_mode, seeded
 from trs_explorer.evaluation.intervals import wilson
+from trs_explorer.files import Json
 from trs_explorer.gradients import Images, Labels
 
 # A name for the reader, the attack, and its keyword arguments: ("pgd-50", pgd, {"eps": 0.3, "steps": 50}).
-Attack = tuple[str, Callable, Mapping[str, object]]
+Attack = tuple[str, Callable[..., Tensor], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Rate:
         """Correct / n; None without images."""
         return self.correct / self.n if self.n else None
 
-    def to_json(self) -> dict:
+    def to_json(self) -> Json:
         """The fields and the accuracy, for JSON."""
         return {**asdict(self), "accuracy": self.accuracy}
 
@@ -95,7 +97,8 @@ def measure(
     check_inputs(model, x, y)
     if batch_size < 1:
         raise ValueError(f"batch_size must be >= 1, got {batch_size}")
-    planned = zip(blanks(attacks), [("clean", None, {}), *attacks], strict=True)
+    clean: tuple[str, None, Mapping[str, Any]] = ("clean", None, {})
+    planned = zip(blanks(attacks), [clean, *attacks], strict=True)
     for position, (blank, (_, attack, arguments)) in enumerate(planned):
         rate = (done or {}).get(position, blank)
         if rate.n:
@@ -185,7 +188,7 @@ def worst_of(name: str, rates: Sequence[Rate]) -> Rate:
 def batches(model: nn.Module, x: Images, y: Tensor, batch_size: int) -> Iterator[tuple[Images, Tensor]]:
     """The images and their labels in order, batch by batch, on the model's device."""
     weight = next(model.parameters(), x)
-    for images, labels in zip(x.split(batch_size), y.split(batch_size), strict=True):
+    for images, labels in zip(torch.split(x, batch_size), torch.split(y, batch_size), strict=True):
         yield images.to(weight.device), labels.to(weight.device)
 
 

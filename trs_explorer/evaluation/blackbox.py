@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
 
-from torch import nn
+from torch import Tensor, nn
 
 from trs_explorer.attacks.common import check_images, draw_seeds, seeded, to_the_end
 from trs_explorer.attacks.pgd import pgd
@@ -28,7 +28,7 @@ class Attempt:
 
     surrogate: str
     kind: str
-    attack: Callable
+    attack: Callable[..., Tensor]
     eps: float
     start: int = 0
     norm: str = "linf"

@@ -9,13 +9,14 @@ from trs_explorer.attacks.fgsm import fgsm
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.evaluation.accuracy import correct, right
 from trs_explorer.evaluation.transfer import transfer_matrix
+from trs_explorer.files import Json
 from trs_explorer.gradients import MIN_NORM, Images, Labels, input_gradients, pairwise_cosine
 from trs_explorer.models.ensemble import Ensemble
 
 STEPS = 10
 
 
-def probe(ensemble: Ensemble, x: Images, y: Labels, *, eps: float, seed: int) -> dict:
+def probe(ensemble: Ensemble, x: Images, y: Labels, *, eps: float, seed: int) -> Json:
     """Probe an ensemble on a few held-out images. Returns values ready for JSON; floats may be NaN if the weights are.
 
     - x, y: one batch, on the ensemble's device. 128 images take one forward-backward pass for the gradients, and about twenty

@@ -11,6 +11,7 @@ from torch import Tensor
 from trs_explorer.attacks.common import check_images, draw_seeds, eval_mode, seeded, to_the_end
 from trs_explorer.evaluation.accuracy import batches, check_inputs
 from trs_explorer.evaluation.intervals import of_ratio, wilson
+from trs_explorer.files import Json
 from trs_explorer.gradients import Images, Labels
 from trs_explorer.models.ensemble import Ensemble
 
@@ -68,7 +69,7 @@ class TransferMatrix:
         cells = [self.outcomes[i][j] for i in members for j in members if i != j] if self.outcomes else []
         return of_ratio([(image.count("1"), len(image) - image.count("-")) for image in zip(*cells, strict=True)])
 
-    def to_json(self) -> dict:
+    def to_json(self) -> Json:
         """The counts, and the rates and intervals derived from them, for JSON."""
         return {
             **asdict(self),
@@ -86,7 +87,7 @@ def transfer_matrix(
     x: Images,
     y: Labels,
     *,
-    attack: Callable,
+    attack: Callable[..., Tensor],
     wanted: Labels | None = None,
     protocol: str = "def6",
     ensemble_column: bool = False,
@@ -126,7 +127,7 @@ def measure_transfer(
     x: Images,
     y: Labels,
     *,
-    attack: Callable,
+    attack: Callable[..., Tensor],
     wanted: Labels | None = None,
     protocol: str = "def6",
     ensemble_column: bool = False,

@@ -2,9 +2,11 @@
 
 import contextlib
 import inspect
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -157,13 +159,10 @@ def _rates(
     return [rates[position] for position in range(len(passes))]
 
 
-def _passes(function: object, arguments: Mapping[str, object]) -> int:
+def _passes(function: Callable[..., Tensor], arguments: Mapping[str, Any]) -> int:
     """About how many passes an attack takes for an image: for the time left."""
     defaults = {name: p.default for name, p in inspect.signature(function).parameters.items()}
-    count = 1
-    for name in ("steps", "restarts", "searches"):
-        count *= arguments.get(name, defaults.get(name, 1))
-    return count
+    return math.prod(int(arguments.get(name, defaults.get(name, 1))) for name in ("steps", "restarts", "searches"))
 
 
 def _parameter(rate: Rate) -> str:

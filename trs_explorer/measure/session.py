@@ -23,8 +23,8 @@ from trs_explorer.results import PartialResult, write_result
 from trs_explorer.runs import Run, RunError
 
 T = TypeVar("T")
-INTERRUPTED = "interrupted: what was found is kept, the same command goes on from there"
-RESUMED = "goes on where an interrupted evaluation stopped"
+INTERRUPTED = "interrupted: the results so far are saved; the same command continues from there"
+RESUMED = "continuing an interrupted measurement"
 
 
 class Progress(Protocol):

@@ -37,7 +37,7 @@ class ProcessGroup:
         return torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
 
     def broadcast(self, value: Any) -> Any:
-        """Rank 0's value, in every process. Also a barrier: no process goes on before rank 0 is here."""
+        """Rank 0's value, in every process. Also a barrier: no process continues before rank 0 gets here."""
         if self.size == 1:
             return value
         values = [value]

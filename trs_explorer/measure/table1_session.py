@@ -36,7 +36,7 @@ def measure_table1(
     table = measured_columns(dataset)
     stored = _stored_rates(evaluations, dataset, limit, environment(device))
     missing = len(table) - len(stored)
-    reporting.notify(f"{run.name}: measuring {missing} of {len(table)} figures; Ctrl-C keeps what is found")
+    reporting.notify(f"{run.name}: measuring {missing} of {len(table)} figures; Ctrl-C saves the results so far")
     plan = EvaluatePlan(
         [(column.attack, column.value) for column in table[1:]],
         limit,

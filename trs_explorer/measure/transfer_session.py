@@ -115,6 +115,7 @@ def transfer_run(
         for matrix in snapshots:
             reporting.progress(sum(len(row[0]) for row in matrix.outcomes), members * n)
             session.save()
+    assert matrix is not None  # the first snapshot is an empty matrix
     parts = session.gather(matrix)
     if not parts:
         return session.finished(None)

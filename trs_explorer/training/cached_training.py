@@ -58,7 +58,7 @@ def cached_training(
     with runs.discard_unless_begun(run) if created else contextlib.nullcontext():
         finished = train(run)
     if not finished:
-        notify("interrupted: the same command goes on from here")
+        notify("interrupted: the same command continues from here")
         raise KeyboardInterrupt
     return runs.open_run(path)  # by now its config knows the data's fingerprint
 

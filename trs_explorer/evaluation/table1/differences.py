@@ -87,9 +87,11 @@ def orderings(rows: Sequence[Row]) -> list[Ordering]:
     orders = []
     for eps in paper.parameters(rows[0].config.data, "pgd") if rows else ():
         column, worst = Column("pgd", eps), Column("the worst of all attacks", eps)
-        both = [(row, row.figures[column]) for row in rows if column in row.figures and row.figures[column].paper is not None]
-        orders.append(_ordering(column, [(row, ours, ours.paper) for row, ours in both]))
-        orders.append(_ordering(worst, [(row, least, ours.paper) for row, ours in both if (least := row.worst_at(eps))]))
+        both = [
+            (row, ours, ours.paper) for row in rows if (ours := row.figures.get(column)) is not None and ours.paper is not None
+        ]
+        orders.append(_ordering(column, both))
+        orders.append(_ordering(worst, [(row, least, theirs) for row, _, theirs in both if (least := row.worst_at(eps))]))
     return [ordering for ordering in orders if ordering.n > 1]
 
 

@@ -6,6 +6,7 @@ A stored evaluation is a file that anybody may have written: what is damaged cou
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from trs_explorer import __version__
 from trs_explorer.evaluation.table1.columns import RESTARTS, SEED, STEPS, Column, measured_columns
@@ -39,11 +40,11 @@ class StoredEvaluation:
 
 def stored_evaluations(run: Run, weights: str, limit: int) -> list[StoredEvaluation]:
     """The stored evaluations of a run's weights: its Table 1 alone if that is complete, else the newest evaluation first."""
-    request = {"weights": weights, "data": run.config.data, "limit": limit}
-    table = parse_evaluation(read_table(run), **request)
+    parse = partial(parse_evaluation, weights=weights, data=run.config.data, limit=limit)
+    table = parse(read_table(run))
     if table is not None and table.is_complete(run.config.data):
         return [table]
-    others = [parse_evaluation(result, **request) for result in read_results(run, "evaluate")]
+    others = [parse(result) for result in read_results(run, "evaluate")]
     parsed = [one for one in (table, *others) if one is not None]
     return [one for one in parsed if measured_on(run.config, one.result) == measured_on(run.config, parsed[0].result)]
 

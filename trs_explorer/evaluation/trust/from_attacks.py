@@ -4,8 +4,9 @@ Numbers are those of `checks.CHECKS`. Every share is of the images given, the fi
 are in the norm of the rates; with eps 1, where every image is in reach, in the maximum norm.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool
@@ -161,7 +162,7 @@ def thorough_checks(
     if hasattr(model, "members"):
         notify("single members")
         results = [("MORA", run(partial(mora, eps=eps, norm=norm, steps=steps)))]
-        for number, member in enumerate(model.members, start=1):
+        for number, member in enumerate(cast("Iterable[nn.Module]", model.members), start=1):
             attack = partial(pgd, eps=eps, norm=norm, steps=steps, for_others=True)
             results.append((f"PGD on member F{number} alone", run(attack, surrogate=member)))
         warnings[16] = [
@@ -174,7 +175,7 @@ def thorough_checks(
 
 
 def _outcomes_under(
-    model: nn.Module, x: Images, y: Labels, attack: Callable, *, seed: int, surrogate: nn.Module | None = None
+    model: nn.Module, x: Images, y: Labels, attack: Callable[..., Tensor], *, seed: int, surrogate: nn.Module | None = None
 ) -> Outcomes:
     """Which images the model classifies correctly after an attack on it, or on the surrogate."""
     generator = seeded(seed)
@@ -216,8 +217,8 @@ def _still_moving(model: nn.Module, x: Images, y: Labels, *, eps: float, steps: 
     losses, right = [], []
     for count in (steps - LAST_STEPS, steps):
         generator = seeded(seed)
-        options = {"eps": eps, "norm": norm, "step_size": eps / 10, "for_others": True, "generator": generator}
-        x_adv = pgd(model, x, y, steps=count, **options)
+        attack = partial(pgd, eps=eps, norm=norm, step_size=eps / 10, for_others=True, generator=generator)
+        x_adv = attack(model, x, y, steps=count)
         with eval_mode(model), torch.no_grad():
             outputs = model(x_adv).float()
         losses.append(cross_entropy(outputs, y.long()).cpu())
@@ -230,11 +231,20 @@ def _still_moving(model: nn.Module, x: Images, y: Labels, *, eps: float, steps: 
         return []
     return [
         f"the last {LAST_STEPS} of {steps} steps of PGD at eps {eps:g} raise the loss of the {int(right[0].sum())} images that "
-        f"stood from {before:.3g} to {after:.3g} and fool {newly_fooled} of them: take more --steps"
+        f"were still correct from {before:.3g} to {after:.3g} and fool {newly_fooled} of them: take more --steps"
     ]
 
 
-def _passed_over(model: nn.Module, x: Images, y: Labels, name: str, attack: Callable, arguments: dict, *, seed: int) -> list[str]:
+def _passed_over(
+    model: nn.Module,
+    x: Images,
+    y: Labels,
+    name: str,
+    attack: Callable[..., Tensor],
+    arguments: Mapping[str, Any],
+    *,
+    seed: int,
+) -> list[str]:
     """Check 7: whether an iterate of the attack fooled the model where the returned image does not."""
     fooled = torch.zeros_like(y, dtype=torch.bool)
 

@@ -83,7 +83,7 @@ def _outside_the_ball(rates: Sequence[Rate]) -> list[str]:
     return [
         f"{rate.name} moved an image by {rate.perturbation:.4g} in {rate.norm}, more than its eps {rate.eps:g}: it cheats"
         for rate in rates
-        if rate.perturbation > rate.eps * (1 + 1e-5) + 1e-6
+        if rate.eps is not None and rate.perturbation > rate.eps * (1 + 1e-5) + 1e-6
     ]
 
 
@@ -136,8 +136,8 @@ def _rising(rates: Sequence[Rate]) -> list[str]:
     warnings = []
     for group in series.values():
         lowest = next((rate for rate in clean if rate.n == group[0].n), None)
-        for rate in sorted(group, key=lambda rate: rate.eps):
-            if lowest is not None and _share(rate) > _share(lowest) + SLACK and rate.eps > lowest.eps:
+        for rate in sorted(group, key=_radius):
+            if lowest is not None and _share(rate) > _share(lowest) + SLACK and _radius(rate) > _radius(lowest):
                 before = "without an attack" if lowest.name == "clean" else f"at eps {lowest.eps:g}"
                 warnings.append(
                     f"{rate.name} leaves {_percent(rate)} right at eps {rate.eps:g}, more than the {_percent(lowest)} {before}: "
@@ -183,6 +183,12 @@ def check_model(model: nn.Module, x: Images, y: Labels) -> CheckWarnings:
     if broken.any():
         warnings[5].append(f"{_share_text(broken)} input gradients are NaN or infinite: attacks go astray there")
     return warnings
+
+
+def _radius(rate: Rate) -> float:
+    """The radius of a rate that has one."""
+    assert rate.eps is not None
+    return rate.eps
 
 
 def _share(rate: Rate) -> float:
