@@ -79,14 +79,14 @@ class Entry:
 class Attack:
     """An attack: its function, one line about it, and whether it stays in a ball of radius eps; the others have a constant c.
 
-    for_others: whether it is made to fool other models than the one it looks at, on which attacks without it are stronger.
+    for_transfer: whether it is made to fool other models than the one it looks at, on which attacks without it are stronger.
     classes: how many a data set must have for it.
     """
 
     function: str
     summary: str
     ball: bool = True
-    for_others: bool = False
+    for_transfer: bool = False
     classes: int = 2
 
 
@@ -171,18 +171,20 @@ ATTACKS = {
         "trs_explorer.attacks.cw:cw", "the smallest L2 change, 1,000 steps of Adam (Carlini and Wagner 2017)", ball=False
     ),
     "ead": Attack("trs_explorer.attacks.ead:ead", "the smallest L1 change, 9 x 100 steps (Chen et al. 2018)", ball=False),
-    "di2": Attack("trs_explorer.attacks.di2:di2", "50 steps through randomly resized images (Xie et al. 2019)", for_others=True),
-    "mdi2": Attack("trs_explorer.attacks.di2:mdi2", "the same with momentum", for_others=True),
+    "di2": Attack(
+        "trs_explorer.attacks.di2:di2", "50 steps through randomly resized images (Xie et al. 2019)", for_transfer=True
+    ),
+    "mdi2": Attack("trs_explorer.attacks.di2:mdi2", "the same with momentum", for_transfer=True),
     "ila": Attack(
-        "trs_explorer.attacks.ila:ila", "10 steps, then 50 that move features the same way (Huang et al. 2019)", for_others=True
+        "trs_explorer.attacks.ila:ila", "10 steps, then 50 that move features the same way (Huang et al. 2019)", for_transfer=True
     ),
     "ira": Attack(
-        "trs_explorer.attacks.ira:ira", "50 steps to changes whose parts need no others (Wang et al. 2021)", for_others=True
+        "trs_explorer.attacks.ira:ira", "50 steps to changes whose parts need no others (Wang et al. 2021)", for_transfer=True
     ),
 }
 
-BALL_ATTACKS = tuple(name for name, attack in ATTACKS.items() if attack.ball and not attack.for_others)
-TRANSFER_ATTACKS = tuple(name for name, attack in ATTACKS.items() if attack.for_others)
+BALL_ATTACKS = tuple(name for name, attack in ATTACKS.items() if attack.ball and not attack.for_transfer)
+TRANSFER_ATTACKS = tuple(name for name, attack in ATTACKS.items() if attack.for_transfer)
 
 MODELS = {
     "patch": Entry("trs_explorer.models.images:patch", "pooling-free, on 4x4 patches; the fastest here"),

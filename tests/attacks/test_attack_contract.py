@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from trs_explorer.attacks import common
+from trs_explorer.attacks import checks, noise, objective
 from trs_explorer.attacks.apgd import apgd, apgd_dlr
 from trs_explorer.attacks.ball import Ball
 from trs_explorer.attacks.di2 import di2
@@ -123,11 +123,11 @@ def test_a_targeted_attack_fools_by_the_wanted_class(attack, targeted):
 
 
 @every_attack
-def test_made_for_others_it_goes_on_where_nothing_fools_and_changes_nothing_where_something_does(attack):
+def test_made_for_transfer_it_goes_on_where_nothing_fools_and_changes_nothing_where_something_does(attack):
     model, x, y = problem(80)
     own = {} if (attack.func if isinstance(attack, partial) else attack) is fgsm else {"early_stop": False}
     plain = attack(model, x, y, eps=0.06, generator=seed(), **own)
-    x_adv = attack(model, x, y, eps=0.06, generator=seed(), for_others=True)
+    x_adv = attack(model, x, y, eps=0.06, generator=seed(), for_transfer=True)
     fell = fooled(model, plain, y)
     assert 15 < fell.sum() < 65
     assert torch.equal(x_adv[fell], plain[fell])
@@ -297,14 +297,14 @@ def test_an_output_of_nan_is_no_success():
     x, y = torch.full((3, 1, 2, 2), 0.25), torch.zeros(3, dtype=torch.long)
     for attack in (fgsm, pgd):
         assert torch.equal(attack(Brittle(), x, y, eps=0.1), x)
-    _, success = common.judge(Brittle(), x + 0.1, 1 - y, targeted=False)
+    _, success = objective.loss_and_success(Brittle(), x + 0.1, 1 - y, targeted=False)
     assert not success.any()
 
 
 def test_projection_leaves_the_inside_alone_and_brings_the_outside_to_the_edge():
     x = torch.tensor([0.5, 0.5, 0.5, 0.9]).view(1, 1, 2, 2)
     inside, outside = torch.tensor([0.1, 0.0, -0.1, 0.0]).view(1, 1, 2, 2), torch.tensor([0.0, 0.3, 0.0, 0.4]).view(1, 1, 2, 2)
-    for norm in common.NORMS:
+    for norm in checks.NORMS:
         torch.testing.assert_close(Ball(x, 0.2, norm).project(x + inside), x + inside)
     edge = Ball(x, 0.2, "l2").project(x + outside)
     torch.testing.assert_close(edge.flatten(), torch.tensor([0.5, 0.62, 0.5, 1.0]))
@@ -314,11 +314,11 @@ def test_projection_leaves_the_inside_alone_and_brings_the_outside_to_the_edge()
 
 def test_the_random_start_fills_the_ball():
     x = torch.full((2000, 1, 1, 2), 0.5)
-    seeds = [row[0] for row in common.draw_seeds(2000, 1, seed())]
-    square = common.random_shift(x, seeds, eps=0.2, norm="linf").flatten(1)
+    seeds = [row[0] for row in noise.draw_seeds(2000, 1, seed())]
+    square = noise.random_shift(x, seeds, eps=0.2, norm="linf").flatten(1)
     assert square.abs().max() <= 0.2
     assert square.abs().mean().item() == pytest.approx(0.1, abs=0.005)
-    disc = common.random_shift(x, seeds, eps=0.2, norm="l2").flatten(1)
+    disc = noise.random_shift(x, seeds, eps=0.2, norm="l2").flatten(1)
     assert disc.norm(dim=-1).max() <= 0.2 + 1e-6
     assert disc.norm(dim=-1).mean().item() == pytest.approx(0.2 * 2 / 3, abs=0.005)
     assert disc.mean(0).abs().max() < 0.01

@@ -7,8 +7,10 @@ from statistics import fmean
 
 from torch import nn
 
-from trs_explorer.attacks.common import check_images, draw_seeds, seeded, to_the_end
+from trs_explorer.attacks.checks import check_images
+from trs_explorer.attacks.noise import draw_seeds, seeded
 from trs_explorer.attacks.pgd import pgd
+from trs_explorer.attacks.search import transfer_kwargs
 from trs_explorer.evaluation.accuracy import Rate, batches, correct, extended, nothing_yet
 from trs_explorer.evaluation.intervals import of_share
 from trs_explorer.gradients import Images, Labels
@@ -75,7 +77,7 @@ def measure_attempt(
     tried = next(iter(rates.values())).n
     generator = seeded(seed + attempt.start)
     draw_seeds(first + tried, 1, generator)  # of the images before
-    told = to_the_end(attempt.attack, for_others=True)
+    told = transfer_kwargs(attempt.attack, for_transfer=True)
     for images, labels in batches(surrogate, x[tried:], y[tried:], batch_size):
         x_adv = attempt.attack(surrogate, images, labels, eps=attempt.eps, norm=attempt.norm, generator=generator, **told)
         check_images(x_adv, labels)

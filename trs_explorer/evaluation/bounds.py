@@ -11,7 +11,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from trs_explorer.attacks.common import check_images, check_radius, draw_seeds, eval_mode, random_shift
+from trs_explorer.attacks.checks import check_images, check_radius
+from trs_explorer.attacks.model_state import eval_mode
+from trs_explorer.attacks.noise import draw_seeds, random_shift
 from trs_explorer.gradients import NOISE, Images, Labels, input_gradients
 from trs_explorer.models.ensemble import Ensemble
 

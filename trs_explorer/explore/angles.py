@@ -9,7 +9,9 @@ import torch
 from jaxtyping import Float64, Int, Int64
 from torch import Tensor
 
-from trs_explorer.attacks.common import NORMS, check_radius, draw_seeds, eval_mode, random_shift
+from trs_explorer.attacks.checks import NORMS, check_radius
+from trs_explorer.attacks.model_state import eval_mode
+from trs_explorer.attacks.noise import draw_seeds, random_shift
 from trs_explorer.explore.planes import OneImage
 from trs_explorer.explore.turns import one_thread
 from trs_explorer.gradients import NOISE, input_gradients, pairwise_cosine

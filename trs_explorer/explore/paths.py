@@ -7,7 +7,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from trs_explorer.attacks.common import draw_seeds, eval_mode, to_the_end
+from trs_explorer.attacks.model_state import eval_mode
+from trs_explorer.attacks.noise import draw_seeds
+from trs_explorer.attacks.search import transfer_kwargs
 from trs_explorer.evaluation.accuracy import right
 from trs_explorer.explore.planes import OneImage
 from trs_explorer.explore.turns import one_thread
@@ -78,7 +80,7 @@ def paths(ensemble: Ensemble, x: OneImage, y: OneLabel, attack: Callable, *, see
     An attack that has an `early_stop` goes on to the highest loss, as in the transfer matrix.
     """
     together = _SideBySide(ensemble)
-    arguments = {**to_the_end(attack), **arguments}
+    arguments = {**transfer_kwargs(attack), **arguments}
     count, targeted = len(together.models), bool(arguments.get("targeted"))
     with one_thread():
         try:
@@ -100,7 +102,7 @@ def path_on(
     draw_seeds(number, 1, generator)  # those of the models before it
     with one_thread():
         model = [*ensemble.members, ensemble][number]
-        return attack_path(model, x, y, attack, generator=generator, **{**to_the_end(attack), **arguments})
+        return attack_path(model, x, y, attack, generator=generator, **{**transfer_kwargs(attack), **arguments})
 
 
 def _path(model: nn.Module, x: OneImage, y: OneLabel, images: list[Tensor], *, targeted: bool) -> Path:

@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from dash import html
 
-from trs_explorer.attacks.common import to_the_end
+from trs_explorer.attacks.search import transfer_kwargs
 from trs_explorer.evaluation.accuracy import Rate
 from trs_explorer.evaluation.intervals import wilson
 from trs_explorer.evaluation.transfer import TransferMatrix, measure_transfer
@@ -153,7 +153,7 @@ def _again(loaded: Loaded, state: State, attack: Callable, surrogate: int, hits:
     edges = [*range(0, hits[-1] + 1, BATCH), hits[-1] + 1]
     for begin, end in pairwise(edges):
         x, y = loaded.data.images(slice(begin, end)), loaded.data.y[begin:end]
-        x_adv = attack(model, x, y, generator=generator, **to_the_end(attack))
+        x_adv = attack(model, x, y, generator=generator, **transfer_kwargs(attack))
         parts.append(x_adv[[k - begin for k in hits if begin <= k < end]])
     return torch.cat(parts)
 

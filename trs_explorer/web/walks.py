@@ -1,6 +1,5 @@
 """The attacks on every model from where the user points, ready to be drawn in a slice."""
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -8,6 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from trs_explorer.attacks.search import keywords
 from trs_explorer.catalogue import ATTACKS
 from trs_explorer.catalogue import load as load_function
 from trs_explorer.explore.gallery import answers
@@ -66,7 +66,7 @@ class Walks:
 def attack_of(state: State) -> tuple[str, Callable]:
     """An attack's name with its steps, and the function, its options bound."""
     function = load_function(ATTACKS[state.attack].function)
-    known = inspect.signature(function).parameters
+    known = keywords(function)
     # 10 steps of eps/10 could not turn round: fewer steps are longer, as in the probe during training
     step_size = state.eps * max(0.1, 2.5 / state.steps)
     wanted = {"eps": state.eps, "steps": state.steps, "step_size": step_size, "norm": state.norm}

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from trs_explorer.attacks.common import eval_mode
+from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.evaluation.accuracy import Rate
 from trs_explorer.evaluation.trust.checks import CHECKS
 from trs_explorer.gradients import Images, Labels

@@ -157,7 +157,7 @@ def one_slice(library: Library, scenes: Scenes, wish: Mapping[str, object]) -> J
         picture = slice_pictures(logits, loaded.ensemble.vote)[-1]
         _, attack = attack_of(state)
         y = torch.tensor([scene.y])
-        path = path_on(loaded.ensemble, state.surrogate, scene.x[None], y, attack, seed=state.seed, for_others=True)
+        path = path_on(loaded.ensemble, state.surrogate, scene.x[None], y, attack, seed=state.seed, for_transfer=True)
         seen = int(answers(loaded.ensemble, path.x_adv)[-1, 0])
     along, across = plane.pair(path.x_adv[0])
     return {
