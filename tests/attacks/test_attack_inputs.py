@@ -11,11 +11,12 @@ import torch
 from torch import nn
 
 import trs_explorer.attacks
+from trs_explorer.attack_catalogue import ATTACKS, TRANSFER_ATTACKS
 from trs_explorer.attacks import checks
 from trs_explorer.attacks.fgsm import fgsm
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.attacks.search import Search, SearchOptions, keywords, transfer_kwargs
-from trs_explorer.catalogue import ATTACKS, BALL_ATTACKS, TRANSFER_ATTACKS, load
+from trs_explorer.catalogue import load
 
 MODEL = nn.Sequential(nn.Flatten(), nn.Linear(9, 3))
 MODEL.feature_layers = ("0",)
@@ -105,7 +106,7 @@ def test_every_attack_is_in_the_catalogue_and_keeps_the_contract():
 def test_an_option_that_there_is_not_is_refused(name):
     x, y = torch.rand(2, 1, 3, 3), torch.tensor([0, 1])
     with pytest.raises(TypeError, match="unexpected keyword argument 'momentun'"):
-        load(ATTACKS[name].function)(MODEL, x, y, momentun=1.0, **VALUE[ATTACKS[name].ball])
+        load(ATTACKS[name].function)(MODEL, x, y, momentun=1.0, **VALUE[ATTACKS[name].has_radius])
 
 
 def test_the_shared_options_are_the_fields_of_the_search_with_its_types():
@@ -130,7 +131,5 @@ def test_the_keywords_of_an_attack_hold_the_shared_options_only_where_it_takes_t
 
 def test_attacks_made_for_transfer_stand_apart_and_can_be_told_that_they_are():
     assert TRANSFER_ATTACKS == ("di2", "mdi2", "ila", "ira")
-    assert not set(BALL_ATTACKS) & set(TRANSFER_ATTACKS)
-    assert {*BALL_ATTACKS, *TRANSFER_ATTACKS} == {name for name, entry in ATTACKS.items() if entry.ball}
     for name in TRANSFER_ATTACKS:
         assert {"eps", "steps", "for_transfer"} <= keywords(load(ATTACKS[name].function))

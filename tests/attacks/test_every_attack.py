@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from trs_explorer.attack_catalogue import ATTACKS, NORMS
 from trs_explorer.attacks import checks, noise
 from trs_explorer.attacks.search import keywords
-from trs_explorer.catalogue import ATTACKS, load
+from trs_explorer.catalogue import load
 
 SMALL = {"steps": 5, "searches": 2, "samples": 2, "reference_steps": 3, "c": 2.0}  # instead of hundreds of passes
 TYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
@@ -73,7 +74,7 @@ def test_no_rounding_leaves_the_ball_and_every_changed_image_fools(name, dtype, 
     x_adv = run(name, model, x, y, norm=norm, eps=eps)
     assert x_adv.dtype == dtype
     shift = (x_adv.double() - x.double()).flatten(1)
-    if ATTACKS[name].ball:
+    if ATTACKS[name].has_radius:
         assert (shift.abs().amax(-1) if norm == "linf" else shift.norm(dim=-1)).max() <= eps
     assert x_adv.min() >= 0
     assert x_adv.max() <= 1
@@ -152,7 +153,7 @@ def test_no_images_and_radius_zero_give_the_images_back(name, dtype):
     model, x = make(dtype=dtype), images(4, dtype)
     y = model(x).argmax(-1)
     assert run(name, model, x[:0], y[:0]).shape == (0, 1, 3, 3)
-    if ATTACKS[name].ball:
+    if ATTACKS[name].has_radius:
         assert torch.equal(run(name, model, x, y, eps=0.0), x)
 
 
@@ -244,6 +245,6 @@ def test_a_pixel_is_told_in_as_many_digits_as_show_what_is_wrong_with_it():
 def test_a_momentum_above_1_does_not_overflow():
     model, x = make(), images()
     y = model(x).argmax(-1)
-    for norm in checks.NORMS:
+    for norm in NORMS:
         x_adv = run("mim", model, x, y, norm=norm, eps=0.3, momentum=1e9, steps=12, for_transfer=True)
         assert changed(x_adv, x).float().mean() > 0.9

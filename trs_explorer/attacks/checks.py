@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from trs_explorer.gradients import Images
 
-NORMS = ("linf", "l2")
 IMAGE_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 LARGEST = 1e10  # radius, weight or constant: beyond it, squares overflow in float32
 ROUNDING = 1e-3  # this far outside [0, 1] is the rounding of some arithmetic on images, not a normalisation

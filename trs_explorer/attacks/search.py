@@ -7,7 +7,8 @@ from typing import TypedDict, Unpack
 
 import torch
 
-from trs_explorer.attacks.checks import NORMS, check_number, check_radius
+from trs_explorer.attack_catalogue import NORMS
+from trs_explorer.attacks.checks import check_number, check_radius
 
 
 class SearchOptions(TypedDict, total=False):

@@ -38,17 +38,25 @@ class Attempt:
         return f"{self.surrogate}, {self.kind}, start {self.start + 1}"
 
 
-def protocol(surrogates: Sequence[str], eps: float, *, norm: str = "linf") -> list[Attempt]:
+def protocol(
+    surrogates: Sequence[str],
+    eps: float,
+    *,
+    norm: str = "linf",
+    losses: Sequence[str] = ("ce", "margin"),
+    options: Mapping[str, object] | None = None,
+) -> list[Attempt]:
     """The paper's attempts at one radius: PGD of 50 steps of eps/10 on cross-entropy and on the margin, 3 starts, each surrogate.
 
+    losses, options: other losses, and further options of PGD, than the paper's.
     With three surrogates these are 18 for an image. The paper's second loss is that of CW; ours is its margin unclipped, which
     keeps its gradient on log-probabilities.
     Source: section 4.1, after DVERGE (Yang et al., NeurIPS 2020); step eps/10 as the authors' code has it.
     """
     return [
-        Attempt(surrogate, f"pgd {loss}", partial(pgd, steps=STEPS, loss=loss), eps, start, norm)
+        Attempt(surrogate, f"pgd {loss}", partial(pgd, steps=STEPS, loss=loss, **(options or {})), eps, start, norm)
         for surrogate in surrogates
-        for loss in ("ce", "margin")
+        for loss in losses
         for start in range(STARTS)
     ]
 

@@ -99,7 +99,7 @@ def transfer_matrix(
     """Attacks every member alone and shows the result to all: rows = surrogate, columns = target.
 
     attack: attack(member, x, y, generator=...) -> x_adv, such as partial(pgd, eps=0.3). It is told that its images are for
-    others (`to_the_end`): a barely fooling image transfers less, and the members would look more diverse than they are.
+    others (`transfer_kwargs`): a barely fooling image transfers less, and the members would look more diverse than they are.
     y: true labels. wanted: for a targeted attack, the class that each image is to be taken for, never y.
     Denominators: see TransferMatrix; an image that a member has wrong clean is in none of its cells.
     Seeds: every surrogate gets the same noise, so that reordering the members reorders the matrix and does nothing else; an

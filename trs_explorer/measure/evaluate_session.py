@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from trs_explorer import data, shipped
-from trs_explorer.catalogue import ATTACKS
+from trs_explorer.attack_catalogue import ATTACKS
 from trs_explorer.config import same_split
 from trs_explorer.evaluation.accuracy import Attack, Rate, blanks, joined, measure, restored, worst_of
 from trs_explorer.evaluation.table1 import paper
@@ -25,6 +25,7 @@ from trs_explorer.measure.session import (
     Reporting,
     Session,
     attack_function,
+    attack_label,
     attack_options,
     describe,
     load_newest,
@@ -47,7 +48,7 @@ class EvaluatePlan:
     - seed: of the random starts.
     - trust: whether to run all sanity checks, also those that attack again.
     - left_out: attacks that need more classes than the data set has.
-    - options: of the attacks, where they are not the usual ones: {"norm": "l2"}, {"confidence": 2.0}.
+    - options: of the attacks, where they are not the usual ones: {"norm": "l2"}, {"loss": "margin"}.
     - data_dir: folder with the data, if it is not where the run's config says.
     """
 
@@ -71,11 +72,9 @@ class EvaluatePlan:
 
     def _labelled(self, name: str, value: float) -> Attack:
         options = attack_options(name, self.options, steps=self.steps, restarts=self.restarts)
-        if not ATTACKS[name].ball:  # only whether it fools counts, not how near the image is
+        if not ATTACKS[name].has_radius:  # only whether it fools counts, not how near the image is
             return name, attack_function(name), {"c": value, "early_stop": True, **options}
-        starts = self.restarts if "restarts" in options else 1
-        label = name + (f"-{self.steps}" if "steps" in options else "") + (f" x{starts}" if starts > 1 else "")
-        return label, attack_function(name), {"eps": value, **options}
+        return attack_label(name, options), attack_function(name), {"eps": value, **options}
 
 
 @dataclass(frozen=True)

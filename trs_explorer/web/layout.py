@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from dash import dcc, html
 
-from trs_explorer.catalogue import BALL_ATTACKS
+from trs_explorer.attack_catalogue import RADIUS_ATTACKS
 from trs_explorer.explore.gallery import FILTERS
 from trs_explorer.explore.pictures import LARGEST_FILE
 from trs_explorer.files import Json
@@ -162,7 +162,7 @@ def _slices(models: Sequence[str]) -> html.Section:
 
 
 def _transfer() -> html.Section:
-    attacks = {name: name.upper() for name in BALL_ATTACKS}
+    attacks = {name: name.upper() for name in RADIUS_ATTACKS}
     return room("transfer", "Transfer", [
         html.Div([
             html.Label(["eps ", html.Output(id="eps-value")], htmlFor="eps"),

@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
-from trs_explorer.catalogue import BALL_ATTACKS, DATA
+from trs_explorer.attack_catalogue import RADIUS_ATTACKS
+from trs_explorer.catalogue import DATA
 from trs_explorer.explore.gallery import FILTERS
 from trs_explorer.options import Option, UsageError
 
@@ -42,7 +43,7 @@ NUMBERS = {
         Option("n", int, "how many test images the matrix tries", 1, 1000),
     )
 }
-WORDS = {"plane": tuple(PLANES), "layer": tuple(LAYERS), "norm": ("linf", "l2"), "attack": BALL_ATTACKS,
+WORDS = {"plane": tuple(PLANES), "layer": tuple(LAYERS), "norm": ("linf", "l2"), "attack": RADIUS_ATTACKS,
          "filter": tuple(FILTERS), "theme": THEMES}  # fmt: skip
 
 # Which fields a scene depends on, and which the attacks in it besides.

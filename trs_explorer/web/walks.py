@@ -7,8 +7,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from trs_explorer.attack_catalogue import ATTACKS
 from trs_explorer.attacks.search import keywords
-from trs_explorer.catalogue import ATTACKS
 from trs_explorer.catalogue import load as load_function
 from trs_explorer.explore.gallery import answers
 from trs_explorer.explore.library import Loaded

@@ -102,6 +102,8 @@ def _evaluated(result: Json, rate: Json) -> tuple[str, Point] | None:
     """An attack's name and its point of a stored evaluation; None for what is no curve's, or damaged."""
     try:
         starts, n, correct = result["options"].get("restarts", 1), int(rate["n"]), int(rate["correct"])
+        if "step_size" in result["options"]:
+            return None  # a curve's name does not tell it
         name = str(rate["name"]).removesuffix(f"-{STEPS}") + (f", {starts} starts" if starts != 1 else "")
         eps = float(rate["eps"] or 0)
         if not (0 < eps < math.inf and 0 <= correct <= n <= MOST_IMAGES) or rate.get("norm", "linf") != "linf":
