@@ -7,7 +7,7 @@ from torch import nn
 from trs_explorer.attacks.fgsm import fgsm
 from trs_explorer.evaluation.accuracy import Rate, evaluate
 from trs_explorer.evaluation.transfer import TransferMatrix, measure_transfer, transfer_matrix
-from trs_explorer.explore.gallery import FILTERS, answers, pick
+from trs_explorer.explore.gallery import FILTERS, pick, predictions
 from trs_explorer.models.ensemble import Ensemble
 from trs_explorer.options import UsageError
 
@@ -34,19 +34,19 @@ def problem():
 
 def test_answers_are_those_of_every_model_one_image_at_a_time(problem):
     ensemble, x, _ = problem
-    found = answers(ensemble, x, batch_size=16)
+    found = predictions(ensemble, x, batch_size=16)
     with torch.no_grad():
         models = [*ensemble.members, ensemble]
         expected = [[int(model(image).argmax(-1)) for image in x.split(1)] for model in models]
     assert found.tolist() == expected
     assert len({tuple(row) for row in expected}) == 4  # four models that answer differently
-    assert answers(ensemble, x[:0]).shape == (4, 0)
+    assert predictions(ensemble, x[:0]).shape == (4, 0)
 
 
 def test_an_output_with_nan_is_no_answer(problem):
     ensemble, x, _ = problem
     next(iter(ensemble.members[1].parameters())).data.fill_(float("nan"))
-    found = answers(ensemble, x)
+    found = predictions(ensemble, x)
     assert (found[1] == -1).all()
     assert (found[3] == -1).all()  # nor has the ensemble one
     assert (found[[0, 2]] >= 0).all()
@@ -59,15 +59,15 @@ Y = torch.tensor([0, 2, 2, 0])
 def test_filters_by_class_disagreement_and_mistake():
     assert pick("all", Y) == ([0, 1, 2, 3], "4 of 4 images: all")
     assert pick("all", Y, label=2) == ([1, 2], "2 of 2 images of class 2: all")
-    assert pick("disagree", Y, answers=ANSWERS) == ([2, 3], "2 of 4 images: the members give different answers")
-    assert pick("wrong", Y, answers=ANSWERS) == ([1, 3], "2 of 4 images: the ensemble is wrong, without any attack")
-    assert pick("wrong", Y, answers=ANSWERS, label=2)[0] == [1]
-    assert pick("wrong", Y, answers=ANSWERS, label=7) == (
+    assert pick("disagree", Y, predicted=ANSWERS) == ([2, 3], "2 of 4 images: the members predict different classes")
+    assert pick("wrong", Y, predicted=ANSWERS) == ([1, 3], "2 of 4 images: the ensemble is wrong, without any attack")
+    assert pick("wrong", Y, predicted=ANSWERS, label=2)[0] == [1]
+    assert pick("wrong", Y, predicted=ANSWERS, label=7) == (
         [],
         "0 of 0 images of class 7: the ensemble is wrong, without any attack",
     )
-    assert pick("wrong", Y, answers=ANSWERS[:, :2])[1].startswith("1 of 2 images: ")
-    assert pick("wrong", Y[:1], answers=ANSWERS)[1].startswith("0 of 1 image: ")
+    assert pick("wrong", Y, predicted=ANSWERS[:, :2])[1].startswith("1 of 2 images: ")
+    assert pick("wrong", Y[:1], predicted=ANSWERS)[1].startswith("0 of 1 image: ")
 
 
 def test_transfers_are_the_cell_of_the_matrix():
@@ -139,4 +139,4 @@ def test_an_unknown_filter_lists_what_there_is(problem):
 def test_two_members_that_are_one_never_disagree(problem):
     ensemble, x, y = problem
     twins = Ensemble([ensemble.members[0]] * 2)
-    assert pick("disagree", y, answers=answers(twins, x))[0] == []
+    assert pick("disagree", y, predicted=predictions(twins, x))[0] == []

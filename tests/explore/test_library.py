@@ -145,7 +145,7 @@ def test_a_run_that_is_read_slowly_keeps_no_other_waiting(place, monkeypatch):
     assert library.events("bars-cos-only")
     monkeypatch.setattr(library_module, "WAIT_S", 0.01)
     for ask in (library.load, library.events):
-        with pytest.raises(RunError, match="still being read for another request"):
+        with pytest.raises(RunError, match="another request is still reading it"):
             ask("bars-trs")
     assert not found
     go_on.set()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from trs_explorer.explore.pictures import LARGEST_FILE, data_uri, difference, png, read_picture
+from trs_explorer.explore.pictures import MAX_FILE, data_uri, difference, png, read_picture
 from trs_explorer.options import UsageError
 
 DIGIT, PHOTO = (1, 28, 28), (3, 32, 32)
@@ -219,7 +219,7 @@ TIFF = packed(np.zeros((28, 28)), "TIFF")
         (header_only(10_000, 10_000), "at most 4096 x 4096"),  # Pillow's warning
         (header_only(60_000, 60_000), "at most 4096 x 4096"),  # Pillow's error
         (header_only(0, 0), "picture"),
-        (GOOD + b"\0" * LARGEST_FILE, "2.0 MiB: at most 2 MiB"),
+        (GOOD + b"\0" * MAX_FILE, "2.0 MiB: at most 2 MiB"),
     ],
 )
 def test_what_is_no_picture_is_said_in_a_line(raw, words):

@@ -14,8 +14,8 @@ from trs_explorer.attacks.pgd import pgd
 from trs_explorer.evaluation import trials
 from trs_explorer.evaluation.accuracy import evaluate
 from trs_explorer.evaluation.trials import cheap_findings
+from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
-from trs_explorer.explore.live import Jobs
 from trs_explorer.models import Ensemble, build
 from trs_explorer.shipped import folder, shipped_runs
 from trs_explorer.web.lesson import doubt
@@ -33,15 +33,15 @@ ATTACKS = [
 
 @pytest.fixture(scope="module")
 def card():
-    """The run's ensemble with the images, and ask(wish): the answer once all is measured."""
+    """The run's ensemble with the images, and ask(fields): the answer once all is measured."""
     library, jobs, server = Library([folder("checkpoints")], device="cpu"), Jobs(), Flask("lesson")
     doubt.add_routes(server, library, jobs)
     client, loaded = server.test_client(), library.load(doubt.RUN)
 
-    def ask(**wish):
+    def ask(**fields):
         told = {}
         while not told.get("done") and "wrong" not in told:
-            told = client.get("/lesson/doubt/attack", query_string={**WISH, **wish}).get_json()
+            told = client.get("/lesson/doubt/attack", query_string={**WISH, **fields}).get_json()
             time.sleep(0.01)
         return told
 

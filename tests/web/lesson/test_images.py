@@ -10,8 +10,8 @@ from trs_explorer.attacks.di2 import mdi2
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.evaluation.accuracy import evaluate
 from trs_explorer.evaluation.transfer import transfer_matrix
+from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
-from trs_explorer.explore.live import Jobs
 from trs_explorer.shipped import folder, shipped_runs
 from trs_explorer.web.lesson import images
 from trs_explorer.web.markup import markup
@@ -22,15 +22,15 @@ WISH = {"run": "mnist-standard", "eps": EPS, "n": N, "steps": STEPS, "seed": 1}
 
 @pytest.fixture(scope="module")
 def card():
-    """The library, and ask(wish): the answer once all is measured."""
+    """The library, and ask(fields): the answer once all is measured."""
     library, jobs, server = Library([folder("checkpoints")], device="cpu"), Jobs(), Flask("lesson")
     images.add_routes(server, library, jobs)
     client = server.test_client()
 
-    def ask(**wish):
+    def ask(**fields):
         told = {}
         while not told.get("done") and "wrong" not in told:
-            told = client.get("/lesson/images/attack", query_string={**WISH, **wish}).get_json()
+            told = client.get("/lesson/images/attack", query_string={**WISH, **fields}).get_json()
             time.sleep(0.01)
         return told
 

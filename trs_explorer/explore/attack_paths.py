@@ -1,0 +1,117 @@
+"""Attack paths: the images that an attack passes to the model, one after the other."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from trs_explorer.attacks.common import draw_seeds, eval_mode, to_the_end
+from trs_explorer.evaluation.accuracy import right
+from trs_explorer.explore.compute_lock import one_thread
+from trs_explorer.explore.planes import OneImage
+from trs_explorer.gradients import Images
+from trs_explorer.models.ensemble import Ensemble
+from trs_explorer.models.recording import RecordingModel
+
+OneLabel = Int64[Tensor, "1"]
+
+
+@dataclass(frozen=True, eq=False)
+class AttackPath:
+    """The images that an attack on one image visited.
+
+    images: from x itself to x_adv, in order of visit, without immediate repetitions.
+    x_adv: what the attack returned. Not always the last image visited: the best one, or x if nothing fooled the model.
+    fooled: whether the model misclassifies x_adv (or, if targeted, predicts the target), checked independently of the attack.
+    """
+
+    images: Float[Tensor, "visit channel height width"]
+    x_adv: OneImage
+    fooled: bool
+
+
+class _NotBatchable(Exception):
+    """The attack cannot run on all models as one batch."""
+
+
+class _SideBySide(nn.Module):
+    """An ensemble's members and the ensemble itself as one model: each classifies its own row of the batch, which is recorded.
+
+    The attacks on all of them are then one attack: for single images, half of an attack's time is spent between two passes.
+    """
+
+    def __init__(self, ensemble: Ensemble) -> None:
+        super().__init__()
+        self.models = nn.ModuleList([*ensemble.members, ensemble])
+        self.visited: list[Tensor] = []
+
+    def forward(self, x: Images) -> Tensor:
+        if len(x) == 1:  # the attack checks the output's shape
+            return self.models[0](x)
+        if len(x) != len(self.models):
+            raise _NotBatchable
+        self.visited.append(x.detach().clone())
+        return torch.cat([model(image) for model, image in zip(self.models, x.split(1), strict=True)])
+
+    @property
+    def member_logits(self) -> None:
+        """Used by attacks on the members of an ensemble, which need each model separately."""
+        raise _NotBatchable
+
+
+def attack_path(model: nn.Module, x: OneImage, y: OneLabel, attack: Callable, **kwargs: object) -> AttackPath:
+    """Record the path of attack(model, x, y, **kwargs) on one image; restarts follow one another.
+
+    Works for every attack that evaluates its iterates with model(...). Of a batch of several candidates, the first is recorded.
+    """
+    visited: list[Tensor] = []
+    recorder = RecordingModel(model, lambda x: visited.append(x[0].detach().clone()))  # a copy: attacks may work in place
+    x_adv = attack(recorder, x, y, **kwargs)
+    return _path(model, x, y, [*visited, x_adv[0]], targeted=bool(kwargs.get("targeted")))
+
+
+def attack_paths(
+    ensemble: Ensemble, x: OneImage, y: OneLabel, attack: Callable, *, seed: int, **kwargs: object
+) -> list[AttackPath]:
+    """Record the attack's path on every member, then on the ensemble, with noise from the seed.
+
+    An attack with an `early_stop` continues to the highest loss, as in the transfer matrix.
+    """
+    side_by_side = _SideBySide(ensemble)
+    kwargs = {**to_the_end(attack), **kwargs}
+    count, targeted = len(side_by_side.models), bool(kwargs.get("targeted"))
+    with one_thread():
+        try:
+            generator = torch.Generator().manual_seed(seed)
+            x_adv = attack(side_by_side, x.repeat(count, 1, 1, 1), y.repeat(count), generator=generator, **kwargs)
+        except _NotBatchable:
+            return [attack_path_on(ensemble, number, x, y, attack, seed=seed, **kwargs) for number in range(count)]
+        return [
+            _path(model, x, y, [*(batch[k] for batch in side_by_side.visited), x_adv[k]], targeted=targeted)
+            for k, model in enumerate(side_by_side.models)
+        ]
+
+
+def attack_path_on(
+    ensemble: Ensemble, number: int, x: OneImage, y: OneLabel, attack: Callable, *, seed: int, **kwargs: object
+) -> AttackPath:
+    """Record one of `attack_paths`, with the same noise: on member `number`, or on the ensemble if it is one past the last."""
+    generator = torch.Generator().manual_seed(seed)
+    draw_seeds(number, 1, generator)  # skip the draws of the models before it
+    with one_thread():
+        model = [*ensemble.members, ensemble][number]
+        return attack_path(model, x, y, attack, generator=generator, **{**to_the_end(attack), **kwargs})
+
+
+def _path(model: nn.Module, x: OneImage, y: OneLabel, images: list[Tensor], *, targeted: bool) -> AttackPath:
+    """Build the path through some images, of which the last is the attack's result."""
+    visited = [x[0]]
+    for image in images:
+        if not torch.equal(image, visited[-1]):
+            visited.append(image)
+    x_adv = images[-1][None]
+    with eval_mode(model), torch.no_grad():
+        predicted_y = bool(right(model(x_adv), y))
+    return AttackPath(torch.stack(visited), x_adv, predicted_y if targeted else not predicted_y)
