@@ -80,7 +80,7 @@ def test_a_gradient_of_rounding_has_no_angle():
     assert np.isnan(found.mean[0, 1])
     assert np.isnan(found.largest[0, 1])
     assert found.norms[1] == 0
-    assert "F1 and F2 have no angle" in angles_sentence(found)
+    assert "the gradients of F1 and F2 is undefined" in angles_sentence(found)
     assert "some gradient is not finite" in angles_sentence(found)
 
 
@@ -156,15 +156,15 @@ def test_gradients_that_oppose_each_other_are_more_than_90_degrees_apart():
 
 
 def test_the_sentence_about_angles():
-    assert angles_sentence(TWO) == f"{HERE}, within eps .3 (max norm) |cos| is .09 ± .05; the steepest gradient found is 8.1."
-    assert angles_sentence(some([[1, 0.07], [0.07, 1]], eps=0.0)) == f"{HERE}; the steepest gradient found is 8.1."
+    assert angles_sentence(TWO) == f"{HERE}, within eps .3 (max norm) |cos| is .09 ± .05; the largest gradient norm is 8.1."
+    assert angles_sentence(some([[1, 0.07], [0.07, 1]], eps=0.0)) == f"{HERE}; the largest gradient norm is 8.1."
     assert "within eps .031 (max norm) |cos|" in angles_sentence(some([[1, 0.07], [0.07, 1]], eps=8 / 255))
-    assert angles_sentence(some([[1]])) == "One member alone has no angle to another; the steepest gradient found is 8.1."
+    assert angles_sentence(some([[1]])) == "A single member has no angle to another; the largest gradient norm is 8.1."
     three = some([[1, 0.07, 0.1], [0.07, 1, 0.99985], [0.1, 0.99985, 1]], steepest=0.0412)
     assert angles_sentence(three).startswith(
         "Here the gradients of F2 and F3, the closest pair, are 1 degree apart (|cos| 1.00),"
     )
-    assert angles_sentence(three).endswith("found is .041.")
+    assert angles_sentence(three).endswith("norm is .041.")
     assert angles_sentence(three, pair=(0, 1)).startswith(HERE)
 
 

@@ -75,13 +75,13 @@ def test_transfers_are_the_cell_of_the_matrix():
     matrix = TransferMatrix([[2, 1, 1], [1, 4, 0]], [[3, 2, 1], [1, 4, 1]], 4, True, cells)
     found, words = pick("transfers", Y, matrix=matrix, surrogate=0, target=1)
     assert found == [2]
-    assert words == "1 of 4 images: the attack on F1 also fools F2 (both have 2 of them right, and on these F1 falls)"
+    assert words == "1 of 4 images: the attack on F1 also fools F2 (of 2 that both classify correctly and on which it fools F1)"
     assert pick("transfers", Y, matrix=matrix, surrogate=0, target=2)[1].startswith(
         "1 of 4 images: the attack on F1 also fools the en"
     )
     found, words = pick("transfers", Y, matrix=matrix, surrogate=0, target=0, label=2)
     assert found == [2]
-    assert words == "1 of 2 images of class 2: the attack on F1 fools it (F1 has 1 of them right without an attack)"
+    assert words == "1 of 2 images of class 2: the attack on F1 fools it (of 1 that it classifies correctly without an attack)"
     assert pick("transfers", Y[:3], matrix=matrix, surrogate=1, target=1)[0] == [0, 1, 2]  # no more than are offered
     for surrogate, target in ((2, 0), (0, 3), (-1, 0)):
         with pytest.raises(UsageError, match=f"2 rows and 3 columns: it has no row {surrogate + 1}, column {target + 1}"):
@@ -125,7 +125,7 @@ def test_robust_images_are_right_after_an_attack_on_the_ensemble(problem):
     x_adv = fgsm(ensemble, x, y, eps=0.06)
     assert found == torch.nonzero(ensemble(x_adv).argmax(-1) == y).flatten().tolist()
     assert 0 < len(found) < 50
-    assert words == f"{len(found)} of 50 images: the ensemble is right, also after fgsm of eps 0.06 on itself"
+    assert words == f"{len(found)} of 50 images: the ensemble is correct even under fgsm of eps 0.06 on itself"
     partly = Rate("fgsm", 0.06, 1, 2, 0.0, 1.0, [True, False])
     assert pick("robust", y, robust=partly)[0] == [0]
 

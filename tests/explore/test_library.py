@@ -339,7 +339,7 @@ def test_each_checkpoint_and_data_set_is_read_once(place, monkeypatch):
 
 
 def test_only_so_many_ensembles_are_kept(place, monkeypatch):
-    monkeypatch.setattr(library_module, "KEPT", 2)
+    monkeypatch.setattr(library_module, "MAX_ENSEMBLES", 2)
     library = Library([place])
     first, second = library.load("bars-trs", "0400"), library.load("bars-trs", "0800")
     assert library.load("bars-trs", "0400").ensemble is first.ensemble

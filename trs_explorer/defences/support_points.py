@@ -24,12 +24,13 @@ from trs_explorer.models.stacked import Stacked
 
 def losses_and_gradients(
     ensemble: Ensemble, x: Images, y: Labels, *, x_ce: Images, radius: float, moved: int, steps: int, order: str
-) -> tuple[MemberLosses, MemberGradients]:
+) -> tuple[MemberLosses, Float[Tensor, "member batch ..."]]:
     """Return the members' losses at x_ce, and their input gradients at the images of which the last ones are moved.
 
     Both have a graph to the weights. All that makes the step fast is in here: members run as one network where they can, and
     the forward pass at the clean images that the search for support points needs is also the one for their losses. With batch
-    norm, running averages include the clean images of the moved part, but no support points.
+    norm, running averages include the clean images of the moved part, but no support points. The gradients' pixels are in the
+    order of `Stacked.arrange`, which norms and angles do not depend on.
 
     x, y: the images and their labels.
     x_ce: the images for the losses: x itself, or adversarial images.

@@ -99,9 +99,9 @@ def _cell(matrix: TransferMatrix, i: int, j: int) -> tuple[list[bool], list[bool
     if i not in range(members) or j not in range(columns):
         raise UsageError(f"the matrix has {members} rows and {columns} columns: it has no row {i + 1}, column {j + 1}")
     attacked, other = model_name(i, members), model_name(j, members)
-    text = f"the attack on {attacked} also fools {other} (both classify {{}} correctly on which the attack fools {attacked})"
+    text = f"the attack on {attacked} also fools {other} (of {{}} that both classify correctly and on which it fools {attacked})"
     if i == j:
-        text = f"the attack on {attacked} fools it ({attacked} classifies {{}} correctly without an attack)"
+        text = f"the attack on {attacked} fools it (of {{}} that it classifies correctly without an attack)"
     cell = matrix.outcomes[i][j]
     return [letter == "1" for letter in cell], [letter != "-" for letter in cell], text
 

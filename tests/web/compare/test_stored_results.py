@@ -139,10 +139,10 @@ def test_the_table_names_sides_intervals_and_masking() -> None:
     html = markup(stored_results.table1(TWO, SIDES))
     assert "<b>A </b>one" in html
     assert "warns: 8, MASKED" in html
-    assert "attacks miss images of one" in html
+    assert "attacks miss adversarial examples of one" in html
     low, high = Figure("1110").interval
     assert f'<td title="3 of 4">75.0<br><small>{low:.1f}-{high:.1f}</small>' in html
-    assert "trs compare measures them" in markup(stored_results.table1([row("none", {})], SIDES))
+    assert "run trs compare to measure them" in markup(stored_results.table1([row("none", {})], SIDES))
 
 
 def test_the_probes_table_has_every_count() -> None:

@@ -63,7 +63,7 @@ def test_the_weakest_attack_comes_first(card, monkeypatch):
     fields = {"run": "mnist-trs", "n": 2, "steps": 1}
     state = baseline.parse_card_request(library, fields, baseline.RUNS).state
     order = []
-    for rates in baseline.measuring(library.load("mnist-trs"), state):
+    for rates in baseline.measure_curves(library.load("mnist-trs"), state):
         order += [rate.name for rate in rates if rate.n and rate.name not in order]
     assert order == ["clean", "FGSM", "PGD-1", "MORA-1"]
 

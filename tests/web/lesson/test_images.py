@@ -51,7 +51,7 @@ def test_the_figures_are_those_of_transfer_matrix_and_evaluate(card, pairs, atta
     rate = evaluate(loaded.ensemble, x, y, attacks=[("pgd", pgd, options)], seed=1)[1]
     assert told["robust"]["hits"] == rate.correct
     assert (told["robust"]["of"], told["robust"]["low"], told["robust"]["high"]) == (N, rate.low, rate.high)
-    name = images.PAIRS[pairs]
+    name = images.MEMBER_ATTACKS[pairs]
     assert told["of"].startswith(f"{name} on members, PGD on the whole, 2 steps, eps 0.2; seed 1, first 8 test images")
 
 
@@ -71,4 +71,4 @@ def test_a_library_without_the_run_says_so():
 def test_its_runs_ship_and_what_is_to_be_guessed_is_covered():
     assert set(images.RUNS) <= {run.name for run in shipped_runs()}
     stage = markup(images.CARD.stage)
-    assert stage.count('data-share="robust"') == stage.count('data-after data-share="robust"') == len(images.CORNERS)
+    assert stage.count('data-share="robust"') == stage.count('data-after data-share="robust"') == len(images.ENSEMBLES)
