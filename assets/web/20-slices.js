@@ -406,7 +406,7 @@
       disagreement: () => Array.from({length: members}, (_, i) =>
         chip([css(mix(WHITE, PURPLE, i / Math.max(1, members - 1)))], ` ${i + 1} ${i ? "different answers" : "answer"}`)),
     }[layer] || (() => [chip(trs.meta.colours.slice(0, Math.min(3, trs.scene.classes)), " a colour a class, paler where unsure; dark lines: boundaries")]);
-    box.replaceChildren(...own(), chip(["repeating-linear-gradient(135deg, #777 0 1px, #eee 1px 5px)"], " hatched: no image, a pixel leaves [0, 1]"));
+    box.replaceChildren(...own(), chip(["repeating-linear-gradient(135deg, #777 0 1px, #eee 1px 5px)"], " hatched: outside [0, 1] (not a valid image)"));
   }
 
   function shares() {

@@ -18,8 +18,8 @@ window.stopwatch = (() => {
     path: (signal, before) => signal === "marks" && lines() !== before.lines,
     paths: (signal, before) => signal === "marks" && trs.walks.words !== before.said, // which say the radius
     cells: (signal) => signal === "matrix" && /\/[1-9]/.test(text("matrix")),
-    pairs: (signal, before) => signal === "matrix words" && text("transfer-words") !== before.words && text("transfer-words").includes("Pairs together"),
-    everything: (signal, before) => signal === "matrix words" && text("transfer-words") !== before.words && text("transfer-words").includes("Attacked itself"),
+    pairs: (signal, before) => signal === "matrix words" && text("transfer-words") !== before.words && text("transfer-words").includes("Transfer over all pairs"),
+    everything: (signal, before) => signal === "matrix words" && text("transfer-words") !== before.words && text("transfer-words").includes("Ensemble robust accuracy"),
   };
   for (const level of [0, 1, 2, 3]) reached[`level ${level}`] = (signal) => signal === `level ${level}`;
 

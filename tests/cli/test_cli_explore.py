@@ -224,7 +224,7 @@ WRONG = {
     "explore file": (1, "file: no such run folder"),
     "explore damaged": (1, "damaged/config.json is damaged"),
     "explore --host 192.0.2.7": (2, "--host 192.0.2.7 is not an address of this machine"),
-    "explore --host localhost:80": (2, "--host 'localhost:80' is no address"),
+    "explore --host localhost:80": (2, "--host 'localhost:80' is not an address"),
     "explore --port 65536": (2, "--port must be >= 0 and <= 65535, got 65536"),
     "explore --port -1": (2, "--port must be >= 0 and <= 65535, got -1"),
     "explore --port http": (2, "--port"),

@@ -97,7 +97,7 @@ def test_gal_refuses_a_plain_relu_that_the_model_calls_itself(model, kind: str) 
     if kind in ("leaky", "tanh", "twice the same relu"):
         check_model(resolve(settings("gal")))
     else:
-        with pytest.raises(UsageError, match="--method gal cannot train --model own: it needs leaky ReLUs, and Calls calls"):
+        with pytest.raises(UsageError, match="--method gal cannot train --model own: it needs leaky ReLUs, but Calls calls"):
             check_model(resolve(settings("gal")))
     check_model(resolve(settings("standard")))
 
@@ -107,7 +107,7 @@ def test_gal_refuses_a_plain_relu_that_the_model_calls_itself(model, kind: str) 
     ("kind", "words"),
     [
         ("F.relu", "Calls declares no feature layers: set `feature_layers`"),
-        ("skips", "member 1 returns something else than its layers one after another give"),
+        ("skips", "member 1 does not return the output of its layers run one after another"),
         ("misnamed", "declares 'z' as a feature layer, but has no layer of that name"),
         ("twice the same relu", ""),
     ],

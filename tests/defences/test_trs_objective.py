@@ -13,9 +13,9 @@ from trs_explorer import defences
 from trs_explorer.catalogue import METHODS, load
 from trs_explorer.defences.beta import gradient_change
 from trs_explorer.defences.standard import standard
-from trs_explorer.defences.support import batch_statistics_only, support_points
+from trs_explorer.defences.support_points import batch_statistics_only, support_points
 from trs_explorer.defences.trs import trs
-from trs_explorer.gradients import input_gradients, norms, pair_mean, pairwise_cosine
+from trs_explorer.gradients import gradient_norms, input_gradients, pair_mean, pairwise_cosine
 from trs_explorer.models import images
 from trs_explorer.models.ensemble import Ensemble
 from trs_explorer.models.stacked import Stacked
@@ -123,7 +123,7 @@ def test_support_points_stay_in_the_ball_and_find_larger_gradients(ensemble, bat
     at_x, _ = input_gradients(ensemble, x, y)
     assert torch.allclose(losses, at_x)
     assert losses.requires_grad
-    before, after = (norms(input_gradients(ensemble, p, y)[1]).sum() for p in (x, support.detach()))
+    before, after = (gradient_norms(input_gradients(ensemble, p, y)[1]).sum() for p in (x, support.detach()))
     assert after > before
 
 
@@ -138,7 +138,7 @@ def test_second_order_climbs_the_gradient_norm_itself(ensemble):
         for sign in (1, -1):
             shifted = x.clone()
             shifted.view(-1)[k] += sign * 1e-5
-            values.append(norms(input_gradients(ensemble, shifted, y)[1]).sum().item())
+            values.append(gradient_norms(input_gradients(ensemble, shifted, y)[1]).sum().item())
         assert moved[k] == torch.tensor(values[0] - values[1]).sign()
 
 
@@ -194,7 +194,7 @@ def test_cosine_survives_small_and_leaves_out_rounding_and_zero_gradients():
     assert cosine[0, 1].item() == pytest.approx(1, abs=1e-5)
     assert cosine[0, 2].item() == pytest.approx(0, abs=1e-5)
     assert cosine[0, 3].item() == cosine[0, 4].item() == 0
-    (slope,) = torch.autograd.grad(cosine.sum() + norms(tiny).sum(), tiny)
+    (slope,) = torch.autograd.grad(cosine.sum() + gradient_norms(tiny).sum(), tiny)
     assert slope[3].isfinite().all()
     (slope,) = torch.autograd.grad(pairwise_cosine(tiny).sum(), tiny)
     assert slope[4].abs().max() == 0

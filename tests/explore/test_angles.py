@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from trs_explorer.explore.angles import Angles, angles, event_line, fooled_in_words
+from trs_explorer.explore.angles import Angles, angles, angles_sentence, fooled_sentence
 from trs_explorer.models import build
 from trs_explorer.models.ensemble import Ensemble
 
@@ -37,7 +37,7 @@ def test_angles_and_norms_of_linear_members_are_known():
     assert found.norms[2] == pytest.approx(2 / (1 + math.exp(1.0)), abs=1e-6)
     supremum = 1 / (1 + math.exp(0.3))  # at the side of the ball where the first pixel is .3
     assert supremum - 0.005 < found.steepest[0] <= supremum
-    assert found.undirected.tolist() == [0, 0, 0]
+    assert found.vanishing.tolist() == [0, 0, 0]
 
 
 def test_statistics_are_those_of_the_sampled_points():
@@ -75,13 +75,13 @@ def test_a_gradient_of_rounding_has_no_angle():
     """Zero everywhere, or not a number: neither may look orthogonal."""
     ensemble = Ensemble([Margin([1.0, 0.0]), Margin([0.0, 0.0]), Margin([math.nan, 0.0])])
     found = angles(ensemble, X, Y, eps=0.1, samples=4, seed=0)
-    assert found.undirected.tolist() == [0, 5, 5]
+    assert found.vanishing.tolist() == [0, 5, 5]
     assert np.isnan(found.at_x[0, 1])
     assert np.isnan(found.mean[0, 1])
     assert np.isnan(found.largest[0, 1])
     assert found.norms[1] == 0
-    assert "F1 and F2 have no angle" in event_line(found)
-    assert "some gradient is not finite" in event_line(found)
+    assert "the gradients of F1 and F2 is undefined" in angles_sentence(found)
+    assert "some gradient is not finite" in angles_sentence(found)
 
 
 def test_points_without_direction_are_left_out_of_the_mean():
@@ -90,7 +90,7 @@ def test_points_without_direction_are_left_out_of_the_mean():
             return super().forward(x) * (x.flatten(1)[:, :1] > 0.5)
 
     found = angles(Ensemble([Margin([1.0, 1.0]), Half([1.0, 0.0])]), X, Y, eps=0.4, samples=50, seed=0)
-    assert 10 < found.undirected[1] < 40
+    assert 10 < found.vanishing[1] < 40
     assert found.mean[0, 1] == pytest.approx(math.sqrt(0.5), abs=1e-6)
 
 
@@ -118,7 +118,7 @@ def test_neighbours_fill_the_ball_of_the_norm_that_is_asked_for(norm):
     assert 0.39 < sizes.max() <= 0.4 + 1e-6
     # the radius of the median of a uniform ball in 16 dimensions, max norm or L2 alike: .5 ** (1 / 16)
     assert sizes[1:].median() == pytest.approx(0.4 * 0.5 ** (1 / 16), rel=0.01)
-    assert "(L2)" in event_line(some([[1, 0.1], [0.1, 1]], norm="l2"))
+    assert "(L2)" in angles_sentence(some([[1, 0.1], [0.1, 1]], norm="l2"))
 
 
 @pytest.mark.parametrize("bad", [{"eps": -1.0}, {"eps": math.nan}, {"eps": 0.1, "samples": 0}, {"eps": 0.1, "norm": "l1"}])
@@ -141,7 +141,7 @@ def some(at_x, mean=0.09, eps=0.3, steepest=8.1, norm="linf"):
         largest=full,
         norms=np.ones(members),
         steepest=np.full(members, steepest),
-        undirected=np.zeros(members, dtype=np.int64),
+        vanishing=np.zeros(members, dtype=np.int64),
     )
 
 
@@ -150,20 +150,22 @@ HERE = "Here the gradients of F1 and F2 are 86 degrees apart (|cos| .07)"
 
 
 def test_gradients_that_oppose_each_other_are_more_than_90_degrees_apart():
-    assert "are 120 degrees apart (|cos| .50)" in event_line(some([[1, -0.5], [-0.5, 1]]))
+    assert "are 120 degrees apart (|cos| .50)" in angles_sentence(some([[1, -0.5], [-0.5, 1]]))
     ensemble = Ensemble([Margin([1.0, 0.0]), Margin([-1.0, 0.0])])
     assert angles(ensemble, X, Y, eps=0.0, seed=0).signed[0, 1] == pytest.approx(-1, abs=1e-6)
 
 
 def test_the_sentence_about_angles():
-    assert event_line(TWO) == f"{HERE}, within eps .3 (max norm) |cos| is .09 ± .05; the steepest gradient found is 8.1."
-    assert event_line(some([[1, 0.07], [0.07, 1]], eps=0.0)) == f"{HERE}; the steepest gradient found is 8.1."
-    assert "within eps .031 (max norm) |cos|" in event_line(some([[1, 0.07], [0.07, 1]], eps=8 / 255))
-    assert event_line(some([[1]])) == "One member alone has no angle to another; the steepest gradient found is 8.1."
+    assert angles_sentence(TWO) == f"{HERE}, within eps .3 (max norm) |cos| is .09 ± .05; the largest gradient norm is 8.1."
+    assert angles_sentence(some([[1, 0.07], [0.07, 1]], eps=0.0)) == f"{HERE}; the largest gradient norm is 8.1."
+    assert "within eps .031 (max norm) |cos|" in angles_sentence(some([[1, 0.07], [0.07, 1]], eps=8 / 255))
+    assert angles_sentence(some([[1]])) == "A single member has no angle to another; the largest gradient norm is 8.1."
     three = some([[1, 0.07, 0.1], [0.07, 1, 0.99985], [0.1, 0.99985, 1]], steepest=0.0412)
-    assert event_line(three).startswith("Here the gradients of F2 and F3, the closest pair, are 1 degree apart (|cos| 1.00),")
-    assert event_line(three).endswith("found is .041.")
-    assert event_line(three, pair=(0, 1)).startswith(HERE)
+    assert angles_sentence(three).startswith(
+        "Here the gradients of F2 and F3, the closest pair, are 1 degree apart (|cos| 1.00),"
+    )
+    assert angles_sentence(three).endswith("norm is .041.")
+    assert angles_sentence(three, pair=(0, 1)).startswith(HERE)
 
 
 @pytest.mark.parametrize(
@@ -178,4 +180,4 @@ def test_the_sentence_about_angles():
     ],
 )
 def test_the_sentence_about_an_attack(fooled, sentence):
-    assert fooled_in_words("F1", fooled) == sentence
+    assert fooled_sentence("F1", fooled) == sentence

@@ -7,7 +7,7 @@ from torch import nn
 from trs_explorer.attacks.fgsm import fgsm
 from trs_explorer.evaluation.accuracy import Rate, evaluate
 from trs_explorer.evaluation.transfer import TransferMatrix, measure_transfer, transfer_matrix
-from trs_explorer.explore.gallery import FILTERS, answers, pick
+from trs_explorer.explore.gallery import FILTERS, pick, predictions
 from trs_explorer.models.ensemble import Ensemble
 from trs_explorer.options import UsageError
 
@@ -34,19 +34,19 @@ def problem():
 
 def test_answers_are_those_of_every_model_one_image_at_a_time(problem):
     ensemble, x, _ = problem
-    found = answers(ensemble, x, batch_size=16)
+    found = predictions(ensemble, x, batch_size=16)
     with torch.no_grad():
         models = [*ensemble.members, ensemble]
         expected = [[int(model(image).argmax(-1)) for image in x.split(1)] for model in models]
     assert found.tolist() == expected
     assert len({tuple(row) for row in expected}) == 4  # four models that answer differently
-    assert answers(ensemble, x[:0]).shape == (4, 0)
+    assert predictions(ensemble, x[:0]).shape == (4, 0)
 
 
 def test_an_output_with_nan_is_no_answer(problem):
     ensemble, x, _ = problem
     next(iter(ensemble.members[1].parameters())).data.fill_(float("nan"))
-    found = answers(ensemble, x)
+    found = predictions(ensemble, x)
     assert (found[1] == -1).all()
     assert (found[3] == -1).all()  # nor has the ensemble one
     assert (found[[0, 2]] >= 0).all()
@@ -59,15 +59,15 @@ Y = torch.tensor([0, 2, 2, 0])
 def test_filters_by_class_disagreement_and_mistake():
     assert pick("all", Y) == ([0, 1, 2, 3], "4 of 4 images: all")
     assert pick("all", Y, label=2) == ([1, 2], "2 of 2 images of class 2: all")
-    assert pick("disagree", Y, answers=ANSWERS) == ([2, 3], "2 of 4 images: the members give different answers")
-    assert pick("wrong", Y, answers=ANSWERS) == ([1, 3], "2 of 4 images: the ensemble is wrong, without any attack")
-    assert pick("wrong", Y, answers=ANSWERS, label=2)[0] == [1]
-    assert pick("wrong", Y, answers=ANSWERS, label=7) == (
+    assert pick("disagree", Y, predicted=ANSWERS) == ([2, 3], "2 of 4 images: the members predict different classes")
+    assert pick("wrong", Y, predicted=ANSWERS) == ([1, 3], "2 of 4 images: the ensemble is wrong, without any attack")
+    assert pick("wrong", Y, predicted=ANSWERS, label=2)[0] == [1]
+    assert pick("wrong", Y, predicted=ANSWERS, label=7) == (
         [],
         "0 of 0 images of class 7: the ensemble is wrong, without any attack",
     )
-    assert pick("wrong", Y, answers=ANSWERS[:, :2])[1].startswith("1 of 2 images: ")
-    assert pick("wrong", Y[:1], answers=ANSWERS)[1].startswith("0 of 1 image: ")
+    assert pick("wrong", Y, predicted=ANSWERS[:, :2])[1].startswith("1 of 2 images: ")
+    assert pick("wrong", Y[:1], predicted=ANSWERS)[1].startswith("0 of 1 image: ")
 
 
 def test_transfers_are_the_cell_of_the_matrix():
@@ -75,13 +75,13 @@ def test_transfers_are_the_cell_of_the_matrix():
     matrix = TransferMatrix([[2, 1, 1], [1, 4, 0]], [[3, 2, 1], [1, 4, 1]], 4, True, cells)
     found, words = pick("transfers", Y, matrix=matrix, surrogate=0, target=1)
     assert found == [2]
-    assert words == "1 of 4 images: the attack on F1 also fools F2 (both have 2 of them right, and on these F1 falls)"
+    assert words == "1 of 4 images: the attack on F1 also fools F2 (of 2 that both classify correctly and on which it fools F1)"
     assert pick("transfers", Y, matrix=matrix, surrogate=0, target=2)[1].startswith(
         "1 of 4 images: the attack on F1 also fools the en"
     )
     found, words = pick("transfers", Y, matrix=matrix, surrogate=0, target=0, label=2)
     assert found == [2]
-    assert words == "1 of 2 images of class 2: the attack on F1 fools it (F1 has 1 of them right without an attack)"
+    assert words == "1 of 2 images of class 2: the attack on F1 fools it (of 1 that it classifies correctly without an attack)"
     assert pick("transfers", Y[:3], matrix=matrix, surrogate=1, target=1)[0] == [0, 1, 2]  # no more than are offered
     for surrogate, target in ((2, 0), (0, 3), (-1, 0)):
         with pytest.raises(UsageError, match=f"2 rows and 3 columns: it has no row {surrogate + 1}, column {target + 1}"):
@@ -125,7 +125,7 @@ def test_robust_images_are_right_after_an_attack_on_the_ensemble(problem):
     x_adv = fgsm(ensemble, x, y, eps=0.06)
     assert found == torch.nonzero(ensemble(x_adv).argmax(-1) == y).flatten().tolist()
     assert 0 < len(found) < 50
-    assert words == f"{len(found)} of 50 images: the ensemble is right, also after fgsm of eps 0.06 on itself"
+    assert words == f"{len(found)} of 50 images: the ensemble is correct even under fgsm of eps 0.06 on itself"
     partly = Rate("fgsm", 0.06, 1, 2, 0.0, 1.0, [True, False])
     assert pick("robust", y, robust=partly)[0] == [0]
 
@@ -139,4 +139,4 @@ def test_an_unknown_filter_lists_what_there_is(problem):
 def test_two_members_that_are_one_never_disagree(problem):
     ensemble, x, y = problem
     twins = Ensemble([ensemble.members[0]] * 2)
-    assert pick("disagree", y, answers=answers(twins, x))[0] == []
+    assert pick("disagree", y, predicted=predictions(twins, x))[0] == []

@@ -145,7 +145,7 @@ def test_a_run_that_is_read_slowly_keeps_no_other_waiting(place, monkeypatch):
     assert library.events("bars-cos-only")
     monkeypatch.setattr(library_module, "WAIT_S", 0.01)
     for ask in (library.load, library.events):
-        with pytest.raises(RunError, match="still being read for another request"):
+        with pytest.raises(RunError, match="another request is still reading it"):
             ask("bars-trs")
     assert not found
     go_on.set()
@@ -339,7 +339,7 @@ def test_each_checkpoint_and_data_set_is_read_once(place, monkeypatch):
 
 
 def test_only_so_many_ensembles_are_kept(place, monkeypatch):
-    monkeypatch.setattr(library_module, "KEPT", 2)
+    monkeypatch.setattr(library_module, "MAX_ENSEMBLES", 2)
     library = Library([place])
     first, second = library.load("bars-trs", "0400"), library.load("bars-trs", "0800")
     assert library.load("bars-trs", "0400").ensemble is first.ensemble

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from trs_explorer.explore.pictures import LARGEST_FILE, data_uri, difference, png, read_picture
+from trs_explorer.explore.pictures import MAX_FILE, data_uri, difference, png, read_picture
 from trs_explorer.options import UsageError
 
 DIGIT, PHOTO = (1, 28, 28), (3, 32, 32)
@@ -60,7 +60,7 @@ def test_a_difference_is_around_grey_by_a_factor_that_is_named():
     change[0, 3, 4], change[0, 5, 6] = 0.03, -0.02
     picture, words = difference(clean, clean + change)
     assert "difference x 10 " in words  # 20 x 0.03 would leave the picture
-    assert "0.03 at most" in words
+    assert "by at most 0.03" in words
     assert torch.allclose(picture, 0.5 + 10 * change, atol=1e-6)
     shared, words = difference(clean, clean + change, factor=2.0)
     assert torch.allclose(shared, 0.5 + 2 * change, atol=1e-6)
@@ -103,7 +103,7 @@ def test_a_wide_picture_is_cut_to_its_middle_and_every_pixel_is_the_mean_of_what
     found, words = read_picture(packed(pixels), DIGIT)
     expected = pixels[:, 22:78].reshape(28, 2, 28, 2).mean((1, 3)) / 255
     assert np.abs(found[0].numpy() - expected).max() < 1.01 / 255  # rounded along both axes
-    assert words == "100 x 56 grey PNG, cut to the middle square, resized to 28 x 28"
+    assert words == "100 x 56 grey PNG, cropped to the central square, resized to 28 x 28"
     tall, _ = read_picture(packed(pixels.T), DIGIT)
     assert torch.allclose(tall, found.transpose(1, 2), atol=1.01 / 255)
 
@@ -113,7 +113,7 @@ def test_colours_become_grey_by_luminance_and_grey_becomes_three_equal_channels(
     pixels[..., 0] = 200
     found, words = read_picture(packed(pixels), DIGIT)
     assert torch.allclose(found, torch.full(DIGIT, 0.299 * 200 / 255), atol=1 / 255)
-    assert words == "28 x 28 RGB PNG, made grey"
+    assert words == "28 x 28 RGB PNG, converted to grey"
     found, _ = read_picture(packed(np.full((32, 32), 255)), PHOTO)
     assert (found == 1).all()  # not inverted: photographs may be light
 
@@ -136,7 +136,7 @@ def test_ink_on_nothing_is_light_on_dark_for_digits(ink):
     expected[0, 10:20, 12:16] = 1
     assert torch.allclose(found, expected, atol=1e-6)
     assert ("inverted" in words) == (ink == 0)
-    assert f"what is transparent made {'white' if ink == 0 else 'black'}" in words
+    assert f"transparent areas made {'white' if ink == 0 else 'black'}" in words
 
 
 def test_what_is_transparent_in_a_photograph_is_white_and_half_of_it_half():
@@ -145,7 +145,7 @@ def test_what_is_transparent_in_a_photograph_is_white_and_half_of_it_half():
     found, words = read_picture(packed(pixels), PHOTO)
     assert (found[:, :16] == 1).all()
     assert torch.allclose(found[:, 20, 20], torch.tensor([127, 127, 255]) / 255, atol=1.01 / 255)
-    assert "transparent made white" in words
+    assert "transparent areas made white" in words
     pixels[..., 3] = 255
     assert "transparent" not in read_picture(packed(pixels), PHOTO)[1]
 
@@ -156,7 +156,7 @@ def test_a_palette_with_transparency_and_16_bits_are_read():
     picture.putpixel((3, 4), 0)
     found, words = read_picture(packed(picture, transparency=0), PHOTO)
     assert "palette" in words
-    assert "transparent made white" in words
+    assert "transparent areas made white" in words
     expected = torch.tensor([200, 0, 0])[:, None, None].repeat(1, 32, 32) / 255
     expected[:, 4, 3] = 1
     assert torch.allclose(found, expected)
@@ -208,10 +208,10 @@ TIFF = packed(np.zeros((28, 28)), "TIFF")
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
-        (b"", "no picture that can be read"),
-        (b"%PDF-1.7 hello", "no picture that can be read: choose a file in one of PNG"),
-        (TIFF, "no picture that can be read"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "no picture that can be read"),
+        (b"", "not a readable picture"),
+        (b"%PDF-1.7 hello", "not a readable picture: choose one of PNG"),
+        (TIFF, "not a readable picture"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a readable picture"),
         (GOOD[: len(GOOD) // 2], "damaged"),
         (JPEG[: len(JPEG) // 2], "damaged"),
         (GOOD[:60] + b"\0" * 40 + GOOD[100:], "damaged"),
@@ -219,7 +219,7 @@ TIFF = packed(np.zeros((28, 28)), "TIFF")
         (header_only(10_000, 10_000), "at most 4096 x 4096"),  # Pillow's warning
         (header_only(60_000, 60_000), "at most 4096 x 4096"),  # Pillow's error
         (header_only(0, 0), "picture"),
-        (GOOD + b"\0" * LARGEST_FILE, "2.0 MiB: at most 2 MiB"),
+        (GOOD + b"\0" * MAX_FILE, "2.0 MiB: at most 2 MiB"),
     ],
 )
 def test_what_is_no_picture_is_said_in_a_line(raw, words):

@@ -150,7 +150,7 @@ def test_the_domain_is_the_inputs_themselves():
     assert torch.equal(plane.images(x.flatten(1)), x)
     with pytest.raises(ValueError, match="two numbers"):
         domain((1, 28, 28))
-    with pytest.raises(ValueError, match="two numbers at least"):
+    with pytest.raises(ValueError, match="at least two numbers"):
         along_gradient(torch.ones(1, 1, 1), torch.ones(1, 1, 1), name="", seed=0)
 
 

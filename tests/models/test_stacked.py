@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from trs_explorer.gradients import input_gradients, norms
+from trs_explorer.gradients import gradient_norms, input_gradients
 from trs_explorer.models import Ensemble, build
 from trs_explorer.models.images import patch, small
 from trs_explorer.models.stacked import Stacked, stackable
@@ -64,7 +64,9 @@ def test_gradients_reach_weights_and_images(net):
 
     def slopes(members, images):
         losses, gradients = input_gradients(members, images, y, create_graph=True)
-        weights = torch.autograd.grad(norms(gradients).sum() + losses.sum(), list(ensemble.parameters()), allow_unused=True)
+        weights = torch.autograd.grad(
+            gradient_norms(gradients).sum() + losses.sum(), list(ensemble.parameters()), allow_unused=True
+        )
         return gradients, weights
 
     gradients, weights = slopes(together, together.arrange(x))
@@ -83,11 +85,11 @@ def test_the_linear_piece_has_the_slope_of_the_logits(net):
     assert torch.equal(piece.logits, together.member_logits(together.arrange(x)))
     draw = torch.Generator().manual_seed(5)
     directions = torch.randn(3, *x.shape, dtype=torch.float64, generator=draw)
-    slope = piece.forward(torch.stack([together.arrange(d) for d in directions]))
+    slope = piece.jvp(torch.stack([together.arrange(d) for d in directions]))
     expected = [torch.autograd.functional.jvp(member, x, d)[1] for member, d in zip(ensemble.members, directions, strict=True)]
     torch.testing.assert_close(slope.double(), torch.stack(expected), rtol=1e-5, atol=1e-6)
     weights = torch.randn(slope.shape, dtype=torch.float64, generator=draw)
-    back = piece.backward(weights.to(slope.dtype))
+    back = piece.vjp(weights.to(slope.dtype))
     expected = [torch.autograd.functional.vjp(member, x, w)[1] for member, w in zip(ensemble.members, weights, strict=True)]
     torch.testing.assert_close(back.double(), torch.stack([together.arrange(g) for g in expected]), rtol=1e-5, atol=1e-6)
     assert not slope.requires_grad

@@ -46,7 +46,7 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0000\nsize 12345\
         (b"/annex/objects/SHA256E-s1--0.safetensors\n", "is a git-annex pointer"),
         (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", r"is a pickle \(\.pth\)"),
         (b"", "is missing or damaged: it is empty"),
-        (b"\xff" * 100, "is missing or damaged: it is no file of safetensors, or cut off"),
+        (b"\xff" * 100, "is missing or damaged: it is not a safetensors file, or truncated"),
         (bytes(8 << 20), "it is larger than"),
     ],
 )

@@ -19,11 +19,11 @@ from trs_explorer.evaluation.transfer import transfer_matrix
 from trs_explorer.explore.library import Library
 from trs_explorer.explore.slices import LEVELS, sample
 from trs_explorer.shipped import folder
-from trs_explorer.web import scenes
+from trs_explorer.web import slice_cache
 from trs_explorer.web.app import create_app
-from trs_explorer.web.asked import understand
+from trs_explorer.web.attack_paths import configured_attack
 from trs_explorer.web.markup import markup
-from trs_explorer.web.walks import attack_of
+from trs_explorer.web.page_request import parse_request
 
 
 @pytest.fixture(scope="module")
@@ -68,16 +68,16 @@ def ask(app, source, value, *, changed="", **state):
     return json.loads(answer.data)["response"] if answer.data else {}
 
 
-def scene_of(app, path="/scene", **wish):
+def scene_of(app, path="/scene", **fields):
     """What the page is told about a scene, or about the attacks in it."""
-    answer = app.server.test_client().get(path, query_string=wish)
+    answer = app.server.test_client().get(path, query_string=fields)
     assert answer.status_code == 200, answer.data
     return answer.get_json()
 
 
-def until_done(app, wish):
+def until_done(app, fields):
     while True:
-        answer = ask(app, "ask-transfer", wish)
+        answer = ask(app, "ask-transfer", fields)
         if answer["transfer-found"]["data"]["done"]:
             return answer["transfer-found"]["data"]
         threading.Event().wait(0.02)  # or the measurement hardly gets a turn
@@ -120,13 +120,13 @@ def test_the_samples_served_are_the_models_logits(app, library):
 
 
 def test_the_matrix_is_the_one_that_the_command_measures(app, library):
-    wish = {"run": "mnist-trs", "n": 64, "eps": 0.25, "steps": 5, "surrogate": 1, "target": 2, "client": "one"}
-    answer = until_done(app, wish)
-    asked = understand(library, wish)
+    fields = {"run": "mnist-trs", "n": 64, "eps": 0.25, "steps": 5, "surrogate": 1, "target": 2, "client": "one"}
+    answer = until_done(app, fields)
+    asked = parse_request(library, fields)
     loaded = asked.loaded
     x, y = loaded.data.images(slice(0, 64)), loaded.data.y[:64]
     expected = transfer_matrix(
-        loaded.ensemble, x, y, attack=attack_of(asked.state)[1], ensemble_column=True, seed=0, batch_size=64
+        loaded.ensemble, x, y, attack=configured_attack(asked.state)[1], ensemble_column=True, seed=0, batch_size=64
     )
     counts = [f"{f}/{e}" for fooled, eligible in zip(expected.fooled, expected.eligible, strict=True)
               for f, e in zip(fooled, eligible, strict=True)]  # fmt: skip
@@ -134,7 +134,7 @@ def test_the_matrix_is_the_one_that_the_command_measures(app, library):
     assert [(s["surrogate"], s["target"]) for s in set_by(answer["matrix"])] == [(i, j) for i in range(3) for j in range(4)]
     assert "first 64 test images" in answer["transfer-words"]
     hits = [k for k, letter in enumerate(expected.outcomes[1][2]) if letter == "1"]
-    shown = ask(app, "ask-gallery", {**wish, "filter": "transfers"})["offered"]["data"]
+    shown = ask(app, "ask-gallery", {**fields, "filter": "transfers"})["offered"]["data"]
     assert [one["image"] for one in set_by(shown["gallery"])] == hits
     assert shown["gallery-words"].startswith(f"{len(hits)} of 64 images")
 
@@ -152,8 +152,8 @@ def test_a_new_setting_starts_from_an_empty_matrix_and_a_failure_leaves_none(app
 
 @pytest.mark.slow
 def test_examples_of_a_cell_fool_its_target(app, library):
-    wish = {"run": "mnist-trs", "n": 128, "surrogate": 0, "target": 3, "client": "two"}
-    captions = re.findall(r"<figcaption>([^<]*)<", until_done(app, wish)["strip"])
+    fields = {"run": "mnist-trs", "n": 128, "surrogate": 0, "target": 3, "client": "two"}
+    captions = re.findall(r"<figcaption>([^<]*)<", until_done(app, fields)["strip"])
     assert captions
     for caption in captions:
         true, seen = caption.split(": ")[1].split(" → ")
@@ -218,7 +218,7 @@ def test_a_runs_name_cannot_break_out_of_the_page(runs, tmp_path):
 
 def test_a_newer_slice_of_the_same_page_takes_the_place_of_the_older(app, monkeypatch):
     begun = threading.Semaphore(0)
-    monkeypatch.setattr(scenes, "sample", lambda *args, **kwargs: (begun.release(), sample(*args, **kwargs))[1])
+    monkeypatch.setattr(slice_cache, "sample", lambda *args, **kwargs: (begun.release(), sample(*args, **kwargs))[1])
     one, other = (scene_of(app, run="mnist-trs", image=k)["key"] for k in (20, 21))
     found = {}
 

@@ -23,10 +23,10 @@ from trs_explorer.results import write_result
 from trs_explorer.runs import open_run
 from trs_explorer.shipped import folder
 from trs_explorer.web.app import create_app
-from trs_explorer.web.asked import NO_OWN
 from trs_explorer.web.history import history_figure, history_table
 from trs_explorer.web.lesson import baseline
 from trs_explorer.web.markup import markup
+from trs_explorer.web.page_request import NO_UPLOADS
 
 GOOD, BAD = "bars-cos-only", "bars-trs"
 HUGE = 10**400
@@ -306,9 +306,9 @@ def test_read_only_no_address_takes_a_picture(tmp_path: Path, monkeypatch: pytes
         slice_ = client.get("/lesson/baseline/slice", query_string=asked).get_json()
         taken[readonly] = slice_["notice"], slice_["picture"]["uri"]
         scene = client.get("/scene", query_string=asked).get_json()
-        assert (scene["fixed"]["own"], NO_OWN in scene["notice"]) == (("", True) if readonly else (own, False))
+        assert (scene["fixed"]["own"], NO_UPLOADS in scene["notice"]) == (("", True) if readonly else (own, False))
     without = client.get("/lesson/baseline/slice", query_string={**asked, "own": ""}).get_json()
-    assert taken[True] == (NO_OWN, without["picture"]["uri"])
+    assert taken[True] == (NO_UPLOADS, without["picture"]["uri"])
     assert taken[False][1] != taken[True][1]
 
 

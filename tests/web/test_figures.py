@@ -11,11 +11,11 @@ from trs_explorer.data import Dataset
 from trs_explorer.explore.library import Loaded
 from trs_explorer.models import Ensemble, build
 from trs_explorer.shipped import shipped_runs
+from trs_explorer.web.attack_paths import configured_attack, make_attack_paths, slice_caption
 from trs_explorer.web.figures import slice_figure
 from trs_explorer.web.history import history_figure, history_table
-from trs_explorer.web.scene import make_scene
+from trs_explorer.web.slice_view import make_slice_view
 from trs_explorer.web.state import State
-from trs_explorer.web.walks import attack_of, make_walks, slice_words
 
 LOOK = State("mnist-trs", image=0, span=4.0)
 RUNS = {run.name: run for run in shipped_runs()}
@@ -52,8 +52,8 @@ def deep():
 
 def drawn(loaded, state):
     """A scene with its attacks."""
-    scene = make_scene(loaded, state)
-    return scene, make_walks(loaded, state, scene)
+    scene = make_slice_view(loaded, state)
+    return scene, make_attack_paths(loaded, state, scene)
 
 
 def marks(figure, words):
@@ -64,8 +64,8 @@ def test_an_attack_in_the_plane_ends_where_arithmetic_says(flat):
     state = State("bars-trs", image=0, plane="random", eps=0.2, attack="fgsm")
     scene, walks = drawn(flat, state)
     assert walks.start == pytest.approx((0.4, 0.4))
-    np.testing.assert_allclose(walks.trails[0][-1], [0.6, 0.4], atol=1e-6)  # member 1 looks at the first input alone
-    np.testing.assert_allclose(walks.trails[1][-1], [0.4, 0.4], atol=1e-6)  # .6 < .7: nothing fools member 2, x comes back
+    np.testing.assert_allclose(walks.paths[0][-1], [0.6, 0.4], atol=1e-6)  # member 1 looks at the first input alone
+    np.testing.assert_allclose(walks.paths[1][-1], [0.4, 0.4], atol=1e-6)  # .6 < .7: nothing fools member 2, x comes back
     assert (walks.fools(0, 0), walks.fools(0, 1), walks.fools(1, 1)) == (True, False, False)
     np.testing.assert_allclose(sorted(map(tuple, walks.ball)), [(0.2, 0.2), (0.2, 0.6), (0.6, 0.2), (0.6, 0.6)], atol=1e-6)
     np.testing.assert_allclose(sorted(map(tuple, scene.box)), [(0, 0), (0, 1), (1, 0), (1, 1)], atol=1e-6)
@@ -74,14 +74,17 @@ def test_an_attack_in_the_plane_ends_where_arithmetic_says(flat):
     ends = marks(figure, "fools F1")
     assert [(t["x"], t["y"], t["marker"]["symbol"]) for t in ends] == [([pytest.approx(0.6)], [pytest.approx(0.4)], "x")]
     assert {t["marker"]["symbol"] for t in marks(figure, "does not fool F2")} == {"circle-open"}
-    assert [note["text"] for note in figure["layout"]["annotations"][1:3]] == ["<b>F1</b>: 0, attacked 1", "<b>F2</b>: 0, holds"]
+    assert [note["text"] for note in figure["layout"]["annotations"][1:3]] == [
+        "<b>F1</b>: 0 → 1, fooled",
+        "<b>F2</b>: 0, not fooled",
+    ]
     assert len(marks(figure, "training points of class 1")) == 3  # on every panel
 
 
 def test_a_click_moves_the_start_the_ball_and_the_paths(flat):
     _, walks = drawn(flat, State("bars-trs", image=0, plane="random", eps=0.2, attack="fgsm", start="0.1,0.65"))
     assert walks.start == pytest.approx((0.1, 0.65))
-    np.testing.assert_allclose(walks.trails[1][-1], [0.1, 0.85], atol=1e-6)
+    np.testing.assert_allclose(walks.paths[1][-1], [0.1, 0.85], atol=1e-6)
     assert walks.fools(1, 1)
     assert not walks.fools(0, 0)
     assert walks.ball[:, 0].min() == pytest.approx(-0.1)
@@ -90,7 +93,7 @@ def test_a_click_moves_the_start_the_ball_and_the_paths(flat):
 def test_a_model_that_was_wrong_before_the_attack_is_not_fooled_by_it(flat):
     scene, walks = drawn(flat, State("bars-trs", image=0, plane="random", eps=0.2, attack="fgsm", start="0.6,0.4"))
     assert walks.before == [1, 0, 0]
-    assert walks.headline(0) == "1, wrong already"
+    assert walks.headline(0) == "1, wrong before the attack"
     assert not any(walks.fools(attacked, 0) for attacked in range(3))
     assert marks(slice_figure(scene, walks, surrogate=0), "does not fool F1")
 
@@ -100,7 +103,7 @@ def test_swapped_axes_are_the_same_picture_turned(deep):
     (one, walks), (other, turned) = drawn(deep, state), drawn(deep, State(**{**state.to_json(), "swap": 1}))
     assert one.key != other.key
     assert one.plane.names == other.plane.names[::-1]
-    np.testing.assert_allclose(walks.trails[3][:, ::-1], turned.trails[3], atol=1e-5)
+    np.testing.assert_allclose(walks.paths[3][:, ::-1], turned.paths[3], atol=1e-5)
 
 
 def test_panels_share_one_scale_and_hidden_models_have_none(deep):
@@ -129,23 +132,23 @@ def test_eight_members_are_three_rows():
 
 def test_the_key_tells_slices_apart_and_nothing_else(deep):
     state = LOOK
-    key = make_scene(deep, state).key
+    key = make_slice_view(deep, state).key
     for same in ({"eps": 0.1}, {"layer": "margin"}, {"start": "1,1"}, {"n": 64}, {"hide": "1"}, {"attack": "fgsm"}):
-        assert make_scene(deep, State(**{**state.to_json(), **same})).key == key, same
+        assert make_slice_view(deep, State(**{**state.to_json(), **same})).key == key, same
     for other in ({"span": 5.0}, {"image": 1}, {"target": 2}, {"swap": 1}, {"plane": "random"}, {"plane": "images"}):
-        assert make_scene(deep, State(**{**state.to_json(), **other})).key != key, other
+        assert make_slice_view(deep, State(**{**state.to_json(), **other})).key != key, other
 
 
 def test_few_steps_are_longer_ones():
     for steps, size in ((10, 0.25), (25, 0.1), (50, 0.1), (1, 2.5)):
-        _, attack = attack_of(State("r", steps=steps, eps=0.4))
+        _, attack = configured_attack(State("r", steps=steps, eps=0.4))
         assert attack.keywords["step_size"] == pytest.approx(0.4 * size)
 
 
-def test_words_say_that_paths_are_shadows_only_where_they_are(flat, deep):
-    assert "shadow" not in slice_words(*drawn(flat, State("b", image=0, plane="random")), State("b"))
+def test_words_say_that_paths_are_projections_only_where_they_are(flat, deep):
+    assert "projections" not in slice_caption(*drawn(flat, State("b", image=0, plane="random")), State("b"))
     state = State("m", image=0, plane="random", eps=0.3)
-    assert "shadow" in slice_words(*drawn(deep, state), state)
+    assert "projections" in slice_caption(*drawn(deep, state), state)
 
 
 def test_history_shows_every_term_and_survives_damaged_events():
@@ -163,7 +166,7 @@ def test_history_shows_every_term_and_survives_damaged_events():
     curves = {trace["name"]: trace for trace in figure["data"]}
     assert curves["ce"]["y"] == [1.5, None, None]
     assert curves["|cos|, mean of pairs"]["y"] == [pytest.approx(0.4), None]
-    assert curves["transfer, pairs together"]["y"] == [6 / 24, None]
+    assert curves["transfer over all pairs"]["y"] == [6 / 24, None]
     assert figure["layout"]["shapes"][0]["x0"] == 20
     assert "0.25" in str(history_table(events))
     go.Figure(history_figure([]))

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from trs_explorer.explore import live
+from trs_explorer.explore import jobs as jobs_module
+from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.library import Library
-from trs_explorer.explore.live import turn
 from trs_explorer.shipped import folder
 from trs_explorer.web.app import create_app
 from trs_explorer.web.server import protect
@@ -23,11 +23,11 @@ RUN = "bars-cos-only"
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[FlaskClient]:
     shutil.copytree(folder("checkpoints") / RUN, tmp_path / RUN)
-    before = set(live._all_jobs)
+    before = set(jobs_module._all_jobs)
     app = create_app(Library([tmp_path])).server
     protect(app)
     yield app.test_client()
-    for jobs in set(live._all_jobs) - before:
+    for jobs in set(jobs_module._all_jobs) - before:
         jobs.stop(10.0)
 
 
@@ -46,9 +46,9 @@ def test_a_strangers_page_starts_no_work(client: FlaskClient) -> None:
 def test_any_number_of_measurements_has_one_thread_and_what_is_too_much_is_refused(client: FlaskClient) -> None:
     before = threads()
     asked = f"/compare/live?a={RUN}&b={RUN}&n=64&steps=2"
-    with turn():  # nothing gets on meanwhile
-        answers = [client.get(f"{asked}&client={k}&seed={k}") for k in range(live.RUNNING_JOBS + 3)]
-        assert [answer.status_code for answer in answers] == [200] * live.RUNNING_JOBS + [429] * 3
+    with PROCESS_LOCK.hold():  # nothing gets on meanwhile
+        answers = [client.get(f"{asked}&client={k}&seed={k}") for k in range(jobs_module.RUNNING_JOBS + 3)]
+        assert [answer.status_code for answer in answers] == [200] * jobs_module.RUNNING_JOBS + [429] * 3
         assert "try again" in answers[-1].data.decode()
         assert answers[-1].headers["Retry-After"] == "10"
         assert len(threads() - before) == 1
@@ -58,8 +58,8 @@ def test_any_number_of_measurements_has_one_thread_and_what_is_too_much_is_refus
 
 
 def test_a_page_of_the_explorer_is_told_and_asks_again(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "RUNNING_JOBS", 0)
-    monkeypatch.setattr(live.Jobs, "_running", lambda self: [live._Job("a", live._items(list), set())])
+    monkeypatch.setattr(jobs_module, "RUNNING_JOBS", 0)
+    monkeypatch.setattr(jobs_module.Jobs, "_running", lambda self: [jobs_module._Job("a", jobs_module._items(list), set())])
     body = {"output": "transfer-found.data", "outputs": {"id": "transfer-found", "property": "data"}, "state": []}
     body |= {
         "inputs": [{"id": "ask-transfer", "property": "data", "value": {"run": RUN}}],

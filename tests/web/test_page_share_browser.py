@@ -198,7 +198,7 @@ def test_an_own_picture_is_in_the_address_and_survives_a_reload(screen: Screen, 
     x = torch.from_numpy(pixels / 255).float().view(1, 1, 28, 28)
     with torch.no_grad():
         answer = int(loaded.ensemble(x).argmax())
-    assert screen.page.locator("#picked-words").text_content() == f"own picture: taken as a {answer} (the ensemble's answer)"
+    assert screen.page.locator("#picked-words").text_content() == f"own picture: class {answer} (the ensemble's prediction)"
     assert np.abs(screen.plane()[0] - pixels.flatten() / 255).max() < 1e-6
     screen.page.reload()
     assert screen.painted() == key

@@ -165,11 +165,11 @@ def test_what_the_system_refuses_is_said_in_one_line(monkeypatch: pytest.MonkeyP
     ("host", "words"),
     [
         ("192.0.2.7", "192.0.2.7 is not an address of this machine"),
-        ("no such host", "'no such host' is no address"),
-        ("127.0.0.1:8050", "is no address"),
-        ("http://localhost", "is no address"),
-        ("", "'' is no address"),
-        ("x" * 300, "is no address"),
+        ("no such host", "'no such host' is not an address"),
+        ("127.0.0.1:8050", "is not an address"),
+        ("http://localhost", "is not an address"),
+        ("", "'' is not an address"),
+        ("x" * 300, "is not an address"),
     ],
 )
 def test_a_host_that_is_not_here_is_wrong_usage(host: str, words: str) -> None:
@@ -480,7 +480,7 @@ def records() -> Iterator[list[logging.LogRecord]]:
 
 def test_a_failure_is_one_plain_line_for_the_client(served: Served, records: list[logging.LogRecord]) -> None:
     answer = served().ask("/broken")
-    assert (answer.status, answer.text) == (500, "500: something failed here; the terminal names it\n")
+    assert (answer.status, answer.text) == (500, "500: an error occurred; the terminal shows it\n")
     assert answer.headers["Content-Type"].startswith("text/plain")
     [record] = [record for record in records if record.name == "served"]
     assert record.exc_info[0] is ZeroDivisionError  # the log has all of it

@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trs_explorer.web.state import NUMBERS, WORDS, State, defaults, own_pixels, read
+from trs_explorer.web.state import CHOICES, NUMBERS, State, defaults, parse_state, uploaded_pixels
 
 MNIST = {"run": "r", "data": "mnist", "members": 3, "images": 10_000}
 BARS = {"run": "b", "data": "bars", "members": 2, "images": 400}
 
 
 def test_nothing_wished_is_the_default_and_no_complaint():
-    assert read({}, **MNIST) == (State("r", eps=0.3), [])
-    assert read({}, **BARS) == (State("b", plane="random", span=1.0, eps=0.325), [])
+    assert parse_state({}, **MNIST) == (State("r", eps=0.3), [])
+    assert parse_state({}, **BARS) == (State("b", plane="random", span=1.0, eps=0.325), [])
 
 
 def test_a_state_read_back_from_its_own_fields_is_the_same():
@@ -24,11 +24,11 @@ def test_a_state_read_back_from_its_own_fields_is_the_same():
         seed=5, span=2.5, swap=1, layer="margin", hide="0,2", eps=0.125, norm="l2", attack="fgsm", steps=7, n=64,
         start="1.5,-2", filter="wrong", label=4, theme="dark",
     )  # fmt: skip
-    assert read({name: str(value) for name, value in state.to_json().items()}, **MNIST) == (state, [])
+    assert parse_state({name: str(value) for name, value in state.to_json().items()}, **MNIST) == (state, [])
 
 
 @pytest.mark.parametrize(
-    ("wish", "word"),
+    ("fields", "word"),
     [
         ({"eps": "abc"}, "eps"),
         ({"eps": "-1"}, "eps"),
@@ -49,8 +49,8 @@ def test_a_state_read_back_from_its_own_fields_is_the_same():
         ({"own": "ü" * 20}, "own"),
     ],
 )
-def test_what_cannot_be_had_is_said_once_and_replaced_by_the_default(wish, word):
-    state, complaints = read(wish, **MNIST)
+def test_what_cannot_be_had_is_said_once_and_replaced_by_the_default(fields, word):
+    state, complaints = parse_state(fields, **MNIST)
     assert state == State("r", eps=0.3)
     assert len(complaints) == 1
     assert word in complaints[0]
@@ -58,31 +58,31 @@ def test_what_cannot_be_had_is_said_once_and_replaced_by_the_default(wish, word)
 
 
 def test_not_every_model_can_be_hidden():
-    assert read({"hide": "0,1,2"}, **MNIST)[0].hide == "0,1,2"
-    assert read({"hide": "0,1,2,3"}, **MNIST)[0].hide == ""
-    assert read({"hide": "7,x,-1,1"}, **MNIST)[0].hide == "1"
+    assert parse_state({"hide": "0,1,2"}, **MNIST)[0].hide == "0,1,2"
+    assert parse_state({"hide": "0,1,2,3"}, **MNIST)[0].hide == ""
+    assert parse_state({"hide": "7,x,-1,1"}, **MNIST)[0].hide == "1"
 
 
 def test_the_plane_has_one_slice_and_no_pictures():
-    state, _ = read({"plane": "images", "own": "AAAA"}, **BARS)
+    state, _ = parse_state({"plane": "images", "own": "AAAA"}, **BARS)
     assert (state.plane, state.own) == ("random", "")
 
 
 def test_a_checkpoint_is_a_name_and_no_path():
-    assert read({"at": "../../etc"}, **MNIST)[0].at == ""
-    assert read({"weights": "<script>"}, **MNIST)[0].weights == ""
+    assert parse_state({"at": "../../etc"}, **MNIST)[0].at == ""
+    assert parse_state({"weights": "<script>"}, **MNIST)[0].weights == ""
 
 
 @given(st.dictionaries(st.sampled_from([*State.__dataclass_fields__, "more"]), st.one_of(st.text(), st.integers(), st.floats())))
-def test_no_wish_raises_and_every_state_is_within_its_ranges(wish):
+def test_no_wish_raises_and_every_state_is_within_its_ranges(fields):
     for about in (MNIST, BARS):
-        state, _ = read(wish, **about)
+        state, _ = parse_state(fields, **about)
         for name, option in NUMBERS.items():
             assert option.check(getattr(state, name)) == getattr(state, name)
-        for name, choices in WORDS.items():
+        for name, choices in CHOICES.items():
             assert getattr(state, name) in choices
         assert 0 <= state.image < about["images"]
         assert 0 <= state.surrogate <= about["members"]
         assert state.start == "" or len(state.point()) == 2
-        assert not state.own or own_pixels(state.own, 784) is not None
+        assert not state.own or uploaded_pixels(state.own, 784) is not None
         assert defaults("x", about["data"]).run == "x"

@@ -90,7 +90,7 @@ class Screen:
 
     def measured(self) -> None:
         """Wait until the matrix and the attack on the ensemble itself are done."""
-        self.until("document.getElementById('transfer-words').textContent.includes('Attacked itself')")
+        self.until("document.getElementById('transfer-words').textContent.includes('Ensemble robust accuracy')")
         self.idle()
 
     def js(self, expression: str, argument: object = None) -> object:

@@ -1,4 +1,4 @@
-"""ADP: members that are sure of the true class but differ in all the others."""
+"""ADP: members agree on the true class, but differ in the probabilities of the other classes."""
 
 import math
 
@@ -8,21 +8,21 @@ from jaxtyping import Float
 from torch import Tensor
 
 from trs_explorer.defences.terms import with_total
-from trs_explorer.gradients import Images, Labels, losses_of
+from trs_explorer.gradients import Images, Labels, member_losses
 from trs_explorer.models.ensemble import Ensemble
 
 
 def adp(
     ensemble: Ensemble, x: Images, y: Labels, *, lambda_entropy: float, lambda_logdet: float, x_ce: Images
 ) -> dict[str, Tensor]:
-    """Sum of the members' cross-entropies - lambda_entropy * entropy of their mean - lambda_logdet * log-volume.
+    """Return the sum of the members' cross-entropies - lambda_entropy * entropy of their mean - lambda_logdet * log-volume.
 
     Both diversity terms are means over the images x; cross-entropy is taken at x_ce.
     Source: Pang et al., "Improving adversarial robustness via promoting ensemble diversity", ICML 2019; alpha is
     lambda_entropy, beta is lambda_logdet. Cross-entropy is summed over members, as there.
     """
     logits = ensemble.member_logits(x)
-    ce = losses_of(logits if x_ce is x else ensemble.member_logits(x_ce), y).mean(-1).sum()
+    ce = member_losses(logits if x_ce is x else ensemble.member_logits(x_ce), y).mean(-1).sum()
     log_p = logits.log_softmax(-1).logsumexp(0) - math.log(len(logits))
     entropy = -(log_p.exp() * log_p).sum(-1).mean()
     terms = {"ce": ce, "entropy": -lambda_entropy * entropy, "logdet": -lambda_logdet * log_volume(logits, y).mean()}
@@ -30,9 +30,9 @@ def adp(
 
 
 def log_volume(logits: Float[Tensor, "member batch class"], y: Labels) -> Float[Tensor, " batch"]:
-    """Log det(M^T M + 1e-6 I): M has a column a member, its probabilities of the non-true classes, of L2 length 1.
+    """Return log det(M^T M + 1e-6 I), where M has one column per member: its non-true class probabilities, scaled to L2 length 1.
 
-    A softmax of the non-true classes' logits alone has the same direction and never vanishes, however sure a member is.
+    A softmax over the non-true classes' logits alone has the same direction and never vanishes, however confident a member is.
     In float64: where members agree, the determinant is near (1e-6)^(N-1).
     """
     others = ~F.one_hot(y, logits.shape[-1]).bool().expand_as(logits)

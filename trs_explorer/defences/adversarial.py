@@ -1,18 +1,18 @@
-"""Adversarial training, on top of any method: the images on which cross-entropy is taken."""
+"""Adversarial training, on top of any method: the adversarial images for cross-entropy."""
 
 import torch
 import torch.nn.functional as F
 
-from trs_explorer.defences.support import batch_statistics_only
+from trs_explorer.defences.support_points import batch_statistics_only
 from trs_explorer.gradients import Images, Labels
 from trs_explorer.models.ensemble import Ensemble
 
 
 def adversarial_images(ensemble: Ensemble, x: Images, y: Labels, *, eps: float, steps: int, generator: torch.Generator) -> Images:
-    """PGD's images on the ensemble: `steps` sign steps of 2.5 eps / steps up its loss, from a uniform start in the l-inf ball.
+    """Run PGD on the ensemble: `steps` sign steps of size 2.5 eps / steps on its loss, from a uniform start in the l-inf ball.
 
-    The ensemble as it stands: of a boosted one, the members that vote by now. Running averages of batch norm do not take
-    them in. The last iterate, in [0, 1]; training does not need the book-keeping of `attacks.pgd`.
+    Returns the last iterate, in [0, 1]; training does not need the bookkeeping of `attacks.pgd`. Of a boosted ensemble, the
+    members that vote so far are attacked. Running averages of batch norm do not include these images.
     Source: Madry et al., "Towards deep learning models resistant to adversarial attacks", ICLR 2018.
     """
     members = ensemble.stacked()

@@ -1,4 +1,4 @@
-"""The theorems' own smoothness, for the plane, where the gradient's norm is a poor stand-in for it."""
+"""The smoothness beta of the theorems, for data in the plane, where the gradient norm is a poor substitute for it."""
 
 import torch
 from jaxtyping import Float
@@ -11,10 +11,14 @@ from trs_explorer.models.ensemble import Ensemble
 def gradient_change(
     ensemble: Ensemble, x: Images, y: Labels, *, radius: float, draws: int, generator: torch.Generator
 ) -> Float[Tensor, "member batch"]:
-    """Mean over draws of |grad m(x + d) - grad m(x)|^2 / |d|^2 for the logit margin m, d uniform in the l-inf ball.
+    """Return the mean over draws of |grad m(x + d) - grad m(x)|^2 / |d|^2 for the logit margin m, d uniform in the l-inf ball.
 
-    An estimate from inside of beta squared (paper, Def. 5), of the margin instead of the loss, which saturates. x + d may
-    leave [0, 1]. Our choice, by measurement: with it the plane shows what the theorems say.
+    A lower estimate of beta^2 (paper, Def. 5), for the margin instead of the loss, which saturates. x + d may leave [0, 1].
+
+    radius: of the ball, in [0, 1] pixels.
+    draws: the number of offsets d per image.
+    generator: of the offsets.
+    Source: our choice, by measurement: with it, trainings in the plane agree with the theorems.
     """
     here = _margin_gradients(ensemble, x, y)
     total = torch.zeros(here.shape[:2], device=x.device)

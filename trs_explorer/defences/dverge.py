@@ -1,4 +1,4 @@
-"""DVERGE: members that learn each other's features of one image, put into another, as harmless."""
+"""DVERGE: each member is trained on images distilled from the other members, to be robust to their features."""
 
 from collections.abc import Callable
 
@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from trs_explorer.defences.support import batch_statistics_only
+from trs_explorer.defences.support_points import batch_statistics_only
 from trs_explorer.defences.terms import with_total
-from trs_explorer.gradients import Images, Labels, Members, losses_of
+from trs_explorer.gradients import Images, Labels, Members, member_losses
 from trs_explorer.models.ensemble import Ensemble
 from trs_explorer.models.features import feature_layers, features
 from trs_explorer.models.stacked import Stacked, at_least_float32
@@ -25,12 +25,16 @@ def dverge(
     epoch_generator: torch.Generator,
     x_ce: Images,
 ) -> dict[str, Tensor]:
-    """Sum over members of their loss: cross-entropy on what is distilled from each other member, mean over images.
+    """Return the sum over members of their cross-entropy on the images distilled from each other member, mean over images.
 
-    x, y: the sources, from which the distilled images hardly differ and whose labels they keep. other: independently drawn
-    images, whose features at a layer they have; the layer is drawn from those that the model declares, once an epoch (before
-    their ReLU as there, but for resnets, whose stages end with one).
-    A member's loss touches its own weights only. Where x_ce is not x (adversarial training) each also learns these.
+    A member's loss depends on its own weights only. The feature layer is drawn once per epoch from those that the model declares
+    (before their ReLU, as in the source, except for resnets, whose stages end with one).
+
+    x, y: the source images, which distilled images resemble and whose labels they keep.
+    distill_eps, distill_steps: the l-inf radius and the number of steps of the distillation.
+    other: independently drawn images, whose features distilled images have, with their labels.
+    epoch_generator: random numbers of the epoch.
+    x_ce: with adversarial training, each member is also trained on these images; otherwise x.
     Source: Yang et al., "DVERGE: diversifying vulnerabilities for enhanced robust generation of ensembles", NeurIPS 2020,
     algorithm 1.
     """
@@ -39,60 +43,66 @@ def dverge(
     images = distilled(ensemble, x, other[0], layer=layer, eps=distill_eps, steps=distill_steps)
     members = len(ensemble)
     arranged = (stack := ensemble.stacked()).arrange(images.flatten(0, 1)).unflatten(0, (members, -1))
-    turns = [[arranged[k + (k >= i)] for i in range(members)] for k in range(members - 1)]  # to each its k-th other's
-    if isinstance(stack, Stacked):  # without batch norm, which must not mix them, all at once
-        turns = [[torch.cat(others) for others in zip(*turns, strict=True)]]
-    losses = torch.cat([losses_of(stack.member_logits(shown), y.repeat(len(shown[0]) // len(y))) for shown in turns], 1)
+    batches = [
+        [arranged[k + (k >= i)] for i in range(members)] for k in range(members - 1)
+    ]  # for each member, images of its k-th other member
+    if isinstance(stack, Stacked):  # all at once: no batch norm, which must not mix them
+        batches = [[torch.cat(others) for others in zip(*batches, strict=True)]]
+    losses = torch.cat([member_losses(stack.member_logits(batch), y.repeat(len(batch[0]) // len(y))) for batch in batches], 1)
     terms = {"diversity": losses.mean() * members * (members - 1)}
     if x_ce is not x:
-        terms["ce"] = losses_of(stack.member_logits(stack.arrange(x_ce)), y).mean(-1).sum()
+        terms["ce"] = member_losses(stack.member_logits(stack.arrange(x_ce)), y).mean(-1).sum()
     return with_total(terms)
 
 
 def distilled(
     ensemble: Ensemble, source: Images, target: Images, *, layer: str, eps: float, steps: int
 ) -> Float[Tensor, "member batch channel height width"]:
-    """For every member images within l-inf distance eps of source that it sees, at a layer, much as it sees target.
+    """Return, for every member, images near `source` whose features at a layer are close to those of `target`.
 
-    steps sign steps of eps / steps down the squared distance of the features, with momentum 1 of gradients of L1 length 1,
-    from source itself; in [0, 1]. Running averages of batch norm do not take them in.
+    `steps` sign steps of size eps / steps that decrease the squared distance of the features, starting at source, with momentum 1
+    on gradients scaled to L1 length 1. Running averages of batch norm do not include these images.
+
+    source, target: two batches of the same size.
+    layer: the feature layer.
+    eps: the l-inf radius around source; results are in [0, 1].
     Source: Yang et al. 2020 and their code.
     """
     members = ensemble.stacked()
     source, target = members.arrange(source), members.arrange(target)
     with batch_statistics_only(ensemble), ensemble.arithmetic(source.device):
-        slope = _slope(members, target, layer)
+        gradient_at = _feature_gradient(members, target, layer)
         point = source.expand(len(ensemble), *source.shape)
         momentum = torch.zeros_like(point)
         for _ in range(steps):
-            gradient = slope(point)
-            length = gradient.flatten(2).abs().sum(-1).clamp_min(torch.finfo(gradient.dtype).tiny)
-            momentum = momentum + gradient / length[..., None, None, None]
+            gradient = gradient_at(point)
+            l1_norm = gradient.flatten(2).abs().sum(-1).clamp_min(torch.finfo(gradient.dtype).tiny)
+            momentum = momentum + gradient / l1_norm[..., None, None, None]
             shift = (point - eps / steps * momentum.sign() - source).clamp(-eps, eps)
             point = (source + shift).clamp(0, 1)
     return members.restore(point)
 
 
-def _slope(members: Members, target: Images, layer: str) -> Callable[[Tensor], Tensor]:
-    """How the squared distance of each member's features from those of target changes with its own images, up to a factor."""
-    if isinstance(members, Stacked):  # all but (leaky) ReLUs is linear: no graph is needed
+def _feature_gradient(members: Members, target: Images, layer: str) -> Callable[[Tensor], Tensor]:
+    """Return a function: the gradient, up to a factor, of each member's squared feature distance from target, at its images."""
+    if isinstance(members, Stacked):  # piecewise linear: no graph is needed
         front = members.front(layer)
         with torch.no_grad():
             goal = front.linearize(target).logits
 
-        def by_hand(point: Tensor) -> Tensor:
+        def closed_form(point: Tensor) -> Tensor:
             with torch.no_grad():
                 piece = front.linearize(list(point))
-            return piece.backward(piece.logits - goal)
+            return piece.vjp(piece.logits - goal)
 
-        return by_hand
+        return closed_form
     with torch.no_grad():
-        wanted = [at_least_float32(features(member, target, layer)) for member in members.members]
+        goals = [at_least_float32(features(member, target, layer)) for member in members.members]
 
-    def by_graph(point: Tensor) -> Tensor:
+    def by_autograd(point: Tensor) -> Tensor:
         leaf = point.detach().requires_grad_()
-        seen = zip(members.members, leaf, wanted, strict=True)
-        apart = torch.stack([(at_least_float32(features(member, x, layer)) - goal).square().sum() for member, x, goal in seen])
-        return torch.autograd.grad(apart.sum(), leaf)[0]
+        triples = zip(members.members, leaf, goals, strict=True)
+        distances = [(at_least_float32(features(member, x, layer)) - goal).square().sum() for member, x, goal in triples]
+        return torch.autograd.grad(torch.stack(distances).sum(), leaf)[0]
 
-    return by_graph
+    return by_autograd

@@ -1,4 +1,4 @@
-"""What defences need of members besides logits, seen by running them: a model may be anybody's, and of any structure."""
+"""Check what defences need of members besides logits, by running them: a user's model may have any structure."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -11,31 +11,31 @@ from trs_explorer.models.ensemble import Ensemble
 from trs_explorer.models.features import feature_layers, features_and_outputs
 
 _RELUS = ("relu", "relu_", "relu6", "relu6_")
-_CUT_AT_0 = ("clamp_min", "clamp_min_", "clamp", "clamp_", "threshold", "threshold_", "hardtanh", "hardtanh_")
+_CLAMP_AT_0 = ("clamp_min", "clamp_min_", "clamp", "clamp_", "threshold", "threshold_", "hardtanh", "hardtanh_")
 
 
 def no_plain_relu(ensemble: Ensemble, x: Images) -> None:
-    """Raise ValueError if a member runs a ReLU that is not leaky: one that it calls itself cannot be replaced as a layer can."""
-    with _PlainRelus() as seen:
+    """Raise ValueError if a member runs a ReLU that is not leaky: one called as a function cannot be replaced as a layer can."""
+    with _RecordPlainRelus() as recorded:
         ensemble.member_logits(x)
-    if seen.names:
+    if recorded.names:
         raise ValueError(
-            f"it needs leaky ReLUs, and {type(ensemble.members[0]).__name__} calls {', '.join(sorted(seen.names))} itself: "
+            f"it needs leaky ReLUs, but {type(ensemble.members[0]).__name__} calls {', '.join(sorted(recorded.names))} itself: "
             "make each ReLU a layer of its own, nn.ReLU or nn.LeakyReLU"
         )
 
 
 def features_by_layers(ensemble: Ensemble, x: Images) -> None:
-    """Raise ValueError unless members are nn.Sequential, run layer by layer, with `feature_layers` that they have in common."""
+    """Raise ValueError unless members are nn.Sequential that only run their layers, with common `feature_layers`."""
     for layer in feature_layers(ensemble):
         for number, member in enumerate(ensemble.members, start=1):
             _, output = features_and_outputs(member, x, layer)
             if not torch.allclose(output, member(x), rtol=1e-3, atol=1e-4):
-                raise ValueError(f"member {number} returns something else than its layers one after another give")
+                raise ValueError(f"member {number} does not return the output of its layers run one after another")
 
 
-class _PlainRelus(TorchDispatchMode):
-    """Notes what runs below autograd that sets negative numbers to 0."""
+class _RecordPlainRelus(TorchDispatchMode):
+    """Record the operations below autograd that set negative numbers to 0."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,9 +44,9 @@ class _PlainRelus(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Callable[..., Any], types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        name, given = func.overloadpacket.__name__, kwargs or {}
-        low, high = (args[1] if len(args) > 1 else given.get("min")), (args[2] if len(args) > 2 else given.get("max"))
+        name, keywords = func.overloadpacket.__name__, kwargs or {}
+        low, high = (args[1] if len(args) > 1 else keywords.get("min")), (args[2] if len(args) > 2 else keywords.get("max"))
         unbounded = name not in ("clamp", "clamp_") or high is None  # images are clamped to [0, 1]
-        if name in _RELUS or (name in _CUT_AT_0 and unbounded and isinstance(low, int | float) and low == 0):
+        if name in _RELUS or (name in _CLAMP_AT_0 and unbounded and isinstance(low, int | float) and low == 0):
             self.names.add(name)
-        return func(*args, **given)
+        return func(*args, **keywords)

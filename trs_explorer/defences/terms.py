@@ -1,9 +1,9 @@
-"""A loss by its terms."""
+"""Named loss terms and their total."""
 
 import torch
 from torch import Tensor
 
 
 def with_total(terms: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weighted terms, led by "total", their sum: what a defence returns."""
+    """Add "total", the sum of the weighted terms, in front: the form that a defence returns."""
     return {"total": torch.stack(list(terms.values())).sum(), **terms}

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from trs_explorer.attacks.checks import check_images, check_radius
 from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.attacks.noise import draw_seeds, random_shift
-from trs_explorer.gradients import NOISE, Images, Labels, input_gradients
+from trs_explorer.gradients import MIN_NORM, Images, Labels, input_gradients
 from trs_explorer.models.ensemble import Ensemble
 
 PerImage = Float[Tensor, " batch"]
@@ -109,7 +109,7 @@ def quantities(
     """The quantities for the attack that made x_adv from x on F, within eps in L2.
 
     Gradients are taken of the cross-entropy of every class, at x, at x_adv and at `samples` points of the L2 ball around x, cut
-    to [0, 1]; secants are those from x to the others. Where a gradient is shorter than gradients.NOISE it has no direction.
+    to [0, 1]; secants are those from x to the others. Where a gradient is shorter than gradients.MIN_NORM it has no direction.
     wanted: the class that a targeted attack wants (Theorems 1 and 2 as they stand). None: untargeted, in whose bounds the losses
     of the true class take the place of those of y_t in c_F and c_G, with the opposite sign, l_min is over all other classes,
     and a model is fooled if another class than y has the smallest loss.
@@ -135,7 +135,7 @@ def quantities(
     beta = max(_secant(clean[1], there[1], point - x) for point, there in others)
     gradients = torch.cat([clean[1], *(there[1] for _, there in others)], dim=2)
     lengths = torch.linalg.vector_norm(gradients, dim=-1)
-    some = (lengths > NOISE).all(0)
+    some = (lengths > MIN_NORM).all(0)
     cosine = ((gradients[0] * gradients[1]).sum(-1) / lengths.prod(0))[some].clamp(-1, 1)
 
     true = torch.nn.functional.one_hot(y, classes).bool().T  # [class, batch], as the losses are

@@ -9,7 +9,7 @@ from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.evaluation.accuracy import correct, right
 from trs_explorer.evaluation.transfer import transfer_matrix
-from trs_explorer.gradients import NOISE, Images, Labels, input_gradients, pairwise_cosine
+from trs_explorer.gradients import MIN_NORM, Images, Labels, input_gradients, pairwise_cosine
 from trs_explorer.models.ensemble import Ensemble
 
 STEPS = 10
@@ -45,7 +45,7 @@ def probe(ensemble: Ensemble, x: Images, y: Labels, *, eps: float, seed: int) ->
         "eligible": matrix.eligible,
         "cosine": cosine.tolist(),
         "grad_norm": norm.amax(-1).tolist(),
-        "zero_gradients": (norm < NOISE).float().mean(-1).tolist(),
+        "zero_gradients": (norm < MIN_NORM).float().mean(-1).tolist(),
         "clean": int(correct(ensemble, x, y).sum()),
         "fgsm": int(correct(ensemble, one_step, y).sum()),
         "pgd": int(correct(ensemble, ten_steps, y).sum()),

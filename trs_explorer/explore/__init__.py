@@ -1,1 +1,1 @@
-"""Planes, slices, paths and angles as arrays, for the views. No dash, no training."""
+"""Planes, slices, attack paths and angles as arrays; background jobs; the library of runs. No dash, no training."""

@@ -1,4 +1,4 @@
-"""Which images of the test set are worth a look. All indices count from the first image that was tried."""
+"""Filters for test images. All indices count from the first image that was tried."""
 
 from typing import Any
 
@@ -12,30 +12,30 @@ from trs_explorer.gradients import Labels
 from trs_explorer.models.ensemble import Ensemble, Images
 from trs_explorer.options import UsageError, unknown
 
-Answers = Int[Tensor, "model image"]
+Predictions = Int[Tensor, "model image"]
 
 FILTERS = {
     "all": "all images",
     "disagree": "members disagree",
     "wrong": "the ensemble is wrong",
     "transfers": "an attack on one model also fools another",
-    "robust": "right also after an attack on the ensemble",
+    "robust": "correct even under an attack on the ensemble",
 }
 
 
-def answers(ensemble: Ensemble, x: Images, *, batch_size: int = 256) -> Answers:
-    """The class that every member, then the ensemble, gives each image; -1 where an output has NaN. On the CPU.
+def predictions(ensemble: Ensemble, x: Images, *, batch_size: int = 256) -> Predictions:
+    """Return the class that every member, then the ensemble, predicts for each image; -1 where an output has NaN. On the CPU.
 
-    One forward pass of each member, batch by batch on the ensemble's device. The ensemble should be in eval mode.
+    One forward pass per member, batch by batch, on the ensemble's device. The ensemble should be in eval mode.
     """
     device = next(ensemble.parameters(), x).device
-    found = []
+    batches = []
     with torch.no_grad():
         for images in x.split(batch_size) if len(x) else ():
             logits = ensemble.member_logits(images.to(device))
             outputs = torch.cat([logits, ensemble.vote(logits)[None]])
-            found.append(outputs.argmax(-1).masked_fill(outputs.isnan().any(-1), -1).cpu())
-    return torch.cat(found, -1) if found else torch.zeros(len(ensemble) + 1, 0, dtype=torch.long)
+            batches.append(outputs.argmax(-1).masked_fill(outputs.isnan().any(-1), -1).cpu())
+    return torch.cat(batches, -1) if batches else torch.zeros(len(ensemble) + 1, 0, dtype=torch.long)
 
 
 def pick(
@@ -43,65 +43,70 @@ def pick(
     y: Labels,
     *,
     label: int | None = None,
-    answers: Answers | None = None,
+    predicted: Predictions | None = None,
     matrix: TransferMatrix | None = None,
     surrogate: int = 0,
     target: int = 1,
     robust: Rate | None = None,
 ) -> tuple[list[int], str]:
-    """Indices of the images that a filter lets through, in order, and in words how many of how many that is.
+    """Return the indices of the images that pass a filter, in order, and a sentence such as "3 of 256 images: ...".
 
-    kind: one of FILTERS.  y: the true labels of the images that may be offered.  label: of this class only.
-    answers (for "disagree", "wrong"), matrix with surrogate and target ("transfers"; one past the members is the ensemble),
-    robust ("robust"; a rate of the ensemble under an attack on itself): what was measured on the first images of y. Where that is
-    fewer than y, or less of the matrix is done by now, only those are judged, and the words say so.
-    Raises: UsageError for a kind or cell that does not exist, or a measurement that is not there yet.
+    The measurements below are of the first images of y. If they cover fewer images than y, only those are filtered, and the
+    sentence says so.
+
+    kind: one of FILTERS.
+    y: the true labels of the images to filter.
+    label: only images of this class.
+    predicted: the models' predictions, for "disagree" and "wrong".
+    matrix, surrogate, target: the transfer matrix and a cell of it, for "transfers"; one past the members is the ensemble.
+    robust: the ensemble's accuracy under an attack on itself, for "robust".
+    Raises: UsageError for an unknown kind or cell, or a measurement that does not exist yet.
     """
     if kind not in FILTERS:
         raise UsageError(unknown("filter", str(kind)[:80], FILTERS))
     count, eligible = len(y), None
     if kind == "transfers":
-        given = _needed(matrix, "the transfer matrix")
-        passes, eligible, words = _cell(given, surrogate, target)
+        measured = _required(matrix, "the transfer matrix")
+        passes, eligible, text = _cell(measured, surrogate, target)
     elif kind == "robust":
-        given = _needed(robust, "the attack on the ensemble")
-        passes, words = given.outcomes, f"the ensemble is right, also after {given.name} of eps {given.eps:g} on itself"
+        measured = _required(robust, "the attack on the ensemble")
+        passes, text = measured.outcomes, f"the ensemble is correct even under {measured.name} of eps {measured.eps:g} on itself"
     elif kind == "all":
-        passes, words = [True] * len(y), "all"
+        passes, text = [True] * len(y), "all"
     else:
-        given = _needed(answers, "what the members answer")
-        count = min(count, given.shape[1])
-        disagree, wrong = (given[:-1] != given[0]).any(0), given[-1, :count] != y[:count].cpu()
+        measured = _required(predicted, "the members' predictions")
+        count = min(count, measured.shape[1])
+        disagree, wrong = (measured[:-1] != measured[0]).any(0), measured[-1, :count] != y[:count].cpu()
         passes = (disagree if kind == "disagree" else wrong).tolist()
-        words = "the members give different answers" if kind == "disagree" else "the ensemble is wrong, without any attack"
+        text = "the members predict different classes" if kind == "disagree" else "the ensemble is wrong, without any attack"
     labels = y.tolist()
-    judged = [i for i in range(min(count, len(passes))) if label is None or labels[i] == label]
-    found = [i for i in judged if passes[i]]
+    candidates = [i for i in range(min(count, len(passes))) if label is None or labels[i] == label]
+    indices = [i for i in candidates if passes[i]]
     of_class = "" if label is None else f" of class {label}"
     if eligible is not None:
-        words = words.format(sum(eligible[i] for i in judged))
-    return found, f"{len(found)} of {len(judged)} image{'s' * (len(judged) != 1)}{of_class}: {words}"
+        text = text.format(sum(eligible[i] for i in candidates))
+    return indices, f"{len(indices)} of {len(candidates)} image{'s' * (len(candidates) != 1)}{of_class}: {text}"
 
 
 def model_name(index: int, members: int) -> str:
-    """What people call a model: F1, F2, ... and the ensemble, which comes after the members."""
+    """Return a model's readable name: F1, F2, ... and "the ensemble", which comes after the members."""
     return f"F{index + 1}" if index < members else "the ensemble"
 
 
 def _cell(matrix: TransferMatrix, i: int, j: int) -> tuple[list[bool], list[bool], str]:
-    """Per image tried whether it was fooled and whether it was eligible, and words that await the number of the latter."""
+    """Return per image whether it was fooled and whether it was eligible, and a text with a place for the number eligible."""
     members, columns = len(matrix.outcomes), len(matrix.outcomes[0])
     if i not in range(members) or j not in range(columns):
         raise UsageError(f"the matrix has {members} rows and {columns} columns: it has no row {i + 1}, column {j + 1}")
     attacked, other = model_name(i, members), model_name(j, members)
-    words = f"the attack on {attacked} also fools {other} (both have {{}} of them right, and on these {attacked} falls)"
+    text = f"the attack on {attacked} also fools {other} (of {{}} that both classify correctly and on which it fools {attacked})"
     if i == j:
-        words = f"the attack on {attacked} fools it ({attacked} has {{}} of them right without an attack)"
+        text = f"the attack on {attacked} fools it (of {{}} that it classifies correctly without an attack)"
     cell = matrix.outcomes[i][j]
-    return [letter == "1" for letter in cell], [letter != "-" for letter in cell], words
+    return [letter == "1" for letter in cell], [letter != "-" for letter in cell], text
 
 
-def _needed(value: Any, what: str) -> Any:
+def _required(value: Any, what: str) -> Any:
     if value is None:
         raise UsageError(f"{what}: not measured yet")
     return value

@@ -1,4 +1,4 @@
-"""Images as PNG, the difference of two as a picture, and a picture file of the user's as an image. By Pillow."""
+"""Pictures: images as PNG, the difference of two images, and uploaded picture files as images. Uses Pillow."""
 
 import base64
 import io
@@ -15,19 +15,19 @@ from trs_explorer.options import UsageError
 Picture = Float[Tensor, "channel height width"]
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
-LARGEST_FILE = 2 << 20  # bytes
-LARGEST_SIDE = 4096  # pixels
+MAX_FILE = 2 << 20  # bytes
+MAX_SIDE = 4096  # pixels
 FACTORS = (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
-# From where a header alone announces too many pixels; its warning would otherwise only be printed. Once and for all, because
-# warnings.catch_warnings is not made for threads.
+# Pillow only warns about a header that announces too many pixels. Turned into an error globally, because
+# warnings.catch_warnings is not thread-safe.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
 def png(image: Picture, scale: int = 1) -> bytes:
-    """An image as the bytes of a PNG, each pixel drawn as scale x scale. Values are cut to [0, 1]; NaN is black.
+    """Encode an image as PNG, each pixel drawn as scale x scale. Values are clipped to [0, 1]; NaN is black.
 
-    Raises: ValueError unless it has 1 or 3 channels and at least 2 x 2 pixels: a point of the plane is no picture.
+    Raises: ValueError unless it has 1 or 3 channels and at least 2 x 2 pixels: a point in the plane is no picture.
     """
     _check_shape(tuple(image.shape))
     pixels = (image.detach().cpu().nan_to_num().clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).squeeze(-1)
@@ -40,14 +40,14 @@ def png(image: Picture, scale: int = 1) -> bytes:
 
 
 def data_uri(raw: bytes) -> str:
-    """A PNG's bytes as an address that holds them."""
+    """Return a data URI with the bytes of a PNG."""
     return "data:image/png;base64," + base64.b64encode(raw).decode()
 
 
 def difference(clean: Picture, adversarial: Picture, factor: float | None = None) -> tuple[Picture, str]:
-    """What an attack changed, as 0.5 + factor * (adversarial - clean) around middle grey, and words that name the factor.
+    """Return the perturbation as a picture, 0.5 + factor * (adversarial - clean), and a description with the factor.
 
-    factor: the largest of FACTORS that cuts nothing off, unless given (so that a strip of pictures shares one).
+    factor: by default the largest of FACTORS that clips nothing; give one to share it among pictures.
     """
     change = adversarial.detach() - clean.detach()
     largest = float(change.abs().max())
@@ -56,88 +56,91 @@ def difference(clean: Picture, adversarial: Picture, factor: float | None = None
     picture = (0.5 + factor * change).clamp(0, 1)
     if not largest:
         return picture, "no difference: all grey"
-    where = "lighter where a pixel was raised, darker where it was lowered"
-    return picture, f"difference x {factor:g} around grey: {where}, by {largest:.2g} at most"
+    legend = "lighter: pixel increased, darker: decreased"
+    return picture, f"difference x {factor:g} around grey; {legend}, by at most {largest:.2g}"
 
 
 def read_picture(raw: bytes, shape: tuple[int, int, int]) -> tuple[Picture, str]:
-    """A picture file as an image of `shape` in [0, 1], float32, and in words what was done to it.
+    """Convert a picture file to an image of `shape` in [0, 1], float32, and describe the conversion.
 
-    The first frame, turned as its EXIF says, is cut to shape's proportions around its middle and resized: each pixel is the mean
-    of the area it covers, or between its neighbours in an enlargement. For 3 channels, what is transparent becomes white. For 1
-    channel (light on dark in all our sets) it becomes what the drawing stands out from, black or white, and a picture that is
-    mostly light is inverted.
-    Only FORMATS, up to LARGEST_FILE bytes and LARGEST_SIDE pixels a side, which is looked at before anything is unpacked.
-    Raises: UsageError in a line for any other file, a damaged one, and a shape that is no picture's.
+    The first frame is rotated according to its EXIF data, cropped to shape's proportions around its centre, and resized: by area
+    averaging, or bilinearly when enlarged. With 3 channels, transparent areas become white. With 1 channel (light on dark in all
+    our data sets) they become black or white, in contrast to the drawing, and a picture that is mostly light is inverted.
+    Only FORMATS are read, up to MAX_FILE bytes and MAX_SIDE pixels per side; both are checked before decoding.
+    Raises: UsageError with a one-line message for any other file, a damaged one, or a shape that is no picture's.
     """
     try:
         _check_shape(shape)
     except ValueError as error:
         raise UsageError(f"this run's data takes no picture: {error}") from None
-    if len(raw) > LARGEST_FILE:
-        raise UsageError(f"the picture has {len(raw) / 2**20:.1f} MiB: at most {LARGEST_FILE >> 20} MiB will do")
+    if len(raw) > MAX_FILE:
+        raise UsageError(f"the picture has {len(raw) / 2**20:.1f} MiB: at most {MAX_FILE >> 20} MiB are allowed")
     try:
         with Image.open(io.BytesIO(raw), formats=FORMATS) as file:
-            if max(file.size) > LARGEST_SIDE:
+            if max(file.size) > MAX_SIDE:
                 size = f"{file.width} x {file.height}"
-                raise UsageError(f"the picture has {size} pixels: at most {LARGEST_SIDE} x {LARGEST_SIDE} will do")
-            picture, done = _decode(file)
+                raise UsageError(f"the picture has {size} pixels: at most {MAX_SIDE} x {MAX_SIDE} are allowed")
+            picture, conversions = _decode(file)
     except UsageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise UsageError(f"the picture has too many pixels: at most {LARGEST_SIDE} x {LARGEST_SIDE} will do") from None
+        raise UsageError(f"the picture has too many pixels: at most {MAX_SIDE} x {MAX_SIDE} are allowed") from None
     except Image.UnidentifiedImageError:
-        raise UsageError(f"this is no picture that can be read: choose a file in one of {', '.join(FORMATS)}") from None
-    except Exception as error:  # decoders meet damaged files with whatever they stumble over
+        raise UsageError(f"this file is not a readable picture: choose one of {', '.join(FORMATS)}") from None
+    except Exception as error:  # decoders raise all kinds of errors for damaged files
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise UsageError(f"the picture is damaged: {reason[:120]}") from error
-    return _fit(picture, shape, done)
+    return _fit(picture, shape, conversions)
 
 
 def _decode(file: Image.Image) -> tuple[Image.Image, list[str]]:
-    """The first frame, upright, as L, LA, RGB or RGBA of 8 bits, and what was done so far."""
+    """Decode the first frame, upright, as 8-bit L, LA, RGB or RGBA, and list the conversions so far."""
     kind = {"1": "black and white", "L": "grey", "LA": "grey", "P": "palette", "RGBA": "RGB", "CMYK": "CMYK"}
-    done = [f"{file.width} x {file.height} {kind.get(file.mode, 'grey' if file.mode[0] == 'I' else 'RGB')} {file.format}"]
+    conversions = [f"{file.width} x {file.height} {kind.get(file.mode, 'grey' if file.mode[0] == 'I' else 'RGB')} {file.format}"]
     if getattr(file, "is_animated", False):
         file.seek(0)
-        done.append("first frame")
+        conversions.append("first frame")
     file.load()
     upright = ImageOps.exif_transpose(file)
     if upright.size != file.size or file.getexif().get(0x0112, 1) != 1:
-        done.append("turned upright")
-    if upright.mode[0] == "I":  # 16 bits: Pillow's own conversion would cut them off at 255
-        return Image.fromarray((np.asarray(upright, dtype=np.float64) / 257).round().clip(0, 255).astype(np.uint8)), done
+        conversions.append("turned upright")
+    if upright.mode[0] == "I":  # 16 bits: Pillow's own conversion would clip at 255
+        return Image.fromarray((np.asarray(upright, dtype=np.float64) / 257).round().clip(0, 255).astype(np.uint8)), conversions
     grey = upright.mode in ("1", "L", "LA")
     if upright.has_transparency_data:
-        return upright.convert("LA" if upright.mode == "LA" else "RGBA"), done
-    return upright.convert("L" if grey else "RGB"), done
+        return upright.convert("LA" if upright.mode == "LA" else "RGBA"), conversions
+    return upright.convert("L" if grey else "RGB"), conversions
 
 
-def _fit(picture: Image.Image, shape: tuple[int, int, int], done: list[str]) -> tuple[Picture, str]:
+def _fit(picture: Image.Image, shape: tuple[int, int, int], conversions: list[str]) -> tuple[Picture, str]:
     channels, height, width = shape
-    box = _middle(picture.size, (width, height))
+    box = _centred_box(picture.size, (width, height))
     if box != (0, 0, *picture.size):
-        done.append("cut to the middle square" if width == height else f"cut to the middle {box[2] - box[0]} x {box[3] - box[1]}")
+        conversions.append(
+            "cropped to the central square"
+            if width == height
+            else f"cropped to the central {box[2] - box[0]} x {box[3] - box[1]}"
+        )
         picture = picture.crop(box)
     if picture.size != (width, height):
-        smaller = picture.width >= width
-        picture = picture.resize((width, height), Image.Resampling.BOX if smaller else Image.Resampling.BILINEAR)
-        done.append(f"resized to {width} x {height}")
+        shrinks = picture.width >= width
+        picture = picture.resize((width, height), Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR)
+        conversions.append(f"resized to {width} x {height}")
     if picture.mode.endswith("A") and picture.getchannel("A").getextrema()[0] < 255:
-        picture, ground = _opaque(picture, channels)
-        done.append(f"what is transparent made {ground}")
+        picture, background = _opaque(picture, channels)
+        conversions.append(f"transparent areas made {background}")
     if channels == 1 and picture.mode not in ("L", "LA"):
-        done.append("made grey")
+        conversions.append("converted to grey")
     pixels = np.asarray(picture.convert("L" if channels == 1 else "RGB"), dtype=np.float32) / 255
     image = torch.from_numpy(pixels.reshape(height, width, channels)).permute(2, 0, 1).contiguous()
     if channels == 1 and image.mean() > 0.5:
         image = 1 - image
-        done.append("inverted, because it was mostly light and these images are light on dark")
-    return image, ", ".join(done)
+        conversions.append("inverted, because it was mostly light and these images are light on dark")
+    return image, ", ".join(conversions)
 
 
-def _middle(size: tuple[int, int], proportions: tuple[int, int]) -> tuple[int, int, int, int]:
-    """The largest box of those proportions in the middle of a picture: left, upper, right, lower."""
+def _centred_box(size: tuple[int, int], proportions: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return the largest centred box with these proportions: left, upper, right, lower."""
     width = min(size[0], max(1, round(size[1] * proportions[0] / proportions[1])))
     height = min(size[1], max(1, round(size[0] * proportions[1] / proportions[0])))
     left, upper = (size[0] - width) // 2, (size[1] - height) // 2
@@ -145,13 +148,13 @@ def _middle(size: tuple[int, int], proportions: tuple[int, int]) -> tuple[int, i
 
 
 def _opaque(picture: Image.Image, channels: int) -> tuple[Image.Image, str]:
-    """A picture with transparency on white, or, for 1 channel, on whatever the drawing stands out from."""
+    """Put a picture with transparency on white or, for 1 channel, on black or white in contrast to the drawing."""
     white = True
     if channels == 1:
         grey, alpha = np.asarray(picture.convert("LA"), dtype=np.float64).transpose(2, 0, 1)
-        white = bool((grey * alpha).sum() < 127.5 * alpha.sum())  # what is drawn is dark
-    ground = Image.new("RGBA", picture.size, (255, 255, 255, 255) if white else (0, 0, 0, 255))
-    return Image.alpha_composite(ground, picture.convert("RGBA")).convert("RGB"), "white" if white else "black"
+        white = bool((grey * alpha).sum() < 127.5 * alpha.sum())  # the drawing is dark
+    background = Image.new("RGBA", picture.size, (255, 255, 255, 255) if white else (0, 0, 0, 255))
+    return Image.alpha_composite(background, picture.convert("RGBA")).convert("RGB"), "white" if white else "black"
 
 
 def _check_shape(shape: tuple[int, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Planes through the space of images, and where they cut the pixel range and the balls that attacks live in."""
+"""Planes through the space of images, and their intersections with the pixel range and with eps-balls."""
 
 import math
 from dataclasses import dataclass, replace
@@ -11,12 +11,12 @@ from torch import Tensor
 
 from trs_explorer.attack_catalogue import NORMS
 from trs_explorer.attacks.model_state import eval_mode
-from trs_explorer.gradients import NOISE, input_gradients
+from trs_explorer.gradients import MIN_NORM, input_gradients
 from trs_explorer.models.ensemble import Ensemble
 
-PARALLEL = 1e-6  # sine of the angle below which two directions span no plane
-CIRCLE = 128  # corners of the polygon that stands for an L2 ball
-ROUNDING = 1e-12  # of the size of the picture: what float64 leaves between corners that are one
+PARALLEL = 1e-6  # two directions with a smaller sine of their angle span no plane
+CIRCLE = 128  # corners of the polygon that approximates an L2 ball
+ROUNDING = 1e-12  # of the polygon's size: corners that are equal up to float64 rounding
 
 Image = Float[Tensor, "channel height width"]
 OneImage = Float[Tensor, "1 channel height width"]
@@ -27,7 +27,10 @@ Polygon = Float64[np.ndarray, "corner 2"]
 class Plane:
     """The images origin + a u + b v. u and v are orthonormal: a and b are L2 distances in [0, 1] pixels.
 
-    names: what the two axes are, in words.  kind: "random", "gradients", "images" or "domain", after what spans it.
+    origin: the image at (0, 0).
+    u, v: the axes, as images of length 1.
+    names: descriptions of the two axes.
+    kind: what spans the plane: "random", "gradients", "images" or "domain".
     """
 
     origin: Image
@@ -37,7 +40,7 @@ class Plane:
     kind: str
 
     def images(self, points: Float[Tensor, "point 2"]) -> Float[Tensor, "point channel height width"]:
-        """The images at points (a, b), on the plane's device; not cut to [0, 1]."""
+        """Return the images at points (a, b), on the plane's device; not clipped to [0, 1]."""
         flat = torch.addmm(self.origin.flatten(), points.to(self.origin), self._axes())
         return flat.view(-1, *self.origin.shape)
 
@@ -46,23 +49,23 @@ class Plane:
         return self._project(images)[0].to(self.origin)
 
     def pair(self, image: Image) -> tuple[float, float]:
-        """`coordinates` of one image, as two numbers."""
+        """Return the `coordinates` of one image as two numbers."""
         a, b = self.coordinates(image[None])[0].tolist()
         return a, b
 
     def distance(self, images: Float[Tensor, "image channel height width"]) -> Float[Tensor, " image"]:
-        """How far each image is from the plane, in L2 and [0, 1] pixels."""
+        """Return each image's L2 distance from the plane, in [0, 1] pixels."""
         return torch.linalg.vector_norm(self._project(images)[1], dim=-1).to(self.origin)
 
     def swapped(self) -> "Plane":
-        """The same plane with its axes exchanged."""
+        """Return the same plane with its axes exchanged."""
         return replace(self, u=self.v, v=self.u, names=(self.names[1], self.names[0]))
 
     def _axes(self) -> Float[Tensor, "2 pixel"]:
         return torch.stack([self.u.flatten(), self.v.flatten()])
 
     def _project(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Coordinates and what is left over, in float64: small distances survive the subtraction."""
+        """Return coordinates and residuals, in float64: small distances survive the subtraction."""
         shift = (images.to(self.origin.device).double() - self.origin.double()).flatten(1)
         axes = self._axes().double()
         points = shift @ axes.T
@@ -70,12 +73,13 @@ class Plane:
 
 
 def along_gradient(gradient: Image, x: Image, *, name: str, seed: int) -> Plane:
-    """The plane through x along a loss gradient (u) and a random direction (v), as in the paper's Appendix I.1.
+    """Return the plane through x along a loss gradient (u) and a random direction (v), as in the paper's Appendix I.1.
 
-    gradient: of a model's cross-entropy, so that an attack goes to the RIGHT, towards larger a. (The authors' code follows
-    log p_y instead: its attacks go left.)  name: what it is the gradient of, "the loss of F1".
-    The random direction is Gaussian, from the seed, drawn on the CPU, made orthogonal to u. A gradient that is zero or not finite
-    gives a random u, and a name that says so.
+    gradient: of a model's cross-entropy, so that attacks go to the RIGHT, towards larger a. (The authors' code follows log p_y
+    instead: its attacks go left.) A gradient that is zero or not finite is replaced by a random u, and the axis' name says so.
+    x: the image at the origin.
+    name: what it is the gradient of, such as "the loss of F1".
+    seed: of the random direction, which is Gaussian, drawn on the CPU, and made orthogonal to u.
     """
     generator = torch.Generator().manual_seed(seed)
     u, label = _gradient_axis(gradient, f"gradient of {name}")
@@ -85,10 +89,13 @@ def along_gradient(gradient: Image, x: Image, *, name: str, seed: int) -> Plane:
 
 
 def two_gradients(first: Image, second: Image, x: Image, *, names: tuple[str, str], seed: int = 0) -> Plane:
-    """The plane through x along one loss gradient (u) and another one made orthogonal to it (v).
+    """Return the plane through x along one loss gradient (u) and another one made orthogonal to it (v).
 
-    names: what they are the gradients of, as in `along_gradient`. A gradient that is zero, not finite or (the second) parallel to
-    the first is replaced by a random direction from the seed, and the axis' name says so.
+    first, second: the gradients. One that is zero, not finite or (the second) parallel to the first is replaced by a random
+    direction, and the axis' name says so.
+    x: the image at the origin.
+    names: what they are the gradients of, as in `along_gradient`.
+    seed: of the random directions.
     """
     generator = torch.Generator().manual_seed(seed)
     u, label = _gradient_axis(first, f"gradient of {names[0]}")
@@ -105,18 +112,20 @@ def two_gradients(first: Image, second: Image, x: Image, *, names: tuple[str, st
 def three_images(
     a: Image, b: Image, c: Image, *, names: tuple[str, str, str] = ("image 1", "image 2", "image 3"), seed: int = 0
 ) -> Plane:
-    """The plane through three images: a at (0, 0), b on the axis to the right, c above (b > 0).
+    """Return the plane through three images: a at (0, 0), b on the axis to the right, c above (b > 0).
 
-    names: what to call them; the axes' names tell the three L2 distances. Where images coincide or lie on one line, a random
-    direction from the seed takes the place of the axis that they leave open, and its name says so.
+    a, b, c: the images. If they coincide or lie on one line, a random direction replaces the undetermined axis, and the axis'
+    name says so.
+    names: of the images; the axes' names include the three L2 distances.
+    seed: of the random directions.
     """
     generator = torch.Generator().manual_seed(seed)
     ab, ac, bc = (torch.linalg.vector_norm(p.double() - q.double()).item() for p, q in ((b, a), (c, a), (c, b)))
     u, right = _unit(b.double() - a.double()), f"from {names[0]} to {names[1]}, {ab:.3g} away"
     if u is None:
         u, right = _random(a, None, generator), f"random, seed {seed} ({names[0]} and {names[1]} coincide)"
-    beyond = _unit(c.double() - a.double())
-    v = None if beyond is None else _orthogonal(beyond, u)
+    toward_c = _unit(c.double() - a.double())
+    v = None if toward_c is None else _orthogonal(toward_c, u)
     up = f"to {names[2]}, {ac:.3g} from {names[0]} and {bc:.3g} from {names[1]}, made orthogonal"
     if v is None:
         why = f"{names[2]}, {ac:.3g} from {names[0]} and {bc:.3g} from {names[1]}, lies on the other axis"
@@ -125,7 +134,7 @@ def three_images(
 
 
 def domain(shape: tuple[int, int, int]) -> Plane:
-    """The whole space of inputs of two numbers: (a, b) are the inputs themselves. Raises ValueError for other shapes."""
+    """Return the whole space of 2-D inputs as a plane: (a, b) are the inputs themselves. Raises ValueError for other shapes."""
     if math.prod(shape) != 2:
         raise ValueError(f"only inputs of two numbers are a plane by themselves, got shape {tuple(shape)}")
     u, v = torch.eye(2).view(2, *shape)
@@ -133,31 +142,31 @@ def domain(shape: tuple[int, int, int]) -> Plane:
 
 
 def loss_gradients(ensemble: Ensemble, x: OneImage, y: Int[Tensor, "1"]) -> Float[Tensor, "model channel height width"]:
-    """Gradients of the cross-entropy at one image: of every member, then of the ensemble as the last row.
+    """Return the gradients of the cross-entropy at one image: of every member, then of the ensemble.
 
     In eval mode, whatever the weights' requires_grad; works inside no_grad and inference_mode too.
     """
     with torch.inference_mode(False), torch.enable_grad(), eval_mode(ensemble):
         point, y = x.detach().clone().requires_grad_(), y.clone()
-        (whole,) = torch.autograd.grad(F.nll_loss(ensemble(point), y), point)
-        return torch.cat([input_gradients(ensemble, point.detach(), y)[1][:, 0], whole])
+        (of_ensemble,) = torch.autograd.grad(F.nll_loss(ensemble(point), y), point)
+        return torch.cat([input_gradients(ensemble, point.detach(), y)[1][:, 0], of_ensemble])
 
 
 def box_polygon(plane: Plane, reach: float) -> Polygon:
-    """Where the plane's images have all pixels in [0, 1], within the square |a|, |b| <= reach. Exact; counter-clockwise.
+    """Return where all pixels of the plane's images are in [0, 1], within |a|, |b| <= reach. Exact; counter-clockwise.
 
-    No corners: nowhere. One or two: a point or a segment; a plane through an image with black pixels (exactly 0), along axes
-    of either sign there, has only that image in range.
+    No corners: nowhere. One or two corners: a point or a segment. In a plane through an image with black pixels (exactly 0),
+    along axes of either sign there, only that image is in range.
     """
     origin = plane.origin.flatten().double().cpu().numpy()
     return _within(plane, -origin, 1 - origin, np.zeros(2), reach)
 
 
 def ball_polygon(plane: Plane, centre: Image, eps: float, norm: str) -> Polygon:
-    """Where the plane's images are within eps of the centre, which need not lie in it. Counter-clockwise; no corners: nowhere.
+    """Return where the plane's images are within eps of a centre, which need not lie in it. Counter-clockwise; empty: nowhere.
 
-    norm "linf": exact. "l2": a polygon of 128 corners on the circle of radius sqrt(eps^2 - distance^2).
-    Raises: ValueError for another norm or a bad eps.
+    norm: "linf": exact; "l2": a polygon of 128 corners on the circle of radius sqrt(eps^2 - distance^2).
+    Raises: ValueError for another norm or an invalid eps.
     """
     if norm not in NORMS:
         raise ValueError(f"norm must be one of {', '.join(NORMS)}, got {norm!r}")
@@ -175,7 +184,7 @@ def ball_polygon(plane: Plane, centre: Image, eps: float, norm: str) -> Polygon:
 
 
 def _within(plane: Plane, low: np.ndarray, high: np.ndarray, middle: np.ndarray, reach: float) -> Polygon:
-    """Where low <= a u + b v <= high in every pixel, inside the square of half-side `reach` around `middle`."""
+    """Return where low <= a u + b v <= high in every pixel, inside the square of half-side `reach` around `middle`."""
     axes = plane._axes().double().cpu().numpy().T
     square = middle + reach * np.array([[-1.0, -1], [1, -1], [1, 1], [-1, 1]])
     return _clip(square, np.concatenate([axes, -axes]), np.concatenate([high, -low]))
@@ -184,19 +193,19 @@ def _within(plane: Plane, low: np.ndarray, high: np.ndarray, middle: np.ndarray,
 def _clip(
     corners: Float64[np.ndarray, "start 2"], normals: Float64[np.ndarray, "half 2"], offsets: Float64[np.ndarray, " half"]
 ) -> Polygon:
-    """The part of a convex polygon where normal . p <= offset for all half-planes.
+    """Return the part of a convex polygon where normal . p <= offset for all half-planes.
 
-    Sutherland-Hodgman, but always the cut that is missed by most: of thousands of half-planes only those few are cut with that
-    matter, and only the two new corners of a cut are compared with all.
+    Sutherland-Hodgman, but always with the half-plane that is violated most: of thousands of half-planes only the few that
+    matter are applied, and only the two new corners of a cut are compared with all of them.
     """
     size = max(float(np.abs(corners).max()), 1.0)
     length = np.hypot(normals[:, 0], normals[:, 1])
-    some = length > 0
-    if (offsets[~some] < -ROUNDING).any():  # a pixel that is constant in this plane, and out of range
+    varies = length > 0
+    if (offsets[~varies] < -ROUNDING).any():  # a pixel that is constant in this plane, and out of range
         return np.empty((0, 2))
-    normals, offsets = normals[some] / length[some, None], offsets[some] / length[some]
+    normals, offsets = normals[varies] / length[varies, None], offsets[varies] / length[varies]
     worst, value = _farthest(corners, normals, offsets)
-    for _ in range(2 * len(offsets)):  # one cut a half-plane is the most there can be; the rest is for rounding
+    for _ in range(2 * len(offsets)):  # at most one cut per half-plane is needed; the factor allows for rounding
         if value.max() <= ROUNDING * size:
             break
         half = worst[value.argmax()]
@@ -218,7 +227,7 @@ def _clip(
 
 
 def _farthest(corners: Polygon, normals: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For every corner the half-plane that it is farthest outside of, and how far."""
+    """Return, for every corner, the half-plane that it violates most, and by how much."""
     if not len(offsets):
         return np.zeros(len(corners), dtype=int), np.full(len(corners), -np.inf)
     over = corners @ normals.T - offsets
@@ -231,36 +240,37 @@ def _plane(x: Image, u: Tensor, v: Tensor, names: tuple[str, str], kind: str) ->
 
 
 def _unit(direction: Tensor) -> Tensor | None:
-    """The direction with length 1, in float64, where not even the squares of the smallest vanish; None if zero or not finite."""
+    """Scale a direction to length 1, in float64, where no square underflows; None if it is zero or not finite."""
     direction = direction.detach().double()
     length = torch.linalg.vector_norm(direction)
     return direction / length if 0 < length.item() < math.inf else None
 
 
 def _orthogonal(direction: Tensor, u: Tensor) -> Tensor | None:
-    """The part of a unit vector that is orthogonal to u, with length 1; None if they are parallel."""
+    """Return the part of a unit vector orthogonal to u, with length 1; None if they are parallel."""
     rest = direction - (direction * u).sum() * u
     length = torch.linalg.vector_norm(rest)
     return None if length.item() < PARALLEL else rest / length
 
 
 def _random(x: Image, u: Tensor | None, generator: torch.Generator) -> Tensor:
-    """A Gaussian direction of length 1, orthogonal to u if there is one."""
+    """Draw a Gaussian direction of length 1, orthogonal to u if given."""
     if x.numel() < 2:
-        raise ValueError(f"a plane needs images of two numbers at least, got shape {tuple(x.shape)}")
-    while True:  # the first draw does, but for one in a million where images are two numbers
-        drawn = _unit(torch.randn(x.shape, generator=generator).to(x.device))
-        found = drawn if drawn is None or u is None else _orthogonal(drawn, u)
-        if found is not None:
-            return found
+        raise ValueError(f"a plane needs images of at least two numbers, got shape {tuple(x.shape)}")
+    while True:  # the first draw is nearly always fine; one in a million is not, for 2-D inputs
+        direction = _unit(torch.randn(x.shape, generator=generator).to(x.device))
+        if direction is not None and u is not None:
+            direction = _orthogonal(direction, u)
+        if direction is not None:
+            return direction
 
 
 def _gradient_axis(gradient: Tensor, label: str) -> tuple[Tensor | None, str]:
-    """The unit vector along a gradient and its name; None, and what is wrong with it, if it has no direction."""
+    """Return the unit vector along a gradient, and the axis' name; None and the reason if it is zero or not finite."""
     if not gradient.isfinite().all():
         return None, f"{label} is not finite"
     unit = _unit(gradient)
     if unit is None:
         return None, f"{label} is zero"
-    short = torch.linalg.vector_norm(gradient.double()).item() < NOISE
-    return unit, f"{label}, shorter than {NOISE:g}: mostly rounding" if short else label
+    short = torch.linalg.vector_norm(gradient.double()).item() < MIN_NORM
+    return unit, f"{label}, shorter than {MIN_NORM:g}: mostly rounding" if short else label

@@ -1,4 +1,4 @@
-"""Slices: every member's logits on a grid of a plane, coarse first; a finer grid reuses all points of the coarser ones."""
+"""Slices: every member's logits on nested grids of a plane, coarse first; a finer grid reuses all points of the coarser ones."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -11,7 +11,7 @@ from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.explore.planes import Plane
 from trs_explorer.models.ensemble import Ensemble
 
-# Points a side. 24 divides 48 divides 96 divides 192: every grid contains the one before it.
+# Points per side. 24 divides 48 divides 96 divides 192: every grid contains the one before it.
 LEVELS = (25, 49, 97, 193)
 
 GridPoints = Int64[np.ndarray, "point 2"]
@@ -19,13 +19,13 @@ Samples = Float32[np.ndarray, "point member class"]
 
 
 class Cancelled(Exception):
-    """Nobody waits for these samples any more."""
+    """These samples are not needed any more."""
 
 
 def new_points(level: int) -> GridPoints:
-    """(row, column) of the points of LEVELS[level]'s grid that the grid before it lacks, row by row, left to right.
+    """Return (row, column) of the points of LEVELS[level]'s grid that the previous grid lacks, row by row, left to right.
 
-    Level 0 has them all. Row 0 is the lowest b, column 0 the lowest a.
+    Level 0 has all of its points. Row 0 is the lowest b, column 0 the lowest a.
     """
     n = LEVELS[level]
     row, column = np.divmod(np.arange(n * n), n)
@@ -37,9 +37,9 @@ def new_points(level: int) -> GridPoints:
 
 
 def coordinates(points: GridPoints, level: int, *, low: float, high: float) -> Float64[np.ndarray, "point 2"]:
-    """(a, b) of points (row, column) of a level's grid, which covers [low, high] both ways (for an image, [-span, span]).
+    """Convert (row, column) of a level's grid to (a, b). The grid covers [low, high] on both axes (for an image, [-span, span]).
 
-    The same point has the same coordinates in every level, to the last bit: from one to the next, steps halve.
+    A point has the same coordinates in every level, to the last bit: the step halves from one level to the next.
     """
     return low + (high - low) * points[:, ::-1] / (LEVELS[level] - 1)
 
@@ -50,31 +50,33 @@ def sample(
     points: Float[np.ndarray, "point 2"],
     *,
     stop: Callable[[], bool] = lambda: False,
-    turn: Callable[[], AbstractContextManager] = nullcontext,
+    lock: Callable[[], AbstractContextManager] = nullcontext,
     batch: int = 256,
 ) -> Samples:
-    """Every member's logits, in eval mode, at points (a, b) of the plane; images beyond [0, 1] are not cut.
+    """Compute every member's logits, in eval mode, at points (a, b) of the plane; images outside [0, 1] are not clipped.
 
-    turn: held during every pass, for those who share the processor (`live.turn`).
-    batch: images in one forward pass; with `patch` on two CPU cores, 128 to 512 are equally fast; `stop` waits for one pass.
-    Raises: Cancelled when stop() is true before a pass.
+    points: plane coordinates.
+    stop: checked before every forward pass.
+    lock: held during every forward pass, such as `PROCESS_LOCK.hold`.
+    batch: images per forward pass; with `patch` on two CPU cores, 128 to 512 are equally fast.
+    Raises: Cancelled if stop() is true.
     """
     weight = next(ensemble.parameters(), plane.origin)
     where = torch.from_numpy(np.ascontiguousarray(points)).to(plane.origin)
-    found = []
+    logits = []
     with eval_mode(ensemble), torch.inference_mode():
         for chunk in where.split(batch):
             if stop():
                 raise Cancelled
-            with turn():
-                found.append(ensemble.member_logits(plane.images(chunk).to(weight)).transpose(0, 1).float().cpu())
-    return torch.cat(found).numpy()
+            with lock():
+                logits.append(ensemble.member_logits(plane.images(chunk).to(weight)).transpose(0, 1).float().cpu())
+    return torch.cat(logits).numpy()
 
 
 def assemble(levels: Sequence[Float32[np.ndarray, "_ member class"]]) -> Float32[np.ndarray, "row column member class"]:
-    """The samples at `new_points` of levels 0, 1, ... as one grid, as fine as the last of them. Raises ValueError if none fits.
+    """Join the samples at `new_points` of levels 0, 1, ... into one grid, that of the last level. Raises ValueError if none fits.
 
-    The page does the same; this serves exports and tests.
+    The page does the same in JavaScript; this serves exports and tests.
     """
     if not 0 < len(levels) <= len(LEVELS):
         raise ValueError(f"samples of 1 to {len(LEVELS)} levels make a grid, got {len(levels)}")

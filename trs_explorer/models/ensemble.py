@@ -1,4 +1,4 @@
-"""The ensemble: members side by side, and the log-probabilities that their vote comes to."""
+"""The ensemble: members side by side, and the log-probabilities of their vote."""
 
 import math
 from collections.abc import Sequence
@@ -16,16 +16,19 @@ VOTINGS = ("mean", "weighted", "sum")
 class Ensemble(nn.Module):
     """Members that vote: with their mean softmax (paper, section 3.2), or as a boosted ensemble does.
 
-    Every member takes images in [0, 1]: normalisation is a member's own first layer, so a radius is in raw pixels.
-    voting: "mean" of the softmax; "weighted" mean of it; "sum" of the logits. The latter two have a weight for each member,
-    the buffer `vote_weights`, saved with the members. A member of weight 0 has no say: at first all but the first have 0.
-    autocast: whether members compute in bfloat16 (training); logits and all that follows are float32 at least.
+    Every member takes images in [0, 1]: normalisation is a member's first layer, so every radius is in raw pixels.
+
+    members: the members' modules.
+    voting: "mean" of the softmax; "weighted" mean of the softmax; "sum" of the logits.
+    vote_weights: a weight per member for the latter two, a buffer that is saved with the members. A member of weight 0 does not
+        vote: initially only the first one votes.
+    autocast: whether members compute in bfloat16 (training); logits and all later results are at least float32.
     """
 
     vote_weights: Float[Tensor, " member"]
 
     def __init__(self, members: Sequence[nn.Module], voting: str = "mean") -> None:
-        """Put members side by side. Raises ValueError if there is none, or for another voting."""
+        """Combine members. Raises ValueError if there are none, or for an unknown voting."""
         super().__init__()
         if not members:
             raise ValueError("an ensemble needs at least one member")
@@ -37,44 +40,45 @@ class Ensemble(nn.Module):
         self.autocast = False
 
     def __len__(self) -> int:
-        """How many members."""
+        """The number of members."""
         return len(self.members)
 
     def stacked(self) -> "Stacked | Ensemble":
-        """The fastest form for several passes over a small batch: the members as one network if they can be, else self."""
+        """Return the fastest form for several passes over a small batch: the members as one network if possible, else self."""
         return Stacked(list(self.members), bfloat16=self.autocast) if stackable(list(self.members)) else self
 
     def arrange(self, x: Images) -> Images:
-        """Images in the order that `member_logits` takes them: as they are (Stacked has another)."""
+        """Return images in the layout that `member_logits` takes: unchanged (`Stacked` has its own layout)."""
         return x
 
     def restore(self, x: Tensor) -> Float[Tensor, "member batch channel height width"]:
-        """The inverse of `arrange`, for images of every member: as they are."""
+        """Invert `arrange`, for images of every member: unchanged."""
         return x
 
     def member_logits(self, x: Images | Sequence[Images]) -> Float[Tensor, "member batch class"]:
-        """Every member's logits: for one batch, or for one batch per member.
+        """Return every member's logits: for one batch, or for one batch per member.
 
-        Raises: ValueError if a member returns something else than logits, or members logits of different shapes.
+        Raises: ValueError unless all members return logits, [batch, class], of the same shape.
         """
         inputs = [x] * len(self) if isinstance(x, Tensor) else x
         with self.arithmetic(inputs[0].device):
             logits = [member(images) for member, images in zip(self.members, inputs, strict=True)]
-        for number, one in enumerate(logits, start=1):
-            if not isinstance(one, Tensor) or one.ndim != 2 or one.shape != logits[0].shape:
-                raise ValueError(f"member F{number} must return logits [batch, class], got {_what(one)}{_beside(number, logits)}")
+        for number, output in enumerate(logits, start=1):
+            if not isinstance(output, Tensor) or output.ndim != 2 or output.shape != logits[0].shape:
+                problem = f"got {_describe(output)}{_compare_with_first(number, logits)}"
+                raise ValueError(f"member F{number} must return logits [batch, class], {problem}")
         return at_least_float32(torch.stack(logits))
 
     def arithmetic(self, device: torch.device) -> torch.autocast:
-        """A context in which members compute as `autocast` says."""
+        """Return a context in which members compute as `autocast` says."""
         return torch.autocast(device.type, torch.bfloat16, enabled=self.autocast, cache_enabled=False)
 
     def forward(self, x: Images) -> Float[Tensor, "batch class"]:
-        """Log-probabilities of the vote."""
+        """Return the log-probabilities of the vote."""
         return self.vote(self.member_logits(x))
 
     def vote(self, logits: Float[Tensor, "member batch class"]) -> Float[Tensor, "batch class"]:
-        """What the members' logits come to: by logsumexp, so that no probability is clamped away and gradients survive."""
+        """Combine the members' logits, by logsumexp: no probability is clamped, so gradients never vanish by rounding."""
         if self.voting == "mean":
             return logits.log_softmax(-1).logsumexp(0) - math.log(len(self))
         weights = self.votes[:, None, None]
@@ -84,16 +88,16 @@ class Ensemble(nn.Module):
 
     @property
     def votes(self) -> Float[Tensor, " member"]:
-        """What each member's logits count in a sum, or its probabilities in a mean; the latter add up to 1."""
+        """The weight of each member's logits in a sum, or of its probabilities in a mean; the latter add up to 1."""
         if self.voting == "mean":
             return torch.full((len(self),), 1 / len(self))
         return self.vote_weights if self.voting == "sum" else self.vote_weights / self.vote_weights.sum()
 
 
-def _what(returned: object) -> str:
-    """What a member has returned, for messages."""
+def _describe(returned: object) -> str:
+    """Describe what a member has returned, for messages."""
     return f"a tensor of shape {[*returned.shape]}" if isinstance(returned, Tensor) else f"a {type(returned).__name__}"
 
 
-def _beside(number: int, logits: Sequence[object]) -> str:
-    return f"; F1 returned {_what(logits[0])}" if number > 1 else ""
+def _compare_with_first(number: int, logits: Sequence[object]) -> str:
+    return f"; F1 returned {_describe(logits[0])}" if number > 1 else ""

@@ -1,22 +1,26 @@
-"""What a model sees in images on the way to its logits: the outputs of the layers that its builder declares as features."""
+"""Features of a model: the outputs of the layers that its builder declares as `feature_layers`."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from trs_explorer.models.ensemble import Ensemble, Images
+from trs_explorer.models.recording import RecordingModel
 
 
 def feature_layers(model: nn.Module) -> tuple[str, ...]:
-    """The layers that a model declares as its features, first to last; of an ensemble, those that all members declare.
+    """Return the layers that a model declares as its features, first to last; of an ensemble, those that all members declare.
 
     Raises: ValueError if there are none.
     """
     if isinstance(model, Ensemble):
         first, *others = (feature_layers(member) for member in model.members)
         layers = tuple(layer for layer in first if all(layer in other for other in others))
+    elif isinstance(model, RecordingModel):
+        return feature_layers(model.model)
     else:
-        layers = getattr(model, "feature_layers", ()) if isinstance(model, nn.Sequential) else ()
+        declared = getattr(model, "feature_layers", ())
+        layers = declared if isinstance(model, nn.Sequential) else ()
     if not layers:
         raise ValueError(
             f"{type(model).__name__} declares no feature layers: set `feature_layers`, names of layers, on the nn.Sequential "
@@ -26,11 +30,13 @@ def feature_layers(model: nn.Module) -> tuple[str, ...]:
 
 
 def features(model: nn.Module, x: Images, layer: str) -> Float[Tensor, "batch feature"]:
-    """The output of one of a model's feature layers, flattened; of an ensemble, its members' side by side.
+    """Return the output of one of a model's feature layers, flattened; of an ensemble, its members' features concatenated.
 
-    Layers behind it do not run. In the model's mode and in the caller's autocast, if any.
-    Raises: ValueError for a layer that is none of `feature_layers`, or that the model does not have.
+    Later layers do not run. The model's mode and the caller's autocast apply.
+    Raises: ValueError for a layer that is not in `feature_layers`, or that the model does not have.
     """
+    if isinstance(model, RecordingModel):  # only whole passes are recorded
+        return features(model.model, x, layer)
     if isinstance(model, Ensemble):
         feature_layers(model)
         return torch.cat([features(member, x, layer) for member in model.members], 1)
@@ -41,16 +47,16 @@ def features(model: nn.Module, x: Images, layer: str) -> Float[Tensor, "batch fe
 def features_and_outputs(
     model: nn.Sequential, x: Images, layer: str
 ) -> tuple[Float[Tensor, "batch feature"], Float[Tensor, "batch class"]]:
-    """`features` of a model that is no ensemble, and what the model returns, in one pass. Raises: as `features`."""
+    """Return the `features` and the output of a model that is no ensemble, in one pass. Raises: as `features`."""
     front, back = _split(model, layer)
-    seen = _through(front, x)
-    return seen.flatten(1), _through(back, seen)
+    output = _through(front, x)
+    return output.flatten(1), _through(back, output)
 
 
 def _split(model: nn.Module, layer: str) -> tuple[list[nn.Module], list[nn.Module]]:
-    """A model's layers up to that one, and those behind it."""
-    if layer not in (known := feature_layers(model)):
-        raise ValueError(f"layer must be one of {', '.join(known)}, got {layer!r}")
+    """Return a model's layers up to and including `layer`, and those after it."""
+    if layer not in (declared := feature_layers(model)):
+        raise ValueError(f"layer must be one of {', '.join(declared)}, got {layer!r}")
     names, layers = list(model._modules), list(model._modules.values())  # named_children would leave out a layer's second use
     if layer not in names:
         raise ValueError(f"the model declares {layer!r} as a feature layer, but has no layer of that name")

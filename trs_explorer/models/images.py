@@ -1,8 +1,8 @@
 """Small convolutional members for images.
 
-They take raw [0, 1] pixels: nets this small train well without normalisation. Every layer has a name, and `feature_layers`
-are those whose outputs are features before a ReLU (none works in place): see `features`.
-Source: our choice, but for lenet.
+They take raw [0, 1] pixels: nets this small train well without normalisation. Every layer has a name. `feature_layers` are the
+layers whose outputs are features, before their ReLU (no ReLU works in place): see `features`.
+Source: our choice, except lenet.
 """
 
 import torch
@@ -12,7 +12,7 @@ from trs_explorer.models.shape import check_shape
 
 
 def patch(shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """A pooling-free net on 4 x 4 patches: few positions make it the fastest here, with 512 features for 28 x 28.
+    """Build a net without pooling on 4 x 4 patches: few positions make it the fastest one here, with 512 features for 28 x 28.
 
     shape: channel, height, width. Raises UsageError unless height and width are multiples of 4 and at least 16.
     """
@@ -27,7 +27,7 @@ def patch(shape: tuple[int, int, int], classes: int) -> nn.Module:
 
 
 def small(shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """A pooling-free net, 16-32 channels: strides instead of max-pooling, whose ties on black make gradients arbitrary.
+    """Build a net without pooling, 16-32 channels: strides instead of max-pooling, whose ties on black make gradients arbitrary.
 
     shape: channel, height, width. Raises UsageError unless height and width are even and at least 14.
     """
@@ -42,7 +42,7 @@ def small(shape: tuple[int, int, int], classes: int) -> nn.Module:
 
 
 def lenet(shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """LeNet with 20 and 50 channels and 500 units, with max-pooling.
+    """Build LeNet with 20 and 50 channels and 500 units, with max-pooling.
 
     shape: channel, height, width. Raises UsageError unless height and width are at least 16.
     Source: LeCun et al. 1998, in the widely used 20-50-500 variant.
@@ -59,7 +59,7 @@ def lenet(shape: tuple[int, int, int], classes: int) -> nn.Module:
 
 
 def _with_head(layers: nn.Sequential, shape: tuple[int, int, int], hidden: int, classes: int) -> nn.Sequential:
-    """The layers with two linear ones behind them; a black image shows how many features there are."""
+    """Append two linear layers; a black image determines the number of features."""
     layers.add_module("flatten", nn.Flatten())
     with torch.no_grad():
         features = layers(torch.zeros(1, *shape)).shape[1]

@@ -17,16 +17,16 @@ class Sine(nn.Module):
         self.scale = scale
 
     def forward(self, x: Float[Tensor, "batch unit"]) -> Float[Tensor, "batch unit"]:
-        """The sine, of the same shape."""
+        """Return the sine, of the same shape."""
         return torch.sin(self.scale * x)
 
 
 def mlp(shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """Two layers of 64 units with sine activations, the first as sin(3 (W x + b)); takes images of any shape, flattened.
+    """Build two layers of 64 units with sine activations, the first as sin(3 (W x + b)); takes images of any shape, flattened.
 
-    Its normalisation maps [0, 1] to [-2, 2], the plane's own coordinates.
-    Source: our choice. Sines make the input gradient smooth, so its change (beta) can be trained; a ReLU net's gradient is
-    constant but for jumps. The scale 3 lets a boundary bend within the data's window.
+    Its normalisation maps [0, 1] to [-2, 2], the coordinates of the plane.
+    Source: our choice. Sines make the input gradient smooth, so its change (beta) can be trained; the gradient of a ReLU net is
+    piecewise constant. The scale 3 lets a boundary bend within the data's window.
     """
     layers = nn.Sequential()
     layers.add_module("normalize", Normalize(0.5, 0.25))

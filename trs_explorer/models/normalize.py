@@ -10,9 +10,11 @@ from torch import Tensor, nn
 class Normalize(nn.Module):
     """(x - mean) / std, as a member's first layer.
 
-    It belongs to the model, not to the data, so that an attack's eps and TRS's delta are in raw [0, 1] pixels whatever the
-    data set. mean and std are buffers: they move and are saved with the weights, and no optimiser sees them.
-    mean, std: one number for all channels, or one for each.  Raises: ValueError unless every std is positive.
+    It belongs to the model, not to the data, so that an attack's eps and TRS's delta are in raw [0, 1] pixels for every data set.
+    mean and std are buffers: they are moved and saved with the weights, but not trained.
+
+    mean, std: one number for all channels, or one per channel.
+    Raises: ValueError unless every std is positive.
     """
 
     mean: Tensor
@@ -26,5 +28,5 @@ class Normalize(nn.Module):
             raise ValueError(f"every std must be > 0, got {std}")
 
     def forward(self, x: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch channel height width"]:
-        """The normalised images."""
+        """Return the normalised images."""
         return (x - self.mean) / self.std

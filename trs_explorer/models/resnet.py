@@ -27,18 +27,20 @@ class Block(nn.Module):
         self.relu2 = nn.ReLU()
 
     def forward(self, x: Float[Tensor, "batch channel_in height_in width_in"]) -> Float[Tensor, "batch channel height width"]:
-        """The block's features; height and width halve, rounded up, if its stride is 2."""
+        """Return the block's features; height and width halve, rounded up, if its stride is 2."""
         shortcut = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.new_channels))
         residual = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x)))))
         return self.relu2(residual + shortcut)
 
 
 def resnet(shape: tuple[int, int, int], classes: int, *, depth: int) -> nn.Module:
-    """A residual network with `depth` weighted layers, 6n + 2 for some n >= 1.
+    """Build a residual network with `depth` weighted layers, 6n + 2 for some n >= 1.
 
-    shape: channel, height, width. Layers: conv1, bn1, relu1, stage1.0 .. stage3.(n-1), pool, flatten, fc. A stage's
-    output, behind its last ReLU, counts as its features.
-    Raises: ValueError for another depth; UsageError for images under 8 x 8.
+    Layers: conv1, bn1, relu1, stage1.0 .. stage3.(n-1), pool, flatten, fc. The features are the stages' outputs, after their last
+    ReLU.
+
+    shape: channel, height, width.
+    Raises: ValueError for another depth; UsageError for images smaller than 8 x 8.
     """
     if depth < 8 or depth % 6 != 2:
         raise ValueError(f"depth must be 6n + 2 (8, 14, 20, 26, 32, ...), got {depth}")
@@ -64,10 +66,10 @@ def resnet(shape: tuple[int, int, int], classes: int, *, depth: int) -> nn.Modul
 
 
 def resnet20(shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """ResNet-20: 0.27 million parameters."""
+    """Build ResNet-20: 0.27 million parameters."""
     return resnet(shape, classes, depth=20)
 
 
 def resnet32(shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """ResNet-32: 0.46 million parameters."""
+    """Build ResNet-32: 0.46 million parameters."""
     return resnet(shape, classes, depth=32)

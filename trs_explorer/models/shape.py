@@ -1,10 +1,10 @@
-"""Which images an architecture can take."""
+"""Check which image shapes an architecture can take."""
 
 from trs_explorer.options import UsageError
 
 
 def check_shape(model: str, shape: tuple[int, int, int], *, least: int, multiple: int = 1) -> None:
-    """Nothing, if height and width are at least `least` and multiples of `multiple`; else UsageError that says so."""
+    """Raise UsageError unless height and width are at least `least` and multiples of `multiple`."""
     channels, height, width = shape
     if min(height, width) >= least and not height % multiple and not width % multiple:
         return

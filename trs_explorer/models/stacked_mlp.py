@@ -1,6 +1,6 @@
-"""Sine networks of the plane (mlp.py) of two classes as one, with the margin's input gradient written out.
+"""Two-class sine networks in the plane (mlp.py) as one network, with the margin's input gradient in closed form.
 
-For trainings of seconds: both networks' margins and gradients in six products, which autograd then differentiates once.
+For trainings of seconds: both networks' margins and gradients take six products, which autograd then differentiates once.
 """
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from trs_explorer.models.ensemble import Ensemble
 
-LAST = ("fc3.weight", "fc3.bias")  # two logits, which count by their difference only
+LAST = ("fc3.weight", "fc3.bias")  # two logits, of which only the difference matters
 
 Points = Float32[Tensor, "n 2"]
 Margins = Float32[Tensor, "member n"]
@@ -18,7 +18,7 @@ Weights = dict[str, Tensor]
 
 
 def stack_mlps(ensemble: Ensemble) -> Weights:
-    """All members' weights by name, one below the other, as leaves. Of the last layer the margin's: class 1 less class 0."""
+    """Stack all members' weights by name, as leaf tensors. The last layer's are those of the margin: class 1 minus class 0."""
     names = [name for name, _ in ensemble.members[0].named_parameters()]
     stacked = {name: torch.stack([member.get_parameter(name).detach() for member in ensemble.members]) for name in names}
     for name in LAST:
@@ -28,15 +28,15 @@ def stack_mlps(ensemble: Ensemble) -> Weights:
 
 @torch.no_grad()
 def unstack_mlps(weights: Weights, ensemble: Ensemble) -> None:
-    """Write the weights into the members; half of the margin goes to either logit."""
+    """Write the weights back into the members; each logit gets half of the margin."""
     for k, member in enumerate(ensemble.members):
         for name, values in weights.items():
-            own = torch.cat([-values[k], values[k]]) / 2 if name in LAST else values[k]
-            member.get_parameter(name).copy_(own)
+            parameter = torch.cat([-values[k], values[k]]) / 2 if name in LAST else values[k]
+            member.get_parameter(name).copy_(parameter)
 
 
 def margins_and_gradients(weights: Weights, p: Points) -> tuple[Margins, Slopes]:
-    """Logit of class 1 minus that of class 0 of every network, and its gradient. p and lengths are the plane's, [-2, 2]."""
+    """Return the logit of class 1 minus that of class 0 for every network, and its gradient. p: in plane coordinates, [-2, 2]."""
     first, second, last = 3 * weights["fc1.weight"], weights["fc2.weight"], weights["fc3.weight"]
     points = p.expand(len(first), -1, -1)
     sine, slope1 = _SineCosine.apply(torch.baddbmm(3 * weights["fc1.bias"][:, None], points, first.mT))
@@ -46,7 +46,7 @@ def margins_and_gradients(weights: Weights, p: Points) -> tuple[Margins, Slopes]
 
 
 class _SineCosine(torch.autograd.Function):
-    """Both at once: each is the other's slope, which autograd would compute anew."""
+    """Sine and cosine at once: each is the other's derivative (up to sign), which autograd would compute again."""
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, angle: Float[Tensor, "..."]) -> tuple[Tensor, Tensor]:

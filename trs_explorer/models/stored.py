@@ -1,4 +1,4 @@
-"""A run's trained members: its weights files, read without unpickling anything."""
+"""Load a run's trained members from its weights files, without unpickling anything."""
 
 import hashlib
 from pathlib import Path
@@ -13,15 +13,15 @@ from trs_explorer.models.ensemble import Ensemble
 from trs_explorer.models.factory import build
 from trs_explorer.runs import Checkpoint, Run, RunError
 
-# What stands in the place of weights now and then, by how it begins: what it is, and the way out.
-_OTHERS = {
+# Files that are sometimes found in place of weights, by their first bytes: what they are, and what to do.
+_WRONG_FILES = {
     b"PK\x03\x04": ("a file of torch.save (.pth), a pickle", "load it in torch and write it with safetensors.torch.save_file"),
     b"\x80": ("a pickle (.pth)", "load it in torch and write it with safetensors.torch.save_file"),
     b"version https://git-lfs": ("a Git LFS pointer, not the file itself", "fetch it by: git lfs pull"),
     b"/annex/": ("a git-annex pointer, not the file itself", "fetch it by: git annex get"),
     b"../.git/annex/": ("a git-annex pointer, not the file itself", "fetch it by: git annex get"),
 }
-_EXACT = (torch.float16, torch.bfloat16)  # every number of these is one of float32
+_EXACT = (torch.float16, torch.bfloat16)  # types whose every value float32 can represent
 
 
 def load_weights(path: Path, ensemble: Ensemble, expected: str | None = None) -> str:
@@ -38,7 +38,7 @@ def load_weights(path: Path, ensemble: Ensemble, expected: str | None = None) ->
     except MemoryError:
         raise RunError(f"{path}: there is not enough memory for its {len(raw):,} bytes") from None
     except (SafetensorError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise RunError(f"{path} is missing or damaged: it is no file of safetensors, or cut off") from error
+        raise RunError(f"{path} is missing or damaged: it is not a safetensors file, or truncated") from error
     wanted = ensemble.state_dict()
     if {name: value.shape for name, value in weights.items()} != {name: value.shape for name, value in wanted.items()}:
         raise RunError(f"{path} holds other weights than config.json says: another model or number of members")
@@ -53,7 +53,7 @@ def load_weights(path: Path, ensemble: Ensemble, expected: str | None = None) ->
 
 
 def bytes_of(ensemble: Ensemble) -> int:
-    """How many bytes an ensemble's weights take."""
+    """Return the size of an ensemble's weights in bytes."""
     return sum(_size(value) for value in ensemble.state_dict().values())
 
 
@@ -62,13 +62,13 @@ def _size(value: Tensor) -> int:
 
 
 def _read(path: Path, ensemble: Ensemble) -> bytes:
-    """A weights file's bytes: twice what the ensemble needs (in float64) at most, so that no file can fill the memory."""
+    """Read a weights file, at most twice what the ensemble needs (for float64), so that no file can fill the memory."""
     most = 2 * bytes_of(ensemble) + 1024 * len(ensemble.state_dict()) + (1 << 20)
     try:
         with open_for_reading(path) as file:
             head = file.read(64)
-        for beginning, (what, way_out) in _OTHERS.items():
-            if head.startswith(beginning):
+        for magic, (what, way_out) in _WRONG_FILES.items():
+            if head.startswith(magic):
                 raise RunError(f"{path} is {what}: {way_out}")
         if not head:
             raise RunError(f"{path} is missing or damaged: it is empty")
@@ -80,14 +80,14 @@ def _read(path: Path, ensemble: Ensemble) -> bytes:
 
 
 def load_ensemble(run: Run, *, device: torch.device | str = "cpu", checkpoint: Checkpoint | None = None) -> tuple[Ensemble, str]:
-    """A run's trained ensemble in eval mode, with its weights' SHA-256; the newest checkpoint unless told otherwise.
+    """Load a run's trained ensemble, in eval mode, and return it with its weights' SHA-256; by default, the newest checkpoint.
 
-    Raises RunError if there is no checkpoint, its weights are damaged, or they are not those that the log names.
+    Raises RunError if there is no checkpoint, or its weights are damaged or not those recorded in the log.
     """
-    found = [checkpoint] if checkpoint else run.checkpoints()[-1:]
-    if not found:
+    checkpoints = [checkpoint] if checkpoint else run.checkpoints()[-1:]
+    if not checkpoints:
         raise RunError(f"{run.path} has no checkpoint yet: nothing has been saved")
     config = run.config
     ensemble = build(config.model, config.data, config.members, seed=config.seed, method=config.method)
-    digest = load_weights(found[0].weights, ensemble, run.recorded(found[0]).get("sha256"))
+    digest = load_weights(checkpoints[0].weights, ensemble, run.recorded(checkpoints[0]).get("sha256"))
     return ensemble.to(device).eval(), digest

@@ -17,7 +17,7 @@ from trs_explorer.training.parallel import terms_and_gradients
 from trs_explorer.training.state import Progress, State
 
 # What random numbers are for.
-ORDER, NOISE, AUGMENT, OTHER_ORDER, OTHER_AUGMENT, EPOCH, ADVERSARIAL = 1, 2, 3, 4, 5, 6, 7
+ORDER, MIN_NORM, AUGMENT, OTHER_ORDER, OTHER_AUGMENT, EPOCH, ADVERSARIAL = 1, 2, 3, 4, 5, 6, 7
 
 
 def training_step(state: State, orders: Tensor) -> dict[str, Tensor]:
@@ -68,7 +68,7 @@ def moment(state: State, defence: Callable, part: int, chosen: Tensor, x: Images
     if "progress" in asked:
         found["progress"] = state.done
     if "generator" in asked:
-        found["generator"] = generator(config.seed, NOISE, state.at.step, part, device=state.device)
+        found["generator"] = generator(config.seed, MIN_NORM, state.at.step, part, device=state.device)
     if "epoch_generator" in asked:
         found["epoch_generator"] = generator(config.seed, EPOCH, state.at.epoch)
     if "x_ce" in asked:

@@ -1,4 +1,4 @@
-"""The pick room: images of the test set as buttons, and pictures of one's own."""
+"""The "Pick" part of the page: test images as buttons, and uploaded pictures."""
 
 import base64
 import binascii
@@ -8,42 +8,42 @@ import torch
 from dash import html
 
 from trs_explorer.catalogue import DATA
-from trs_explorer.explore.gallery import answers, pick
+from trs_explorer.explore.gallery import pick, predictions
 from trs_explorer.explore.library import Loaded
 from trs_explorer.explore.pictures import data_uri, png, read_picture
 from trs_explorer.options import UsageError
-from trs_explorer.web.layout import MEASURED, setting
-from trs_explorer.web.matrix import Measured
+from trs_explorer.web.layout import MATRIX_FILTERS, sets_fields
+from trs_explorer.web.matrix import PartialMatrix
 from trs_explorer.web.state import State, is_plane
 
-OFFERED, JUDGED, KEPT = 60, 1000, 64
+SHOWN_IMAGES, FILTERED_IMAGES, CACHED = 60, 1000, 64
 
-_known: dict[tuple, torch.Tensor] = {}  # answers by weights, the newest KEPT
+_predictions: dict[tuple, torch.Tensor] = {}  # by weights and data; the newest CACHED
 
 
-def offer(loaded: Loaded, state: State, measured: Callable[[], object]) -> tuple[list, str]:
-    """Buttons for the images that the filter lets through, and in words how many there are.
+def image_buttons(loaded: Loaded, state: State, measured_matrix: Callable[[], object]) -> tuple[list, str]:
+    """Return a button for each of the first test images that pass the filter, and a sentence with their number.
 
-    measured: gives the matrix, as far as it is, to the filters that need it.
+    measured_matrix: called by filters that need the matrix; returns it as far as it is measured.
     """
-    count = min(JUDGED, len(loaded.data))
-    found = measured() if state.filter in MEASURED else None
-    known = found if isinstance(found, Measured) else None
+    count = min(FILTERED_IMAGES, len(loaded.data))
+    value = measured_matrix() if state.filter in MATRIX_FILTERS else None
+    partial = value if isinstance(value, PartialMatrix) else None
     try:
-        indices, words = pick(
+        indices, sentence = pick(
             state.filter,
             loaded.data.y[:count],
             label=None if state.label < 0 else state.label,
-            answers=_answers(loaded, count) if state.filter in ("disagree", "wrong") else None,
-            matrix=known.matrix if known else None,
+            predicted=_cached_predictions(loaded, count) if state.filter in ("disagree", "wrong") else None,
+            matrix=partial.matrix if partial else None,
             surrogate=min(state.surrogate, len(loaded.ensemble) - 1),
             target=state.target,
-            robust=known.robust if known else None,
+            robust=partial.robust if partial else None,
         )
     except UsageError as error:
         return [], str(error)
-    more = f" (the first {OFFERED} shown)" if len(indices) > OFFERED else ""
-    return _buttons(loaded, indices[:OFFERED]), words + more
+    more = f" (the first {SHOWN_IMAGES} shown)" if len(indices) > SHOWN_IMAGES else ""
+    return _buttons(loaded, indices[:SHOWN_IMAGES]), sentence + more
 
 
 def _buttons(loaded: Loaded, indices: list[int]) -> list[html.Button]:
@@ -53,37 +53,37 @@ def _buttons(loaded: Loaded, indices: list[int]) -> list[html.Button]:
         x = loaded.data.images(torch.tensor([k]))[0]
         if is_plane(loaded.data.name):
             a, b = x.flatten().tolist()
-            inside, words = f"{k}: {y}", f"point {k}, class {y}, at ({a:.2f}, {b:.2f})"
+            content, label = f"{k}: {y}", f"point {k}, class {y}, at ({a:.2f}, {b:.2f})"
         else:
-            words = f"image {k}, class {y}"
-            inside = html.Img(src=data_uri(png(x)), alt="")
+            label = f"image {k}, class {y}"
+            content = html.Img(src=data_uri(png(x)), alt="")
         buttons.append(html.Button(
-            inside, title=words,
-            **{"aria-label": words, "data-image": str(k), "aria-pressed": "false"}, **setting(image=k, own="", start=""),
+            content, title=label,
+            **{"aria-label": label, "data-image": str(k), "aria-pressed": "false"}, **sets_fields(image=k, own="", start=""),
         ))  # fmt: skip
     return buttons
 
 
-def _answers(loaded: Loaded, count: int) -> torch.Tensor:
+def _cached_predictions(loaded: Loaded, count: int) -> torch.Tensor:
     key = loaded.digest, loaded.data.name, loaded.data.fingerprint, count
-    if key not in _known:
-        while len(_known) >= KEPT:
-            _known.pop(next(iter(_known)), None)
-        _known[key] = answers(loaded.ensemble, loaded.data.images(slice(0, count)))
-    return _known[key]
+    if key not in _predictions:
+        while len(_predictions) >= CACHED:
+            _predictions.pop(next(iter(_predictions)), None)
+        _predictions[key] = predictions(loaded.ensemble, loaded.data.images(slice(0, count)))
+    return _predictions[key]
 
 
-def own_picture(contents: str, data: str) -> tuple[str, str]:
-    """A dropped file (a data URI) as the state keeps pictures, base64url of its bytes; and what was done to it.
+def decode_upload(contents: str, data: str) -> tuple[str, str]:
+    """Convert an uploaded file (a data URI) to base64url of its pixels, as the state holds it; and say how it was converted.
 
-    Raises UsageError for a file that is no picture, or a data set without pictures.
+    Raises: UsageError for a file that is no picture, or a data set without pictures.
     """
     if is_plane(data):
         raise UsageError(f"{data} is a set of points in the plane: click into it instead")
     try:
         raw = base64.b64decode(contents.partition(",")[2], validate=True)
     except (binascii.Error, ValueError) as error:
-        raise UsageError("the file did not arrive whole: try again") from error
-    picture, words = read_picture(raw, DATA[data].shape)
+        raise UsageError("the file arrived incomplete: try again") from error
+    picture, conversion = read_picture(raw, DATA[data].shape)
     pixels = (picture * 255).round().to(torch.uint8).numpy().tobytes()
-    return base64.urlsafe_b64encode(pixels).decode(), words
+    return base64.urlsafe_b64encode(pixels).decode(), conversion

@@ -1,4 +1,4 @@
-"""The training room: curves over the run's steps, its checkpoints, and angles in a table."""
+"""The "Training" section: curves over the run's steps, status, checkpoints, and tables of numbers."""
 
 import math
 from collections.abc import Sequence
@@ -8,22 +8,22 @@ from dash import html
 
 from trs_explorer.config import TrainConfig
 from trs_explorer.curves import column, pair_means, term_rows, thin
-from trs_explorer.explore.angles import NORM_WORDS, Angles
+from trs_explorer.explore.angles import NORM_NAMES, Angles
 from trs_explorer.files import Json, printable
 from trs_explorer.parse_events import parse_checkpoint, parse_probe, parse_step
 from trs_explorer.web.figures import as_label, ink
 
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-POINTS, ROWS = 400, 40  # a curve's and a table's, on the screen
-SHORT = 20  # characters of what should be a word or a number
-LAST_STEP = 1 << 53  # the last whole number that a browser knows from its neighbours
+MAX_POINTS, MAX_ROWS = 400, 40  # of a curve and of a table
+MAX_CHARACTERS = 20  # of a log's field that should be a word or a number
+MAX_STEP = 1 << 53  # larger integers are not exact in a browser
 
 
 def history_figure(events: Sequence[Json], *, at_step: int | None = None, dark: bool = False) -> Json:
-    """Loss terms above, |cos| of pairs and the probe's transfer rate below, over one axis of steps; a plain dictionary.
+    """Plot loss terms above, mean |cos| and transfer rate of the probe below, over the steps; a plain dictionary.
 
-    at_step: where the checkpoint on the screen was saved: a dotted line.
+    at_step: mark this step, at which the selected checkpoint was saved, with a dotted line.
     """
     colours = ink(dark)
     (steps, step_numbers), (probes, probe_numbers) = _of_kind(events, "step"), _of_kind(events, "matrix")
@@ -31,10 +31,10 @@ def history_figure(events: Sequence[Json], *, at_step: int | None = None, dark: 
     curves = [(printable(name), step_numbers, column(terms, name), "y") for name in (terms[-1] if terms else ())]
     curves.append(("|cos|, mean of pairs", probe_numbers, pair_means(probes), "y2"))
     transfer = column([{"transfer": parse_probe(event).transfer} for event in probes], "transfer")
-    curves.append(("transfer, pairs together", probe_numbers, transfer, "y2"))
+    curves.append(("transfer over all pairs", probe_numbers, transfer, "y2"))
     data = []
     for number, (name, x, y, axis) in enumerate(curves):
-        x, y = thin(x, y, POINTS)
+        x, y = thin(x, y, MAX_POINTS)
         line = {"color": SERIES[number % len(SERIES)], "dash": DASHES[number % len(DASHES)], "width": 2}
         data.append(
             {
@@ -73,43 +73,43 @@ def history_figure(events: Sequence[Json], *, at_step: int | None = None, dark: 
 
 
 def _of_kind(events: Sequence[Json], kind: str) -> tuple[list[Json], np.ndarray]:
-    """Events of a kind that name their step, as a number that a browser can hold, and those steps."""
+    """Return the events of a kind that have a valid step, and those steps."""
     chosen = [event for event in events if event["kind"] == kind]
     steps = column(chosen, "step")
-    known = np.abs(steps) <= LAST_STEP  # False for NaN
-    return [event for event, keep in zip(chosen, known, strict=True) if keep], steps[known]
+    valid = np.abs(steps) <= MAX_STEP  # False for NaN
+    return [event for event, keep in zip(chosen, valid, strict=True) if keep], steps[valid]
 
 
-def status_words(config: TrainConfig, status: Json, events: Sequence[Json], checkpoints: Sequence[str]) -> str:
-    """What a run is and how far it is, in a line."""
+def status_line(config: TrainConfig, status: Json, events: Sequence[Json], checkpoints: Sequence[str]) -> str:
+    """Describe a run and its progress in one line."""
     _, steps = _of_kind(events, "step")
-    parts = [f"{config.members} x {config.model}, {printable(status.get('state') or 'unknown')[:SHORT]}"]
+    parts = [f"{config.members} x {config.model}, {printable(status.get('state') or 'unknown')[:MAX_CHARACTERS]}"]
     parts += [f"step {steps[-1]:.0f}"] if len(steps) else []
-    parts += [f"saved {epoch_words(checkpoints[-1])}" if checkpoints else "nothing saved yet"]
+    parts += [f"saved {checkpoint_label(checkpoints[-1])}" if checkpoints else "nothing saved yet"]
     return ", ".join(parts)
 
 
-def epoch_words(checkpoint: str) -> str:
-    """A checkpoint's name for people: "epoch 7", "epoch 6, step 123 of the next"."""
+def checkpoint_label(checkpoint: str) -> str:
+    """Return a readable name of a checkpoint: "epoch 7", or "epoch 6, step 123 of the next"."""
     epoch, _, step = checkpoint.partition("-")
     return f"epoch {int(epoch)}" + (f", step {int(step)} of the next" if step else "")
 
 
 def step_of(events: Sequence[Json], checkpoint: str) -> int | None:
-    """The step at which a checkpoint was saved; None if the log does not say."""
+    """Return the step at which a checkpoint was saved; None if the log does not have it."""
     saved = map(parse_checkpoint, reversed(_of_kind(events, "checkpoint")[0]))
     return next((event.step for event in saved if event.name == checkpoint), None)
 
 
 def history_table(events: Sequence[Json]) -> html.Table:
-    """The probes, one row each: what the curves show, in numbers."""
+    """Build a table of the probes, one row each: the numbers behind the curves."""
     (steps, step_numbers), (probes, _) = _of_kind(events, "step"), _of_kind(events, "matrix")
     names, rows = list(parse_step(steps[-1]).terms) if steps else [], []
-    for event in probes[:: -max(1, math.ceil(len(probes) / ROWS))][::-1]:
+    for event in probes[:: -max(1, math.ceil(len(probes) / MAX_ROWS))][::-1]:
         probe = parse_probe(event)
         earlier = np.where(step_numbers <= probe.step, step_numbers, -np.inf)
-        near = parse_step(steps[int(earlier.argmax())]).terms if np.isfinite(earlier).any() else {}
-        values = [*map(near.get, names), probe.cosine, probe.transfer]
+        nearest = parse_step(steps[int(earlier.argmax())]).terms if np.isfinite(earlier).any() else {}
+        values = [*map(nearest.get, names), probe.cosine, probe.transfer]
         rows.append([_count(probe.epoch), str(probe.step), *map(_short, values), _count(probe.n)])
     head = ["epoch", "step", *map(printable, names), "|cos|", "transfer", "images"]
     return _table(head, rows)
@@ -121,17 +121,20 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str = ""
     return html.Table([*([html.Caption(caption)] if caption else []), top, html.Tbody(body)])
 
 
-def angle_table(found: Angles) -> html.Table:
-    """|cos| of every pair at x and around it, and every member's gradient norms."""
-    members = len(found.norms)
-    head = ["pair", "|cos| at x", "around: mean", "± sd", "largest"]
+def angle_table(measured: Angles) -> html.Table:
+    """Build a table of |cos| of every pair, at x and in the ball around it, and of every member's gradient norms."""
+    members = len(measured.norms)
+    matrices = measured.at_x, measured.mean, measured.deviation, measured.largest
+    head = ["pair", "|cos| at x", "in the ball: mean", "± sd", "largest"]
     pairs = [
-        [f"F{i + 1}, F{j + 1}", *(_short(float(m[i, j])) for m in (found.at_x, found.mean, found.deviation, found.largest))]
+        [f"F{i + 1}, F{j + 1}", *(_short(float(m[i, j])) for m in matrices)]
         for i in range(members) for j in range(i + 1, members)
     ]  # fmt: skip
-    norms = [[f"F{i + 1} norm", _short(float(found.norms[i])), "", "", _short(float(found.steepest[i]))] for i in range(members)]
-    caption = f"{found.samples} points within eps {found.eps:g} ({NORM_WORDS[found.norm]}): the largest found is a lower bound"
-    return _table(head, pairs + norms, caption)
+    norms = [
+        [f"F{i + 1} norm", _short(float(measured.norms[i])), "", "", _short(float(measured.steepest[i]))] for i in range(members)
+    ]
+    ball = f"{measured.samples} points within eps {measured.eps:g} ({NORM_NAMES[measured.norm]})"
+    return _table(head, pairs + norms, f"{ball}: the largest value is a lower bound")
 
 
 def _short(value: float | None) -> str:
@@ -139,4 +142,4 @@ def _short(value: float | None) -> str:
 
 
 def _count(value: int | None) -> str:
-    return "" if value is None else str(value)[:SHORT]
+    return "" if value is None else str(value)[:MAX_CHARACTERS]

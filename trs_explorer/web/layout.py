@@ -1,6 +1,6 @@
-"""The page: rooms, controls and their names. What fills them comes by callbacks (app.py) and from assets/web/*.js.
+"""The HTML of the Explore page: its sections and controls. Callbacks (app.py) and assets/web/*.js fill them.
 
-The page is served as plain HTML and is there at once; Dash, which takes longer to start, has its place in the training room.
+The page is served as plain HTML and appears at once. Dash, which takes longer to start, only fills the training section.
 """
 
 import json
@@ -10,16 +10,16 @@ from dash import dcc, html
 
 from trs_explorer.attack_catalogue import RADIUS_ATTACKS
 from trs_explorer.explore.gallery import FILTERS
-from trs_explorer.explore.pictures import LARGEST_FILE
+from trs_explorer.explore.pictures import MAX_FILE
 from trs_explorer.files import Json
 from trs_explorer.web.figures import CLASS_COLOURS
 from trs_explorer.web.markup import Field, Html, markup
 from trs_explorer.web.pages import as_script, keys_dialog, nav
-from trs_explorer.web.state import LAYERS, NUMBERS, PLANES, SCENE, SIZES, WALKS, State
+from trs_explorer.web.state import ATTACK_FIELDS, LAYERS, NUMBERS, PLANES, SIZES, SLICE_FIELDS, State
 
 GRAPH = {"displayModeBar": False, "showSendToCloud": False, "plotlyServerURL": "", "responsive": True}
 
-# Which fields each callback reads: the page asks anew only where one of them has changed.
+# The fields that each callback reads: the page calls it again only if one of them has changed.
 GROUPS = {
     "run": ("run",),
     "transfer": ("run", "at", "surrogate", "target", "seed", "eps", "norm", "attack", "steps", "n"),
@@ -27,8 +27,8 @@ GROUPS = {
     "history": ("run", "at", "dark"),
 }  # fmt: skip
 
-# Stores in which answers come, and the function of assets/web/10-state.js that takes them from there.
-ANSWERS = {
+# The stores in which responses arrive, and the function of assets/web/10-state.js that reads each.
+RESPONSE_STORES = {
     "ready": "ready",
     "choices": "choices",
     "transfer-found": "transfer",
@@ -37,8 +37,8 @@ ANSWERS = {
     "dropped": "dropped",
 }
 
-# Filters of the gallery that wait for the matrix.
-MEASURED = ("transfers", "robust")
+# Filters of the gallery that need the matrix.
+MATRIX_FILTERS = ("transfers", "robust")
 
 KEYS = (
     ("left / right / up / down", "move the crosshair (with the slices in focus; Shift: further)"),
@@ -55,43 +55,45 @@ KEYS = (
 
 
 def meta(first: State, runs: dict[str, str]) -> Json:
-    """What the scripts must know: the state that the page opens on, and the name and data set of every run there is."""
+    """Return the data for the scripts: the initial state, and the name and data set of every run."""
     return {
-        "asked": {"scene": SCENE, "walks": WALKS, "surrogate": WALKS, "angles": WALKS},
+        "asked": {"scene": SLICE_FIELDS, "walks": ATTACK_FIELDS, "surrogate": ATTACK_FIELDS, "angles": ATTACK_FIELDS},
         "groups": GROUPS,
-        "measured": MEASURED,
+        "measured": MATRIX_FILTERS,
         "first": first.to_json(),
         "runs": runs,
-        "largest": LARGEST_FILE,
+        "largest": MAX_FILE,
         "layers": list(LAYERS),
         "colours": CLASS_COLOURS,
     }
 
 
 def page(runs: Sequence[str], models: Sequence[str], dash_entry: str, *, readonly: bool) -> str:
-    """The whole page but for the chart, as HTML.
+    """Build the page's body, without the training chart.
 
-    runs: all there are.  models: those of the run that it opens on.  dash_entry: HTML, where Dash puts `dash_part`.
+    runs: the names of all runs.
+    models: the names of the models of the initial run.
+    dash_entry: the HTML into which Dash renders `dash_part`.
     """
-    rooms = [_pick(readonly), _slices(models), _transfer(), _words(), _history(dash_entry)]
+    sections = [_pick(readonly), _slices(models), _transfer(), _angles(), _history(dash_entry)]
     return markup([
         html.A("Skip to the slices", href="#slice-box", className="skip"),
         _header(runs, readonly),
         html.Div(id="notice", role="status"),
-        html.Main(rooms, id="rooms"),
+        html.Main(sections, id="rooms"),
         keys_dialog(KEYS),
     ])  # fmt: skip
 
 
 def dash_part() -> html.Div:
-    """What Dash looks after: the chart of the training, and the stores by which callbacks are asked and answer."""
-    stores = [dcc.Store(id=name, data=True if name == "ready" else None) for name in ANSWERS]
-    asked = [dcc.Store(id=name) for name in ("upload", *(f"ask-{group}" for group in GROUPS))]
-    return html.Div([*stores, *asked, dcc.Interval(id="live", interval=2000), html.Div(id="history-chart")])
+    """Build what Dash manages: the training chart, and the stores for the callbacks' requests and responses."""
+    stores = [dcc.Store(id=name, data=True if name == "ready" else None) for name in RESPONSE_STORES]
+    requests = [dcc.Store(id=name) for name in ("upload", *(f"ask-{group}" for group in GROUPS))]
+    return html.Div([*stores, *requests, dcc.Interval(id="live", interval=2000), html.Div(id="history-chart")])
 
 
 def document(head: str, body: str, meta: Json, scripts: str) -> str:
-    """The HTML file. head: Dash's style sheets and such.  scripts: all there are."""
+    """Build the HTML document. head: Dash's style sheets.  scripts: all script elements."""
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>{head}</head>
@@ -128,19 +130,19 @@ def _header(runs: Sequence[str], readonly: bool) -> html.Header:
 
 
 def _pick(readonly: bool) -> html.Section:
-    return room("pick", "Pick", [
+    return section("pick", "Pick", [
         html.Div([select("filter", "show", FILTERS), select("label", "class", {"-1": "all"})], className="row"),
         html.P(id="gallery-words"),
         html.Div(id="gallery", role="group", **{"aria-label": "images to pick from"}),
         html.Div([number_field("image", "image"), html.Label([
             "own picture", Field(id="own-file", type="file", accept="image/*", disabled=readonly)],
-            className="button", title="or drop a picture file on this room")], className="row"),
+            className="button", title="or drop a picture file on this section")], className="row"),
         html.P(id="picked-words"),
     ])  # fmt: skip
 
 
 def _slices(models: Sequence[str]) -> html.Section:
-    return room("slice", "Slices", [
+    return section("slice", "Slices", [
         html.Div([
             select("plane", "plane", PLANES),
             select("surrogate", "surrogate", numbered(models)), select("target", "target", numbered(models)),
@@ -155,7 +157,7 @@ def _slices(models: Sequence[str]) -> html.Section:
         html.Div([html.Div(id="legend"), html.Span(id="slice-status", role="status")], className="row"),
         html.Div([html.Canvas(id="picture", width=28, height=28, role="img", **{"aria-label": "the image at the crosshair"}),
                   html.Div(id="readout")],
-                 className="row readout", tabIndex=0, role="group", **{"aria-label": "what the models say at the crosshair"}),
+                 className="row readout", tabIndex=0, role="group", **{"aria-label": "what the models predict at the crosshair"}),
         html.P(id="slice-words"),
         html.Details([html.Summary("table: share of the square by class"), html.Div(id="share-table")], id="shares"),
     ])  # fmt: skip
@@ -163,7 +165,7 @@ def _slices(models: Sequence[str]) -> html.Section:
 
 def _transfer() -> html.Section:
     attacks = {name: name.upper() for name in RADIUS_ATTACKS}
-    return room("transfer", "Transfer", [
+    return section("transfer", "Transfer", [
         html.Div([
             html.Label(["eps ", html.Output(id="eps-value")], htmlFor="eps"),
             Field(id="eps", type="range", min=0, max=1, step=0.005),
@@ -176,8 +178,8 @@ def _transfer() -> html.Section:
     ])  # fmt: skip
 
 
-def _words() -> html.Section:
-    return room(
+def _angles() -> html.Section:
+    return section(
         "angles",
         "Angles and smoothness",
         [
@@ -188,7 +190,7 @@ def _words() -> html.Section:
 
 
 def _history(dash_entry: str) -> html.Section:
-    return room("history", "Training", [
+    return section("history", "Training", [
         html.Div(Html(dash_entry)),
         html.Div([html.Label("checkpoint", htmlFor="scrub"), Field(id="scrub", type="range", min=0, max=1, step=1, value=1),
                   html.Output(id="scrub-value")], className="row"),
@@ -197,34 +199,34 @@ def _history(dash_entry: str) -> html.Section:
 
 
 def scrolling(name: str, label: str) -> html.Div:
-    """A place for a table that may be wider than its room: it scrolls, by keys too."""
+    """Build a container for a table that may be wider than its section: it scrolls, with the keyboard too."""
     return html.Div(id=name, tabIndex=0, role="group", **{"aria-label": label})
 
 
-def room(name: str, title: str, children: list) -> html.Section:
-    """A part of the page with a heading of its own."""
+def section(name: str, title: str, children: list) -> html.Section:
+    """Build a section of the page with its heading."""
     return html.Section([html.H2(title, id=f"{name}-title"), *children], id=name, **{"aria-labelledby": f"{name}-title"})
 
 
 def select(name: str, label: str, choices: dict[str, str]) -> html.Label:
-    """A choice among few."""
+    """Build a labelled selection."""
     return html.Label([label, " ", html.Select(options(choices), id=name)], htmlFor=name)
 
 
 def number_field(name: str, label: str, *, step: float | str = 1) -> html.Label:
-    """A number of the state, with its range."""
+    """Build an input for a numeric field of the state, with its range."""
     option = NUMBERS[name]
     field = Field(id=name, type="number", min=option.low, max=option.high, step=step)
     return html.Label([label, " ", field], htmlFor=name, title=f"{option.help} [{option.range_text}]", id=f"{name}-label")
 
 
 def chart(figure: dict) -> dcc.Graph:
-    """The training's curves. Not part of the first page: plotly.js takes its time, and nobody should wait for a slice."""
+    """Build the training chart. It is not part of the initial page: plotly.js is slow to load, and slices must not wait."""
     return dcc.Graph(id="history-figure", figure=figure, config=GRAPH, style={"height": "230px"})
 
 
 def show_buttons(names: Sequence[str]) -> list[html.Button]:
-    """A button a model that shows or hides its panel."""
+    """Build one button per model that shows or hides its panel."""
     return [
         html.Button(name, title=f"show or hide {name}", **{"data-hide": str(k), "aria-pressed": "true"})
         for k, name in enumerate(names)
@@ -232,15 +234,15 @@ def show_buttons(names: Sequence[str]) -> list[html.Button]:
 
 
 def numbered(names: Sequence[str]) -> dict[str, str]:
-    """Models as choices: their numbers, and what they are called."""
+    """Return models as choices: number to name."""
     return {str(k): name for k, name in enumerate(names)}
 
 
 def options(choices: dict[str, str]) -> list[html.Option]:
-    """What a select offers: value and text."""
+    """Build the options of a selection. choices: value to text."""
     return [html.Option(text, value=value) for value, text in choices.items()]
 
 
-def setting(**fields: object) -> dict[str, str]:
-    """Attributes of an element that, clicked, puts these fields into the state."""
+def sets_fields(**fields: object) -> dict[str, str]:
+    """Return the attributes of an element that sets these fields of the state when it is clicked."""
     return {"data-set": json.dumps(fields)}

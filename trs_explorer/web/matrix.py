@@ -1,4 +1,4 @@
-"""The transfer matrix as it fills, and examples out of one of its cells."""
+"""The transfer matrix on the page while it is being measured, and example images of one of its cells."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -11,61 +11,62 @@ from trs_explorer.attacks.search import transfer_kwargs
 from trs_explorer.evaluation.accuracy import Rate
 from trs_explorer.evaluation.intervals import wilson
 from trs_explorer.evaluation.transfer import TransferMatrix, measure_transfer
+from trs_explorer.explore.compute_lock import PROCESS_LOCK
+from trs_explorer.explore.jobs import Snapshot
 from trs_explorer.explore.library import Loaded
-from trs_explorer.explore.live import Snapshot, polite
 from trs_explorer.explore.pictures import data_uri, difference, png
 from trs_explorer.tables import to_csv
-from trs_explorer.web.history import epoch_words
-from trs_explorer.web.layout import setting
-from trs_explorer.web.robust import BATCH, attack_on, first_images, robust
-from trs_explorer.web.scene import names_of, the
+from trs_explorer.web.attack_paths import configured_attack
+from trs_explorer.web.history import checkpoint_label
+from trs_explorer.web.layout import sets_fields
+from trs_explorer.web.robust_accuracy import BATCH, evaluation_attack, first_images, robust_accuracies
+from trs_explorer.web.slice_view import model_names, the
 from trs_explorer.web.state import State, is_plane
-from trs_explorer.web.walks import attack_of
 
 EXAMPLES = 6
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A matrix so far, and the attack on the ensemble itself so far."""
+class PartialMatrix:
+    """A transfer matrix as far as it is measured, then the robust accuracy of the ensemble as far as that is."""
 
     matrix: TransferMatrix
     robust: Rate | None
 
 
-def key(loaded: Loaded, state: State) -> tuple:
-    """What a measurement depends on."""
+def matrix_key(loaded: Loaded, state: State) -> tuple:
+    """Return everything that the measurement depends on."""
     images = loaded.data.name, loaded.data.fingerprint
     return loaded.digest, *images, state.seed, state.eps, state.norm, state.attack, state.steps, state.n
 
 
-def measuring(loaded: Loaded, state: State, *, pairs: str = "") -> Iterator[Measured]:
-    """The matrix on the first n test images, row by row in batches; then the attack on the ensemble itself.
+def measure_matrix(loaded: Loaded, state: State, *, member_attack: str = "") -> Iterator[PartialMatrix]:
+    """Measure the matrix on the first n test images, row by row in batches; then the attack on the ensemble.
 
-    pairs: the attack on the members, if that is another than the one on the ensemble.
+    member_attack: the attack on the members, if it is not the one on the ensemble.
     """
     x, y = first_images(loaded.data, state.n)
-    _, attack = attack_of(replace(state, attack=pairs or state.attack))
-    attack = polite(attack)
+    _, attack = configured_attack(replace(state, attack=member_attack or state.attack))
+    attack = PROCESS_LOCK.yielding(attack)
     matrix = None
     for matrix in measure_transfer(loaded.ensemble, x, y, attack=attack, ensemble_column=True, seed=state.seed, batch_size=BATCH):
-        yield Measured(matrix, None)
+        yield PartialMatrix(matrix, None)
     assert matrix is not None
-    for _, rate in robust(loaded.ensemble, x, y, [attack_on(state)], seed=state.seed):
+    for _, rate in robust_accuracies(loaded.ensemble, x, y, [evaluation_attack(state)], seed=state.seed):
         if rate.n:
-            yield Measured(matrix, rate)
+            yield PartialMatrix(matrix, rate)
 
 
-def nothing_yet(members: int) -> TransferMatrix:
-    """A matrix in which no image has been tried: what stands on the page until the first has been."""
-    empty = [[0] * (members + 1) for _ in range(members)]
-    return TransferMatrix(empty, empty, 0, ensemble_column=True)
+def empty_matrix(members: int) -> TransferMatrix:
+    """Return a matrix without any image, which the page shows until the first batch is done."""
+    zeros = [[0] * (members + 1) for _ in range(members)]
+    return TransferMatrix(zeros, zeros, 0, ensemble_column=True)
 
 
 def matrix_table(matrix: TransferMatrix, *, buttons: bool = True) -> html.Table:
-    """Rows = surrogate, columns = target. buttons: a cell puts its pair into the state when it is clicked."""
-    names = names_of(len(matrix.fooled))
-    head = html.Tr([html.Th("on \\ fools", scope="col"), *(html.Th(name, scope="col") for name in names)])
+    """Build the table: rows are surrogates, columns targets. buttons: a click on a cell selects its pair in the state."""
+    names = model_names(len(matrix.fooled))
+    head = html.Tr([html.Th("attack made on ↓, fools →", scope="col"), *(html.Th(name, scope="col") for name in names)])
     rows = [
         html.Tr([html.Th(names[i], scope="row"), *(html.Td(_cell(matrix, i, j, names, buttons)) for j in range(len(row)))])
         for i, row in enumerate(matrix.fooled)
@@ -77,102 +78,107 @@ def _cell(matrix: TransferMatrix, i: int, j: int, names: list[str], button: bool
     fooled, eligible, rate = matrix.fooled[i][j], matrix.eligible[i][j], matrix.rate(i, j)
     low, high = matrix.interval(i, j)
     number = "-" if rate is None else f"{100 * rate:.0f}"
-    words = f"attack on {names[i]}, target {names[j]}: " + (
+    label = f"attack on {names[i]}, target {names[j]}: " + (
         f"{number} % ({100 * low:.0f} to {100 * high:.0f}), {fooled} of {eligible} images" if rate is not None else "no image yet"
     )
-    inside = [html.B(number), html.Small(f"{100 * low:.0f}-{100 * high:.0f}"), html.Br(), html.Small(f"{fooled}/{eligible}")]
-    # The colour repeats the number: stronger orange, more transfer.
-    looks = {"title": words, "style": {"background": f"rgba(var(--hot), {0.03 + 0.42 * (rate or 0):.2f})"}}
+    content = [html.B(number), html.Small(f"{100 * low:.0f}-{100 * high:.0f}"), html.Br(), html.Small(f"{fooled}/{eligible}")]
+    # The colour repeats the number: the stronger the orange, the higher the rate.
+    style = {"title": label, "style": {"background": f"rgba(var(--hot), {0.03 + 0.42 * (rate or 0):.2f})"}}
     if not button:
-        return html.Span(inside, className="cell", **looks)
-    picks = setting(surrogate=i, target=j, **({"plane": "gradients"} if i != j else {}))
-    return html.Button(inside, **looks, **{"data-cell": f"{i},{j}", "aria-label": words, "aria-pressed": "false"}, **picks)
+        return html.Span(content, className="cell", **style)
+    action = sets_fields(surrogate=i, target=j, **({"plane": "gradients"} if i != j else {}))
+    return html.Button(content, **style, **{"data-cell": f"{i},{j}", "aria-label": label, "aria-pressed": "false"}, **action)
 
 
-def matrix_words(snapshot: Snapshot, state: State, loaded: Loaded) -> list:
-    """What the matrix is of, how far it is, and what the attack on the ensemble itself leaves."""
-    name, _ = attack_of(state)
-    count = min(state.n, len(loaded.data))
-    norm = "L2" if state.norm == "l2" else "max norm"
-    about = (
-        f"{epoch_words(loaded.checkpoint)}: {name}, eps {state.eps:g} ({norm}), seed {state.seed}, first {count} test images; "
-    )
-    about += "95 % intervals; of the images that both have right and on which the surrogate falls (Def. 6)."
+def matrix_caption(snapshot: Snapshot, state: State, loaded: Loaded) -> list:
+    """Describe the matrix: settings and denominator, then the pooled transfer rate, the robust accuracy and the progress."""
     if snapshot.state == "failed":
         return [html.Span(f"The matrix could not be measured: {snapshot.error}", className="warn")]
-    found = snapshot.value
-    if not isinstance(found, Measured):
+    partial = snapshot.value
+    if not isinstance(partial, PartialMatrix):
         return ["starting ..."]
-    words = [about]
-    fooled, eligible = found.matrix.pooled()
-    if eligible and found.matrix.n == count:
+    name, _ = configured_attack(state)
+    count = min(state.n, len(loaded.data))
+    norm = "L2" if state.norm == "l2" else "max norm"
+    sentences = [
+        f"{checkpoint_label(loaded.checkpoint)}: {name}, eps {state.eps:g} ({norm}), seed {state.seed}, first {count} test "
+        "images; 95 % intervals, counted over images both models classify correctly and on which the attack fools the surrogate "
+        "(Def. 6)."
+    ]
+    fooled, eligible = partial.matrix.pooled()
+    if eligible and partial.matrix.n == count:
         low, high = wilson(fooled, eligible)
-        words.append(f" Pairs together {100 * fooled / eligible:.1f} % ({100 * low:.1f}-{100 * high:.1f}), {fooled}/{eligible}.")
-    if found.robust and found.robust.n == count:
-        rate = found.robust
+        interval = f"({100 * low:.1f}-{100 * high:.1f})"
+        sentences.append(f"Transfer over all pairs: {100 * fooled / eligible:.1f} % {interval}, {fooled}/{eligible}.")
+    if partial.robust and partial.robust.n == count:
+        rate = partial.robust
         share = f"{100 * rate.correct / rate.n:.1f} % ({100 * rate.low:.1f}-{100 * rate.high:.1f})"
-        words.append(f" Attacked itself, the ensemble is right on {rate.correct} of all {rate.n}: {share}.")
+        sentences.append(f"Ensemble robust accuracy: {rate.correct}/{rate.n}, {share}.")
     if snapshot.state == "running":
-        done = found.robust.n if found.robust else found.matrix.n
-        words.append(f" {'The ensemble itself' if found.robust else 'Measuring'}: {done} of {count} ...")
-    return ["".join(words)]
+        done = partial.robust.n if partial.robust else partial.matrix.n
+        sentences.append(f"{'Attacking the ensemble' if partial.robust else 'Measuring'}: {done} of {count} images ...")
+    return [" ".join(sentences)]
 
 
-def strip(loaded: Loaded, state: State, matrix: TransferMatrix) -> list:
-    """Images of the chosen cell: clean, adversarial, difference; a click takes one to the slices.
+def example_thumbnails(loaded: Loaded, state: State, matrix: TransferMatrix) -> list:
+    """Build thumbnails for the selected cell: clean image, adversarial image, difference. A click shows the image's slices.
 
-    The attack is run again with the noise that the measurement had, up to the last image shown.
+    The attack is run again, with the same noise, up to the last image shown.
     """
     i, j = state.surrogate, state.target
     if i >= len(matrix.outcomes) or is_plane(loaded.data.name):
         return []
-    names = names_of(len(matrix.outcomes))
-    hits = [k for k, letter in enumerate(matrix.outcomes[i][j]) if letter == "1"][:EXAMPLES]
-    if not hits:
+    names = model_names(len(matrix.outcomes))
+    indices = [k for k, letter in enumerate(matrix.outcomes[i][j]) if letter == "1"][:EXAMPLES]
+    if not indices:
         return [html.P(f"So far no image of the attack on {names[i]} fools {the(names[j])}.")]
-    _, attack = attack_of(state)
-    adversarial = _again(loaded, state, attack, i, hits)
-    clean = loaded.data.images(torch.tensor(hits))
-    found = []
-    for k, x, x_adv in zip(hits, clean, adversarial, strict=True):
-        changed, words = difference(x, x_adv)
-        y, seen = int(loaded.data.y[k]), int(_answer(loaded, j, x_adv))
-        pictures = [html.Img(src=data_uri(png(p)), alt=alt) for p, alt in
-                    ((x, f"image {k}, a {y}"), (x_adv, f"attacked: {the(names[j])} sees {seen}"), (changed, words))]  # fmt: skip
-        caption = html.Figcaption(f"{k}: {y} → {seen}")
-        found.append(
-            html.Figure([html.Button(pictures, title=f"image {k} in the slices", **setting(image=k, own="", start="")), caption])
-        )
-    return found
+    _, attack = configured_attack(state)
+    adversarial = _adversarial_images(loaded, state, attack, i, indices)
+    clean = loaded.data.images(torch.tensor(indices))
+    thumbnails = []
+    for k, x, x_adv in zip(indices, clean, adversarial, strict=True):
+        change, change_text = difference(x, x_adv)
+        y, predicted = int(loaded.data.y[k]), int(_prediction(loaded, j, x_adv))
+        pictures = [
+            html.Img(src=data_uri(png(picture)), alt=alt)
+            for picture, alt in (
+                (x, f"image {k}, class {y}"),
+                (x_adv, f"adversarial: {the(names[j])} predicts {predicted}"),
+                (change, change_text),
+            )
+        ]
+        button = html.Button(pictures, title=f"show image {k} in the slices", **sets_fields(image=k, own="", start=""))
+        thumbnails.append(html.Figure([button, html.Figcaption(f"{k}: {y} → {predicted}")]))
+    return thumbnails
 
 
-def _again(loaded: Loaded, state: State, attack: Callable, surrogate: int, hits: list[int]) -> torch.Tensor:
-    """The adversarial images of `hits`, with the noise they had: an image's noise depends on its place among all before it."""
+def _adversarial_images(loaded: Loaded, state: State, attack: Callable, surrogate: int, indices: list[int]) -> torch.Tensor:
+    """Recompute the adversarial images at some indices: an image's noise depends on its place among all before it."""
     generator = torch.Generator().manual_seed(state.seed)
     model, parts = loaded.ensemble.members[surrogate], []
-    edges = [*range(0, hits[-1] + 1, BATCH), hits[-1] + 1]
+    edges = [*range(0, indices[-1] + 1, BATCH), indices[-1] + 1]
     for begin, end in pairwise(edges):
         x, y = loaded.data.images(slice(begin, end)), loaded.data.y[begin:end]
         x_adv = attack(model, x, y, generator=generator, **transfer_kwargs(attack))
-        parts.append(x_adv[[k - begin for k in hits if begin <= k < end]])
+        parts.append(x_adv[[k - begin for k in indices if begin <= k < end]])
     return torch.cat(parts)
 
 
-def _answer(loaded: Loaded, model: int, x: torch.Tensor) -> torch.Tensor:
+def _prediction(loaded: Loaded, model: int, x: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
         return (loaded.ensemble if model == len(loaded.ensemble) else loaded.ensemble.members[model])(x[None]).argmax(-1)[0]
 
 
-def as_csv(loaded: Loaded, state: State, found: Measured) -> bytes:
-    """A row a cell: fooled, eligible, rate and its 95 % interval; in the first line, of what."""
-    name, _ = attack_of(state)
-    names = names_of(len(found.matrix.fooled))
+def matrix_csv(loaded: Loaded, state: State, partial: PartialMatrix) -> bytes:
+    """Write one row per cell: fooled, eligible, rate and its 95 % interval. The first line names weights and settings."""
+    name, _ = configured_attack(state)
+    names = model_names(len(partial.matrix.fooled))
     about = f"{loaded.name}, weights {loaded.digest}; {name}, eps {state.eps:g}, {state.norm}, seed {state.seed}, "
-    about += f"{found.matrix.n} images"
+    about += f"{partial.matrix.n} images"
     rows = []
-    for i, row in enumerate(found.matrix.fooled):
+    for i, row in enumerate(partial.matrix.fooled):
         for j, fooled in enumerate(row):
-            rate, (low, high) = found.matrix.rate(i, j), found.matrix.interval(i, j)
+            rate, (low, high) = partial.matrix.rate(i, j), partial.matrix.interval(i, j)
             share = "" if rate is None else f"{rate:.6g}"
-            rows.append((names[i], names[j], fooled, found.matrix.eligible[i][j], share, f"{low:.6g}", f"{high:.6g}"))
+            rows.append((names[i], names[j], fooled, partial.matrix.eligible[i][j], share, f"{low:.6g}", f"{high:.6g}"))
     return to_csv(("surrogate", "target", "fooled", "eligible", "rate", "low", "high"), rows, about=about).encode()

@@ -1,4 +1,4 @@
-"""What the pages have in common: the way from one to the other, the HTML file around them, and how they are answered."""
+"""Shared by all pages: navigation, the HTML document, and JSON responses."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -7,18 +7,18 @@ import orjson
 from dash import html
 from flask import Response
 
-from trs_explorer.explore.live import Full
+from trs_explorer.explore.jobs import Full
 from trs_explorer.files import Json, finite
 from trs_explorer.options import UsageError
 from trs_explorer.runs import RunError
 from trs_explorer.web.markup import markup
 
-Keys = Sequence[tuple[str, str]]  # a key, and what it does
+Keys = Sequence[tuple[str, str]]  # (key, description)
 PAGES = {"": "Explore", "compare": "Compare", "lesson": "Lesson"}
 
 
 def nav(current: str, **attributes: str) -> html.Nav:
-    """Links to all pages; the current one, by its path, is marked."""
+    """Build links to all pages, with the current one (its path) marked."""
     links = [
         html.A(title, href=f"/{path}", **({"aria-current": "page"} if path == current else {})) for path, title in PAGES.items()
     ]
@@ -26,22 +26,28 @@ def nav(current: str, **attributes: str) -> html.Nav:
 
 
 def keys_table(keys: Keys) -> html.Table:
-    """What every key does."""
+    """Build a table of keys and what they do."""
     return html.Table(html.Tbody([html.Tr([html.Th(key, scope="row"), html.Td(what)]) for key, what in keys]))
 
 
 def keys_dialog(keys: Keys) -> html.Dialog:
-    """The list of keys that `?` opens."""
+    """Build the dialog that `?` opens, with all keys."""
     return html.Dialog([html.H2("Keys"), keys_table(keys), html.Button("close", id="help-close")], id="help")
 
 
 def as_script(meta: Json) -> str:
-    """JSON that a script of the page reads, such that nothing in it can end the element."""
+    """Embed JSON for the page's scripts, escaped so that nothing in it can end the element."""
     return f'<script type="application/json" id="meta">{json.dumps(meta).replace("<", chr(92) + "u003c")}</script>'
 
 
 def document(title: str, body: object, meta: Json, *, styles: Sequence[str], scripts: Sequence[str]) -> str:
-    """A page without Dash, as an HTML file. body: components.  styles, scripts: names under assets/web, or addresses."""
+    """Build the HTML document of a page without Dash.
+
+    title: the document's title.
+    body: components.
+    meta: JSON for the scripts.
+    styles, scripts: names under assets/web, or paths that begin with "/".
+    """
     sheets = "".join(f'<link rel="stylesheet" href="/assets/{name}">' for name in styles)
     code = "".join(f'<script src="{name if name[0] == "/" else f"/assets/{name}"}"></script>' for name in scripts)
     return f"""<!DOCTYPE html>
@@ -53,28 +59,31 @@ def document(title: str, body: object, meta: Json, *, styles: Sequence[str], scr
 </html>"""
 
 
-def answer(tell: Callable[[], Json]) -> Response:
-    """As JSON what `tell` gives; what cannot be had in words, under "wrong"; 429 and words where there is no room for it now."""
+def json_response(compute: Callable[[], Json]) -> Response:
+    """Respond with what `compute` returns, as JSON.
+
+    A UsageError or RunError becomes {"wrong": message}; `Full` becomes status 429 with the message.
+    """
     try:
-        return as_json(tell())
+        return as_json(compute())
     except Full as error:
         return Response(str(error), 429, mimetype="text/plain", headers={"Retry-After": "10"})
     except (UsageError, RunError) as error:
         return as_json({"wrong": str(error)})
 
 
-def as_json(told: Json) -> Response:
-    """An answer in JSON, whatever a damaged file has put into it."""
+def as_json(value: Json) -> Response:
+    """Respond with a value as JSON, even if a damaged file has put something unusual into it."""
     try:
-        body = orjson.dumps(told)
+        body = orjson.dumps(value)
     except TypeError:  # half a surrogate pair, or a number of more than 64 bits
-        body = json.dumps(finite(told, "", [])).encode()
+        body = json.dumps(finite(value, "", [])).encode()
     return Response(body, mimetype="application/json")
 
 
-def nothing_to_show() -> Response:
-    """What stands in the place of a page about runs when the last one has gone: it asks again until there is one."""
-    words = "There is no run here any more. Runs that are trained into the folder, or put back, appear by themselves."
-    body = [html.Header([html.H1("trs explore")], id="bar"), html.Main([html.P(words)], id="teacher")]
+def no_runs_page() -> Response:
+    """Respond with a page that says there is no run any more, and reloads until there is one."""
+    message = "There is no run here any more. Runs that are trained into this folder, or restored to it, appear automatically."
+    body = [html.Header([html.H1("trs explore")], id="bar"), html.Main([html.P(message)], id="teacher")]
     page = document("trs explore", body, {}, styles=["explorer.css"], scripts=[])
     return Response(page, 200, {"Refresh": "5"}, mimetype="text/html")

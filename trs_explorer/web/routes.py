@@ -1,4 +1,4 @@
-"""What the page fetches besides Dash's own: samples of slices as raw numbers, and files to save."""
+"""What the page's scripts fetch besides Dash's callbacks: slices, attack paths, samples as raw numbers, and exported files."""
 
 import io
 from collections.abc import Callable, Mapping
@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from flask import Flask, Response, abort, request
 
+from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.library import Library
-from trs_explorer.explore.live import turn
 from trs_explorer.explore.slices import LEVELS, Cancelled, assemble
 from trs_explorer.files import Json
 from trs_explorer.options import UsageError
@@ -15,60 +15,66 @@ from trs_explorer.parse_events import parse_step
 from trs_explorer.runs import RunError
 from trs_explorer.tables import to_csv
 from trs_explorer.web import pages
-from trs_explorer.web.asked import Asked, understand
+from trs_explorer.web.attack_paths import AttackPaths, make_attack_paths
 from trs_explorer.web.figures import slice_figure
-from trs_explorer.web.scene import Scene
-from trs_explorer.web.scenes import Scenes
-from trs_explorer.web.walks import Walks, make_walks
+from trs_explorer.web.page_request import PageRequest, parse_request
+from trs_explorer.web.slice_cache import SliceCache
+from trs_explorer.web.slice_view import SliceView
 
 
 def add_routes(server: Flask, library: Library) -> None:
-    """GET scene, walks, surrogate, angles, figure (?STATE, JSON), slice/KEY/LEVEL (little-endian float32), export/ (files)."""
-    scenes = Scenes()
+    """Add the routes.
 
-    def answer(tell: Callable[[Asked, Mapping[str, object]], Json]) -> Response:
-        return pages.answer(lambda: tell(understand(library, request.args), request.args))
+    /scene, /walks, /surrogate, /angles, /figure: JSON; the query string is the state.
+    /slice/KEY/LEVEL: samples as little-endian float32.
+    /export/...: files.
+    """
+    slices = SliceCache()
+
+    def respond(respond_to: Callable[[PageRequest, Mapping[str, object]], Json]) -> Response:
+        return pages.json_response(lambda: respond_to(parse_request(library, request.args), request.args))
 
     @server.get("/scene")
     def scene() -> Response:
-        return answer(scenes.tell)
+        return respond(slices.slice_response)
 
     @server.get("/walks")
     def walks() -> Response:
-        return answer(scenes.walks)
+        return respond(slices.attack_response)
 
     @server.get("/surrogate")
     def surrogate() -> Response:
-        return answer(scenes.surrogate)
+        return respond(slices.surrogate_response)
 
     @server.get("/angles")
     def angles() -> Response:
-        return answer(scenes.angles)
+        return respond(slices.angles_response)
 
     @server.get("/slice/<key>/<int:level>")
     def slice_level(key: str, level: int) -> Response:
-        drawn = scenes.get(key)
-        if drawn is None or level >= len(LEVELS):
+        view = slices.get(key)
+        if view is None or level >= len(LEVELS):
             abort(404)
         try:
-            found = scenes.samples(drawn, level, request.headers.get("X-Client", "")[:64])
+            samples = slices.samples(view, level, request.headers.get("X-Client", "")[:64])
         except Cancelled:
-            return Response(status=204)  # a newer request took its place
-        answer = Response(found.astype("<f4", copy=False).tobytes(), mimetype="application/octet-stream")
-        answer.headers["Cache-Control"] = "private, max-age=86400, immutable"
-        return answer
+            return Response(status=204)  # a newer request has superseded this one
+        response = Response(samples.astype("<f4", copy=False).tobytes(), mimetype="application/octet-stream")
+        response.headers["Cache-Control"] = "private, max-age=86400, immutable"
+        return response
 
     @server.get("/figure")
     def figure() -> Response:
         try:
-            asked = understand(library, request.args)
-            with turn():
-                scene = scenes.drawn(asked).scene
-                walks = make_walks(asked.loaded, asked.state, scene)
+            parsed = parse_request(library, request.args)
+            with PROCESS_LOCK.hold():
+                view = slices.view(parsed)
+                attacks = make_attack_paths(parsed.loaded, parsed.state, view)
         except (UsageError, RunError) as error:
             return Response(str(error), 404, mimetype="text/plain")
-        drawn = slice_figure(scene, walks, hidden=asked.state.hidden(), surrogate=asked.state.surrogate, dark=asked.dark)
-        return pages.as_json({"key": scene.key, **drawn})
+        state = parsed.state
+        content = slice_figure(view, attacks, hidden=state.hidden(), surrogate=state.surrogate, dark=parsed.dark)
+        return pages.as_json({"key": view.key, **content})
 
     @server.get("/export/slice.<kind>")
     def export(kind: str) -> Response:
@@ -76,15 +82,15 @@ def add_routes(server: Flask, library: Library) -> None:
         if kind not in ("csv", "npz") or not 0 <= level < len(LEVELS):
             abort(404)
         try:
-            asked = understand(library, request.args)
-            with turn():
-                drawn = scenes.drawn(asked)
-                walks = make_walks(asked.loaded, asked.state, drawn.scene) if kind == "npz" else None
+            parsed = parse_request(library, request.args)
+            with PROCESS_LOCK.hold():
+                view = slices.view(parsed)
+                attacks = make_attack_paths(parsed.loaded, parsed.state, view) if kind == "npz" else None
         except (UsageError, RunError) as error:
             return Response(str(error), 404, mimetype="text/plain")
-        logits = assemble([scenes.samples(drawn, step) for step in range(level + 1)])
-        data = as_npz(drawn.scene, walks, logits) if walks else as_csv(drawn.scene, logits)
-        return _file(data, f"slice-{drawn.scene.key[:8]}.{kind}")
+        logits = assemble([slices.samples(view, step) for step in range(level + 1)])
+        data = slice_npz(view, attacks, logits) if attacks else slice_csv(view, logits)
+        return _file(data, f"slice-{view.key[:8]}.{kind}")
 
     @server.get("/export/history/<name>.csv")
     def history(name: str) -> Response:
@@ -97,33 +103,36 @@ def add_routes(server: Flask, library: Library) -> None:
         return _file(to_csv(("step", "term", "value"), rows).encode(), f"{name}-history.csv")
 
 
-def as_csv(scene: Scene, logits: np.ndarray) -> bytes:
-    """A row a grid point and member: coordinates and every class's logit, with the weights' hash in the first line."""
+def slice_csv(view: SliceView, logits: np.ndarray) -> bytes:
+    """Write one row per grid point and member: coordinates and the logit of every class. The first line has the weights' hash.
+
+    logits: [row (b), column (a), member, class].
+    """
     n, members, classes = logits.shape[0], logits.shape[2], logits.shape[3]
-    along = np.linspace(scene.low, scene.high, n)
+    along = np.linspace(view.low, view.high, n)
     head = ("a", "b", "member", *(f"logit {c}" for c in range(classes)))
     rows = (
-        (f"{along[column]:.6g}", f"{along[row]:.6g}", scene.models[m], *(f"{v:.6g}" for v in logits[row, column, m]))
+        (f"{along[column]:.6g}", f"{along[row]:.6g}", view.models[m], *(f"{v:.6g}" for v in logits[row, column, m]))
         for row in range(n)
         for column in range(n)
         for m in range(members)
     )
-    about = f"weights {scene.digest}; axes: {scene.plane.names[0]} / {scene.plane.names[1]}; true class {scene.y}"
+    about = f"weights {view.digest}; axes: {view.plane.names[0]} / {view.plane.names[1]}; true class {view.y}"
     return to_csv(head, rows, about=about).encode()
 
 
-def as_npz(scene: Scene, walks: Walks, logits: np.ndarray) -> bytes:
-    """Logits [row (b), column (a), member, class], the axes, the plane's vectors, the outlines and the attacks' paths."""
-    along = np.linspace(scene.low, scene.high, len(logits))
+def slice_npz(view: SliceView, attacks: AttackPaths, logits: np.ndarray) -> bytes:
+    """Write logits [row (b), column (a), member, class], the axes, the plane's vectors, the outlines and the attack paths."""
+    along = np.linspace(view.low, view.high, len(logits))
     buffer = io.BytesIO()
-    trails = {f"path_{name}": trail for name, trail in zip(scene.models, walks.trails, strict=True)}
-    plane = {"origin": scene.plane.origin.numpy(), "u": scene.plane.u.numpy(), "v": scene.plane.v.numpy()}
-    about = {"weights": np.array(scene.digest), "axes": np.array(scene.plane.names), "y": np.array(scene.y)}
-    np.savez_compressed(buffer, logits=logits, a=along, b=along, ball=walks.ball, box=scene.box, **plane, **trails, **about)
+    paths = {f"path_{name}": path for name, path in zip(view.models, attacks.paths, strict=True)}
+    plane = {"origin": view.plane.origin.numpy(), "u": view.plane.u.numpy(), "v": view.plane.v.numpy()}
+    about = {"weights": np.array(view.digest), "axes": np.array(view.plane.names), "y": np.array(view.y)}
+    np.savez_compressed(buffer, logits=logits, a=along, b=along, ball=attacks.ball, box=view.box, **plane, **paths, **about)
     return buffer.getvalue()
 
 
 def _file(data: bytes, name: str) -> Response:
-    answer = Response(data, mimetype="text/csv" if name.endswith("csv") else "application/octet-stream")
-    answer.headers.set("Content-Disposition", "attachment", filename=name)
-    return answer
+    response = Response(data, mimetype="text/csv" if name.endswith("csv") else "application/octet-stream")
+    response.headers.set("Content-Disposition", "attachment", filename=name)
+    return response

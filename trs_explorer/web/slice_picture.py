@@ -1,4 +1,4 @@
-"""A slice as pictures: the class that every model sees at each point, as PNGs that a page shows without computing anything."""
+"""A slice as pictures: the class that every model predicts at each point, as PNGs that a page shows without computing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ from trs_explorer.explore.pictures import data_uri, png
 from trs_explorer.files import Json
 from trs_explorer.web.figures import CLASS_COLOURS
 
-LIGHTEST = 0.6  # of the way to white where a model is least sure
+LIGHTEST = 0.6  # of the way to white where a model is least confident
 GREY, INK = (128, 128, 128), (20, 20, 20)
-CELLS = 24  # a side, in which a class' number is placed
-SMALLEST = 8  # cells of its neighbourhood that a patch must have for a number
+CELLS = 24  # per side, of the coarse grid on which class labels are placed
+MIN_CELLS = 8  # of a cell's neighbourhood must have its class for a label
 
 
 @dataclass(frozen=True)
 class SlicePicture:
-    """What one model sees in a slice.
+    """The classes that one model predicts in a slice.
 
-    uri: a PNG that covers the square exactly, b upwards: a colour a class, paler where the model is less sure, and
-    dark lines between classes. (CLASS_COLOURS, from the start again beyond ten; grey where an output is not a number.)
-    labels: (class, across, up), a place in [0, 1]^2 in a large patch of every class: where to write its number.
-    counts: of how many of the points each class that is seen has.
+    uri: a PNG that covers the square exactly, b upwards. Each class has a colour (CLASS_COLOURS, repeated beyond ten), paler
+    where the model is less confident; dark lines separate classes; grey marks outputs that are not a number.
+    labels: (class, across, up) per class, a position in [0, 1]^2 inside a large region of it, for writing its number.
+    counts: the number of points per predicted class.
     """
 
     uri: str
@@ -33,15 +33,17 @@ class SlicePicture:
     counts: dict[int, int]
 
     def to_json(self) -> Json:
-        """All of it."""
+        """The fields that the page draws."""
         return {"uri": self.uri, "labels": self.labels, "counts": {str(c): n for c, n in self.counts.items()}}
 
 
 def slice_pictures(logits: np.ndarray, vote: Callable[[Tensor], Tensor], *, scale: int = 4) -> list[SlicePicture]:
-    """The pictures of every member, in order, then of what they vote.
+    """Draw the picture of every member, in order, then of the ensemble.
 
-    logits: [row, column, member, class] as `slices.assemble` gives them, row 0 the lowest.  vote: the ensemble's own.
-    scale: pixels from one point to the next, even: points lie on the edges, so half of the outer ones is cut off.
+    logits: [row, column, member, class] as `slices.assemble` returns them, row 0 the lowest.
+    vote: the ensemble's `vote`.
+    scale: pixels between neighbouring points. Even: points lie on the square's edges, so half of the outer ones is cut off.
+    Raises: ValueError for another scale.
     """
     if scale < 2 or scale % 2:
         raise ValueError(f"scale must be an even number of pixels, got {scale}")
@@ -52,48 +54,48 @@ def slice_pictures(logits: np.ndarray, vote: Callable[[Tensor], Tensor], *, scal
 
 
 def _picture(p: Tensor, scale: int) -> SlicePicture:
-    sure, seen = p.max(-1)
-    seen = seen.where(~p.isnan().any(-1), -1)
+    confidence, predicted = p.max(-1)
+    predicted = predicted.where(~p.isnan().any(-1), -1)
     low = 1 / p.shape[-1]
-    paler = LIGHTEST * (1 - ((sure - low) / (1 - low)).nan_to_num(1).clamp(0, 1))[..., None]
-    colours = _colours()[seen.where(seen < 0, seen % len(CLASS_COLOURS))]
+    paler = LIGHTEST * (1 - ((confidence - low) / (1 - low)).nan_to_num(1).clamp(0, 1))[..., None]
+    colours = _colours()[predicted.where(predicted < 0, predicted % len(CLASS_COLOURS))]
     pixels = colours + paler * (1 - colours)
-    pixels[_edges(seen)] = torch.tensor(INK) / 255
+    pixels[_edges(predicted)] = torch.tensor(INK) / 255
     image = pixels.flip(0).permute(2, 0, 1)
     image = image.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
     half = scale // 2
-    found, counts = seen.unique(return_counts=True)
+    classes, counts = predicted.unique(return_counts=True)
     return SlicePicture(
         data_uri(png(image[:, half:-half, half:-half])),
-        _labels(seen),
-        dict(zip(found.tolist(), counts.tolist(), strict=True)),
+        _labels(predicted),
+        dict(zip(classes.tolist(), counts.tolist(), strict=True)),
     )
 
 
 def _colours() -> Tensor:
-    """A row a class, the last one for no class."""
+    """Return a row per class; the last row is for outputs that are not a number."""
     return torch.tensor([*([int(c[k : k + 2], 16) for k in (1, 3, 5)] for c in CLASS_COLOURS), GREY]) / 255
 
 
-def _edges(seen: Tensor) -> Tensor:
-    """The points whose neighbour to the right or above is of another class."""
-    edges = torch.zeros_like(seen, dtype=torch.bool)
-    edges[:, :-1] |= seen[:, :-1] != seen[:, 1:]
-    edges[:-1] |= seen[:-1] != seen[1:]
+def _edges(predicted: Tensor) -> Tensor:
+    """Mask of the points whose neighbour to the right or above has another class."""
+    edges = torch.zeros_like(predicted, dtype=torch.bool)
+    edges[:, :-1] |= predicted[:, :-1] != predicted[:, 1:]
+    edges[:-1] |= predicted[:-1] != predicted[1:]
     return edges
 
 
-def _labels(seen: Tensor) -> list[tuple[int, float, float]]:
-    """Of every class the cell whose neighbourhood has most of that class, if that is enough for a number."""
-    at = torch.linspace(0, len(seen) - 1, CELLS + 1).round().long()
-    cells = seen[at][:, at]
+def _labels(predicted: Tensor) -> list[tuple[int, float, float]]:
+    """Return, per class, the cell whose neighbourhood has most of the class, if that is large enough for a label."""
+    at = torch.linspace(0, len(predicted) - 1, CELLS + 1).round().long()
+    cells = predicted[at][:, at]
     labels = []
     for c in cells.unique().tolist():
         if c < 0:
             continue
-        own = (cells == c).float()
-        score = F.avg_pool2d(own[None], 7, stride=1, padding=3, divisor_override=1)[0] * own
-        if score.max() > SMALLEST:
+        of_class = (cells == c).float()
+        score = F.avg_pool2d(of_class[None], 7, stride=1, padding=3, divisor_override=1)[0] * of_class
+        if score.max() > MIN_CELLS:
             row, column = divmod(int(score.argmax()), CELLS + 1)
             labels.append((c, min(0.93, max(0.07, column / CELLS)), min(0.93, max(0.07, row / CELLS))))
     return labels

@@ -1,4 +1,4 @@
-"""What is on the screen, as the URL has it: a dictionary of strings from the browser, made whole and valid here."""
+"""The page's state, as the URL holds it: parse the browser's strings into a complete and valid `State`."""
 
 import base64
 import binascii
@@ -26,9 +26,9 @@ PLANES = {
 }
 THEMES = ("auto", "light", "dark")
 SIZES = (64, 128, 256, 512, 1000)
-MOST_STEPS = 200
+MAX_STEPS = 200
 
-# Every number once, with its range; the page's form and every request are held to it.
+# Every number with its range, for the page's form and for checking requests.
 NUMBERS = {
     option.name: option
     for option in (
@@ -36,28 +36,34 @@ NUMBERS = {
         Option("second", int, "the plane's second image", 0),
         Option("third", int, "the plane's third image", 0),
         Option("seed", int, "decides the random direction and the attack's noise", 0, 2**31 - 1),
-        Option("span", float, "half the side of the square, L2 distance in pixels", 0.01, 100),
+        Option("span", float, "half the side of the square, L2 distance (each pixel in [0, 1])", 0.01, 100),
         Option("swap", int, "exchange the axes", 0, 1),
         Option("eps", float, "radius of the attack in [0, 1] pixels", 0, 10),
-        Option("steps", int, "steps of the attack", 1, MOST_STEPS),
+        Option("steps", int, "steps of the attack", 1, MAX_STEPS),
         Option("n", int, "how many test images the matrix tries", 1, 1000),
     )
 }
-WORDS = {"plane": tuple(PLANES), "layer": tuple(LAYERS), "norm": ("linf", "l2"), "attack": RADIUS_ATTACKS,
+CHOICES = {"plane": tuple(PLANES), "layer": tuple(LAYERS), "norm": ("linf", "l2"), "attack": RADIUS_ATTACKS,
          "filter": tuple(FILTERS), "theme": THEMES}  # fmt: skip
 
-# Which fields a scene depends on, and which the attacks in it besides.
-SCENE = ("run", "at", "image", "own", "plane", "surrogate", "target", "second", "third", "seed", "span", "swap")
-WALKS = ("eps", "norm", "attack", "steps", "start")
+# The fields that a slice depends on, and those that its attack paths depend on in addition.
+SLICE_FIELDS = ("run", "at", "image", "own", "plane", "surrogate", "target", "second", "third", "seed", "span", "swap")
+ATTACK_FIELDS = ("eps", "norm", "attack", "steps", "start")
 
 
 @dataclass(frozen=True)
 class State:
-    """Everything that a link must bring back. Models are numbered: members from 0, then the ensemble.
+    """Everything that a link must restore. Models are numbered: members from 0, then the ensemble.
 
-    at: a checkpoint's name, empty for the newest.  own: an own picture's bytes in base64url, in place of `image`.
-    start: where an attack starts, "a,b" in the plane; empty: at the image.  hide: models not shown, "0,2".
-    weights: the beginning of the weights' SHA-256 when the link was made.  label: only images of this class; -1 all.
+    NUMBERS describes the numeric fields, CHOICES the values of the others. The rest:
+    run: the run's name.
+    at: the checkpoint's name; empty: the newest.
+    weights: the first digits of the weights' SHA-256 when the link was made.
+    own: an uploaded picture's bytes in base64url, used instead of `image`.
+    surrogate, target: the numbers of two models.
+    hide: the numbers of hidden models, such as "0,2".
+    start: where attacks start, "a,b" in plane coordinates; empty: at the image.
+    label: show only images of this class; -1: all.
     """
 
     run: str
@@ -86,95 +92,98 @@ class State:
     theme: str = "auto"
 
     def point(self) -> tuple[float, float] | None:
-        """Where the attack starts in the plane; None at the image itself."""
+        """Return where attacks start, in plane coordinates; None: at the image."""
         return _numbers(self.start, 2) if self.start else None  # type: ignore[return-value]
 
     def hidden(self) -> list[int]:
-        """The models that are not shown."""
+        """Return the numbers of the hidden models."""
         return [int(k) for k in self.hide.split(",") if k]
 
     def to_json(self) -> dict[str, str | int | float]:
-        """The fields, as the browser keeps them."""
+        """Return the fields as the browser stores them."""
         return asdict(self)
 
 
 def defaults(run: str, data: str) -> State:
-    """What the page opens on: an image of MNIST at which the shipped TRS members' boundaries can be told apart at a glance."""
-    about = DATA[data]
-    state = State(run, eps=about.probe_eps)
+    """Return the initial state: for MNIST, an image at which the boundaries of the shipped TRS members differ visibly."""
+    state = State(run, eps=DATA[data].probe_eps)
     if is_plane(data):
         return replace(state, plane="random", span=1.0)
     return state
 
 
 def is_plane(data: str) -> bool:
-    """Whether a data set's examples are points of the plane, which is then the only slice there is."""
+    """Whether a data set's examples are points in the plane, which is then the only slice there is."""
     return math.prod(DATA[data].shape) == 2
 
 
-def read(wish: Mapping[str, object], *, run: str, data: str, members: int, images: int) -> tuple[State, list[str]]:
-    """The state that comes nearest to a wish, and what could not be had, in words. Never raises: links may be old or typed.
+def parse_state(fields: Mapping[str, object], *, run: str, data: str, members: int, images: int) -> tuple[State, list[str]]:
+    """Return the valid state nearest to a request's fields, and a warning for each field that could not be used.
 
-    run, data, members, images: what the wish will be shown on.
+    Never raises: links may be old, or typed by hand.
+
+    fields: the request's fields, as strings or JSON values.
+    run, data: the names of the run and its data set.
+    members, images: how many there are.
     """
-    state, complaints = defaults(run, data), []
+    state, warnings = defaults(run, data), []
 
-    def take(name: str, value: object) -> None:
+    def set_field(name: str, value: object) -> None:
         nonlocal state
         state = replace(state, **{name: value})
 
     for name, option in NUMBERS.items():
-        if (raw := wish.get(name)) not in (None, ""):
+        if (raw := fields.get(name)) not in (None, ""):
             try:
-                take(name, option.check(_number(raw, option.type)))
+                set_field(name, option.check(_number(raw, option.type)))
             except (UsageError, ValueError, OverflowError) as error:
-                why = str(error) if isinstance(error, UsageError) else f"{option.flag} takes a number, got {str(raw)[:40]!r}"
-                complaints.append(why.replace(option.flag, name))
-    for name, choices in WORDS.items():
-        if (raw := wish.get(name)) in choices:
-            take(name, raw)
+                reason = str(error) if isinstance(error, UsageError) else f"{option.flag} takes a number, got {str(raw)[:40]!r}"
+                warnings.append(reason.replace(option.flag, name))
+    for name, choices in CHOICES.items():
+        if (raw := fields.get(name)) in choices:
+            set_field(name, raw)
         elif raw not in (None, ""):
-            complaints.append(f"{name} is one of {', '.join(choices)}, not {str(raw)[:40]!r}")
+            warnings.append(f"{name} must be one of {', '.join(choices)}, got {str(raw)[:40]!r}")
     for name in ("image", "second", "third"):
         if getattr(state, name) >= images:
-            if wish.get(name) not in (None, ""):
-                complaints.append(f"{name} {getattr(state, name)}: there are {images} test images, from 0")
-            take(name, min(getattr(State, name), images - 1))
+            if fields.get(name) not in (None, ""):
+                warnings.append(f"{name} {getattr(state, name)}: there are {images} test images, from 0")
+            set_field(name, min(getattr(State, name), images - 1))
     for name, most in (("surrogate", members), ("target", members), ("label", DATA[data].classes - 1)):
-        raw = wish.get(name)
+        raw = fields.get(name)
         if raw not in (None, ""):
             value = _whole(raw)
             if value is not None and (-1 if name == "label" else 0) <= value <= most:
-                take(name, value)
+                set_field(name, value)
             else:
-                complaints.append(f"{name}: there is no number {str(raw)[:20]}")
-    start = str(wish.get("start") or "")
+                warnings.append(f"{name}: there is no {name} {str(raw)[:20]}")
+    start = str(fields.get("start") or "")
     if start and _numbers(start, 2) is None:
-        complaints.append(f"start takes two numbers, such as 1.5,-2, got {start[:40]!r}")
+        warnings.append(f"start takes two numbers, such as 1.5,-2, got {start[:40]!r}")
         start = ""
-    hidden = sorted({k for k in map(_whole, str(wish.get("hide") or "").split(",")) if k is not None and 0 <= k <= members})
-    own = str(wish.get("own") or "")
-    if own and (is_plane(data) or own_pixels(own, math.prod(DATA[data].shape)) is None):
-        complaints.append("own: the picture in the link is not one for this data set")
-        own = ""
-    at, weights = str(wish.get("at") or ""), str(wish.get("weights") or "")
+    hidden = sorted({k for k in map(_whole, str(fields.get("hide") or "").split(",")) if k is not None and 0 <= k <= members})
+    upload = str(fields.get("own") or "")
+    if upload and (is_plane(data) or uploaded_pixels(upload, math.prod(DATA[data].shape)) is None):
+        warnings.append("own: the picture in the link does not fit this data set")
+        upload = ""
+    at, weights = str(fields.get("at") or ""), str(fields.get("weights") or "")
     state = replace(
         state,
         at=at if re.fullmatch(r"[0-9-]{0,24}", at) else "",
         weights=weights if re.fullmatch(r"[0-9a-f]{0,64}", weights) else "",
         start=start,
         hide=",".join(map(str, hidden)) if len(hidden) <= members else "",
-        own=own,
+        own=upload,
     )
     if is_plane(data):
         state = replace(state, plane="random", own="")
-    return state, complaints
+    return state, warnings
 
 
-def own_pixels(own: str, count: int) -> bytes | None:
-    """The bytes of an own picture, one a pixel and channel; None if there are not `count`."""
+def uploaded_pixels(upload: str, count: int) -> bytes | None:
+    """Decode an uploaded picture: one byte per pixel and channel; None unless there are `count` of them."""
     try:
-        pixels = base64.b64decode(own.encode("ascii"), altchars=b"-_", validate=True)
+        pixels = base64.b64decode(upload.encode("ascii"), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         return None
     return pixels if len(pixels) == count else None
@@ -195,7 +204,7 @@ def _whole(raw: object) -> int | None:
 
 
 def _numbers(text: str, count: int) -> tuple[float, ...] | None:
-    """That many finite numbers of reasonable size, separated by commas."""
+    """Parse `count` finite numbers of reasonable size, separated by commas; None if that is not what the text holds."""
     try:
         values = tuple(float(part) for part in text.split(","))
     except ValueError:

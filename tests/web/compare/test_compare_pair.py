@@ -14,11 +14,11 @@ from trs_explorer.explore.planes import loss_gradients
 from trs_explorer.explore.slices import LEVELS
 from trs_explorer.options import UsageError
 from trs_explorer.shipped import folder
-from trs_explorer.web.compare import sides
-from trs_explorer.web.compare.pair import other, pair_of
-from trs_explorer.web.compare.rows import same_data
-from trs_explorer.web.compare.sides import both_slices, plane_of
-from trs_explorer.web.scenes import Scenes
+from trs_explorer.web.compare import slices
+from trs_explorer.web.compare.pair import default_opponent, parse_pair
+from trs_explorer.web.compare.slices import both_slices, common_plane
+from trs_explorer.web.compare.stored_results import runs_on_same_data
+from trs_explorer.web.slice_cache import SliceCache
 
 PLAIN = {"a": "mnist-trs", "b": "mnist-standard", "image": "3"}
 QUICK = {**PLAIN, "steps": "4", "eps": "0.1"}
@@ -26,22 +26,22 @@ QUICK = {**PLAIN, "steps": "4", "eps": "0.1"}
 
 @pytest.fixture
 def _coarse(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sides, "LEVEL", 1)
+    monkeypatch.setattr(slices, "LEVEL", 1)
 
 
 def test_it_opens_on_trs_and_a_run_on_the_same_data(explorer: Explorer) -> None:
-    pair = pair_of(explorer.library, {})
-    assert (pair.a.loaded.name, pair.b.loaded.name, pair.along, pair.complaints) == ("mnist-trs", "mnist-standard", "both", [])
-    assert other(explorer.library, "mnist-standard") == "mnist-trs"
-    assert other(explorer.library, "bars-cos-only") == "bars-cos-only"  # there is no other on the plane
-    assert pair_of(explorer.library, {"a": "bars-cos-only", "along": "b"}).along == "a"  # which has one plane
+    pair = parse_pair(explorer.library, {})
+    assert (pair.a.loaded.name, pair.b.loaded.name, pair.along, pair.warnings) == ("mnist-trs", "mnist-standard", "both", [])
+    assert default_opponent(explorer.library, "mnist-standard") == "mnist-trs"
+    assert default_opponent(explorer.library, "bars-cos-only") == "bars-cos-only"  # there is no other on the plane
+    assert parse_pair(explorer.library, {"a": "bars-cos-only", "along": "b"}).along == "a"  # which has one plane
 
 
 def test_the_baseline_is_dverges_run(explorer: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trs_explorer.web.compare.pair.BASELINE", "trs")
-    assert other(explorer.library, "mnist-standard") == "mnist-trs"
+    assert default_opponent(explorer.library, "mnist-standard") == "mnist-trs"
     monkeypatch.setattr("trs_explorer.web.compare.pair.BASELINE", "cos-only")  # on other data: no baseline here
-    assert other(explorer.library, "mnist-trs") == "mnist-standard"
+    assert default_opponent(explorer.library, "mnist-trs") == "mnist-standard"
 
 
 def test_it_does_not_open_on_a_run_that_has_saved_nothing(tmp_path: Path) -> None:
@@ -50,16 +50,16 @@ def test_it_does_not_open_on_a_run_that_has_saved_nothing(tmp_path: Path) -> Non
     for name in ("mnist-trs", "mnist-dverge"):
         for weights in (tmp_path / name).glob("epoch-*"):
             weights.unlink()
-    assert pair_of(Library([tmp_path]), {}).names == {"a": "mnist-adp", "b": "mnist-gal"}
+    assert parse_pair(Library([tmp_path]), {}).names == {"a": "mnist-adp", "b": "mnist-gal"}
 
 
 def test_what_cannot_be_had_is_said(explorer: Explorer) -> None:
-    pair = pair_of(explorer.library, {"a": "mnist-trs", "b": "bars-cos-only", "eps": "much", "along": "up"})
+    pair = parse_pair(explorer.library, {"a": "mnist-trs", "b": "bars-cos-only", "eps": "much", "along": "up"})
     assert pair.b.loaded.name == "mnist-standard"
-    assert [line.split(":")[0].split(" ")[0] for line in pair.complaints] == ["bars-cos-only", "along", "eps"]
+    assert [line.split(":")[0].split(" ")[0] for line in pair.warnings] == ["bars-cos-only", "along", "eps"]
     assert pair.a.state.eps == pair.b.state.eps == 0.3
     with pytest.raises(UsageError, match="mnist-trs"):
-        pair_of(explorer.library, {"a": "nobody"})
+        parse_pair(explorer.library, {"a": "nobody"})
 
 
 @pytest.mark.parametrize("along", ["both", "a", "b"])
@@ -70,7 +70,7 @@ def test_the_plane_goes_along_the_ensembles_gradients(explorer: Explorer, along:
         of_a, of_b = (loss_gradients(loaded.ensemble, x, y)[-1].flatten() for loaded in runs)
         if min(of_a.norm(), of_b.norm()) > 1e-3:
             break
-    plane = plane_of(pair_of(explorer.library, {**PLAIN, "image": image, "along": along}))
+    plane = common_plane(parse_pair(explorer.library, {**PLAIN, "image": image, "along": along}))
     u, v = plane.u.flatten(), plane.v.flatten()
     assert torch.equal(plane.origin, x[0])
     assert cosine_similarity(u, of_b if along == "b" else of_a, dim=0).item() == pytest.approx(1, abs=1e-4)
@@ -81,8 +81,8 @@ def test_the_plane_goes_along_the_ensembles_gradients(explorer: Explorer, along:
 
 @pytest.mark.usefixtures("_coarse")
 def test_both_rows_are_the_same_square(explorer: Explorer) -> None:
-    pair = pair_of(explorer.library, {**QUICK, "span": "3"})
-    told = both_slices(pair, Scenes())
+    pair = parse_pair(explorer.library, {**QUICK, "span": "3"})
+    told = both_slices(pair, SliceCache())
     assert [(told[side]["low"], told[side]["high"], told[side]["run"]) for side in "ab"] == [
         (-3, 3, "mnist-trs"),
         (-3, 3, "mnist-standard"),
@@ -99,9 +99,9 @@ def test_both_rows_are_the_same_square(explorer: Explorer) -> None:
 
 @pytest.mark.usefixtures("_coarse")
 def test_swapped_sides_show_the_same_pictures_in_the_other_row(explorer: Explorer) -> None:
-    one = both_slices(pair_of(explorer.library, {**QUICK, "along": "a"}), Scenes())
+    one = both_slices(parse_pair(explorer.library, {**QUICK, "along": "a"}), SliceCache())
     other_way = {**QUICK, "a": PLAIN["b"], "b": PLAIN["a"], "along": "b"}
-    two = both_slices(pair_of(explorer.library, other_way), Scenes())
+    two = both_slices(parse_pair(explorer.library, other_way), SliceCache())
     assert one["a"]["models"] == two["b"]["models"]
     assert one["b"]["models"] == two["a"]["models"]
 
@@ -113,8 +113,8 @@ def test_runs_on_other_images_of_one_name_are_no_pair(tmp_path: Path) -> None:
     stored = json.loads(config.read_text())
     config.write_text(json.dumps(stored | {"data_dir": "/elsewhere", "data_fingerprint": {"test": "1"}}))
     library = Library([tmp_path])
-    assert same_data(library, library.run("mnist-trs").config) == ["mnist-gal", "mnist-trs"]
-    assert other(library, "mnist-adp") == "mnist-adp"
-    pair = pair_of(library, {"a": "mnist-trs", "b": "mnist-adp"})
+    assert runs_on_same_data(library, library.run("mnist-trs").config) == ["mnist-gal", "mnist-trs"]
+    assert default_opponent(library, "mnist-adp") == "mnist-adp"
+    pair = parse_pair(library, {"a": "mnist-trs", "b": "mnist-adp"})
     assert pair.names["b"] == "mnist-gal"
-    assert pair.complaints == ["mnist-adp is on other mnist images than mnist-trs: B is mnist-gal"]
+    assert pair.warnings == ["mnist-adp is on other mnist images than mnist-trs: B is mnist-gal"]

@@ -11,8 +11,8 @@ from trs_explorer.attacks.fgsm import fgsm
 from trs_explorer.attacks.mora import mora
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.evaluation.accuracy import evaluate
+from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
-from trs_explorer.explore.live import Jobs
 from trs_explorer.explore.planes import along_gradient, loss_gradients
 from trs_explorer.explore.slices import sample
 from trs_explorer.shipped import folder, shipped_runs
@@ -24,15 +24,15 @@ N, STEPS = 3, 2
 
 @pytest.fixture(scope="module")
 def card():
-    """The library, and ask(what, wish): the answer once all is measured."""
+    """The library, and ask(what, fields): the answer once all is measured."""
     library, jobs, server = Library([folder("checkpoints")], device="cpu"), Jobs(), Flask("lesson")
     baseline.add_routes(server, library, jobs)
     client = server.test_client()
 
-    def ask(what, **wish):
+    def ask(what, **fields):
         told = {"done": False}
         while told.get("done") is False:
-            told = client.get(f"/lesson/baseline/{what}", query_string=wish).get_json()
+            told = client.get(f"/lesson/baseline/{what}", query_string=fields).get_json()
             time.sleep(0.01)
         return told
 
@@ -60,10 +60,10 @@ def test_the_weakest_attack_comes_first(card, monkeypatch):
     """It is all that may be seen before the guess."""
     monkeypatch.setattr(baseline, "RADII", (0.1,))
     library, _ = card
-    wish = {"run": "mnist-trs", "n": 2, "steps": 1}
-    state = baseline.asked_of(library, wish, baseline.RUNS).state
+    fields = {"run": "mnist-trs", "n": 2, "steps": 1}
+    state = baseline.parse_card_request(library, fields, baseline.RUNS).state
     order = []
-    for rates in baseline.measuring(library.load("mnist-trs"), state):
+    for rates in baseline.measure_curves(library.load("mnist-trs"), state):
         order += [rate.name for rate in rates if rate.n and rate.name not in order]
     assert order == ["clean", "FGSM", "PGD-1", "MORA-1"]
 

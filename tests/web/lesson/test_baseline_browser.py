@@ -11,7 +11,7 @@ from trs_explorer.attacks.mora import mora
 from trs_explorer.evaluation.accuracy import evaluate
 from trs_explorer.web.figures import CLASS_COLOURS
 from trs_explorer.web.lesson.baseline import RADII, RUNS
-from trs_explorer.web.lesson.live import right
+from trs_explorer.web.lesson.measurements import accuracy_share
 
 pytestmark = MARKS
 
@@ -55,8 +55,8 @@ def test_strong_attacks_and_slices_are_seen_after_the_guess_only(desk: Screen, c
         for eps, text in zip(RADII, cells, strict=True):
             attacks = [("fgsm", fgsm, {"eps": eps}), ("mora", mora, {"eps": eps, "steps": 2})]
             _, weak, strong = evaluate(loaded.ensemble, x, y, attacks=attacks)
-            assert f"FGSM {right(weak)['words']}" in text
-            assert f"MORA {right(strong)['words']}" in text
+            assert f"FGSM {accuracy_share(weak)['words']}" in text
+            assert f"MORA {accuracy_share(strong)['words']}" in text
 
 
 def test_a_slice_shows_its_classes_and_its_words_follow_the_image(desk: Screen, classroom: Explorer) -> None:

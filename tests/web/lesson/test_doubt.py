@@ -13,8 +13,9 @@ from trs_explorer.attacks.mora import mora
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.evaluation.accuracy import evaluate
 from trs_explorer.evaluation.trust import from_attacks
+from trs_explorer.evaluation.trust.from_attacks import cheap_checks
+from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
-from trs_explorer.explore.live import Jobs
 from trs_explorer.models import Ensemble, build
 from trs_explorer.shipped import folder, shipped_runs
 from trs_explorer.web.lesson import doubt
@@ -32,15 +33,15 @@ ATTACKS = [
 
 @pytest.fixture(scope="module")
 def card():
-    """The run's ensemble with the images, and ask(wish): the answer once all is measured."""
+    """The run's ensemble with the images, and ask(fields): the answer once all is measured."""
     library, jobs, server = Library([folder("checkpoints")], device="cpu"), Jobs(), Flask("lesson")
     doubt.add_routes(server, library, jobs)
     client, loaded = server.test_client(), library.load(doubt.RUN)
 
-    def ask(**wish):
+    def ask(**fields):
         told = {}
         while not told.get("done") and "wrong" not in told:
-            told = client.get("/lesson/doubt/attack", query_string={**WISH, **wish}).get_json()
+            told = client.get("/lesson/doubt/attack", query_string={**WISH, **fields}).get_json()
             time.sleep(0.01)
         return told
 
@@ -78,18 +79,20 @@ def test_times_1000_looks_robust_and_the_checks_of_trs_evaluate_say_what_it_is(c
 
     def checked(model, *images, **given):
         seen.update(
-            given, same=torch.equal(model(images[0]), doubt.times(ensemble, 1000.0)(x)), found=real(model, *images, **given)
+            given,
+            same=torch.equal(model(images[0]), doubt.scale_logits(ensemble, 1000.0)(x)),
+            found=real(model, *images, **given),
         )
         return seen["found"]
 
-    real = from_attacks.cheap_checks
+    real = cheap_checks
     monkeypatch.setattr(doubt, "cheap_checks", checked)
     monkeypatch.setattr(from_attacks, "pgd", partial(pgd, steps=6))  # 50 would do the same, for two seconds
     monkeypatch.setattr(from_attacks, "mora", partial(mora, steps=6))
-    told, louder = ask(factor=1000), last_layer_times(ensemble, 1000)
-    rates = evaluate(louder, x, y, attacks=ATTACKS)
+    told, scaled = ask(factor=1000), last_layer_times(ensemble, 1000)
+    rates = evaluate(scaled, x, y, attacks=ATTACKS)
     assert correct(told) == [rate.correct for rate in rates]
-    assert told["changed"] == f"{int((louder(x).argmax(-1) != ensemble(x).argmax(-1)).sum())} of {N}"
+    assert told["changed"] == f"{int((scaled(x).argmax(-1) != ensemble(x).argmax(-1)).sum())} of {N}"
     _, by_cross_entropy, *_, by_mora = correct(told)
     assert by_cross_entropy >= N - 1
     assert by_cross_entropy - by_mora >= N / 2
@@ -110,15 +113,15 @@ def test_the_attacks_are_those_of_the_catalogue():
 
 def test_times_one_is_the_ensemble_itself_and_others_vote_as_it_does(card):
     (ensemble, x, _), _ = card
-    assert torch.equal(doubt.times(ensemble, 1.0)(x), ensemble(x))
-    assert torch.allclose(doubt.times(ensemble, 100.0).member_logits(x), 100 * ensemble.member_logits(x))
+    assert torch.equal(doubt.scale_logits(ensemble, 1.0)(x), ensemble(x))
+    assert torch.allclose(doubt.scale_logits(ensemble, 100.0).member_logits(x), 100 * ensemble.member_logits(x))
     boosted = build("patch", "mnist", 2, seed=0, method="gradient-boost").eval()
     boosted.vote_weights.copy_(torch.tensor([0.25, 2.0]))
-    assert torch.allclose(doubt.times(boosted, 1.0)(x), boosted(x))
+    assert torch.allclose(doubt.scale_logits(boosted, 1.0)(x), boosted(x))
 
 
 def test_other_factors_and_runs_are_refused(card):
     _, ask = card
-    assert "one of 1, 10, 100, 1000, not '7'" in ask(factor=7)["wrong"]
+    assert "must be one of 1, 10, 100, 1000, got '7'" in ask(factor=7)["wrong"]
     assert "this card is about mnist-standard" in ask(run="mnist-gal")["wrong"]
     assert doubt.RUN in {run.name for run in shipped_runs()}

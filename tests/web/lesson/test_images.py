@@ -10,8 +10,8 @@ from trs_explorer.attacks.di2 import mdi2
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.evaluation.accuracy import evaluate
 from trs_explorer.evaluation.transfer import transfer_matrix
+from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
-from trs_explorer.explore.live import Jobs
 from trs_explorer.shipped import folder, shipped_runs
 from trs_explorer.web.lesson import images
 from trs_explorer.web.markup import markup
@@ -22,15 +22,15 @@ WISH = {"run": "mnist-standard", "eps": EPS, "n": N, "steps": STEPS, "seed": 1}
 
 @pytest.fixture(scope="module")
 def card():
-    """The library, and ask(wish): the answer once all is measured."""
+    """The library, and ask(fields): the answer once all is measured."""
     library, jobs, server = Library([folder("checkpoints")], device="cpu"), Jobs(), Flask("lesson")
     images.add_routes(server, library, jobs)
     client = server.test_client()
 
-    def ask(**wish):
+    def ask(**fields):
         told = {}
         while not told.get("done") and "wrong" not in told:
-            told = client.get("/lesson/images/attack", query_string={**WISH, **wish}).get_json()
+            told = client.get("/lesson/images/attack", query_string={**WISH, **fields}).get_json()
             time.sleep(0.01)
         return told
 
@@ -51,7 +51,7 @@ def test_the_figures_are_those_of_transfer_matrix_and_evaluate(card, pairs, atta
     rate = evaluate(loaded.ensemble, x, y, attacks=[("pgd", pgd, options)], seed=1)[1]
     assert told["robust"]["hits"] == rate.correct
     assert (told["robust"]["of"], told["robust"]["low"], told["robust"]["high"]) == (N, rate.low, rate.high)
-    name = images.PAIRS[pairs]
+    name = images.MEMBER_ATTACKS[pairs]
     assert told["of"].startswith(f"{name} on members, PGD on the whole, 2 steps, eps 0.2; seed 1, first 8 test images")
 
 
@@ -71,4 +71,4 @@ def test_a_library_without_the_run_says_so():
 def test_its_runs_ship_and_what_is_to_be_guessed_is_covered():
     assert set(images.RUNS) <= {run.name for run in shipped_runs()}
     stage = markup(images.CARD.stage)
-    assert stage.count('data-share="robust"') == stage.count('data-after data-share="robust"') == len(images.CORNERS)
+    assert stage.count('data-share="robust"') == stage.count('data-after data-share="robust"') == len(images.ENSEMBLES)

@@ -12,7 +12,7 @@ from trs_explorer.attacks.pgd import pgd
 from trs_explorer.evaluation.accuracy import evaluate
 from trs_explorer.evaluation.transfer import transfer_matrix
 from trs_explorer.web.lesson.images import RUNS
-from trs_explorer.web.lesson.live import right, share
+from trs_explorer.web.lesson.measurements import accuracy_share, share
 
 pytestmark = MARKS
 
@@ -28,7 +28,7 @@ def words(explorer: Explorer, run: str, attack, eps: float = 0.3) -> tuple[str, 
     options = {"eps": eps, "steps": 2, "step_size": 1.25 * eps}
     matrix = transfer_matrix(loaded.ensemble, x, y, attack=partial(attack, **options))
     rate = evaluate(loaded.ensemble, x, y, attacks=[("pgd", pgd, options)])[1]
-    return share(*matrix.pooled(), matrix.pooled_interval())["words"], right(rate)["words"]
+    return share(*matrix.pooled(), matrix.pooled_interval())["words"], accuracy_share(rate)["words"]
 
 
 def cell(screen: Screen, run: str, what: str) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flask import Flask
 
-from trs_explorer.explore.live import Jobs
+from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.two_nets import CORNERS, Settings, train, untrained
 from trs_explorer.web.lesson import train_it
 from trs_explorer.web.lesson.ten_seeds import OTHERS, SEEDS, figures, measured, stored

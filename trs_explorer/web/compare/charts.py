@@ -1,6 +1,6 @@
-"""Charts of all runs on a data set, as plotly.js takes them: pure functions of what is stored and what was measured.
+"""Charts of all runs on a data set, in plotly.js's format: pure functions of stored and measured results.
 
-A and B stand out by colour, dash and symbol; other runs are grey, and say their names under the mouse and in the tables.
+A and B stand out by colour, dash and symbol. Other runs are grey; hover texts and tables name them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,52 +8,53 @@ from collections.abc import Mapping, Sequence
 from trs_explorer.evaluation.table1.columns import CLEAN, Column, Figure
 from trs_explorer.evaluation.table1.rows import Row
 from trs_explorer.files import Json
-from trs_explorer.web.compare.rows import Point, Probe
+from trs_explorer.web.compare.stored_results import Point, Probe
 from trs_explorer.web.figures import as_label, ink
 
-LOOKS = {
+STYLES = {
     "a": {"color": "#0072b2", "dash": "solid", "symbol": "circle", "words": "solid blue, circles"},
     "b": {"color": "#d55e00", "dash": "dash", "symbol": "square", "words": "dashed orange, squares"},
 }
 GREY = {"color": "rgba(128,128,128,.55)", "dash": "solid", "symbol": "circle-open"}
-COLUMNS, HEIGHT = 4, 170  # charts in a row, and how high one is
-BESIDE = ("middle right", "middle left")  # from the lowest point up: labels of near ones keep apart
+COLUMNS, HEIGHT = 4, 170  # charts per row, and the height of one in pixels
+LABEL_SIDES = ("middle right", "middle left")  # alternate from the lowest point up, so that labels do not overlap
 WORST = "worst"
-HALF = 0.5  # of the gradients without a direction, and a mean |cos| of them says little
+MASKED_SHARE = 0.5  # with more vanishing gradients than this, mean |cos| says little
 
 Curves = dict[str, dict[str, list[Point]]]  # by attack, then by run
 
 
 def robust_curves(rows: Sequence[Row], others: Mapping[str, Mapping[str, Sequence[Point]]] | None = None) -> Curves:
-    """What is stored over eps, from clean on: the table's figures, "worst" the worst of the attacks of one eps, then others.
+    """Return the stored accuracies over eps, starting with the clean one, by attack and run.
 
-    others: by run, then by attack, points of other evaluations of the same weights; only at radii that the table does not have.
+    rows: the table's figures; "worst" is the worst of several attacks of one eps.
+    others: points of other evaluations of the same weights, by run and attack; used at radii that the table does not have.
     """
-    found: Curves = {}
-    for one in rows:
-        clean = one.figures.get(CLEAN)
+    curves: Curves = {}
+    for row in rows:
+        clean = row.figures.get(CLEAN)
         first = [_point(CLEAN, clean)] if clean else []
-        for column in (c for c in one.figures if c.eps):
-            found.setdefault(_attack(column), {}).setdefault(one.run, [*first]).append(_point(column, one.figures[column]))
-        for attack, points in (others or {}).get(one.run, {}).items():
-            line = found.setdefault(attack, {}).setdefault(one.run, [*first])
-            known = {point[0] for point in line}
-            line += [point for point in points if point[0] not in known]
-    return {attack: {run: sorted(points) for run, points in runs.items()} for attack, runs in found.items()}
+        for column in (c for c in row.figures if c.eps):
+            curves.setdefault(_attack(column), {}).setdefault(row.run, [*first]).append(_point(column, row.figures[column]))
+        for attack, points in (others or {}).get(row.run, {}).items():
+            line = curves.setdefault(attack, {}).setdefault(row.run, [*first])
+            radii = {point[0] for point in line}
+            line += [point for point in points if point[0] not in radii]
+    return {attack: {run: sorted(points) for run, points in runs.items()} for attack, runs in curves.items()}
 
 
-def curves_words(curves: Curves, rows: Sequence[Row], sides: Mapping[str, str]) -> str:
-    """What the stored curves are of, which lines are A and B, and of whom nothing is stored."""
+def curves_caption(curves: Curves, rows: Sequence[Row], sides: Mapping[str, str]) -> str:
+    """Describe the stored curves: their source, which lines are A and B, and which runs have none."""
     if not curves:
-        return "Nothing is stored yet: trs compare measures it."
-    drawn = {run for runs in curves.values() for run in runs}
-    said = ["Stored by trs compare and trs evaluate; 95 % intervals on A and B, other runs in grey."]
+        return "Nothing is stored yet: run trs compare to measure it."
+    runs_with_curve = {run for runs in curves.values() for run in runs}
+    sentences = ["Stored by trs compare and trs evaluate; 95 % intervals on A and B, other runs in grey."]
     for side, run in sides.items():
-        look = LOOKS[side]["words"] if run in drawn else "nothing is stored, trs compare measures it"
-        said.append(f"{side.upper()} ({run}): {look}.")
-    if masked := ", ".join(one.label for one in rows if one.masked):
-        said.append(f"Masked, so too high: {masked}.")
-    return " ".join(said)
+        line = STYLES[side]["words"] if run in runs_with_curve else "nothing is stored, trs compare measures it"
+        sentences.append(f"{side.upper()} ({run}): {line}.")
+    if masked := ", ".join(row.label for row in rows if row.masked):
+        sentences.append(f"Masked, so too high: {masked}.")
+    return " ".join(sentences)
 
 
 def _attack(column: Column) -> str:
@@ -65,7 +66,7 @@ def _point(column: Column, figure: Figure) -> Point:
 
 
 def curves_figure(curves: Mapping[str, Mapping[str, Sequence[Point]]], sides: Mapping[str, str], *, dark: bool) -> Json:
-    """A small chart an attack: right in per cent over eps, a line a run, with 95 % intervals on A and B."""
+    """Draw one small chart per attack: accuracy in % over eps, one line per run, with 95 % intervals on A and B."""
     attacks = [attack for attack in curves if attack != WORST] + ([WORST] if WORST in curves else [])
     columns = min(COLUMNS, max(1, len(attacks)))
     rows = max(1, -(-len(attacks) // columns))
@@ -89,12 +90,12 @@ def curves_figure(curves: Mapping[str, Mapping[str, Sequence[Point]]], sides: Ma
 
 
 def _curve(run: str, points: Sequence[Point], sides: Mapping[str, str]) -> Json:
-    look, chosen = _look(run, sides)
+    style, chosen = _style(run, sides)
     trace: Json = {
         "type": "scatter", "mode": "lines+markers", "name": as_label(run),
         "x": [p[0] for p in points], "y": [p[1] for p in points],
-        "line": {"color": look["color"], "dash": look["dash"], "width": 2.5 if chosen else 1},
-        "marker": {"symbol": look["symbol"], "size": 7 if chosen else 4, "color": look["color"]},
+        "line": {"color": style["color"], "dash": style["dash"], "width": 2.5 if chosen else 1},
+        "marker": {"symbol": style["symbol"], "size": 7 if chosen else 4, "color": style["color"]},
         "customdata": [f"{low:.1f}-{high:.1f}, n {n}" for _, _, low, high, n in points],
         "hovertemplate": f"{as_label(run)}<br>eps %{{x}}: %{{y:.1f}} % (%{{customdata}})<extra></extra>",
     }  # fmt: skip
@@ -105,9 +106,9 @@ def _curve(run: str, points: Sequence[Point], sides: Mapping[str, str]) -> Json:
 
 
 def cosine_figure(probes: Mapping[str, Probe], labels: Mapping[str, str], sides: Mapping[str, str], *, dark: bool) -> Json:
-    """|cos| of the members' gradients against transfer, a point a run: low cosine alone is not low transfer."""
+    """Plot mean |cos| of the members' gradients against transfer, one point per run: low |cos| alone is not low transfer."""
     points = {name: (probe.cosine, probe.percent, *probe.interval) for name, probe in probes.items()}
-    labels = {name: labels.get(name, name) + (" †" if probe.aimless > HALF else "") for name, probe in probes.items()}
+    labels = {name: labels.get(name, name) + (" †" if probe.vanishing > MASKED_SHARE else "") for name, probe in probes.items()}
     figure = _scatter(points, labels, sides, dark=dark)
     figure["layout"] |= {
         "xaxis": {
@@ -124,50 +125,50 @@ def cosine_figure(probes: Mapping[str, Probe], labels: Mapping[str, str], sides:
 def robust_figure(
     rows: Sequence[Row], probes: Mapping[str, Probe], labels: Mapping[str, str], sides: Mapping[str, str], *, dark: bool
 ) -> tuple[Json, str]:
-    """Robust accuracy of the ensemble against transfer between its members, a point a run; and what the accuracy is under."""
-    column = next((c for one in rows for c in sorted(one.figures, key=lambda c: c.eps or 0.0) if _attack(c) == WORST), None)
+    """Plot the ensemble's robust accuracy against transfer between its members, one point per run; also name the attacks."""
+    column = next((c for row in rows for c in sorted(row.figures, key=lambda c: c.eps or 0.0) if _attack(c) == WORST), None)
     points = {}
-    for one in rows:
-        figure = one.figures.get(column) if column else None
-        if figure and one.run in probes:
-            probe = probes[one.run]
-            points[one.run] = (probe.percent, figure.percent, *figure.interval)
-    labels = {one.run: labels.get(one.run, one.run) + (" ‡" if one.masked else "") for one in rows}
-    shown = _scatter(points, labels, sides, dark=dark)
-    under = column.words if column else "nothing: no table is stored"
-    shown["layout"] |= {
+    for row in rows:
+        figure = row.figures.get(column) if column else None
+        if figure and row.run in probes:
+            probe = probes[row.run]
+            points[row.run] = (probe.percent, figure.percent, *figure.interval)
+    labels = {row.run: labels.get(row.run, row.run) + (" ‡" if row.masked else "") for row in rows}
+    chart = _scatter(points, labels, sides, dark=dark)
+    attacks = column.words if column else "no attack: no table is stored"
+    chart["layout"] |= {
         "xaxis": {
             **_axis(),
             "title": {"text": "transfer between members, %", "standoff": 4},
             "range": [-27, 104],
             "tickvals": [0, 25, 50, 75, 100],
         },
-        "yaxis": {**_axis(), "title": {"text": "ensemble right, %"}, "range": [-8, 104]},
+        "yaxis": {**_axis(), "title": {"text": "ensemble robust accuracy, %"}, "range": [-8, 104]},
     }
-    return shown, under
+    return chart, attacks
 
 
 def _scatter(points: Mapping[str, Sequence[float]], labels: Mapping[str, str], sides: Mapping[str, str], *, dark: bool) -> Json:
-    """points: x, y and y's interval by run."""
+    """Draw a scatter chart. points: by run, x, y, and the interval of y."""
     data = []
     for place, (name, (x, y, low, high)) in enumerate(sorted(points.items(), key=lambda item: item[1][1])):
-        look, chosen = _look(name, sides)
-        error = {"array": [high - y], "arrayminus": [y - low], "color": look["color"], "thickness": 1.2}
+        style, chosen = _style(name, sides)
+        error = {"array": [high - y], "arrayminus": [y - low], "color": style["color"], "thickness": 1.2}
         data.append({
             "type": "scatter", "mode": "markers+text", "name": as_label(name), "x": [x], "y": [y],
             "text": [as_label(labels.get(name, name))],
-            "textposition": BESIDE[place % len(BESIDE)],
+            "textposition": LABEL_SIDES[place % len(LABEL_SIDES)],
             "textfont": {"size": 12, "color": ink(dark).text if chosen else ink(dark).faint},
-            "marker": {"symbol": look["symbol"], "size": 12 if chosen else 8, "color": look["color"]},
+            "marker": {"symbol": style["symbol"], "size": 12 if chosen else 8, "color": style["color"]},
             "error_y": {"type": "data", "symmetric": False, **error},
             "hovertemplate": f"{as_label(name)}: %{{x:.3g}}, %{{y:.1f}} ({low:.1f}-{high:.1f})<extra></extra>",
         })  # fmt: skip
     return {"data": data, "layout": {**_layout(dark), "showlegend": False}}
 
 
-def _look(run: str, sides: Mapping[str, str]) -> tuple[Json, bool]:
+def _style(run: str, sides: Mapping[str, str]) -> tuple[Json, bool]:
     side = next((side for side, name in sides.items() if name == run), None)
-    return (LOOKS[side], True) if side else (GREY, False)
+    return (STYLES[side], True) if side else (GREY, False)
 
 
 def _axis() -> Json:

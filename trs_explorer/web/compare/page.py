@@ -1,4 +1,4 @@
-"""The Compare page's HTML: rooms and controls; assets/web/compare/compare.js fills them."""
+"""The HTML of the Compare page: its sections and controls; assets/web/compare/compare.js fills them."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ from dash import html
 
 from trs_explorer.attack_catalogue import RADIUS_ATTACKS
 from trs_explorer.web.compare.pair import ALONG, FIELDS
-from trs_explorer.web.layout import number_field, room, scrolling, select
+from trs_explorer.web.layout import number_field, scrolling, section, select
 from trs_explorer.web.markup import Field
 from trs_explorer.web.pages import document, keys_dialog, nav
 from trs_explorer.web.state import SIZES
@@ -22,7 +22,7 @@ SCRIPTS = ("compare/compare.js", "compare/draw.js", "compare/handout.js", "compa
 
 
 def compare_page(runs: Mapping[str, str]) -> str:
-    """The page. runs: every run's data set by its name."""
+    """Build the page. runs: run name to data set."""
     body = [
         html.A("Skip to the slices", href="#sides", className="skip"),
         _header(runs),
@@ -34,8 +34,8 @@ def compare_page(runs: Mapping[str, str]) -> str:
             _chart("cosine", "|cos| against transfer"),
             _chart("robust", "Robust accuracy against transfer"),
             _chart("curves", "Robust accuracy over eps, every attack evaluated"),
-            room("numbers", "|cos| and transfer", [scrolling("cosine-table", "cosine and transfer in numbers")]),
-            room("table", "The paper's Table 1", [scrolling("table1", "the table in numbers")]),
+            section("numbers", "|cos| and transfer", [scrolling("cosine-table", "cosine and transfer in numbers")]),
+            section("table", "The paper's Table 1", [scrolling("table1", "the table in numbers")]),
         ], id="rooms"),
         keys_dialog(KEYS),
     ]  # fmt: skip
@@ -57,7 +57,7 @@ def _header(runs: Mapping[str, str]) -> html.Header:
 
 def _slices() -> html.Section:
     attacks = {name: name.upper() for name in RADIUS_ATTACKS}
-    return room("sides", "One image, one plane, one scale", [
+    return section("sides", "One image, one plane, one scale", [
         html.Div([
             number_field("image", "image"), select("along", "plane", ALONG), number_field("span", "± span", step="any"),
             number_field("seed", "seed"), select("attack", "attack", attacks),
@@ -72,8 +72,8 @@ def _slices() -> html.Section:
 
 def _transfer(side: str) -> html.Section:
     numbers = scrolling(f"matrix-{side}", f"the matrix of {side.upper()} in numbers")
-    return room(f"transfer-{side}", f"Transfer in {side.upper()}", [numbers, html.P(id=f"words-{side}")])
+    return section(f"transfer-{side}", f"Transfer in {side.upper()}", [numbers, html.P(id=f"words-{side}")])
 
 
 def _chart(name: str, title: str) -> html.Section:
-    return room(name, title, [html.Div(id=f"{name}-chart", className="chart"), html.P(id=f"{name}-words")])
+    return section(name, title, [html.Div(id=f"{name}-chart", className="chart"), html.P(id=f"{name}-words")])

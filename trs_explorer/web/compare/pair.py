@@ -1,4 +1,4 @@
-"""Which two runs are compared, and with what settings: a wish from the address made whole."""
+"""Parse a request of the Compare page: which two runs are compared, with which settings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from trs_explorer.explore.library import Library
 from trs_explorer.files import Json
 from trs_explorer.options import UsageError
 from trs_explorer.runs import RunError
-from trs_explorer.web.asked import Asked, preferred, understand
+from trs_explorer.web.page_request import PageRequest, parse_request, preferred_run
 from trs_explorer.web.state import is_plane
 
-BASELINE = "dverge"  # the method that B is unless told otherwise
+BASELINE = "dverge"  # the method of the default run B
 ALONG = {"both": "gradient of A x gradient of B", "a": "gradient of A x random", "b": "gradient of B x random"}
-SHARED = ("image", "seed", "span", "eps", "norm", "attack", "steps", "n")  # fields of State that both runs share
+SHARED = ("image", "seed", "span", "eps", "norm", "attack", "steps", "n")  # fields of `State` that both runs share
 FIELDS = ("a", "b", "along", *SHARED)  # of the address
 
 
@@ -21,66 +21,68 @@ FIELDS = ("a", "b", "along", *SHARED)  # of the address
 class Pair:
     """Two runs on the same data, in the same state.
 
-    along: what the plane goes along, a key of ALONG.  complaints: what could not be had, in words.
+    a, b: the parsed requests of the two sides.
+    along: the plane's axes, a key of ALONG.
+    warnings: a sentence for each field that had to be changed.
     """
 
-    a: Asked
-    b: Asked
+    a: PageRequest
+    b: PageRequest
     along: str
-    complaints: list[str]
+    warnings: list[str]
 
     @property
-    def sides(self) -> dict[str, Asked]:
-        """Both, by the name of the side."""
+    def sides(self) -> dict[str, PageRequest]:
+        """Return both requests by side, "a" and "b"."""
         return {"a": self.a, "b": self.b}
 
     @property
     def names(self) -> dict[str, str]:
-        """The runs' names by side."""
-        return {side: asked.loaded.name for side, asked in self.sides.items()}
+        """Return the runs' names by side."""
+        return {side: request.loaded.name for side, request in self.sides.items()}
 
     def to_json(self) -> Json:
-        """The fields of the address, as they were understood."""
+        """Return the resolved fields of the address."""
         return {**self.names, "along": self.along, **{name: getattr(self.a.state, name) for name in SHARED}}
 
 
-def pair_of(library: Library, wish: Mapping[str, object]) -> Pair:
-    """The pair that comes nearest to a wish. Raises UsageError or RunError if one of the runs cannot be had: in words."""
-    complaints = []
-    first = str(wish.get("a") or _first(library))
+def parse_pair(library: Library, fields: Mapping[str, object]) -> Pair:
+    """Return the valid pair nearest to a request's fields. Raises UsageError or RunError if one of the runs cannot be loaded."""
+    warnings = []
+    first = str(fields.get("a") or _first(library))
     data = library.run(first).config.data
-    second = str(wish.get("b") or other(library, first))
+    second = str(fields.get("b") or default_opponent(library, first))
     if not same_split(library.run(first).config, library.run(second).config, "test"):
-        nearest, theirs = other(library, first), library.run(second).config.data
+        replacement, theirs = default_opponent(library, first), library.run(second).config.data
         where = f"on {theirs}, {first} on {data}" if theirs != data else f"on other {data} images than {first}"
-        complaints.append(f"{second} is {where}: B is {nearest}")
-        second = nearest
-    along = str(wish.get("along") or "both")
+        warnings.append(f"{second} is {where}: B is {replacement}")
+        second = replacement
+    along = str(fields.get("along") or "both")
     if along not in ALONG:
-        complaints.append(f"along is one of {', '.join(ALONG)}, not {along[:40]!r}")
+        warnings.append(f"along must be one of {', '.join(ALONG)}, got {along[:40]!r}")
         along = "both"
-    shared = {name: wish.get(name) for name in (*SHARED, "dark")} | {"client": wish.get("client", "")}
-    a, b = (understand(library, {**shared, "run": name}) for name in (first, second))
-    return Pair(a, b, "a" if is_plane(data) else along, [*complaints, *dict.fromkeys([*a.complaints, *b.complaints])])
+    shared = {name: fields.get(name) for name in (*SHARED, "dark")} | {"client": fields.get("client", "")}
+    a, b = (parse_request(library, {**shared, "run": name}) for name in (first, second))
+    return Pair(a, b, "a" if is_plane(data) else along, [*warnings, *dict.fromkeys([*a.warnings, *b.warnings])])
 
 
 def _first(library: Library) -> str:
-    """The run that the page opens on: the explorer's, if it has been saved, else the first that has."""
+    """Return the default run A: the explorer's, if it has a checkpoint, else the first run that has one."""
     saved = [name for name in library.names if _is_saved(library, name)]
-    return next((name for name in (preferred(library), *saved) if name in saved), preferred(library))
+    return next((name for name in (preferred_run(library), *saved) if name in saved), preferred_run(library))
 
 
-def other(library: Library, name: str) -> str:
-    """What a run is compared with: the baseline's run on the same data, else any other that has been saved, else itself."""
-    mine, known = library.run(name).config, library.runs()
-    others = [one for one, run in known.items() if one != name and same_split(run.config, mine, "test")]
-    same = [one for one in others if _is_saved(library, one)]
-    baseline = [one for one in same if known[one].config.method == BASELINE]
-    return next(iter(baseline + same), name)
+def default_opponent(library: Library, name: str) -> str:
+    """Return what a run is compared with: a baseline run on the same data, else any other with a checkpoint, else itself."""
+    config, library_runs = library.run(name).config, library.runs()
+    others = [other for other, run in library_runs.items() if other != name and same_split(run.config, config, "test")]
+    saved = [other for other in others if _is_saved(library, other)]
+    baselines = [other for other in saved if library_runs[other].config.method == BASELINE]
+    return next(iter(baselines + saved), name)
 
 
 def _is_saved(library: Library, name: str) -> bool:
-    """Whether a run has a checkpoint; not, if it cannot be looked into or has just been removed."""
+    """Whether a run has a checkpoint; false if it cannot be read or has just been removed."""
     try:
         return bool(library.checkpoints(name))
     except (RunError, UsageError):

@@ -1,5 +1,5 @@
-"""The lesson "Orthogonal is not enough": seven cards, each of which asks for a guess before it shows what happens.
+"""The lesson "Orthogonal is not enough": seven cards, each of which asks for a guess before it shows the answer.
 
-A card is a module: its words and controls (CARD) and, where its picture needs this machine, the addresses that it asks. Its
-drawing is assets/web/lesson/NAME.js. The cards' order is in deck.py.
+Each card is a module: its texts and controls (CARD) and, if its picture is computed on the server, the routes for it. It is drawn
+by assets/web/lesson/NAME.js. The order of the cards is in deck.py.
 """

@@ -1,4 +1,4 @@
-"""The baseline: DVERGE and TRS under weak and strong attacks, and slices through both along their own gradients."""
+"""Card "baseline": DVERGE and TRS under weak and strong attacks, and a slice through each along its own gradient."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -8,24 +8,25 @@ from dash import html
 from flask import Flask, Response, request
 
 from trs_explorer.evaluation.accuracy import Rate
-from trs_explorer.explore.gallery import answers
+from trs_explorer.explore.attack_paths import attack_path_on
+from trs_explorer.explore.compute_lock import PROCESS_LOCK
+from trs_explorer.explore.gallery import predictions
+from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library, Loaded
-from trs_explorer.explore.live import Jobs, turn
-from trs_explorer.explore.paths import path_on
 from trs_explorer.explore.planes import ball_polygon
 from trs_explorer.explore.slices import assemble
 from trs_explorer.files import Json
+from trs_explorer.web.attack_paths import configured_attack
 from trs_explorer.web.figures import CLASS_COLOURS
 from trs_explorer.web.lesson.card import Card, Teacher, choice, slider
-from trs_explorer.web.lesson.live import about, asked_of, followed, in_paper, right
+from trs_explorer.web.lesson.measurements import accuracy_share, conditions, job_response, paper_figures, parse_card_request
 from trs_explorer.web.markup import Field
-from trs_explorer.web.matrix import key
-from trs_explorer.web.pages import answer
-from trs_explorer.web.robust import attack_on, first_images, robust
-from trs_explorer.web.scenes import Scenes
+from trs_explorer.web.matrix import matrix_key
+from trs_explorer.web.pages import json_response
+from trs_explorer.web.robust_accuracy import evaluation_attack, first_images, robust_accuracies
+from trs_explorer.web.slice_cache import SliceCache
 from trs_explorer.web.slice_picture import slice_pictures
 from trs_explorer.web.state import State
-from trs_explorer.web.walks import attack_of
 
 SIDES = (("DVERGE", "mnist-dverge", CLASS_COLOURS[5], "circle"), ("TRS", "mnist-trs", CLASS_COLOURS[2], "diamond"))
 RUNS = tuple(run for _, run, *_ in SIDES)
@@ -83,9 +84,9 @@ CARD = Card(
             [html.Thead(html.Tr([html.Th("right, %", scope="col")])),
              html.Tbody([_curve(*side) for side in SIDES])])]),
     ),
-    paper=f"Table 1: FGSM .1 / .2 DVERGE {in_paper('fgsm', 'dverge')}, TRS {in_paper('fgsm', 'trs')}; PGD .1 / .15 DVERGE "
-          f"{in_paper('pgd', 'dverge')}, TRS {in_paper('pgd', 'trs')} (other networks). Its reading: DVERGE protects the "
-          "gradient direction, TRS is smooth in all.",
+    paper=f"Table 1: FGSM .1 / .2 DVERGE {paper_figures('fgsm', 'dverge')}, TRS {paper_figures('fgsm', 'trs')}; PGD .1 / .15 "
+          f"DVERGE {paper_figures('pgd', 'dverge')}, TRS {paper_figures('pgd', 'trs')} (other networks). Its reading: DVERGE "
+          "protects the gradient direction, TRS is smooth in all.",
     measured="Live, here, on the runs that ship: right of all images, 95 % intervals. DVERGE holds better under PGD than the "
              "paper's; MORA shows that a part of that is masked gradients (trs evaluate mnist-dverge --attacks pgd,mora).",
     teacher=Teacher(
@@ -101,73 +102,74 @@ CARD = Card(
 
 
 def add_routes(server: Flask, library: Library, jobs: Jobs) -> None:
-    """GET lesson/baseline/curves?run, n, steps, seed: accuracy over eps; lesson/baseline/slice?run, image, eps, steps, seed."""
-    scenes = Scenes()
+    """Add /lesson/baseline/curves?run, n, steps, seed (accuracy over eps) and .../slice?run, image, eps, steps, seed."""
+    slices = SliceCache()
 
     @server.get("/lesson/baseline/curves")
     def curves_of() -> Response:
-        return answer(lambda: curves(library, jobs, request.args))
+        return json_response(lambda: curves_response(library, jobs, request.args))
 
     @server.get("/lesson/baseline/slice")
     def slice_of() -> Response:
-        return answer(lambda: one_slice(library, scenes, request.args))
+        return json_response(lambda: slice_response(library, slices, request.args))
 
 
-def curves(library: Library, jobs: Jobs, wish: Mapping[str, object]) -> Json:
-    """How far a run's curves are, started if they were not: by attack the shares at RADII. Raises UsageError, RunError."""
-    asked = asked_of(library, wish, RUNS, norm="linf", eps="")
-    loaded, state = asked.loaded, asked.state
-    told = followed(
-        jobs, ("curves", *key(loaded, state)), f"curves of {loaded.name} in the lesson of {asked.client}",
-        lambda: measuring(loaded, state), as_json, again=bool(wish.get("again")),
+def curves_response(library: Library, jobs: Jobs, fields: Mapping[str, object]) -> Json:
+    """Respond with a run's curves so far, by attack the shares at RADII; start them if necessary. Raises UsageError, RunError."""
+    parsed = parse_card_request(library, fields, RUNS, norm="linf", eps="")
+    loaded, state = parsed.loaded, parsed.state
+    response = job_response(
+        jobs, ("curves", *matrix_key(loaded, state)), f"curves of {loaded.name} in the lesson of {parsed.client}",
+        lambda: measure_curves(loaded, state), as_json, again=bool(fields.get("again")),
     )  # fmt: skip
-    words = f"FGSM: one step; PGD and MORA: {state.steps} steps"
-    return {**told, "radii": RADII, "of": about(asked, words), "notice": "\n".join(asked.complaints)}
+    attacks = f"FGSM: one step; PGD and MORA: {state.steps} steps"
+    return {**response, "radii": RADII, "of": conditions(parsed, attacks), "notice": "\n".join(parsed.warnings)}
 
 
-def measuring(loaded: Loaded, state: State) -> Iterator[list[Rate]]:
-    """The clean rate, then those of all attacks at all radii, the weakest attack first."""
+def measure_curves(loaded: Loaded, state: State) -> Iterator[list[Rate]]:
+    """Measure the clean accuracy, then those under all attacks at all radii, the weakest attack first."""
     x, y = first_images(loaded.data, state.n)
-    attacks = [attack_on(replace(state, attack=attack, eps=eps)) for attack in ATTACKS for eps in RADII]
-    return robust(loaded.ensemble, x, y, attacks, seed=state.seed)
+    attacks = [evaluation_attack(replace(state, attack=attack, eps=eps)) for attack in ATTACKS for eps in RADII]
+    return robust_accuracies(loaded.ensemble, x, y, attacks, seed=state.seed)
 
 
 def as_json(rates: list[Rate]) -> Json:
-    """The clean share, and by attack one at every radius, as far as they are."""
+    """Return the clean share, and by attack the share at every radius, as far as measured."""
     clean, *others = rates
     rows = {attack: others[place * len(RADII) : (place + 1) * len(RADII)] for place, attack in enumerate(ATTACKS)}
-    return {"clean": right(clean), **{attack: [right(rate) for rate in row] for attack, row in rows.items()}}
+    return {"clean": accuracy_share(clean), **{attack: [accuracy_share(rate) for rate in row] for attack, row in rows.items()}}
 
 
-def one_slice(library: Library, scenes: Scenes, wish: Mapping[str, object]) -> Json:
-    """What a run's ensemble sees along its own gradient and a random direction, and PGD's path. Raises UsageError, RunError.
+def slice_response(library: Library, slices: SliceCache, fields: Mapping[str, object]) -> Json:
+    """Respond with a slice of a run's ensemble along its own gradient and a random direction, and PGD's path in it.
 
-    The path ends at its image of highest loss, whether or not that fools. reached: how far it is from the image along the
-    gradient, along the random direction, and from the plane, in L2.
+    The path ends at its image of highest loss, whether or not that fools. "reached": the L2 distance of that image from the
+    start along the gradient, along the random direction, and from the plane.
+    Raises: UsageError or RunError.
     """
-    asked = asked_of(library, wish, RUNS, plane="random", norm="linf", attack="pgd", span=SPAN)
-    loaded = asked.loaded
-    asked = replace(asked, state=replace(asked.state, surrogate=len(loaded.ensemble)))
-    state = asked.state
-    with turn():
-        drawn = scenes.drawn(asked)
-    scene, plane = drawn.scene, drawn.scene.plane
-    logits = assemble([scenes.samples(drawn, level) for level in range(LEVEL + 1)])
-    with turn():
+    parsed = parse_card_request(library, fields, RUNS, plane="random", norm="linf", attack="pgd", span=SPAN)
+    loaded = parsed.loaded
+    parsed = replace(parsed, state=replace(parsed.state, surrogate=len(loaded.ensemble)))
+    state = parsed.state
+    with PROCESS_LOCK.hold():
+        view = slices.view(parsed)
+    plane = view.plane
+    logits = assemble([slices.samples(view, level) for level in range(LEVEL + 1)])
+    with PROCESS_LOCK.hold():
         picture = slice_pictures(logits, loaded.ensemble.vote)[-1]
-        _, attack = attack_of(state)
-        y = torch.tensor([scene.y])
-        path = path_on(loaded.ensemble, state.surrogate, scene.x[None], y, attack, seed=state.seed, for_transfer=True)
-        seen = int(answers(loaded.ensemble, path.x_adv)[-1, 0])
+        _, attack = configured_attack(state)
+        y = torch.tensor([view.y])
+        path = attack_path_on(loaded.ensemble, state.surrogate, view.x[None], y, attack, seed=state.seed, for_transfer=True)
+        predicted = int(predictions(loaded.ensemble, path.x_adv)[-1, 0])
     along, across = plane.pair(path.x_adv[0])
     return {
         "picture": picture.to_json(),
         "names": list(plane.names),
         "span": SPAN,
-        "y": scene.y,
-        "ball": ball_polygon(plane, scene.x, state.eps, state.norm).tolist(),
+        "y": view.y,
+        "ball": ball_polygon(plane, view.x, state.eps, state.norm).tolist(),
         "trail": plane.coordinates(path.images).tolist(),
-        "seen": seen,
+        "seen": predicted,
         "reached": [along, across, float(plane.distance(path.x_adv)[0])],
-        "notice": "\n".join(asked.complaints),
+        "notice": "\n".join(parsed.warnings),
     }

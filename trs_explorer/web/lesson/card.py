@@ -1,4 +1,4 @@
-"""What a card is, and the parts that cards are made of."""
+"""A card of the lesson, and the elements that cards are built of."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from trs_explorer.web.markup import Field
 
 @dataclass(frozen=True)
 class Teacher:
-    """What the teacher's page has of a card: minutes in a short round, what to say, to ask, and what a class gets wrong."""
+    """A card's notes for the teacher's page: minutes in a short round, what to say and ask, and common misconceptions."""
 
     minutes: float
     say: str
@@ -22,11 +22,17 @@ class Teacher:
 
 @dataclass(frozen=True)
 class Card:
-    """One card, all words and controls; what it draws is its script's.
+    """One card: all its texts and controls. Its script draws the picture.
 
-    name: in its address, /lesson/NAME, and its script's.  lead: what there is to see.  stage: what the script draws into.
-    right: the number of the choice that is true.  answer: paragraphs.  paper, measured: who says what.
-    fields: the state, with what it begins with; a field is in the address, and a control with its name changes it.
+    name: used in its address, /lesson/NAME, and its script's name.
+    title, lead: the heading, and what the picture shows.
+    stage: the elements that the script draws into.
+    controls: the elements that change the state.
+    question, choices, right: the question, the possible answers, and the number of the correct one.
+    answer: paragraphs, shown after the guess.
+    paper, measured: what the paper says, and what we measure.
+    teacher: notes for the teacher's page.
+    fields: the state's fields with their initial values. They are in the address; a control with a field's name changes it.
     """
 
     name: str
@@ -44,7 +50,7 @@ class Card:
     fields: Mapping[str, float | str] = field(default_factory=dict)
 
     def meta(self) -> Json:
-        """What the scripts must know."""
+        """Return the data for the scripts."""
         return {
             "name": self.name,
             "title": self.title,
@@ -55,27 +61,27 @@ class Card:
 
 
 def slider(name: str, label: str, *, low: float, high: float, step: float, unit: str = "") -> html.Label:
-    """A control for a number, its value beside it; the scripts write both. What it begins with stands in the card's fields."""
-    bar = Field(type="range", min=low, max=high, step=step, value=low, **{"data-field": name})
+    """Build a slider with its value beside it. The scripts set both; the initial value is in the card's fields."""
+    control = Field(type="range", min=low, max=high, step=step, value=low, **{"data-field": name})
     value = html.Output(**{"data-value-of": name, "data-unit": unit})
-    return html.Label([html.Span(label), bar, value], className="slider")
+    return html.Label([html.Span(label), control, value], className="slider")
 
 
 def choice(text: str, /, *, title: str = "", **fields: float | str) -> html.Button:
-    """A button that puts these fields into the card's state; pressed while the state has them."""
+    """Build a button that sets these fields of the card's state; it is pressed while the state has them."""
     return html.Button(text, **({"title": title} if title else {}), **{"data-set": json.dumps(fields), "aria-pressed": "false"})
 
 
 def out(name: str) -> html.Span:
-    """A text that the card's script writes, by lesson.write."""
+    """Build a place for a text that the card's script writes, with lesson.write."""
     return html.Span(**{"data-out": name})
 
 
 def number(name: str, text: object) -> html.Div:
-    """A large number that the card's script writes, and below it what it is."""
+    """Build a large number that the card's script writes, with a caption below."""
     return html.Div([html.Div(out(name), className="big"), html.Small(text)])
 
 
 def after(children: object) -> html.Div:
-    """What may only be seen once the class has guessed."""
+    """Build a part that is hidden until the class has guessed."""
     return html.Div(children, **{"data-after": True})

@@ -1,19 +1,19 @@
-"""The cards in their order, and the addresses of the lesson."""
+"""The cards in order, and the routes of the lesson."""
 
 from flask import Flask, Response, abort, redirect
 
+from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
-from trs_explorer.explore.live import Jobs
 from trs_explorer.web.lesson import baseline, doubt, images, one_attack, theorem, train_it, zigzag
 from trs_explorer.web.lesson.page import lesson_page
 from trs_explorer.web.lesson.teacher import teacher_page
 
-ROOMS = (one_attack, zigzag, train_it, theorem, images, baseline, doubt)
-CARDS = tuple(room.CARD for room in ROOMS)
+MODULES = (one_attack, zigzag, train_it, theorem, images, baseline, doubt)
+CARDS = tuple(module.CARD for module in MODULES)
 
 
 def add_lesson(server: Flask, library: Library, jobs: Jobs) -> None:
-    """GET lesson, lesson/NAME, lesson/teacher, and under lesson/NAME/ what the cards themselves ask."""
+    """Add /lesson, /lesson/NAME, /lesson/teacher, and the cards' routes under /lesson/NAME/."""
 
     @server.get("/lesson")
     def first() -> Response:
@@ -29,6 +29,6 @@ def add_lesson(server: Flask, library: Library, jobs: Jobs) -> None:
     def teacher() -> str:
         return teacher_page(CARDS)
 
-    for room in ROOMS:
-        if hasattr(room, "add_routes"):
-            room.add_routes(server, library, jobs)
+    for module in MODULES:
+        if hasattr(module, "add_routes"):
+            module.add_routes(server, library, jobs)

@@ -1,4 +1,4 @@
-"""Doubt: the members' logits times a factor, what attacks report then, and which checks warn."""
+"""Card "doubt": multiply the members' logits by a factor, then see what attacks report and which sanity checks warn."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,25 +15,26 @@ from trs_explorer.evaluation.accuracy import Attack, Rate
 from trs_explorer.evaluation.trust.checks import CHECKS
 from trs_explorer.evaluation.trust.from_attacks import cheap_checks
 from trs_explorer.evaluation.trust.from_rates import CheckWarnings
+from trs_explorer.explore.compute_lock import PROCESS_LOCK
+from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
-from trs_explorer.explore.live import Jobs, offer
 from trs_explorer.files import Json
 from trs_explorer.models.ensemble import Ensemble
 from trs_explorer.models.recording import RecordingModel
 from trs_explorer.options import UsageError
 from trs_explorer.web.figures import CLASS_COLOURS
 from trs_explorer.web.lesson.card import Card, Teacher, after, choice, slider
-from trs_explorer.web.lesson.live import about, asked_of, followed, right
-from trs_explorer.web.matrix import key
-from trs_explorer.web.pages import answer
-from trs_explorer.web.robust import first_images, robust
+from trs_explorer.web.lesson.measurements import accuracy_share, conditions, job_response, parse_card_request
+from trs_explorer.web.matrix import matrix_key
+from trs_explorer.web.pages import json_response
+from trs_explorer.web.robust_accuracy import first_images, robust_accuracies
 from trs_explorer.web.state import State
 
 RUN = "mnist-standard"
-COLOUR, LOUD = CLASS_COLOURS[4], CLASS_COLOURS[5]
+COLOUR, SCALED_COLOUR = CLASS_COLOURS[4], CLASS_COLOURS[5]
 FACTORS = (1, 10, 100, 1000)
-# What is measured, in this order: the catalogue's name, other options, and what the card calls it.
-MEASURED = (
+# The attacks in the order of measurement: name in the catalogue, options, name on the card.
+CARD_ATTACKS = (
     ("pgd", {}, "PGD on cross-entropy"),
     ("pgd", {"loss": "margin"}, "PGD on the ensemble's margin"),
     ("apgd-dlr", {}, "APGD on the margin as a ratio (DLR)"),
@@ -42,8 +43,13 @@ MEASURED = (
 
 
 @dataclass(frozen=True)
-class Doubted:
-    """What has been found so far: the clean rate and those of MEASURED; how many of n answers the factor changed; findings."""
+class DoubtProgress:
+    """What is measured so far.
+
+    rates: the clean accuracy, then those under CARD_ATTACKS.
+    changed: how many of n predictions the factor has changed.
+    findings: the sanity checks' findings; None until they have run.
+    """
 
     rates: list[Rate]
     changed: int
@@ -51,33 +57,33 @@ class Doubted:
     findings: CheckWarnings | None = None
 
 
-class Times(nn.Module):
-    """A model whose logits are multiplied by a factor: the same answers, surer."""
+class ScaledLogits(nn.Module):
+    """A model with its logits multiplied by a factor: the same predictions with higher confidence."""
 
     def __init__(self, model: nn.Module, factor: float) -> None:
         super().__init__()
         self.model, self.factor = model, factor
 
     def forward(self, x: Tensor) -> Tensor:
-        """The model's logits times the factor."""
+        """Return the model's logits times the factor."""
         return self.factor * self.model(x)
 
 
-def times(ensemble: Ensemble, factor: float) -> Ensemble:
-    """The ensemble of members whose logits are multiplied; it votes as the other does, and lets requests of pages go first."""
-    members = [RecordingModel(Times(member, factor), lambda x: offer()) for member in ensemble.members]
-    louder = Ensemble(members, ensemble.voting)
+def scale_logits(ensemble: Ensemble, factor: float) -> Ensemble:
+    """Return the ensemble with its members' logits multiplied; it votes the same way, and yields to interactive requests."""
+    members = [RecordingModel(ScaledLogits(member, factor), lambda x: PROCESS_LOCK.yield_turn()) for member in ensemble.members]
+    scaled = Ensemble(members, ensemble.voting)
     if ensemble.voting != "mean":
-        louder.vote_weights.copy_(ensemble.vote_weights)
-    return louder.eval().requires_grad_(False)
+        scaled.vote_weights.copy_(ensemble.vote_weights)
+    return scaled.eval().requires_grad_(False)
 
 
 _rows = [
     html.Tr([
         html.Th(name, scope="row"), html.Td("...", **{"data-rate": place, "data-colour": COLOUR}),
-        html.Td("...", **{"data-rate": place, "data-colour": LOUD, "data-after": True}),
+        html.Td("...", **{"data-rate": place, "data-colour": SCALED_COLOUR, "data-after": True}),
     ])
-    for place, name in enumerate(("no attack", *(words for *_, words in MEASURED)))
+    for place, name in enumerate(("no attack", *(title for *_, title in CARD_ATTACKS)))
 ]  # fmt: skip
 
 CARD = Card(
@@ -99,7 +105,7 @@ CARD = Card(
             className="shares",
         ),
         html.P(className="of", role="status"),
-        after([html.H3("What the checks of trs evaluate say"), html.Ul(className="checks")]),
+        after([html.H3("Sanity checks of trs evaluate"), html.Ul(className="checks")]),
     ],
     controls=[
         html.Span(["logits ", *(choice(f"x {factor}", factor=factor) for factor in FACTORS)], className="row",
@@ -138,55 +144,55 @@ CARD = Card(
 
 
 def add_routes(server: Flask, library: Library, jobs: Jobs) -> None:
-    """GET lesson/doubt/attack?run, factor, eps, n, steps, seed: what attacks leave right, and what the checks say."""
+    """Add /lesson/doubt/attack?run, factor, eps, n, steps, seed: accuracies under the attacks, and the checks' warnings."""
 
     @server.get("/lesson/doubt/attack")
-    def attack_louder() -> Response:
-        return answer(lambda: doubted(library, jobs, request.args))
+    def attack_scaled() -> Response:
+        return json_response(lambda: doubt_response(library, jobs, request.args))
 
 
-def doubted(library: Library, jobs: Jobs, wish: Mapping[str, object]) -> Json:
-    """How far the attacks on the louder ensemble are; started if they were not. Raises UsageError or RunError: in words."""
-    asked = asked_of(library, wish, (RUN,), attack="pgd", norm="linf")
-    factor = str(wish.get("factor") or 1)
+def doubt_response(library: Library, jobs: Jobs, fields: Mapping[str, object]) -> Json:
+    """Respond with the progress of the attacks on the scaled ensemble; start them if necessary. Raises UsageError or RunError."""
+    parsed = parse_card_request(library, fields, (RUN,), attack="pgd", norm="linf")
+    factor = str(fields.get("factor") or 1)
     if factor not in map(str, FACTORS):
-        raise UsageError(f"the factor is one of {', '.join(map(str, FACTORS))}, not {factor[:40]!r}")
-    loaded, state = asked.loaded, asked.state
-    told = followed(
-        jobs, ("doubt", *key(loaded, state), factor), f"doubt in the lesson of {asked.client}",
-        lambda: measuring(loaded.ensemble, *first_images(loaded.data, state.n), float(factor), state),
-        as_json, again=bool(wish.get("again")),
+        raise UsageError(f"the factor must be one of {', '.join(map(str, FACTORS))}, got {factor[:40]!r}")
+    loaded, state = parsed.loaded, parsed.state
+    response = job_response(
+        jobs, ("doubt", *matrix_key(loaded, state), factor), f"doubt in the lesson of {parsed.client}",
+        lambda: measure_doubt(loaded.ensemble, *first_images(loaded.data, state.n), float(factor), state),
+        as_json, again=bool(fields.get("again")),
     )  # fmt: skip
-    words = f"{RUN}, eps {state.eps:g}, {state.steps} steps"
-    return {**told, "of": about(asked, words), "notice": "\n".join(asked.complaints)}
+    attacks = f"{RUN}, eps {state.eps:g}, {state.steps} steps"
+    return {**response, "of": conditions(parsed, attacks), "notice": "\n".join(parsed.warnings)}
 
 
-def measuring(ensemble: Ensemble, x: Tensor, y: Tensor, factor: float, state: State) -> Iterator[Doubted]:
-    """The rates of MEASURED on the louder ensemble as they fill; then what the checks say of PGD alone."""
-    louder, attacks = times(ensemble, factor), attacks_at(state.eps, state.steps)
+def measure_doubt(ensemble: Ensemble, x: Tensor, y: Tensor, factor: float, state: State) -> Iterator[DoubtProgress]:
+    """Measure CARD_ATTACKS on the scaled ensemble; then run the sanity checks on PGD alone."""
+    scaled, attacks = scale_logits(ensemble, factor), attacks_at(state.eps, state.steps)
     with torch.no_grad():
-        changed = int((louder(x).argmax(-1) != ensemble(x).argmax(-1)).sum())
+        changed = int((scaled(x).argmax(-1) != ensemble(x).argmax(-1)).sum())
     rates: list[Rate] = []
-    for rates in robust(louder, x, y, attacks, seed=state.seed):
-        yield Doubted(rates, changed, len(x))
-    checked = {"rates": rates[:2], "attacks": attacks[:1], "seed": state.seed}
-    yield Doubted(rates, changed, len(x), cheap_checks(louder, x, y, **checked))
+    for rates in robust_accuracies(scaled, x, y, attacks, seed=state.seed):
+        yield DoubtProgress(rates, changed, len(x))
+    options = {"rates": rates[:2], "attacks": attacks[:1], "seed": state.seed}
+    yield DoubtProgress(rates, changed, len(x), cheap_checks(scaled, x, y, **options))
 
 
 def attacks_at(eps: float, steps: int) -> list[Attack]:
-    """MEASURED at a radius, with names by which checks know them."""
+    """Return CARD_ATTACKS at a radius, with the names that the checks expect."""
     attacks = []
-    for kind, options, _ in MEASURED:
+    for kind, options, _ in CARD_ATTACKS:
         name = "-".join([kind, *options.values(), str(steps)])
         attacks.append((name, partial(load(ATTACKS[kind].function), **options), {"eps": eps, "steps": steps}))
     return attacks
 
 
-def as_json(found: Doubted) -> Json:
-    """The shares so far, and the checks in words once they are there: those that warn first."""
-    told = {"rates": [right(rate) for rate in found.rates], "changed": f"{found.changed} of {found.n}"}
-    if found.findings is None:
-        return told
-    warn = [{"check": number, "warnings": texts} for number, texts in found.findings.items() if texts]
-    passed = [f"{number} ({CHECKS[number]})" for number, texts in found.findings.items() if not texts]
-    return {**told, "warn": warn, "passed": passed}
+def as_json(progress: DoubtProgress) -> Json:
+    """Return the shares so far, and the checks' findings once they are there: warnings first."""
+    response = {"rates": [accuracy_share(rate) for rate in progress.rates], "changed": f"{progress.changed} of {progress.n}"}
+    if progress.findings is None:
+        return response
+    warn = [{"check": number, "warnings": texts} for number, texts in progress.findings.items() if texts]
+    passed = [f"{number} ({CHECKS[number]})" for number, texts in progress.findings.items() if not texts]
+    return {**response, "warn": warn, "passed": passed}

@@ -1,4 +1,4 @@
-"""Two straight boundaries and one attack: what "transfers" means, and its exact law. All is drawn and computed in the browser."""
+"""Card "one attack": two straight boundaries, what "transfers" means, and its exact law. Computed in the browser."""
 
 from dash import html
 

@@ -1,4 +1,4 @@
-"""The lesson's pages: the cards, of which the screen shows one, and the teacher's."""
+"""The HTML of the lesson: all cards, of which the screen shows one."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from trs_explorer.web.pages import document, keys_dialog, nav
 
 TITLE = "Orthogonal is not enough"
 STYLES = ("explorer.css", "lesson/lesson.css")
-PARTS = ("controls", "question", "answer", "sources", "nav")  # what an address can hide
+PARTS = ("controls", "question", "answer", "sources", "nav")  # that an address can hide
 
 KEYS = (
     (
@@ -26,7 +26,7 @@ KEYS = (
 
 
 def lesson_page(cards: Sequence[Card], runs: dict[str, str]) -> str:
-    """All cards as one HTML file; the script shows the one that the address names. runs: names and data sets."""
+    """Build all cards as one HTML document; the script shows the one that the address names. runs: run name to data set."""
     body = [
         html.A("Skip to the card", href="#cards", className="skip"),
         html.Header(
@@ -70,8 +70,8 @@ def _card(number: int, card: Card) -> html.Section:
         html.Button("Reveal", className="reveal", **{"data-reveal": True}),
     ]
     sources = html.Dl([html.Dt("The paper"), html.Dd(card.paper), html.Dt("We measure"), html.Dd(card.measured)])
-    said = [html.P(part) if isinstance(part, str) else part for part in card.answer]
-    answer = [html.Div(said, **{"data-part": "answer"}), html.Div(sources, **{"data-part": "sources"})]
+    paragraphs = [html.P(part) if isinstance(part, str) else part for part in card.answer]
+    answer = [html.Div(paragraphs, **{"data-part": "answer"}), html.Div(sources, **{"data-part": "sources"})]
     left = [html.Div(card.stage, className="stage"), html.Div(card.controls, className="controls", **{"data-part": "controls"})]
     right = [
         html.P(card.lead, className="lead"),

@@ -1,4 +1,4 @@
-"""The teacher's page: what to say and ask at each card, what a class gets wrong, and how to run the lesson."""
+"""The teacher's page: what to say and ask at each card, common misconceptions, and how to run the lesson."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from trs_explorer.web.pages import document, keys_table, nav
 
 
 def teacher_page(cards: Sequence[Card]) -> str:
-    """One page to print, or to have on a second screen."""
+    """Build the page, to print or to show on a second screen."""
     minutes = sum(card.teacher.minutes for card in cards)
     body = [
         html.Header([html.H1(f"{TITLE}: the teacher's page"), nav("lesson")], id="bar"),
@@ -26,10 +26,10 @@ def teacher_page(cards: Sequence[Card]) -> str:
 
 def _notes(number: int, card: Card) -> html.Section:
     notes = card.teacher
-    said = (("Say", notes.say), ("Ask", f"{card.question} {notes.ask}"), ("What the class usually gets wrong", notes.wrong))
+    entries = (("Say", notes.say), ("Ask", f"{card.question} {notes.ask}"), ("What the class usually gets wrong", notes.wrong))
     return html.Section([
         html.H2([f"{number} ", html.A(card.title, href=f"/lesson/{card.name}"), f" ({notes.minutes:g} min)"]),
-        html.Dl([part for name, text in said for part in (html.Dt(name), html.Dd(text))]),
+        html.Dl([part for name, text in entries for part in (html.Dt(name), html.Dd(text))]),
     ])  # fmt: skip
 
 

@@ -1,8 +1,8 @@
-"""The figures of a trained pair, and those of ten seeds of every corner, which ship with the lesson.
+"""The figures of a trained pair, and the stored figures of ten seeds for every setting, which ship with the lesson.
 
-    python -m trs_explorer.web.lesson.ten_seeds      trains them anew and writes them: minutes
+    python -m trs_explorer.web.lesson.ten_seeds      trains the pairs again and writes the file: takes minutes
 
-A machine that adds in another order ends elsewhere: single seeds differ, their means hardly.
+A machine that sums in another order gets other results: single seeds differ, their means hardly.
 """
 
 import json
@@ -15,19 +15,21 @@ from trs_explorer.explore.two_nets import CORNERS, EPS, UNIT, Result, Settings, 
 from trs_explorer.files import Json
 from trs_explorer.shipped import folder
 
-SEEDS = range(10)  # those that the weights were chosen on
-OTHERS = range(10, 20)  # looked at once, afterwards
+SEEDS = range(10)  # on which the weights were chosen
+OTHERS = range(10, 20)  # evaluated once, afterwards
 
 
 def figures(result: Result) -> Json:
-    """A pair's numbers for the cards, lengths as in the plane.
+    """Return a pair's numbers for the cards. Lengths are those of the plane.
 
-    fooled of eligible: transfer, of both directions; interval: 95 %.  transferred of shown: the theorems' Pr(T_r = 1), of all
-    attacks.  lowest, highest, beta, steepest, least: the worse of both directions' samples.  lower, upper: the better of both
-    directions' bounds, null where neither applies.  within: single networks fooled, and both, by attacks of radius `promised`.
+    fooled, eligible, interval: transfer over both directions, with its 95 % interval.
+    transferred, shown: the theorems' Pr(T_r = 1), counted over all attacks.
+    lowest, highest, beta, steepest, least: the worse of both directions' samples.
+    lower, upper: the better of both directions' bounds; null if neither applies.
+    within: how often attacks of radius `promised` fool one network, and both.
     """
     fooled, eligible = result.transfer.pooled()
-    theory, own = result.theory, result.within.fooled
+    theory, within = result.theory, result.within.fooled
     lower = [bound for bound in map(lower_bound, theory) if bound is not None]
     upper = [bound for bound in map(upper_bound, theory) if bound is not None]
     return {
@@ -40,24 +42,24 @@ def figures(result: Result) -> Json:
         "eligible": eligible,
         "interval": list(result.transfer.pooled_interval()),
         "alone": [result.transfer.fooled[k][k] for k in range(2)],
-        "transferred": sum(found.transferred for found in theory),
-        "shown": sum(found.n for found in theory),
+        "transferred": sum(one.transferred for one in theory),
+        "shown": sum(one.n for one in theory),
         "eps": EPS,
-        "lowest": min(found.lowest for found in theory),
-        "highest": max(found.highest for found in theory),
-        "beta": max(found.beta for found in theory) / UNIT**2,
-        "steepest": max(found.steepest for found in theory) / UNIT,
-        "least": min(found.least for found in theory),
+        "lowest": min(one.lowest for one in theory),
+        "highest": max(one.highest for one in theory),
+        "beta": max(one.beta for one in theory) / UNIT**2,
+        "steepest": max(one.steepest for one in theory) / UNIT,
+        "least": min(one.least for one in theory),
         "loss": theory[0].loss_f + theory[0].loss_g,
         "lower": max(lower, default=None),
         "upper": min(upper, default=None),
         "promised": result.promised,
-        "within": [own[0][0] + own[1][1], result.within.pooled()[0]],
+        "within": [within[0][0] + within[1][1], result.within.pooled()[0]],
     }
 
 
 def measured(seeds: range) -> Iterator[Json]:
-    """The figures of all corners on some seeds, trained now."""
+    """Train every setting on some seeds, and yield the figures."""
     for corner, weights in CORNERS.items():
         for seed in seeds:
             *_, last = train(Settings(*weights, seed))
@@ -66,7 +68,7 @@ def measured(seeds: range) -> Iterator[Json]:
 
 @cache
 def stored() -> list[Json]:
-    """The figures of ten seeds of every corner, and of ten others."""
+    """Return the stored figures of every setting, for SEEDS and OTHERS."""
     return json.loads(_file().read_text())
 
 
@@ -75,7 +77,7 @@ def _file() -> Path:
 
 
 def _rounded(value: object) -> object:
-    """Five digits of every number that is not whole."""
+    """Round every number that is not whole to five digits."""
     if isinstance(value, dict):
         return {name: _rounded(part) for name, part in value.items()}
     if isinstance(value, list):

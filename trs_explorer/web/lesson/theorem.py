@@ -1,11 +1,11 @@
-"""The theorem: the pairs of card three held against the paper's bounds."""
+"""Card "theorem": the pairs of card 3 compared with the paper's bounds."""
 
 import orjson
 from dash import html
 from flask import Flask, Response
 
+from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
-from trs_explorer.explore.live import Jobs
 from trs_explorer.explore.two_nets import CORNERS, EPS, OPTIONS
 from trs_explorer.web.lesson.card import Card, Teacher, out
 from trs_explorer.web.lesson.ten_seeds import SEEDS, stored
@@ -16,7 +16,7 @@ LETTERS = "ABCDEF"
 
 
 def add_routes(server: Flask, library: Library, jobs: Jobs) -> None:
-    """GET lesson/theorem/stored: the figures of ten seeds of every corner. Trainings are card three's."""
+    """Add /lesson/theorem/stored: the figures of ten seeds for every setting. Trainings use the routes of card 3."""
     del library, jobs
 
     @server.get("/lesson/theorem/stored")

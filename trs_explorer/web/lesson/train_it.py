@@ -1,4 +1,4 @@
-"""Train it yourself: two networks in the plane, trained on this machine while the class looks on."""
+"""Card "train it yourself": two networks in the plane, trained on this machine while the class watches."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -9,8 +9,9 @@ from dash import html
 from flask import Flask, Response, request
 
 from trs_explorer.data.plane import HALF_SIDE
+from trs_explorer.explore.compute_lock import PROCESS_LOCK
+from trs_explorer.explore.jobs import Jobs, Snapshot
 from trs_explorer.explore.library import Library
-from trs_explorer.explore.live import Jobs, Snapshot, turn
 from trs_explorer.explore.two_nets import (
     ATTACK_STEPS,
     CORNERS,
@@ -28,85 +29,85 @@ from trs_explorer.options import UsageError
 from trs_explorer.web.lesson.card import Card, Teacher, after, choice, number, out, slider
 from trs_explorer.web.lesson.ten_seeds import OTHERS, SEEDS, figures, stored
 from trs_explorer.web.markup import Field
-from trs_explorer.web.pages import answer
-from trs_explorer.web.scene import packed
+from trs_explorer.web.pages import json_response
+from trs_explorer.web.slice_view import base64_floats
 
 SHOWN_ATTACKS = 26
 
 
 def add_routes(server: Flask, library: Library, jobs: Jobs) -> None:
-    """GET lesson/train-it/train starts a training, unless it runs or is done; .../state tells how far it is.
+    """Add /lesson/train-it/train, which starts a training unless it runs or is done, and .../state, which reports its progress.
 
-    The newest training that a client has started replaces its older one. Both answer alike; "wrong" says what cannot be asked.
+    A client's new training replaces its previous one. Both routes respond alike; "wrong" is the message of an invalid request.
     """
     del library
 
     def state_of(*, start: bool) -> Json:
-        settings = read(request.args)
+        settings = parse_settings(request.args)
         key = ("train-it", settings)
         if start:
             slot = f"training of {request.args.get('client', '')[:64]}"
             snapshot = jobs.start(key, slot, lambda: train(settings))
         else:
             snapshot = jobs.get(key) or Snapshot(state="none")
-        return told(settings, snapshot)
+        return training_json(settings, snapshot)
 
     @server.get("/lesson/train-it/train")
     def begin() -> Response:
-        return answer(lambda: state_of(start=True))
+        return json_response(lambda: state_of(start=True))
 
     @server.get("/lesson/train-it/state")
     def state() -> Response:
-        return answer(lambda: state_of(start=False))
+        return json_response(lambda: state_of(start=False))
 
 
-def read(wish: Mapping[str, str]) -> Settings:
-    """The settings that an address asks for, all of them given. Raises UsageError that names the field."""
-    found = {}
+def parse_settings(query: Mapping[str, str]) -> Settings:
+    """Parse the settings of an address; all are required. Raises a UsageError that names the field."""
+    values = {}
     for option in OPTIONS:
-        raw = wish.get(option.name, "")
+        raw = query.get(option.name, "")
         try:
             value = float(raw)
             value = int(value) if option.type is int and value.is_integer() else value
         except (ValueError, OverflowError):
             kind = "a whole number" if option.type is int else "a number"
             raise UsageError(f"{option.name} takes {kind} {option.range_text}, got {raw[:40]!r}") from None
-        found[option.name] = option.check(value)
-    return Settings(**found)
+        values[option.name] = option.check(value)
+    return Settings(**values)
 
 
-def told(settings: Settings, snapshot: Snapshot) -> Json:
-    """A training as the page draws it: margins and points as base64 of little-endian float32."""
-    now = snapshot.value
-    if not isinstance(now, Progress):
-        with turn():
-            now = untrained(settings.seed)
+def training_json(settings: Settings, snapshot: Snapshot) -> Json:
+    """Return a training as the page draws it: margins and points as base64 of little-endian float32."""
+    progress = snapshot.value
+    if not isinstance(progress, Progress):
+        with PROCESS_LOCK.hold():
+            progress = untrained(settings.seed)
     points, labels = training_points(settings.seed)
     return {
         "settings": {field.name: getattr(settings, field.name) for field in fields(settings)},
         "state": snapshot.state,
         "error": snapshot.error,
         "seconds": snapshot.seconds,
-        "step": now.step,
-        "steps": now.steps,
-        "terms": now.terms,
-        "cosine": now.cosine,
-        "margins": packed(now.margins),
-        "points": packed(np.column_stack([points.numpy(), labels.numpy()])),
+        "step": progress.step,
+        "steps": progress.steps,
+        "terms": progress.terms,
+        "cosine": progress.cosine,
+        "margins": base64_floats(progress.margins),
+        "points": base64_floats(np.column_stack([points.numpy(), labels.numpy()])),
         "half": HALF_SIDE,
-        "result": _result(now.result) if now.result else None,
+        "result": _result(progress.result) if progress.result else None,
     }
 
 
 def _result(result: Result) -> Json:
-    """The numbers, and a few attacks on F that fool it: x, y before; x, y after; whether G, which was right, falls too."""
+    """Return the figures, and a few attacks that fool F: x, y before; x, y after; whether G, correct before, is fooled too."""
     shown = np.flatnonzero(result.right.all(0) & result.fooled[0])[:SHOWN_ATTACKS]
     attacks = np.column_stack([result.x[shown], result.x_adv[shown], result.fooled[1, shown]])
     return {**figures(result), "attacks": attacks.tolist()}
 
 
-def _words(corner: str, seeds: range = SEEDS) -> str:
-    """Transfer of a corner on the stored seeds, in words."""
+def _transfer_text(corner: str, seeds: range = SEEDS) -> str:
+    """Describe the transfer of a setting on the stored seeds."""
     rows = [row for row in stored() if row["corner"] == corner and row["seed"] in seeds]
     shares = [row["fooled"] / row["eligible"] for row in rows]
     cosine = mean(row["cosine"] for row in rows)
@@ -177,9 +178,9 @@ CARD = Card(
     "smoothness term is the gradient's length at the worst nearby point, Equation 1.",
     measured=[
         "Mean transfer of ten seeds: ",
-        "; ".join(map(_words, CORNERS)),
+        "; ".join(map(_transfer_text, CORNERS)),
         ". Ten other seeds, looked at once: ",
-        "; ".join(_words(corner, OTHERS) for corner in ("cos", "all three")),
+        "; ".join(_transfer_text(corner, OTHERS) for corner in ("cos", "all three")),
         f". L2 PGD, {ATTACK_STEPS} steps, ε {EPS:g}, 400 fresh points, both directions; n: both right before, and the attacked "
         "one fooled. In the plane the length of Equation 1 is a poor guide, so β itself is trained, of the margin. The weight "
         "matters: with λa 1 in place of 0.03, cos alone transferred 0.42 (0.21 to 0.62, seeds 0 to 9).",

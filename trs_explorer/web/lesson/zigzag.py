@@ -1,4 +1,4 @@
-"""The zigzag: boundaries as close as one likes whose gradients stay at right angles. All is computed in the browser, exactly."""
+"""Card "zigzag": boundaries arbitrarily close with orthogonal gradients. Computed exactly, in the browser."""
 
 from dash import html
 

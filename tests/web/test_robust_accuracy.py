@@ -10,8 +10,8 @@ from trs_explorer.attacks.pgd import pgd
 from trs_explorer.data import Dataset
 from trs_explorer.evaluation.accuracy import evaluate
 from trs_explorer.models import build
-from trs_explorer.web import robust as module
-from trs_explorer.web.robust import attack_on, first_images, robust
+from trs_explorer.web import robust_accuracy as module
+from trs_explorer.web.robust_accuracy import evaluation_attack, first_images, robust_accuracies
 from trs_explorer.web.state import State
 
 STATE = State("any", eps=0.2, attack="pgd", steps=2, seed=3)
@@ -24,8 +24,8 @@ def images(n):
 def test_it_ends_as_evaluate_does_and_grows_by_a_batch(monkeypatch):
     monkeypatch.setattr(module, "BATCH", 5)
     ensemble, (x, y) = build("patch", "mnist", 2, seed=0).eval(), images(12)
-    attacks = [attack_on(STATE), attack_on(replace(STATE, eps=0.05))]
-    seen = list(robust(ensemble, x, y, attacks, seed=3))
+    attacks = [evaluation_attack(STATE), evaluation_attack(replace(STATE, eps=0.05))]
+    seen = list(robust_accuracies(ensemble, x, y, attacks, seed=3))
     known = [("PGD-2", partial(pgd, step_size=1.25 * eps), {"eps": eps, "steps": 2}) for eps in (0.2, 0.05)]
     expected = evaluate(ensemble, x, y, attacks=known, batch_size=5, seed=3)
     assert [rate.outcomes for rate in seen[-1]] == [rate.outcomes for rate in expected]
@@ -42,7 +42,10 @@ def test_attacks_draw_from_the_seed():
         seen.append((generator.initial_seed(), eps))
         return x
 
-    deque(robust(build("patch", "mnist", 1, seed=0).eval(), *images(2), [("own", attack, {"eps": 0.1})], seed=7), maxlen=0)
+    deque(
+        robust_accuracies(build("patch", "mnist", 1, seed=0).eval(), *images(2), [("own", attack, {"eps": 0.1})], seed=7),
+        maxlen=0,
+    )
     assert seen == [(7, 0.1)]
 
 

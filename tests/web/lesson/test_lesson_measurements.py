@@ -6,13 +6,13 @@ import pytest
 
 from trs_explorer.evaluation.accuracy import nothing_yet
 from trs_explorer.evaluation.intervals import wilson
+from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
-from trs_explorer.explore.live import Jobs
 from trs_explorer.options import UsageError
 from trs_explorer.runs import RunError
 from trs_explorer.shipped import folder
-from trs_explorer.web.lesson.live import asked_of, followed, in_paper, right, share
-from trs_explorer.web.pages import answer
+from trs_explorer.web.lesson.measurements import accuracy_share, job_response, paper_figures, parse_card_request, share
+from trs_explorer.web.pages import json_response
 
 
 def test_a_share_has_its_denominator_and_interval():
@@ -20,24 +20,24 @@ def test_a_share_has_its_denominator_and_interval():
     assert told["words"] == "90.0 % (59.6-98.2), 9 of 10"  # Wilson's interval of 9 of 10, from the literature's closed form
     assert (told["share"], told["hits"], told["of"]) == (0.9, 9, 10.0)
     assert share(0, 0, (0.0, 1.0)) is None
-    assert right(None) is None
-    assert right(nothing_yet("pgd", 0.1)) is None
+    assert accuracy_share(None) is None
+    assert accuracy_share(nothing_yet("pgd", 0.1)) is None
 
 
 def test_what_cannot_be_had_is_told_in_words():
     def refuse():
         raise UsageError("no such thing")
 
-    assert answer(refuse).get_json() == {"wrong": "no such thing"}
-    assert answer(lambda: {"all": "well"}).get_json() == {"all": "well"}
+    assert json_response(refuse).get_json() == {"wrong": "no such thing"}
+    assert json_response(lambda: {"all": "well"}).get_json() == {"all": "well"}
 
 
 def test_a_card_asks_for_its_own_runs_only_and_fixes_what_it_does_not_offer():
     library = Library([folder("checkpoints")], device="cpu")
-    wish = {"run": "bars-trs", "norm": "l2", "n": "8"}
+    fields = {"run": "bars-trs", "norm": "l2", "n": "8"}
     with pytest.raises(UsageError, match="this card is about mnist-trs, not 'bars-trs'"):
-        asked_of(library, wish, ("mnist-trs",))
-    asked = asked_of(library, wish, ("bars-trs",), norm="linf")
+        parse_card_request(library, fields, ("mnist-trs",))
+    asked = parse_card_request(library, fields, ("bars-trs",), norm="linf")
     assert (asked.loaded.name, asked.state.norm, asked.state.n) == ("bars-trs", "linf", 8)
 
 
@@ -45,7 +45,7 @@ def test_a_job_is_followed_to_its_end_and_a_failure_is_told():
     jobs = Jobs()
 
     def ask(key, make, **again):
-        return followed(jobs, key, "here", make, lambda value: {"value": value}, **again)
+        return job_response(jobs, key, "here", make, lambda value: {"value": value}, **again)
 
     go_on = threading.Event()
 
@@ -73,5 +73,5 @@ def test_a_job_is_followed_to_its_end_and_a_failure_is_told():
 
 
 def test_the_papers_figures_are_those_of_its_table():
-    assert in_paper("pgd", "trs") == "93.0 / 85.1"
-    assert in_paper("fgsm", "dverge") == "95.8 / 91.6"
+    assert paper_figures("pgd", "trs") == "93.0 / 85.1"
+    assert paper_figures("fgsm", "dverge") == "95.8 / 91.6"

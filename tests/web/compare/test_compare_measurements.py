@@ -9,11 +9,12 @@ from web_explorer import Explorer
 
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.evaluation.accuracy import evaluate
+from trs_explorer.explore.compute_lock import PROCESS_LOCK
+from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Loaded
-from trs_explorer.explore.live import Jobs, turn
-from trs_explorer.web.compare import live
-from trs_explorer.web.compare.live import curve, measured, points, radii
-from trs_explorer.web.compare.pair import pair_of
+from trs_explorer.web.compare import measurements
+from trs_explorer.web.compare.measurements import curve_points, live_measurements, measure_curve, radii
+from trs_explorer.web.compare.pair import parse_pair
 from trs_explorer.web.state import State
 
 SMALL = "n=16&steps=2&attack=pgd&eps=0.1"
@@ -28,15 +29,15 @@ def client(explorer: Explorer) -> FlaskClient:
 
 def test_the_curve_is_the_robust_accuracy_at_every_radius(bars: Loaded) -> None:
     state = State(bars.name, n=40, steps=3, attack="pgd", seed=5)
-    *_, last = curve(bars, state)
+    *_, last = measure_curve(bars, state)
     x, y = bars.data.images(slice(0, 40)), bars.data.y[:40]
     attacks = [("pgd", pgd, {"eps": eps, "steps": 3, "step_size": eps * 2.5 / 3}) for eps in radii(state, bars.data.name)]
     expected = evaluate(bars.ensemble, x, y, attacks=attacks, seed=5)
     assert [rate.correct for rate in last] == [rate.correct for rate in expected]
-    assert [point[0] for point in points(last, 40)] == [0.0, *radii(state, bars.data.name)]
-    assert points(last, 41) == []  # not whole yet
-    first = next(curve(bars, state))
-    assert [point[0] for point in points(first, 40)] == [0.0]
+    assert [point[0] for point in curve_points(last, 40)] == [0.0, *radii(state, bars.data.name)]
+    assert curve_points(last, 41) == []  # not whole yet
+    first = next(measure_curve(bars, state))
+    assert [point[0] for point in curve_points(first, 40)] == [0.0]
 
 
 def test_live_answers_grow_until_they_are_done(client: FlaskClient) -> None:
@@ -46,7 +47,7 @@ def test_live_answers_grow_until_they_are_done(client: FlaskClient) -> None:
         time.sleep(0.05)
     assert told["done"]
     assert [trace["customdata"][-1].split("n ")[1] for trace in told["curve"]["data"]] == ["16", "16"]
-    assert "Attacked itself" in told["a"]["words"]
+    assert "Ensemble robust accuracy" in told["a"]["words"]
     assert "<button" not in told["a"]["matrix"]
 
 
@@ -58,7 +59,7 @@ def test_what_fails_is_said_once_and_not_tried_for_ever(client: FlaskClient, mon
         raise ValueError("no such luck")
         yield
 
-    monkeypatch.setattr(live.matrix, "measuring", failing)
+    monkeypatch.setattr(measurements.matrix, "measure_matrix", failing)
     asked, told = "/compare/live?a=mnist-trs&b=mnist-trs&n=64&steps=3&seed=77", {"done": False}
     client.get(asked)
     until = time.monotonic() + 30
@@ -70,13 +71,13 @@ def test_what_fails_is_said_once_and_not_tried_for_ever(client: FlaskClient, mon
 
 
 def test_exchanging_the_sides_cancels_nothing(explorer: Explorer) -> None:
-    jobs, wish = Jobs(), {"a": "mnist-trs", "b": "mnist-standard", "n": "1000", "client": "c"}
-    with turn():  # nothing gets on meanwhile
-        measured(pair_of(explorer.library, wish), jobs, again=False)
+    jobs, fields = Jobs(), {"a": "mnist-trs", "b": "mnist-standard", "n": "1000", "client": "c"}
+    with PROCESS_LOCK.hold():  # nothing gets on meanwhile
+        live_measurements(parse_pair(explorer.library, fields), jobs, again=False)
         before = set(jobs._running())
-        measured(pair_of(explorer.library, {**wish, "a": wish["b"], "b": wish["a"]}), jobs, again=False)
+        live_measurements(parse_pair(explorer.library, {**fields, "a": fields["b"], "b": fields["a"]}), jobs, again=False)
         assert set(jobs._running()) == before
-        measured(pair_of(explorer.library, {**wish, "a": wish["b"], "b": wish["b"]}), jobs, again=False)
+        live_measurements(parse_pair(explorer.library, {**fields, "a": fields["b"], "b": fields["b"]}), jobs, again=False)
         assert set(jobs._running()) < before
     jobs.stop()
 

@@ -14,8 +14,8 @@ from trs_explorer.explore.library import Library
 from trs_explorer.results import write_result
 from trs_explorer.runs import open_run
 from trs_explorer.shipped import folder
-from trs_explorer.web.compare import charts, rows
-from trs_explorer.web.compare.rows import Probe, last_probe, stored_rows
+from trs_explorer.web.compare import charts, stored_results
+from trs_explorer.web.compare.stored_results import Probe, last_probe, stored_rows
 from trs_explorer.web.markup import markup
 
 SIDES = {"a": "one", "b": "two"}
@@ -50,7 +50,7 @@ def test_the_last_probe_is_summed_over_pairs_of_different_members(library: Libra
     off = [(i, j) for i in range(3) for j in range(3) if i != j]
     assert (probe.fooled, probe.eligible) == tuple(sum(event[k][i][j] for i, j in off) for k in ("fooled", "eligible"))
     assert probe.cosine == pytest.approx(sum(event["cosine"][i][j] for i, j in off) / 6)
-    assert probe.aimless == pytest.approx(sum(event["zero_gradients"]) / 3)
+    assert probe.vanishing == pytest.approx(sum(event["zero_gradients"]) / 3)
     assert probe.interval == tuple(100 * end for end in of_share(probe.fooled / probe.eligible, probe.eligible / 6))
 
 
@@ -102,7 +102,7 @@ def test_other_evaluations_of_the_same_weights_add_points(library: Library) -> N
     low, high = wilson(8, 10)
     point = (0.2, 80.0, 100 * low, 100 * high, 10)
     expected = {"pgd": [point], "pgd-7": [(0.3, *point[1:])], "pgd, 5 starts": [point]}
-    assert rows.other_points(library, known) == {"mnist-trs": expected}
+    assert stored_results.other_points(library, known) == {"mnist-trs": expected}
     curves = charts.robust_curves(TWO, {"one": {"pgd": [point, (0.1, 0.0, 0.0, 9.0, 99)]}})  # .1 is the table's
     assert [p[:2] for p in curves["pgd"]["one"]] == [(0.0, 100.0), (0.1, 75.0), (0.15, 25.0), (0.2, 80.0)]
 
@@ -130,22 +130,22 @@ def test_charts_are_what_plotly_takes_and_show_what_they_were_given() -> None:
     go.Figure(robust)
     assert under == "worst of 3 eps 0.1"
     assert [(t["name"], t["x"], t["y"]) for t in robust["data"]] == [("two", [50.0], [0.0])]
-    assert charts.curves_words(charts.robust_curves(TWO), TWO, {"a": "one", "b": "nobody"}).endswith(
+    assert charts.curves_caption(charts.robust_curves(TWO), TWO, {"a": "one", "b": "nobody"}).endswith(
         "A (one): solid blue, circles. B (nobody): nothing is stored, trs compare measures it. Masked, so too high: one."
     )
 
 
 def test_the_table_names_sides_intervals_and_masking() -> None:
-    html = markup(rows.table(TWO, SIDES))
+    html = markup(stored_results.table1(TWO, SIDES))
     assert "<b>A </b>one" in html
     assert "warns: 8, MASKED" in html
-    assert "attacks miss images of one" in html
+    assert "attacks miss adversarial examples of one" in html
     low, high = Figure("1110").interval
     assert f'<td title="3 of 4">75.0<br><small>{low:.1f}-{high:.1f}</small>' in html
-    assert "trs compare measures them" in markup(rows.table([row("none", {})], SIDES))
+    assert "run trs compare to measure them" in markup(stored_results.table1([row("none", {})], SIDES))
 
 
 def test_the_probes_table_has_every_count() -> None:
-    html = markup(rows.probe_table({"one": Probe(0.125, 3, 60, 6, 0.3, 10, 0.4)}, SIDES))
+    html = markup(stored_results.probe_table({"one": Probe(0.125, 3, 60, 6, 0.3, 10, 0.4)}, SIDES))
     assert '<th scope="row">one (A)</th><td>0.125</td><td>40</td><td>5.0</td>' in html
     assert "3/60" in html

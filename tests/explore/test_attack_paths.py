@@ -4,9 +4,12 @@ import pytest
 import torch
 from torch import nn
 
+from trs_explorer.attack_catalogue import ATTACKS, RADIUS_ATTACKS, takes
 from trs_explorer.attacks.fgsm import fgsm
 from trs_explorer.attacks.pgd import pgd
-from trs_explorer.explore.paths import attack_path, path_on, paths
+from trs_explorer.catalogue import load
+from trs_explorer.explore.attack_paths import attack_path, attack_path_on, attack_paths
+from trs_explorer.explore.compute_lock import PriorityLock
 from trs_explorer.models import build
 from trs_explorer.models.ensemble import Ensemble
 
@@ -90,7 +93,7 @@ def test_an_attack_that_works_in_place_or_lies_is_recorded_as_it_was():
 
 def test_members_and_ensemble_are_attacked_at_once_and_to_the_end():
     twins = Ensemble([Margin([1.0, -2.0], 0.1), Margin([1.0, -2.0], 0.1), Margin([-1.0, 2.0], 0.1)])
-    found = paths(twins, X, Y, partial(pgd, eps=0.3, steps=5, random_start=False), seed=3)
+    found = attack_paths(twins, X, Y, partial(pgd, eps=0.3, steps=5, random_start=False), seed=3)
     assert len(found) == 4
     assert torch.equal(found[0].images, found[1].images)
     for model, path in zip([*twins.members, twins], found, strict=True):
@@ -99,12 +102,12 @@ def test_members_and_ensemble_are_attacked_at_once_and_to_the_end():
         assert torch.equal(path.x_adv, alone.x_adv)
         assert path.fooled == alone.fooled
     assert not torch.equal(found[0].images[2], found[2].images[2])
-    found = paths(twins, X, Y, partial(pgd, eps=0.3, steps=5), seed=3)
-    assert torch.equal(found[1].images, paths(twins, X, Y, partial(pgd, eps=0.3, steps=5), seed=3)[1].images)
+    found = attack_paths(twins, X, Y, partial(pgd, eps=0.3, steps=5), seed=3)
+    assert torch.equal(found[1].images, attack_paths(twins, X, Y, partial(pgd, eps=0.3, steps=5), seed=3)[1].images)
     assert len(found[0].images) >= 6  # early_stop would have left before
-    other = paths(twins, X, Y, pgd, seed=4, eps=0.3, steps=5)
+    other = attack_paths(twins, X, Y, pgd, seed=4, eps=0.3, steps=5)
     assert not torch.equal(other[0].images[1], found[0].images[1])
-    assert len(paths(twins, X, Y, fgsm, seed=0, eps=0.3)) == 4  # which has no early_stop
+    assert len(attack_paths(twins, X, Y, fgsm, seed=0, eps=0.3)) == 4  # which has no early_stop
 
 
 def test_an_attack_that_takes_its_batch_apart_goes_from_one_model_to_the_next():
@@ -113,7 +116,7 @@ def test_an_attack_that_takes_its_batch_apart_goes_from_one_model_to_the_next():
         return torch.cat([fgsm(model, image.repeat(5, 1, 1, 1), y[:1].repeat(5), eps=eps)[:1] for image in x.split(1)])
 
     pair = Ensemble([Margin([1.0, -2.0], 0.1), Margin([-1.0, 2.0], 0.1)])
-    found, expected = paths(pair, X, Y, one_by_one, seed=0, eps=0.3), paths(pair, X, Y, fgsm, seed=0, eps=0.3)
+    found, expected = attack_paths(pair, X, Y, one_by_one, seed=0, eps=0.3), attack_paths(pair, X, Y, fgsm, seed=0, eps=0.3)
     assert [path.fooled for path in found] == [path.fooled for path in expected]
     assert all(torch.equal(one.x_adv, other.x_adv) for one, other in zip(found, expected, strict=True))
 
@@ -122,9 +125,29 @@ def test_the_path_on_one_model_begins_with_the_noise_that_it_has_among_all():
     ensemble = build("mlp", "bars", 3, seed=1)
     x, y = torch.full((1, 1, 1, 2), 0.5), torch.tensor([0])
     arguments = {"eps": 0.3, "steps": 4}
-    together = paths(ensemble, x, y, pgd, seed=7, **arguments)
+    together = attack_paths(ensemble, x, y, pgd, seed=7, **arguments)
     assert len({tuple(path.images[1].flatten().tolist()) for path in together}) == 4  # each has a start of its own
     for number, path in enumerate(together):
-        alone = path_on(ensemble, number, x, y, pgd, seed=7, **arguments)
+        alone = attack_path_on(ensemble, number, x, y, pgd, seed=7, **arguments)
         assert torch.allclose(alone.images[1], path.images[1], atol=1e-6)
         assert torch.allclose(alone.x_adv, path.x_adv, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", RADIUS_ATTACKS)
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_the_path_of_every_attack_with_a_radius_stays_in_its_ball_and_ends_at_its_result(name, norm):
+    ensemble = build("patch", "mnist", 2, seed=0).eval()
+    x = torch.rand(1, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    y = ensemble(x).argmax(-1)
+    few = {key: 3 for key in ("steps", "reference_steps") if takes(name, key)}
+    attack = partial(load(ATTACKS[name].function), eps=0.2, norm=norm, **few)
+    recorded = attack_paths(ensemble, x, y, attack, seed=5)
+    assert len(recorded) == 3
+    for number, path in enumerate(recorded):
+        shift = (path.images - x).flatten(1)
+        assert (shift.abs().amax(1) if norm == "linf" else shift.norm(dim=1)).max() <= 0.2 + 1e-5
+        assert torch.equal(path.images[-1], path.x_adv[0])
+        assert len(path.images) >= 2
+        alone = attack_path_on(ensemble, number, x, y, PriorityLock().yielding(attack), seed=5)
+        torch.testing.assert_close(alone.x_adv, path.x_adv)
+        assert len(alone.images) == len(path.images)

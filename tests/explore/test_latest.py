@@ -1,0 +1,23 @@
+"""Only the newest request of a slot counts."""
+
+import gc
+
+from trs_explorer.explore.latest import Latest
+
+
+def test_a_newer_request_cancels_the_older_one_of_its_slot_only():
+    latest = Latest()
+    first, other = latest.enter("me:slice"), latest.enter("you:slice")
+    assert not first.cancelled()
+    second = latest.enter("me:slice")
+    assert (first.cancelled(), second.cancelled(), other.cancelled()) == (True, False, False)
+    third = latest.enter("me:slice")
+    assert (second.cancelled(), third.cancelled()) == (True, False)
+
+
+def test_slots_of_requests_that_are_over_are_forgotten():
+    latest = Latest()
+    for i in range(100):
+        latest.enter(f"client {i}")
+    gc.collect()
+    assert not len(latest._newest)

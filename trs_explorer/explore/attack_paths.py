@@ -1,0 +1,136 @@
+"""Attack paths: the images that an attack passes to the model, one after the other."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from trs_explorer.attacks.model_state import eval_mode
+from trs_explorer.attacks.noise import draw_seeds
+from trs_explorer.attacks.search import transfer_kwargs
+from trs_explorer.evaluation.accuracy import right
+from trs_explorer.explore.compute_lock import one_thread
+from trs_explorer.explore.planes import OneImage
+from trs_explorer.gradients import Images
+from trs_explorer.models.ensemble import Ensemble
+from trs_explorer.models.recording import RecordingModel
+
+OneLabel = Int64[Tensor, "1"]
+
+
+@dataclass(frozen=True, eq=False)
+class AttackPath:
+    """The images that an attack on one image visited.
+
+    images: from x itself to x_adv, in order of visit, without immediate repetitions.
+    x_adv: what the attack returned. Not always the last image visited: the best one, or x if nothing fooled the model.
+    fooled: whether the model misclassifies x_adv (or, if targeted, predicts the target), checked independently of the attack.
+    """
+
+    images: Float[Tensor, "visit channel height width"]
+    x_adv: OneImage
+    fooled: bool
+
+
+class _NotBatchable(Exception):
+    """The attack cannot run on all models as one batch."""
+
+
+class _SideBySide(nn.Module):
+    """An ensemble's members and the ensemble itself as one model: each classifies its own row of the batch, which is recorded.
+
+    The attacks on all of them are then one attack: for single images, half of an attack's time is spent between two passes.
+    """
+
+    def __init__(self, ensemble: Ensemble) -> None:
+        super().__init__()
+        self.models = nn.ModuleList([*ensemble.members, ensemble])
+        self.visited: list[Tensor] = []
+
+    def forward(self, x: Images) -> Tensor:
+        if len(x) == 1:  # the attack checks the output's shape
+            return self.models[0](x)
+        if len(x) != len(self.models):
+            raise _NotBatchable
+        self.visited.append(x.detach().clone())
+        return torch.cat([model(image) for model, image in zip(self.models, x.split(1), strict=True)])
+
+    @property
+    def member_logits(self) -> None:
+        """Used by attacks on the members of an ensemble, which need each model separately."""
+        raise _NotBatchable
+
+    @property
+    def feature_layers(self) -> None:
+        """Used by attacks on features, which need each model separately."""
+        raise _NotBatchable
+
+
+def attack_path(model: nn.Module, x: OneImage, y: OneLabel, attack: Callable, **kwargs: object) -> AttackPath:
+    """Record the path of attack(model, x, y, **kwargs) on one image; restarts follow one another.
+
+    Works for every attack that evaluates its iterates with model(...). Of a batch of several candidates, the first is recorded.
+    Images outside the attack's ball are left out: they are no iterates, but transformed copies at which di2 takes gradients.
+    """
+    visited: list[Tensor] = []
+    recorder = RecordingModel(model, lambda x: visited.append(x[0].detach().clone()))  # a copy: attacks may work in place
+    x_adv = attack(recorder, x, y, **kwargs)
+    return _path(model, x, y, [*_in_ball(visited, x, attack, kwargs), x_adv[0]], targeted=bool(kwargs.get("targeted")))
+
+
+def attack_paths(
+    ensemble: Ensemble, x: OneImage, y: OneLabel, attack: Callable, *, seed: int, **kwargs: object
+) -> list[AttackPath]:
+    """Record the attack's path on every member, then on the ensemble, with noise from the seed.
+
+    An attack with an `early_stop` continues to the highest loss, as in the transfer matrix.
+    """
+    side_by_side = _SideBySide(ensemble)
+    kwargs = {**transfer_kwargs(attack), **kwargs}
+    count, targeted = len(side_by_side.models), bool(kwargs.get("targeted"))
+    with one_thread():
+        try:
+            generator = torch.Generator().manual_seed(seed)
+            x_adv = attack(side_by_side, x.repeat(count, 1, 1, 1), y.repeat(count), generator=generator, **kwargs)
+        except _NotBatchable:
+            return [attack_path_on(ensemble, number, x, y, attack, seed=seed, **kwargs) for number in range(count)]
+        visited = [[batch[k] for batch in side_by_side.visited] for k in range(count)]
+        return [
+            _path(model, x, y, [*_in_ball(images, x, attack, kwargs), result], targeted=targeted)
+            for model, images, result in zip(side_by_side.models, visited, x_adv, strict=True)
+        ]
+
+
+def attack_path_on(
+    ensemble: Ensemble, number: int, x: OneImage, y: OneLabel, attack: Callable, *, seed: int, **kwargs: object
+) -> AttackPath:
+    """Record one of `attack_paths`, with the same noise: on member `number`, or on the ensemble if it is one past the last."""
+    generator = torch.Generator().manual_seed(seed)
+    draw_seeds(number, 1, generator)  # skip the draws of the models before it
+    with one_thread():
+        model = [*ensemble.members, ensemble][number]
+        return attack_path(model, x, y, attack, generator=generator, **{**transfer_kwargs(attack), **kwargs})
+
+
+def _in_ball(images: list[Tensor], x: OneImage, attack: Callable, kwargs: Mapping[str, object]) -> list[Tensor]:
+    """The images within the radius of an attack on x; all of them if it has no radius."""
+    options = {**getattr(inspect.unwrap(attack), "keywords", {}), **kwargs}
+    eps, order = options.get("eps"), 2 if options.get("norm") == "l2" else torch.inf
+    if not isinstance(eps, int | float):
+        return images
+    return [image for image in images if torch.linalg.vector_norm((image - x[0]).flatten(), order) <= eps + 1e-5]
+
+
+def _path(model: nn.Module, x: OneImage, y: OneLabel, images: list[Tensor], *, targeted: bool) -> AttackPath:
+    """Build the path through some images, of which the last is the attack's result."""
+    visited = [x[0]]
+    for image in images:
+        if not torch.equal(image, visited[-1]):
+            visited.append(image)
+    x_adv = images[-1][None]
+    with eval_mode(model), torch.no_grad():
+        predicted_y = bool(right(model(x_adv), y))
+    return AttackPath(torch.stack(visited), x_adv, predicted_y if targeted else not predicted_y)

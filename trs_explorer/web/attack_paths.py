@@ -1,0 +1,141 @@
+"""Attack paths in a slice: what an attack on each model does from the chosen start, in the slice's coordinates."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from trs_explorer.attack_catalogue import ATTACKS
+from trs_explorer.attacks.search import keywords
+from trs_explorer.catalogue import load as load_function
+from trs_explorer.explore.attack_paths import attack_path_on, attack_paths
+from trs_explorer.explore.gallery import predictions
+from trs_explorer.explore.library import Loaded
+from trs_explorer.explore.planes import ball_polygon
+from trs_explorer.files import Json
+from trs_explorer.web.slice_view import Points, SliceView, the
+from trs_explorer.web.state import State
+
+
+@dataclass(frozen=True)
+class AttackPaths:
+    """The attacks on every model, projected on the plane of a slice. Models are numbered: members from 0, then the ensemble.
+
+    attack: the attack's name with its steps, such as "PGD-10".
+    y: the true class.
+    start: where the attacks start, in plane coordinates.
+    clipped: whether the requested start was outside [0, 1] and had to be clipped.
+    ball: corners of the plane's intersection with the eps-ball around the start.
+    paths: per model, the projections of the images that the attack on it visited, [visit, 2].
+    before: the class that each model predicts at the start.
+    ends: [model, attacked model], the class that a model predicts for the result of the attack on the attacked model.
+    off_plane: per attacked model, the L2 distance of the attack's result from the plane.
+    """
+
+    attack: str
+    y: int
+    start: tuple[float, float]
+    clipped: bool
+    ball: Points
+    paths: list[Points]
+    before: list[int]
+    ends: list[list[int]]
+    off_plane: list[float]
+
+    def fools(self, attacked: int, model: int) -> bool:
+        """Whether the attack on one model fools another: it predicted y at the start, and another class at the end."""
+        return self.before[model] == self.y != self.ends[model][attacked]
+
+    def headline(self, model: int) -> str:
+        """The effect of the attack on a model on that model itself, such as "5 → 6, fooled"."""
+        before, after = self.before[model], self.ends[model][model]
+        if before != self.y:
+            return f"{before}, wrong before the attack"
+        return f"{before}, not fooled" if after == before else f"{before} → {after}, fooled"
+
+    def to_json(self) -> Json:
+        """The fields that the page draws."""
+        return {
+            "headlines": [self.headline(k) for k in range(len(self.before))],
+            "start": list(self.start),
+            "ball": self.ball.tolist(),
+            "trails": [path.tolist() for path in self.paths],
+            "before": self.before,
+            "ends": self.ends,
+        }
+
+
+def configured_attack(state: State) -> tuple[str, Callable]:
+    """Return the name of the state's attack with its steps, and the attack with its options bound."""
+    function = load_function(ATTACKS[state.attack].function)
+    parameters = keywords(function)
+    # 10 steps of eps/10 could not turn round: fewer steps are longer, as in the probe during training
+    step_size = state.eps * max(0.1, 2.5 / state.steps)
+    options = {"eps": state.eps, "steps": state.steps, "step_size": step_size, "norm": state.norm}
+    if state.attack == "bim":
+        del options["step_size"]  # its default, eps / steps, is what makes it BIM
+    name = f"{state.attack}-{state.steps}" if "steps" in parameters else state.attack
+    return name.upper(), partial(function, **{name: value for name, value in options.items() if name in parameters})
+
+
+def attack_start(state: State, view: SliceView) -> tuple[Tensor, bool]:
+    """Return the image at which the attacks start, and whether the requested point had to be clipped to [0, 1]."""
+    point = state.point()
+    if point is None:
+        return view.x, False
+    requested = view.plane.images(torch.tensor([point]))[0]
+    start = requested.clamp(0, 1)
+    return start, not torch.allclose(start, requested, atol=1e-4)
+
+
+def surrogate_path(loaded: Loaded, state: State, view: SliceView) -> Json:
+    """Compute the attack on the surrogate alone, for the page: it follows a slider while the other attacks are computed."""
+    start, _ = attack_start(state, view)
+    _, attack = configured_attack(state)
+    path = attack_path_on(loaded.ensemble, state.surrogate, start[None], torch.tensor([view.y]), attack, seed=state.seed)
+    return {
+        "attacked": state.surrogate,
+        "start": list(view.plane.pair(start)),
+        "ball": ball_polygon(view.plane, start, state.eps, state.norm).tolist(),
+        "trail": view.plane.coordinates(path.images).tolist(),
+        "ends": predictions(loaded.ensemble, path.x_adv)[:, 0].tolist(),
+    }
+
+
+def make_attack_paths(loaded: Loaded, state: State, view: SliceView) -> AttackPaths:
+    """Run the state's attack on every model, and project what it visits on the slice."""
+    ensemble, plane = loaded.ensemble, view.plane
+    start, clipped = attack_start(state, view)
+    name, attack = configured_attack(state)
+    paths = attack_paths(ensemble, start[None], torch.tensor([view.y]), attack, seed=state.seed)
+    results = torch.cat([path.x_adv for path in paths])
+    return AttackPaths(
+        attack=name,
+        y=view.y,
+        start=plane.pair(start),
+        clipped=clipped,
+        ball=ball_polygon(plane, start, state.eps, state.norm),
+        paths=[plane.coordinates(path.images).numpy() for path in paths],
+        before=predictions(ensemble, start[None])[:, 0].tolist(),
+        ends=predictions(ensemble, results).tolist(),
+        off_plane=plane.distance(results).tolist(),
+    )
+
+
+def slice_caption(view: SliceView, attacks: AttackPaths, state: State) -> str:
+    """Explain the marks in a slice, and the limits of what a slice shows."""
+    off_plane, surrogate = attacks.off_plane[state.surrogate], the(view.models[state.surrogate])
+    is_domain = view.plane.kind == "domain"
+    units = "Axes: the inputs themselves" if is_domain else "Axes: L2 distance from the image (each pixel in [0, 1])"
+    sentences = [
+        f"{units}. Solid outline: the ball of eps {state.eps:g}; dotted outline: [0, 1].",
+        "The chosen start is outside [0, 1]: the attack starts at the clipped point." if attacks.clipped else "",
+        f"★ start of the attack. Solid path: {attacks.attack} on this panel's model; dashed path: on {surrogate}.",
+        "✕ fools this panel's model, ○ does not.",
+        f"Paths are projections: the attack on {surrogate} ends {off_plane:.2f} off the plane." if off_plane > 0.005 else "",
+        "Click, or press Enter at the crosshair, to attack from there.",
+        "A plane shows two directions of many: trust the matrix for rates.",
+    ]
+    return " ".join(filter(None, sentences))

@@ -1,0 +1,178 @@
+"""What a slice shows before any attack: its plane, its square, the image, outlines and training points."""
+
+import base64
+import hashlib
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trs_explorer.data import Dataset
+from trs_explorer.explore.gallery import predictions
+from trs_explorer.explore.library import Loaded
+from trs_explorer.explore.planes import (
+    Plane,
+    along_gradient,
+    box_polygon,
+    domain,
+    loss_gradients,
+    three_images,
+    two_gradients,
+)
+from trs_explorer.explore.slices import LEVELS
+from trs_explorer.files import Json
+from trs_explorer.options import UsageError
+from trs_explorer.web.state import State, is_plane, uploaded_pixels
+
+Points = np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class SliceView:
+    """One slice. Coordinates are the plane's: L2 distances from the image in [0, 1] pixels; for 2-D data, the data's own.
+
+    key: a hash of weights, plane and square: views with equal keys have equal samples.
+    loaded: the ensemble to sample, and its data.
+    models: the names of the members, then of the ensemble.
+    votes: the members' weights in the ensemble: of their logits if `sums`, else of their probabilities.
+    classes: the number of classes.
+    x, y: the image and its class, which attacks try to leave.
+    label_source: where y comes from, such as "the label".
+    home: the image's coordinates.
+    low, high: the square's edges, on both axes.
+    box: corners of the plane's intersection with [0, 1]^d.
+    examples: the training points with their class, [n, 3]; none for images.
+    """
+
+    key: str
+    loaded: Loaded
+    plane: Plane
+    models: list[str]
+    votes: list[float]
+    sums: bool
+    classes: int
+    x: Tensor
+    y: int
+    label_source: str
+    home: tuple[float, float]
+    low: float
+    high: float
+    box: Points
+    examples: Points
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the weights."""
+        return self.loaded.digest
+
+    def to_json(self) -> Json:
+        """The fields that the page draws."""
+        return {
+            "key": self.key,
+            "digest": self.digest,
+            "models": self.models,
+            "votes": self.votes,
+            "sums": self.sums,
+            "classes": self.classes,
+            "shape": list(self.plane.origin.shape),
+            "kind": self.plane.kind,
+            "y": self.y,
+            "home": list(self.home),
+            "low": self.low,
+            "high": self.high,
+            "levels": list(LEVELS),
+            "names": list(self.plane.names),
+            "box": self.box.tolist(),
+            "examples": self.examples.tolist(),
+            **{name: base64_floats(getattr(self.plane, name).numpy()) for name in ("origin", "u", "v")},
+        }
+
+
+def base64_floats(array: np.ndarray) -> str:
+    """Encode an array as base64 of little-endian float32: a JSON list would be five times as long, and slow to parse."""
+    return base64.b64encode(array.astype("<f4", copy=False).tobytes()).decode()
+
+
+def model_names(members: int) -> list[str]:
+    """Return the names of the models on the page in the order of their numbers: F1, F2, ... and the ensemble."""
+    return [*(f"F{i + 1}" for i in range(members)), "ensemble"]
+
+
+def loss_name(model: str) -> str:
+    """Return the name of a model's loss, for an axis along its gradient."""
+    return f"the loss of {the(model)}"
+
+
+def the(model: str) -> str:
+    """Return a model's name as it appears within a sentence."""
+    return "the ensemble" if model == "ensemble" else model
+
+
+def chosen_image(loaded: Loaded, state: State) -> tuple[Tensor, int, str]:
+    """Return the state's image, its class, and where the class comes from. Raises UsageError if the output is NaN."""
+    data = loaded.data
+    if state.own:
+        pixels = uploaded_pixels(state.own, math.prod(data.x.shape[1:]))
+        assert pixels is not None
+        x = torch.frombuffer(bytearray(pixels), dtype=torch.uint8).view(data.x.shape[1:]).float() / 255
+        y = int(predictions(loaded.ensemble, x[None])[-1, 0])
+        if y < 0:
+            raise UsageError("the ensemble makes no prediction for this picture: its output is not a number")
+        return x, y, "the ensemble's prediction"
+    return data.images(torch.tensor([state.image]))[0], int(data.y[state.image]), "the label"
+
+
+def make_slice_view(loaded: Loaded, state: State, *, plane: Plane | None = None) -> SliceView:
+    """Build the view of the state's slice. plane: use this plane through the same image instead of the state's."""
+    x, y, label_source = chosen_image(loaded, state)
+    plane = plane or _plane(loaded, state, x, y)
+    if state.swap:
+        plane = plane.swapped()
+    low, high = (0.0, 1.0) if plane.kind == "domain" else (-state.span, state.span)
+    return SliceView(
+        key=_key(loaded.digest, plane, low, high),
+        loaded=loaded,
+        plane=plane,
+        models=model_names(len(loaded.ensemble)),
+        votes=loaded.ensemble.votes.tolist(),
+        sums=loaded.ensemble.voting == "sum",
+        classes=loaded.data.classes,
+        x=x,
+        y=y,
+        label_source=label_source,
+        home=plane.pair(x),
+        low=low,
+        high=high,
+        box=box_polygon(plane, 2 * max(abs(low), abs(high))),
+        examples=_training_points(loaded),
+    )
+
+
+def _plane(loaded: Loaded, state: State, x: Tensor, y: int) -> Plane:
+    if is_plane(loaded.data.name):
+        return domain(tuple(x.shape))
+    if state.plane == "images":
+        first = "own picture" if state.own else f"image {state.image}"
+        others = loaded.data.images(torch.tensor([state.second, state.third]))
+        return three_images(x, *others, names=(first, f"image {state.second}", f"image {state.third}"), seed=state.seed)
+    names = model_names(len(loaded.ensemble))
+    gradients = loss_gradients(loaded.ensemble, x[None], torch.tensor([y]))
+    i, j = state.surrogate, state.target
+    if state.plane == "random":
+        return along_gradient(gradients[i], x, name=loss_name(names[i]), seed=state.seed)
+    return two_gradients(gradients[i], gradients[j], x, names=(loss_name(names[i]), loss_name(names[j])))
+
+
+def _training_points(loaded: Loaded) -> Points:
+    """Return the training points with their class, [n, 3], for data in the plane; none for images."""
+    train: Dataset | None = loaded.train
+    if train is None:
+        return np.zeros((0, 3), dtype=np.float32)
+    return np.column_stack([train.x.view(len(train), -1).numpy(), train.y.numpy()]).astype(np.float32)
+
+
+def _key(digest: str, plane: Plane, low: float, high: float) -> str:
+    parts = [digest.encode(), *(t.numpy().tobytes() for t in (plane.origin, plane.u, plane.v)), f"{low},{high}".encode()]
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:24]
