@@ -31,7 +31,7 @@ class Attack:
 
     function: str
     summary: str
-    options: tuple[str, ...]
+    options: tuple[str, ...] = ()
     has_radius: bool = True
     single_step: bool = False
     loss: str = "ce"
