@@ -53,7 +53,7 @@ _TORN = st.tuples(st.sampled_from([b"-", b'{"kind":"x","n":"--"}']), st.integers
 def test_blocks_of_any_size_give_what_the_whole_gives(tmp_path_factory, lines: list[bytes], torn: bytes, size: int) -> None:
     path = tmp_path_factory.mktemp("events") / "events.jsonl"
     path.write_bytes(content := b"".join(line + b"\n" for line in lines) + torn)
-    with patch.object(events, "LONGEST", 40):
+    with patch.object(events, "MOST_LINE", 40):
         expected = _expected(content, 40)
         good = [event for event in expected if event is not None]
         whole = events.read_lines(path, 0)
@@ -87,10 +87,10 @@ def test_a_line_of_64_mb_is_one_damaged_line_and_never_in_memory(run: runs.Run) 
 
 def test_a_line_without_an_end_is_passed_in_time(run: runs.Run) -> None:
     with log(run).open("wb") as file:
-        file.truncate(5 * events.LONGEST)  # zeros
+        file.truncate(5 * events.MOST_LINE)  # zeros
     assert runs.read_events(run) == runs.Batch([], 0, 0)  # it may end yet
-    with patch.object(events, "ENDLESS", 2 * events.LONGEST):
-        assert runs.read_events(run) == runs.Batch([], 4 * events.LONGEST, 2)
+    with patch.object(events, "MOST_SKIPPED", 2 * events.MOST_LINE):
+        assert runs.read_events(run) == runs.Batch([], 4 * events.MOST_LINE, 2)
     with log(run).open("ab") as file:
         file.write(b"\n" + STEP)
     assert runs.read_events(run).damaged == 1
@@ -103,7 +103,7 @@ def test_a_first_line_is_whole_however_few_bytes_are_asked_for(run: runs.Run) ->
 
 
 def test_the_writer_cuts_a_torn_line_that_is_longer_than_a_block(run: runs.Run) -> None:
-    log(run).write_bytes(STEP + b"-" * (3 * events.LONGEST))
+    log(run).write_bytes(STEP + b"-" * (3 * events.MOST_LINE))
     runs.EventWriter(run).close()
     assert log(run).read_bytes() == STEP
 

@@ -1,6 +1,6 @@
-"""A run's log and what viewers ask of its trainer: files of one JSON object a line, appended to by one and read by many.
+"""A run's log and the requests of viewers to its trainer: append-only files of one JSON object per line.
 
-Whatever is in them, no more than a block of their text is held at a time.
+Readers hold at most one block of text at a time, whatever the file contains.
 """
 
 import contextlib
@@ -14,12 +14,12 @@ from typing import BinaryIO, Protocol
 
 from trs_explorer.files import Json, finite, is_regular, open_for_appending, open_for_reading, parse_lines
 
-LONGEST = 1 << 20  # bytes of a line with its newline, and of a block: ours have a few thousand, a longer one is damaged
-ENDLESS = 1 << 28  # bytes after which the rest of a line counts as another: whoever asks again and again gets on
+MOST_LINE = 1 << 20  # bytes of a line with its newline, and of a block: ours have a few thousand, a longer line is damaged
+MOST_SKIPPED = 1 << 28  # bytes of a damaged line that one call skips: the rest counts as another line, so that readers progress
 
 
 class Folder(Protocol):
-    """A run, as far as is needed here."""
+    """What this module needs of a run."""
 
     @property
     def path(self) -> Path:
@@ -28,7 +28,7 @@ class Folder(Protocol):
 
 @dataclass(frozen=True)
 class Batch:
-    """Events read, where to read on, and how many lines were not readable."""
+    """Events read from a file, the offset where to continue, and the number of damaged lines."""
 
     events: list[Json]
     offset: int
@@ -39,34 +39,31 @@ class Batch:
 
 
 class EventWriter:
-    """Appends events, one flushed line each. Opening it cuts off a last line that a crash left torn."""
+    """Appends events, one flushed line each. Opening it removes an incomplete last line, which a crash left."""
 
     def __init__(self, run: Folder) -> None:
-        """Open run's log for appending. Raises OSError if it cannot be written, or is a link or no regular file."""
+        """Open a run's log for appending. Raises OSError if it cannot be written, or is a link or not a regular file."""
         self._file = _append_after_whole_lines(run.path / "events.jsonl")
 
     def write(self, kind: str, **fields: object) -> Json:
-        """Write and return one event. NaN and infinities become null; "nonfinite" then names where they were."""
+        """Write and return one event. NaN and infinities become null, and "nonfinite" names their fields."""
         event: Json = {"v": 1, "kind": kind, "t": round(time.time(), 3)}
-        bad: list[str] = []
-        event.update({name: finite(value, name, bad) for name, value in fields.items()})
-        if bad:
-            event["nonfinite"] = bad
+        nonfinite: list[str] = []
+        event.update({name: finite(value, name, nonfinite) for name, value in fields.items()})
+        if nonfinite:
+            event["nonfinite"] = nonfinite
         self._file.write(_as_line(event))
         self._file.flush()
         return event
 
     def close(self) -> None:
-        """Close the file. A line that a full disk did not take is lost: whoever wrote it was told."""
+        """Close the file. A line that did not fit on a full disk is lost; `write` has already raised for it."""
         with contextlib.suppress(OSError):
             self._file.close()
 
 
 def read_events(run: Folder, offset: int = 0, size: int = -1) -> Batch:
-    """Whole events from a byte offset on (negative: from the end), of `size` bytes at most. A torn last line waits.
-
-    See `read_lines`. Raises: OSError.
-    """
+    """Read a run's events from a byte offset on, see `read_lines`. Raises: OSError."""
     return read_lines(run.path / "events.jsonl", offset, size)
 
 
@@ -74,20 +71,20 @@ def read_events(run: Folder, offset: int = 0, size: int = -1) -> Batch:
 
 
 def request(run: Folder, action: str, **fields: object) -> None:
-    """Ask run's trainer for something: pause, resume, save, stop, note (text), set (name, value)."""
-    asked: Json = {"v": 1, "kind": "control", "t": round(time.time(), 3), "action": action, **fields}
+    """Send a request to a run's trainer. action: pause, resume, save, stop, note (text) or set (name, value)."""
+    event: Json = {"v": 1, "kind": "control", "t": round(time.time(), 3), "action": action, **fields}
     with open_for_appending(run.path / "control.jsonl") as file:
-        file.write(_as_line(asked))
+        file.write(_as_line(event))
 
 
 class ControlReader:
-    """New requests since the trainer started; what was asked of a trainer that is gone is not carried out.
+    """Reads the requests since the trainer started; those to an earlier trainer are ignored.
 
-    Whatever becomes of the file, it is no error: nothing comes in then.
+    A file that is missing or damaged is not an error: there are no requests then.
     """
 
     def __init__(self, run: Folder) -> None:
-        """Start at the file's present end."""
+        """Start at the present end of the file."""
         self._path = run.path / "control.jsonl"
         self._offset = self._size()
 
@@ -95,17 +92,17 @@ class ControlReader:
         return self._path.stat().st_size if is_regular(self._path) else 0
 
     def poll(self) -> list[Json]:
-        """The requests since the last call, LONGEST bytes of them at most. Costs two stats when there are none."""
+        """The requests since the last call, at most MOST_LINE bytes of them. Takes two stats when there are none."""
         with contextlib.suppress(OSError):
             if self._size() > self._offset:
-                batch = read_lines(self._path, self._offset, LONGEST)
+                batch = read_lines(self._path, self._offset, MOST_LINE)
                 self._offset = batch.offset
                 return [event for event in batch.events if event["kind"] == "control" and _is_flat(event)]
         return []
 
 
 def _is_flat(event: Json) -> bool:
-    """Whether there are no lists and objects in an event: no request has any, and the trainer's log would take them over."""
+    """Whether an event contains no lists and objects. Requests have none, and the trainer copies their fields into its log."""
     return not any(isinstance(value, list | dict) for value in event.values())
 
 
@@ -113,11 +110,14 @@ def _is_flat(event: Json) -> bool:
 
 
 def read_lines(path: Path, offset: int, size: int = -1) -> Batch:
-    """Whole events from a byte offset on (negative: from the end). A torn last line waits; what is no event is counted.
+    """Read whole events. An incomplete last line is left for the next call; lines that are not events are counted as damaged.
 
-    size: of the text, at most, but a first line is read whole however long it is; negative: all there is now.
-    A file that is gone, or shorter than the offset, is read anew: the batch is empty and its offset 0.
-    Raises: OSError if it cannot be read or is no regular file.
+    path: the file.
+    offset: where to start, in bytes; negative counts from the end.
+    size: the most bytes to read, though a first line is always read whole; negative reads to the end.
+
+    If the file is missing or shorter than the offset, the batch is empty and its offset 0: the next call starts again.
+    Raises: OSError if the file cannot be read or is not a regular file.
     """
     events, damaged = [], 0
     try:
@@ -131,11 +131,11 @@ def read_lines(path: Path, offset: int, size: int = -1) -> Batch:
         start = offset = offset if offset >= 0 else max(0, end + offset)
         last = end if size < 0 else min(end, offset + size)
         while offset < last:
-            lines, read, bad = _block(file, offset, last - offset, whole=offset == start)
+            lines, read, skipped = _read_block(file, offset, last - offset, whole=offset == start)
             if not read:
                 break
             offset += read
-            damaged += bad
+            damaged += skipped
             for event in parse_lines(lines):
                 if isinstance(event, dict) and isinstance(event.get("kind"), str):
                     events.append(event)
@@ -144,47 +144,50 @@ def read_lines(path: Path, offset: int, size: int = -1) -> Batch:
     return Batch(events, offset, damaged)
 
 
-def _block(file: BinaryIO, offset: int, most: int, *, whole: bool) -> tuple[list[bytes], int, int]:
-    """Some whole lines, their bytes, and 1 in their place for a line that is too long; nothing if none ends within `most`.
+def _read_block(file: BinaryIO, offset: int, most: int, *, whole: bool) -> tuple[list[bytes], int, int]:
+    """Read at most `most` bytes; returns whole lines, the number of bytes used, and 1 for a skipped line that is too long.
 
-    whole: read on, beyond `most`, until a first line ends.
+    whole: continue beyond `most` until the first line ends.
     """
     file.seek(offset)
-    block = file.read(min(most, LONGEST))
+    block = file.read(min(most, MOST_LINE))
     if b"\n" not in block and whole:
-        block += file.readline(LONGEST - len(block))
+        block += file.readline(MOST_LINE - len(block))
     if end := block.rfind(b"\n") + 1:
         return block[: end - 1].split(b"\n"), end, 0
-    if len(block) < LONGEST:
+    if len(block) < MOST_LINE:
         return [], 0, 0
-    passed = len(block)
-    while passed < ENDLESS and (rest := file.readline(LONGEST)):
-        passed += len(rest)
+    skipped = len(block)
+    while skipped < MOST_SKIPPED and (rest := file.readline(MOST_LINE)):
+        skipped += len(rest)
         if rest.endswith(b"\n"):
-            return [], passed, 1
-    return ([], passed, 1) if passed >= ENDLESS else ([], 0, 0)
+            return [], skipped, 1
+    return ([], skipped, 1) if skipped >= MOST_SKIPPED else ([], 0, 0)
 
 
 def newest_first(path: Path, text: bytes) -> Iterator[Json]:
-    """The events in whose lines there is a text, from the last one back. Only those lines are parsed. Raises: OSError."""
+    """The events whose lines contain a text, newest first. Only those lines are parsed. Raises: OSError."""
     try:
         file = open_for_reading(path)
     except FileNotFoundError:
         return
     with file:
         end = file.seek(0, os.SEEK_END)
-        rest, damaged = b"", True  # the end of a line that begins in an earlier block; what follows the last newline is torn
+        rest, damaged = (
+            b"",
+            True,
+        )  # rest: the end of a line that begins in an earlier block; after the last newline it is incomplete
         while end:
-            start = max(0, end - LONGEST)
+            start = max(0, end - MOST_LINE)
             file.seek(start)
             pieces = (file.read(end - start) + rest).split(b"\n")
             if damaged:
                 pieces[-1] = b""
             rest, *lines = pieces if start else [b"", *pieces]
-            if damaged := len(rest) >= LONGEST or (damaged and not lines):
+            if damaged := len(rest) >= MOST_LINE or (damaged and not lines):
                 rest = b""
             for line in reversed(lines):
-                if text in line and len(line) < LONGEST:
+                if text in line and len(line) < MOST_LINE:
                     (event,) = parse_lines([line])
                     if isinstance(event, dict) and isinstance(event.get("kind"), str):
                         yield event
@@ -192,13 +195,13 @@ def newest_first(path: Path, text: bytes) -> Iterator[Json]:
 
 
 def _append_after_whole_lines(path: Path) -> BinaryIO:
-    """Open for appending, after cutting off a last line that a crash has left torn. Raises: OSError."""
+    """Open a file for appending, after removing an incomplete last line. Raises: OSError."""
     file = open_for_appending(path)
     try:
         handle = file.fileno()
         end = os.lseek(handle, 0, os.SEEK_END)
         while end:
-            start = max(0, end - LONGEST)
+            start = max(0, end - MOST_LINE)
             os.lseek(handle, start, os.SEEK_SET)
             if newline := os.read(handle, end - start).rfind(b"\n") + 1:
                 end = start + newline
@@ -212,5 +215,5 @@ def _append_after_whole_lines(path: Path) -> BinaryIO:
 
 
 def _as_line(event: Json) -> bytes:
-    """An event as a line. A lone surrogate, as in the name of a file that is no UTF-8, becomes a question mark."""
+    """An event as a line. A lone surrogate, as in the name of a file that is not UTF-8, becomes a question mark."""
     return json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode(errors="replace") + b"\n"

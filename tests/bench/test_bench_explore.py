@@ -1,4 +1,4 @@
-"""The benchmark of the web explorer: its parts, the stopwatch on a page with known delays, once the whole; never its speed."""
+"""The benchmark of the web explorer: its parts, the stopwatch on a page with known delays, and once the whole; not its speed."""
 
 import http.server
 import json

@@ -10,7 +10,7 @@ from trs_explorer.config import resolve
 
 def test_costs_are_per_step_and_their_shares_make_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     times = {"step": 0.05, "event": 0.02, "requests": 0.001, "status": 0.04}
-    state = SimpleNamespace(batch_size=4, parts=1, at=SimpleNamespace(step=0))
+    state = SimpleNamespace(batch_size=4, parts=1, progress=SimpleNamespace(step=0))
     monkeypatch.setattr(logging, "prepare", lambda run: state)
     monkeypatch.setattr(logging, "training_step", lambda state, order: {})
     monkeypatch.setattr(logging, "interleaved", lambda variants, rounds: {name: times[name] for name in variants})

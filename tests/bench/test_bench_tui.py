@@ -79,7 +79,7 @@ def test_each_time_stands_in_its_own_row(monkeypatch: pytest.MonkeyPatch) -> Non
 
     @contextmanager
     def nothing(*_: object, **__: object) -> Iterator[SimpleNamespace]:
-        yield SimpleNamespace(shown=lambda text: 0.0, watch=lambda seconds: None)
+        yield SimpleNamespace(wait_for=lambda text: 0.0, watch=lambda seconds: None)
 
     times = {"10": (0.5, 0.5), str(LONG): (0.75, 2.0)}
     for name, stub in {

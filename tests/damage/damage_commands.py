@@ -81,7 +81,7 @@ def dashboard(folder: Path) -> None:
     follower = Follower(run)
     for _ in range(2):
         follower.read()
-        follower.take()
+        follower.apply()
         alarms(follower.history, {**follower.status, "state": follower.state}, time.time())
     if int(folder.parents[1].name) % DRAWN == 0:
         draw(run)
@@ -90,7 +90,7 @@ def dashboard(folder: Path) -> None:
 def draw(run: runs.Run) -> None:
     """The dashboard on a screen of its own, two steps back in the run and at its end again."""
     tui.TICK, board.CHART_TICK = 0.02, 0.02
-    tui.ghosts_for = lambda _: []
+    tui.reference_runs_for = lambda _: []
     app = tui.Dashboard(run)
 
     async def look() -> None:

@@ -14,7 +14,7 @@ from trs_explorer.config import resolve
 from trs_explorer.models import Ensemble, build
 from trs_explorer.options import UsageError
 from trs_explorer.training import train
-from trs_explorer.training.suits import check_model
+from trs_explorer.training.model_check import check_model
 
 
 class Calls(nn.Module):

@@ -19,7 +19,7 @@ from trs_explorer.models.stored import load_ensemble
 from trs_explorer.training import TrainingError, train
 from trs_explorer.training.parallel import parts_for, terms_and_gradients
 from trs_explorer.training.state import prepare
-from trs_explorer.training.steps import learning_rate, orders_of, training_step
+from trs_explorer.training.steps import epoch_orders, learning_rate, training_step
 
 PLANE = {"data": "bars", "epochs": 4, "save_every": 2, "probe_every": 2, "batch_size": 100, "inner_steps": 1, "log_every": 1}
 
@@ -76,7 +76,7 @@ def test_a_step_is_what_a_plain_loop_does(tmp_path, threads):
         assert state.parts == threads
         plain = copy.deepcopy(state.ensemble)
         optimizer = torch.optim.Adam(plain.parameters(), lr=3e-3, fused=False)
-        orders = orders_of(state)
+        orders = epoch_orders(state)
         for k in range(state.steps):
             batch = orders[:, k * 128 : (k + 1) * 128]
             chosen = batch[0]
@@ -224,7 +224,7 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path, monkeypatch):
 
     def poison(state, indices):
         terms = training_step(state, indices)
-        if state.at.step == 6:
+        if state.progress.step == 6:
             state.ensemble.members[0][-1].bias.data.fill_(math.nan)
         return terms
 

@@ -1,4 +1,4 @@
-"""What single methods ask of the loop: a start, members one after another, a second batch, own gradients; and that all learn."""
+"""What single methods need of the loop: start weights, a second batch, member after member, own losses; and that all learn."""
 
 import copy
 import json
@@ -18,7 +18,7 @@ from trs_explorer.models.stored import load_ensemble
 from trs_explorer.options import UsageError
 from trs_explorer.training import train
 from trs_explorer.training.state import prepare
-from trs_explorer.training.steps import EPOCH, generator, learning_rate, orders_of, training_step
+from trs_explorer.training.steps import EPOCH, epoch_orders, generator, learning_rate, training_step
 
 DIGITS = {"limit": 64, "batch_size": 64, "log_every": 1, "probe_every": 1000, "save_every": 1000, "precision": "float32"}
 PLANE = {"data": "bars", "epochs": 3, "batch_size": 100, "log_every": 1, "save_every": 1, "probe_every": 3, "members": 3}
@@ -147,20 +147,20 @@ def test_the_learning_rate_rises_and_falls_for_every_member(tmp_path):
 def test_running_averages_of_a_trained_member_stay(tmp_path, boosted):
     settings = {"limit": 32, "batch_size": 16, "epochs": 2, "members": 2, "model": "resnet20", "log_every": 1}
     state = prepare(made(tmp_path / "run", method=boosted, **settings))
-    state.at = type(state.at)(epoch=1)
+    state.progress = type(state.progress)(epoch=1)
     assert state.member == 1
     state.weigh(1, training=True)
     before = [member.bn1.running_mean.clone() for member in state.ensemble.members]
-    training_step(state, orders_of(state)[:, :16])
+    training_step(state, epoch_orders(state)[:, :16])
     assert torch.equal(before[0], state.ensemble.members[0].bn1.running_mean)
     assert not torch.equal(before[1], state.ensemble.members[1].bn1.running_mean)
 
 
 def test_dverge_draws_a_second_order_anew_every_epoch(tmp_path, start):
     state = prepare(made(tmp_path / "run", method="dverge", **PLANE, start_from=start["bars"]))
-    first = orders_of(state)
-    state.at = type(state.at)(epoch=1)
-    second = orders_of(state)
+    first = epoch_orders(state)
+    state.progress = type(state.progress)(epoch=1)
+    second = epoch_orders(state)
     orders = [*first, *second]
     assert all(order.sort().values.equal(torch.arange(300)) for order in orders)
     assert not any(a.equal(b) for i, a in enumerate(orders) for b in orders[:i])
@@ -172,7 +172,7 @@ def test_one_optimiser_is_an_optimiser_each_where_losses_are_apart(tmp_path, sta
     state = prepare(made(tmp_path / "run", method="dverge", **settings, start_from=start["bars"]))
     ensemble = copy.deepcopy(state.ensemble).train()
     memory = [torch.zeros_like(weight) for weight in ensemble.parameters()]
-    orders, images = orders_of(state), state.images
+    orders, images = epoch_orders(state), state.images
     for k in range(3):
         rows = orders[:, k * 100 : (k + 1) * 100]
         (x, y), other = ((images.images(numbers), images.y[numbers]) for numbers in rows)
@@ -210,8 +210,11 @@ def test_a_start_gives_its_weights_and_is_named_with_its_digest(tmp_path, start)
         ({"method": "dverge"}, "dverge starts from trained members: name their run by --from RUN"),
         ({"method": "trs", "members": 2, "from": True}, "it has members 3, this training 2"),
         ({"method": "trs", "data": "moons", "from": True}, "it has data bars, this training moons"),
-        ({"method": "gal", "model": "patch", "data": "mnist", "from": "mnist"}, "of standard are not built as those of gal"),
-        ({"method": "trs", "from": "boosted"}, "members of adaboost are not built as those of trs"),
+        (
+            {"method": "gal", "model": "patch", "data": "mnist", "from": "mnist"},
+            "of standard are built differently from those of gal",
+        ),
+        ({"method": "trs", "from": "boosted"}, "members of adaboost are built differently from those of trs"),
         ({"method": "trs", "from": "nowhere"}, "--from: nowhere: no such run folder"),
         ({"method": "trs", "from": "unsaved"}, "has no checkpoint yet"),
     ],

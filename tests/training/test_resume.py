@@ -1,4 +1,4 @@
-"""Resumed equals uninterrupted, bit for bit; a kill at any moment costs steps, never a file."""
+"""Resumed equals uninterrupted, bit for bit; a kill at any time costs steps, never a file."""
 
 import random
 import signal

@@ -214,7 +214,7 @@ def test_weights_without_a_state_are_a_first_save_that_was_cut_off_if_the_log_na
     """As an older trs wrote it: weights first."""
     run.checkpoints()[-1].state.unlink()
     notes = [event["text"] for event in train(run, resume=True) if event["kind"] == "note"]
-    assert notes == ["no checkpoint yet: starting anew from the seed"]
+    assert notes == ["no checkpoint yet: starting again from the seed"]
     assert run.status()["state"] == "finished"
 
 

@@ -27,7 +27,7 @@ def test_a_method_sees_augmented_images_that_the_seed_and_the_step_decide(tmp_pa
     indices = torch.arange(3, 19)
     plain = state.images.images(indices)
     for step in (0, 1, 0):
-        state.at = Progress(0, step, step)
+        state.progress = Progress(0, step, step)
         steps.training_step(state, indices[None])
     assert torch.equal(seen[0], seen[2]), "a resumed step sees what it saw"
     assert torch.equal(seen[0], seen[1]) == (not augment)
@@ -100,7 +100,7 @@ def test_each_members_rate_falls_over_its_own_epochs_also_where_some_have_more(t
     state = prepare(runs.create(tmp_path / "run", resolve(settings)))
     stages = {}
     for step in range(state.steps):
-        state.at = Progress(step // 3, step % 3, step)
+        state.progress = Progress(step // 3, step % 3, step)
         stages.setdefault(state.member, []).append(state.stage)
     assert list(stages) == list(range(members))
     for own in stages.values():

@@ -5,15 +5,15 @@ from tui_recorded import record
 
 from trs_explorer import runs
 from trs_explorer.tui import app, board
-from trs_explorer.tui.ghosts import Ghost, ghosts_for
+from trs_explorer.tui.reference_runs import ReferenceRun, reference_runs_for
 
-KNOWN: dict[str, list[Ghost]] = {}
+KNOWN: dict[str, list[ReferenceRun]] = {}
 
 
-def _ghosts(run: runs.Run) -> list[Ghost]:
+def _references(run: runs.Run) -> list[ReferenceRun]:
     """The real ones, read once and not by every test."""
     if run.config.data not in KNOWN:
-        KNOWN[run.config.data] = ghosts_for(run)
+        KNOWN[run.config.data] = reference_runs_for(run)
     return KNOWN[run.config.data]
 
 
@@ -21,7 +21,7 @@ def _ghosts(run: runs.Run) -> list[Ghost]:
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app, "TICK", 0.03)
     monkeypatch.setattr(board, "CHART_TICK", 0.1)
-    monkeypatch.setattr(app, "ghosts_for", _ghosts)
+    monkeypatch.setattr(app, "reference_runs_for", _references)
 
 
 @pytest.fixture

@@ -12,21 +12,21 @@ from tui_recorded import matrix_event, start_event, step_event
 
 from trs_explorer import runs
 from trs_explorer.config import resolve
-from trs_explorer.tui import words
+from trs_explorer.tui import panels
 from trs_explorer.tui.alarms import alarms
+from trs_explorer.tui.chart_data import ChartData, loss_chart, similarity_chart
 from trs_explorer.tui.charts import LinearTicks, LogTicks, letters_plot
-from trs_explorer.tui.ghosts import Ghost
-from trs_explorer.tui.look import Look, percent, printable
-from trs_explorer.tui.model import MOST_TERMS, History
-from trs_explorer.tui.pictures import Picture, loss_picture, phase_picture
+from trs_explorer.tui.event_log import EventLog
+from trs_explorer.tui.formatting import Format, percent, printable
+from trs_explorer.tui.history import MOST_TERMS, History
 from trs_explorer.tui.player import Player
-from trs_explorer.tui.tape import Tape
+from trs_explorer.tui.reference_runs import ReferenceRun
 from trs_explorer.tui.timeline import timeline
 from trs_explorer.values import text
 
 LARGEST, DIGITS, NESTED = 1.7e308, 10**400, json.loads(900 * "[" + 900 * "]")
 COMMANDS = "\x1b]0;x\x07\x1b[2J [b]bold[/i] \ud800\u202e"
-LOOKS = (Look(shades=("a", "b")), Look(ascii=True))
+FORMATS = (Format(shades=("a", "b")), Format(ascii=True))
 
 numbers = st.floats() | st.integers() | st.sampled_from([LARGEST, -LARGEST, 5e-324, 0, 1e17, DIGITS, -DIGITS])
 odd = st.recursive(
@@ -47,23 +47,30 @@ events = st.one_of(
 )
 
 
-def shown(tape: Tape) -> list[Text]:
+def shown(event_log: EventLog) -> list[Text]:
     """Every panel's text, and the charts drawn with letters."""
-    history, found = tape.history, []
-    situation = words.Situation(COMMANDS, "running", pid=COMMANDS)
-    ghost = Ghost("C", "cos-only", np.array([0.1, 0.2]), np.array([50.0, 60.0]))
-    for look in LOOKS:
-        found += [words.header(history, situation, look, 80), words.losses(history, look), words.settings(history, look)]
-        found += [words.cosines(history, look, 40), words.transfer(history, look, 40), words.accuracy(history, look)]
-        found += [words.phase(history, look, [ghost]), words.versus(history, history, "other", look), words.log(history, look, 4)]
-        found += [words.numbers(history, look, 80), timeline(tape, Player(), look, 60), Text(words.transfer_title(history))]
-        found += [words.warnings(alarms(history, {"state": "running", "error": COMMANDS}, 1e300), look)]
-        pictures = [loss_picture(history, look, 100, history, tape.history.step), phase_picture(history, look, [ghost], history)]
+    history, found = event_log.history, []
+    run_state = panels.RunState(COMMANDS, "running", pid=COMMANDS)
+    reference = ReferenceRun("C", "cos-only", np.array([0.1, 0.2]), np.array([50.0, 60.0]))
+    for fmt in FORMATS:
+        found += [panels.header(history, run_state, fmt, 80), panels.losses(history, fmt), panels.settings(history, fmt)]
+        found += [panels.cosines(history, fmt, 40), panels.transfer(history, fmt, 40), panels.accuracy(history, fmt)]
+        found += [
+            panels.similarity(history, fmt, [reference]),
+            panels.versus(history, history, "other", fmt),
+            panels.log(history, fmt, 4),
+        ]
+        found += [panels.numbers(history, fmt, 80), timeline(event_log, Player(), fmt, 60), Text(panels.transfer_title(history))]
+        found += [panels.warnings(alarms(history, {"state": "running", "error": COMMANDS}, 1e300), fmt)]
+        pictures = [
+            loss_chart(history, fmt, 100, history, event_log.history.step),
+            similarity_chart(history, fmt, [reference], history),
+        ]
         found += [Text(drawn(picture)) for picture in pictures if picture is not None]
     return found
 
 
-def drawn(picture: Picture) -> str:
+def drawn(picture: ChartData) -> str:
     (x0, x1), (y0, y1) = picture.x_limits, picture.y_limits
     assert math.isfinite(x1 - x0)
     assert math.isfinite(y1 - y0)
@@ -104,11 +111,11 @@ def test_every_panel_can_be_made_of_lists_in_lists() -> None:
 
 
 def check(events: list[dict]) -> None:
-    tape = Tape(runs.Run(None, resolve({})))  # type: ignore[arg-type]  # no file is read
-    tape.add(runs.Batch(events, 1, 0))
-    assert tape.history.events == len(tape) == len(events)
-    assert all(0 <= later - earlier <= 5 for earlier, later in zip(tape.clock, tape.clock[1:], strict=False))
-    for panel in shown(tape):
+    event_log = EventLog(runs.Run(None, resolve({})))  # type: ignore[arg-type]  # no file is read
+    event_log.add(runs.Batch(events, 1, 0))
+    assert event_log.history.events == len(event_log) == len(events)
+    assert all(0 <= later - earlier <= 5 for earlier, later in zip(event_log.clock, event_log.clock[1:], strict=False))
+    for panel in shown(event_log):
         assert all(c.isprintable() or c == "\n" for c in printable(panel).plain)
 
 

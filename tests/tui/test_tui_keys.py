@@ -20,7 +20,7 @@ def test_keys_ask_the_trainer(live):
     async def act(pilot: Pilot) -> None:
         await until(pilot, lambda: "RUNNING" in seen(app))
         await pilot.press("space", "s", "]", "]", "{")
-        await until(pilot, lambda: "asked for lambda_b .1 -> .08" in seen(app))
+        await until(pilot, lambda: "requested: lambda_b .1 -> .08" in seen(app))
         live.write_status(state="paused", step=700)
         await until(pilot, lambda: "‖ PAUSED" in seen(app))
         await pilot.press("space")
@@ -57,7 +57,7 @@ def test_read_only_and_finished_runs_are_not_controlled(live, tmp_path):
 
     drive(Dashboard(live, readonly=True), (160, 48), lambda p: press(p, "read only: this window does not control"))
     live.write_status(state="finished")
-    drive(Dashboard(live), (160, 48), lambda p: press(p, "no trainer listens: the run is finished"))
+    drive(Dashboard(live), (160, 48), lambda p: press(p, "no trainer to control: the run is finished"))
     assert requests(live) == []
 
 
@@ -88,7 +88,7 @@ def test_the_keys_change_the_weights_of_any_method_and_the_member_in_training_is
         await until(pilot, lambda: "RUNNING" in seen(app))
         await until(pilot, lambda: "member F2" in seen(app) and "[ ] λ entropy" in seen(app))
         await pilot.press("}")
-        await until(pilot, lambda: "asked for lambda_logdet .5 -> .625" in seen(app))
+        await until(pilot, lambda: "requested: lambda_logdet .5 -> .625" in seen(app))
 
     drive(app, (160, 48), act)
     assert [(asked["name"], asked["value"]) for asked in requests(run)] == [("lambda_logdet", 0.625)]
@@ -139,7 +139,7 @@ def test_q_can_stop_the_training_and_waits_for_it(live):
     async def act(pilot: Pilot) -> None:
         await until(pilot, lambda: "RUNNING" in seen(app))
         await pilot.press("q", "s")
-        await until(pilot, lambda: "asked to stop" in seen(app))
+        await until(pilot, lambda: "requested: stop" in seen(app))
         assert [r["action"] for r in requests(live)] == ["stop"]
         live.write_status(state="stopped")
         await until(pilot, lambda: not app.is_running)

@@ -17,7 +17,7 @@ from trs_explorer.files import printable
 from trs_explorer.tui import follow
 from trs_explorer.tui.app import Dashboard
 from trs_explorer.tui.follow import Follower
-from trs_explorer.tui.model import History
+from trs_explorer.tui.history import History
 
 
 def test_what_no_calendar_and_no_scale_has(tmp_path):
@@ -72,12 +72,12 @@ def test_a_log_that_was_replaced_is_read_anew(run):
     follower = Follower(run)
     for _ in range(2):
         follower.read()
-        follower.take()
+        follower.apply()
     lines = (run.path / "events.jsonl").read_text().splitlines()
     (run.path / "events.jsonl").write_text("\n".join(lines[:12]) + "\n")
     for _ in range(3):
         follower.read()
-        follower.take()
+        follower.apply()
     assert (follower.history.events, follower.history.step) == (12, 100)
 
 
@@ -99,9 +99,9 @@ def test_a_folder_that_goes_away_while_it_is_watched(run):
 
 def test_what_an_earlier_trainer_said_is_not_the_state_of_the_next(run):
     run.write_status(state="stopped", step=700, heartbeat=1e9)
-    follower = Follower(run, patience=20.0)
+    follower = Follower(run, startup=20.0)
     follower.read()
-    follower.take()
+    follower.apply()
     assert (follower.state, follower.controllable) == ("starting", False)
 
 
@@ -163,7 +163,7 @@ def test_a_train_log_of_any_kind_is_not_waited_for_or_read_whole(tmp_path, kind)
                 file.write(b"\nthe last line\n")
     follower = Follower(run)
     follower.read()
-    follower.take()
+    follower.apply()
     assert follower.waiting.startswith("nothing was recorded")
     assert follower.waiting.endswith("the last line") == (kind == "huge")
 
@@ -177,7 +177,7 @@ def test_silence_is_timed_by_a_clock_that_nobody_sets(live, monkeypatch):
         live.write_status(state="running", heartbeat=heartbeat)
         times.update(clocks)
         follower.read()
-        follower.take()
+        follower.apply()
         return follower.silent
 
     assert silent_after(heartbeat=5e9 - 30) == 30, "before it looked on, only the calendar tells"
@@ -188,7 +188,7 @@ def test_silence_is_timed_by_a_clock_that_nobody_sets(live, monkeypatch):
     ahead = Follower(live)
     live.write_status(state="running", heartbeat=6e9)
     ahead.read()
-    ahead.take()
+    ahead.apply()
     assert ahead.silent == 0, "a beat that is still to come"
 
 

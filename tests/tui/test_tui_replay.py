@@ -1,4 +1,4 @@
-"""Moving in time, two runs on the same axes, ghosts, pictures and themes, as the user sees them."""
+"""Moving in time, two runs on the same axes, reference runs, screenshots and themes, as the user sees them."""
 
 import re
 from xml.etree import ElementTree
@@ -11,8 +11,8 @@ from tui_screen import drive, screen_of, seen, until
 from trs_explorer import runs, shipped
 from trs_explorer.shipped import shipped_runs
 from trs_explorer.tui.app import Dashboard
-from trs_explorer.tui.ghosts import ghosts_for
 from trs_explorer.tui.keys import KEYS
+from trs_explorer.tui.reference_runs import reference_runs_for
 
 OTHERS = [pytest.param(size, marks=pytest.mark.slow) for size in ((160, 48), (100, 30), (40, 12))]
 
@@ -30,7 +30,7 @@ def test_scrubbing_a_finished_run(run, size):
         await pilot.press("full_stop")
         await until(pilot, lambda: "step 100" in seen(app))
         await pilot.press("comma")
-        await until(pilot, lambda: "no mark" in seen(app))
+        await until(pilot, lambda: "no earlier mark" in seen(app))
         await pilot.press("left", "left", "left")  # past the checkpoint, the probe, the step
         await until(pilot, lambda: "step 90" in seen(app))
         await pilot.press("right", "end")
@@ -93,7 +93,7 @@ def test_stop_is_a_key_of_its_own(live):
     async def act(pilot: Pilot) -> None:
         await until(pilot, lambda: "RUNNING" in seen(app))
         await pilot.press("X")
-        await until(pilot, lambda: "asked to stop after this step" in seen(app))
+        await until(pilot, lambda: "requested: stop after this step" in seen(app))
         assert app.is_running
 
     drive(app, (160, 48), act)
@@ -112,7 +112,7 @@ def test_interventions_are_marks_on_the_curve_and_in_the_timeline(run):
 
 @pytest.mark.slow
 def test_of_many_checkpoints_the_newest_is_marked_on_the_curve(tmp_path):
-    """At the right edge and the foot of the picture, where a mark is easily lost."""
+    """At the right edge and the bottom of the chart, where a mark is easily lost."""
     run = record(tmp_path / "many", steps=2500)
     run.write_status(state="running")
     app = Dashboard(run)
@@ -133,23 +133,23 @@ def test_two_runs_on_the_same_axes(run, tmp_path):
     assert beyond.rindex("T") > beyond.rindex("t"), "the other run's curve goes on where this one ends"
 
 
-def test_ghosts_are_the_shipped_runs_of_the_same_data(run):
-    found = ghosts_for(run)
-    assert [ghost.name for ghost in found] == ["cos-only", "dverge", "smooth-only", "standard", "trs"]
-    ends = {ghost.name: (ghost.cosine[-1], ghost.transfer[-1]) for ghost in found}
+def test_references_are_the_shipped_runs_of_the_same_data(run):
+    found = reference_runs_for(run)
+    assert [reference.name for reference in found] == ["cos-only", "dverge", "smooth-only", "standard", "trs"]
+    ends = {reference.name: (reference.cosine[-1], reference.transfer[-1]) for reference in found}
     assert ends["standard"][1] > 50 > ends["trs"][1]
     assert ends["smooth-only"][0] > 0.3 > ends["cos-only"][0]
     text = screen_of(Dashboard(run), (160, 48), "shipped runs: C cos-only, D dverge, S smooth-only, P standard, T trs", "●")
     assert "now |cos| .07, transfer 60 %" in text
 
 
-def test_a_run_is_no_ghost_of_itself_and_a_damaged_one_none_at_all(monkeypatch, tmp_path):
+def test_a_run_is_no_reference_for_itself_and_a_damaged_one_none_at_all(monkeypatch, tmp_path):
     trs = next(one for one in shipped_runs() if one.name == "mnist-trs")
-    assert "trs" not in [ghost.name for ghost in ghosts_for(trs)]
+    assert "trs" not in [reference.name for reference in reference_runs_for(trs)]
     bad = record(tmp_path / "checkpoints" / "mnist-trs", steps=50)
     (bad.path / "events.jsonl").write_text('{"kind":"matrix","fooled":7}\nnonsense\n')
     monkeypatch.setattr(shipped, "folder", lambda name: tmp_path / name)
-    assert ghosts_for(trs) == []
+    assert reference_runs_for(trs) == []
 
 
 @pytest.mark.slow
@@ -179,7 +179,7 @@ def test_a_picture_is_a_whole_svg_that_asks_nobody(run, tmp_path, monkeypatch):
     async def act(pilot: Pilot) -> None:
         await until(pilot, lambda: "FINISHED" in seen(app))
         await pilot.press("p")
-        await until(pilot, lambda: "kept as" in seen(app))
+        await until(pilot, lambda: "saved as" in seen(app))
 
     drive(app, (100, 30), act)
     text = (tmp_path / "trs-trs-mnist-3-step-700-100x30.svg").read_text()

@@ -52,13 +52,13 @@ here = pathlib.Path(__file__).parent
 alive = open(here / "alive")
 fcntl.flock(alive, fcntl.LOCK_SH)
 if os.environ.get("HURRY"):
-    from trs_explorer.tui import guard
-    guard.GRACE_S = 0.1
+    from trs_explorer.tui import terminal_restore
+    terminal_restore.GRACE_S = 0.1
 if "trs_explorer.tui" in sys.orig_argv:
     (here / "view.new").write_text(str(os.getpid()))
     (here / "view.new").rename(here / "view")
-    from trs_explorer.tui import words
-    header = words.header
+    from trs_explorer.tui import panels
+    header = panels.header
     def misbehaving(*arguments):
         if (here / "crash").exists():
             1 / 0
@@ -66,7 +66,7 @@ if "trs_explorer.tui" in sys.orig_argv:
             (here / "frozen").touch()
             time.sleep(600)
         return header(*arguments)
-    words.header = misbehaving
+    panels.header = misbehaving
 """
 
 
@@ -96,10 +96,10 @@ class Terminal:
         )
         self.reader = threading.Thread(target=self._read)
         self.reader.start()
-        self.guard = int(self.shell.stdout.readline())
+        self.parent = int(self.shell.stdout.readline())
 
     def shown(self) -> "Terminal":
-        """Wait until the dashboard stands there and has taken the terminal over."""
+        """Wait until the dashboard is on the screen and has taken over the terminal."""
         self.until(lambda: self.run.name.encode() in self.output and {1003, 1004, 1016, 1049, 2004, 2048} <= self.modes())
         assert 7 not in self.modes()
         assert self.keyboards() == 1
@@ -153,7 +153,7 @@ class Terminal:
         os.write(self.master, keys)
 
     def wait(self) -> str:
-        """Wait for the end of the job; judge the terminal; give what was said after the dashboard had gone."""
+        """Wait for the end of the job; check the terminal; return what was printed after the dashboard had ended."""
         self.until(lambda: select.select([self.shell.stdout], [], [], 0)[0])
         self.status = int(self.shell.stdout.readline())
         self.until(lambda: not self.lives())
@@ -179,7 +179,7 @@ class Terminal:
         """End what still lives after a failed test."""
         with contextlib.suppress(ProcessLookupError):
             if self.status is None:
-                os.kill(self.guard, signal.SIGKILL)
+                os.kill(self.parent, signal.SIGKILL)
         with contextlib.suppress(ProcessLookupError, FileNotFoundError):
             if self.lives():
                 os.kill(self.view, signal.SIGKILL)
@@ -213,7 +213,7 @@ def test_q_and_ctrl_c_leave(start):
 @pytest.mark.slow
 def test_a_signal_to_the_guard_ends_the_view(start):
     for name, terminal in [(name, start()) for name in ("SIGINT", "SIGTERM", "SIGHUP")]:
-        os.kill(terminal.shown().guard, signal.Signals[name])
+        os.kill(terminal.shown().parent, signal.Signals[name])
         assert terminal.wait() == "", name
         assert terminal.status == 0, name
 
@@ -238,7 +238,7 @@ def test_ctrl_c_before_the_view_has_taken_the_keyboard(start):
 def test_a_signal_to_the_view_ends_it(start):
     terminal = start()
     terminal.until((terminal.here / "view").exists)
-    os.kill(terminal.view, signal.SIGINT)  # comes with a Ctrl-C; the guard sees to it
+    os.kill(terminal.view, signal.SIGINT)  # comes with a Ctrl-C; the parent process handles it
     os.kill(terminal.shown().view, signal.SIGTERM)
     assert terminal.wait() == ""
     assert terminal.status == 0
@@ -260,7 +260,7 @@ def test_the_view_killed(start):
 @pytest.mark.slow
 def test_the_guard_killed(start):
     terminal = start().shown()
-    os.kill(terminal.guard, signal.SIGKILL)
+    os.kill(terminal.parent, signal.SIGKILL)
     assert terminal.wait() == ""
 
 
@@ -280,7 +280,7 @@ def test_a_view_that_does_not_react_is_killed(start):
     for name, terminal in [(name, start(HURRY="1")) for name in ("SIGTERM", "SIGKILL")]:
         (terminal.shown().here / "freeze").touch()
         terminal.until((terminal.here / "frozen").exists)
-        os.kill(terminal.guard, signal.Signals[name])
+        os.kill(terminal.parent, signal.Signals[name])
         assert terminal.wait() == "", name
         assert terminal.status == {"SIGTERM": 0, "SIGKILL": -9}[name]
 

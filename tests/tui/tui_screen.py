@@ -10,7 +10,7 @@ from trs_explorer.tui.app import Dashboard
 
 
 def seen(app: Dashboard) -> str:
-    """What stands on the screen, line by line."""
+    """The text of the screen, line by line."""
     return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
 
 

@@ -36,7 +36,7 @@ def bench_tui(rounds: int, show: Callable[[str], None]) -> list[dict]:
         show("reading, keys and records")
         usual = write_run(Path(folder) / "usual", USUAL)
         with fake_trainer(usual, stepping=True) as writer, Terminal(command(usual)) as terminal:
-            terminal.shown(LAST)
+            terminal.wait_for(LAST)
             terminal.watch(2)  # the first charts
             rng = random.Random(0)
             keys = [key_to_paint(terminal, rng) for _ in range(2 * rounds)]
@@ -89,7 +89,7 @@ def key_to_paint(terminal: Terminal, rng: random.Random) -> float:
     terminal.forget()
     start = time.perf_counter()
     terminal.press("?")
-    seconds = terminal.shown(HELP_TEXT) - start
+    seconds = terminal.wait_for(HELP_TEXT) - start
     terminal.watch(0.1)
     terminal.press("?")  # not escape: a terminal program waits after it, because it may begin a sequence
     return seconds
@@ -101,7 +101,7 @@ def record_to_screen(terminal: Terminal, writer: runs.EventWriter, token: str, r
     terminal.forget()
     start = time.perf_counter()
     writer.write("note", text=token)
-    return terminal.shown(token) - start
+    return terminal.wait_for(token) - start
 
 
 def share_of_core(terminal: Terminal, seconds: float) -> float | None:
@@ -115,8 +115,8 @@ def share_of_core(terminal: Terminal, seconds: float) -> float | None:
 def attach(run: runs.Run) -> tuple[float, float]:
     """Seconds from the start of the process until the run's last event is on the screen, and until the whole log is read."""
     with fake_trainer(run, stepping=False), Terminal(command(run)) as terminal:
-        newest = terminal.shown(LAST) - terminal.started
-        whole = terminal.shown(ALL_READ) - terminal.started if run.name == str(LONG) else newest
+        newest = terminal.wait_for(LAST) - terminal.started
+        whole = terminal.wait_for(ALL_READ) - terminal.started if run.name == str(LONG) else newest
         return newest, whole
 
 

@@ -8,9 +8,9 @@ import torch
 from trs_explorer import runs
 from trs_explorer.bench.timing import interleaved
 from trs_explorer.config import resolve
-from trs_explorer.training.journal import Journal
 from trs_explorer.training.parallel import one_thread_each
 from trs_explorer.training.state import prepare
+from trs_explorer.training.step_logger import StepLogger
 from trs_explorer.training.steps import training_step
 
 
@@ -24,19 +24,19 @@ def bench_logging(model: str, rounds: int) -> list[dict]:
     with tempfile.TemporaryDirectory() as folder:
         run = runs.create(Path(folder) / "run", config)
         state, writer = prepare(run), runs.EventWriter(run)
-        journal, requests = Journal(writer), runs.ControlReader(run)
+        step_logger, requests = StepLogger(writer), runs.ControlReader(run)
         order = torch.arange(state.batch_size)
         terms = training_step(state, order)
 
         def log() -> None:
-            journal.add(state.at.step, terms)
-            journal.write_step(state)
+            step_logger.add(state.progress.step, terms)
+            step_logger.write_step(state)
 
         variants = {
             "step": lambda: training_step(state, order),
             "event": log,
             "requests": requests.poll,
-            "status": lambda: run.write_status(state="running", step=state.at.step),
+            "status": lambda: run.write_status(state="running", step=state.progress.step),
         }
         with one_thread_each(state.parts):
             times = interleaved(variants, rounds)

@@ -107,7 +107,7 @@ class Terminal:
             self.read(left)
             self._output.clear()
 
-    def shown(self, text: str, timeout: float = 60) -> float:
+    def wait_for(self, text: str, timeout: float = 60) -> float:
         """Wait for a text; returns when it appeared. Raises RunError if the command ends first, or after `timeout` seconds."""
         until = time.perf_counter() + timeout
         while time.perf_counter() < until:

@@ -117,7 +117,7 @@ def _check_device(settings: TrainConfig) -> None:
 def _check_model(settings: TrainConfig) -> None:
     """Raise UsageError for a model that the method cannot train, before a folder is created for the run."""
     with leaving_at_once():
-        from trs_explorer.training.suits import check_model
+        from trs_explorer.training.model_check import check_model
     check_model(settings)
 
 

@@ -1,4 +1,4 @@
-"""Data sets: `load` gives a split of any set in the catalogue as tensors that can live on the device; `load_for` a run's own."""
+"""Data sets: `load` returns a split of any set in the catalogue as tensors; `load_for` the data of a run."""
 
 from trs_explorer.data.dataset import Dataset, load
 from trs_explorer.data.of_run import check_same, fingerprints, folder_of, load_for

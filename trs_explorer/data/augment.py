@@ -1,4 +1,4 @@
-"""Training images shifted and mirrored at random, a batch at a time, on the device where it is."""
+"""Random shifts and mirroring of training images, batch by batch, on the batch's device."""
 
 import torch
 import torch.nn.functional as F
@@ -11,9 +11,9 @@ Images = Float32[Tensor, "batch channel height width"]
 
 
 def crop_and_flip(x: Images, generator: torch.Generator) -> Images:
-    """Each image moved by -4 to 4 pixels both ways, with black where nothing was, and mirrored left to right half of the time.
+    """Shift each image by -4 to 4 pixels in both directions, padded with black, and mirror it with probability 1/2.
 
-    Pixels stay in [0, 1]. generator: on x's device; every image has its own draws, uniform and independent.
+    Pixels stay in [0, 1]. generator: on x's device; the draws are uniform, and independent for every image.
     Source: He et al. 2016 (arXiv:1512.03385), section 4.2: a random crop of the image padded by 4 pixels, or of its mirror image.
     """
     batch, _, height, width = x.shape

@@ -1,4 +1,4 @@
-"""A split of a data set as two tensors, and `load`, which finds it by name."""
+"""A split of a data set as two tensors, and `load`, which loads one by name."""
 
 import dataclasses
 import hashlib
@@ -15,15 +15,19 @@ from trs_explorer.options import UsageError
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """One split, whole: images as uint8 (a quarter of the memory) or as float32 in [0, 1], and labels 0 .. classes - 1.
+    """One split of a data set.
 
-    fingerprint: of the whole split (`fingerprint`), also where this is only its first images; empty: unknown, or computed.
+    - name: of the data set.
+    - x: images [n, channel, height, width], uint8 (a quarter of the memory) or float32 in [0, 1].
+    - y: labels [n], int64, 0 .. classes - 1.
+    - fingerprint: of the whole split (`fingerprint`), even if these are only its first images; empty: unknown, or computed.
+
     Raises: ValueError if images and labels do not match, or a pixel or a label is out of range.
     """
 
     name: str
-    x: Tensor  # [n, channel, height, width]; checked below, in words, because users plug their own loaders in
-    y: Tensor  # [n], int64
+    x: Tensor  # checked below, with readable messages: users bring their own loaders
+    y: Tensor
     classes: int
     fingerprint: str = ""
 
@@ -41,11 +45,11 @@ class Dataset:
             raise ValueError(f"{self.name}: labels must lie in 0 .. {self.classes - 1}, got {low} .. {high}")
 
     def __len__(self) -> int:
-        """How many examples."""
+        """The number of examples."""
         return len(self.y)
 
     def images(self, indices: Int[Tensor, " batch"] | slice) -> Float32[Tensor, "batch channel height width"]:
-        """A copy of those images, in [0, 1]: uint8 pixels are divided by 255."""
+        """A copy of the images at indices, in [0, 1]: uint8 pixels are divided by 255."""
         images = self.x[indices].to(torch.float32, copy=True)
         return images / 255 if self.x.dtype == torch.uint8 else images
 
@@ -55,10 +59,13 @@ class Dataset:
 
 
 def load(name: str, *, train: bool, data_dir: str = "", limit: int = 0, seed: int = 0) -> Dataset:
-    """A split of a data set of the catalogue, on the CPU; its first `limit` examples if limit > 0 (all if there are fewer).
+    """Load a split of a data set of the catalogue, on the CPU.
 
-    data_dir: folder with the set's files; empty: those embedded, installed or downloaded. Sets that are computed do not use it.
-    seed: draws the sets that are computed. It is not the training's seed: by default everybody trains on the same points.
+    - train: whether the training or the test split.
+    - data_dir: folder with the set's files; empty: those embedded, installed or downloaded. Computed sets do not use it.
+    - limit: only the first `limit` examples; 0: all.
+    - seed: of computed sets. It is not the training's seed: by default all trainings use the same points.
+
     Raises: UsageError for an unknown name, a negative limit, or files that are missing, damaged or cannot be read.
     """
     about = catalogue.entry(catalogue.DATA, "--data", name)
@@ -80,9 +87,9 @@ def load(name: str, *, train: bool, data_dir: str = "", limit: int = 0, seed: in
 
 
 def fingerprint(x: Tensor, y: Tensor) -> str:
-    """The SHA-256 of a split: type, shape and bytes of its images, then of its labels, both on the CPU.
+    """The SHA-256 of a split: type, shape and bytes of its images, then of its labels. Both must be on the CPU.
 
-    It does not depend on where the files are or how they are packed. 60,000 images of MNIST take .03 s, a tenth of reading them.
+    It does not depend on the files' folder or compression. 60,000 images of MNIST take .03 s, a tenth of reading them.
     """
     digest = hashlib.sha256()
     for values in (x, y):

@@ -1,6 +1,6 @@
-"""An archive from its home into the user's cache: resumed where it broke off, checked, unpacked.
+"""Download an archive into the user's cache: resumable, with a checksum, then unpacked.
 
-Under its own name nothing appears that is not whole. Only one process at a time works on an archive; others wait for it.
+A file appears under its own name only when it is complete. One process at a time works on an archive; others wait for it.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""Fashion-MNIST: clothes in MNIST's format, from a Debian package or a folder of the user's.
+"""Fashion-MNIST: images of clothes in MNIST's format, from a Debian package or a folder of the user.
 
 Source: Xiao et al. 2017 (arXiv:1708.07747), https://github.com/zalandoresearch/fashion-mnist.
 """

@@ -1,4 +1,4 @@
-"""MNIST: the idx files embedded in the project, or a folder of the user's."""
+"""MNIST: from the idx files embedded in the project, or a folder of the user."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The data that a run was trained on: from which folder, and whether what is there now is still the same."""
+"""The data that a run was trained on: its folder, and a check that the data there is still the same."""
 
 from pathlib import Path
 
@@ -11,24 +11,24 @@ from trs_explorer.runs import Run
 
 
 def load_for(run: Run, *, train: bool, data_dir: str = "") -> Dataset:
-    """A split of a run's data; of the training split the images that it learned from, the first `limit`.
+    """Load a split of a run's data; of the training split the first `limit` images of its config.
 
-    data_dir: folder with the files; empty: where the run's config says.
-    Raises: UsageError if the files are missing or damaged, or other images or labels than the run's.
+    data_dir: folder with the files; empty: the one in the run's config.
+    Raises: UsageError if the files are missing or damaged, or have other images or labels than the run's.
     """
     config, folder = run.config, folder_of(run, data_dir)
     try:
-        found = load(config.data, train=train, data_dir=folder, limit=config.limit if train else 0)
+        split = load(config.data, train=train, data_dir=folder, limit=config.limit if train else 0)
     except UsageError as error:
-        raise UsageError(f"{run.path}: {error}") from error  # whose folder it was
-    check_same(run, found, train=train, folder=folder)
-    return found
+        raise UsageError(f"{run.path}: {error}") from error
+    check_same(run, split, train=train, folder=folder)
+    return split
 
 
 def folder_of(run: Run, data_dir: str = "") -> str:
-    """The folder in which to look for a run's data: data_dir, else the one in its config; empty: the set's usual place.
+    """The folder of a run's data: data_dir, else the one in its config; empty: the set's usual place.
 
-    Raises: UsageError for a relative folder, as older configs hold: it would be another one in every working directory.
+    Raises: UsageError for a relative folder, which older configs may have: it depends on an unknown working directory.
     """
     config = run.config
     if DATA[config.data].computed:
@@ -41,17 +41,17 @@ def folder_of(run: Run, data_dir: str = "") -> str:
     return absolute(config.data_dir)
 
 
-def check_same(run: Run, found: Dataset, *, train: bool, folder: str) -> None:
-    """Refuse a split that is not the run's. folder: where it was found. What an older run was trained on is not known.
+def check_same(run: Run, loaded: Dataset, *, train: bool, folder: str) -> None:
+    """Raise UsageError, with the data set and the folder, if a split is not the run's.
 
-    Raises: UsageError that names the data set and the folder.
+    folder: the split was loaded from. Older runs without a fingerprint accept any split.
     """
     split = "train" if train else "test"
-    known = run.config.data_fingerprint.get(split, "")
-    if known and found.fingerprint and known != found.fingerprint:
-        source = DATA[found.name].source
+    expected = run.config.data_fingerprint.get(split, "")
+    if expected and loaded.fingerprint and expected != loaded.fingerprint:
+        source = DATA[loaded.name].source
         where = f"in {printable(folder or source.folder)}" if folder or source else "that comes with trs"
-        what = f"the {found.name} {where} is not the one of this run (the SHA-256 of its {split} split differs)"
+        what = f"the {loaded.name} {where} is not the one of this run (the SHA-256 of its {split} split differs)"
         raise UsageError(f"{run.path}: {what}: give the folder of the run's own files as --data-dir")
 
 

@@ -1,7 +1,7 @@
 """Defences: one function each, which returns a batch's named loss terms, including "total". The table is `catalogue.METHODS`.
 
 A defence is called as f(ensemble, x, y, **options, **step_context); all but the first three are keyword-only. Of the step's
-context it gets what its signature names, see `training.steps.moment`: how far the training is (progress), random
+context it gets what its signature names, see `training.steps.step_context`: how far the training is (progress), random
 numbers of the step (generator) or of the epoch (epoch_generator), the images on which cross-entropy is taken (x_ce), a second,
 independently drawn batch (other), and where members are trained one after another the member and its images' weights.
 """

@@ -1,4 +1,4 @@
-"""Evaluation: accuracy under attack, transfer between members, and whether the numbers can be trusted.
+"""Evaluation: accuracy under attack, transfer between members, sanity checks, and the paper's Table 1.
 
-Every rate is a count over a named denominator, with its 95 % interval.
+Tensors in, numbers out. Every rate is a count over a named denominator, with its 95 % interval.
 """

@@ -1,4 +1,4 @@
-"""Clean and robust accuracy."""
+"""Clean and robust accuracy of a model."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,12 +20,17 @@ Attack = tuple[str, Callable, Mapping[str, object]]
 
 @dataclass(frozen=True)
 class Rate:
-    """How many of n images a model has right, clean (eps = 0) or after an attack, and which.
+    """The accuracy of a model on clean images (eps = 0) or under an attack.
 
-    eps: the attack's radius; None for one without a ball, whose constant is c.
-    low, high: 95 % Wilson interval of correct / n.  outcomes: per image, in order, whether the model has it right.
-    perturbation: the largest distance between an image and its adversarial one, in `norm` and [0, 1] pixels.
-    moved: how many images are right though the attack changed them: a failed attack should return the original.
+    - name: of the attack, or "clean".
+    - eps: the attack's radius, in [0, 1] pixels; None for an attack without a radius, whose constant is c.
+    - correct, n: how many of n images the model classifies correctly.
+    - low, high: 95 % Wilson interval of correct / n.
+    - outcomes: per image, in order, whether the model classifies it correctly.
+    - norm: of the radius and the perturbation, "linf" or "l2".
+    - perturbation: the largest distance between an image and its adversarial image, in [0, 1] pixels.
+    - c: the attack's constant, if it has no radius.
+    - moved: how many images are correct although the attack changed them. A failed attack should return the original.
     """
 
     name: str
@@ -42,25 +47,26 @@ class Rate:
 
     @property
     def accuracy(self) -> float | None:
-        """The share correct / n; None without images."""
+        """Correct / n; None without images."""
         return self.correct / self.n if self.n else None
 
     def to_json(self) -> dict:
-        """The fields and the accuracy, as JSON holds them."""
+        """The fields and the accuracy, for JSON."""
         return {**asdict(self), "accuracy": self.accuracy}
 
 
 def evaluate(
     model: nn.Module, x: Images, y: Labels, *, attacks: Sequence[Attack] = (), batch_size: int = 256, seed: int = 0
 ) -> list[Rate]:
-    """The clean accuracy, then the accuracy under every attack, in their order.
+    """Measure the clean accuracy, then the accuracy under every attack, in their order.
 
-    Denominator: ALL images given, also those that the model has wrong without an attack (paper, section 4). Correct means right
-    on the image that the attack returned, judged here and not by the attack; an output with NaN counts as wrong.
-    y are the true labels: with targeted attacks, the accuracy would be on the wanted classes.
-    Memory: one batch of adversarial images at a time; each is moved to the model's device.
-    Seeds: every attack gets a CPU generator that starts from `seed` and goes on through the batches. The attacks of this project
-    draw equally often for each image, so an image's noise depends on the seed and its place in x, not on batch_size.
+    - x, y: images in [0, 1] and their true labels, on any device. One batch at a time is moved to the model's device.
+    - attacks: names, functions and keyword arguments, see `Attack`. Untargeted ones: y are not wanted classes.
+    - seed: every attack gets a CPU generator that starts from it and continues through the batches. The attacks of this project
+      draw equally often for each image, so an image's noise depends on the seed and its place in x, not on batch_size.
+
+    Denominator: ALL images given, also those that the model gets wrong without an attack (paper, section 4). An image counts as
+    correct if the model classifies the returned image correctly; the attack's own judgement is not used. NaN counts as wrong.
     Raises: ValueError for images outside [0, 1], an attack that returns such images, labels that are none of the model's classes
     or a seed out of range; TypeError for anything but tensors, or a model that returns something else.
     """
@@ -81,11 +87,12 @@ def measure(
     done: Mapping[int, Rate] | None = None,
     first: int = 0,
 ) -> Iterator[tuple[int, Rate]]:
-    """`evaluate` as it proceeds: after every batch (0 for clean, 1 for the first attack, ...) and the rate so far.
+    """As `evaluate`, step by step: yields after every batch the position (0: clean, 1: first attack, ...) and the rate so far.
 
-    A rate is final when its n is len(x). Consume it to the end, or close it, before the model trains on.
-    done: what an interrupted measurement of the same had found, by position: each goes on after its last image.
-    first: x[0]'s place in a larger set, of which x is a share. Its images get the noise that they have in the whole.
+    - done: rates of an interrupted measurement of the same, by position. Each is continued after its last image.
+    - first: the place of x[0] in a larger set of which x is a part. Images get the same noise as in the whole set.
+
+    A rate is final when its n is len(x). Consume the iterator to the end, or close it, before the model trains on.
     """
     check_inputs(model, x, y)
     if batch_size < 1:
@@ -98,7 +105,7 @@ def measure(
             if rate.n == len(x):
                 continue
         generator = seeded(seed)
-        draw_seeds(first + rate.n, int(arguments.get("restarts", 1)), generator)  # of the images before
+        draw_seeds(first + rate.n, int(arguments.get("restarts", 1)), generator)  # skip the draws for the images before
         for images, labels in batches(model, x[rate.n :], y[rate.n :], batch_size):
             adversarial = images
             if attack is not None:
@@ -109,9 +116,9 @@ def measure(
 
 
 def check_inputs(model: nn.Module, x: Images, y: Labels) -> None:
-    """Raise unless x are images, y their labels and the model classifies such images; both may be on another device.
+    """Raise TypeError or ValueError unless x are images, y their labels, and the model classifies such images.
 
-    Raises: TypeError and ValueError as `check_images` and `check_labels` do.
+    Both may be on another device than the model.
     """
     check_images(x, y)
     if len(x):
@@ -121,28 +128,29 @@ def check_inputs(model: nn.Module, x: Images, y: Labels) -> None:
 
 
 def blanks(attacks: Sequence[Attack]) -> list[Rate]:
-    """The clean rate and one an attack, of no images yet, as `measure` fills them."""
-    rates = [nothing_yet("clean", 0.0)]
-    for name, _, known in attacks:
-        rates.append(nothing_yet(name, known.get("eps"), c=known.get("c"), norm=str(known.get("norm", "linf"))))
+    """The clean rate and one for each attack, of no images yet."""
+    rates = [empty_rate("clean", 0.0)]
+    for name, _, arguments in attacks:
+        norm = str(arguments.get("norm", "linf"))
+        rates.append(empty_rate(name, arguments.get("eps"), c=arguments.get("c"), norm=norm))
     return rates
 
 
-def nothing_yet(name: str, eps: float | None, *, c: float | None = None, norm: str = "linf") -> Rate:
+def empty_rate(name: str, eps: float | None, *, c: float | None = None, norm: str = "linf") -> Rate:
     """A rate of no images yet."""
     return Rate(name, eps, 0, 0, 0.0, 1.0, [], norm, 0.0, c)
 
 
 def extended(rate: Rate, adversarial: Images, images: Images, outcomes: Bool[Tensor, " batch"]) -> Rate:
-    """The rate with a batch more: adversarial images, those that they were, and which of them the model has right."""
+    """The rate with another batch: adversarial images, the originals, and which of them the model classifies correctly."""
     changed = (adversarial != images).flatten(1).any(-1)
     size, moved = distance(adversarial, images, rate.norm), int((changed & outcomes).sum())
     return joined([rate, replace(rate, outcomes=outcomes.tolist(), perturbation=size, moved=moved)])
 
 
 def joined(parts: Sequence[Rate]) -> Rate:
-    """One rate of the images of several, in that order; for parts of one measurement."""
-    outcomes = [right for part in parts for right in part.outcomes]
+    """One rate of the images of several parts of a measurement, in that order."""
+    outcomes = [outcome for part in parts for outcome in part.outcomes]
     low, high = wilson(sum(outcomes), len(outcomes))
     return replace(
         parts[0],
@@ -156,12 +164,12 @@ def joined(parts: Sequence[Rate]) -> Rate:
     )
 
 
-def restored(stored: object, blank: Rate, most: int) -> Rate | None:
-    """The rate that `Rate.to_json` wrote, for the attack of a blank one and `most` images at most; None if it is damaged."""
+def restored(stored: object, blank: Rate, limit: int) -> Rate | None:
+    """Parse a rate that `Rate.to_json` wrote: of the attack of `blank`, and `limit` images at most; None if it is damaged."""
     if not isinstance(stored, Mapping):
         return None
     outcomes, perturbation, moved = (stored.get(name) for name in ("outcomes", "perturbation", "moved"))
-    if not isinstance(outcomes, list) or not {type(outcome) for outcome in outcomes} <= {bool} or len(outcomes) > most:
+    if not isinstance(outcomes, list) or not {type(outcome) for outcome in outcomes} <= {bool} or len(outcomes) > limit:
         return None
     if not isinstance(perturbation, int | float) or not math.isfinite(perturbation) or not isinstance(moved, int):
         return None
@@ -169,7 +177,7 @@ def restored(stored: object, blank: Rate, most: int) -> Rate | None:
 
 
 def worst_of(name: str, rates: Sequence[Rate]) -> Rate:
-    """The accuracy under the worst of several attacks of one radius, image by image: right only if it is right under all."""
+    """The accuracy under the worst of several attacks of one radius: an image is correct if it is correct under all of them."""
     outcomes = [all(results) for results in zip(*(rate.outcomes for rate in rates), strict=True)]
     low, high = wilson(sum(outcomes), len(outcomes))
     largest = max(rate.perturbation for rate in rates)
@@ -177,14 +185,14 @@ def worst_of(name: str, rates: Sequence[Rate]) -> Rate:
 
 
 def batches(model: nn.Module, x: Images, y: Tensor, batch_size: int) -> Iterator[tuple[Images, Tensor]]:
-    """The images and what belongs to them (their labels) in order, batch by batch, on the model's device."""
+    """The images and their labels in order, batch by batch, on the model's device."""
     weight = next(model.parameters(), x)
     for images, labels in zip(x.split(batch_size), y.split(batch_size), strict=True):
         yield images.to(weight.device), labels.to(weight.device)
 
 
 def correct(model: nn.Module, x: Images, y: Labels) -> Bool[Tensor, " batch"]:
-    """Per image, whether the model in eval mode has it right; NaN anywhere in its output is wrong. Empty for no images."""
+    """Per image, whether the model in eval mode classifies it correctly; NaN in the output is wrong. Empty for no images."""
     if not len(x):
         return torch.zeros(0, dtype=torch.bool)
     with eval_mode(model), torch.no_grad():
@@ -192,11 +200,11 @@ def correct(model: nn.Module, x: Images, y: Labels) -> Bool[Tensor, " batch"]:
 
 
 def right(outputs: Tensor, y: Labels) -> Bool[Tensor, "..."]:
-    """Whether outputs [..., class] are largest at y: what counts as correct, for models and for stacked members."""
+    """Whether outputs [..., class] are largest at y and free of NaN: "correct" for models and for stacked members."""
     return (outputs.argmax(-1) == y) & ~outputs.isnan().any(-1)
 
 
 def distance(a: Images, b: Images, norm: str) -> float:
-    """The largest distance of two images that belong together, in the maximum norm or in L2; 0 for none."""
+    """The largest distance between images of a and b at the same place, in the maximum norm or L2; 0 without images."""
     order = torch.inf if norm == "linf" else 2
     return torch.linalg.vector_norm(a.flatten(1).float() - b.flatten(1).float(), order, dim=-1).max().item() if len(a) else 0.0

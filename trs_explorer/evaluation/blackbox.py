@@ -1,4 +1,4 @@
-"""Black box: images made on other ensembles, shown to one that the attacker knows nothing of (paper, section 4.1)."""
+"""Black-box accuracy: adversarial images are made on surrogates, and tested on an unknown target (paper, section 4.1)."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from trs_explorer.attacks.checks import check_images
 from trs_explorer.attacks.noise import draw_seeds, seeded
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.attacks.search import transfer_kwargs
-from trs_explorer.evaluation.accuracy import Rate, batches, correct, extended, nothing_yet
+from trs_explorer.evaluation.accuracy import Rate, batches, correct, empty_rate, extended
 from trs_explorer.evaluation.intervals import of_share
 from trs_explorer.gradients import Images, Labels
 
@@ -20,9 +20,12 @@ STARTS, STEPS = 3, 50
 
 @dataclass(frozen=True)
 class Attempt:
-    """One way to attack every image: an attack on a surrogate at a radius, from one start.
+    """One attack on one surrogate at one radius, from one start.
 
-    attack: attack(surrogate, x, y, *, eps, norm, generator, ...) -> x_adv.  name: "mnist-5, pgd margin, start 2".
+    - surrogate, kind: names of the surrogate and of the attack.
+    - attack: attack(surrogate, x, y, *, eps, norm, generator, ...) -> x_adv.
+    - eps, norm: the radius, in [0, 1] pixels.
+    - start: the number of the random start, from 0.
     """
 
     surrogate: str
@@ -34,7 +37,7 @@ class Attempt:
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Its name, such as "mnist-5, pgd margin, start 2"."""
         return f"{self.surrogate}, {self.kind}, start {self.start + 1}"
 
 
@@ -73,18 +76,20 @@ def measure_attempt(
     done: Mapping[str, Rate] | None = None,
     batch_size: int = 256,
 ) -> Iterator[dict[str, Rate]]:
-    """After every batch, how many images each target has right under one attempt so far. x, y: test images, true labels.
+    """Make one attempt and test it on every target. Yields after every batch the rates so far, by target.
 
-    Denominator: all images. The image shown is the one of the highest loss on the surrogate, whether or not that falls itself.
-    Seeds, first: as for `accuracy.measure`; start k takes the seed + k.
-    done: what an interrupted measurement had found; used if it is of the same number of images for every target.
+    - x, y: test images and true labels.
+    - seed, first: as for `accuracy.measure`; start k uses the seed + k.
+    - done: rates of an interrupted measurement; used if they are of the same number of images for every target.
+
+    Denominator: all images. The targets get the image with the highest loss on the surrogate, even if it does not fool that one.
     """
-    rates = {name: (done or {}).get(name, nothing_yet(attempt.name, attempt.eps, norm=attempt.norm)) for name in targets}
+    rates = {name: (done or {}).get(name, empty_rate(attempt.name, attempt.eps, norm=attempt.norm)) for name in targets}
     if len({rate.n for rate in rates.values()}) > 1:
-        rates = {name: nothing_yet(attempt.name, attempt.eps, norm=attempt.norm) for name in targets}
+        rates = {name: empty_rate(attempt.name, attempt.eps, norm=attempt.norm) for name in targets}
     tried = next(iter(rates.values())).n
     generator = seeded(seed + attempt.start)
-    draw_seeds(first + tried, 1, generator)  # of the images before
+    draw_seeds(first + tried, 1, generator)  # skip the draws for the images before
     told = transfer_kwargs(attempt.attack, for_transfer=True)
     for images, labels in batches(surrogate, x[tried:], y[tried:], batch_size):
         x_adv = attempt.attack(surrogate, images, labels, eps=attempt.eps, norm=attempt.norm, generator=generator, **told)
@@ -95,9 +100,10 @@ def measure_attempt(
 
 
 def per_attempt(rates: Sequence[Rate]) -> tuple[float, float, float]:
-    """The share of all attempts on all images that fail, and its 95 % Wilson interval, in which an image counts once.
+    """The share of failed attempts, over all attempts on all images, and its 95 % Wilson interval, in which an image counts once.
 
-    This is how the paper words its figure; right under *all* attempts (`accuracy.worst_of`) is how its authors' code counts.
+    The paper describes its figure so; its authors' code counts images that are correct under *all* attempts
+    (`accuracy.worst_of`).
     """
     shares = [fmean(outcomes) for outcomes in zip(*(rate.outcomes for rate in rates), strict=True)]
     return fmean(shares), *of_share(fmean(shares), len(shares))

@@ -1,7 +1,7 @@
-"""The theorems' quantities, estimated from a sample, and the bounds on transfer that they come to (paper, section 2).
+"""The quantities of the paper's theorems, estimated from a sample, and the resulting bounds on transfer (paper, section 2).
 
-Infima and suprema over all inputs are taken over a sample: of a supremum that is a lower bound, of an infimum an upper one. So
-the bounds are estimates from inside, of what the theorems would say; they certify nothing.
+Infima and suprema over all inputs are estimated over a sample: too low for a supremum, too high for an infimum. So the bounds
+are estimates of those of the theorems, from the optimistic side. They certify nothing.
 """
 
 import math
@@ -22,14 +22,19 @@ PerImage = Float[Tensor, " batch"]
 
 @dataclass(frozen=True)
 class Quantities:
-    """What the theorems speak of, for an attack on a surrogate F and a target G.
+    """The quantities in the theorems, for an attack on a surrogate F and a target G. Lengths are in [0, 1] pixels.
 
-    n: images.  eps: the attack's L2 radius, in [0, 1] pixels as all lengths.
-    beta: the largest secant |grad l(x, c) - grad l(x', c)| / |x - x'| of either model (Def. 5).  lowest, highest: the cosine of
-    the two models' gradients (Def. 4).  steepest: the longest gradient of either, B.  least: l_min, the smallest loss of a class
-    that the attack may lead to.
-    risk_f, risk_g: shares wrong; loss_f, loss_g: mean cross-entropies (Def. 3).  alpha: the attack's failure on F (Def. 2).
-    c_f, c_g: as in Theorem 1, whose sign they have.  transferred: how many images have T_r = 1 (Def. 6).
+    - n: number of images.
+    - eps: the attack's L2 radius.
+    - beta: the largest secant |grad l(x, c) - grad l(x', c)| / |x - x'| of either model (Def. 5).
+    - lowest, highest: the smallest and the largest cosine of the two models' gradients (Def. 4).
+    - steepest: B, the largest gradient norm of either model.
+    - least: l_min, the smallest loss of a class that the attack may lead to.
+    - risk_f, risk_g: shares of wrong answers (Def. 3).
+    - loss_f, loss_g: mean cross-entropies (Def. 3).
+    - alpha: the share of images on which the attack fails on F (Def. 2).
+    - c_f, c_g: as in Theorem 1, with its sign.
+    - transferred: number of images with T_r = 1 (Def. 6).
     """
 
     n: int
@@ -49,49 +54,49 @@ class Quantities:
     transferred: int
 
 
-def lower_bound(found: Quantities) -> float | None:
-    """What Theorem 1 says Pr(T_r = 1) is at least; below 0 it says nothing. None where eps + c_G > 0 does not hold.
+def lower_bound(q: Quantities) -> float | None:
+    """Theorem 1's lower bound on Pr(T_r = 1); below 0 it says nothing. None unless eps + c_G > 0.
 
-    For one model in place of both, it is never above 0: c_F is a maximum and c_G a minimum of what is then the same.
+    If F and G are the same model, it is never above 0: c_F is a maximum and c_G a minimum of the same values.
     Source: Theorem 1; that it needs eps + c_G > 0 is the Markov inequality of its proof.
     """
-    reach, works = found.eps + found.c_g, 1 - found.alpha
-    if not reach > 0:
+    denominator, success = q.eps + q.c_g, 1 - q.alpha
+    if not denominator > 0:
         return None
-    apart = math.sqrt(max(0.0, 2 - 2 * found.lowest))
-    missed = (found.eps * (1 + found.alpha) + found.c_f * works) / reach
-    return works - (found.risk_f + found.risk_g) - missed - found.eps * works / reach * apart
+    distance = math.sqrt(max(0.0, 2 - 2 * q.lowest))
+    missed = (q.eps * (1 + q.alpha) + q.c_f * success) / denominator
+    return success - (q.risk_f + q.risk_g) - missed - q.eps * success / denominator * distance
 
 
-def upper_bound(found: Quantities, eps: float | None = None) -> float | None:
-    """What Theorem 2 says Pr(T_r = 1) is at most; from 1 on it says nothing. None where its condition fails: eps is too large.
+def upper_bound(q: Quantities, eps: float | None = None) -> float | None:
+    """Theorem 2's upper bound on Pr(T_r = 1); from 1 on it says nothing. None if eps is too large for the theorem.
 
-    eps: another, smaller radius than the quantities were estimated for.
+    eps: a radius smaller than the one of the quantities; default: theirs.
     Source: Theorem 2.
     """
-    left = _left(found, found.eps if eps is None else eps)
-    return (found.loss_f + found.loss_g) / left if left > 0 else None
+    margin = _margin(q, q.eps if eps is None else eps)
+    return (q.loss_f + q.loss_g) / margin if margin > 0 else None
 
 
-def promised_radius(found: Quantities, share: float = 1.0) -> float:
-    """The largest L2 radius up to which Theorem 2 says that Pr(T_r = 1) is at most `share`; 0 where it never does.
+def promised_radius(q: Quantities, share: float = 1.0) -> float:
+    """The largest L2 radius up to which Theorem 2 bounds Pr(T_r = 1) by `share`; 0 if there is none.
 
     The root of l_min - eps B (1 + sqrt((1 + S) / 2)) - beta eps^2 = (xi_F + xi_G) / share.
     """
-    spare, slope = found.least - (found.loss_f + found.loss_g) / share, _slope(found)
+    spare, slope = q.least - (q.loss_f + q.loss_g) / share, _slope(q)
     if spare <= 0:
         return 0.0
-    root = math.sqrt(slope**2 + 4 * found.beta * spare)
+    root = math.sqrt(slope**2 + 4 * q.beta * spare)
     return 2 * spare / (slope + root) if slope + root else math.inf
 
 
-def _slope(found: Quantities) -> float:
-    return found.steepest * (1 + math.sqrt(max(0.0, 1 + found.highest) / 2))
+def _slope(q: Quantities) -> float:
+    return q.steepest * (1 + math.sqrt(max(0.0, 1 + q.highest) / 2))
 
 
-def _left(found: Quantities, eps: float) -> float:
-    """What must stay positive for Theorem 2."""
-    return found.least - eps * _slope(found) - found.beta * eps**2
+def _margin(q: Quantities, eps: float) -> float:
+    """The denominator of Theorem 2, which must be positive."""
+    return q.least - eps * _slope(q) - q.beta * eps**2
 
 
 def quantities(
@@ -106,22 +111,27 @@ def quantities(
     samples: int = 8,
     generator: torch.Generator | None = None,
 ) -> Quantities:
-    """The quantities for the attack that made x_adv from x on F, within eps in L2.
+    """Estimate the quantities for an attack on F that made x_adv from x, within eps in L2.
 
-    Gradients are taken of the cross-entropy of every class, at x, at x_adv and at `samples` points of the L2 ball around x, cut
-    to [0, 1]; secants are those from x to the others. Where a gradient is shorter than gradients.MIN_NORM it has no direction.
-    wanted: the class that a targeted attack wants (Theorems 1 and 2 as they stand). None: untargeted, in whose bounds the losses
-    of the true class take the place of those of y_t in c_F and c_G, with the opposite sign, l_min is over all other classes,
-    and a model is fooled if another class than y has the smallest loss.
-    Raises: ValueError for images or a radius that cannot be, or an attack that left its ball.
+    - f, g: surrogate and target.
+    - x, y, x_adv: images in [0, 1], their true labels, and their adversarial images.
+    - wanted: the class of a targeted attack (Theorems 1 and 2 as in the paper). None: an untargeted attack. Then the losses of
+      the true class replace those of y_t in c_F and c_G, with the opposite sign, l_min is over all other classes, and a model
+      is fooled if another class than y has the smallest loss.
+    - samples: how many random points of the L2 ball around each x.
+    - generator: of these points.
+
+    Gradients are those of the cross-entropy of every class, at x, at x_adv and at the samples, which are clamped to [0, 1].
+    Secants are taken from x to the other points. A gradient shorter than gradients.MIN_NORM has no direction.
+    Raises: ValueError for invalid images or radius, or an x_adv outside the ball.
     Source: paper, Definitions 2 to 6, Theorems 1 and 2; untargeted: our derivation, by the same proofs.
     """
     check_images(x, y)
     check_images(x_adv, y)
     check_radius(eps)
-    far = float(torch.linalg.vector_norm((x_adv - x).flatten(1), dim=-1).max()) if len(x) else math.nan
-    if not far <= eps * (1 + 1e-4) + 1e-6:
-        raise ValueError(f"x_adv must be images within eps = {eps:g} of x in L2, got {len(x)} up to {far:.4g} away")
+    largest = float(torch.linalg.vector_norm((x_adv - x).flatten(1), dim=-1).max()) if len(x) else math.nan
+    if not largest <= eps * (1 + 1e-4) + 1e-6:
+        raise ValueError(f"x_adv must be images within eps = {eps:g} of x in L2, got {len(x)} up to {largest:.4g} away")
     pair = Ensemble([f, g])
     with eval_mode(pair), torch.inference_mode(False), torch.enable_grad():
         classes = pair.member_logits(x[:1]).shape[-1]
@@ -147,7 +157,7 @@ def quantities(
     bend = beta * eps**2 / 2
     c_f = ((crossing[0][0] + bend) / crossing[0][1]).nan_to_num(math.inf, math.inf, -math.inf).max()
     c_g = ((crossing[1][0] - bend) / crossing[1][1]).nan_to_num(-math.inf, math.inf, -math.inf).min()
-    own = clean[0].masked_fill(~true, 0).sum(1).mean(-1)  # the mean loss of the true class
+    true_loss = clean[0].masked_fill(~true, 0).sum(1).mean(-1)  # the mean loss of the true class
     return Quantities(
         n=len(x),
         eps=eps,
@@ -158,8 +168,8 @@ def quantities(
         least=float(clean[0].masked_fill(~aims, math.inf).min()),
         risk_f=1 - float(right[0].double().mean()),
         risk_g=1 - float(right[1].double().mean()),
-        loss_f=float(own[0]),
-        loss_g=float(own[1]),
+        loss_f=float(true_loss[0]),
+        loss_g=float(true_loss[1]),
         alpha=1 - float(fooled[0].double().mean()),
         c_f=float(c_f),
         c_g=float(c_g),
@@ -170,15 +180,15 @@ def quantities(
 def _of_every_class(
     pair: Ensemble, x: Images, classes: int
 ) -> tuple[Float[Tensor, "member class batch"], Float[Tensor, "member class batch pixel"]]:
-    """Losses of every class, and their gradients."""
-    found = [input_gradients(pair, x, torch.full((len(x),), c, device=x.device)) for c in range(classes)]
-    return torch.stack([losses for losses, _ in found], 1), torch.stack([slopes.flatten(2) for _, slopes in found], 1)
+    """The losses of every class, and their gradients."""
+    per_class = [input_gradients(pair, x, torch.full((len(x),), c, device=x.device)) for c in range(classes)]
+    return torch.stack([losses for losses, _ in per_class], 1), torch.stack([slopes.flatten(2) for _, slopes in per_class], 1)
 
 
 def _secant(here: Tensor, there: Tensor, step: Tensor) -> float:
-    """The largest change of a gradient over the distance, where there is one."""
-    way = torch.linalg.vector_norm(step.flatten(1), dim=-1)
-    change = torch.linalg.vector_norm(there - here, dim=-1)[..., way > 0] / way[way > 0]
+    """The largest change of a gradient divided by the distance; points without a distance do not count."""
+    length = torch.linalg.vector_norm(step.flatten(1), dim=-1)
+    change = torch.linalg.vector_norm(there - here, dim=-1)[..., length > 0] / length[length > 0]
     return float(change.max()) if change.numel() else 0.0
 
 

@@ -1,4 +1,4 @@
-"""Confidence intervals of a share."""
+"""Confidence intervals of rates."""
 
 from collections.abc import Sequence
 from math import sqrt
@@ -8,40 +8,40 @@ Z = 1.959963984540054
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
-    """The 95 % Wilson score interval of successes / n, within [0, 1]; (0, 1) for n = 0, where nothing is known.
+    """The 95 % Wilson score interval of successes / n, within [0, 1]; (0, 1) for n = 0.
 
-    It holds near 0 and 1 too, where robust accuracies live and the textbook's normal interval has no width.
-    It covers the choice of images, not that of the training's seed.
+    It is valid near 0 and 1, too, where robust accuracies often are and the normal approximation has no width.
+    It covers the choice of images, not the choice of the training's seed.
     Raises: ValueError unless 0 <= successes <= n.
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22, 1927.
     """
     if not 0 <= successes <= n:
-        raise ValueError(f"a share needs 0 <= successes <= n, got {successes} of {n}")
+        raise ValueError(f"a rate needs 0 <= successes <= n, got {successes} of {n}")
     return of_share(successes / n, n) if n else (0.0, 1.0)
 
 
 def of_share(share: float, n: float | int) -> tuple[float, float]:
-    """The Wilson interval of a share of n independent trials; the share may be a mean of shares, n an effective number.
+    """The 95 % Wilson interval of a share of n independent trials. The share may be a mean of shares, n an effective number.
 
-    For several attempts an image: attempts on one image fail together, so the images are what is counted. A mean of n numbers
-    in [0, 1] spreads no more than a share of n does: for it the interval is, if anything, too wide.
+    With several attempts per image, use the number of images: attempts on one image are correlated. The variance of a mean of n
+    numbers in [0, 1] is at most that of a share of n trials, so the interval is, if anything, too wide.
     """
     if n <= 0:
         return 0.0, 1.0
     middle = share + Z * Z / (2 * n)
     half = Z * sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))
     scale = 1 + Z * Z / n
-    # The bound is exactly 0 or 1 at the ends; rounding would leave 1e-17 beside it.
+    # The bound is exactly 0 or 1 at the ends; rounding would miss it by 1e-17.
     low = 0.0 if share == 0 else (middle - half) / scale
     high = 1.0 if share == 1 else (middle + half) / scale
     return low, high
 
 
 def of_ratio(parts: Sequence[tuple[int, int]]) -> tuple[float, float]:
-    """The 95 % interval of sum(a) / sum(b) over images with a of b each, 0 <= a <= b; (0, 1) without any b.
+    """The 95 % interval of sum(a) / sum(b) over images with counts (a, b), 0 <= a <= b; (0, 1) if all b are 0.
 
-    An image counts once, however many of its b it has: Wilson's interval for as many independent trials as give the ratio's
-    own variance over images (linearised; all images with b > 0 where that variance is 0).
+    An image counts once, whatever its b. This is Wilson's interval for an effective number of trials, chosen so that the variance
+    is that of the ratio over images (linearised). If that variance is 0, the number is that of the images with b > 0.
     """
     parts = [(a, b) for a, b in parts if b]
     total = sum(b for _, b in parts)

@@ -1,4 +1,4 @@
-"""A small measurement that training takes once an epoch: whether the members fall together."""
+"""The probe: a small measurement of transfer and gradient similarity that a training makes once per epoch."""
 
 from functools import partial
 
@@ -16,16 +16,21 @@ STEPS = 10
 
 
 def probe(ensemble: Ensemble, x: Images, y: Labels, *, eps: float, seed: int) -> dict:
-    """What is known about an ensemble from a few held-out images, ready for JSON (floats may be NaN if the weights are).
+    """Probe an ensemble on a few held-out images. Returns values ready for JSON; floats may be NaN if the weights are.
 
-    x, y: all in one batch, on the ensemble's device; 128 images take one forward-backward pass for the gradients, and about
-    twice ten a member for the attacks. eps in [0, 1] pixels, maximum norm. The global random state is not touched.
+    - x, y: one batch, on the ensemble's device. 128 images take one forward-backward pass for the gradients, and about twenty
+      per member for the attacks.
+    - eps: in [0, 1] pixels, maximum norm.
+    - seed: of the attacks' random starts. The global random state is not changed.
 
-    fooled, eligible: [surrogate][target] counts under PGD of 10 steps of eps/4 (`transfer.TransferMatrix`).
-    cosine: [member][member] mean over all images of |cos| of the input gradients; one below 1e-6 counts as 0.
-    grad_norm: per member, the largest L2 norm of an image's gradient.  zero_gradients: the share of images below 1e-6.
-    clean, fgsm, pgd: how many of n the ensemble has right, as it is and after attacks on the ensemble.
-    member_clean: how many of n each member has right.
+    Returns a dictionary with
+
+    - fooled, eligible: [surrogate][target] counts under PGD of 10 steps of eps/4 (`transfer.TransferMatrix`).
+    - cosine: [member][member] mean over all images of |cos| of the input gradients; 0 for a gradient below 1e-6.
+    - grad_norm: per member, the largest L2 norm of an image's gradient.
+    - zero_gradients: per member, the share of images with a gradient below 1e-6.
+    - clean, fgsm, pgd: how many of n the ensemble classifies correctly, clean and after attacks on the ensemble.
+    - member_clean: how many of n each member classifies correctly.
     """
     with eval_mode(ensemble):
         _, gradients = input_gradients(ensemble, x, y)

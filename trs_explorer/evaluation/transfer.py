@@ -1,4 +1,4 @@
-"""The transfer matrix: whether members fall to each other's adversarial examples."""
+"""The transfer matrix: how often adversarial examples made on one member fool the others."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -17,22 +17,22 @@ from trs_explorer.evaluation.intervals import of_ratio, wilson
 from trs_explorer.gradients import Images, Labels
 from trs_explorer.models.ensemble import Ensemble
 
-STARTS_OF = {"def6": 1, "all-right": 5}  # protocols, and how often each image is attacked
+STARTS_OF = {"def6": 1, "all-right": 5}  # by protocol: the number of random starts for each image
 
 
 @dataclass(frozen=True)
 class TransferMatrix:
     """Counts of images: fooled[i][j] of eligible[i][j] adversarial examples made on surrogate i fool target j.
 
-    protocol "def6": off the diagonal an image is eligible if both have it right clean and the adversarial one fools the
-    surrogate (Def. 6). On the diagonal it is eligible if the member has it right clean: how often the image that is shown to
-    all fools the one that it was made on.
-    protocol "all-right": an image is eligible, in every cell, if all members have it right clean, whether or not the
-    surrogate is fooled; it counts as fooled if the example of any of five starts (one where nothing is random) fools the target.
-    To be fooled is to answer another class than y; if targeted, to answer the wanted class.
-    With ensemble_column, the last column's target is the whole ensemble; there are always as many rows as members.
-    n: how many images were tried on every surrogate; while it is being measured, the first rows may be ahead.
-    outcomes: per cell a letter an image that its surrogate was tried on, in order: 1 fooled, 0 not, - not eligible.
+    A model is fooled if it answers another class than y; if targeted, if it answers the wanted class.
+
+    - protocol "def6", off the diagonal: an image is eligible if both models classify it correctly clean and the adversarial
+      image fools the surrogate (Def. 6). On the diagonal: if the member classifies it correctly clean.
+    - protocol "all-right": an image is eligible, in every cell, if all members classify it correctly clean, whether or not the
+      surrogate is fooled. It counts as fooled if the image of any of five starts (one if nothing is random) fools the target.
+    - ensemble_column: whether there is a last column whose target is the whole ensemble. There is one row for each member.
+    - n: how many images were tried on every surrogate. During a measurement the first rows may have more.
+    - outcomes: per cell a letter for each image tried on its surrogate, in order: 1 fooled, 0 not fooled, - not eligible.
     """
 
     fooled: list[list[int]]
@@ -44,7 +44,7 @@ class TransferMatrix:
     targeted: bool = False
 
     def rate(self, surrogate: int, target: int) -> float | None:
-        """The share fooled / eligible of one cell; None where no image is eligible."""
+        """Fooled / eligible of one cell; None if no image is eligible."""
         eligible = self.eligible[surrogate][target]
         return self.fooled[surrogate][target] / eligible if eligible else None
 
@@ -53,26 +53,26 @@ class TransferMatrix:
         return [[self.rate(i, j) for j in range(len(row))] for i, row in enumerate(self.fooled)]
 
     def interval(self, surrogate: int, target: int) -> tuple[float, float]:
-        """The 95 % Wilson interval of one cell; (0, 1) where no image is eligible."""
+        """The 95 % Wilson interval of one cell's rate; (0, 1) if no image is eligible."""
         return wilson(self.fooled[surrogate][target], self.eligible[surrogate][target])
 
     def pooled(self) -> tuple[int, int]:
-        """Fooled and eligible, added up over all ordered pairs of different members: what "transfer" in one number means here.
+        """Fooled and eligible, summed over all ordered pairs of different members: "transfer" in one number.
 
-        The ensemble's column is left out.
+        The ensemble's column does not count.
         """
         members = range(len(self.fooled))
         pairs = [(i, j) for i in members for j in members if i != j]
         return sum(self.fooled[i][j] for i, j in pairs), sum(self.eligible[i][j] for i, j in pairs)
 
     def pooled_interval(self) -> tuple[float, float]:
-        """The 95 % interval of `pooled`, in which an image counts once, in however many pairs it is; (0, 1) without any."""
+        """The 95 % interval of `pooled`, in which an image counts once, in however many pairs it is; (0, 1) without images."""
         members = range(len(self.fooled))
         cells = [self.outcomes[i][j] for i in members for j in members if i != j] if self.outcomes else []
         return of_ratio([(image.count("1"), len(image) - image.count("-")) for image in zip(*cells, strict=True)])
 
     def to_json(self) -> dict:
-        """The counts, with what derives from them."""
+        """The counts, and the rates and intervals derived from them, for JSON."""
         return {
             **asdict(self),
             "rates": self.rates(),
@@ -96,14 +96,16 @@ def transfer_matrix(
     seed: int = 0,
     batch_size: int = 256,
 ) -> TransferMatrix:
-    """Attacks every member alone and shows the result to all: rows = surrogate, columns = target.
+    """Attack every member alone and test the images on all members: rows = surrogate, columns = target.
 
-    attack: attack(member, x, y, generator=...) -> x_adv, such as partial(pgd, eps=0.3). It is told that its images are for
-    others (`transfer_kwargs`): a barely fooling image transfers less, and the members would look more diverse than they are.
-    y: true labels. wanted: for a targeted attack, the class that each image is to be taken for, never y.
-    Denominators: see TransferMatrix; an image that a member has wrong clean is in none of its cells.
-    Seeds: every surrogate gets the same noise, so that reordering the members reorders the matrix and does nothing else; an
-    image's noise does not depend on batch_size (see `accuracy.evaluate`).
+    - x, y: images in [0, 1] and their true labels.
+    - attack: attack(member, x, y, generator=...) -> x_adv, such as partial(pgd, eps=0.3). It is asked for images that transfer: a
+      barely fooling image transfers less, and the members would look more diverse than they are.
+    - wanted: for a targeted attack, the class that each image should be classified as, never y.
+    - protocol, ensemble_column: see `TransferMatrix`, also for the denominators.
+    - seed: of the random starts. Every surrogate gets the same noise, so that reordering the members only reorders the matrix. An
+      image's noise does not depend on batch_size (see `accuracy.evaluate`).
+
     Raises: ValueError for images outside [0, 1], an attack that returns such images, an unknown protocol, a wanted class y.
     Source: TRS, Definition 6 and section 4.2 (whose text, not the caption of Figure 3, gives rows and columns); "all-right":
     the protocol of DVERGE (Yang et al., NeurIPS 2020), which takes five starts of PGD-50 on 1,000 such images.
@@ -136,11 +138,12 @@ def measure_transfer(
     done: Sequence[Sequence[str]] = (),
     first: int = 0,
 ) -> Iterator[TransferMatrix]:
-    """`transfer_matrix` as it proceeds: the matrix so far, first an empty one, then after each surrogate of each batch.
+    """As `transfer_matrix`, step by step: yields the matrix so far, first an empty one, then after each surrogate of each batch.
 
-    It is final when its n is len(x). Consume it to the end, or close it, before the ensemble trains on.
-    done: the outcomes that an interrupted measurement of the same had found: it goes on after the last image tried on all.
-    first: as for `accuracy.measure`.
+    - done: outcomes of an interrupted measurement of the same. It continues after the last image tried on all surrogates.
+    - first: as for `accuracy.measure`.
+
+    The matrix is final when its n is len(x). Consume the iterator to the end, or close it, before the ensemble trains on.
     """
     check_inputs(ensemble, x, y)
     if protocol not in STARTS_OF:
@@ -153,14 +156,14 @@ def measure_transfer(
         outcomes = [[cell[:tried] for cell in row] for row in done]
     generators = [[seeded(seed + start) for start in range(STARTS_OF[protocol])] for _ in ensemble.members]
     for generator in (generator for starts in generators for generator in starts):
-        draw_seeds(first + tried, 1, generator)  # of the images before
+        draw_seeds(first + tried, 1, generator)  # skip the draws for the images before
     told = {**transfer_kwargs(attack, for_transfer=True), **({} if wanted is None else {"targeted": True})}
 
     def matrix() -> TransferMatrix:
         return _matrix(outcomes, ensemble_column, protocol, wanted is not None)
 
     yield matrix()
-    pairs = torch.stack([y, y if wanted is None else wanted], -1)  # the labels of the attack go along with the true ones
+    pairs = torch.stack([y, y if wanted is None else wanted], -1)  # the attack's labels beside the true ones
     for images, labels in batches(ensemble, x[tried:], pairs[tried:], batch_size) if tried < len(x) else ():
         truth, aim = labels.unbind(-1)
         clean = _answers(ensemble, images, ensemble_column) == truth
@@ -169,7 +172,7 @@ def measure_transfer(
             for generator in generators[i]:
                 x_adv = attack(surrogate, images, aim, generator=generator, **told)
                 if before is not None and torch.equal(x_adv, before):
-                    break  # nothing is random
+                    break  # the attack is deterministic
                 before = x_adv
                 check_images(x_adv, truth)
                 answers = _answers(ensemble, x_adv, ensemble_column)
@@ -185,7 +188,7 @@ def measure_transfer(
 
 
 def assembled(parts: Sequence[TransferMatrix]) -> TransferMatrix:
-    """The matrix of the images of several, in that order; for parts of one measurement."""
+    """One matrix of the images of several parts of a measurement, in that order."""
     rows = [
         ["".join(cells) for cells in zip(*(part.outcomes[i] for part in parts), strict=True)]
         for i in range(len(parts[0].outcomes))
@@ -194,24 +197,24 @@ def assembled(parts: Sequence[TransferMatrix]) -> TransferMatrix:
 
 
 def tried_on_all(matrix: TransferMatrix) -> TransferMatrix:
-    """The matrix of its first n images alone: of one still being measured, without those that only some rows have."""
+    """The matrix of its first n images: without those that, during a measurement, only some rows have."""
     rows = [[cell[: matrix.n] for cell in row] for row in matrix.outcomes]
     return _matrix(rows, matrix.ensemble_column, matrix.protocol, matrix.targeted)
 
 
 def all_right(ensemble: Ensemble, x: Images, y: Labels, *, limit: int, batch_size: int = 256) -> Int[Tensor, " chosen"]:
-    """The places of the first `limit` images that all members have right; fewer if there are not so many."""
-    found: list[Tensor] = []
+    """The indices of the first `limit` images that all members classify correctly; fewer if there are not so many."""
+    chosen: list[Tensor] = []
     for number, (images, labels) in enumerate(batches(ensemble, x, y, batch_size)):
         right = (_answers(ensemble, images, False) == labels).all(0).nonzero()[:, 0].cpu()
-        found.append(right + number * batch_size)
-        if sum(map(len, found)) >= limit:
+        chosen.append(right + number * batch_size)
+        if sum(map(len, chosen)) >= limit:
             break
-    return torch.cat(found)[:limit] if found else torch.zeros(0, dtype=torch.long)
+    return torch.cat(chosen)[:limit] if chosen else torch.zeros(0, dtype=torch.long)
 
 
 def other_classes(y: Labels, classes: int, *, seed: int) -> Labels:
-    """For every image a class other than its own, drawn evenly."""
+    """For every image another class than its own, uniformly at random."""
     shift = torch.randint(1, classes, (len(y),), generator=torch.Generator().manual_seed(seed))
     return (y + shift.to(y.device)) % classes
 
@@ -224,7 +227,7 @@ def _matrix(outcomes: list[list[str]], ensemble_column: bool, protocol: str, tar
 
 
 def _answers(ensemble: Ensemble, x: Images, ensemble_column: bool) -> Int[Tensor, "target batch"]:
-    """Every member's class, and the ensemble's below them; -1 where an output holds NaN."""
+    """Every member's class, and the ensemble's in the last row; -1 where an output has NaN."""
     with eval_mode(ensemble), torch.no_grad():
         logits = ensemble.member_logits(x)
         outputs = torch.cat([logits, ensemble.vote(logits)[None]]) if ensemble_column else logits

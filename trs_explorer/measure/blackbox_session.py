@@ -11,7 +11,7 @@ from trs_explorer import data
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.data import Dataset
 from trs_explorer.evaluation import blackbox
-from trs_explorer.evaluation.accuracy import Rate, joined, measure, nothing_yet, restored, worst_of
+from trs_explorer.evaluation.accuracy import Rate, empty_rate, joined, measure, restored, worst_of
 from trs_explorer.evaluation.blackbox import Attempt, measure_attempt, per_attempt
 from trs_explorer.evaluation.trust.checks import CHECKS
 from trs_explorer.evaluation.trust.from_attacks import is_stronger
@@ -154,9 +154,9 @@ def _target(
     session = open_session(run, "blackbox", ensemble, description, request, n, group)
     target = Target(session)
     session.values = lambda: {key: rate.to_json() for key, rate in target.rates.items()}
-    blanks = {_key(attempt): nothing_yet(attempt.name, attempt.eps, norm=plan.norm) for attempt in attempts}
+    blanks = {_key(attempt): empty_rate(attempt.name, attempt.eps, norm=plan.norm) for attempt in attempts}
     white_box = f"pgd-{WHITE_BOX_STEPS}"
-    blanks |= {_white_box_key(eps): nothing_yet(white_box, eps, norm=plan.norm) for eps in {one.eps for one in attempts}}
+    blanks |= {_white_box_key(eps): empty_rate(white_box, eps, norm=plan.norm) for eps in {one.eps for one in attempts}}
     for key, blank in blanks.items():
         rate = restored(session.stored.get(key), blank, session.shard.stop - session.shard.start)
         if rate is not None:

@@ -1,4 +1,4 @@
-"""Training: one loop for every method that gives a loss per batch, its checkpoints, and what it needs of the machine."""
+"""Training: one loop for all defences, checkpoints and resume, requests by viewers, device and arithmetic."""
 
 from trs_explorer.training.loop import train
 from trs_explorer.training.state import TrainingError

@@ -1,4 +1,4 @@
-"""Which device and which arithmetic a training gets."""
+"""Choose the device and the arithmetic of a training."""
 
 import torch
 
@@ -6,7 +6,7 @@ from trs_explorer.options import UsageError
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device for auto, cpu, cuda or cuda:N. Raises UsageError if there is none of that kind here."""
+    """The device named auto, cpu, cuda or cuda:N. Raises UsageError if this machine does not have it."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -25,7 +25,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def use_bfloat16(precision: str, device: torch.device) -> bool:
-    """Whether members compute in bfloat16: when asked to, or by "auto" where the processor is fast at it."""
+    """Whether members compute in bfloat16: if requested, or with "auto" on a processor that is fast at it."""
     if precision != "auto":
         return precision == "bfloat16"
     if device.type == "cuda":

@@ -1,4 +1,4 @@
-"""The one training loop: a generator of events, for every method that gives named loss terms for a batch."""
+"""The training loop: a generator of events, for every defence that returns named loss terms of a batch."""
 
 import threading
 import time
@@ -12,22 +12,25 @@ from trs_explorer.evaluation.probe import probe
 from trs_explorer.files import cannot_write
 from trs_explorer.options import UsageError
 from trs_explorer.training import checkpoints, control
-from trs_explorer.training.journal import Journal
 from trs_explorer.training.parallel import one_thread_each
 from trs_explorer.training.resume import restore
-from trs_explorer.training.state import Progress, State, TrainingError, begin, prepare
-from trs_explorer.training.steps import orders_of, training_step
+from trs_explorer.training.state import Progress, State, TrainingError, load_start_weights, prepare
+from trs_explorer.training.step_logger import StepLogger
+from trs_explorer.training.steps import epoch_orders, training_step
 
 HEARTBEAT_S = 1.0
 
 
 def train(run: runs.Run, *, resume: bool = False, stop: threading.Event | None = None) -> Iterator[dict]:
-    """Train run's ensemble, writing and yielding every event; closes with a "stopped" event.
+    """Train a run's ensemble. Writes and yields every event; the last one is "stopped".
 
-    Every random draw follows from (seed, epoch) or (seed, step) alone, so a resumed run continues exactly as one that was
-    never interrupted. stop: set it to save and end after the present step.
-    Raises: RunError if the folder is taken or cannot be written, UsageError for a device or data set that is not here,
-    TrainingError for a loss that is not finite. status.json and the log then say so too.
+    run: its config says what is trained.
+    resume: continue from the newest checkpoint.
+    stop: set it to save a checkpoint and end after the present step.
+
+    Random numbers depend only on (seed, epoch) or (seed, step), so a resumed training is bit-identical to an uninterrupted one.
+    Raises: RunError if another trainer has the folder or it cannot be written, UsageError for a missing device or data set,
+    TrainingError for a loss that is not finite. status.json and the log record the error too.
     """
     lock = runs.trainer_lock(run)
     writer = None
@@ -36,17 +39,17 @@ def train(run: runs.Run, *, resume: bool = False, stop: threading.Event | None =
         writer = runs.EventWriter(run)
         yield from _train(run, writer, resume, stop or threading.Event())
     except (TrainingError, runs.RunError, UsageError) as error:
-        _last_words(run, writer, str(error))
+        _record_failure(run, writer, str(error))
         raise
     except OSError as error:
         message = cannot_write(run.path, error, f"continue with --resume {run.path}")
-        _last_words(run, writer, message)
+        _record_failure(run, writer, message)
         raise runs.RunError(message) from error
     except KeyboardInterrupt:
-        _last_words(run, writer, "interrupted before it could save")
+        _record_failure(run, writer, "interrupted before it could save")
         raise
-    except Exception as error:  # out of memory, a data set's own error: whatever it is, the run's folder says it
-        _last_words(run, writer, f"{type(error).__name__}: {error}")
+    except Exception as error:  # out of memory, an error of a data set: whatever it is, record it in the run's folder
+        _record_failure(run, writer, f"{type(error).__name__}: {error}")
         raise
     finally:
         try:
@@ -58,49 +61,51 @@ def train(run: runs.Run, *, resume: bool = False, stop: threading.Event | None =
 
 def _train(run: runs.Run, writer: runs.EventWriter, resume: bool, stop: threading.Event) -> Iterator[dict]:
     state = prepare(run)
-    notes, unnamed = restore(state) if resume else (begin(state), None)
-    journal, asked, beat = Journal(writer), runs.ControlReader(run), _Heartbeat(state)
+    notes, unlogged = restore(state) if resume else (load_start_weights(state), None)
+    step_logger, requests, heartbeat = StepLogger(writer), runs.ControlReader(run), _Heartbeat(state)
     yield writer.write("start", **_start_fields(state, resumed=resume))
     for text in notes:
-        yield writer.write("note", step=state.at.step, text=text)
-    if unnamed:  # killed when its files were whole and its event was not written
-        yield writer.write("checkpoint", step=state.at.step, epoch=state.at.epoch, **unnamed)
+        yield writer.write("note", step=state.progress.step, text=text)
+    if unlogged:  # the training was killed after writing the files and before writing the event
+        yield writer.write("checkpoint", step=state.progress.step, epoch=state.progress.epoch, **unlogged)
     checkpoints.prune(run, run.config.save_every)
-    beat("running", now=True)
+    heartbeat("running", now=True)
     with one_thread_each(state.parts):
-        while state.at.epoch < run.config.epochs:
-            if state.member is not None and state.weighed != state.member:
-                state.weigh(state.member, training=True)
-            orders, started = orders_of(state), time.perf_counter()
-            while state.at.step_in_epoch < state.steps_per_epoch:
-                first = state.at.step_in_epoch * state.batch_size
-                journal.add(state.at.step + 1, training_step(state, orders[:, first : first + state.batch_size]))
-                if state.at.step % run.config.log_every == 0:
-                    yield journal.write_step(state)
-                yield from _obey(state, journal, asked, beat, stop)
+        while state.progress.epoch < run.config.epochs:
+            if state.member is not None and state.weights_member != state.member:
+                state.update_weights(state.member, training=True)
+            orders, started = epoch_orders(state), time.perf_counter()
+            while state.progress.step_in_epoch < state.steps_per_epoch:
+                first = state.progress.step_in_epoch * state.batch_size
+                step_logger.add(state.progress.step + 1, training_step(state, orders[:, first : first + state.batch_size]))
+                if state.progress.step % run.config.log_every == 0:
+                    yield step_logger.write_step(state)
+                yield from _handle_requests(state, step_logger, requests, heartbeat, stop)
                 if stop.is_set():
-                    yield from _end("stopped", state, journal, beat)
+                    yield from _end("stopped", state, step_logger, heartbeat)
                     return
-            trained, state.at = state.member, Progress(state.at.epoch + 1, 0, state.at.step)
-            yield from _member_ends(state, journal, trained)
-            yield from _close_epoch(state, journal, time.perf_counter() - started)
-        yield from _end("finished", state, journal, beat)
+            trained, state.progress = state.member, Progress(state.progress.epoch + 1, 0, state.progress.step)
+            yield from _finish_member(state, step_logger, trained)
+            yield from _finish_epoch(state, step_logger, time.perf_counter() - started)
+        yield from _end("finished", state, step_logger, heartbeat)
 
 
-def _member_ends(state: State, journal: Journal, trained: int | None) -> Iterator[dict]:
-    """Where members are trained one after another and one's last epoch is over: its weight in the vote, said in a note."""
-    if trained is not None and (state.at.epoch == state.run.config.epochs or state.member != trained):
-        state.weigh(trained + 1, training=False)
+def _finish_member(state: State, step_logger: StepLogger, trained: int | None) -> Iterator[dict]:
+    """If members are trained one after another and one is finished: compute its vote weight and write it in a note."""
+    if trained is not None and (state.progress.epoch == state.run.config.epochs or state.member != trained):
+        state.update_weights(trained + 1, training=False)
         vote = float(state.ensemble.vote_weights[trained])
         text = f"member {trained + 1} of {len(state.ensemble)} is trained, weight {vote:.4g}"
-        yield journal.writer.write("note", step=state.at.step, text=text + (": no better than chance" if not vote else ""))
+        yield step_logger.writer.write(
+            "note", step=state.progress.step, text=text + (": no better than chance" if not vote else "")
+        )
 
 
 def _start_fields(state: State, *, resumed: bool) -> dict:
     return {
-        "step": state.at.step,
+        "step": state.progress.step,
         "steps": state.steps,
-        "epoch": state.at.epoch,
+        "epoch": state.progress.epoch,
         "epochs": state.run.config.epochs,
         "steps_per_epoch": state.steps_per_epoch,
         "device": str(state.device),
@@ -113,73 +118,76 @@ def _start_fields(state: State, *, resumed: bool) -> dict:
     }
 
 
-def _obey(state: State, journal: Journal, asked: runs.ControlReader, beat: "_Heartbeat", stop: threading.Event) -> Iterator[dict]:
-    """Carry out what viewers have asked since the last step, echoing each; while paused, wait here."""
+def _handle_requests(
+    state: State, step_logger: StepLogger, requests: runs.ControlReader, heartbeat: "_Heartbeat", stop: threading.Event
+) -> Iterator[dict]:
+    """Carry out the requests since the last step and echo each in the log; while paused, wait here."""
     paused = False
     while True:
-        for line in asked.poll():
-            echo = control.apply(state, line)
+        for request in requests.poll():
+            echo = control.apply(state, request)
             action = None if "error" in echo else echo["action"]
             if action in ("pause", "resume"):
                 paused = action == "pause"
-                beat("paused" if paused else "running", now=True)
+                heartbeat("paused" if paused else "running", now=True)
             elif action == "save":
-                yield from _save(state, journal)
+                yield from _save(state, step_logger)
             elif action == "stop":
                 stop.set()
-            yield journal.writer.write("control", step=state.at.step, **echo)
-        beat("paused" if paused else "running")
+            yield step_logger.writer.write("control", step=state.progress.step, **echo)
+        heartbeat("paused" if paused else "running")
         if not paused or stop.is_set():
             return
-        time.sleep(0.1)  # not stop.wait: its lock and a signal handler's stop.set() could meet
-        journal.restart_clock()
+        time.sleep(0.1)  # not stop.wait: its lock could deadlock with stop.set() in a signal handler
+        step_logger.restart_clock()
 
 
-def _save(state: State, journal: Journal) -> Iterator[dict]:
-    """Save this moment, unless that is done, and name it in the log."""
-    if state.saved != state.at:
-        journal.check_finite(state.run)
-        named = state.save()
-        yield journal.writer.write("checkpoint", step=state.at.step, epoch=state.at.epoch, **named)
+def _save(state: State, step_logger: StepLogger) -> Iterator[dict]:
+    """Save a checkpoint, unless this step is saved already, and write its event."""
+    if state.saved_at != state.progress:
+        step_logger.check_finite(state.run)
+        fields = state.save()
+        yield step_logger.writer.write("checkpoint", step=state.progress.step, epoch=state.progress.epoch, **fields)
         checkpoints.prune(state.run, state.run.config.save_every)
 
 
-def _close_epoch(state: State, journal: Journal, seconds: float) -> Iterator[dict]:
-    """The epoch's event and, where they are due, its probe and checkpoint."""
-    moment = {"step": state.at.step, "epoch": state.at.epoch}
+def _finish_epoch(state: State, step_logger: StepLogger, seconds: float) -> Iterator[dict]:
+    """Write the epoch's event and, where they are due, a probe and a checkpoint."""
+    position = {"step": state.progress.step, "epoch": state.progress.epoch}
     config = state.run.config
-    last = state.at.epoch == config.epochs
-    if last or state.at.epoch % config.probe_every == 0:
+    last = state.progress.epoch == config.epochs
+    if last or state.progress.epoch % config.probe_every == 0:
         eps = DATA[config.data].probe_eps
         result = probe(state.ensemble, state.probe_x, state.probe_y, eps=eps, seed=config.seed)
-        yield journal.writer.write("matrix", **moment, **result)
-    yield journal.writer.write("epoch", **moment, seconds=round(seconds, 3))
-    if last or state.at.epoch % config.save_every == 0:
-        yield from _save(state, journal)
-    journal.restart_clock()
+        yield step_logger.writer.write("matrix", **position, **result)
+    yield step_logger.writer.write("epoch", **position, seconds=round(seconds, 3))
+    if last or state.progress.epoch % config.save_every == 0:
+        yield from _save(state, step_logger)
+    step_logger.restart_clock()
 
 
-def _end(how: str, state: State, journal: Journal, beat: "_Heartbeat") -> Iterator[dict]:
-    yield from _save(state, journal)
-    yield journal.writer.write("stopped", state=how, step=state.at.step, epoch=state.at.epoch)
-    beat(how, now=True)
+def _end(reason: str, state: State, step_logger: StepLogger, heartbeat: "_Heartbeat") -> Iterator[dict]:
+    yield from _save(state, step_logger)
+    yield step_logger.writer.write("stopped", state=reason, step=state.progress.step, epoch=state.progress.epoch)
+    heartbeat(reason, now=True)
 
 
 class _Heartbeat:
-    """A sign of life in status.json, at most once a second."""
+    """Updates status.json as a sign of life, at most once per second."""
 
     def __init__(self, state: State) -> None:
         self.state, self.last = state, 0.0
 
-    def __call__(self, word: str, *, now: bool = False) -> None:
+    def __call__(self, name: str, *, now: bool = False) -> None:
         if now or time.monotonic() - self.last > HEARTBEAT_S:
             self.last = time.monotonic()
-            at, state = self.state.at, self.state
-            state.run.write_status(state=word, step=at.step, steps=state.steps, epoch=at.epoch, epochs=state.run.config.epochs)
+            state, progress = self.state, self.state.progress
+            epochs = state.run.config.epochs
+            state.run.write_status(state=name, step=progress.step, steps=state.steps, epoch=progress.epoch, epochs=epochs)
 
 
-def _last_words(run: runs.Run, writer: runs.EventWriter | None, message: str) -> None:
-    """Say in the status and the log why it failed, as far as the disk still takes it."""
+def _record_failure(run: runs.Run, writer: runs.EventWriter | None, message: str) -> None:
+    """Record in the status and the log why the training failed, if the disk still permits it."""
     try:
         run.write_status(state="failed", error=message)
         if writer is not None:

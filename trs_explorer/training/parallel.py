@@ -1,7 +1,7 @@
-"""One batch on all cores: parts of it side by side, one thread each, instead of every operation on all threads.
+"""Compute one batch on all cores: its parts in parallel, one thread each, instead of every operation on all threads.
 
-At these sizes an operation takes a tenth of a millisecond: threads that must meet after each lose more to waiting than to work,
-and stall altogether when another program takes a core. Threads that meet once a step do not.
+At these sizes an operation takes a tenth of a millisecond. Threads that synchronise after each operation lose more time waiting
+than working, and stall when another program takes a core. Threads that synchronise once per step do not.
 """
 
 import functools
@@ -18,19 +18,19 @@ Loss = Callable[[int, Tensor], dict[str, Tensor]]
 
 
 def parts_for(model: nn.Module, batch_size: int, pixels: int, device: torch.device) -> int:
-    """How many parts a batch gets here: one a thread as far as they are worth it, 1 on a GPU."""
+    """The number of parts of a batch on this machine: at most one per thread, and 1 on a GPU."""
     return 1 if device.type != "cpu" else min(torch.get_num_threads(), most_parts(model, batch_size, pixels))
 
 
 def most_parts(model: nn.Module, batch_size: int, pixels: int) -> int:
-    """How many parts a batch can get anywhere: 1 for tiny inputs, and with batch norm (whose statistics are the batch's)."""
-    mixes = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
-    return 1 if mixes or pixels < MIN_PIXELS else max(1, min(MOST_PARTS, batch_size // MIN_PART))
+    """The most parts of a batch on any machine: 1 for tiny inputs and with batch norm, which uses the batch's statistics."""
+    has_batch_norm = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
+    return 1 if has_batch_norm or pixels < MIN_PIXELS else max(1, min(MOST_PARTS, batch_size // MIN_PART))
 
 
 @contextmanager
 def one_thread_each(parts: int) -> Iterator[None]:
-    """While parts run side by side, single operations keep to one thread: none waits for another."""
+    """While the block runs with several parts, limit every operation to one thread."""
     before = torch.get_num_threads()
     if parts > 1:
         torch.set_num_threads(1)
@@ -45,8 +45,13 @@ def terms_and_gradients(
 ) -> tuple[dict[str, Tensor], list[Tensor]]:
     """The loss terms of a batch, detached, and the gradients of "total" with respect to the parameters.
 
-    loss(part, indices) gives the terms of some of the batch as means over its examples, so that the batch's are their mean,
-    weighted by size; of "grad_norm" it is the largest. The sum is taken in a fixed order: the same bits every time.
+    loss: loss(part, indices) returns the terms of one part of the batch, as means over its examples.
+    indices: of the whole batch, [batch].
+    parameters: the weights in training.
+    parts: the number of parts.
+
+    A term of the batch is the mean over parts weighted by their size; "grad_norm" is the largest. Parts are summed in a fixed
+    order, so the result has the same bits every time.
     """
     chunks = indices.tensor_split(parts)
     if parts == 1:

@@ -1,6 +1,7 @@
-"""Back to a checkpoint. A training state may be damaged or made by a stranger: all of it is checked before any of it is used.
+"""Resume from a checkpoint. A training state may be damaged or come from a stranger: it is checked completely before it is used.
 
-Fused optimisers read memory by the shape of the weights: a tensor of another shape would make them read and write elsewhere.
+Fused optimisers access memory by the shape of the weights: a tensor of another shape would make them read and write out of
+bounds.
 """
 
 from collections.abc import Mapping
@@ -15,18 +16,18 @@ from trs_explorer.options import HYPER_PARAMETERS, UsageError
 from trs_explorer.runs import Checkpoint, RunError
 from trs_explorer.training import checkpoints
 from trs_explorer.training.parallel import most_parts
-from trs_explorer.training.state import Progress, State, begin
+from trs_explorer.training.state import Progress, State, load_start_weights
 
-PER_WEIGHT = {"adam": ("exp_avg", "exp_avg_sq"), "sgd": ("momentum_buffer",)}  # what they remember, shaped like the weight
+PER_WEIGHT = {"adam": ("exp_avg", "exp_avg_sq"), "sgd": ("momentum_buffer",)}  # optimiser memory, in the weight's shape
 SETTINGS = ("params", "betas", "eps", "weight_decay", "momentum", "dampening", "nesterov", "amsgrad", "maximize")
 
 
 def restore(state: State) -> tuple[list[str], dict | None]:
-    """Bring state to the newest checkpoint that is whole; returns notes about those that are not.
+    """Restore the newest usable checkpoint into `state`; without any checkpoint, start again from the same seed.
 
-    And the fields of the checkpoint's event, if the log has none: the training was killed between the files and the event.
-    Without any checkpoint the training starts anew, from the same seed.
-    Raises RunError if there are checkpoints but none is whole.
+    Returns: notes about checkpoints that cannot be used; and the fields of the restored checkpoint's event if the log lacks it,
+    because the training was killed between writing the files and the event.
+    Raises: RunError if there are checkpoints but none is usable.
     """
     run, notes = state.run, []
     resumable = [checkpoint for checkpoint in run.checkpoints() if checkpoint.state is not None]
@@ -35,27 +36,27 @@ def restore(state: State) -> tuple[list[str], dict | None]:
             recorded = run.recorded(checkpoint)
             digest = load_weights(checkpoint.weights, state.ensemble, recorded.get("sha256"))
             stored, state_digest = checkpoints.load_state(checkpoint, digest, state.ensemble, recorded.get("state_sha256"))
-            notes += _take(state, checkpoint, stored)
+            notes += _apply(state, checkpoint, stored)
         except (RunError, UsageError) as error:
             notes.append(f"checkpoint {checkpoint.name} cannot be used: {error}")
             continue
         return notes, None if recorded else {"name": checkpoint.name, "sha256": digest, "state_sha256": state_digest}
     if resumable:
-        raise RunError(f"{run.path}: no checkpoint can be used: {'; '.join(notes)}. Train anew with another --out")
-    if run.checkpoints() and not _first_save_was_cut_off(state):
+        raise RunError(f"{run.path}: no checkpoint can be used: {'; '.join(notes)}. Start a new training with another --out")
+    if run.checkpoints() and not _first_save_was_interrupted(state):
         raise RunError(f"{run.path} has weights but no training state (a shipped run?): it can be evaluated, not continued")
-    return ["no checkpoint yet: starting anew from the seed", *begin(state)], None
+    return ["no checkpoint yet: starting again from the seed", *load_start_weights(state)], None
 
 
-def _first_save_was_cut_off(state: State) -> bool:
-    """Whether the log tells of a training, but of no checkpoint: weights without a state are then a first save's beginning."""
+def _first_save_was_interrupted(state: State) -> bool:
+    """Whether the log has a start but no checkpoint: weights without a state are then left by an interrupted first save."""
     log = state.run.path / "events.jsonl"
-    began, saved = (any(e["kind"] == kind for e in newest_first(log, f'"{kind}"'.encode())) for kind in ("start", "checkpoint"))
-    return began and not saved
+    started, saved = (any(e["kind"] == kind for e in newest_first(log, f'"{kind}"'.encode())) for kind in ("start", "checkpoint"))
+    return started and not saved
 
 
-def _take(state: State, checkpoint: Checkpoint, stored: Mapping) -> list[str]:
-    """Check a stored state and continue from it; returns notes. Raises: RunError, with `state` as it was but for the weights."""
+def _apply(state: State, checkpoint: Checkpoint, stored: Mapping) -> list[str]:
+    """Check a stored state and apply it; returns notes. Raises: RunError; then only the weights in `state` have changed."""
     optimizer = stored.get("optimizer")
     problem = (
         _wrong_progress(state, checkpoint, stored)
@@ -68,13 +69,13 @@ def _take(state: State, checkpoint: Checkpoint, stored: Mapping) -> list[str]:
         raise RunError(f"{checkpoint.state} does not fit config.json: {problem}")
     ours, weights = state.optimizer.state_dict(), [weight.detach() for weight in state.ensemble.parameters()]
     ours["state"] = {}
-    for index, memory in optimizer["state"].items():  # copies: stored tensors may share their memory, or have any strides
-        likes = dict.fromkeys(PER_WEIGHT[state.run.config.optimizer], weights[index])
+    for index, memory in optimizer["state"].items():  # copied, because stored tensors may share memory or have any strides
+        like = dict.fromkeys(PER_WEIGHT[state.run.config.optimizer], weights[index])
         ours["state"][index] = {
-            name: torch.empty_like(likes[name]).copy_(value) if name in likes else value.clone() for name, value in memory.items()
+            name: torch.empty_like(like[name]).copy_(value) if name in like else value.clone() for name, value in memory.items()
         }
     state.optimizer.load_state_dict(ours)
-    state.at = state.saved = Progress(stored["epoch"], stored["step_in_epoch"], stored["step"])
+    state.progress = state.saved_at = Progress(stored["epoch"], stored["step_in_epoch"], stored["step"])
     state.options = {name: HYPER_PARAMETERS[name].check(value) for name, value in stored["options"].items()}
     return _same_arithmetic(state, stored)
 
@@ -116,7 +117,7 @@ def _wrong_options(state: State, options: object) -> str:
 
 
 def _wrong_settings(state: State, optimizer: object) -> str:
-    """What is wrong with the optimiser's settings, apart from the learning rate, which every step sets anew."""
+    """What is wrong with the optimiser's settings; not the learning rate, which every step sets."""
     ours = state.optimizer.state_dict()["param_groups"]
     kind = state.run.config.optimizer
     if not isinstance(optimizer, dict) or not isinstance(optimizer.get("state"), dict):
@@ -133,7 +134,7 @@ def _wrong_settings(state: State, optimizer: object) -> str:
 
 
 def _wrong_memory(state: State, stored: Mapping) -> str:
-    """What is wrong with what the optimiser remembers of each weight; of weights that had no gradient yet it has nothing."""
+    """What is wrong with the optimiser's memory of the weights. It has none of weights that had no gradient yet."""
     weights, names = list(state.ensemble.parameters()), PER_WEIGHT[state.run.config.optimizer]
     for index, memory in stored.items():
         if type(index) is not int or not 0 <= index < len(weights):
@@ -142,18 +143,18 @@ def _wrong_memory(state: State, stored: Mapping) -> str:
         if not isinstance(memory, dict) or set(memory) != wanted:
             return f"its optimiser does not remember what --optimizer {state.run.config.optimizer} does"
         scalars = [memory["step"]] if "step" in memory else []
-        if not all(_plain(step, torch.Size(()), torch.float32) and 0 <= step <= state.steps for step in scalars):
+        if not all(_is_plain_tensor(step, torch.Size(()), torch.float32) and 0 <= step <= state.steps for step in scalars):
             return "its optimiser has counted steps that cannot be"
         for name in names:
-            if not _plain(memory[name], weights[index].shape, weights[index].dtype):
+            if not _is_plain_tensor(memory[name], weights[index].shape, weights[index].dtype):
                 return f"{name} of weight {index} has another shape or type than the weight"
             if not bool(memory[name].isfinite().all()) or (name == "exp_avg_sq" and bool((memory[name] < 0).any())):
                 return f"{name} of weight {index} has values that cannot be"
     return ""
 
 
-def _plain(value: object, shape: torch.Size, dtype: torch.dtype) -> bool:
-    """Whether a value is an ordinary dense tensor in memory of that shape and type."""
+def _is_plain_tensor(value: object, shape: torch.Size, dtype: torch.dtype) -> bool:
+    """Whether a value is an ordinary dense CPU tensor of that shape and type."""
     return (
         type(value) is Tensor
         and value.layout is torch.strided
@@ -164,7 +165,7 @@ def _plain(value: object, shape: torch.Size, dtype: torch.dtype) -> bool:
 
 
 def _same_arithmetic(state: State, stored: Mapping) -> list[str]:
-    """Split batches as they were split before; say so where this machine cannot give the same bits."""
+    """Split batches as before; returns a note if this machine cannot produce the same bits."""
     before = {name: stored[name] for name in state.arithmetic}
     if state.device.type == "cpu":
         state.parts = before["parts"]

@@ -1,5 +1,5 @@
-"""The terminal dashboard: a viewer of a run folder, be the run live, crashed or finished."""
+"""The terminal dashboard: shows a run folder, whether the run is live, crashed or finished."""
 
-from trs_explorer.tui.guard import watch
+from trs_explorer.tui.terminal_restore import watch
 
 __all__ = ["watch"]

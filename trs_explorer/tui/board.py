@@ -1,4 +1,4 @@
-"""All panels in one widget, painted from a View; what has not changed is not painted again."""
+"""All panels in one widget, painted from a View. What has not changed is not painted again."""
 
 import time
 from collections.abc import Sequence
@@ -9,62 +9,67 @@ from textual.app import ComposeResult
 from textual.containers import Container, VerticalScroll
 from textual.widgets import Static
 
-from trs_explorer.tui import words
+from trs_explorer.tui import panels
 from trs_explorer.tui.alarms import Alarm
+from trs_explorer.tui.chart_data import loss_chart, similarity_chart
 from trs_explorer.tui.charts import Chart
-from trs_explorer.tui.ghosts import Ghost
-from trs_explorer.tui.keys import foot
-from trs_explorer.tui.look import Look, printable
-from trs_explorer.tui.model import History
-from trs_explorer.tui.pictures import loss_picture, phase_picture
+from trs_explorer.tui.event_log import EventLog
+from trs_explorer.tui.formatting import Format, printable
+from trs_explorer.tui.history import History
+from trs_explorer.tui.keys import key_line
 from trs_explorer.tui.player import Player
-from trs_explorer.tui.tape import Tape
+from trs_explorer.tui.reference_runs import ReferenceRun
 from trs_explorer.tui.timeline import timeline
 
-SHORT = 28  # lower than this there is no room for panels one above the other
-CHART_TICK = 1.0  # a chart costs 20-30 ms to draw, a line of text almost nothing
-REPLAY_TICK = 0.2
+SHORT = 28  # a screen of fewer lines has no room for panels above each other
+CHART_TICK = 1.0  # seconds between drawings of the charts: each takes 20-30 ms, a line of text almost nothing
+REPLAY_TICK = 0.2  # the same during a replay
 
 
 @dataclass(frozen=True)
 class View:
-    """Everything that is on the screen. controls: whether a trainer listens; waiting: words while nothing is recorded."""
+    """Everything that is on the screen.
+
+    history: after the newest event, or at the replay's position.
+    controls: whether a trainer can receive requests.  waiting: shown while nothing has been recorded.
+    references: shipped runs to compare with.  other, other_name: the run of --against.
+    """
 
     history: History
-    situation: words.Situation
+    run_state: panels.RunState
     alarms: Sequence[Alarm]
     controls: bool
     waiting: str
-    tape: Tape
+    event_log: EventLog
     player: Player
-    ghosts: Sequence[Ghost] = ()
+    references: Sequence[ReferenceRun] = ()
     other: History | None = None
     other_name: str = ""
-    look: Look = field(default_factory=Look)
+    fmt: Format = field(default_factory=Format)
 
 
 class Board(Container):
-    """The panels. The size decides which are seen."""
+    """The panels. The size of the screen decides which are visible."""
 
     def __init__(self, *, lettered: bool) -> None:
-        """Empty panels; lettered: charts of letters, not of braille in colours."""
+        """Create empty panels. lettered: draw charts with letters instead of coloured braille."""
         super().__init__(id="board")
-        self._shown: dict[str, object] = {}
+        self._painted: dict[str, object] = {}
         self._charts_drawn = 0.0
         self._header, self._alarms, self._accuracy = Static(id="header"), Static(id="alarms"), Static(id="accuracy")
         self._versus, self._timeline, self._log = Static(id="versus"), Static(id="timeline"), Static(id="log")
         self._keys, self._numbers = Static(id="keys", markup=False), Static(markup=False)
-        self._loss, self._phase = Chart("loss", lettered), Chart("phase", lettered)
+        self._loss, self._similarity = Chart("loss", lettered), Chart("similarity", lettered)
         self._cosine, self._transfer = Static(), Static()
 
     def compose(self) -> ComposeResult:
-        """All panels, from top to bottom."""
+        """Create all panels, from top to bottom."""
         cosine, transfer = VerticalScroll(self._cosine, classes="panel"), VerticalScroll(self._transfer, classes="panel")
-        self._loss.border_title, self._phase.border_title = "LOSS", "SIMILARITY vs TRANSFER"
+        self._loss.border_title, self._similarity.border_title = "LOSS", "SIMILARITY vs TRANSFER"
         cosine.border_title, transfer.border_title = "|cos| of input gradients", "TRANSFER"
         yield self._header
         yield self._alarms
-        yield Container(Container(self._loss, self._phase, id="left"), Container(cosine, transfer, id="right"), id="body")
+        yield Container(Container(self._loss, self._similarity, id="left"), Container(cosine, transfer, id="right"), id="body")
         yield VerticalScroll(self._numbers, id="numbers")
         yield self._accuracy
         yield self._versus
@@ -72,16 +77,16 @@ class Board(Container):
         yield self._timeline
         yield self._keys
 
-    def forget(self) -> None:
-        """Paint everything anew the next time: the size or the colours have changed."""
-        self._shown = {name: value for name, value in self._shown.items() if name == "arrangement"}
+    def repaint_all(self) -> None:
+        """Paint everything the next time, because the size or the colours have changed."""
+        self._painted = {name: value for name, value in self._painted.items() if name == "arrangement"}
         self._charts_drawn = 0.0
 
     def paint(self, view: View) -> None:
         """Show `view`."""
         width, height = self.size
-        history, look = view.history, view.look
-        newest = view.tape.history
+        history, fmt = view.history, view.fmt
+        newest = view.event_log.history
         small = width < 80 or height < 20 or not (newest.terms or newest.probes)
         arrangement = {
             "small": small,
@@ -93,57 +98,59 @@ class Board(Container):
         for name, on in arrangement.items():
             self.set_class(on, name)
         if self._changed("arrangement", arrangement):
-            self.call_after_refresh(self.forget)  # the panels know their new sizes only then
-        self._put(self._header, words.header(history, view.situation, look, width - 2))
-        self._put_or_hide(self._alarms, words.warnings(list(view.alarms), look))
-        past = view.player.position is not None
-        over = not view.controls and height >= SHORT and len(view.tape) > 1
-        self._put_or_hide(self._timeline, timeline(view.tape, view.player, look, width - 2) if past or over else Text())
-        against = Text() if view.other is None else words.versus(history, view.other, view.other_name, look)
+            self.call_after_refresh(self.repaint_all)  # only then do the panels know their new sizes
+        self._put(self._header, panels.header(history, view.run_state, fmt, width - 2))
+        self._put_or_hide(self._alarms, panels.warnings(list(view.alarms), fmt))
+        replaying = view.player.position is not None
+        ended = not view.controls and height >= SHORT and len(view.event_log) > 1
+        self._put_or_hide(self._timeline, timeline(view.event_log, view.player, fmt, width - 2) if replaying or ended else Text())
+        against = Text() if view.other is None else panels.versus(history, view.other, view.other_name, fmt)
         self._put_or_hide(self._versus, against)
-        controls = view.controls and not view.situation.readonly
-        self._put(self._keys, foot(look, width - 2, controls=controls, weights=words.weights(history)))
+        controls = view.controls and not view.run_state.readonly
+        self._put(self._keys, key_line(fmt, width - 2, controls=controls, weights=panels.weights(history)))
         if small:
-            self._put(self._numbers, view.waiting or words.numbers(history, look, max(20, width - 4)))
+            self._put(self._numbers, view.waiting or panels.numbers(history, fmt, max(20, width - 4)))
             return
-        self._put(self._accuracy, words.accuracy(history, look))
-        self._put(self._log, words.log(history, look, 4 if height >= 40 else 2 if height >= SHORT else 1))
+        self._put(self._accuracy, panels.accuracy(history, fmt))
+        self._put(self._log, panels.log(history, fmt, 4 if height >= 40 else 2 if height >= SHORT else 1))
         inner = self._cosine.container_size.width or 40
-        self._put(self._cosine, words.cosines(history, look, inner))
-        title = Text(words.transfer_title(history) + "\n", "dim")
-        self._put(self._transfer, title.append_text(words.transfer(history, look, inner)))
-        ready = self._loss.ready and self._phase.ready
-        if ready and time.monotonic() - self._charts_drawn >= (REPLAY_TICK if past else CHART_TICK):
+        self._put(self._cosine, panels.cosines(history, fmt, inner))
+        title = Text(panels.transfer_title(history) + "\n", "dim")
+        self._put(self._transfer, title.append_text(panels.transfer(history, fmt, inner)))
+        ready = self._loss.ready and self._similarity.ready
+        if ready and time.monotonic() - self._charts_drawn >= (REPLAY_TICK if replaying else CHART_TICK):
             self._charts_drawn = time.monotonic()
             self._draw(view, width)
 
     def _draw(self, view: View, width: int) -> None:
-        history, look, other = view.history, view.look, view.other
-        theirs = other.events if other is not None else 0
-        if self._changed("loss", (history.step, history.events, theirs)):
-            picture = loss_picture(history, look, self._loss.size.width or width, other, view.tape.history.step)
-            axis = "log" if picture is None or picture.log else "linear"
+        history, fmt, other = view.history, view.fmt, view.other
+        other_events = other.events if other is not None else 0
+        if self._changed("loss", (history.step, history.events, other_events)):
+            data = loss_chart(history, fmt, self._loss.size.width or width, other, view.event_log.history.step)
+            axis = "log" if data is None or data.log else "linear"
             title = f"LOSS  {axis} axis"
-            longer = f"{title}, weighted terms over steps"  # textual would cut it with a character that is not ASCII
-            self._loss.border_title = longer if len(longer) < self._loss.size.width - 6 else title
-            self._loss.border_subtitle = printable(words.settings(history, look))  # a str would be read as markup
-            self._loss.show(printable(words.losses(history, look)), picture)
-        if self._changed("phase", (len(history.probes), len(view.ghosts), theirs)):
-            self._phase.show(words.phase(history, look, view.ghosts), phase_picture(history, look, view.ghosts, other))
+            long_title = f"{title}, weighted terms over steps"  # textual would cut it with a non-ASCII character
+            self._loss.border_title = long_title if len(long_title) < self._loss.size.width - 6 else title
+            self._loss.border_subtitle = printable(panels.settings(history, fmt))  # not a str, which would be parsed as markup
+            self._loss.show(printable(panels.losses(history, fmt)), data)
+        if self._changed("similarity", (len(history.probes), len(view.references), other_events)):
+            self._similarity.show(
+                panels.similarity(history, fmt, view.references), similarity_chart(history, fmt, view.references, other)
+            )
 
     def _changed(self, key: str, value: object) -> bool:
-        changed = self._shown.get(key) != value
-        self._shown[key] = value
+        changed = self._painted.get(key) != value
+        self._painted[key] = value
         return changed
 
     def _put(self, widget: Static, text: Text | str) -> None:
-        """Update a widget if its text changed. A new layout costs ten times as much: only if it may need another height."""
+        """Update a widget if its text changed. A new layout takes ten times as long: only if the height may change."""
         text = printable(text if isinstance(text, Text) else Text(text))
         if self._changed(str(id(widget)), text):
             lines = text.plain.split("\n")
             fits = max(map(len, lines)) <= widget.size.width
-            same = not self._changed(f"{id(widget)} shape", (len(lines), fits))
-            widget.update(text, layout=not (same and fits))
+            same_height = not self._changed(f"{id(widget)} shape", (len(lines), fits))
+            widget.update(text, layout=not (same_height and fits))
 
     def _put_or_hide(self, widget: Static, text: Text) -> None:
         widget.display = bool(text)

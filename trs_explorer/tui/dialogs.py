@@ -1,4 +1,4 @@
-"""The three questions and answers that lie over the dashboard: leave, note, help."""
+"""The dialogs of the dashboard: leave, note, help."""
 
 from typing import ClassVar
 
@@ -13,7 +13,7 @@ from trs_explorer.tui.keys import help_text
 
 
 class Leave(ModalScreen[str]):
-    """Asks how to leave a live training. Gives "detach", "stop" or "cancel"."""
+    """Ask how to leave a live training. Result: "detach", "stop" or "cancel"."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("d,q", "answer('detach')", show=False),
@@ -22,61 +22,61 @@ class Leave(ModalScreen[str]):
     ]
 
     def __init__(self, name: str, owns_trainer: bool) -> None:
-        """Ask about the run of that name."""
+        """Create the dialog. name: the run's path.  owns_trainer: this window started the training."""
         super().__init__()
         self._question = "This window started the training." if owns_trainer else "The training is running."
         self._name = name
 
     def compose(self) -> ComposeResult:
-        """The question and three answers, the first one chosen."""
+        """The question and three answers; the first is selected."""
         with Vertical(classes="dialog"):
-            yield Static(f"{self._question} Leave it how?", markup=False)
+            yield Static(f"{self._question} How do you want to leave?", markup=False)
             yield OptionList(
-                Option("[b]d[/b]  detach: it goes on", id="detach"),
-                Option("[b]s[/b]  stop: save, then end it", id="stop"),
+                Option("[b]d[/b]  detach: the training continues", id="detach"),
+                Option("[b]s[/b]  stop: save a checkpoint, then end the training", id="stop"),
                 Option("[b]c[/b]  cancel: stay here", id="cancel"),
             )
-            yield Static(f"come back with: trs watch {self._name}", classes="hint", markup=False)
+            yield Static(f"to return: trs watch {self._name}", classes="hint", markup=False)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Enter or a click on an answer."""
+        """Handle Enter or a click on an answer."""
         self.dismiss(event.option.id)
 
     def action_answer(self, answer: str) -> None:
-        """A letter."""
+        """Handle the letter of an answer."""
         self.dismiss(answer)
 
 
 class Note(ModalScreen[str]):
-    """Asks for one line of text; empty means none."""
+    """Ask for one line of text. Result: the text, empty if cancelled."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", show=False)]
 
     def compose(self) -> ComposeResult:
-        """One input line."""
+        """The prompt and an input line."""
         with Vertical(classes="dialog"):
-            yield Static("Note for the run (enter to keep, escape to drop)")
+            yield Static("Note for the run (Enter saves, Escape cancels)")
             yield Input(max_length=200)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter."""
+        """Handle Enter."""
         self.dismiss(event.value.strip())
 
     def action_cancel(self) -> None:
-        """Escape."""
+        """Handle Escape."""
         self.dismiss("")
 
 
 class Help(ModalScreen[None]):
-    """What the keys do and what the words mean."""
+    """Show the help."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark,enter,space", "close", show=False)]
 
     def compose(self) -> ComposeResult:
-        """The text, scrollable."""
+        """The help text, scrollable."""
         with VerticalScroll(classes="dialog help"):
             yield Static(help_text(), markup=False)
 
     def action_close(self) -> None:
-        """Any of the closing keys."""
+        """Close the help."""
         self.dismiss(None)

@@ -1,4 +1,4 @@
-"""Follows a run folder: new events, the status, and one word for the state. No terminal."""
+"""Follow a run folder: read new events and the status, and name the run's state. No terminal."""
 
 import gc
 import os
@@ -6,114 +6,116 @@ import time
 
 from trs_explorer import runs
 from trs_explorer.files import open_for_reading
-from trs_explorer.tui.model import History
-from trs_explorer.tui.tape import Tape
+from trs_explorer.tui.event_log import EventLog
+from trs_explorer.tui.history import History
 from trs_explorer.values import number, text
 
-GLIMPSE = 1 << 18  # bytes at the end of a long log that are shown first
-LONG = 1 << 22  # bytes that take a moment to read
-MANY = 20_000  # events that take long enough to read that it is worth a word
-MOST_AT_ONCE = 1 << 24  # bytes of new events that one look takes in
+TAIL_BYTES = 1 << 18  # the end of a long log, shown first
+LONG_BYTES = 1 << 22  # a longer log takes a noticeable time to read
+MANY_EVENTS = 20_000  # that many are reported in the log panel once they are read
+MOST_AT_ONCE = 1 << 24  # bytes of new events that are read in one go
 END_OF_LOG = 2000  # bytes of train.log
-PATIENCE = 20.0  # seconds in which a trainer that this process started will have taken its lock
+STARTUP_S = 20.0  # within this time a trainer that this process started has taken its lock
 
 
 class Follower:
-    """What is known of a run by now. `read` touches files (call it in a thread), `take` only memory."""
+    """A run as read so far. `read` accesses files (call it in a thread), `apply` only memory."""
 
-    def __init__(self, run: runs.Run, patience: float = 1.0) -> None:
-        """Follow `run` from its first event; wait `patience` seconds for a trainer to show itself.
+    def __init__(self, run: runs.Run, startup: float = 1.0) -> None:
+        """Follow a run from its first event.
 
-        With more than a moment's patience one is on its way: what an earlier one has said last is then not the state.
+        startup: seconds to wait for a trainer before the run counts as crashed or without one. More than a second means that a
+        trainer is being started: the last status of an earlier one is then ignored.
         """
         self.run = run
-        self.tape = Tape(run)
+        self.event_log = EventLog(run)
         self.status: dict = {}
         self.state = "starting"
         self.waiting = "reading the run ..."
-        self._patience = patience
-        self._opened, self._since = time.monotonic(), time.time() if patience > 1 else 0.0
-        self.trouble = ""
+        self._startup = startup
+        self._opened, self._started_at = time.monotonic(), time.time() if startup > 1 else 0.0
+        self.error = ""
         self._alive = False
         self._new: runs.Batch | None = None
-        self._glimpsed = False
-        self._heard: tuple[object, float] | None = None  # what was last heard, and when
+        self._tail_shown = False
+        self._last_sign: tuple[object, float] | None = None  # the last sign of life, and when it was noticed
         self._silent_before = 0.0
 
     @property
     def history(self) -> History:
-        """All that is known by now."""
-        return self.tape.history
+        """The history after the newest event."""
+        return self.event_log.history
 
     @property
     def controllable(self) -> bool:
-        """Whether a trainer is there to be asked."""
+        """Whether a trainer can receive requests."""
         return self.state in runs.ALIVE
 
     @property
     def silent(self) -> float:
-        """Seconds since a sign of life: an event or a heartbeat.
+        """Seconds since the last sign of life: an event or a heartbeat.
 
-        What came while this looks on is timed by this process's own clock, which nobody sets; how long it had been silent
-        before only the calendar tells.
+        Signs that arrive while this process runs are timed by its monotonic clock, which cannot be set. How long the run had
+        been silent before is taken from the wall clock.
         """
-        return self._silent_before + (time.monotonic() - self._heard[1]) if self._heard else 0.0
+        return self._silent_before + (time.monotonic() - self._last_sign[1]) if self._last_sign else 0.0
 
     def read(self) -> None:
-        """Read what is new and look at the status; `trouble` says in words why that was not possible."""
+        """Read new events and the status. If that fails, `error` says why."""
         try:
             self._read()
-            self.trouble = ""
+            self.error = ""
         except OSError as error:
-            self.trouble = f"cannot read {error.filename or self.run.path}: {error.strerror or error}"
+            self.error = f"cannot read {error.filename or self.run.path}: {error.strerror or error}"
 
     def _read(self) -> None:
-        if self.tape.offset == 0:
-            self.tape = _whole(self.run) if self._glimpsed else _glimpse(self.run)
-            if self._glimpsed and len(self.tape) > MANY:
-                self.tape.history.say(time.time(), f"read {len(self.tape):,} events".replace(",", " "))
-            self._glimpsed = True
+        if self.event_log.offset == 0:
+            self.event_log = _read_all(self.run) if self._tail_shown else _read_tail(self.run)
+            if self._tail_shown and len(self.event_log) > MANY_EVENTS:
+                self.event_log.history.say(time.time(), f"read {len(self.event_log):,} events".replace(",", " "))
+            self._tail_shown = True
         else:
-            self._new = runs.read_events(self.run, self.tape.offset, MOST_AT_ONCE)
+            self._new = runs.read_events(self.run, self.event_log.offset, MOST_AT_ONCE)
         self.status = self.run.status()
         self._alive = self.status.get("state") in runs.ALIVE or runs.trainer_alive(self.run)
 
-    def take(self) -> None:
-        """Fold what was read, then name the state."""
+    def apply(self) -> None:
+        """Fold what was read, then update the state."""
         if self._new is not None:
-            self.tape.add(self._new)
+            self.event_log.add(self._new)
             self._new = None
-        self._listen()
-        self._settle()
+        self._update_silence()
+        self._update_state()
 
-    def _listen(self) -> None:
+    def _update_silence(self) -> None:
         last = (self.history.time, self.history.step, number(self.status.get("heartbeat")))
-        if self._heard is None:
-            known = [t for t in (last[0], last[2]) if t is not None]
-            self._silent_before = max(0.0, time.time() - max(known)) if known else 0.0
-        elif last == self._heard[0]:
+        if self._last_sign is None:
+            times = [t for t in (last[0], last[2]) if t is not None]
+            self._silent_before = max(0.0, time.time() - max(times)) if times else 0.0
+        elif last == self._last_sign[0]:
             return
         else:
             self._silent_before = 0.0
-        self._heard = (last, time.monotonic())
+        self._last_sign = (last, time.monotonic())
 
-    def _settle(self) -> None:
-        """Name the run's state, and find words for a run that has not written anything."""
+    def _update_state(self) -> None:
+        """Name the run's state, and explain a run that has no events."""
         state = self.status.get("state")
         self.waiting = ""
-        beat = number(self.status.get("heartbeat"))
-        if time.monotonic() - self._opened < self._patience and (beat is None or beat < self._since):
+        heartbeat = number(self.status.get("heartbeat"))
+        starting = time.monotonic() - self._opened < self._startup
+        if starting and (heartbeat is None or heartbeat < self._started_at):
             state = None
         if isinstance(state, str) and (self.history.events or state not in runs.ALIVE):
             self.state = text(state, 30)
-        elif self.history.events and self._opened + self._patience < time.monotonic():
+        elif self.history.events and not starting:
             self.state = "running" if self._alive else "crashed"
-        elif self._alive or time.monotonic() - self._opened < self._patience:
+        elif self._alive or starting:
             self.state = "starting"
-            self.waiting = "starting ...\nthe trainer is loading; the first numbers come in some seconds"
+            self.waiting = "starting ...\nthe trainer is loading; the first numbers appear within seconds"
         else:
             self.state = "no trainer"
-            self.waiting = "no trainer is at work, and nothing has been recorded yet"
+            self.waiting = "no trainer is running, and nothing has been recorded yet"
         if not self.history.events and self.state not in ("starting", "running", "paused"):
             self.waiting = (self.waiting or "nothing was recorded") + self._end_of_log()
 
@@ -124,27 +126,27 @@ class Follower:
                 end = file.read(END_OF_LOG).decode(errors="replace").strip()
         except OSError:
             return ""
-        return "\n\nthe end of train.log:\n" + "\n".join(end.splitlines()[-6:]) if end else ""
+        return "\n\nend of train.log:\n" + "\n".join(end.splitlines()[-6:]) if end else ""
 
 
-def _glimpse(run: runs.Run) -> Tape:
-    """The log's end alone, if it is long: something to look at while the whole is read. Its offset stays 0."""
-    batch = runs.read_events(run, -GLIMPSE)
-    if batch.offset < LONG:
-        return _whole(run)
-    tape = Tape(run)
-    tape.history.fold(batch.events)
-    return tape
+def _read_tail(run: runs.Run) -> EventLog:
+    """Only the end of a long log, to be shown while all of it is read. Its offset stays 0."""
+    batch = runs.read_events(run, -TAIL_BYTES)
+    if batch.offset < LONG_BYTES:
+        return _read_all(run)
+    event_log = EventLog(run)
+    event_log.history.fold(batch.events)
+    return event_log
 
 
-def _whole(run: runs.Run) -> Tape:
-    """Read a log that may be long, onto a tape of its own: this thread is not the one that draws."""
-    tape = Tape(run)
-    collects = gc.isenabled()
-    gc.disable()  # 100,000 dicts make it run a hundred times for nothing: that alone doubles the time
+def _read_all(run: runs.Run) -> EventLog:
+    """Read a log that may be long. Into a new EventLog, because this thread is not the one that draws."""
+    event_log = EventLog(run)
+    was_enabled = gc.isenabled()
+    gc.disable()  # 100,000 new dicts would trigger it a hundred times in vain, which doubles the time
     try:
-        tape.read_all()
+        event_log.read_all()
     finally:
-        if collects:
+        if was_enabled:
             gc.enable()
-    return tape
+    return event_log

@@ -1,93 +1,97 @@
-"""Where a viewer stands in a run's log: at its newest event, or at one in the past, perhaps moving on. No terminal, no clock."""
+"""The position in a run's log: at the newest event, or replaying from an earlier one. No terminal, no clock."""
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
-from trs_explorer.tui.model import History
-from trs_explorer.tui.tape import Stop, Tape
+from trs_explorer.tui.event_log import EventLog, Stop
+from trs_explorer.tui.history import History
 
 SPEEDS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-SHOW_S = 20.0  # the speed that is chosen at first takes about as long for the whole run
+WHOLE_RUN_S = 20.0  # the initial speed replays the whole run in about this time
 
 
 @dataclass
 class Player:
-    """position: how many events are shown, None for all there are, also of those to come. speed: times the training's own."""
+    """A replay of a log.
+
+    position: how many events are shown; None follows the newest one.
+    playing: whether it moves on by itself.  speed: a multiple of the training's speed, 0 before one is chosen.
+    """
 
     position: int | None = None
     playing: bool = False
     speed: int = 0
-    _moment: float = 0.0  # seconds of training that playing has reached
+    _time: float = 0.0  # training time that the replay has reached, in seconds
 
-    def history(self, tape: Tape) -> History:
-        """What is to be shown. Raises OSError."""
-        return tape.history if self.position is None else tape.at(self.position)
+    def history(self, event_log: EventLog) -> History:
+        """The history at the present position. Raises OSError."""
+        return event_log.history if self.position is None else event_log.at(self.position)
 
-    def move(self, tape: Tape, events: int) -> None:
-        """Go so many events on or back; the newest one follows the run again."""
-        self._go(tape, (len(tape) if self.position is None else self.position) + events)
+    def move(self, event_log: EventLog, events: int) -> None:
+        """Move by a number of events. At the newest one it follows the run again."""
+        self._go(event_log, (len(event_log) if self.position is None else self.position) + events)
 
-    def stride(self, tape: Tape, by: int) -> None:
-        """Go so many hundredths of the log on or back."""
-        self.move(tape, by * max(1, len(tape) // 100))
+    def stride(self, event_log: EventLog, by: int) -> None:
+        """Move by hundredths of the log."""
+        self.move(event_log, by * max(1, len(event_log) // 100))
 
-    def jump(self, tape: Tape, direction: int) -> Stop | None:
-        """Go to the next mark or checkpoint (direction 1) or to the one before (-1). None if there is none."""
-        at = len(tape) if self.position is None else self.position
-        where = [stop.events for stop in tape.stops]
-        i = bisect_right(where, at) if direction > 0 else bisect_left(where, at) - 1
+    def jump(self, event_log: EventLog, direction: int) -> Stop | None:
+        """Jump to the next (direction 1) or previous (-1) mark or checkpoint. None if there is none."""
+        position = len(event_log) if self.position is None else self.position
+        where = [stop.events for stop in event_log.stops]
+        i = bisect_right(where, position) if direction > 0 else bisect_left(where, position) - 1
         if not 0 <= i < len(where):
             return None
-        self._go(tape, where[i])
-        return tape.stops[i]
+        self._go(event_log, where[i])
+        return event_log.stops[i]
 
-    def start(self, tape: Tape) -> None:
+    def start(self, event_log: EventLog) -> None:
         """Go to the first event."""
-        self._go(tape, min(1, len(tape)))
+        self._go(event_log, min(1, len(event_log)))
 
     def end(self) -> None:
         """Follow the newest event."""
         self.position, self.playing = None, False
 
-    def play(self, tape: Tape) -> None:
-        """Play on from here (from the start if this is the end), or stop playing."""
-        if self.playing or not len(tape):
+    def play(self, event_log: EventLog) -> None:
+        """Play from here (from the start if this is the end), or pause."""
+        if self.playing or not len(event_log):
             self.playing = False
             return
         if self.position is None:
-            self.start(tape)
-        self._choose_speed(tape)
+            self.start(event_log)
+        self._choose_speed(event_log)
         self.playing = self.position is not None
-        self._hold(tape)
+        self._synchronise(event_log)
 
-    def faster(self, tape: Tape, by: int) -> None:
-        """The next speed up (1) or down (-1), in the past; the newest event has none."""
+    def change_speed(self, event_log: EventLog, by: int) -> None:
+        """Change to the next higher (1) or lower (-1) speed; without effect at the newest event."""
         if self.position is None:
             return
-        self._choose_speed(tape)
+        self._choose_speed(event_log)
         self.speed = SPEEDS[min(max(SPEEDS.index(self.speed) + by, 0), len(SPEEDS) - 1)]
 
-    def _choose_speed(self, tape: Tape) -> None:
+    def _choose_speed(self, event_log: EventLog) -> None:
         if not self.speed:
-            wanted = tape.clock[-1] / SHOW_S
+            wanted = event_log.clock[-1] / WHOLE_RUN_S
             self.speed = next((speed for speed in SPEEDS if speed >= wanted), SPEEDS[-1])
 
-    def tick(self, tape: Tape, seconds: float) -> None:
-        """Let so many seconds of the viewer's time pass."""
+    def tick(self, event_log: EventLog, seconds: float) -> None:
+        """Advance by that many seconds of the viewer's time."""
         if self.playing and self.position is not None:
-            self._moment += seconds * self.speed
-            self._reach(tape, max(self.position, bisect_right(tape.clock, self._moment)))
+            self._time += seconds * self.speed
+            self._move_to(event_log, max(self.position, bisect_right(event_log.clock, self._time)))
 
-    def _go(self, tape: Tape, position: int) -> None:
-        self._reach(tape, max(position, min(1, len(tape))))
-        self._hold(tape)
+    def _go(self, event_log: EventLog, position: int) -> None:
+        self._move_to(event_log, max(position, min(1, len(event_log))))
+        self._synchronise(event_log)
 
-    def _reach(self, tape: Tape, position: int) -> None:
-        if position >= len(tape):
+    def _move_to(self, event_log: EventLog, position: int) -> None:
+        if position >= len(event_log):
             self.end()
         else:
             self.position = position
 
-    def _hold(self, tape: Tape) -> None:
+    def _synchronise(self, event_log: EventLog) -> None:
         if self.position:
-            self._moment = tape.clock[self.position - 1]
+            self._time = event_log.clock[self.position - 1]

@@ -1,4 +1,4 @@
-"""A curve that never grows beyond a few thousand points and never loses a spike."""
+"""A curve of bounded size that keeps its spikes."""
 
 from bisect import bisect_right
 
@@ -9,10 +9,10 @@ from trs_explorer.parse_events import mean
 
 
 class Series:
-    """Values over steps. When full it thins itself to half: old parts become coarser, minima and maxima stay."""
+    """Values over steps. When it is full it thins itself to half: old parts become coarser, minima and maxima remain."""
 
     def __init__(self, capacity: int = 4096) -> None:
-        """Make an empty series that holds at most `capacity` points."""
+        """Create an empty series of at most `capacity` points."""
         self._capacity = capacity
         self._steps: list[float] = []
         self._values: list[float] = []
@@ -21,7 +21,7 @@ class Series:
         return len(self._steps)
 
     def copy(self) -> "Series":
-        """The same curve, to be extended on its own."""
+        """An independent copy."""
         other = Series(self._capacity)
         other._steps, other._values = self._steps.copy(), self._values.copy()
         return other
@@ -37,16 +37,16 @@ class Series:
         return min(self._values, default=None)
 
     def extend(self, steps: np.ndarray, values: np.ndarray) -> None:
-        """Append values at their steps; those that are not finite are left out."""
-        known = np.isfinite(values)
-        self._steps += steps[known].tolist()
-        self._values += values[known].tolist()
+        """Append values at their steps, except those that are not finite."""
+        finite = np.isfinite(values)
+        self._steps += steps[finite].tolist()
+        self._values += values[finite].tolist()
         if len(self._steps) > self._capacity:
             x, y = thin(np.array(self._steps), np.array(self._values), self._capacity // 2)
             self._steps, self._values = x.tolist(), y.tolist()
 
     def cut(self, step: float) -> None:
-        """Forget what came after `step`: a resumed training walks those steps again."""
+        """Remove the points after `step`: a resumed training repeats those steps."""
         keep = bisect_right(self._steps, step)
         del self._steps[keep:], self._values[keep:]
 
@@ -55,7 +55,7 @@ class Series:
         return thin(np.array(self._steps, dtype=float), np.array(self._values, dtype=float), max(4, most))
 
     def trend(self, window: int = 40) -> int:
-        """1 if the newer half of the last `window` values lies over 5 % above the older half, -1 if below, else 0."""
+        """1 if the newer half of the last `window` values is on average over 5 % above the older half, -1 if below, else 0."""
         recent = self._values[-window:]
         if len(recent) < 2:
             return 0

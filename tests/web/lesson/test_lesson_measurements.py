@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from trs_explorer.evaluation.accuracy import nothing_yet
+from trs_explorer.evaluation.accuracy import empty_rate
 from trs_explorer.evaluation.intervals import wilson
 from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
@@ -21,7 +21,7 @@ def test_a_share_has_its_denominator_and_interval():
     assert (told["share"], told["hits"], told["of"]) == (0.9, 9, 10.0)
     assert share(0, 0, (0.0, 1.0)) is None
     assert accuracy_share(None) is None
-    assert accuracy_share(nothing_yet("pgd", 0.1)) is None
+    assert accuracy_share(empty_rate("pgd", 0.1)) is None
 
 
 def test_what_cannot_be_had_is_told_in_words():

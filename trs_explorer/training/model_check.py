@@ -1,4 +1,4 @@
-"""Whether a training can work with its model, seen on freshly built members before anything is written."""
+"""Check that a method can train a model, on newly built members and before anything is written."""
 
 import torch
 
@@ -11,33 +11,33 @@ IMAGES = 2
 
 
 def check_model(config: TrainConfig) -> None:
-    """Build two members and try them, see `check_members`. Raises UsageError."""
+    """Build two members and check them, see `check_members`. Raises UsageError."""
     check_members(config, build(config.model, config.data, min(2, config.members), seed=config.seed, method=config.method))
 
 
 @torch.no_grad()
 def check_members(config: TrainConfig, ensemble: Ensemble) -> None:
-    """Run members once, on noise, and ask the method whether they have what it needs. They are in eval mode then.
+    """Run the members once on noise, and run the method's own check. Leaves them in eval mode.
 
-    Raises: UsageError if they do not take the data's images or do not return logits of its classes, or if the method cannot
-    train them.
+    Raises: UsageError if they do not accept the data's images, do not return logits of its classes, or cannot be trained by
+    the method.
     """
-    about, method = DATA[config.data], METHODS[config.method]
+    data, method = DATA[config.data], METHODS[config.method]
     device = next((weight.device for weight in ensemble.parameters()), torch.device("cpu"))
-    x = torch.rand((IMAGES, *about.shape), generator=torch.Generator().manual_seed(0)).to(device)
+    x = torch.rand((IMAGES, *data.shape), generator=torch.Generator().manual_seed(0)).to(device)
     ensemble.eval()
     try:
         logits = ensemble.member_logits(x)
     except UsageError:
         raise
     except (ValueError, RuntimeError, TypeError) as error:
-        shape = " x ".join(map(str, about.shape))
+        shape = " x ".join(map(str, data.shape))
         raise UsageError(
             f"--model {config.model} does not take {config.data}, images of {shape}: {_first_line(error)}"
         ) from error
-    if logits.shape[1:] != (IMAGES, about.classes):
+    if logits.shape[1:] != (IMAGES, data.classes):
         got = f"{[*logits.shape[1:]]} for {IMAGES} images"
-        raise UsageError(f"--model {config.model} must return {about.classes} logits an image for {config.data}, got {got}")
+        raise UsageError(f"--model {config.model} must return {data.classes} logits an image for {config.data}, got {got}")
     if method.needs:
         try:
             load(method.needs)(ensemble, x)

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tui_recorded import matrix_event, start_event, step_event
 
-from trs_explorer.tui.model import History
+from trs_explorer.tui.history import History
 from trs_explorer.tui.series import Series
 
 

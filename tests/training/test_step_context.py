@@ -1,4 +1,4 @@
-"""What the loop gives a defence of the moment is what it says: seen by a defence that keeps it."""
+"""The arguments that a defence gets from the step: a defence that records them sees what they claim to be."""
 
 import pytest
 import torch
@@ -14,8 +14,8 @@ SETTINGS = {"method": "dverge", "limit": 48, "batch_size": 16, "model": "patch",
 
 
 @pytest.fixture
-def watched(tmp_path, monkeypatch):
-    """watched(settings): the state of a training, and what its defence is given at every step."""
+def recorded_training(tmp_path, monkeypatch):
+    """recorded_training(settings): the state of a training, and the arguments of its defence at every step."""
 
     def start(**settings) -> tuple[State, list[dict]]:
         state, seen = prepare(runs.create(tmp_path / "run", resolve({**SETTINGS, **settings}))), []
@@ -34,17 +34,17 @@ def watched(tmp_path, monkeypatch):
     return start
 
 
-def at(state: State, epoch: int, step: int) -> torch.Tensor:
-    """Take that step of that epoch; the numbers of its images, and of the other batch's."""
-    state.at = Progress(epoch, step, epoch * state.steps_per_epoch + step)
-    orders = steps.orders_of(state)[:, step * 16 : (step + 1) * 16]
+def step_at(state: State, epoch: int, step: int) -> torch.Tensor:
+    """Take that step of that epoch; returns the indices of its images, and of the second batch's."""
+    state.progress = Progress(epoch, step, epoch * state.steps_per_epoch + step)
+    orders = steps.epoch_orders(state)[:, step * 16 : (step + 1) * 16]
     steps.training_step(state, orders)
     return orders
 
 
-def test_images_of_both_batches_and_weights_are_those_of_the_orders(watched):
-    state, seen = watched()
-    orders = at(state, 0, 1)
+def test_images_of_both_batches_and_weights_are_those_of_the_orders(recorded_training):
+    state, seen = recorded_training()
+    orders = step_at(state, 0, 1)
     [given] = seen
     assert orders.shape == (2, 16)
     assert torch.equal(given["x"], state.images.images(orders[0]))
@@ -57,18 +57,18 @@ def test_images_of_both_batches_and_weights_are_those_of_the_orders(watched):
     assert given["member"] is None
 
 
-def test_numbers_of_the_step_change_with_it_and_those_of_the_epoch_with_the_epoch(watched):
-    state, seen = watched()
+def test_numbers_of_the_step_change_with_it_and_those_of_the_epoch_with_the_epoch(recorded_training):
+    state, seen = recorded_training()
     for epoch, step in ((0, 0), (0, 1), (1, 0), (0, 0)):
-        at(state, epoch, step)
+        step_at(state, epoch, step)
     assert [given["epoch"] == seen[0]["epoch"] for given in seen] == [True, True, False, True]
     assert [given["step"] == seen[0]["step"] for given in seen] == [True, False, False, True]
 
 
-def test_adversarial_images_are_given_where_they_are_asked_for(watched):
-    state, seen = watched(adversarial=True, adv_eps=0.1, adv_steps=2)
+def test_adversarial_images_are_given_if_the_config_says_so(recorded_training):
+    state, seen = recorded_training(adversarial=True, adv_eps=0.1, adv_steps=2)
     before = [weight.detach().clone() for weight in state.ensemble.parameters()]
-    at(state, 0, 1)
+    step_at(state, 0, 1)
     [given] = seen
     with torch.no_grad():
         for weight, old in zip(state.ensemble.parameters(), before, strict=True):
@@ -79,9 +79,9 @@ def test_adversarial_images_are_given_where_they_are_asked_for(watched):
     assert 0.05 < (given["x_ce"] - given["x"]).abs().max() <= 0.1 + 1e-6
 
 
-def test_both_batches_are_augmented_each_by_its_own_draws(watched):
-    state, seen = watched(augment=True)
-    orders = at(state, 0, 0)
+def test_both_batches_are_augmented_each_by_its_own_draws(recorded_training):
+    state, seen = recorded_training(augment=True)
+    orders = step_at(state, 0, 0)
     [given] = seen
     plain = [state.images.images(numbers) for numbers in orders]
     draws = [steps.generator(0, purpose, 0, 0) for purpose in (steps.AUGMENT, steps.OTHER_AUGMENT)]

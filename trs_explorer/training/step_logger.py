@@ -1,4 +1,4 @@
-"""From the terms of every step to the log's step events, without asking the device at every step."""
+"""Collect the loss terms of every step and write step events, without a device sync at every step."""
 
 import time
 
@@ -8,24 +8,24 @@ from torch import Tensor
 from trs_explorer.runs import EventWriter, Run
 from trs_explorer.training.state import State, TrainingError
 
-DIAGNOSTICS = ("grad_norm", "update_norm")  # checked like terms, but no part of the sum
+DIAGNOSTICS = ("grad_norm", "update_norm")  # checked like terms, but not part of the total
 
 
-class Journal:
-    """Keeps the terms of the steps since the last event."""
+class StepLogger:
+    """Collects the terms of the steps since the last event."""
 
     def __init__(self, writer: EventWriter) -> None:
-        """Write events with writer."""
+        """Start without pending steps. writer: of the run's events."""
         self.writer = writer
         self._pending: list[tuple[int, dict[str, Tensor]]] = []
         self._since: tuple[float, int] | None = None
 
     def restart_clock(self) -> None:
-        """Leave what has passed since the last event (a probe, a pause) out of the steps per second."""
+        """Exclude the time since the last event (a probe, a pause) from the steps per second."""
         self._since = None
 
     def add(self, step: int, terms: dict[str, Tensor]) -> None:
-        """Keep a step's terms."""
+        """Add a step's terms, which stay on the device."""
         if self._since is None:
             self._since = (time.perf_counter(), step)
         self._pending.append((step, terms))
@@ -40,9 +40,9 @@ class Journal:
         step, name, value = next((item for item in bad if item[1] != "total"), bad[0])
         self.writer.write("step", step=step, terms={k: v.item() for s, k, v in scalars if s == step})
         last = run.checkpoints()[-1:]
-        kept = f"The last good checkpoint is {last[0].name}" if last else "No checkpoint had been saved yet"
+        saved = f"The last good checkpoint is {last[0].name}" if last else "No checkpoint had been saved yet"
         raise TrainingError(
-            f"the term {name} was {value.item()} at step {step}. {kept}; "
+            f"the term {name} was {value.item()} at step {step}. {saved}; "
             "try a lower --lr, smaller lambdas, or --precision float32"
         )
 
@@ -53,9 +53,9 @@ class Journal:
         event = self.writer.write(
             "step",
             step=step,
-            epoch=state.at.epoch,
+            epoch=state.progress.epoch,
             **({} if state.member is None else {"member": state.member}),
-            terms={name: _short(v) for name, v in terms.items() if v.ndim == 0 and name not in DIAGNOSTICS},
+            terms={name: _rounded(v) for name, v in terms.items() if v.ndim == 0 and name not in DIAGNOSTICS},
             **_diagnostics(terms, state.options, (step - 1) / state.steps),
             lr=float(f"{state.optimizer.param_groups[0]['lr']:.6g}"),
             options={name: value for name, value in state.options.items() if name.startswith("lambda_")},
@@ -72,17 +72,17 @@ class Journal:
         return {"rate": round((step - since[1]) / max(now - since[0], 1e-9), 3)}
 
 
-def _short(value: Tensor) -> float:
-    """Six digits: more than float32 arithmetic in bfloat16 members means, at half the log's size."""
+def _rounded(value: Tensor) -> float:
+    """Round to six digits: more than the precision of bfloat16 members, at half the log's size."""
     return float(f"{value.item():.6g}")
 
 
-def _diagnostics(terms: dict[str, Tensor], options: dict, done: float) -> dict:
-    found: dict = {}
+def _diagnostics(terms: dict[str, Tensor], options: dict, fraction_done: float) -> dict:
+    fields: dict = {}
     if "cosine" in terms:
-        found["cosine"] = [[round(value, 5) for value in row] for row in terms["cosine"].tolist()]
+        fields["cosine"] = [[round(value, 5) for value in row] for row in terms["cosine"].tolist()]
     if "grad_norm" in terms:
-        found["grad_norm"] = _short(terms["grad_norm"])
+        fields["grad_norm"] = _rounded(terms["grad_norm"])
     if options.get("delta"):
-        found["delta"] = round(options["delta_start"] + (options["delta"] - options["delta_start"]) * done, 6)
-    return found
+        fields["delta"] = round(options["delta_start"] + (options["delta"] - options["delta_start"]) * fraction_done, 6)
+    return fields

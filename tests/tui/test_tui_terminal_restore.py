@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from trs_explorer.tui.guard import _passing_signals_on
+from trs_explorer.tui.terminal_restore import _forward_signals
 
 
 class _Child:
@@ -23,7 +23,7 @@ def test_a_signal_that_was_ignored_from_the_start_stays_ignored_and_others_reach
     number, child = getattr(signal, name), _Child()
     before = signal.signal(number, signal.SIG_IGN)
     try:
-        with _passing_signals_on(child) as passed_on:
+        with _forward_signals(child) as passed_on:
             for each in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
                 signal.raise_signal(each)
         assert signal.getsignal(number) == signal.SIG_IGN

@@ -1,0 +1,255 @@
+"""The text of the dashboard's panels: each function renders one panel from the history alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from rich.text import Text
+
+from trs_explorer import values
+from trs_explorer.config import same_split
+from trs_explorer.parse_events import Matrix, off_diagonal
+from trs_explorer.runs import Run
+from trs_explorer.tui.alarms import Alarm
+from trs_explorer.tui.formatting import Format, clock, cosine, duration, grouped, letters, percent, plain, short
+from trs_explorer.tui.history import History
+from trs_explorer.tui.reference_runs import ReferenceRun
+
+LONGEST_NAME = 40  # characters of a term or a weight
+ACCURACIES = (("clean", "clean"), ("fgsm", "FGSM"), ("pgd", "PGD"))
+
+
+@dataclass(frozen=True)
+class RunState:
+    """A run's name and state: what the events do not contain."""
+
+    name: str
+    state: str
+    pid: object = None
+    readonly: bool = False
+
+
+def header(history: History, run_state: RunState, fmt: Format, width: int) -> Text:
+    """Name, epoch, step, speed, remaining time and state, on one line if it fits, else on two."""
+    dot = f" {fmt.glyph('dot')} "
+    state, style = fmt.state(run_state.state)
+    pid = f" (pid {values.text(run_state.pid, 20)})" if run_state.pid and run_state.state in ("running", "paused") else ""
+    parts = []
+    if history.epoch is not None:
+        parts.append(f"epoch {values.text(history.epoch)}" + (f"/{values.text(history.epochs)}" if history.epochs else ""))
+    if history.member is not None:
+        parts.append(f"member F{values.text(history.member + 1)}")
+    if history.events:
+        parts.append(f"step {grouped(history.step)}")
+    if run_state.state == "running" and history.rate and history.rate > 0:
+        parts.append(f"{history.rate:.0f} it/s" if 10 <= history.rate < 1e5 else f"{short(history.rate)} it/s")
+        if history.steps and history.steps > history.step:
+            parts.append(f"{duration((float(history.steps) - float(history.step)) / history.rate)} left")
+    note = dot + "read only" if run_state.readonly else ""
+    one = Text.assemble(
+        ("trs", "bold"), dot, (run_state.name, "bold"), dot, dot.join(parts), dot if parts else "", (state + pid, style), note
+    )
+    if one.cell_len <= width:
+        return one
+    name = run_state.name
+    room = width - len(state) - len(dot)
+    if len(name) > room:
+        name = name[: max(1, room - 1)] + ("~" if fmt.ascii else "…")
+    if len(dot.join(parts)) > width:
+        parts = [part.replace("epoch", "ep") for part in parts if "it/s" not in part]
+    second = dot.join(parts)
+    return Text.assemble((name, "bold"), dot, (state, style), "\n", second)
+
+
+def losses(history: History, fmt: Format) -> Text:
+    """The letters, names and newest values of the loss terms on one line."""
+    marks = letters(list(history.terms))
+    text = Text()
+    for i, (name, series) in enumerate(history.terms.items()):
+        bad = f"terms.{name}" in history.nonfinite
+        text.append("  " if i else "")
+        text.append(f"{marks[name]} {values.text(name, LONGEST_NAME)} ", fmt.colour(str(i)))
+        text.append("not finite" if bad else short(series.last), f"bold {fmt.colour('bad') if bad else ''}".strip())
+    return text
+
+
+def weights(history: History) -> list[str]:
+    """The names of the loss weights, as in the log."""
+    return [name for name in history.options if name.startswith("lambda_")]
+
+
+def settings(history: History, fmt: Format) -> Text:
+    """The present values of the hyper-parameters that can change during a training."""
+    parts = [f"{values.text(fmt.weight(name), LONGEST_NAME)} {plain(history.options[name])}" for name in weights(history)]
+    if history.delta is not None:
+        parts.append(f"{fmt.glyph('delta')} {plain(history.delta)}")
+    return Text("  ".join(parts), fmt.colour("muted"))
+
+
+def grid(square: Matrix, write, fmt: Format, *, alert=None, diagonal: bool = True, width: int = 40) -> Text:
+    """A matrix with named rows and columns; only its extremes where it is wider than `width`.
+
+    square: [member, member].  write: formats a value.  alert: whether a value is highlighted.
+    diagonal: whether the diagonal is shown.
+    """
+    count = len(square)
+    if 5 * count + 5 > width:
+        cells = [(value, i, j) for i, row in enumerate(square) for j, value in enumerate(row) if i != j and value is not None]
+        if not cells:
+            return Text("not measured yet")
+        extremes = [
+            f"{what} {write(v)} (F{i + 1}, F{j + 1})" for what, (v, i, j) in (("lowest", min(cells)), ("highest", max(cells)))
+        ]
+        return Text("\n".join([f"{count} members, {len(cells)} pairs", *extremes]))
+    text = Text("     " + "".join(f"{f'F{j + 1}':>4} " for j in range(count)), fmt.colour("muted"))
+    for i, row in enumerate(square):
+        text.append("\n")
+        text.append(f"{f'F{i + 1}':>4} ", fmt.colour("muted"))
+        for j, value in enumerate(row):
+            if i == j and not diagonal:
+                text.append(f"{'.' if fmt.ascii else '·':>4} ", fmt.colour("muted"))
+            else:
+                hot = i != j and alert is not None and value is not None and alert(value)
+                style = fmt.heat(value) or fmt.colour("muted" if i == j else "warn" if hot else "")
+                text.append(f"{write(value):>4} ", f"bold {style}" if hot else style)
+    return text
+
+
+def cosines(history: History, fmt: Format, width: int) -> Text:
+    """|cos| between the members' input gradients, with the median and its trend."""
+    if not history.cosines:
+        return Text("|cos| has not been measured yet", fmt.colour("muted"))
+    pairs = off_diagonal(history.cosines)
+    arrow = fmt.arrow(history.cosine.trend())
+    line = f"median {cosine(median(pairs) if pairs else None)} {arrow}  {history.cosines_from}"
+    body = grid(history.cosines, cosine, fmt, diagonal=False, width=width)
+    return Text.assemble(body, "\n", (line, "bold" if pairs else ""))
+
+
+def transfer_title(history: History) -> str:
+    """The transfer matrix's axes, attack, n and eps."""
+    probe = history.probe
+    if probe is None:
+        return "rows surrogate, columns target"
+    eps = f", eps {plain(probe.eps)}" if probe.eps is not None else ""
+    return f"rows surrogate, columns target, {probe.attack.upper()}, n={values.text(probe.n)}{eps}"
+
+
+def transfer(history: History, fmt: Format, width: int) -> Text:
+    """The transfer matrix [surrogate, target] in per cent, with the pooled rate of all pairs.
+
+    A cell counts images that both members classify correctly and on which the attack fools the surrogate: the share of them on
+    which it fools the target too. The diagonal is the attack's success rate on the member itself.
+    The +- is the largest half-width of a 95 % interval over the cells (1.96 sqrt(p (1 - p) / n) at p = .5), in points.
+    """
+    probe = history.probe
+    if probe is None or probe.rates is None:
+        return Text("first measured at the end of an epoch", fmt.colour("muted"))
+    body = grid(probe.rates, percent, fmt, alert=lambda rate: rate > 0.4, width=width)
+    line = f"all pairs {percent(probe.transfer)} %"
+    if len(history.probes) > 1 and (before := history.probes[-2].transfer) is not None and probe.transfer is not None:
+        line += f" {fmt.arrow((probe.transfer > before) - (probe.transfer < before))}"
+    details = f"  epoch {values.text(probe.epoch)}" if probe.epoch is not None else ""
+    if probe.least:
+        details += f", each {fmt.glyph('about')}{98 / probe.least**0.5:.0f}"
+    return Text.assemble(body, "\n", (line, "bold"), details)
+
+
+def accuracy(history: History, fmt: Format) -> Text:
+    """Clean, FGSM and PGD accuracy of the ensemble with n, and the largest input-gradient norm."""
+    text = Text()
+    if probe := history.probe:
+        for name, label in ACCURACIES:
+            text.append(f"{label} ")
+            text.append(f"{percent(probe.share(name))}  ", "bold")
+        text.append(f"% correct, n={values.text(probe.n)}  ", fmt.colour("muted"))
+    norm = history.grad_norm.last if len(history.grad_norm) else (history.probe.grad_norm if history.probe else None)
+    if norm is not None:
+        text.append(f"{fmt.glyph('norm')} ")
+        text.append(f"{short(norm)} {fmt.arrow(history.grad_norm.trend())}", "bold")
+    return text
+
+
+def similarity(history: History, fmt: Format, references: Sequence[ReferenceRun] = ()) -> Text:
+    """The legend of the chart of similarity against transfer, with the run's present values."""
+    text = Text("x: |cos|, y: transfer %   ", fmt.colour("muted"))
+    if history.probes:
+        probe = history.probes[-1]
+        start, end = ("o", "@") if fmt.ascii else ("○", "●")
+        text.append(f"{start} first, {end} ", fmt.colour("muted"))
+        text.append(f"now |cos| {cosine(probe.cosine)}, transfer {percent(probe.transfer)} %", "bold")
+    else:
+        text.append("this run's curve starts with its first measurement", fmt.colour("muted"))
+    if references:
+        names = ", ".join(f"{reference.letter} {reference.name}" for reference in references)
+        text.append(f"\nshipped runs: {names}", fmt.colour("muted"))
+    return text
+
+
+def name_beside(other: Run, run: Run) -> str:
+    """The name of a run that is compared with another, with its data if they differ."""
+    if other.config.data != run.config.data:
+        return f"{other.name} (on {other.config.data})"
+    return other.name if same_split(other.config, run.config, "test") else f"{other.name} (on other {run.config.data} images)"
+
+
+def versus(history: History, other: History, name: str, fmt: Format) -> Text:
+    """The other run's last probe up to this step, on one line."""
+    earlier = [probe for probe in other.probes if probe.step <= history.step]
+    if not earlier:
+        return Text(f"V {name}: no measurement up to this step", fmt.colour("muted"))
+    probe = earlier[-1]
+    rates = "  ".join(f"{label} {percent(probe.share(key))}" for key, label in ACCURACIES)
+    where = f"at epoch {values.text(probe.epoch)}" if probe.epoch is not None else f"at step {values.text(probe.step)}"
+    text = Text(f"V {name} {where}: ", fmt.colour("2"))
+    return text.append(f"|cos| {cosine(probe.cosine)}, transfer {percent(probe.transfer)} %, {rates}")
+
+
+def warnings(alarms: list[Alarm], fmt: Format) -> Text:
+    """One line per alarm."""
+    lines = [Text(f"{fmt.glyph('alarm')} {a.text}", f"bold {fmt.colour('bad' if a.serious else 'warn')}".strip()) for a in alarms]
+    return Text("\n").join(lines)
+
+
+def log(history: History, fmt: Format, lines: int) -> Text:
+    """The newest lines of the log, in order."""
+    newest = list(history.log)[-lines:] if lines else []
+    rows = [Text.assemble((f"{clock(t)} ", fmt.colour("muted")), text) for t, text in newest]
+    return Text("\n").join(rows)
+
+
+def numbers(history: History, fmt: Format, width: int) -> Text:
+    """All panels for a small terminal: lines of name, number and sparkline, then the matrices."""
+    spark = max(0, width - 22)
+    text = Text()
+
+    def row(name: str, value: str, series, style: str = "") -> None:
+        text.append(f"{name[:11]:<12}", style)
+        text.append(f"{value:>8} ", "bold")
+        text.append(fmt.sparkline(series, spark) + "\n", style)
+
+    def measurements() -> None:  # the goal, before the terms that the total is made of
+        if len(history.cosine):
+            row("mean |cos|", cosine(history.cosine.last), history.cosine.points(2 * spark)[1])
+        if history.probe:
+            rates = [probe.transfer for probe in history.probes if probe.transfer is not None]
+            row("transfer %", percent(history.probe.transfer), rates)
+
+    for i, (name, series) in enumerate(history.terms.items()):
+        if i == 1:
+            measurements()
+        bad = f"terms.{name}" in history.nonfinite
+        row(name, "NaN" if bad else short(series.last), series.points(2 * spark)[1], fmt.colour(str(i)))
+    if len(history.terms) < 2:
+        measurements()
+    if text:
+        text.append_text(accuracy(history, fmt))
+        if now := settings(history, fmt):
+            text.append("\n").append_text(now)
+    if history.cosines:
+        text.append("\n\n|cos| of gradients\n", "bold").append_text(cosines(history, fmt, width))
+    if history.probe:
+        text.append(f"\n\n{transfer_title(history)}\n", "bold").append_text(transfer(history, fmt, width))
+    if newest := log(history, fmt, 5):
+        text.append("\n\n" if text else "").append_text(newest)
+    return text
