@@ -21,7 +21,7 @@ from trs_explorer.web.history import checkpoint_label
 from trs_explorer.web.layout import sets_fields
 from trs_explorer.web.robust_accuracy import BATCH, evaluation_attack, first_images, robust_accuracies
 from trs_explorer.web.slice_view import model_names, the
-from trs_explorer.web.state import State, is_plane
+from trs_explorer.web.state import ATTACK_OPTION_FIELDS, State, is_plane
 
 EXAMPLES = 6
 
@@ -37,7 +37,8 @@ class PartialMatrix:
 def matrix_key(loaded: Loaded, state: State) -> tuple:
     """Return everything that the measurement depends on."""
     images = loaded.data.name, loaded.data.fingerprint
-    return loaded.digest, *images, state.seed, state.eps, state.norm, state.attack, state.steps, state.n
+    attack = state.eps, state.norm, state.attack, *(getattr(state, name) for name in ATTACK_OPTION_FIELDS)
+    return loaded.digest, *images, state.seed, *attack, state.n
 
 
 def measure_matrix(loaded: Loaded, state: State, *, member_attack: str = "") -> Iterator[PartialMatrix]:
