@@ -174,7 +174,7 @@ def test_the_matrix_is_what_python_measures(screen: Screen, mnist: Loaded, matri
     x_adv = pgd(mnist.ensemble, x, y, eps=0.3, steps=10, step_size=0.075, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         clean, attacked = mnist.ensemble(x).argmax(-1) == y, mnist.ensemble(x_adv).argmax(-1) == y
-    assert f"right on {int((clean & attacked).sum())} of all 64" in words
+    assert f"Ensemble robust accuracy: {int((clean & attacked).sum())}/64" in words
 
 
 def test_a_cell_sets_the_pair_the_plane_and_a_strip_of_images(screen: Screen, mnist: Loaded, matrix: TransferMatrix) -> None:

@@ -210,7 +210,7 @@ def test_a_file_that_is_no_picture_is_refused_in_words(screen: Screen, tmp_path:
     (tmp_path / "no.png").write_text("this is no picture")
     screen.open(QUICK)
     screen.page.locator("#own-file").set_input_files(tmp_path / "no.png")
-    screen.until("document.getElementById('notice').textContent.includes('no picture')")
+    screen.until("document.getElementById('notice').textContent.includes('not a readable picture')")
     screen.idle()
-    assert "no picture" in screen.notice
+    assert "not a readable picture" in screen.notice
     assert "own" not in screen.url
