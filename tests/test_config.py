@@ -8,7 +8,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import trs_explorer
-from trs_explorer.catalogue import ATTACKS, DATA, METHODS, MODELS, load
+from trs_explorer.attack_catalogue import ATTACKS
+from trs_explorer.catalogue import DATA, METHODS, MODELS, load
 from trs_explorer.config import DEFAULTS, FORMAT, REQUIRED, SETTINGS, TrainConfig, absolute, from_json, resolve, same_split
 from trs_explorer.options import HYPER_PARAMETERS, Option, UsageError
 

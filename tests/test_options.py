@@ -4,6 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from trs_explorer.attack_catalogue import ATTACK_OPTIONS
 from trs_explorer.options import HYPER_PARAMETERS, MEASURING, Option, UsageError, number, unknown
 
 SHARE = Option("share", float, "", low=0, high=1)
@@ -140,6 +141,7 @@ def test_every_measurement_has_a_range_that_holds_what_torch_takes() -> None:
     import torch
 
     torch.Generator().manual_seed(int(MEASURING["seed"].high) + 1000)
-    assert torch.tensor(MEASURING["c"].high).isfinite()
-    assert torch.tensor(MEASURING["c"].low) > 0
-    assert all(option.low is not None and option.high is not None for option in MEASURING.values())
+    assert torch.tensor(ATTACK_OPTIONS["c"].high).isfinite()
+    assert torch.tensor(ATTACK_OPTIONS["c"].low) > 0
+    numbers = [option for option in (MEASURING | ATTACK_OPTIONS).values() if option.type in (int, float)]
+    assert all(option.low is not None and option.high is not None for option in numbers)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from trs_explorer import catalogue, runs
+from trs_explorer import attack_catalogue, catalogue, runs
 from trs_explorer.cli import main
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
@@ -21,12 +21,13 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     names = {}
     for block in re.findall(r"^```python\n(.*?)^```$", README, re.M | re.S):
         for table, name, entry in LINE.findall(block):
-            made = eval(entry, vars(catalogue))
+            tables = attack_catalogue if table == "ATTACKS" else catalogue
+            made = eval(entry, vars(tables))
             path = getattr(made, "function", None) or made.loader
             module = types.ModuleType(path.partition(":")[0])
             exec(block, vars(module))
             monkeypatch.setitem(sys.modules, module.__name__, module)
-            monkeypatch.setitem(getattr(catalogue, table), name, made)
+            monkeypatch.setitem(getattr(tables, table), name, made)
             names[table] = name
     return names
 

@@ -10,7 +10,7 @@ from jaxtyping import Float, TypeCheckError
 from shape_checks import checked_once_a_kind
 from torch import Tensor
 
-from trs_explorer.attacks import common
+from trs_explorer.attacks import noise
 
 CALLS: list[int] = []
 
@@ -80,4 +80,4 @@ def test_what_passed_while_nothing_was_checked_does_not_count(monkeypatch: pytes
 
 def test_the_package_is_checked() -> None:
     with pytest.raises(TypeCheckError):
-        common.random_shift(torch.ones(2, 3), [1, 2], eps=0.1, norm="linf")
+        noise.random_shift(torch.ones(2, 3), [1, 2], eps=0.1, norm="linf")

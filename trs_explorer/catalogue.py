@@ -1,4 +1,4 @@
-"""The catalogue: all methods, attacks, data sets and models, one table entry each. No torch.
+"""The catalogue: methods, data sets and models, one table entry each; attacks are in `attack_catalogue`. No torch.
 
 A new one is a file with a function and an entry below. `load` resolves "module:function" when it is needed.
 """
@@ -90,21 +90,6 @@ class Entry:
     summary: str
 
 
-@dataclass(frozen=True)
-class Attack:
-    """An attack: its function, one line about it, and whether it stays in a ball of radius eps; the others have a constant c.
-
-    for_others: whether it is made to fool other models than the one it looks at, on which attacks without it are stronger.
-    classes: how many a data set must have for it.
-    """
-
-    function: str
-    summary: str
-    ball: bool = True
-    for_others: bool = False
-    classes: int = 2
-
-
 METHODS = {
     "standard": Method("trs_explorer.defences.standard:standard", "mean cross-entropy only: the paper's ECE ensemble"),
     "trs": Method("trs_explorer.defences.trs:trs", "orthogonal gradients and smooth members (the paper's Eq. 1-3)", TRS),
@@ -158,33 +143,6 @@ METHODS = {
         boost="trs_explorer.defences.gradient_boost:boost",
     ),
 }
-
-ATTACKS = {
-    "fgsm": Attack("trs_explorer.attacks.fgsm:fgsm", "one sign step of size eps (Goodfellow et al. 2015)"),
-    "bim": Attack("trs_explorer.attacks.pgd:bim", "50 sign steps of eps/50 from the image (Kurakin et al. 2017)"),
-    "pgd": Attack("trs_explorer.attacks.pgd:pgd", "50 sign steps of eps/10 from a random start (Madry et al. 2018)"),
-    "mim": Attack("trs_explorer.attacks.mim:mim", "50 steps of eps/10 with momentum (Dong et al. 2018)"),
-    "apgd-ce": Attack("trs_explorer.attacks.apgd:apgd", "50 steps that adapt their size (Croce and Hein 2020)"),
-    "apgd-dlr": Attack(
-        "trs_explorer.attacks.apgd:apgd_dlr", "the same on the difference of logits ratio, for sure models", classes=3
-    ),
-    "mora": Attack("trs_explorer.attacks.mora:mora", "50 steps that follow the members still to be moved (Yu et al. 2022)"),
-    "cw": Attack(
-        "trs_explorer.attacks.cw:cw", "the smallest L2 change, 1,000 steps of Adam (Carlini and Wagner 2017)", ball=False
-    ),
-    "ead": Attack("trs_explorer.attacks.ead:ead", "the smallest L1 change, 9 x 100 steps (Chen et al. 2018)", ball=False),
-    "di2": Attack("trs_explorer.attacks.di2:di2", "50 steps through randomly resized images (Xie et al. 2019)", for_others=True),
-    "mdi2": Attack("trs_explorer.attacks.di2:mdi2", "the same with momentum", for_others=True),
-    "ila": Attack(
-        "trs_explorer.attacks.ila:ila", "10 steps, then 50 that move features the same way (Huang et al. 2019)", for_others=True
-    ),
-    "ira": Attack(
-        "trs_explorer.attacks.ira:ira", "50 steps to changes whose parts need no others (Wang et al. 2021)", for_others=True
-    ),
-}
-
-BALL_ATTACKS = tuple(name for name, attack in ATTACKS.items() if attack.ball and not attack.for_others)
-TRANSFER_ATTACKS = tuple(name for name, attack in ATTACKS.items() if attack.for_others)
 
 MODELS = {
     "patch": Entry("trs_explorer.models.images:patch", "pooling-free, on 4x4 patches; the fastest here"),

@@ -149,9 +149,5 @@ MEASURING = {
     for option in (
         Option("seed", int, "Seed of the attack's random starts.", low=0, high=2**31 - 1),
         Option("limit", int, "Use the first N test images.", low=1, high=1_000_000),
-        Option("steps", int, "Steps of the iterated attacks.", low=1, high=100_000),
-        Option("restarts", int, "Random starts, where an attack has them; the worst counts.", low=1, high=1_000),
-        Option("c", float, "constants of cw and ead", low=1e-10, high=1e10),
-        Option("confidence", float, "how sure the model must be of the wrong class, in logits", low=0, high=1e6),
     )
 }

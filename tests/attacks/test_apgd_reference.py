@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from trs_explorer.attacks.apgd import apgd, checkpoints
-from trs_explorer.attacks.common import draw_seeds, random_shift
+from trs_explorer.attacks.noise import draw_seeds, random_shift
 
 NUMBER = 24  # of images
 # A small radius, where most images hold; then one where many steps are needed; then that one over more checkpoints.

@@ -1,6 +1,6 @@
 """What every attack promises, whatever the model."""
 
-from functools import partial
+from functools import partial, wraps
 
 import pytest
 import torch
@@ -9,48 +9,59 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from trs_explorer.attacks import common
+from trs_explorer.attack_catalogue import ATTACKS, NORMS, RADIUS_ATTACKS, takes
+from trs_explorer.attacks import noise, objective
 from trs_explorer.attacks.apgd import apgd, apgd_dlr
 from trs_explorer.attacks.ball import Ball
 from trs_explorer.attacks.di2 import di2
 from trs_explorer.attacks.fgsm import fgsm
-from trs_explorer.attacks.ila import ila
-from trs_explorer.attacks.ira import ira
 from trs_explorer.attacks.mim import mim
-from trs_explorer.attacks.mora import mora
-from trs_explorer.attacks.pgd import bim, pgd
+from trs_explorer.attacks.pgd import pgd
+from trs_explorer.attacks.search import transfer_kwargs
+from trs_explorer.catalogue import load
 from trs_explorer.models.ensemble import Ensemble
 
 
-def ila_anywhere(model, x, y, **options):
-    """ILA, on nets whose layers nobody declared."""
-    for net in getattr(model, "members", [model]):
-        net.feature_layers = tuple(name for name, _ in net.named_children())[:-1]  # without the logits
-    return ila(model, x, y, **options)
+def declared(function):
+    """The attack on nets whose feature layers nobody has declared."""
+
+    @wraps(function)
+    def attack(model, x, y, **options):
+        for net in getattr(model, "members", [model]):
+            if isinstance(net, nn.Sequential):
+                net.feature_layers = tuple(name for name, _ in net.named_children())[:-1]  # without the logits
+        return function(model, x, y, **options)
+
+    return attack
+
+
+FEW = {"steps": 12, "reference_steps": 4, "samples": 2}  # instead of hundreds of passes; the two that are dear take fewer
+FEWER = {"ila": {"steps": 5}, "ira": {"steps": 5}}
+# Other options than the usual ones, of attacks whose steps depend on them.
+VARIANTS = [
+    partial(fgsm, norm="l2"),
+    partial(pgd, steps=7, restarts=3),
+    partial(pgd, steps=12, norm="l2", early_stop=False),
+    partial(mim, steps=12, norm="l2"),
+    partial(apgd, steps=14, norm="l2", early_stop=False),
+    partial(apgd_dlr, steps=14, restarts=2),
+    partial(di2, steps=12, norm="l2", momentum=1.0),
+]
+
+
+def entries():
+    """Every attack of the catalogue that has a radius, in few steps: a new one is held to the contract by itself."""
+    for name in RADIUS_ATTACKS:
+        few = {key: value for key, value in (FEW | FEWER.get(name, {})).items() if takes(name, key)}
+        yield pytest.param(partial(declared(load(ATTACKS[name].function)), **few), id=name)
 
 
 every_attack = pytest.mark.parametrize(
     "attack",
     [
-        fgsm,
-        partial(fgsm, norm="l2"),
-        partial(bim, steps=12),
-        partial(pgd, steps=12),
-        partial(pgd, steps=7, restarts=3),
-        partial(pgd, steps=12, norm="l2", early_stop=False),
-        partial(mim, steps=12),
-        partial(mim, steps=12, norm="l2"),
-        partial(apgd, steps=14),
-        partial(apgd, steps=14, norm="l2", early_stop=False),
-        partial(apgd_dlr, steps=14, restarts=2),
-        partial(mora, steps=12),
-        partial(di2, steps=12, norm="l2", momentum=1.0),
-        partial(ila_anywhere, steps=5, reference_steps=4),
-        partial(ira, steps=5, samples=2),
+        *entries(),
+        *(pytest.param(one, id="-".join(map(str, [one.func.__name__, *one.keywords.values()]))) for one in VARIANTS),
     ],
-    ids=lambda attack: (
-        "-".join(map(str, [attack.func.__name__, *attack.keywords.values()])) if isinstance(attack, partial) else "fgsm"
-    ),
 )
 
 
@@ -91,8 +102,7 @@ def test_stays_in_the_ball_and_in_the_pixel_range(attack, eps, number):
     model, x, y = problem(20, number)
     x_adv = attack(model, x, y, eps=eps, generator=seed(number))
     shift = (x_adv.double() - x.double()).flatten(1)
-    l2 = isinstance(attack, partial) and attack.keywords.get("norm") == "l2"
-    size = shift.norm(dim=-1) if l2 else shift.abs().amax(-1)
+    size = shift.norm(dim=-1) if attack.keywords.get("norm") == "l2" else shift.abs().amax(-1)
     assert size.max() <= eps
     assert x_adv.min() >= 0
     assert x_adv.max() <= 1
@@ -123,11 +133,10 @@ def test_a_targeted_attack_fools_by_the_wanted_class(attack, targeted):
 
 
 @every_attack
-def test_made_for_others_it_goes_on_where_nothing_fools_and_changes_nothing_where_something_does(attack):
+def test_made_for_transfer_it_goes_on_where_nothing_fools_and_changes_nothing_where_something_does(attack):
     model, x, y = problem(80)
-    own = {} if (attack.func if isinstance(attack, partial) else attack) is fgsm else {"early_stop": False}
-    plain = attack(model, x, y, eps=0.06, generator=seed(), **own)
-    x_adv = attack(model, x, y, eps=0.06, generator=seed(), for_others=True)
+    plain = attack(model, x, y, eps=0.06, generator=seed(), **transfer_kwargs(attack))
+    x_adv = attack(model, x, y, eps=0.06, generator=seed(), for_transfer=True)
     fell = fooled(model, plain, y)
     assert 15 < fell.sum() < 65
     assert torch.equal(x_adv[fell], plain[fell])
@@ -297,14 +306,14 @@ def test_an_output_of_nan_is_no_success():
     x, y = torch.full((3, 1, 2, 2), 0.25), torch.zeros(3, dtype=torch.long)
     for attack in (fgsm, pgd):
         assert torch.equal(attack(Brittle(), x, y, eps=0.1), x)
-    _, success = common.judge(Brittle(), x + 0.1, 1 - y, targeted=False)
+    _, success = objective.loss_and_success(Brittle(), x + 0.1, 1 - y, targeted=False)
     assert not success.any()
 
 
 def test_projection_leaves_the_inside_alone_and_brings_the_outside_to_the_edge():
     x = torch.tensor([0.5, 0.5, 0.5, 0.9]).view(1, 1, 2, 2)
     inside, outside = torch.tensor([0.1, 0.0, -0.1, 0.0]).view(1, 1, 2, 2), torch.tensor([0.0, 0.3, 0.0, 0.4]).view(1, 1, 2, 2)
-    for norm in common.NORMS:
+    for norm in NORMS:
         torch.testing.assert_close(Ball(x, 0.2, norm).project(x + inside), x + inside)
     edge = Ball(x, 0.2, "l2").project(x + outside)
     torch.testing.assert_close(edge.flatten(), torch.tensor([0.5, 0.62, 0.5, 1.0]))
@@ -314,11 +323,11 @@ def test_projection_leaves_the_inside_alone_and_brings_the_outside_to_the_edge()
 
 def test_the_random_start_fills_the_ball():
     x = torch.full((2000, 1, 1, 2), 0.5)
-    seeds = [row[0] for row in common.draw_seeds(2000, 1, seed())]
-    square = common.random_shift(x, seeds, eps=0.2, norm="linf").flatten(1)
+    seeds = [row[0] for row in noise.draw_seeds(2000, 1, seed())]
+    square = noise.random_shift(x, seeds, eps=0.2, norm="linf").flatten(1)
     assert square.abs().max() <= 0.2
     assert square.abs().mean().item() == pytest.approx(0.1, abs=0.005)
-    disc = common.random_shift(x, seeds, eps=0.2, norm="l2").flatten(1)
+    disc = noise.random_shift(x, seeds, eps=0.2, norm="l2").flatten(1)
     assert disc.norm(dim=-1).max() <= 0.2 + 1e-6
     assert disc.norm(dim=-1).mean().item() == pytest.approx(0.2 * 2 / 3, abs=0.005)
     assert disc.mean(0).abs().max() < 0.01

@@ -1,5 +1,7 @@
 """What is refused, in which words; and that the catalogue knows every attack."""
 
+import dataclasses
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -9,12 +11,16 @@ import torch
 from torch import nn
 
 import trs_explorer.attacks
-from trs_explorer.attacks import common
+from trs_explorer.attack_catalogue import ATTACKS, TRANSFER_ATTACKS
+from trs_explorer.attacks import checks
 from trs_explorer.attacks.fgsm import fgsm
 from trs_explorer.attacks.pgd import pgd
-from trs_explorer.catalogue import ATTACKS, BALL_ATTACKS, TRANSFER_ATTACKS, load
+from trs_explorer.attacks.search import Search, SearchOptions, keywords, transfer_kwargs
+from trs_explorer.catalogue import load
 
 MODEL = nn.Sequential(nn.Flatten(), nn.Linear(9, 3))
+MODEL.feature_layers = ("0",)
+VALUE = {True: {"eps": 0.1}, False: {"c": 1.0}}  # by whether an attack has a radius
 
 
 @pytest.mark.parametrize("attack", [fgsm, pgd])
@@ -64,7 +70,7 @@ def test_bad_options_of_pgd_are_refused_in_words(options, message):
 )
 def test_images_and_labels_must_fit(x, y, message):
     with pytest.raises(ValueError, match=message):
-        common.check_images(x, y)
+        checks.check_images(x, y)
 
 
 def test_a_model_must_return_one_row_an_image():
@@ -75,10 +81,8 @@ def test_a_model_must_return_one_row_an_image():
 
 def is_attack(function):
     """Whether its signature is the contract's."""
-    parameters = inspect.signature(function).parameters
-    return (
-        list(parameters)[:3] == ["model", "x", "y"] and {"targeted", "generator"} <= set(parameters) and "move" not in parameters
-    )
+    names = list(inspect.signature(function).parameters)
+    return names[:3] == ["model", "x", "y"] and {"targeted", "generator"} <= keywords(function)
 
 
 def test_every_attack_is_in_the_catalogue_and_keeps_the_contract():
@@ -90,15 +94,42 @@ def test_every_attack_is_in_the_catalogue_and_keeps_the_contract():
                 written.add(f"{module.__name__}:{name}")
     assert written == {entry.function for entry in ATTACKS.values()}
     for entry in ATTACKS.values():
-        parameters = inspect.signature(load(entry.function)).parameters
-        assert {"targeted", "generator"} <= set(parameters)
-        assert len({"eps", "c"} & set(parameters)) == 1
-        assert all(p.kind is p.KEYWORD_ONLY for name, p in parameters.items() if name not in ("model", "x", "y"))
+        function = load(entry.function)
+        assert {"targeted", "generator"} <= keywords(function)
+        assert len({"eps", "c"} & keywords(function)) == 1
+        parameters = inspect.signature(function).parameters
+        kinds = {p.kind for name, p in parameters.items() if name not in ("model", "x", "y")}
+        assert kinds <= {inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD}
 
 
-def test_attacks_made_for_others_stand_apart_and_can_be_told_that_they_are():
+@pytest.mark.parametrize("name", ATTACKS)
+def test_an_option_that_there_is_not_is_refused(name):
+    x, y = torch.rand(2, 1, 3, 3), torch.tensor([0, 1])
+    with pytest.raises(TypeError, match="unexpected keyword argument 'momentun'"):
+        load(ATTACKS[name].function)(MODEL, x, y, momentun=1.0, **VALUE[ATTACKS[name].has_radius])
+
+
+def test_the_shared_options_are_the_fields_of_the_search_with_its_types():
+    fields = {field.name: field.type for field in dataclasses.fields(Search)}
+    assert SearchOptions.__annotations__.items() <= fields.items()
+    assert {"eps", "steps", "step_size", "restarts", "random_start"} == fields.keys() - SearchOptions.__annotations__.keys()
+
+
+def test_the_keywords_of_an_attack_hold_the_shared_options_only_where_it_takes_them():
+    def of_the_user(model, x, y, *, eps, generator=None, **others):
+        return x
+
+    shared = set(SearchOptions.__annotations__)
+    assert keywords(pgd) == {"model", "x", "y", "eps", "steps", "step_size", "restarts", "random_start", "loss"} | shared
+    assert keywords(functools.partial(pgd, norm="l2", steps=3)) == keywords(pgd)
+    assert keywords(of_the_user) == {"model", "x", "y", "eps", "generator"}
+    assert transfer_kwargs(of_the_user, for_transfer=True) == {}
+    assert transfer_kwargs(pgd) == {"early_stop": False}
+    assert transfer_kwargs(functools.partial(pgd, steps=3), for_transfer=True) == {"for_transfer": True}
+    assert transfer_kwargs(fgsm) == {}
+
+
+def test_attacks_made_for_transfer_stand_apart_and_can_be_told_that_they_are():
     assert TRANSFER_ATTACKS == ("di2", "mdi2", "ila", "ira")
-    assert not set(BALL_ATTACKS) & set(TRANSFER_ATTACKS)
-    assert {*BALL_ATTACKS, *TRANSFER_ATTACKS} == {name for name, entry in ATTACKS.items() if entry.ball}
     for name in TRANSFER_ATTACKS:
-        assert {"eps", "steps", "for_others"} <= set(inspect.signature(load(ATTACKS[name].function)).parameters)
+        assert {"eps", "steps", "for_transfer"} <= keywords(load(ATTACKS[name].function))

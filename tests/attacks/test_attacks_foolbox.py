@@ -181,15 +181,15 @@ def test_ead_fools_as_often_as_the_judges_and_is_no_farther(trained):
 
 
 @pytest.mark.parametrize("loss", ["ce", "margin", "dlr"])
-def test_for_others_gives_the_highest_loss_where_nothing_fools_and_the_same_image_where_something_does(trained, loss):
+def test_for_transfer_gives_the_highest_loss_where_nothing_fools_and_the_same_image_where_something_does(trained, loss):
     model, x, y, _ = trained
-    plain, for_others = (
-        pgd(model, x, y, eps=0.05, loss=loss, early_stop=False, for_others=on, generator=torch.Generator().manual_seed(0))
+    plain, for_transfer = (
+        pgd(model, x, y, eps=0.05, loss=loss, early_stop=False, for_transfer=on, generator=torch.Generator().manual_seed(0))
         for on in (False, True)
     )
     fooled = model(plain).argmax(-1) != y
     assert 10 < fooled.sum() < len(x) - 10
-    assert torch.equal(for_others[fooled], plain[fooled])
-    climbed = LOSSES[loss](model(for_others), y) > LOSSES[loss](model(x), y)
+    assert torch.equal(for_transfer[fooled], plain[fooled])
+    climbed = LOSSES[loss](model(for_transfer), y) > LOSSES[loss](model(x), y)
     assert climbed[~fooled].float().mean() > 0.95
     assert torch.equal(plain[~fooled], x[~fooled])

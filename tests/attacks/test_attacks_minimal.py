@@ -11,7 +11,7 @@ from torch import nn
 from trs_explorer.attacks.cw import cw
 from trs_explorer.attacks.ead import ead
 from trs_explorer.attacks.losses import margin
-from trs_explorer.attacks.minimal import Search
+from trs_explorer.attacks.minimal import NearestSearch
 from trs_explorer.models.ensemble import Ensemble
 
 both = pytest.mark.parametrize(
@@ -136,16 +136,16 @@ def test_of_all_that_it_is_offered_the_search_keeps_the_nearest_sure_one_else_th
     gaps[:, 2::5] = gaps[:, 2::5].tanh()  # fools, but never surely
     x = torch.zeros(30, 1, 1, 1)
     for confidence in (0.0, 1.0):
-        search = Search(x, c=1.0, steps=1, searches=1, confidence=confidence, lr=1.0, early_stop=True)
+        search = NearestSearch(x, c=1.0, steps=1, searches=1, confidence=confidence, lr=1.0, early_stop=True)
         for step in range(12):
-            search.offer(search.everyone, torch.full_like(x, step + 1), gaps[step], distances[step])
+            search.update(search.all_rows, torch.full_like(x, step + 1), gaps[step], distances[step])
         for i in range(30):
             pairs = list(zip(gaps[:, i].tolist(), distances[:, i].tolist(), range(1, 13), strict=True))
             sure = [(distance, k) for gap, distance, k in pairs if gap > 0 and gap >= confidence]
             fooling = [(gap, k) for gap, _, k in pairs if gap > 0]
             assert search.x_adv[i].item() == (min(sure)[1] if sure else max(fooling)[1] if fooling else 0)
-            assert search.fell[i] == bool(sure)
-        assert torch.equal(search.leave(search.everyone, 0)[0], search.everyone[~search.fell])
+            assert search.fooled[i] == bool(sure)
+        assert torch.equal(search.drop_fooled(search.all_rows, 0)[0], search.all_rows[~search.fooled])
 
 
 @pytest.mark.parametrize("attack", SEVERAL[1::2])

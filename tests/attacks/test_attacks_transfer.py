@@ -8,12 +8,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from trs_explorer.attacks import ira as ira_file
-from trs_explorer.attacks.common import draw_seeds, uniform
 from trs_explorer.attacks.di2 import di2, mdi2, shrunk
 from trs_explorer.attacks.ila import ila
 from trs_explorer.attacks.ira import cells, interaction, ira
 from trs_explorer.attacks.losses import cross_entropy, margin
 from trs_explorer.attacks.mim import mim
+from trs_explorer.attacks.noise import draw_seeds, uniform
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.models.ensemble import Ensemble
 
@@ -57,9 +57,9 @@ NAMES = [attack.func.__name__ for attack in TRANSFER]
 
 
 @pytest.mark.parametrize("attack", TRANSFER, ids=NAMES)
-def test_what_is_made_for_others_stays_in_the_ball_and_fools_another_net_more_than_noise_does(two, attack):
+def test_what_is_made_for_transfer_stays_in_the_ball_and_fools_another_net_more_than_noise_does(two, attack):
     model, other, x, y = two
-    x_adv = attack(model, x, y, eps=EPS, for_others=True, generator=seed())
+    x_adv = attack(model, x, y, eps=EPS, for_transfer=True, generator=seed())
     assert (x_adv - x).abs().max() <= EPS + 1e-6
     assert x_adv.min() >= 0
     assert x_adv.max() <= 1
@@ -71,12 +71,13 @@ def test_what_is_made_for_others_stays_in_the_ball_and_fools_another_net_more_th
 
 
 @pytest.mark.parametrize("attack", TRANSFER, ids=NAMES)
-def test_for_others_changes_no_image_that_fools_the_net_itself(two, attack):
+def test_for_transfer_changes_no_image_that_fools_the_net_itself(two, attack):
     model, _, x, y = two
-    alone, for_others = (attack(model, x, y, eps=EPS, early_stop=False, for_others=on, generator=seed()) for on in (False, True))
+    attack = partial(attack, model, x, y, eps=EPS, early_stop=False)
+    alone, for_transfer = (attack(for_transfer=on, generator=seed()) for on in (False, True))
     fooled = model(alone).argmax(-1) != y
     assert 20 < fooled.sum() < 190
-    assert torch.equal(alone[fooled], for_others[fooled])
+    assert torch.equal(alone[fooled], for_transfer[fooled])
     assert torch.equal(alone[~fooled], x[~fooled])
 
 
@@ -141,7 +142,7 @@ def test_di2_looks_at_images_of_random_sizes_at_random_places_each_its_own(proba
 
 def test_di2_follows_the_gradient_through_the_changed_image_and_judges_by_the_image_itself(two):
     model, _, x, y = two
-    x_adv = di2(model, x, y, eps=EPS, steps=1, for_others=True, generator=seed(7))
+    x_adv = di2(model, x, y, eps=EPS, steps=1, for_transfer=True, generator=seed(7))
     chance, r, down, right = uniform(draw_seeds(len(x), 1, seed(7)), (1, 4))[:, 0].unbind(1)
     point = x.clone().requires_grad_()
     changed = shrunk(point, 1.125 / (1 + 0.125 * r), 2 * torch.stack([down, right], 1) - 1)
@@ -151,7 +152,7 @@ def test_di2_follows_the_gradient_through_the_changed_image_and_judges_by_the_im
     better = cross_entropy(model(step), y) > cross_entropy(model(x), y)
     assert better.float().mean() > 0.5
     torch.testing.assert_close(x_adv, torch.where(better.view(-1, 1, 1, 1), step, x))
-    plain = pgd(model, x, y, eps=EPS, steps=1, random_start=False, for_others=True)
+    plain = pgd(model, x, y, eps=EPS, steps=1, random_start=False, for_transfer=True)
     same = (plain == x_adv).flatten(1).all(1)
     assert same[chance >= 0.5].all()
     assert same[chance < 0.5].float().mean() < 0.5  # where the step is no gain, both give the image back
@@ -160,7 +161,7 @@ def test_di2_follows_the_gradient_through_the_changed_image_and_judges_by_the_im
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_di2_that_never_changes_an_image_is_pgd_from_the_image_and_with_momentum_mim(two, norm):
     model, _, x, y = two
-    own = {"eps": EPS, "steps": 7, "norm": norm, "for_others": True}
+    own = {"eps": EPS, "steps": 7, "norm": norm, "for_transfer": True}
     expected = pgd(model, x, y, random_start=False, **own)
     torch.testing.assert_close(di2(model, x, y, probability=0.0, **own), expected)
     assert torch.equal(di2(model, x, y, probability=0.0, momentum=1.0, **own), mim(model, x, y, **own))
@@ -200,14 +201,14 @@ def test_ila_reaches_the_corner_that_the_references_features_point_to(ensemble):
         both = torch.cat([w, other])
         alone, corner = corner, (reference @ both.T @ both).sign()
         assert not torch.equal(alone, corner)
-    x_adv = ila(model, x, y, eps=0.1, steps=12, reference_steps=1, for_others=True)
+    x_adv = ila(model, x, y, eps=0.1, steps=12, reference_steps=1, for_transfer=True)
     assert ((model(x + 0.1 * corner.view(x.shape)) - model(x))[range(6), y] < 0).all()  # the loss grows along the way
     torch.testing.assert_close(x_adv, x + 0.1 * corner.view(x.shape))
 
 
 def test_ila_looks_at_the_layer_it_is_told_and_at_the_last_one_by_default(two):
     model, _, x, y = two
-    attack = partial(ila, model, x, y, eps=EPS, steps=5, for_others=True)
+    attack = partial(ila, model, x, y, eps=EPS, steps=5, for_transfer=True)
     assert torch.equal(attack(), attack(layer="3"))
     assert not torch.equal(attack(), attack(layer="1"))
 
@@ -215,7 +216,7 @@ def test_ila_looks_at_the_layer_it_is_told_and_at_the_last_one_by_default(two):
 def test_ila_moves_nothing_where_the_reference_moved_nothing():
     model = linear_net(torch.zeros(5, 12), torch.ones(5))
     x = torch.rand(4, 1, 3, 4, generator=seed())
-    assert torch.equal(ila(model, x, torch.zeros(4, dtype=torch.long), eps=0.1, steps=3, for_others=True), x)
+    assert torch.equal(ila(model, x, torch.zeros(4, dtype=torch.long), eps=0.1, steps=3, for_transfer=True), x)
 
 
 # IRA
@@ -260,19 +261,19 @@ def test_ira_takes_the_steps_of_a_loop_over_images_and_parts(two, monkeypatch, l
             points.append(moved)
         losses = cross_entropy(model(torch.stack(points)), label.repeat(3))
         expected.append(points[losses.argmax()])
-    own = {"samples": samples, "grid": grid, "loss": loss, "for_others": True}
+    own = {"samples": samples, "grid": grid, "loss": loss, "for_transfer": True}
     attack = partial(ira, model, x, y, eps=eps, steps=2, step_size=eps / 2, **own)
     found = attack(interaction_weight=weight, generator=seed(9))
     torch.testing.assert_close(found, torch.stack(expected))
     differ = (found != attack(interaction_weight=0.0)).flatten(1).any(1)
     assert differ.sum() >= 3
-    monkeypatch.setattr(ira_file, "AT_ONCE", 1)  # each image by itself
+    monkeypatch.setattr(ira_file, "IMAGES_PER_PASS", 1)  # each image by itself
     torch.testing.assert_close(attack(interaction_weight=weight, generator=seed(9)), found)
 
 
 def test_ira_without_interaction_is_pgd_from_the_image(two):
     model, _, x, y = two
-    own = {"eps": EPS, "steps": 5, "for_others": True}
+    own = {"eps": EPS, "steps": 5, "for_transfer": True}
     found = ira(model, x, y, interaction_weight=0.0, samples=1, loss="ce", **own)
     torch.testing.assert_close(found, pgd(model, x, y, random_start=False, **own))
 
@@ -346,5 +347,5 @@ def test_ilas_reference_is_the_image_of_highest_loss_whether_it_fools_or_not(two
     made, eps = [], 0.02
     monkeypatch.setattr("trs_explorer.attacks.ila.pgd", lambda *args, **options: made.append(pgd(*args, **options)) or made[0])
     ila(model, x, y, eps=eps, steps=1)
-    assert torch.equal(made[0], pgd(model, x, y, eps=eps, steps=10, random_start=False, for_others=True))
+    assert torch.equal(made[0], pgd(model, x, y, eps=eps, steps=10, random_start=False, for_transfer=True))
     assert not torch.equal(made[0], pgd(model, x, y, eps=eps, steps=10, random_start=False))

@@ -1,7 +1,6 @@
 """What every attack of the catalogue promises, a future one too: called as its signature says, on every type of images."""
 
 import functools
-import inspect
 import math
 
 import jaxtyping
@@ -9,8 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from trs_explorer.attacks import common
-from trs_explorer.catalogue import ATTACKS, load
+from trs_explorer.attack_catalogue import ATTACKS, NORMS
+from trs_explorer.attacks import checks, noise
+from trs_explorer.attacks.search import keywords
+from trs_explorer.catalogue import load
 
 SMALL = {"steps": 5, "searches": 2, "samples": 2, "reference_steps": 3, "c": 2.0}  # instead of hundreds of passes
 TYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
@@ -20,7 +21,7 @@ every_type = pytest.mark.parametrize("dtype", TYPES, ids=lambda dtype: str(dtype
 
 
 def parameters(name):
-    return inspect.signature(load(ATTACKS[name].function)).parameters
+    return keywords(load(ATTACKS[name].function))
 
 
 def run(name, model, x, y, **options):
@@ -73,7 +74,7 @@ def test_no_rounding_leaves_the_ball_and_every_changed_image_fools(name, dtype, 
     x_adv = run(name, model, x, y, norm=norm, eps=eps)
     assert x_adv.dtype == dtype
     shift = (x_adv.double() - x.double()).flatten(1)
-    if ATTACKS[name].ball:
+    if ATTACKS[name].has_radius:
         assert (shift.abs().amax(-1) if norm == "linf" else shift.norm(dim=-1)).max() <= eps
     assert x_adv.min() >= 0
     assert x_adv.max() <= 1
@@ -89,7 +90,7 @@ def test_steps_too_small_for_the_type_add_up(dtype):
     """1/50 of .02 is less than half the distance of two such numbers near 1."""
     model, x = make(dtype=dtype), images(dtype=dtype)
     y = model(x).argmax(-1)
-    x_adv = run("bim", model, x, y, eps=0.02, steps=50, for_others=True)
+    x_adv = run("bim", model, x, y, eps=0.02, steps=50, for_transfer=True)
     assert (x_adv.double() - x.double()).abs().flatten(1).amax(-1).min() > 0.01
 
 
@@ -136,14 +137,14 @@ def test_restarts_draw_the_same_in_one_call_and_in_several(name):
 
 
 def test_the_seeds_of_a_start_do_not_depend_on_how_many_starts_follow():
-    drawn = {n: common.draw_seeds(50, n, torch.Generator().manual_seed(1)) for n in (1, 2, 7)}
+    drawn = {n: noise.draw_seeds(50, n, torch.Generator().manual_seed(1)) for n in (1, 2, 7)}
     assert [row[:2] for row in drawn[7]] == drawn[2]
     assert [row[:1] for row in drawn[7]] == drawn[1]
     assert len({seed for row in drawn[7] for seed in row}) == 350
     # The first start's seed is the draw itself, as it always was.
     assert drawn[1] == torch.randint(2**31 - 1, (50, 1), generator=torch.Generator().manual_seed(1)).tolist()
     one = torch.Generator().manual_seed(1)
-    assert common.draw_seeds(20, 7, one) + common.draw_seeds(30, 7, one) == drawn[7]
+    assert noise.draw_seeds(20, 7, one) + noise.draw_seeds(30, 7, one) == drawn[7]
 
 
 @every_attack
@@ -152,7 +153,7 @@ def test_no_images_and_radius_zero_give_the_images_back(name, dtype):
     model, x = make(dtype=dtype), images(4, dtype)
     y = model(x).argmax(-1)
     assert run(name, model, x[:0], y[:0]).shape == (0, 1, 3, 3)
-    if ATTACKS[name].ball:
+    if ATTACKS[name].has_radius:
         assert torch.equal(run(name, model, x, y, eps=0.0), x)
 
 
@@ -232,18 +233,18 @@ def test_a_seed_in_the_place_of_a_generator_is_refused_in_words(name):
 @pytest.mark.parametrize("seed", [2**64, -(2**63) - 1])
 def test_a_seed_out_of_range_is_refused_in_words(seed):
     with pytest.raises(ValueError, match=rf"a seed must lie in \[-2\*\*63, 2\*\*64 - 1\], got {seed}"):
-        common.seeded(seed)
-    common.random_shift(X, [seed] * 4, eps=0.1, norm="linf")
+        noise.seeded(seed)
+    noise.random_shift(X, [seed] * 4, eps=0.1, norm="linf")
 
 
 def test_a_pixel_is_told_in_as_many_digits_as_show_what_is_wrong_with_it():
     texts = {1 + 2**-23: "1.0000001", 1 + 2**-52: "1.0000000000000002", 2.5: "2.5", -1e-9: "-1e-09", 1.0: "1", 1e-6: "1e-06"}
-    assert {pixel: common._telling(pixel) for pixel in texts} == texts
+    assert {pixel: checks._enough_digits(pixel) for pixel in texts} == texts
 
 
 def test_a_momentum_above_1_does_not_overflow():
     model, x = make(), images()
     y = model(x).argmax(-1)
-    for norm in common.NORMS:
-        x_adv = run("mim", model, x, y, norm=norm, eps=0.3, momentum=1e9, steps=12, for_others=True)
+    for norm in NORMS:
+        x_adv = run("mim", model, x, y, norm=norm, eps=0.3, momentum=1e9, steps=12, for_transfer=True)
         assert changed(x_adv, x).float().mean() > 0.9

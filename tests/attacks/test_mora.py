@@ -47,7 +47,7 @@ def test_a_member_without_a_vote_does_not_lead_the_attack_astray(voting):
         members.append(member)
     ensemble = Ensemble(members, voting)
     x, y = torch.full((3, 1, 2, 2), 0.05), torch.zeros(3).long()
-    made = mora(ensemble, x, y, eps=0.3, steps=10, for_others=True, generator=torch.Generator().manual_seed(0))
+    made = mora(ensemble, x, y, eps=0.3, steps=10, for_transfer=True, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(made, torch.zeros_like(made))  # down the slope of the one that votes, to the end of [0, 1]
 
 
@@ -93,15 +93,15 @@ def test_its_steps_fall_from_twice_the_radius_to_nothing():
         member[1].weight.copy_(torch.tensor([[1.0] * 4, [-1.0] * 4]))
     moves = []
 
-    def ascend(model, x, y, move, **options):
+    def ascent(model, x, y, search, update, **options):
         memory = torch.zeros_like(x)
         for step in range(4):
-            shift, memory = move(torch.ones_like(x), memory, step)
+            shift, memory = update(torch.ones_like(x), memory, step)
             moves.append(shift.flatten()[0].item())
         return x
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trs_explorer.attacks.mora.ascend", ascend)
+        patch.setattr("trs_explorer.attacks.mora.projected_ascent", ascent)
         mora(member, torch.full((1, 1, 2, 2), 0.5), torch.zeros(1).long(), eps=0.4, steps=4)
     expected = [0.8]
     for size in (0.6, 0.4, 0.2):

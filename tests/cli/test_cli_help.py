@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import trs_explorer
-from trs_explorer.catalogue import BALL_ATTACKS, DATA, METHODS, MODELS
+from trs_explorer.attack_catalogue import RADIUS_ATTACKS
+from trs_explorer.catalogue import DATA, METHODS, MODELS
 from trs_explorer.config import SETTINGS
 from trs_explorer.options import HYPER_PARAMETERS, Option
 
@@ -74,7 +75,7 @@ def test_the_commands_the_version_and_the_attacks_are_named(trs) -> None:
     said = trs("--help").out
     assert all(re.search(rf"\b{command}\b", said) for command in COMMANDS)
     assert trs("--version").out == f"trs-explorer {trs_explorer.__version__}\n"
-    assert all(name in trs("evaluate", "--help").out for name in BALL_ATTACKS)
+    assert all(name in trs("evaluate", "--help").out for name in RADIUS_ATTACKS)
 
 
 def test_data_list_names_every_set(trs) -> None:

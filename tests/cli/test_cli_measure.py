@@ -378,11 +378,11 @@ def test_an_interrupted_matrix_goes_on_where_it_stopped(trs, trained: Path, monk
     shutil.rmtree(trained / "results")
     true, seen = pgd.pgd, []
 
-    def counted(model, x, y, *, steps, for_others=False, **more):
+    def counted(model, x, y, *, steps, for_transfer=False, **more):
         seen.append(len(x))
         if len(seen) == 4:
             raise KeyboardInterrupt
-        return true(model, x, y, steps=steps, for_others=for_others, **more)
+        return true(model, x, y, steps=steps, for_transfer=for_transfer, **more)
 
     monkeypatch.setattr(pgd, "pgd", counted)
     stopped = trs(*command)

@@ -154,7 +154,7 @@ def test_goes_on_where_an_interrupted_measurement_stopped(problem):
 def test_shares_of_the_images_give_the_figures_of_the_whole(problem, count):
     ensemble, x, y = problem
     # In L2, with steps that do not reach the edge: how far the images are moved shows their noise.
-    options = {"eps": 0.1, "steps": 2, "step_size": 1e-4, "restarts": 2, "norm": "l2", "for_others": True}
+    options = {"eps": 0.1, "steps": 2, "step_size": 1e-4, "restarts": 2, "norm": "l2", "for_transfer": True}
     attacks = [("pgd", pgd, options)]
     whole = evaluate(ensemble, x, y, attacks=attacks, seed=3)
     shares = [ProcessGroup(rank, count).shard(90) for rank in range(count)]

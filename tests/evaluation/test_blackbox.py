@@ -36,7 +36,7 @@ def test_counts_are_those_of_a_loop_over_the_attempts(problem):
         right = []
         for loss, start in kinds:
             g = torch.Generator().manual_seed(5 + start)
-            x_adv = pgd(surrogate, x, y, eps=0.06, steps=4, loss=loss, for_others=True, generator=g)
+            x_adv = pgd(surrogate, x, y, eps=0.06, steps=4, loss=loss, for_transfer=True, generator=g)
             right.append(target(x_adv).argmax(-1) == y)
         rates = [each[name] for each in found]
         assert [rate.outcomes for rate in rates] == [one.tolist() for one in right]

@@ -131,7 +131,7 @@ def test_what_a_loop_over_the_definitions_finds(eps, aimed):
     y = (f(x) + g(x)).argmax(-1)
     wanted = (y + 1) % 3 if aimed else None
     goal = y if wanted is None else wanted
-    x_adv = pgd(f, x, goal, eps=eps, steps=20, norm="l2", targeted=aimed, for_others=True, random_start=False)
+    x_adv = pgd(f, x, goal, eps=eps, steps=20, norm="l2", targeted=aimed, for_transfer=True, random_start=False)
     # No point of the ball is drawn, so that the loop looks at the same.
     found = quantities(f, g, x, y, x_adv, eps=eps, wanted=wanted, samples=0)
     wants, lower, upper = plain(f, g, x, y, x_adv, [], eps, wanted)

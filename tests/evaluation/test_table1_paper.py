@@ -2,7 +2,7 @@
 
 import pytest
 
-from trs_explorer.catalogue import ATTACKS
+from trs_explorer.attack_catalogue import ATTACKS
 from trs_explorer.evaluation.table1 import paper
 
 

@@ -249,7 +249,7 @@ def test_all_right_counts_any_of_five_starts_over_images_that_all_members_have_r
     for i, surrogate in enumerate(ensemble.members):
         fell = torch.zeros(4, len(x), dtype=torch.bool)
         for start in range(5):
-            x_adv = attack(surrogate, x, y, for_others=True, generator=torch.Generator().manual_seed(7 + start))
+            x_adv = attack(surrogate, x, y, for_transfer=True, generator=torch.Generator().manual_seed(7 + start))
             fell |= torch.stack([target(x_adv).argmax(-1) != y for target in (*ensemble.members, ensemble)])
         assert matrix.eligible[i] == [chosen.sum().item()] * 4
         assert matrix.fooled[i] == (fell & chosen).sum(-1).tolist()

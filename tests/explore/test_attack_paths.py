@@ -4,9 +4,12 @@ import pytest
 import torch
 from torch import nn
 
+from trs_explorer.attack_catalogue import ATTACKS, RADIUS_ATTACKS, takes
 from trs_explorer.attacks.fgsm import fgsm
 from trs_explorer.attacks.pgd import pgd
+from trs_explorer.catalogue import load
 from trs_explorer.explore.attack_paths import attack_path, attack_path_on, attack_paths
+from trs_explorer.explore.compute_lock import PriorityLock
 from trs_explorer.models import build
 from trs_explorer.models.ensemble import Ensemble
 
@@ -128,3 +131,23 @@ def test_the_path_on_one_model_begins_with_the_noise_that_it_has_among_all():
         alone = attack_path_on(ensemble, number, x, y, pgd, seed=7, **arguments)
         assert torch.allclose(alone.images[1], path.images[1], atol=1e-6)
         assert torch.allclose(alone.x_adv, path.x_adv, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", RADIUS_ATTACKS)
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_the_path_of_every_attack_with_a_radius_stays_in_its_ball_and_ends_at_its_result(name, norm):
+    ensemble = build("patch", "mnist", 2, seed=0).eval()
+    x = torch.rand(1, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    y = ensemble(x).argmax(-1)
+    few = {key: 3 for key in ("steps", "reference_steps") if takes(name, key)}
+    attack = partial(load(ATTACKS[name].function), eps=0.2, norm=norm, **few)
+    recorded = attack_paths(ensemble, x, y, attack, seed=5)
+    assert len(recorded) == 3
+    for number, path in enumerate(recorded):
+        shift = (path.images - x).flatten(1)
+        assert (shift.abs().amax(1) if norm == "linf" else shift.norm(dim=1)).max() <= 0.2 + 1e-5
+        assert torch.equal(path.images[-1], path.x_adv[0])
+        assert len(path.images) >= 2
+        alone = attack_path_on(ensemble, number, x, y, PriorityLock().yielding(attack), seed=5)
+        torch.testing.assert_close(alone.x_adv, path.x_adv)
+        assert len(alone.images) == len(path.images)

@@ -1,6 +1,5 @@
 """The lock of all computations: order, reentrance, and attacks that yield to interactive requests."""
 
-import inspect
 import threading
 import time
 from functools import partial
@@ -11,6 +10,7 @@ import torch
 from torch import nn
 
 from trs_explorer.attacks.pgd import pgd
+from trs_explorer.attacks.search import keywords
 from trs_explorer.explore.compute_lock import PROCESS_LOCK, PriorityLock
 
 SOON = 10.0  # seconds that a condition gets; none of these tests waits for a duration
@@ -115,7 +115,7 @@ def test_an_attack_in_a_job_lets_interactive_requests_in_at_each_forward_pass():
     # The job that came at the fifth pass does not interrupt; once the job yields, it is next.
     assert order[:13] == ["pass"] * 10 + ["slice", "job", "pass"]
     assert torch.equal(found, expected)
-    assert "early_stop" in inspect.signature(lock.yielding(attack)).parameters  # the matrix looks for it
+    assert "early_stop" in keywords(lock.yielding(attack))  # the matrix looks for it
     with lock.hold():
         thread = threading.Thread(target=request, args=("other", True))
         thread.start()

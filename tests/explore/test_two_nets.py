@@ -93,8 +93,8 @@ def test_the_result_is_what_the_package_measures_on_the_pair(recorded):
     (*_, last), pair = recorded
     result = last.result
     x, y = bars(False, "", 3)
-    matrix = transfer_matrix(pair, x, y, attack=lambda *what, early_stop=True, for_others=False, generator: pgd(
-        *what, eps=EPS / 4, steps=40, norm="l2", early_stop=early_stop, for_others=for_others, generator=generator), seed=3,
+    matrix = transfer_matrix(pair, x, y, attack=lambda *what, early_stop=True, for_transfer=False, generator: pgd(
+        *what, eps=EPS / 4, steps=40, norm="l2", early_stop=early_stop, for_transfer=for_transfer, generator=generator), seed=3,
         batch_size=400)  # fmt: skip
     assert result.transfer.fooled == matrix.fooled
     assert result.transfer.eligible == matrix.eligible

@@ -178,3 +178,16 @@ def test_a_term_below_zero_is_shown_too(lowest, axis):
     """ADP's entropy is negative: on a logarithmic axis it would not be there."""
     events = [{"kind": "step", "step": k, "terms": {"total": 1.0 + lowest, "ce": 1.0, "entropy": lowest}} for k in (10, 20)]
     assert history_figure(events)["layout"]["yaxis"]["type"] == axis
+
+
+def test_the_attack_of_a_state_has_the_options_of_the_form_that_it_takes():
+    name, attack = configured_attack(State("r", attack="pgd", steps=5, eps=0.4, loss="margin", restarts=3, step_size=0.05))
+    assert name == "PGD-MARGIN-5 X3, STEP 0.05"
+    assert attack.keywords == {"eps": 0.4, "steps": 5, "step_size": 0.05, "norm": "linf", "restarts": 3, "loss": "margin"}
+    name, attack = configured_attack(State("r", attack="mim", steps=10, eps=0.4, loss="margin", restarts=3, norm="l2"))
+    assert name == "MIM-10"
+    assert attack.keywords == {"eps": 0.4, "steps": 10, "step_size": 0.4 * 0.25, "norm": "l2"}
+    assert configured_attack(State("r", attack="fgsm"))[0] == "FGSM"
+    assert "step_size" not in configured_attack(State("r", attack="bim"))[1].keywords
+    assert configured_attack(State("r", attack="bim", step_size=0.1))[1].keywords["step_size"] == 0.1
+    assert "loss" not in configured_attack(State("r", loss="ce"))[1].keywords

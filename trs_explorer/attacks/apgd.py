@@ -1,26 +1,22 @@
 """APGD: PGD whose step sizes follow the loss, on cross-entropy or on the difference of logits ratio."""
 
+from typing import Unpack
+
 import torch
 from torch import nn
 
-from trs_explorer.attacks.ball import Ball
+from trs_explorer.attacks.ball import Ball, direction, per_image
 from trs_explorer.attacks.best import Best
-from trs_explorer.attacks.common import (
-    check_images,
-    check_labels,
-    check_steps,
-    climb,
-    climbing,
-    direction,
-    draw_seeds,
-    eval_mode,
-    judge,
-    per_image,
-)
+from trs_explorer.attacks.checks import check_images, check_labels
 from trs_explorer.attacks.losses import loss_named
+from trs_explorer.attacks.model_state import eval_mode
+from trs_explorer.attacks.noise import draw_seeds
+from trs_explorer.attacks.objective import loss_and_success, loss_gradient, objective_of
+from trs_explorer.attacks.search import Search, SearchOptions
 from trs_explorer.gradients import Images, Labels
 
-MOMENTUM, RHO = 0.75, 0.75
+MOMENTUM = 0.75  # share of a step that is new; the rest is the step before (the source's alpha)
+RHO = 0.75  # share of steps in which the loss must rise, or the step is halved
 
 
 def apgd(
@@ -32,77 +28,69 @@ def apgd(
     steps: int = 50,
     restarts: int = 1,
     loss: str = "ce",
-    norm: str = "linf",
-    targeted: bool = False,
-    early_stop: bool = True,
-    for_others: bool = False,
-    generator: torch.Generator | None = None,
+    **options: Unpack[SearchOptions],
 ) -> Images:
-    """The iterate of highest loss among all visited that fool the model, over all restarts; x where none does.
+    """The iterate of highest loss among all that fool the model, over all restarts; x where none does.
 
-    Shapes, units, generator: as for `pgd`. The step is 2 eps at first. At checkpoints, which come more and more often, an
-    example halves its step and goes back to its best point if the loss rose in fewer than 3 of 4 steps since the last one, or
-    has found no new best at the same step. Steps carry a quarter of the step before.
-    loss: "ce", "margin" or "dlr". early_stop: images that are fooled leave at the next checkpoint. for_others: as
-    for `pgd`.
+    The step is 2 eps at first. At checkpoints, which come more and more often, an example halves its step and returns to its
+    best point if the loss rose in fewer than 3 of 4 steps since the last checkpoint, or if neither the step nor the best point
+    has changed since then. Each step carries a quarter of the step before. early_stop drops fooled images at checkpoints.
+    loss: "ce", "margin" or "dlr". Everything else is as for `pgd`.
     Raises: ValueError as `pgd`; for "dlr" with fewer than three classes.
     Source: Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free attacks",
     ICML 2020, Algorithm 1. Its targeted DLR takes the true class too; ours is the untargeted one of the wanted class, negated.
     """
-    objective = climbing(loss_named(loss))
+    objective = objective_of(loss_named(loss))
     check_images(x, y)
-    check_steps(eps, steps, eps, restarts, True, norm)
+    search = Search(eps=eps, steps=steps, step_size=eps, restarts=restarts, random_start=True, **options)
     if eps == 0 or not len(x):
         return x.detach().clone()
-    y = y.long()
-    early_stop = early_stop and not for_others
-    everyone, ball, looks = torch.arange(len(x), device=x.device), Ball(x, eps, norm), checkpoints(steps)
-    seeds = draw_seeds(len(x), restarts, generator)
+    y, goal = y.long(), {"targeted": search.targeted, "objective": objective}
+    all_rows, whole_ball, windows = torch.arange(len(x), device=x.device), Ball(x, eps, search.norm), checkpoints(steps)
+    seeds = draw_seeds(len(x), restarts, search.generator)
     with eval_mode(model), torch.no_grad():
         check_labels(model, x, y)
-        value, fooled = judge(model, x, y, targeted=targeted, objective=objective)
-        best = Best(x, value, fooled, for_others=for_others)
+        best = Best(x, *loss_and_success(model, x, y, **goal), for_transfer=search.for_transfer)
         for restart in range(restarts):
-            rows = everyone[best.stands(everyone)] if early_stop else everyone
+            rows = all_rows[best.not_yet_fooled(all_rows)] if search.drops_fooled else all_rows
             if not len(rows):
                 break
-            around, labels = ball[rows], y[rows]
-            point = before = around.start([seeds[i][restart] for i in rows.tolist()])
-            gradient, value, fooled = climb(model, shown := around.shown(point), labels, targeted=targeted, objective=objective)
-            best.offer(rows, shown, value, fooled)
+            ball, labels = whole_ball[rows], y[rows]
+            point = before = ball.random_point([seeds[i][restart] for i in rows.tolist()])
+            images = ball.as_images(point)
+            gradient, value, fooled = loss_gradient(model, images, labels, **goal)
+            best.update(rows, images, value, fooled)
             gradient = gradient.to(point.dtype)
-            # per example: the best point with its gradient and loss, the step, and what happened since the last checkpoint
+            # per example: the best point with its gradient and value, the step, and what happened since the last checkpoint
             top, top_gradient, top_value = point, gradient, value
             size, rises = torch.full_like(value, 2 * eps), torch.zeros_like(value)
-            halved, top_then = torch.ones_like(fooled), top_value
+            halved, top_at_checkpoint = torch.ones_like(fooled), top_value
             for step in range(steps):
-                straight = around.project(point + per_image(size, point) * direction(gradient, norm))
-                share = MOMENTUM if step else 1.0
-                point, before = around.project(point + share * (straight - point) + (1 - share) * (point - before)), point
-                value_before = value
-                gradient, value, fooled = climb(
-                    model, shown := around.shown(point), labels, targeted=targeted, objective=objective
-                )
-                best.offer(rows, shown, value, fooled)
+                straight = ball.project(point + per_image(size, point) * direction(gradient, search.norm))
+                new = MOMENTUM if step else 1.0
+                point, before = ball.project(point + new * (straight - point) + (1 - new) * (point - before)), point
+                value_before, images = value, ball.as_images(point)
+                gradient, value, fooled = loss_gradient(model, images, labels, **goal)
+                best.update(rows, images, value, fooled)
                 gradient = gradient.to(point.dtype)
                 rises += value > value_before
                 better = value > top_value
                 top = point.where(per_image(better, point), top)
                 top_gradient = gradient.where(per_image(better, point), top_gradient)
                 top_value = value.where(better, top_value)
-                if step + 1 not in looks:
+                if step + 1 not in windows:
                     continue
-                stuck = (rises < RHO * looks[step + 1]) | (~halved & (top_value <= top_then))
+                stuck = (rises < RHO * windows[step + 1]) | (~halved & (top_value <= top_at_checkpoint))
                 size = torch.where(stuck, size / 2, size)
                 point, gradient = top.where(per_image(stuck, point), point), top_gradient.where(per_image(stuck, point), gradient)
                 value = top_value.where(stuck, value)
-                rises, halved, top_then = torch.zeros_like(rises), stuck, top_value
-                if early_stop and not (stay := best.stands(rows)).all():
-                    rows, labels, around, point, before, gradient, value = (
-                        part[stay] for part in (rows, labels, around, point, before, gradient, value)
+                rises, halved, top_at_checkpoint = torch.zeros_like(rises), stuck, top_value
+                if search.drops_fooled and not (stay := best.not_yet_fooled(rows)).all():
+                    rows, labels, ball, point, before, gradient, value = (
+                        part[stay] for part in (rows, labels, ball, point, before, gradient, value)
                     )
-                    top, top_gradient, top_value, size, rises, halved, top_then = (
-                        part[stay] for part in (top, top_gradient, top_value, size, rises, halved, top_then)
+                    top, top_gradient, top_value, size, rises, halved, top_at_checkpoint = (
+                        part[stay] for part in (top, top_gradient, top_value, size, rises, halved, top_at_checkpoint)
                     )
                     if not len(rows):
                         break
@@ -117,28 +105,23 @@ def apgd_dlr(
     eps: float,
     steps: int = 50,
     restarts: int = 1,
-    norm: str = "linf",
-    targeted: bool = False,
-    early_stop: bool = True,
-    for_others: bool = False,
-    generator: torch.Generator | None = None,
+    **options: Unpack[SearchOptions],
 ) -> Images:
-    """`apgd` on the difference of logits ratio, whose gradients do not fade where a model is sure."""
-    own = {"norm": norm, "targeted": targeted, "early_stop": early_stop, "for_others": for_others, "generator": generator}
-    return apgd(model, x, y, eps=eps, steps=steps, restarts=restarts, loss="dlr", **own)
+    """`apgd` on the difference of logits ratio, whose gradients do not vanish where a model is sure."""
+    return apgd(model, x, y, eps=eps, steps=steps, restarts=restarts, loss="dlr", **options)
 
 
 def checkpoints(steps: int) -> dict[int, int]:
-    """The steps after which APGD looks back, each with how many steps lie between it and the look before.
+    """The steps after which APGD compares, each with the number of steps since the checkpoint before.
 
-    The first after 22 % of all steps, then after 3 % fewer each time, but 6 % at least, rounded down as in the authors' code.
-    Rounded as section 3.1 of the source has it, the looks at 50 steps come elsewhere, and 15 to 20 more of 1,000 images
-    stayed right with DLR on a cos-only ensemble (MNIST, 36 epochs) at eps .1.
+    The first comes after 22 % of all steps, each next interval is 3 % shorter, but 6 % at least; rounded down as in the authors'
+    code. Rounded as section 3.1 of the source has it, the checkpoints of 50 steps come elsewhere, and 15 to 20 more of 1,000
+    images remained correct with DLR on a cos-only ensemble (MNIST, 36 epochs) at eps .1.
     """
     window, least, shrink = (max(1, int(share * steps)) for share in (0.22, 0.06, 0.03))
-    found, now = {}, window
-    while now <= steps:
-        found[now] = window
+    windows, step = {}, window
+    while step <= steps:
+        windows[step] = window
         window = max(window - shrink, least)
-        now += window
-    return found
+        step += window
+    return windows

@@ -1,47 +1,48 @@
-"""The best image so far, per example: what an attack returns."""
+"""The best iterate so far, per image: what an attack returns."""
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from trs_explorer.attacks.common import per_image
+from trs_explorer.attacks.ball import per_image
 from trs_explorer.attacks.losses import PerExample
 from trs_explorer.gradients import Images
 
 
 class Best:
-    """Per image the iterate of highest loss among all offered that fool the model; x where none does.
+    """Per image, the iterate of highest loss among all that fool the model; x where none does.
 
-    for_others: where none fools it, the iterate of highest loss instead.
+    for_transfer: where no iterate fools the model, the iterate of highest loss instead of x.
     """
 
-    def __init__(self, x: Images, value: PerExample, fooled: Bool[Tensor, " batch"], *, for_others: bool) -> None:
-        """Begin with x itself, its loss, and whether it fools."""
-        self.images, self.value = x.detach().clone(), value.where(fooled, -torch.inf)
-        self.anyway = (self.images.clone(), torch.full_like(self.value, -torch.inf)) if for_others else None
+    def __init__(self, x: Images, loss: PerExample, fooled: Bool[Tensor, " batch"], *, for_transfer: bool) -> None:
+        """Start from x itself, its loss, and whether it fools the model."""
+        self.images, self.loss = x.detach().clone(), loss.where(fooled, -torch.inf)
+        # the iterate of highest loss, whether or not it fools the model
+        self.highest = (self.images.clone(), torch.full_like(self.loss, -torch.inf)) if for_transfer else None
 
-    def offer(
+    def update(
         self,
         rows: Int[Tensor, " rows"],
         candidate: Float[Tensor, "rows channel height width"],
-        value: Float[Tensor, " rows"],
+        loss: Float[Tensor, " rows"],
         fooled: Bool[Tensor, " rows"],
     ) -> None:
         """Keep those candidates for the images at rows that are better than all before."""
-        keep_best(self.images, self.value, rows, candidate, value, fooled)
-        if self.anyway:
-            keep_best(*self.anyway, rows, candidate, value, torch.ones_like(fooled))
+        keep_best(self.images, self.loss, rows, candidate, loss, fooled)
+        if self.highest:
+            keep_best(*self.highest, rows, candidate, loss, torch.ones_like(fooled))
 
-    def stands(self, rows: Int[Tensor, " rows"]) -> Bool[Tensor, " rows"]:
-        """Which of the images at rows nothing has fooled the model on yet."""
-        return self.value[rows].isneginf()
+    def not_yet_fooled(self, rows: Int[Tensor, " rows"]) -> Bool[Tensor, " rows"]:
+        """Mask of rows without an adversarial example so far."""
+        return self.loss[rows].isneginf()
 
     def result(self) -> Images:
         """The images to return."""
-        if not self.anyway:
+        if not self.highest:
             return self.images
-        images, value = self.anyway
-        return images.where(per_image(self.value.isneginf() & ~value.isneginf(), images), self.images)
+        images, loss = self.highest
+        return images.where(per_image(self.loss.isneginf() & ~loss.isneginf(), images), self.images)
 
 
 def keep_best(
@@ -54,11 +55,11 @@ def keep_best(
 ) -> None:
     """Write candidates that fool the model, with a higher loss than the best so far, into best[rows]. In place.
 
-    best_loss is -inf where nothing has fooled the model yet: any fooling candidate wins there, and no other ever does.
+    best_loss is -inf where no iterate has fooled the model yet: there any fooling candidate is better.
     """
     before = best_loss[rows]
     better = fooled & (loss > before)
-    if best.device.type != "cpu":  # a look would make a GPU wait
+    if best.device.type != "cpu":  # a check whether any is better would force a GPU sync
         best[rows] = torch.where(per_image(better, best), candidate, best[rows])
         best_loss[rows] = torch.where(better, loss, before)
     elif better.any():

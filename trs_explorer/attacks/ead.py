@@ -1,11 +1,12 @@
-"""EAD: the elastic-net attack, whose changes are few pixels."""
+"""EAD: the elastic-net attack, which changes few pixels."""
 
 import torch
 from torch import nn
 
-from trs_explorer.attacks.common import check_images, check_labels, check_number, eval_mode
+from trs_explorer.attacks.checks import check_images, check_labels, check_number
 from trs_explorer.attacks.cw import margin_of
-from trs_explorer.attacks.minimal import Search, hinge
+from trs_explorer.attacks.minimal import NearestSearch, hinge
+from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.gradients import Images, Labels
 from trs_explorer.models.stacked import at_least_float32
 
@@ -28,9 +29,16 @@ def ead(
     """Of all images visited that fool the model by a margin of `confidence`, the one nearest to x in L1.
 
     Where none does so, the one that fools by the largest margin; x where none fools at all.
-    Shapes: x_adv as x. There is no ball. Minimises c * hinge + |x_adv - x|_2^2 + beta |x_adv - x|_1 in [0, 1] by FISTA: a
-    gradient step of lr * sqrt(1 - k / steps), then pixels within beta of x go back to x. c, searches, confidence, early_stop,
-    generator: as for `cw`; every search begins at x again.
+    There is no ball. Minimises c * hinge + |x_adv - x|_2^2 + beta |x_adv - x|_1 in [0, 1] by FISTA: a gradient step of
+    lr * sqrt(1 - k / steps), then pixels within beta of x go back to x. Every search begins at x again.
+
+    Args:
+        model, x, y: as for `pgd`.
+        c, steps, searches, confidence, targeted, early_stop, generator: as for `cw`.
+        beta: weight of the L1 distance, and what each step shrinks a pixel's change by.
+        lr: length of the first gradient step.
+
+    Returns: images of the shape and type of x.
     Raises: as `cw`, and ValueError for beta < 0 or beyond 1e10.
     Source: Chen et al., "EAD: elastic-net attacks to deep neural networks via adversarial examples", AAAI 2018, Algorithm 1
     with its L1 decision rule; 100 steps and 9 searches: the defaults of the library that the TRS authors used.
@@ -39,16 +47,16 @@ def ead(
     check_number("beta", beta)
     with torch.inference_mode(False), torch.no_grad():
         x, y = x.detach().clone(), y.clone().long()
-        search = Search(x, c=c, steps=steps, searches=searches, confidence=confidence, lr=lr, early_stop=early_stop)
+        search = NearestSearch(x, c=c, steps=steps, searches=searches, confidence=confidence, lr=lr, early_stop=early_stop)
     if not len(x):
         return x
     with torch.inference_mode(False), eval_mode(model), torch.no_grad():
         check_labels(model, x, y)
-        search.offer(search.everyone, x, margin_of(model, x, y, targeted), torch.zeros_like(search.distance))
-        exact = at_least_float32(x)
+        search.update(search.all_rows, x, margin_of(model, x, y, targeted), torch.zeros_like(search.distance))
+        origins = at_least_float32(x)
         for _ in range(searches):
             rows = search.begin()
-            origin, labels, weight = exact[rows], y[rows], search.weight[rows]
+            origin, labels, weight = origins[rows], y[rows], search.weight[rows]
             point = ahead = origin
             for step in range(steps):
                 if not len(rows):
@@ -61,15 +69,15 @@ def ead(
                 before = point
                 point = shrink(ahead - lr * (1 - step / steps) ** 0.5 * gradient.nan_to_num(), origin, beta)
                 ahead = point + step / (step + 3) * (point - before)
-                shown = point.to(x.dtype)
-                size = (shown - origin).flatten(1).abs().sum(-1)
-                search.offer(rows, shown, margin_of(model, shown, labels, targeted), size)
-                rows, origin, labels, weight, point, ahead = search.leave(rows, step, origin, labels, weight, point, ahead)
+                images = point.to(x.dtype)
+                size = (images - origin).flatten(1).abs().sum(-1)
+                search.update(rows, images, margin_of(model, images, labels, targeted), size)
+                rows, origin, labels, weight, point, ahead = search.drop_fooled(rows, step, origin, labels, weight, point, ahead)
             search.end()
     return search.x_adv
 
 
 def shrink(point: Images, x: Images, beta: float) -> Images:
-    """Every pixel beta nearer to x, those that are within beta at x itself; in [0, 1]. Eq. (5) of the source."""
+    """Move every pixel nearer to x by beta, those within beta to x itself, and clip to [0, 1]. Eq. (5) of the source."""
     change = point - x
     return (x + change.sign() * (change.abs() - beta).clamp_min(0)).clamp(0, 1)

@@ -3,17 +3,12 @@
 import torch
 from torch import nn
 
-from trs_explorer.attacks.ball import Ball
+from trs_explorer.attacks.ball import Ball, direction
 from trs_explorer.attacks.best import Best
-from trs_explorer.attacks.common import (
-    check_images,
-    check_labels,
-    check_steps,
-    climb,
-    direction,
-    eval_mode,
-    judge,
-)
+from trs_explorer.attacks.checks import check_images, check_labels
+from trs_explorer.attacks.model_state import eval_mode
+from trs_explorer.attacks.objective import loss_and_success, loss_gradient
+from trs_explorer.attacks.search import Search
 from trs_explorer.gradients import Images, Labels
 
 
@@ -25,27 +20,35 @@ def fgsm(
     eps: float,
     norm: str = "linf",
     targeted: bool = False,
-    for_others: bool = False,
+    for_transfer: bool = False,
     generator: torch.Generator | None = None,
 ) -> Images:
-    """One step x + eps * sign(gradient) (l2: its unit vector), cut to [0, 1], where that fools the model; x elsewhere.
+    """One step x + eps * sign(gradient) (l2: its unit vector), clipped to [0, 1], where that fools the model; x elsewhere.
 
-    Shapes: x_adv as x. Units: eps in [0, 1] pixels, the radius in `norm`. Where x and the step both fool the model, the
-    one with the higher loss is returned; with for_others, the step also where neither does. Nothing is random: `generator` is
-    there because all attacks are called alike.
-    Raises: ValueError for pixels outside [0, 1] or NaN, labels that are none of the model's classes, a bad eps.
+    Where x and the step both fool the model, the one of higher loss is returned.
+
+    Args:
+        model, x, y: as for `pgd`.
+        eps: length of the step, in [0, 1] pixels, measured in `norm`.
+        norm: "linf" or "l2".
+        targeted: y is the class to be reached.
+        for_transfer: return the step also where neither it nor x fools the model.
+        generator: ignored, there is no noise; it is there because all attacks are called alike.
+
+    Returns: images of the shape and type of x.
+    Raises: as `pgd`.
     Source: Goodfellow, Shlens, Szegedy, "Explaining and harnessing adversarial examples", ICLR 2015, section 4.
     """
     check_images(x, y)
-    check_steps(eps, 1, eps, 1, False, norm)
+    Search(eps=eps, steps=1, step_size=eps, norm=norm)  # checks eps and norm
     if eps == 0 or not len(x):
         return x.detach().clone()
     y = y.long()
     with eval_mode(model), torch.no_grad():
         check_labels(model, x, y)
-        gradient, loss, fooled = climb(model, x, y, targeted=targeted)
-        best = Best(x, loss, fooled, for_others=for_others)
+        gradient, loss, fooled = loss_gradient(model, x, y, targeted=targeted)
+        best = Best(x, loss, fooled, for_transfer=for_transfer)
         ball = Ball(x, eps, norm)
-        step = ball.shown(ball.project(ball.x + eps * direction(gradient.to(ball.x.dtype), norm)))
-        best.offer(torch.arange(len(x), device=x.device), step, *judge(model, step, y, targeted=targeted))
+        step = ball.as_images(ball.project(ball.x + eps * direction(gradient.to(ball.x.dtype), norm)))
+        best.update(torch.arange(len(x), device=x.device), step, *loss_and_success(model, step, y, targeted=targeted))
     return best.result()

@@ -1,16 +1,21 @@
-"""IRA, the interaction-reduced attack: no part of a perturbation shall need the others, as another model may undo some."""
+"""IRA, the interaction-reduced attack: no part of a perturbation should need the others, as another model may undo some."""
+
+from typing import Unpack
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from trs_explorer.attacks.common import check_images, check_number, check_steps, climb, direction, draw_seeds, judge, uniform
+from trs_explorer.attacks.checks import check_images, check_number
 from trs_explorer.attacks.losses import Outputs, PerExample, loss_named
-from trs_explorer.attacks.steps import ascend
+from trs_explorer.attacks.noise import draw_seeds, uniform
+from trs_explorer.attacks.objective import loss_and_success, loss_gradient
+from trs_explorer.attacks.pgd import fixed_step, projected_ascent
+from trs_explorer.attacks.search import Search, SearchOptions
 from trs_explorer.gradients import Images, Labels
 from trs_explorer.models.stacked import at_least_float32
 
-AT_ONCE = 1024  # images in one pass, 56 of those attacked with 8 samples each: its memory does not grow with the batch
+IMAGES_PER_PASS = 1024  # 56 attacked images with 8 samples each: memory does not grow with the batch
 
 
 def ira(
@@ -24,24 +29,27 @@ def ira(
     interaction_weight: float = 1.0,
     samples: int = 8,
     grid: int = 7,
-    norm: str = "linf",
-    targeted: bool = False,
-    early_stop: bool = True,
-    for_others: bool = False,
     loss: str = "margin",
-    generator: torch.Generator | None = None,
+    **options: Unpack[SearchOptions],
 ) -> Images:
-    """The iterate of highest cross-entropy among all visited that fool the model; x where none does.
+    """The iterate of highest cross-entropy among all that fool the model; x where none does.
 
-    Shapes, units, early_stop, for_others: as for `pgd`; steps begin at x itself. They climb the loss less interaction_weight
-    times the `interaction` of `samples` random parts of the perturbation, drawn anew for each image and step: an eighth of the
-    cells of a grid of grid x grid, or one, with replacement. An image has no more cells than pixels, in either direction.
-    loss: "margin", "ce" (the source's) or "dlr". Where a model is sure, cross-entropy has hardly a slope beside that of the
-    interaction, which is made of margins, and the attack gets nowhere: with eps .25, 20 steps, 8 samples and for_others, the
-    other members of a standard ensemble (MNIST, 36 epochs) had 10 % of 200 images wrong, with the margin 81 %; after PGD on it
-    73 %.
+    Steps begin at x. They increase the loss minus interaction_weight times the `interaction` of `samples` random parts of the
+    perturbation, drawn anew for each image and step. A part is an eighth of the cells of a grid of grid x grid, or one cell,
+    with replacement. An image has no more cells than pixels, in either direction.
     Cost: 2 samples + 3 forward and 2 samples + 2 backward passes a step, 19 and 18 with 8 samples.
-    generator: one draw for each example, as for `pgd`.
+
+    Args:
+        model, x, y, eps, steps, options: as for `pgd`.
+        step_size: None is eps/10.
+        interaction_weight: of the interaction beside the loss.
+        samples: random parts per image and step.
+        grid: cells in each direction.
+        loss: "margin", "ce" (the source's) or "dlr". Where a model is sure, cross-entropy has hardly a slope beside that of the
+            interaction, which is made of margins, and the attack gets nowhere: with eps .25, 20 steps, 8 samples and
+            for_transfer, the other members of a standard ensemble (MNIST, 36 epochs) had 10 % of 200 images wrong, with the
+            margin 81 %; after PGD on it 73 %.
+
     Raises: ValueError as `pgd`; for samples or a grid below 1, a weight that is negative or not finite.
     Source: Wang et al., "A unified approach to interpreting and boosting adversarial transferability", ICLR 2021; the weight
     and the eighth: its authors' code. Our choice: the loss; 8 samples for their 32, which transferred as often in 4 times the
@@ -51,56 +59,38 @@ def ira(
     if samples < 1 or grid < 1:
         raise ValueError(f"samples and grid must be >= 1, got {samples} and {grid}")
     check_number("interaction_weight", interaction_weight)
-    size = eps / 10 if step_size is None else step_size
     check_images(x, y)
-    check_steps(eps, steps, size, 1, False, norm)
+    search = Search(eps=eps, steps=steps, step_size=eps / 10 if step_size is None else step_size, **options)
     down, across = (min(grid, side) for side in x.shape[2:])
-    drawn = uniform(draw_seeds(len(x), 1, generator), (steps, samples, max(1, down * across // 8))).to(x.device)
-    y, goal = y.long(), loss_named(loss)
+    draws = uniform(draw_seeds(len(x), 1, search.generator), (steps, samples, max(1, down * across // 8))).to(x.device)
+    y, loss_of = y.long(), loss_named(loss)
 
     def gradient_of(some: Images, rows: Tensor, step: int) -> Images:
         def reduced(model: nn.Module, images: Images, labels: Labels) -> tuple[PerExample, Outputs]:
-            part = cells((drawn[rows, step] * (down * across)).long(), (down, across), images)
+            part = cells((draws[rows, step] * (down * across)).long(), (down, across), images)
             whole = torch.ones_like(part[:, :1])
-            shown = torch.cat([whole, 0 * whole, part, 1 - part], 1)[:, :, None]
+            masks = torch.cat([whole, 0 * whole, part, 1 - part], 1)[:, :, None]
             clean = x[rows][:, None]
-            outputs = at_least_float32(model((clean + shown * (images[:, None] - clean)).flatten(0, 1)))
+            outputs = at_least_float32(model((clean + masks * (images[:, None] - clean)).flatten(0, 1)))
             outputs = outputs.unflatten(0, (len(images), -1))
-            climbed = goal(outputs[:, 0], labels) - interaction_weight * interaction(outputs, labels)
-            return climbed, outputs[:, 0]
+            return loss_of(outputs[:, 0], labels) - interaction_weight * interaction(outputs, labels), outputs[:, 0]
 
-        return climb(model, some, y[rows], targeted=targeted, objective=reduced)[0]
+        return loss_gradient(model, some, y[rows], targeted=search.targeted, objective=reduced)[0]
 
-    def slope(point: Images, rows: Tensor, step: int) -> tuple[Images, PerExample, Tensor]:
-        share = max(1, AT_ONCE // (2 * samples + 2))
-        groups = zip(point.split(share), rows.split(share), strict=True)
+    def gradient_at(images: Images, rows: Tensor, step: int) -> tuple[Images, PerExample, Tensor]:
+        size = max(1, IMAGES_PER_PASS // (2 * samples + 2))
+        groups = zip(images.split(size), rows.split(size), strict=True)
         gradient = torch.cat([gradient_of(some, those, step) for some, those in groups])
-        return gradient, *judge(model, point, y[rows], targeted=targeted)
+        return gradient, *loss_and_success(model, images, y[rows], targeted=search.targeted)
 
-    return ascend(
-        model,
-        x,
-        y,
-        lambda gradient, memory, _: (size * direction(gradient, norm), memory),
-        eps=eps,
-        steps=steps,
-        step_size=size,
-        restarts=1,
-        random_start=False,
-        norm=norm,
-        targeted=targeted,
-        early_stop=early_stop,
-        generator=None,
-        slope=slope,
-        for_others=for_others,
-    )
+    return projected_ascent(model, x, y, search, fixed_step(search), gradient_at=gradient_at)
 
 
 def interaction(outputs: Float[Tensor, "batch part class"], y: Labels) -> PerExample:
     """Mean over parts S of v(all) - v(all but S) - v(S) + v(none): what S and the rest gain together beyond each alone.
 
     outputs: of the image with the whole perturbation, with none of it, with each part alone, and with all but each part, in that
-    order. v: the margin of the class that leads, besides y, where the whole is shown: the same class throughout.
+    order. v: the margin, over y, of the largest other class under the whole perturbation: the same class throughout.
     Source: Wang et al. 2021, for sets of cells in the place of single units, without the constant 1/(n - 1) of n units; the
     class as in its authors' code (in the text, each part's own: that transferred as often here).
     """

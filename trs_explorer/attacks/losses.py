@@ -1,7 +1,7 @@
-"""What attacks climb, per example: larger is worse for class y. They take logits and log-probabilities alike.
+"""Losses that attacks maximise, per example: larger is worse for class y. They take logits and log-probabilities alike.
 
-The true class is always left out of a maximum by -inf: where it is left out by 0, log-probabilities, which are all below 0,
-lose the other classes, and with them the gradient.
+The true class is always excluded from a maximum by -inf. Excluded by 0, it would be the maximum of log-probabilities, which are
+all below 0: the other classes, and with them the gradient, would be lost.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def cross_entropy(outputs: Outputs, y: Labels) -> PerExample:
 
 
 def margin(outputs: Outputs, y: Labels) -> PerExample:
-    """Max over i != y of z_i, minus z_y: above 0 exactly where y is not the answer.
+    """Max over i != y of z_i, minus z_y: above 0 exactly where y is not the largest.
 
     Source: Carlini and Wagner 2017, f_6 without its clipping.
     """
@@ -31,7 +31,7 @@ def margin(outputs: Outputs, y: Labels) -> PerExample:
 
 
 def dlr(outputs: Outputs, y: Labels) -> PerExample:
-    """The margin divided by z_1 - z_3, largest and third largest: it does not fade where a model scales its logits up.
+    """The margin divided by z_1 - z_3, largest and third largest: it does not vanish where a model scales its logits up.
 
     z_1 - z_3 is taken as a constant. The published loss follows its slope too, which on the log-probabilities of a sure
     ensemble leads to a smaller z_3 instead of a larger z_2: on a cos-only ensemble (MNIST, 36 epochs) at eps .15 the published

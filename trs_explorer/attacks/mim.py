@@ -1,13 +1,17 @@
 """MIM: the momentum iterative method."""
 
-import torch
-from torch import nn
+from typing import Unpack
 
-from trs_explorer.attacks.common import check_number, direction, per_image
-from trs_explorer.attacks.steps import Move, ascend
+import torch
+from torch import Tensor, nn
+
+from trs_explorer.attacks.ball import direction, per_image
+from trs_explorer.attacks.checks import check_number
+from trs_explorer.attacks.pgd import Update, projected_ascent
+from trs_explorer.attacks.search import Search, SearchOptions
 from trs_explorer.gradients import Images, Labels
 
-LARGE = 1e30
+LARGEST_MEMORY = 1e30
 
 
 def mim(
@@ -19,52 +23,34 @@ def mim(
     steps: int = 50,
     step_size: float | None = None,
     momentum: float = 1.0,
-    norm: str = "linf",
-    targeted: bool = False,
-    early_stop: bool = True,
-    for_others: bool = False,
-    generator: torch.Generator | None = None,
+    **options: Unpack[SearchOptions],
 ) -> Images:
-    """The iterate of highest loss among all visited that fool the model; x where none does.
+    """The iterate of highest loss among all that fool the model; x where none does.
 
-    Shapes, units, early_stop, for_others, errors: as for `pgd`. Steps follow the accumulated direction g <- momentum * g +
-    gradient / |gradient|_1, from x itself; an image whose gradient is 0 adds nothing. step_size None is eps/10.
+    Steps begin at x and follow the accumulated direction g <- momentum * g + gradient / |gradient|_1. An image whose gradient is
+    0 adds nothing. step_size None is eps/10. It draws no noise. Everything else is as for `pgd`.
+    Raises: as `pgd`, and ValueError for a momentum that is negative or too large.
     Source: Dong et al., "Boosting adversarial attacks with momentum", CVPR 2018, Algorithm 1 (untargeted and l-inf there, L2
     in its section 3.3); momentum 1 and eps/10: the TRS paper's evaluation as its authors' code runs it.
     """
-    size = eps / 10 if step_size is None else step_size
-    return ascend(
-        model,
-        x,
-        y,
-        accumulating(momentum, size, norm),
-        eps=eps,
-        steps=steps,
-        step_size=size,
-        restarts=1,
-        random_start=False,
-        norm=norm,
-        targeted=targeted,
-        early_stop=early_stop,
-        generator=generator,
-        for_others=for_others,
-    )
+    search = Search(eps=eps, steps=steps, step_size=eps / 10 if step_size is None else step_size, **options)
+    return projected_ascent(model, x, y, search, momentum_step(momentum, search))
 
 
-def accumulating(momentum: float, size: float, norm: str) -> Move:
-    """Steps of that size along momentum * (what was followed before) + the normalized gradient.
+def momentum_step(momentum: float, search: Search) -> Update:
+    """Steps of length step_size along momentum * (the direction before) + the normalized gradient.
 
     Raises: ValueError for a momentum that is negative or too large.
     """
     check_number("momentum", momentum)
 
-    def move(gradient: Images, memory: Images, step: int) -> tuple[Images, Images]:
+    def update(gradient: Images, memory: Tensor, step: int) -> tuple[Images, Tensor]:
         memory = momentum * memory + normalized(gradient)
         if momentum > 1:  # it may grow beyond what float32 can hold
-            memory = memory.clamp(-LARGE, LARGE)
-        return size * direction(memory, norm), memory
+            memory = memory.clamp(-LARGEST_MEMORY, LARGEST_MEMORY)
+        return search.step_size * direction(memory, search.norm), memory
 
-    return move
+    return update
 
 
 def normalized(gradient: Images) -> Images:

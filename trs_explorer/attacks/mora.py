@@ -1,18 +1,21 @@
-"""MORA: follows those members of an ensemble whose answers can still be moved."""
+"""MORA: follows the gradients of those members of an ensemble whose answers can still be changed."""
+
+from typing import Unpack
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from trs_explorer.attacks.common import direction
+from trs_explorer.attacks.ball import direction
 from trs_explorer.attacks.losses import Outputs, PerExample, margin
-from trs_explorer.attacks.steps import ascend
+from trs_explorer.attacks.pgd import projected_ascent
+from trs_explorer.attacks.search import Search, SearchOptions
 from trs_explorer.gradients import Images, Labels
 from trs_explorer.models.stacked import at_least_float32
 
-MOMENTUM = 0.75
-MOST_SURE = 10.0  # a larger margin of a member is scaled down to it: beyond, its softmax hardly has a slope
-SHARE = 0.9  # of the members' part; the rest is the ensemble's own margin
+MOMENTUM = 0.75  # share of a step that is new; the rest is the step before
+LARGEST_LEAD = 10.0  # a larger lead of a member's answer is scaled down to it: beyond, its softmax hardly has a slope
+MEMBERS_SHARE = 0.9  # of the objective; the rest is the ensemble's own margin
 TINY = 1e-12
 
 
@@ -24,74 +27,58 @@ def mora(
     eps: float,
     steps: int = 50,
     restarts: int = 1,
-    norm: str = "linf",
-    targeted: bool = False,
-    early_stop: bool = True,
-    for_others: bool = False,
-    generator: torch.Generator | None = None,
+    **options: Unpack[SearchOptions],
 ) -> Images:
     """The iterate that fools the ensemble by the largest margin among all visited, over all restarts; x where none does.
 
-    Shapes, units, generator, early_stop, for_others, errors: as for `pgd`. Climbs the margin of a weighted sum of the members'
-    logits: the weights are how much each logit of the strongest wrong class moves the ensemble's log-odds, which is little for
-    members that are sure; members that are wrong already get none. (Of a boosted sum of logits it climbs the margin itself.)
-    The step falls from 2 eps to 0; a quarter of the step before is added to it. A model without `member_logits` counts as an
+    Maximises the margin of a weighted sum of the members' logits. A member's weight is how much its logit of the strongest
+    wrong class changes the ensemble's log-odds: little for members that are sure, and 0 for members that are wrong already.
+    (For a boosted sum of logits it maximises the ensemble's margin itself.) A model without `member_logits` counts as an
     ensemble of one.
+    The step falls from 2 eps to 0; a quarter of the step before is added to it. Everything else is as for `pgd`.
     Source: Yu, Gao, Xu, "MORA: improving ensemble robustness evaluation with model-reweighing attack", NeurIPS 2022; our
     reading for mean-softmax ensembles, with the margin in place of its choice of losses.
     """
+    search = Search(eps=eps, steps=steps, step_size=eps, restarts=restarts, random_start=True, **options)
 
-    def move(gradient: Images, memory: Images, step: int) -> tuple[Images, Images]:
+    def update(gradient: Images, step_before: Images, step: int) -> tuple[Images, Images]:
         size = 2 * eps * (1 - step / steps)
-        share = MOMENTUM if step else 1.0
-        shift = share * size * direction(gradient, norm) + (1 - share) * memory
+        new = MOMENTUM if step else 1.0
+        shift = new * size * direction(gradient, search.norm) + (1 - new) * step_before
         return shift, shift
 
-    return ascend(
-        model,
-        x,
-        y,
-        move,
-        eps=eps,
-        steps=steps,
-        step_size=eps,
-        restarts=restarts,
-        random_start=True,
-        norm=norm,
-        targeted=targeted,
-        early_stop=early_stop,
-        generator=generator,
-        objective=reweighed,
-        for_others=for_others,
-    )
+    return projected_ascent(model, x, y, search, update, objective=reweighed)
 
 
 def reweighed(model: nn.Module, x: Images, y: Labels) -> tuple[PerExample, Outputs]:
-    """The margin of the members' weighted sum, with a share of the ensemble's own; and the ensemble's outputs."""
+    """The margin of the members' weighted sum plus a share of the ensemble's own margin; and the ensemble's outputs."""
     if hasattr(model, "member_logits"):
         logits = at_least_float32(model.member_logits(x))
         outputs = model.vote(logits)
-        if getattr(model, "voting", "") == "sum":  # of logits: then no member is faint for being sure, or mute for being wrong
+        if getattr(model, "voting", "") == "sum":  # of logits: sure or wrong members keep their gradients
             return margin(outputs, y), outputs
     else:
         outputs = at_least_float32(model(x))
         logits = outputs[None]
     with torch.no_grad():
-        sure = lead(logits).amax(0)
-        scale = (sure / MOST_SURE).clamp_min(1)[:, None]
+        largest = lead(logits).amax(0)
+        scale = (largest / LARGEST_LEAD).clamp_min(1)[:, None]
         weight = weights((logits / scale).softmax(-1), y, getattr(model, "vote_weights", None))
     members = (weight[..., None] * logits / scale).sum(0)
-    own = outputs / lead(outputs.detach()).clamp_min(TINY)[:, None]
-    return SHARE * margin(members, y) + (1 - SHARE) * margin(own, y), outputs
+    ensemble = outputs / lead(outputs.detach()).clamp_min(TINY)[:, None]
+    return MEMBERS_SHARE * margin(members, y) + (1 - MEMBERS_SHARE) * margin(ensemble, y), outputs
 
 
 def weights(
     p: Float[Tensor, "member batch class"], y: Labels, votes: Float[Tensor, " member"] | None = None
 ) -> Float[Tensor, "member batch"]:
-    """How fast log P_j - log P_y grows with each member's logit of j, adding up to 1; P is the mean, j its largest but y.
+    """Each member's weight: the slope of log P_j - log P_y in its logit of j, scaled to sum to 1.
 
-    0 for members whose answer is not y, unless that is so for all. votes: the members' weights in the mean, if they are not
-    the same (boosted ensembles); a member without a vote has weight 0.
+    P is the members' mean probability, j its largest class but y. The weight is 0 for members whose answer is not y, unless
+    that is so for all of them.
+
+    p: the members' probabilities. votes: the members' weights in the mean, if they are not equal (boosted ensembles); a member
+    without a vote has weight 0.
     """
     share = None if votes is None else (votes / votes.sum())[:, None]
     mean = p.mean(0) if share is None else (share[..., None] * p).sum(0)
@@ -110,6 +97,6 @@ def weights(
 
 
 def lead(outputs: Float[Tensor, "*any batch class"]) -> Float[Tensor, "*any batch"]:
-    """How far the largest output is before the second."""
+    """The largest output minus the second largest."""
     top = outputs.topk(2, dim=-1).values
     return top[..., 0] - top[..., 1]

@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
-from trs_explorer.catalogue import ATTACKS, DATA
+from trs_explorer.attack_catalogue import ATTACKS, check_attack_options
+from trs_explorer.catalogue import DATA
 from trs_explorer.cli import leaving_at_once
 from trs_explorer.cli.blackbox_page import curve_page
 from trs_explorer.cli.blocks import Column, print_table
-from trs_explorer.cli.evaluate_report import NORM_SUFFIX, in_percent, percent_of
+from trs_explorer.cli.evaluate_report import NORM_SUFFIX, in_percent, options_text, percent_of
 from trs_explorer.cli.exports import as_csv, as_json, check_parent, exported
 from trs_explorer.cli.flags import (
     CsvFileOption,
@@ -18,9 +19,14 @@ from trs_explorer.cli.flags import (
     DeviceOption,
     JsonFileOption,
     LimitOption,
+    LossOption,
     NormOption,
+    RestartsOption,
     SeedOption,
+    StepSizeOption,
+    attack_options,
     check_classes,
+    check_loss,
     check_reach,
     check_saved,
     parse_list,
@@ -36,7 +42,7 @@ from trs_explorer.files import printable
 from trs_explorer.options import UsageError, unknown
 from trs_explorer.runs import Run
 
-KINDS = tuple(name for name, attack in ATTACKS.items() if attack.ball)
+KINDS = tuple(name for name, attack in ATTACKS.items() if attack.has_radius)
 BAR, WIDE = 20, 100  # characters: of the longest bar, and of a terminal with room for it
 
 
@@ -53,6 +59,9 @@ def blackbox(
         str | None, typer.Option("--eps", help="Comma-separated radii such as 0.1 or 8/255. Default: the paper's.")
     ] = None,
     norm: NormOption = "linf",
+    loss: LossOption = None,
+    step_size: StepSizeOption = None,
+    restarts: RestartsOption = 1,
     limit: LimitOption = 1000,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
@@ -82,6 +91,9 @@ def blackbox(
         if kind not in KINDS:
             raise UsageError(unknown("--attacks", kind, KINDS))
     radii = parse_radii(eps, norm)
+    starts = restarts if restarts > 1 else None
+    options = attack_options(kinds, step_size=step_size, restarts=starts)
+    options |= check_attack_options(kinds, {} if loss is None else {"loss": loss})  # one loss is never what pgd here usually has
     chosen = list({one.path.resolve(): one for one in map(run_at, run)}.values())
     for noun, values in {
         "data set": sorted({one.config.data for one in chosen}),
@@ -96,6 +108,7 @@ def blackbox(
         check_saved(one)
     name = chosen[0].config.data
     check_reach(radii, norm, name)
+    check_loss(loss, name)
     for kind in kinds:
         check_classes(kind, name, "--attacks")
     for file in (json_file, csv_file, html_file):
@@ -107,7 +120,7 @@ def blackbox(
         from trs_explorer.training.device import resolve_device
 
     folder = str(data_dir or "")
-    plan = BlackboxPlan(kinds, radii, norm, limit, seed, folder)
+    plan = BlackboxPlan(kinds, radii, norm, limit, seed, folder, options)
     with connect_processes() as group:
         where = group.local_device(resolve_device(device))
         test = shared_test_split(chosen, folder)  # before surrogates are trained
@@ -168,6 +181,7 @@ def _show(results: list[dict]) -> None:
             Column("white box", [f"{100 * row['white_box']['correct'] / n:.1f}" for row in rows]),
         ]
         title = f"{run}: black-box accuracy in % (95 % interval) on {n} test images{'; eps' if norm else ''}{norm}"
+        title += options_text(result.get("options", {}), ("loss", "step_size", "restarts"), "; ")
         console.print(f"[italic]{title}[/]", highlight=False)
         print_table(console, first, columns, box=SIMPLE_HEAD)
         made_on = ", ".join(f"{printable(maker['name'])} ({maker['members']} members)" for maker in result["surrogates"])

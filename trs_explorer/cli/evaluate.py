@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from trs_explorer import runs
-from trs_explorer.catalogue import ATTACKS, DATA
+from trs_explorer.attack_catalogue import ATTACKS
+from trs_explorer.catalogue import DATA
 from trs_explorer.cli import leaving_at_once
 from trs_explorer.cli.evaluate_report import rates_csv, show
 from trs_explorer.cli.exports import as_json, check_parent, exported
@@ -19,15 +20,17 @@ from trs_explorer.cli.flags import (
     DeviceOption,
     JsonFileOption,
     LimitOption,
+    LossOption,
     NormOption,
     RestartsOption,
     SeedOption,
+    StepSizeOption,
     StepsOption,
     attack_options,
     check_classes,
+    check_loss,
     check_reach,
     check_saved,
-    parse_confidence,
     parse_constants,
     parse_list,
     parse_radii,
@@ -38,7 +41,7 @@ from trs_explorer.cli.progress import progress
 from trs_explorer.evaluation.table1.columns import MEASURED_ATTACKS, parameters
 from trs_explorer.options import UsageError, unknown
 
-SETS = {"table1": MEASURED_ATTACKS, "all": tuple(name for name, attack in ATTACKS.items() if not attack.for_others)}
+SETS = {"table1": MEASURED_ATTACKS, "all": tuple(name for name, attack in ATTACKS.items() if not attack.for_transfer)}
 
 
 def evaluate(
@@ -52,6 +55,8 @@ def evaluate(
     norm: NormOption = "linf",
     c: Annotated[str | None, typer.Option("--c", help="Comma-separated constants of cw and ead. Default: the paper's.")] = None,
     confidence: ConfidenceOption = None,
+    loss: LossOption = None,
+    step_size: StepSizeOption = None,
     limit: LimitOption = 1000,
     steps: StepsOption = 50,
     restarts: RestartsOption = 1,
@@ -77,8 +82,11 @@ def evaluate(
             raise UsageError(unknown("--attacks", name, (*ATTACKS, *SETS)))
     constants = parse_constants(c) if c is not None else None
     radii = parse_radii(eps, norm)
-    options = attack_options(names, norm, parse_confidence(confidence))
+    options = attack_options(names, norm=norm, confidence=confidence, loss=loss, step_size=step_size)
+    attack_options(names, restarts=restarts if restarts > 1 else None)  # checks that an attack takes it
     chosen = list({one.path.resolve(): one for one in map(run_at, run)}.values())
+    for one in chosen:
+        check_loss(loss, one.config.data)
     for file in (json_file, csv_file):
         check_parent(file)
     attacks_of_run = [_attacks(one, names, requested, radii, constants, norm) for one in chosen]
@@ -130,4 +138,4 @@ def _attacks(
 
 def _parameters(name: str, data: str, radii: list[float] | None, constants: list[float] | None) -> Sequence[float]:
     """The radii or constants of an attack: those given, else the paper's, else the data set's own."""
-    return (radii if ATTACKS[name].ball else constants) or parameters(data, name)
+    return (radii if ATTACKS[name].has_radius else constants) or parameters(data, name)

@@ -1,11 +1,20 @@
 """What `trs evaluate` prints and exports: a table for each run, then the warnings about its figures."""
 
+from collections.abc import Mapping, Sequence
+
 from trs_explorer.cli.blocks import Column, print_table
 from trs_explorer.cli.exports import as_csv
 from trs_explorer.files import printable
 
 CSV_FIELDS = ("name", "eps", "c", "correct", "n", "low", "high", "paper", "norm")
 NORM_SUFFIX = {"linf": "", "l2": " in L2"}  # after a radius; the maximum norm is the usual one
+
+
+def options_text(options: Mapping[str, object], names: Sequence[str], before: str) -> str:
+    """Those of the attacks' options that are named and set, each with `before` before it: "; confidence 2"."""
+    values = {name: options[name] for name in names if name in options}
+    texts = [f"{name.replace('_', ' ')} {value if isinstance(value, str) else f'{value:g}'}" for name, value in values.items()]
+    return "".join(before + text for text in texts)
 
 
 def show(result: dict, *, checks: bool) -> None:
@@ -24,7 +33,7 @@ def show(result: dict, *, checks: bool) -> None:
         figures.append(Column("the paper's", ["" if rate["paper"] is None else f"{rate['paper']:.1f}" for rate in rates]))
     balls = NORM_SUFFIX[result["options"].get("norm", "linf")]
     note = f"; eps{balls}" if balls else ""
-    note += f"; confidence {result['options']['confidence']:g}" if "confidence" in result["options"] else ""
+    note += options_text(result["options"], ("confidence", "step_size"), "; ")
     console.print(f"[italic]{run}: accuracy in % (95 % Wilson interval) on {rates[0]['n']} test images{note}[/]", highlight=False)
     print_table(console, [attack, at], figures)
     for warning in result["warnings"]:

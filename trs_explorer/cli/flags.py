@@ -12,7 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from trs_explorer.catalogue import ATTACKS, DATA, METHODS, MODELS
+from trs_explorer.attack_catalogue import ATTACK_OPTIONS, ATTACKS, DLR_CLASSES, LOSSES, NORMS, check_attack_options, takes
+from trs_explorer.catalogue import DATA, METHODS, MODELS
 from trs_explorer.config import DEFAULTS, SETTINGS
 from trs_explorer.files import printable
 from trs_explorer.options import HYPER_PARAMETERS, MEASURING, Option, UsageError, number, unknown
@@ -20,8 +21,8 @@ from trs_explorer.runs import Run, RunError, open_run
 
 
 def _integer_flag(name: str) -> Any:
-    """The flag of an integer option in MEASURING."""
-    option = MEASURING[name]
+    """The flag of an integer option in MEASURING or ATTACK_OPTIONS."""
+    option = (MEASURING | ATTACK_OPTIONS)[name]
     return typer.Option(option.flag, help=option.help, callback=option.check, metavar="INTEGER")
 
 
@@ -36,6 +37,13 @@ ConfidenceOption = Annotated[
     str | None,
     typer.Option("--confidence", help="Margin by which cw and ead must fool the model, in logits. Default: each attack's own."),
 ]
+LossOption = Annotated[
+    str | None, typer.Option("--loss", help=f"What pgd and ira maximise: {', '.join(LOSSES)}. Default: the attack's own.")
+]
+StepSizeOption = Annotated[
+    str | None,
+    typer.Option("--step-size", help="Length of a step in [0, 1] pixels, such as 0.01 or 2/255. Default: the attack's own."),
+]
 DataDirOption = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Folder with the data set's files, if they have moved since the training."),
@@ -44,7 +52,6 @@ AsciiOption = Annotated[bool, typer.Option("--ascii", help="Draw the dashboard w
 JsonFileOption = Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")]
 CsvFileOption = Annotated[Path | None, typer.Option("--csv", help="Also write the rates to this file, one per row.")]
 
-NORMS = ("linf", "l2")
 NAMES: dict[str, Iterable[str]] = {"method": METHODS, "data": DATA, "model": MODELS, "device": ("auto", "cpu", "cuda")}
 
 
@@ -156,18 +163,8 @@ def parse_constants(text: str) -> list[float]:
     for constant in constants:
         if not 0 < constant < float("inf"):
             raise UsageError(f"--c must be finite and above 0, got {constant:g}")
-        MEASURING["c"].check(constant)
+        ATTACK_OPTIONS["c"].check(constant)
     return constants
-
-
-def parse_confidence(text: str | None) -> float | None:
-    """Parse --confidence; None if it is not given. Raises UsageError for an invalid value."""
-    if text is None:
-        return None
-    numbers = _parse_numbers(text, "--confidence")
-    if len(numbers) != 1:
-        raise UsageError(f"--confidence takes one number, got {text}")
-    return MEASURING["confidence"].check(numbers[0])
 
 
 def parse_radii(text: str | None, norm: str = "linf") -> list[float] | None:
@@ -195,16 +192,25 @@ def check_reach(radii: Iterable[float] | None, norm: str, data: str) -> None:
             raise UsageError(f"--eps {radius:g}: no two images of {data} are further apart than {largest:.4g} in {norm}")
 
 
-def attack_options(names: Sequence[str], norm: str, confidence: float | None) -> dict[str, object]:
-    """The options of the attacks that are not the usual ones, from --norm and --confidence.
+def attack_options(names: Sequence[str], *, norm: str = "linf", **flags: str | int | None) -> dict[str, object]:
+    """The attacks' options that are not the usual ones, from flags as the user wrote them; None is a flag that is not given.
 
-    Raises: UsageError if none of the attacks takes one of them.
+    Raises: UsageError for a value out of range, or a flag that none of the attacks takes.
     """
-    if norm != "linf" and not any(ATTACKS[name].ball for name in names):
-        raise UsageError(f"--norm {norm}: {' and '.join(names)} {'has' if len(names) == 1 else 'have'} no radius")
-    if confidence is not None and all(ATTACKS[name].ball for name in names):
-        raise UsageError(f"--confidence: {' and '.join(names)} {'takes' if len(names) == 1 else 'take'} none; cw and ead do")
-    return {**({"norm": norm} if norm != "linf" else {}), **({} if confidence is None else {"confidence": confidence})}
+    values = {name: _attack_option(name, value) for name, value in flags.items() if value is not None}
+    options = check_attack_options(names, {**({} if norm == "linf" else {"norm": norm}), **values})
+    usual = {ATTACKS[name].loss for name in names if takes(name, "loss")}
+    return {name: value for name, value in options.items() if name != "loss" or usual != {value}}
+
+
+def _attack_option(name: str, value: str | int) -> object:
+    option = ATTACK_OPTIONS[name]
+    if option.type is not float or not isinstance(value, str):
+        return value
+    numbers = _parse_numbers(value, option.flag)
+    if len(numbers) != 1:
+        raise UsageError(f"{option.flag} takes one number, got {value}")
+    return numbers[0]
 
 
 def check_classes(attack: str, data: str, flag: str) -> None:
@@ -212,6 +218,13 @@ def check_classes(attack: str, data: str, flag: str) -> None:
     needed, classes = ATTACKS[attack].classes, DATA[data].classes
     if classes < needed:
         raise UsageError(f"{flag}: {attack} needs {needed} classes, {data} has {classes}: take apgd-ce or mora")
+
+
+def check_loss(loss: str | None, data: str) -> None:
+    """Raise UsageError for a loss that needs more classes than the data set has."""
+    classes = DATA[data].classes
+    if loss == "dlr" and classes < DLR_CLASSES:
+        raise UsageError(f"--loss: dlr needs {DLR_CLASSES} classes, {data} has {classes}: take ce or margin")
 
 
 def check_saved(run: Run) -> None:

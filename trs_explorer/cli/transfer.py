@@ -4,10 +4,11 @@ from typing import Annotated
 
 import typer
 
-from trs_explorer.catalogue import ATTACKS, DATA, entry
+from trs_explorer.attack_catalogue import ATTACKS
+from trs_explorer.catalogue import DATA, entry
 from trs_explorer.cli import leaving_at_once
 from trs_explorer.cli.blocks import Column, print_table
-from trs_explorer.cli.evaluate_report import NORM_SUFFIX, value_of
+from trs_explorer.cli.evaluate_report import NORM_SUFFIX, options_text, value_of
 from trs_explorer.cli.exports import as_csv, as_json, check_parent, exported
 from trs_explorer.cli.flags import (
     ConfidenceOption,
@@ -16,15 +17,18 @@ from trs_explorer.cli.flags import (
     DeviceOption,
     JsonFileOption,
     LimitOption,
+    LossOption,
     NormOption,
+    RestartsOption,
     RunArgument,
     SeedOption,
+    StepSizeOption,
     StepsOption,
     attack_options,
     check_classes,
+    check_loss,
     check_reach,
     check_saved,
-    parse_confidence,
     parse_constants,
     parse_radii,
     run_at,
@@ -46,6 +50,9 @@ def transfer(
     norm: NormOption = "linf",
     c: Annotated[str | None, typer.Option("--c", help="Constant of cw and ead, which have no radius. Default: 1.")] = None,
     confidence: ConfidenceOption = None,
+    loss: LossOption = None,
+    step_size: StepSizeOption = None,
+    restarts: RestartsOption = 1,
     targeted: Annotated[bool, typer.Option("--targeted", help="Targeted: towards a random other class.")] = False,
     protocol: Annotated[str, typer.Option("--protocol", help="def6, or all-right: images all members have right.")] = "def6",
     steps: StepsOption = 50,
@@ -77,16 +84,18 @@ def transfer(
         check_parent(file)
     dataset = DATA[chosen.config.data]
     check_classes(attack, chosen.config.data, "--attack")
-    if attack_entry.ball and c is not None:
+    if attack_entry.has_radius and c is not None:
         raise UsageError(f"--c: {attack} has a radius, --eps")
-    if not attack_entry.ball and eps is not None:
+    if not attack_entry.has_radius and eps is not None:
         raise UsageError(f"--eps: {attack} has no radius, but a constant, --c")
-    options = attack_options([attack], norm, parse_confidence(confidence))
-    values = parse_radii(eps, norm) if attack_entry.ball else parse_constants(c) if c is not None else None
-    check_reach(values if attack_entry.ball else None, norm, chosen.config.data)
+    check_loss(loss, chosen.config.data)
+    starts = restarts if restarts > 1 else None
+    options = attack_options([attack], norm=norm, confidence=confidence, loss=loss, step_size=step_size, restarts=starts)
+    values = parse_radii(eps, norm) if attack_entry.has_radius else parse_constants(c) if c is not None else None
+    check_reach(values if attack_entry.has_radius else None, norm, chosen.config.data)
     if values is not None and len(values) != 1:
-        raise UsageError(f"{'--eps' if attack_entry.ball else '--c'}: a matrix has one value, got {eps or c}")
-    value = values[0] if values else dataset.probe_eps if attack_entry.ball else 1.0
+        raise UsageError(f"{'--eps' if attack_entry.has_radius else '--c'}: a matrix has one value, got {eps or c}")
+    value = values[0] if values else dataset.probe_eps if attack_entry.has_radius else 1.0
     check_saved(chosen)
 
     with leaving_at_once():
@@ -112,7 +121,7 @@ def _show(result: dict) -> None:
 
     console, run = Console(), escape(printable(result["run"]))
     value = value_of(result) if result["eps"] is None else f"eps {value_of(result)}{NORM_SUFFIX[result['norm']]}"
-    value += "" if result["confidence"] is None else f", confidence {result['confidence']:g}"
+    value += options_text(result.get("options", {}), ("confidence", "step_size"), ", ")
     aim = "targeted, " if result["targeted"] else ""
     what = f"{run}: transfer of {result['attack']}, {aim}{value}"
     console.print(f"[italic]{what}, in % (fooled / eligible; 95 % interval)[/]", highlight=False)

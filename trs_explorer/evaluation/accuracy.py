@@ -9,7 +9,9 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from trs_explorer.attacks.common import check_images, check_labels, draw_seeds, eval_mode, seeded
+from trs_explorer.attacks.checks import check_images, check_labels
+from trs_explorer.attacks.model_state import eval_mode
+from trs_explorer.attacks.noise import draw_seeds, seeded
 from trs_explorer.evaluation.intervals import wilson
 from trs_explorer.files import Json
 from trs_explorer.gradients import Images, Labels

@@ -4,11 +4,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
+from typing import Any
 
 from torch import Tensor, nn
 
-from trs_explorer.attacks.common import check_images, draw_seeds, seeded, to_the_end
+from trs_explorer.attacks.checks import check_images
+from trs_explorer.attacks.noise import draw_seeds, seeded
 from trs_explorer.attacks.pgd import pgd
+from trs_explorer.attacks.search import transfer_kwargs
 from trs_explorer.evaluation.accuracy import Rate, batches, correct, empty_rate, extended
 from trs_explorer.evaluation.intervals import of_share
 from trs_explorer.gradients import Images, Labels
@@ -39,17 +42,25 @@ class Attempt:
         return f"{self.surrogate}, {self.kind}, start {self.start + 1}"
 
 
-def protocol(surrogates: Sequence[str], eps: float, *, norm: str = "linf") -> list[Attempt]:
+def protocol(
+    surrogates: Sequence[str],
+    eps: float,
+    *,
+    norm: str = "linf",
+    losses: Sequence[str] = ("ce", "margin"),
+    options: Mapping[str, Any] | None = None,
+) -> list[Attempt]:
     """The paper's attempts at one radius: PGD of 50 steps of eps/10 on cross-entropy and on the margin, 3 starts, each surrogate.
 
+    losses, options: other losses, and further options of PGD, than the paper's.
     With three surrogates these are 18 for an image. The paper's second loss is that of CW; ours is its margin unclipped, which
     keeps its gradient on log-probabilities.
     Source: section 4.1, after DVERGE (Yang et al., NeurIPS 2020); step eps/10 as the authors' code has it.
     """
     return [
-        Attempt(surrogate, f"pgd {loss}", partial(pgd, steps=STEPS, loss=loss), eps, start, norm)
+        Attempt(surrogate, f"pgd {loss}", partial(pgd, steps=STEPS, loss=loss, **(options or {})), eps, start, norm)
         for surrogate in surrogates
-        for loss in ("ce", "margin")
+        for loss in losses
         for start in range(STARTS)
     ]
 
@@ -80,7 +91,7 @@ def measure_attempt(
     tried = next(iter(rates.values())).n
     generator = seeded(seed + attempt.start)
     draw_seeds(first + tried, 1, generator)  # skip the draws for the images before
-    told = to_the_end(attempt.attack, for_others=True)
+    told = transfer_kwargs(attempt.attack, for_transfer=True)
     for images, labels in batches(surrogate, x[tried:], y[tried:], batch_size):
         x_adv = attempt.attack(surrogate, images, labels, eps=attempt.eps, norm=attempt.norm, generator=generator, **told)
         check_images(x_adv, labels)

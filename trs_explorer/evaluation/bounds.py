@@ -11,7 +11,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from trs_explorer.attacks.common import check_images, check_radius, draw_seeds, eval_mode, random_shift
+from trs_explorer.attacks.checks import check_images, check_radius
+from trs_explorer.attacks.model_state import eval_mode
+from trs_explorer.attacks.noise import draw_seeds, random_shift
 from trs_explorer.gradients import MIN_NORM, Images, Labels, input_gradients
 from trs_explorer.models.ensemble import Ensemble
 
@@ -111,12 +113,17 @@ def quantities(
 ) -> Quantities:
     """Estimate the quantities for an attack on F that made x_adv from x, within eps in L2.
 
-    Gradients are taken of the cross-entropy of every class, at x, at x_adv and at `samples` points of the L2 ball around x, cut
-    to [0, 1]; secants are those from x to the others. Where a gradient is shorter than gradients.MIN_NORM it has no direction.
-    wanted: the class that a targeted attack wants (Theorems 1 and 2 as they stand). None: untargeted, in whose bounds the losses
-    of the true class take the place of those of y_t in c_F and c_G, with the opposite sign, l_min is over all other classes,
-    and a model is fooled if another class than y has the smallest loss.
-    Raises: ValueError for images or a radius that cannot be, or an attack that left its ball.
+    - f, g: surrogate and target.
+    - x, y, x_adv: images in [0, 1], their true labels, and their adversarial images.
+    - wanted: the class of a targeted attack (Theorems 1 and 2 as in the paper). None: an untargeted attack. Then the losses of
+      the true class replace those of y_t in c_F and c_G, with the opposite sign, l_min is over all other classes, and a model
+      is fooled if another class than y has the smallest loss.
+    - samples: how many random points of the L2 ball around each x.
+    - generator: of these points.
+
+    Gradients are those of the cross-entropy of every class, at x, at x_adv and at the samples, which are clamped to [0, 1].
+    Secants are taken from x to the other points. A gradient shorter than gradients.MIN_NORM has no direction.
+    Raises: ValueError for invalid images or radius, or an x_adv outside the ball.
     Source: paper, Definitions 2 to 6, Theorems 1 and 2; untargeted: our derivation, by the same proofs.
     """
     check_images(x, y)

@@ -4,8 +4,8 @@ from functools import partial
 
 import torch
 
-from trs_explorer.attacks.common import eval_mode
 from trs_explorer.attacks.fgsm import fgsm
+from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.evaluation.accuracy import correct, right
 from trs_explorer.evaluation.transfer import transfer_matrix

@@ -8,7 +8,10 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from trs_explorer.attacks.common import check_images, draw_seeds, eval_mode, seeded, to_the_end
+from trs_explorer.attacks.checks import check_images
+from trs_explorer.attacks.model_state import eval_mode
+from trs_explorer.attacks.noise import draw_seeds, seeded
+from trs_explorer.attacks.search import transfer_kwargs
 from trs_explorer.evaluation.accuracy import batches, check_inputs
 from trs_explorer.evaluation.intervals import of_ratio, wilson
 from trs_explorer.files import Json
@@ -155,7 +158,7 @@ def measure_transfer(
     generators = [[seeded(seed + start) for start in range(STARTS_OF[protocol])] for _ in ensemble.members]
     for generator in (generator for starts in generators for generator in starts):
         draw_seeds(first + tried, 1, generator)  # skip the draws for the images before
-    told = {**to_the_end(attack, for_others=True), **({} if wanted is None else {"targeted": True})}
+    told = {**transfer_kwargs(attack, for_transfer=True), **({} if wanted is None else {"targeted": True})}
 
     def matrix() -> TransferMatrix:
         return _matrix(outcomes, ensemble_column, protocol, wanted is not None)

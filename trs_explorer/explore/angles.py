@@ -9,7 +9,10 @@ import torch
 from jaxtyping import Float64, Int, Int64
 from torch import Tensor
 
-from trs_explorer.attacks.common import NORMS, check_radius, draw_seeds, eval_mode, random_shift
+from trs_explorer.attack_catalogue import NORMS
+from trs_explorer.attacks.checks import check_radius
+from trs_explorer.attacks.model_state import eval_mode
+from trs_explorer.attacks.noise import draw_seeds, random_shift
 from trs_explorer.explore.compute_lock import one_thread
 from trs_explorer.explore.planes import OneImage
 from trs_explorer.gradients import MIN_NORM, input_gradients, pairwise_cosine

@@ -1,13 +1,16 @@
 """Attack paths: the images that an attack passes to the model, one after the other."""
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from trs_explorer.attacks.common import draw_seeds, eval_mode, to_the_end
+from trs_explorer.attacks.model_state import eval_mode
+from trs_explorer.attacks.noise import draw_seeds
+from trs_explorer.attacks.search import transfer_kwargs
 from trs_explorer.evaluation.accuracy import right
 from trs_explorer.explore.compute_lock import one_thread
 from trs_explorer.explore.planes import OneImage
@@ -60,16 +63,22 @@ class _SideBySide(nn.Module):
         """Used by attacks on the members of an ensemble, which need each model separately."""
         raise _NotBatchable
 
+    @property
+    def feature_layers(self) -> None:
+        """Used by attacks on features, which need each model separately."""
+        raise _NotBatchable
+
 
 def attack_path(model: nn.Module, x: OneImage, y: OneLabel, attack: Callable, **kwargs: object) -> AttackPath:
     """Record the path of attack(model, x, y, **kwargs) on one image; restarts follow one another.
 
     Works for every attack that evaluates its iterates with model(...). Of a batch of several candidates, the first is recorded.
+    Images outside the attack's ball are left out: they are no iterates, but transformed copies at which di2 takes gradients.
     """
     visited: list[Tensor] = []
     recorder = RecordingModel(model, lambda x: visited.append(x[0].detach().clone()))  # a copy: attacks may work in place
     x_adv = attack(recorder, x, y, **kwargs)
-    return _path(model, x, y, [*visited, x_adv[0]], targeted=bool(kwargs.get("targeted")))
+    return _path(model, x, y, [*_in_ball(visited, x, attack, kwargs), x_adv[0]], targeted=bool(kwargs.get("targeted")))
 
 
 def attack_paths(
@@ -80,7 +89,7 @@ def attack_paths(
     An attack with an `early_stop` continues to the highest loss, as in the transfer matrix.
     """
     side_by_side = _SideBySide(ensemble)
-    kwargs = {**to_the_end(attack), **kwargs}
+    kwargs = {**transfer_kwargs(attack), **kwargs}
     count, targeted = len(side_by_side.models), bool(kwargs.get("targeted"))
     with one_thread():
         try:
@@ -88,9 +97,10 @@ def attack_paths(
             x_adv = attack(side_by_side, x.repeat(count, 1, 1, 1), y.repeat(count), generator=generator, **kwargs)
         except _NotBatchable:
             return [attack_path_on(ensemble, number, x, y, attack, seed=seed, **kwargs) for number in range(count)]
+        visited = [[batch[k] for batch in side_by_side.visited] for k in range(count)]
         return [
-            _path(model, x, y, [*(batch[k] for batch in side_by_side.visited), x_adv[k]], targeted=targeted)
-            for k, model in enumerate(side_by_side.models)
+            _path(model, x, y, [*_in_ball(images, x, attack, kwargs), result], targeted=targeted)
+            for model, images, result in zip(side_by_side.models, visited, x_adv, strict=True)
         ]
 
 
@@ -102,7 +112,16 @@ def attack_path_on(
     draw_seeds(number, 1, generator)  # skip the draws of the models before it
     with one_thread():
         model = [*ensemble.members, ensemble][number]
-        return attack_path(model, x, y, attack, generator=generator, **{**to_the_end(attack), **kwargs})
+        return attack_path(model, x, y, attack, generator=generator, **{**transfer_kwargs(attack), **kwargs})
+
+
+def _in_ball(images: list[Tensor], x: OneImage, attack: Callable, kwargs: Mapping[str, object]) -> list[Tensor]:
+    """The images within the radius of an attack on x; all of them if it has no radius."""
+    options = {**getattr(inspect.unwrap(attack), "keywords", {}), **kwargs}
+    eps, order = options.get("eps"), 2 if options.get("norm") == "l2" else torch.inf
+    if not isinstance(eps, int | float):
+        return images
+    return [image for image in images if torch.linalg.vector_norm((image - x[0]).flatten(), order) <= eps + 1e-5]
 
 
 def _path(model: nn.Module, x: OneImage, y: OneLabel, images: list[Tensor], *, targeted: bool) -> AttackPath:

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
-from trs_explorer.attacks.common import NORMS, eval_mode
+from trs_explorer.attack_catalogue import NORMS
+from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.gradients import MIN_NORM, input_gradients
 from trs_explorer.models.ensemble import Ensemble
 

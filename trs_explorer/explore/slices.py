@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float32, Float64, Int64
 
-from trs_explorer.attacks.common import eval_mode
+from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.explore.planes import Plane
 from trs_explorer.models.ensemble import Ensemble
 

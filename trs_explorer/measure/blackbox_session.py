@@ -46,6 +46,8 @@ class BlackboxPlan:
     - limit: how many test images, the first ones.
     - seed: of the random starts.
     - data_dir: folder with the data, if it is not where the first run's config says.
+    - options: of the attacks besides the norm, where they are not the usual ones: {"loss": "margin"}. A loss takes the place of
+      both losses of the paper's protocol.
     """
 
     attacks: Sequence[str] = ("pgd",)
@@ -54,6 +56,7 @@ class BlackboxPlan:
     limit: int = 1000
     seed: int = 0
     data_dir: str = ""
+    options: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass
@@ -104,7 +107,7 @@ def blackbox_runs(
     for run in surrogates:
         ensembles[run.name], loaded = load_newest(run, device)
         made_on.append({"name": run.name, "members": run.config.members, "weights": loaded["weights"]})
-    attempts = {(eps, name): _attempts(name, list(ensembles), eps, plan.norm) for eps in plan.radii for name in plan.attacks}
+    attempts = {(eps, name): _attempts(name, list(ensembles), eps, plan) for eps in plan.radii for name in plan.attacks}
     every = [attempt for same in attempts.values() for attempt in same]
     targets = [_target(run, every, made_on, test, len(x), plan, device, group) for run in runs]
     sessions = [target.session for target in targets]
@@ -120,12 +123,14 @@ def blackbox_runs(
     return measurements
 
 
-def _attempts(name: str, surrogates: Sequence[str], eps: float, norm: str) -> list[Attempt]:
+def _attempts(name: str, surrogates: Sequence[str], eps: float, plan: BlackboxPlan) -> list[Attempt]:
     """The attempts of an attack at one radius: the paper's protocol for pgd; of another attack one start on each surrogate."""
     if name == "pgd":
-        return blackbox.protocol(surrogates, eps, norm=norm)
-    attack = partial(attack_function(name), **attack_options(name, {}, steps=blackbox.STEPS))
-    return [Attempt(surrogate, name, attack, eps, norm=norm) for surrogate in surrogates]
+        options = {key: value for key, value in plan.options.items() if key != "loss"}
+        losses = (str(plan.options["loss"]),) if "loss" in plan.options else ("ce", "margin")
+        return blackbox.protocol(surrogates, eps, norm=plan.norm, losses=losses, options=options)
+    attack = partial(attack_function(name), **attack_options(name, plan.options, steps=blackbox.STEPS))
+    return [Attempt(surrogate, name, attack, eps, norm=plan.norm) for surrogate in surrogates]
 
 
 def _target(
@@ -144,6 +149,7 @@ def _target(
         raise UsageError(f"{run.name} is one of the surrogates: that is no black box")
     description = describe(loaded, test, f"first {n} test images", device, plan.seed)
     description |= {"kind": "blackbox", "surrogates": made_on, "norm": plan.norm}
+    description |= {"options": dict(plan.options)} if plan.options else {}
     request = {"attempts": [_key(attempt) for attempt in attempts]}
     session = open_session(run, "blackbox", ensemble, description, request, n, group)
     target = Target(session)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from trs_explorer import data, shipped
-from trs_explorer.catalogue import ATTACKS
+from trs_explorer.attack_catalogue import ATTACKS
 from trs_explorer.config import same_split
 from trs_explorer.evaluation.accuracy import Attack, Rate, blanks, joined, measure, restored, worst_of
 from trs_explorer.evaluation.table1 import paper
@@ -27,6 +27,7 @@ from trs_explorer.measure.session import (
     Reporting,
     Session,
     attack_function,
+    attack_label,
     attack_options,
     describe,
     load_newest,
@@ -49,7 +50,7 @@ class EvaluatePlan:
     - seed: of the random starts.
     - trust: whether to run all sanity checks, also those that attack again.
     - left_out: attacks that need more classes than the data set has.
-    - options: of the attacks, where they are not the usual ones: {"norm": "l2"}, {"confidence": 2.0}.
+    - options: of the attacks, where they are not the usual ones: {"norm": "l2"}, {"loss": "margin"}.
     - data_dir: folder with the data, if it is not where the run's config says.
     """
 
@@ -73,11 +74,9 @@ class EvaluatePlan:
 
     def _labelled(self, name: str, value: float) -> Attack:
         options = attack_options(name, self.options, steps=self.steps, restarts=self.restarts)
-        if not ATTACKS[name].ball:  # only whether it fools counts, not how near the image is
+        if not ATTACKS[name].has_radius:  # only whether it fools counts, not how near the image is
             return name, attack_function(name), {"c": value, "early_stop": True, **options}
-        starts = self.restarts if "restarts" in options else 1
-        label = name + (f"-{self.steps}" if "steps" in options else "") + (f" x{starts}" if starts > 1 else "")
-        return label, attack_function(name), {"eps": value, **options}
+        return attack_label(name, options), attack_function(name), {"eps": value, **options}
 
 
 @dataclass(frozen=True)
@@ -179,7 +178,7 @@ def _warnings(
     Attacks made for transfer need not be strong on this model, and look at transformed copies of their images: for them the
     checks are only that they stay in the ball and give back the original.
     """
-    direct = [not ATTACKS[name].for_others for name, _ in plan.attacks]
+    direct = [not ATTACKS[name].for_transfer for name, _ in plan.attacks]
     attacks = list(compress(plan.labelled_attacks(), direct))
     others = check_rates(list(compress(rates[1:], [not each for each in direct])))
     rates = [rates[0], *compress(rates[1:], direct)]

@@ -3,17 +3,17 @@
 A measurement reports progress and prints through callbacks, so that a command, a notebook and a test can use it alike.
 """
 
-import inspect
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 
 from trs_explorer import __version__
-from trs_explorer.catalogue import ATTACKS, load
+from trs_explorer.attack_catalogue import ATTACKS, Label, options_for
+from trs_explorer.catalogue import load
 from trs_explorer.data import Dataset
 from trs_explorer.files import Json
 from trs_explorer.measure.sharding import ProcessGroup
@@ -173,22 +173,21 @@ def environment(device: torch.device | str) -> Json:
     return {"device": torch.device(device).type, "versions": versions}
 
 
-def accepted(function: Callable[..., object], **options: object) -> dict[str, object]:
-    """The options that a function has a parameter for."""
-    parameters = inspect.signature(function).parameters
-    return {name: value for name, value in options.items() if name in parameters}
-
-
 def attack_function(name: str) -> Callable[..., torch.Tensor]:
     """The attack of that name in the catalogue."""
     return load(ATTACKS[name].function)
 
 
-def attack_options(name: str, options: Mapping[str, object], **budget: int) -> dict[str, object]:
+def attack_label(name: str, options: Mapping[str, Any]) -> str:
+    """The label of an attack's results: "pgd-50", "pgd-margin-50 x5". A loss is named where it is not the attack's usual one."""
+    loss = options.get("loss", "")
+    return str(Label(name, "" if loss == ATTACKS[name].loss else loss, options.get("steps"), options.get("restarts", 1)))
+
+
+def attack_options(name: str, options: Mapping[str, object], **budget: int) -> dict[str, Any]:
     """The keyword arguments of an attack besides its eps or c.
 
     - options: those that the user chose, such as norm and confidence; an attack gets those that it takes.
     - budget: steps and restarts, for attacks with a radius. The others have their own numbers of steps.
     """
-    function = attack_function(name)
-    return (accepted(function, **budget) if ATTACKS[name].ball else {}) | accepted(function, **options)
+    return (options_for(name, budget) if ATTACKS[name].has_radius else {}) | options_for(name, options)

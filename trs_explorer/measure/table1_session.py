@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import torch
 
-from trs_explorer.catalogue import ATTACKS, DATA
+from trs_explorer.attack_catalogue import ATTACKS
+from trs_explorer.catalogue import DATA
 from trs_explorer.evaluation.table1.columns import MEASURED_ATTACKS, RESTARTS, SEED, STEPS, measured_columns
 from trs_explorer.evaluation.table1.stored import StoredEvaluation, parse_evaluation
 from trs_explorer.files import Json

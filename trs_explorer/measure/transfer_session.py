@@ -7,7 +7,8 @@ from functools import partial
 import torch
 
 from trs_explorer import data
-from trs_explorer.catalogue import ATTACKS, DATA
+from trs_explorer.attack_catalogue import ATTACKS
+from trs_explorer.catalogue import DATA
 from trs_explorer.evaluation.transfer import STARTS_OF, TransferMatrix, all_right, assembled, measure_transfer, other_classes
 from trs_explorer.evaluation.trust.checks import CHECKS
 from trs_explorer.evaluation.trust.from_rates import all_warnings, check_model
@@ -16,6 +17,7 @@ from trs_explorer.measure.session import (
     Measurement,
     Reporting,
     attack_function,
+    attack_label,
     attack_options,
     describe,
     load_newest,
@@ -37,7 +39,7 @@ class TransferPlan:
     - seed: of the random starts and of the wanted classes.
     - targeted: whether each image is to be taken for a random other class.
     - protocol: as for `evaluation.transfer`.
-    - options: of the attack, where they are not the usual ones: {"norm": "l2"}, {"confidence": 2.0}.
+    - options: of the attack, where they are not the usual ones: {"norm": "l2"}, {"loss": "margin"}.
     - data_dir: folder with the data, if it is not where the run's config says.
     """
 
@@ -73,12 +75,12 @@ def transfer_run(
     if plan.protocol == "all-right":
         places, which = all_right(ensemble, test.images(slice(None)), test.y, limit=plan.limit), " that all members have right"
     x, y = test.images(places).to(device), test.y[places].to(device)
-    ball = ATTACKS[plan.attack].ball
+    ball = ATTACKS[plan.attack].has_radius
     options = attack_options(plan.attack, plan.options, steps=plan.steps)
     description = {
         **describe(loaded, test, f"first {len(x)} test images{which}", device, plan.seed),
         "kind": "transfer",
-        "attack": f"{plan.attack}-{plan.steps}" if "steps" in options else plan.attack,
+        "attack": attack_label(plan.attack, options) if ball else plan.attack,
         "eps": plan.value if ball else None,
         "c": None if ball else plan.value,
         "norm": options.get("norm", "linf") if ball else None,

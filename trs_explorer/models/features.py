@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from trs_explorer.models.ensemble import Ensemble, Images
+from trs_explorer.models.recording import RecordingModel
 
 
 def feature_layers(model: nn.Module) -> tuple[str, ...]:
@@ -15,8 +16,11 @@ def feature_layers(model: nn.Module) -> tuple[str, ...]:
     if isinstance(model, Ensemble):
         first, *others = (feature_layers(member) for member in model.members)
         layers = tuple(layer for layer in first if all(layer in other for other in others))
+    elif isinstance(model, RecordingModel):
+        return feature_layers(model.model)
     else:
-        layers = getattr(model, "feature_layers", ()) if isinstance(model, nn.Sequential) else ()
+        declared = getattr(model, "feature_layers", ())
+        layers = declared if isinstance(model, nn.Sequential) else ()
     if not layers:
         raise ValueError(
             f"{type(model).__name__} declares no feature layers: set `feature_layers`, names of layers, on the nn.Sequential "
@@ -31,6 +35,8 @@ def features(model: nn.Module, x: Images, layer: str) -> Float[Tensor, "batch fe
     Later layers do not run. The model's mode and the caller's autocast apply.
     Raises: ValueError for a layer that is not in `feature_layers`, or that the model does not have.
     """
+    if isinstance(model, RecordingModel):  # only whole passes are recorded
+        return features(model.model, x, layer)
     if isinstance(model, Ensemble):
         feature_layers(model)
         return torch.cat([features(member, x, layer) for member in model.members], 1)

@@ -16,8 +16,8 @@ from trs_explorer.gradients import Images, Labels
 from trs_explorer.training.parallel import terms_and_gradients
 from trs_explorer.training.state import Progress, State
 
-# What random numbers are for.
-ORDER, MIN_NORM, AUGMENT, OTHER_ORDER, OTHER_AUGMENT, EPOCH, ADVERSARIAL = 1, 2, 3, 4, 5, 6, 7
+# Purposes of random numbers; each has its own stream.
+ORDER, NOISE, AUGMENT, OTHER_ORDER, OTHER_AUGMENT, EPOCH, ADVERSARIAL = 1, 2, 3, 4, 5, 6, 7
 
 
 def training_step(state: State, orders: Tensor) -> dict[str, Tensor]:
@@ -69,22 +69,23 @@ def step_context(state: State, defence: Callable, part: int, chosen: Tensor, x: 
     member           index of the member in training, None if all are
     weights          weights of the images for that member, [batch]
     """
-    config, asked, found = state.run.config, _keywords(defence), {}
-    if "progress" in asked:
-        found["progress"] = state.done
-    if "generator" in asked:
-        found["generator"] = generator(config.seed, MIN_NORM, state.at.step, part, device=state.device)
-    if "epoch_generator" in asked:
-        found["epoch_generator"] = generator(config.seed, EPOCH, state.at.epoch)
-    if "x_ce" in asked:
-        found["x_ce"] = _adversarial(state, part, x, y) if config.adversarial else x
-    if "other" in asked:
-        found["other"] = _shown(state, part, chosen[1], OTHER_AUGMENT)
-    if "member" in asked:
-        found["member"] = state.member
-    if "weights" in asked:
-        found["weights"] = state.weights[chosen[0]]
-    return found
+    config, names = state.run.config, _parameter_names(defence)
+    arguments: dict[str, object] = {}
+    if "progress" in names:
+        arguments["progress"] = state.fraction_done
+    if "generator" in names:
+        arguments["generator"] = generator(config.seed, NOISE, state.progress.step, part, device=state.device)
+    if "epoch_generator" in names:
+        arguments["epoch_generator"] = generator(config.seed, EPOCH, state.progress.epoch)
+    if "x_ce" in names:
+        arguments["x_ce"] = _adversarial(state, part, x, y) if config.adversarial else x
+    if "other" in names:
+        arguments["other"] = _images_and_labels(state, part, chosen[1], OTHER_AUGMENT)
+    if "member" in names:
+        arguments["member"] = state.member
+    if "weights" in names:
+        arguments["weights"] = state.weights[chosen[0]]
+    return arguments
 
 
 @functools.cache

@@ -1,6 +1,5 @@
 """Attack paths in a slice: what an attack on each model does from the chosen start, in the slice's coordinates."""
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -8,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from trs_explorer.catalogue import ATTACKS
+from trs_explorer.attack_catalogue import ATTACKS, Label, options_for
 from trs_explorer.catalogue import load as load_function
 from trs_explorer.explore.attack_paths import attack_path_on, attack_paths
 from trs_explorer.explore.gallery import predictions
@@ -70,14 +69,17 @@ class AttackPaths:
 def configured_attack(state: State) -> tuple[str, Callable]:
     """Return the name of the state's attack with its steps, and the attack with its options bound."""
     function = load_function(ATTACKS[state.attack].function)
-    parameters = inspect.signature(function).parameters
     # 10 steps of eps/10 could not turn round: fewer steps are longer, as in the probe during training
-    step_size = state.eps * max(0.1, 2.5 / state.steps)
-    options = {"eps": state.eps, "steps": state.steps, "step_size": step_size, "norm": state.norm}
-    if state.attack == "bim":
+    step_size = state.step_size or state.eps * max(0.1, 2.5 / state.steps)
+    options = {"steps": state.steps, "step_size": step_size, "norm": state.norm, "restarts": state.restarts}
+    if state.attack == "bim" and not state.step_size:
         del options["step_size"]  # its default, eps / steps, is what makes it BIM
-    name = f"{state.attack}-{state.steps}" if "steps" in parameters else state.attack
-    return name.upper(), partial(function, **{name: value for name, value in options.items() if name in parameters})
+    if state.loss not in ("default", ATTACKS[state.attack].loss):
+        options["loss"] = state.loss
+    options = options_for(state.attack, options)
+    label = Label(state.attack, options.get("loss", ""), options.get("steps"), options.get("restarts", 1))
+    name = str(label).upper() + (f", STEP {state.step_size:g}" if state.step_size and "step_size" in options else "")
+    return name, partial(function, eps=state.eps, **options)
 
 
 def attack_start(state: State, view: SliceView) -> tuple[Tensor, bool]:

@@ -8,22 +8,33 @@ from collections.abc import Sequence
 
 from dash import dcc, html
 
-from trs_explorer.catalogue import BALL_ATTACKS
+from trs_explorer.attack_catalogue import RADIUS_ATTACKS
 from trs_explorer.explore.gallery import FILTERS
 from trs_explorer.explore.pictures import MAX_FILE
 from trs_explorer.files import Json
 from trs_explorer.web.figures import CLASS_COLOURS
 from trs_explorer.web.markup import Field, Html, markup
 from trs_explorer.web.pages import as_script, keys_dialog, nav
-from trs_explorer.web.state import ATTACK_FIELDS, LAYERS, NUMBERS, PLANES, SIZES, SLICE_FIELDS, State
+from trs_explorer.web.state import (
+    ATTACK_FIELDS,
+    ATTACK_OPTION_FIELDS,
+    CHOICES,
+    LAYERS,
+    NUMBERS,
+    PLANES,
+    SIZES,
+    SLICE_FIELDS,
+    State,
+)
 
 GRAPH = {"displayModeBar": False, "showSendToCloud": False, "plotlyServerURL": "", "responsive": True}
 
 # The fields that each callback reads: the page calls it again only if one of them has changed.
 GROUPS = {
     "run": ("run",),
-    "transfer": ("run", "at", "surrogate", "target", "seed", "eps", "norm", "attack", "steps", "n"),
-    "gallery": ("run", "at", "filter", "label", "surrogate", "target", "seed", "eps", "norm", "attack", "steps", "n"),
+    "transfer": ("run", "at", "surrogate", "target", "seed", "eps", "norm", "attack", *ATTACK_OPTION_FIELDS, "n"),
+    "gallery": ("run", "at", "filter", "label", "surrogate", "target", "seed", "eps", "norm", "attack", *ATTACK_OPTION_FIELDS,
+                "n"),
     "history": ("run", "at", "dark"),
 }  # fmt: skip
 
@@ -164,12 +175,14 @@ def _slices(models: Sequence[str]) -> html.Section:
 
 
 def _transfer() -> html.Section:
-    attacks = {name: name.upper() for name in BALL_ATTACKS}
+    attacks = {name: name.upper() for name in RADIUS_ATTACKS}
     return section("transfer", "Transfer", [
         html.Div([
             html.Label(["eps ", html.Output(id="eps-value")], htmlFor="eps"),
             Field(id="eps", type="range", min=0, max=1, step=0.005),
             select("attack", "attack", attacks), number_field("steps", "steps"),
+            select("loss", "loss", {name: name for name in CHOICES["loss"]}),
+            number_field("step_size", "step size", step="any"), number_field("restarts", "starts"),
             select("norm", "norm", {"linf": "max", "l2": "L2"}), select("n", "n", {str(n): str(n) for n in SIZES}),
         ], className="row"),
         html.Div(id="matrix"),

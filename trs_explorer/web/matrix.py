@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from dash import html
 
-from trs_explorer.attacks.common import to_the_end
+from trs_explorer.attacks.search import transfer_kwargs
 from trs_explorer.evaluation.accuracy import Rate
 from trs_explorer.evaluation.intervals import wilson
 from trs_explorer.evaluation.transfer import TransferMatrix, measure_transfer
@@ -21,7 +21,7 @@ from trs_explorer.web.history import checkpoint_label
 from trs_explorer.web.layout import sets_fields
 from trs_explorer.web.robust_accuracy import BATCH, evaluation_attack, first_images, robust_accuracies
 from trs_explorer.web.slice_view import model_names, the
-from trs_explorer.web.state import State, is_plane
+from trs_explorer.web.state import ATTACK_OPTION_FIELDS, State, is_plane
 
 EXAMPLES = 6
 
@@ -37,7 +37,8 @@ class PartialMatrix:
 def matrix_key(loaded: Loaded, state: State) -> tuple:
     """Return everything that the measurement depends on."""
     images = loaded.data.name, loaded.data.fingerprint
-    return loaded.digest, *images, state.seed, state.eps, state.norm, state.attack, state.steps, state.n
+    attack = state.eps, state.norm, state.attack, *(getattr(state, name) for name in ATTACK_OPTION_FIELDS)
+    return loaded.digest, *images, state.seed, *attack, state.n
 
 
 def measure_matrix(loaded: Loaded, state: State, *, member_attack: str = "") -> Iterator[PartialMatrix]:
@@ -159,7 +160,7 @@ def _adversarial_images(loaded: Loaded, state: State, attack: Callable, surrogat
     edges = [*range(0, indices[-1] + 1, BATCH), indices[-1] + 1]
     for begin, end in pairwise(edges):
         x, y = loaded.data.images(slice(begin, end)), loaded.data.y[begin:end]
-        x_adv = attack(model, x, y, generator=generator, **to_the_end(attack))
+        x_adv = attack(model, x, y, generator=generator, **transfer_kwargs(attack))
         parts.append(x_adv[[k - begin for k in indices if begin <= k < end]])
     return torch.cat(parts)
 

@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
-from trs_explorer.catalogue import BALL_ATTACKS, DATA
+from trs_explorer.attack_catalogue import LOSSES, NORMS, RADIUS_ATTACKS
+from trs_explorer.catalogue import DATA
 from trs_explorer.explore.gallery import FILTERS
 from trs_explorer.options import Option, UsageError
 
@@ -25,7 +26,7 @@ PLANES = {
 }
 THEMES = ("auto", "light", "dark")
 SIZES = (64, 128, 256, 512, 1000)
-MAX_STEPS = 200
+MAX_STEPS, MAX_RESTARTS = 200, 20
 
 # Every number with its range, for the page's form and for checking requests.
 NUMBERS = {
@@ -39,15 +40,18 @@ NUMBERS = {
         Option("swap", int, "exchange the axes", 0, 1),
         Option("eps", float, "radius of the attack in [0, 1] pixels", 0, 10),
         Option("steps", int, "steps of the attack", 1, MAX_STEPS),
+        Option("step_size", float, "length of a step, in [0, 1] pixels; 0: chosen by eps and steps", 0, 10),
+        Option("restarts", int, "random starts of an attack that has them", 1, MAX_RESTARTS),
         Option("n", int, "how many test images the matrix tries", 1, 1000),
     )
 }
-CHOICES = {"plane": tuple(PLANES), "layer": tuple(LAYERS), "norm": ("linf", "l2"), "attack": BALL_ATTACKS,
-         "filter": tuple(FILTERS), "theme": THEMES}  # fmt: skip
+CHOICES = {"plane": tuple(PLANES), "layer": tuple(LAYERS), "norm": NORMS, "attack": RADIUS_ATTACKS,
+         "loss": ("default", *LOSSES), "filter": tuple(FILTERS), "theme": THEMES}  # fmt: skip
 
 # The fields that a slice depends on, and those that its attack paths depend on in addition.
 SLICE_FIELDS = ("run", "at", "image", "own", "plane", "surrogate", "target", "second", "third", "seed", "span", "swap")
-ATTACK_FIELDS = ("eps", "norm", "attack", "steps", "start")
+ATTACK_OPTION_FIELDS = ("loss", "steps", "step_size", "restarts")
+ATTACK_FIELDS = ("eps", "norm", "attack", *ATTACK_OPTION_FIELDS, "start")
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ class State:
     hide: the numbers of hidden models, such as "0,2".
     start: where attacks start, "a,b" in plane coordinates; empty: at the image.
     label: show only images of this class; -1: all.
+    loss: what the attack maximises, if it has a choice; "default": its usual loss.
     """
 
     run: str
@@ -83,7 +88,10 @@ class State:
     eps: float = 0.3
     norm: str = "linf"
     attack: str = "pgd"
+    loss: str = "default"
     steps: int = 10
+    step_size: float = 0.0
+    restarts: int = 1
     n: int = 256
     start: str = ""
     filter: str = "all"

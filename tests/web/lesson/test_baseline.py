@@ -94,7 +94,7 @@ def test_the_path_ends_where_its_loss_is_highest(card, monkeypatch, eps):
     assert 0.5 * eps * 28 * 0.3 < length <= eps * 28  # a corner of the cube is as far as 28 eps; black pixels go one way only
     assert told["reached"][:2] == pytest.approx(told["trail"][-1], abs=1e-4)
     assert told["trail"][0] == pytest.approx([0, 0], abs=1e-4)
-    x_adv = pgd(loaded.ensemble, x, y, eps=eps, steps=10, step_size=0.25 * eps, early_stop=False, for_others=True,
+    x_adv = pgd(loaded.ensemble, x, y, eps=eps, steps=10, step_size=0.25 * eps, early_stop=False, for_transfer=True,
                 generator=_noise_of_the_ensemble(5))  # fmt: skip
     assert told["seen"] == int(loaded.ensemble(x_adv).argmax())
     assert length == pytest.approx(float(torch.linalg.vector_norm(x_adv - x)), rel=1e-4)

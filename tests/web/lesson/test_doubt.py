@@ -13,6 +13,7 @@ from trs_explorer.attacks.mora import mora
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.evaluation.accuracy import evaluate
 from trs_explorer.evaluation.trust import from_attacks
+from trs_explorer.evaluation.trust.from_attacks import cheap_checks
 from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
 from trs_explorer.models import Ensemble, build
@@ -84,7 +85,7 @@ def test_times_1000_looks_robust_and_the_checks_of_trs_evaluate_say_what_it_is(c
         )
         return seen["found"]
 
-    real = from_attacks.cheap_checks
+    real = cheap_checks
     monkeypatch.setattr(doubt, "cheap_checks", checked)
     monkeypatch.setattr(from_attacks, "pgd", partial(pgd, steps=6))  # 50 would do the same, for two seconds
     monkeypatch.setattr(from_attacks, "mora", partial(mora, steps=6))

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from trs_explorer.catalogue import ATTACKS, DATA
+from trs_explorer.attack_catalogue import ATTACKS
+from trs_explorer.catalogue import DATA
 from trs_explorer.evaluation.intervals import wilson
 from trs_explorer.evaluation.table1 import paper
 
@@ -81,7 +82,7 @@ class Figure:
 
 def parameters(data: str, attack: str) -> tuple[float, ...]:
     """The eps or c of an attack on a data set: the paper's, else the eps of the training's probe, or the constant 1."""
-    return paper.parameters(data, attack) or ((DATA[data].probe_eps if ATTACKS[attack].ball else 1.0),)
+    return paper.parameters(data, attack) or ((DATA[data].probe_eps if ATTACKS[attack].has_radius else 1.0),)
 
 
 def measured_columns(data: str) -> list[Column]:
@@ -89,7 +90,7 @@ def measured_columns(data: str) -> list[Column]:
     columns = [CLEAN]
     for attack in MEASURED_ATTACKS:
         if ATTACKS[attack].classes <= DATA[data].classes:
-            ball = ATTACKS[attack].ball
+            ball = ATTACKS[attack].has_radius
             columns += [Column(attack, value if ball else None, None if ball else value) for value in parameters(data, attack)]
     return columns
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from trs_explorer import __version__
+from trs_explorer.attack_catalogue import Label, parse_label
 from trs_explorer.evaluation.table1.columns import RESTARTS, SEED, STEPS, Column, measured_columns
 from trs_explorer.evaluation.trust.checks import CHECKS
 from trs_explorer.files import Json
@@ -18,6 +19,7 @@ from trs_explorer.runs import Run
 # The fields of an evaluation, and of a rate, that table1.json keeps: the rest follows from them.
 FIELDS = ("run", "checkpoint", "weights", "data", "data_fingerprint", "seed", "device", "versions", "kind", "options", "trust")
 RATE_FIELDS = ("name", "eps", "c", "correct", "n", "low", "high", "norm", "perturbation", "moved", "outcomes")
+USUAL_OPTIONS = {"limit", "steps", "restarts"}  # those that every evaluation stores
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def parse_evaluation(result: Json, *, weights: str, data: str, limit: int) -> St
     options, versions = (result.get(name) for name in ("options", "versions"))
     if not isinstance(options, Mapping) or not isinstance(versions, Mapping):
         return None
-    if "norm" in options or "confidence" in options:  # stored only where they are not the usual ones
+    if options.keys() - USUAL_OPTIONS:  # others are stored only where they are not the usual ones
         return None
     made = [result.get("kind"), result.get("weights"), result.get("seed"), options.get("steps"), options.get("restarts")]
     if made != ["evaluate", weights, SEED, STEPS, RESTARTS] or versions.get("trs_explorer") != __version__:
@@ -95,7 +97,9 @@ def _column(rate: Json) -> Column | None:
     name, eps, c = (rate.get(key) for key in ("name", "eps", "c"))
     if not isinstance(name, str) or not _is_number(c if eps is None else eps) or (eps is not None and c is not None):
         return None
-    return Column(name.removesuffix(f"-{STEPS}"), None if eps is None else float(eps), None if c is None else float(c))
+    label = parse_label(name)
+    attack = label.attack if label in (Label(label.attack), Label(label.attack, steps=STEPS)) else name
+    return Column(attack, None if eps is None else float(eps), None if c is None else float(c))
 
 
 def _is_number(value: object) -> bool:

@@ -12,10 +12,12 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from trs_explorer.attacks.common import eval_mode, random_shift, seeded, to_the_end
 from trs_explorer.attacks.losses import cross_entropy
+from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.attacks.mora import mora
+from trs_explorer.attacks.noise import random_shift, seeded
 from trs_explorer.attacks.pgd import pgd
+from trs_explorer.attacks.search import transfer_kwargs
 from trs_explorer.evaluation.accuracy import Attack, Rate, correct
 from trs_explorer.evaluation.trust.from_rates import (
     APART,
@@ -139,7 +141,7 @@ def thorough_checks(
         notify("images made on other models")
         warnings[4] = []
         for title, surrogate in others:
-            theirs = run(partial(pgd, eps=eps, norm=norm, steps=steps, for_others=True), surrogate=surrogate)
+            theirs = run(partial(pgd, eps=eps, norm=norm, steps=steps, for_transfer=True), surrogate=surrogate)
             if is_stronger(theirs, left):
                 warnings[4].append(
                     f"images made on {title} leave {_of(theirs)} right at eps {eps:g}, {name} itself {_of(left)}: its "
@@ -163,7 +165,7 @@ def thorough_checks(
         notify("single members")
         results = [("MORA", run(partial(mora, eps=eps, norm=norm, steps=steps)))]
         for number, member in enumerate(cast("Iterable[nn.Module]", model.members), start=1):
-            attack = partial(pgd, eps=eps, norm=norm, steps=steps, for_others=True)
+            attack = partial(pgd, eps=eps, norm=norm, steps=steps, for_transfer=True)
             results.append((f"PGD on member F{number} alone", run(attack, surrogate=member)))
         warnings[16] = [
             f"{title} leaves {_of(theirs)} right at eps {eps:g}, {name} on the ensemble {_of(left)}: only the lower figure counts"
@@ -217,7 +219,7 @@ def _still_moving(model: nn.Module, x: Images, y: Labels, *, eps: float, steps: 
     losses, right = [], []
     for count in (steps - LAST_STEPS, steps):
         generator = seeded(seed)
-        attack = partial(pgd, eps=eps, norm=norm, step_size=eps / 10, for_others=True, generator=generator)
+        attack = partial(pgd, eps=eps, norm=norm, step_size=eps / 10, for_transfer=True, generator=generator)
         x_adv = attack(model, x, y, steps=count)
         with eval_mode(model), torch.no_grad():
             outputs = model(x_adv).float()
@@ -252,7 +254,7 @@ def _passed_over(
         if len(point) == len(y):
             fooled.logical_or_(~correct(model, point.detach(), y))
 
-    options = {**arguments, **to_the_end(attack)}  # all images stay in the batch, in order
+    options = {**arguments, **transfer_kwargs(attack)}  # all images stay in the batch, in order
     returned = attack(RecordingModel(model, record), x, y, generator=seeded(seed), **options)
     missed = fooled & correct(model, returned, y)
     if not missed.any():

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from trs_explorer.attacks.common import eval_mode
+from trs_explorer.attack_catalogue import parse_label
+from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.evaluation.accuracy import Rate
 from trs_explorer.evaluation.trust.checks import CHECKS
 from trs_explorer.gradients import Images, Labels
@@ -39,15 +40,15 @@ def all_warnings(warnings: CheckWarnings) -> list[str]:
 def check_rates(rates: Sequence[Rate]) -> CheckWarnings:
     """Run the checks 1, 3, 8, 11 and 17 on rates of one model on the same images. A check without rates to compare is left out.
 
-    The rate named "clean" is the one without an attack; names that begin with "fgsm" are single steps, all other attacks are
-    iterated.
+    The rate named "clean" is the one without an attack. All other names are labels of attacks, by which the catalogue says which
+    of them take a single step and what they maximise.
     Source: Carlini et al., "On evaluating adversarial robustness", 2019: iterated attacks beat single steps, and accuracy falls
     as the radius grows.
     """
     attacked = [rate for rate in rates if rate.n and rate.name != "clean"]
     rates = [rate for rate in rates if rate.n and rate.eps is not None]
     iterated = [rate for rate in rates if is_iterated(rate)]
-    steps = [rate for rate in rates if rate.name.startswith("fgsm")]
+    steps = [rate for rate in rates if parse_label(rate.name).entry.single_step]
     warnings: CheckWarnings = {}
     if any(_ball(a) == _ball(b) for a in iterated for b in steps):
         warnings[1] = _weaker_than_one_step(iterated, steps)
@@ -63,7 +64,7 @@ def check_rates(rates: Sequence[Rate]) -> CheckWarnings:
 
 def is_iterated(rate: Rate) -> bool:
     """Whether the rate is of an attack in a ball that takes more than one step."""
-    return rate.eps is not None and not rate.name.startswith(("clean", "fgsm"))
+    return rate.eps is not None and rate.name != "clean" and not parse_label(rate.name).entry.single_step
 
 
 def _ball(rate: Rate) -> tuple[float | None, str, int]:
@@ -123,7 +124,7 @@ def _far_apart(iterated: Sequence[Rate]) -> list[str]:
 
 
 def _on_margin(rate: Rate) -> bool:
-    return rate.name.startswith(("apgd-dlr", "mora"))
+    return parse_label(rate.name).entry.loss != "ce"
 
 
 def _rising(rates: Sequence[Rate]) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from dash import html
 
-from trs_explorer.catalogue import BALL_ATTACKS
+from trs_explorer.attack_catalogue import RADIUS_ATTACKS
 from trs_explorer.web.compare.pair import ALONG, FIELDS
 from trs_explorer.web.layout import number_field, scrolling, section, select
 from trs_explorer.web.markup import Field
@@ -56,7 +56,7 @@ def _header(runs: Mapping[str, str]) -> html.Header:
 
 
 def _slices() -> html.Section:
-    attacks = {name: name.upper() for name in BALL_ATTACKS}
+    attacks = {name: name.upper() for name in RADIUS_ATTACKS}
     return section("sides", "One image, one plane, one scale", [
         html.Div([
             number_field("image", "image"), select("along", "plane", ALONG), number_field("span", "± span", step="any"),

@@ -111,6 +111,8 @@ def _stored_point(result: Json, rate: Json) -> tuple[str, Point] | None:
     """Return the attack's name and its point; None if the rate belongs to no curve, or is damaged."""
     try:
         starts, n, correct = result["options"].get("restarts", 1), int(rate["n"]), int(rate["correct"])
+        if "step_size" in result["options"]:
+            return None  # a curve's name does not tell it
         name = str(rate["name"]).removesuffix(f"-{STEPS}") + (f", {starts} starts" if starts != 1 else "")
         eps = float(rate["eps"] or 0)
         if not (0 < eps < math.inf and 0 <= correct <= n <= MAX_IMAGES) or rate.get("norm", "linf") != "linf":
@@ -145,9 +147,8 @@ def table1(rows: list[Row], sides: dict[str, str]) -> list:
         return [html.P("No results are stored for these runs yet: run trs compare to measure them and fill this table.")]
     columns = all_columns(measured[0].config.data)
     top = html.Tr([html.Th("", scope="col"), *(html.Th([one.attack, html.Br(), one.at], scope="col") for one in columns)])
-    body = [
-        html.Tr([_name(one, sides), *(_cell(one, column, best_row(measured, column)) for column in columns)]) for one in measured
-    ]
+    best = {column: best_row(measured, column) for column in columns}
+    body = [html.Tr([_name(one, sides), *(_cell(one, column, best[column]) for column in columns)]) for one in measured]
     about = (
         f"Accuracy in % on the first {image_count(measured)} test images (seed {SEED}, {STEPS} steps, one start); below it the "
         "95 % interval; below that the paper's figure, for its own models and recipe. * best of its column: not masked, and its "

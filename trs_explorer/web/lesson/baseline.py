@@ -159,7 +159,7 @@ def slice_response(library: Library, slices: SliceCache, fields: Mapping[str, ob
         picture = slice_pictures(logits, loaded.ensemble.vote)[-1]
         _, attack = configured_attack(state)
         y = torch.tensor([view.y])
-        path = attack_path_on(loaded.ensemble, state.surrogate, view.x[None], y, attack, seed=state.seed, for_others=True)
+        path = attack_path_on(loaded.ensemble, state.surrogate, view.x[None], y, attack, seed=state.seed, for_transfer=True)
         predicted = int(predictions(loaded.ensemble, path.x_adv)[-1, 0])
     along, across = plane.pair(path.x_adv[0])
     return {

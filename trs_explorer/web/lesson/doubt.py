@@ -9,7 +9,8 @@ from dash import html
 from flask import Flask, Response, request
 from torch import Tensor, nn
 
-from trs_explorer.catalogue import ATTACKS, load
+from trs_explorer.attack_catalogue import ATTACKS
+from trs_explorer.catalogue import load
 from trs_explorer.evaluation.accuracy import Attack, Rate
 from trs_explorer.evaluation.trust.checks import CHECKS
 from trs_explorer.evaluation.trust.from_attacks import cheap_checks

@@ -1,0 +1,208 @@
+"""The attacks: what each one is, the hyper-parameters it takes, and the labels of its results. No torch here.
+
+A new attack is a file with a function in attacks/ and an entry in ATTACKS. Its hyper-parameters are declared in ATTACK_OPTIONS,
+once for all attacks that take them: from there come command-line flags, checks and web forms.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from trs_explorer.options import Option, UsageError, unknown
+
+NORMS = ("linf", "l2")
+LOSSES = ("ce", "margin", "dlr")
+DLR_CLASSES = 3  # the loss divides by the distance from the largest to the third largest output
+
+
+@dataclass(frozen=True)
+class Attack:
+    """An attack: the function, one line about it, and its properties.
+
+    options: names of its hyper-parameters in ATTACK_OPTIONS.
+    has_radius: it stays in a ball of radius eps; the others have a constant c.
+    single_step: it takes one step; the others iterate.
+    loss: what it maximises by default, one of LOSSES.
+    norms: in which its radius can be measured; for attacks without a radius, in which they look for the smallest change.
+    for_transfer: it is made to fool other models than the one it attacks, on which attacks without this are stronger.
+    classes: how many a data set must have for it.
+    """
+
+    function: str
+    summary: str
+    options: tuple[str, ...] = ()
+    has_radius: bool = True
+    single_step: bool = False
+    loss: str = "ce"
+    norms: tuple[str, ...] = NORMS
+    for_transfer: bool = False
+    classes: int = 2
+
+
+_STEPS = ("norm", "steps", "step_size")
+_SMALLEST = ("c", "steps", "searches", "confidence", "lr")
+
+ATTACKS = {
+    "fgsm": Attack(
+        "trs_explorer.attacks.fgsm:fgsm", "one sign step of size eps (Goodfellow et al. 2015)", ("norm",), single_step=True
+    ),
+    "bim": Attack("trs_explorer.attacks.pgd:bim", "50 sign steps of eps/50 from the image (Kurakin et al. 2017)", _STEPS),
+    "pgd": Attack(
+        "trs_explorer.attacks.pgd:pgd",
+        "50 sign steps of eps/10 from a random start (Madry et al. 2018)",
+        (*_STEPS, "restarts", "random_start", "loss"),
+    ),
+    "mim": Attack("trs_explorer.attacks.mim:mim", "50 steps of eps/10 with momentum (Dong et al. 2018)", (*_STEPS, "momentum")),
+    "apgd-ce": Attack(
+        "trs_explorer.attacks.apgd:apgd",
+        "50 steps that adapt their size (Croce and Hein 2020)",
+        ("norm", "steps", "restarts"),
+    ),
+    "apgd-dlr": Attack(
+        "trs_explorer.attacks.apgd:apgd_dlr",
+        "the same on the difference of logits ratio, for sure models",
+        ("norm", "steps", "restarts"),
+        loss="dlr",
+        classes=DLR_CLASSES,
+    ),
+    "mora": Attack(
+        "trs_explorer.attacks.mora:mora",
+        "50 steps that follow the members still to be moved (Yu et al. 2022)",
+        ("norm", "steps", "restarts"),
+        loss="margin",
+    ),
+    "cw": Attack(
+        "trs_explorer.attacks.cw:cw",
+        "the smallest L2 change, 1,000 steps of Adam (Carlini and Wagner 2017)",
+        _SMALLEST,
+        has_radius=False,
+        loss="margin",
+        norms=("l2",),
+    ),
+    "ead": Attack(
+        "trs_explorer.attacks.ead:ead",
+        "the smallest L1 change, 9 x 100 steps (Chen et al. 2018)",
+        (*_SMALLEST, "beta"),
+        has_radius=False,
+        loss="margin",
+        norms=("l1",),
+    ),
+    "di2": Attack(
+        "trs_explorer.attacks.di2:di2",
+        "50 steps through randomly resized images (Xie et al. 2019)",
+        (*_STEPS, "probability", "momentum"),
+        for_transfer=True,
+    ),
+    "mdi2": Attack("trs_explorer.attacks.di2:mdi2", "the same with momentum", _STEPS, for_transfer=True),
+    "ila": Attack(
+        "trs_explorer.attacks.ila:ila",
+        "10 steps, then 50 that move features the same way (Huang et al. 2019)",
+        (*_STEPS, "layer", "reference_steps"),
+        for_transfer=True,
+    ),
+    "ira": Attack(
+        "trs_explorer.attacks.ira:ira",
+        "50 steps to changes whose parts need no others (Wang et al. 2021)",
+        (*_STEPS, "interaction_weight", "samples", "grid", "loss"),
+        loss="margin",
+        for_transfer=True,
+    ),
+}
+
+RADIUS_ATTACKS = tuple(name for name, attack in ATTACKS.items() if attack.has_radius)
+TRANSFER_ATTACKS = tuple(name for name, attack in ATTACKS.items() if attack.for_transfer)
+
+# No test set needs more starts or steps; 1e10: beyond, squares overflow in float32.
+ATTACK_OPTIONS = {
+    option.name: option
+    for option in (
+        Option("norm", str, "norm of the radius: linf or l2", choices=NORMS),
+        Option("loss", str, "what the attack maximises: cross-entropy, the margin, or the margin as a ratio", choices=LOSSES),
+        Option("steps", int, "Steps of the iterated attacks.", low=1, high=100_000),
+        Option("step_size", float, "length of a step, in [0, 1] pixels", low=0, high=1e10, above_low=True),
+        Option("restarts", int, "Random starts, where an attack has them; the worst counts.", low=1, high=1_000),
+        Option("random_start", bool, "begin at a random point of the ball, not at the image"),
+        Option("c", float, "constants of cw and ead", low=1e-10, high=1e10),
+        Option("confidence", float, "how sure the model must be of the wrong class, in logits", low=0, high=1e6),
+        Option("searches", int, "how many values of c are tried, from c on", low=1, high=100),
+        Option("lr", float, "learning rate of the attack's optimiser", low=0, high=1e10, above_low=True),
+        Option("beta", float, "weight of the L1 distance in ead", low=0, high=1e10),
+        Option("momentum", float, "share of the direction before in the next step", low=0, high=1e10),
+        Option("probability", float, "how often an image is resized before its gradient is taken", low=0, high=1),
+        Option("layer", str, "the feature layer that ila moves"),
+        Option("reference_steps", int, "steps of ila's reference attack", low=1, high=100_000),
+        Option("interaction_weight", float, "weight of the interaction of a perturbation's parts", low=0, high=1e10),
+        Option("samples", int, "random parts of a perturbation for each step", low=1, high=1_000),
+        Option("grid", int, "cells in each direction of which the parts are made", low=1, high=1_000),
+    )
+}
+
+
+def takes(attack: str, option: str) -> bool:
+    """Whether an attack of the catalogue has the hyper-parameter."""
+    return option in ATTACKS[attack].options
+
+
+def check_attack_options(attacks: Sequence[str], options: Mapping[str, object]) -> dict[str, Any]:
+    """The options with values of their types, ready for the attacks that take them (`options_for`).
+
+    Raises: UsageError for an unknown option, a value out of range, or an option that none of the attacks takes.
+    """
+    for name in options:
+        if name not in ATTACK_OPTIONS:
+            raise UsageError(unknown("attack option", name, ATTACK_OPTIONS))
+    checked = {name: ATTACK_OPTIONS[name].check(value) for name, value in options.items()}
+    for name, value in checked.items():
+        if any(takes(attack, name) for attack in attacks):
+            continue
+        flag, names, one = ATTACK_OPTIONS[name].flag, " and ".join(attacks), len(attacks) == 1
+        if name == "norm":
+            raise UsageError(f"{flag} {value}: {names} {'has' if one else 'have'} no radius")
+        takers = [attack for attack in ATTACKS if takes(attack, name)]
+        known = f"{', '.join(takers[:-1])} and {takers[-1]} do" if takers[1:] else f"{takers[0]} does"
+        raise UsageError(f"{flag}: {names} {'takes' if one else 'take'} none; {known}")
+    return checked
+
+
+def options_for(attack: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the options that an attack takes."""
+    return {name: value for name, value in options.items() if takes(attack, name)}
+
+
+@dataclass(frozen=True)
+class Label:
+    """What the label of a stored rate says of its attack: "pgd-margin-50 x5" is PGD on the margin, 50 steps, 5 starts.
+
+    loss: empty for the attack's usual one. steps: None where the label names none.
+    """
+
+    attack: str
+    loss: str = ""
+    steps: int | None = None
+    restarts: int = 1
+
+    def __str__(self) -> str:
+        parts = [self.attack, self.loss, "" if self.steps is None else str(self.steps)]
+        return "-".join(part for part in parts if part) + (f" x{self.restarts}" if self.restarts > 1 else "")
+
+    @property
+    def entry(self) -> Attack:
+        """The attack's entry, with the label's loss. One that is not in the catalogue counts as iterated, on cross-entropy."""
+        known = ATTACKS.get(self.attack, Attack("", "", ()))
+        return replace(known, loss=self.loss) if self.loss else known
+
+
+_LABEL = re.compile(
+    rf"(?P<attack>{'|'.join(sorted(map(re.escape, ATTACKS), key=len, reverse=True))}|.+?)"
+    rf"(?:-(?P<loss>{'|'.join(LOSSES)}))?(?:-(?P<steps>[0-9]{{1,9}}))?(?: x(?P<restarts>[0-9]{{1,9}}))?"
+)
+
+
+def parse_label(text: str) -> Label:
+    """The parts of a stored rate's label. A text that names no attack is its own attack: "clean", "worst of 8"."""
+    match = _LABEL.fullmatch(text)
+    if match is None:
+        return Label(text)
+    steps, restarts = match["steps"], match["restarts"]
+    return Label(match["attack"], match["loss"] or "", None if steps is None else int(steps), int(restarts or 1))
