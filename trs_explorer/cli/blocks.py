@@ -50,12 +50,12 @@ def print_table(console: "Console", first: Sequence[Column], others: Sequence[Co
     from rich.table import Table
 
     def table(columns: Sequence[Column]) -> Table:
-        made = Table(**style)
+        rich_table = Table(**style)
         for column in (*first, *columns):
-            made.add_column(column.heading, justify=column.justify, no_wrap=True)
+            rich_table.add_column(column.heading, justify=column.justify, no_wrap=True)
         for cells in zip(*(column.cells for column in (*first, *columns)), strict=True):
-            made.add_row(*cells)
-        return made
+            rich_table.add_row(*cells)
+        return rich_table
 
     if any(_width(console, table([column])) > console.width for column in others):
         first = [_join_columns(first)]
