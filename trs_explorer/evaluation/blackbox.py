@@ -91,9 +91,9 @@ def measure_attempt(
     tried = next(iter(rates.values())).n
     generator = seeded(seed + attempt.start)
     draw_seeds(first + tried, 1, generator)  # skip the draws for the images before
-    told = transfer_kwargs(attempt.attack, for_transfer=True)
+    options = transfer_kwargs(attempt.attack, for_transfer=True)
     for images, labels in batches(surrogate, x[tried:], y[tried:], batch_size):
-        x_adv = attempt.attack(surrogate, images, labels, eps=attempt.eps, norm=attempt.norm, generator=generator, **told)
+        x_adv = attempt.attack(surrogate, images, labels, eps=attempt.eps, norm=attempt.norm, generator=generator, **options)
         check_images(x_adv, labels)
         for name, target in targets.items():
             rates[name] = extended(rates[name], x_adv, images, correct(target, x_adv, labels))

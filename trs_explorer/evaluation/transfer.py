@@ -158,7 +158,7 @@ def measure_transfer(
     generators = [[seeded(seed + start) for start in range(STARTS_OF[protocol])] for _ in ensemble.members]
     for generator in (generator for starts in generators for generator in starts):
         draw_seeds(first + tried, 1, generator)  # skip the draws for the images before
-    told = {**transfer_kwargs(attack, for_transfer=True), **({} if wanted is None else {"targeted": True})}
+    options = {**transfer_kwargs(attack, for_transfer=True), **({} if wanted is None else {"targeted": True})}
 
     def matrix() -> TransferMatrix:
         return _matrix(outcomes, ensemble_column, protocol, wanted is not None)
@@ -171,7 +171,7 @@ def measure_transfer(
         for i, surrogate in enumerate(ensemble.members):
             fooled, before = torch.zeros_like(clean), None
             for generator in generators[i]:
-                x_adv = attack(surrogate, images, aim, generator=generator, **told)
+                x_adv = attack(surrogate, images, aim, generator=generator, **options)
                 if before is not None and torch.equal(x_adv, before):
                     break  # the attack is deterministic
                 before = x_adv
