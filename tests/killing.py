@@ -15,7 +15,7 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     ["trs_explorer.cli.app", "trs_explorer.training", "trs_explorer.measure.evaluate_session", "rich.table"]
 )
-MOST_CHANGES, HANGS_S, SAID = 40, 60, "said.txt"
+MOST_CHANGES, HANGS_S, OUTPUT = 40, 60, "said.txt"
 CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate"}
 
 
@@ -36,13 +36,13 @@ def run_killed(command: Callable[[], list[str] | None], folder: Path, rng: rando
         hangs = process.exitcode is None and not by_time
         process.kill()
         process.join()
-        said = (folder / SAID).read_text() if (folder / SAID).exists() else ""
-        assert not hangs, f"{arguments} hangs: {said}"
-        assert "Traceback" not in said, said
+        output = (folder / OUTPUT).read_text() if (folder / OUTPUT).exists() else ""
+        assert not hangs, f"{arguments} hangs: {output}"
+        assert "Traceback" not in output, output
         if process.exitcode == -signal.SIGKILL:
             killed += 1
             continue
-        assert process.exitcode == 0, f"{arguments}: {said}"
+        assert process.exitcode == 0, f"{arguments}: {output}"
         break
     return killed
 
@@ -50,7 +50,7 @@ def run_killed(command: Callable[[], list[str] | None], folder: Path, rng: rando
 def _command(arguments: list[str], folder: str, at_change: int) -> None:
     """One `trs` command, in a process of its own."""
     os.chdir(folder)
-    output = os.open(SAID, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    output = os.open(OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     os.dup2(output, 1)
     os.dup2(output, 2)
     sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115

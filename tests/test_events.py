@@ -30,14 +30,14 @@ def log(run: runs.Run) -> Path:
 
 def _expected(content: bytes, longest: int) -> list[dict | None]:
     """Every whole line's event, None for a damaged one: the whole text at once, as simple as it can be said."""
-    found: list[dict | None] = []
+    parsed: list[dict | None] = []
     for line in content.split(b"\n")[:-1]:
         try:
             event = json.loads(line) if len(line) < longest else None
         except ValueError:
             event = None
-        found.append(event if isinstance(event, dict) and isinstance(event.get("kind"), str) else None)
-    return found
+        parsed.append(event if isinstance(event, dict) and isinstance(event.get("kind"), str) else None)
+    return parsed
 
 
 _LINES = st.one_of(
@@ -60,10 +60,10 @@ def test_blocks_of_any_size_give_what_the_whole_gives(tmp_path_factory, lines: l
         assert (whole.events, whole.damaged) == (good, len(expected) - len(good))
         assert whole.offset == len(content) - len(torn)
 
-        found, offset, damaged = [], 0, 0
+        parsed, offset, damaged = [], 0, 0
         while (batch := events.read_lines(path, offset, size)).offset > offset:
-            found, offset, damaged = found + batch.events, batch.offset, damaged + batch.damaged
-        assert (found, offset, damaged) == (whole.events, whole.offset, whole.damaged)
+            parsed, offset, damaged = parsed + batch.events, batch.offset, damaged + batch.damaged
+        assert (parsed, offset, damaged) == (whole.events, whole.offset, whole.damaged)
 
         assert list(events.newest_first(path, b"")) == good[::-1]
         assert list(events.newest_first(path, b"--")) == [event for event in good[::-1] if "--" in event["n"]]

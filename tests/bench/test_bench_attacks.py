@@ -81,10 +81,10 @@ def test_an_attack_that_does_nothing_is_weaker_and_slowness_is_no_failure(proble
 
     monkeypatch.setattr(attacks, "LEAST_RATE", 1e9)
     assert run() == 0
-    said = capsys.readouterr().out
-    assert "mnist-standard, eps 0.15: ms, frozen" in said  # in one line
-    assert "WEAKER" not in said
-    assert any("no early stop" in line and "NO" in line for line in said.splitlines())
+    output = capsys.readouterr().out
+    assert "mnist-standard, eps 0.15: ms, frozen" in output  # in one line
+    assert "WEAKER" not in output
+    assert any("no early stop" in line and "NO" in line for line in output.splitlines())
     monkeypatch.setattr(attacks, "pgd", lambda model, x, y, **_: x)
     assert run() == 1
     assert any("correct" in line and "100.0" in line and "WEAKER" in line for line in capsys.readouterr().out.splitlines())

@@ -43,9 +43,9 @@ READOUT = (explore.Mark("the readout", None, "readout"),)
 
 def test_an_address_is_found_in_what_the_explorer_prints() -> None:
     for line in ("1 run at http://127.0.0.1:8050/  (Ctrl-C ends it)", "12 runs at \x1b[1mhttp://127.0.0.1:8050/\x1b[0m  (Ctrl-C"):
-        found = explore.ADDRESS.search(line)
-        assert found
-        assert found[0] == "http://127.0.0.1:8050/"
+        match = explore.ADDRESS.search(line)
+        assert match
+        assert match[0] == "http://127.0.0.1:8050/"
 
 
 def test_the_95th_percentile_is_held_to_the_target() -> None:
@@ -82,8 +82,8 @@ def test_an_explorer_that_does_not_start_says_why(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with explore.chromium() as found:
-        yield found
+    with explore.chromium() as launched:
+        yield launched
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -118,9 +118,9 @@ def address() -> Iterator[str]:
 def page(browser: Browser, address: str) -> Iterator[Page]:
     with browser.new_context() as context:
         context.add_init_script(explore.STOPWATCH.replace("PATIENCE = 120000", "PATIENCE = 2000"))
-        found = context.new_page()
-        found.goto(address)
-        yield found
+        opened = context.new_page()
+        opened.goto(address)
+        yield opened
 
 
 def click(name: str) -> explore.Interaction:

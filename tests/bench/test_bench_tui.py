@@ -62,16 +62,16 @@ def test_every_figure_is_there(tmp_path, monkeypatch: pytest.MonkeyPatch, capsys
     monkeypatch.setattr(sys, "argv", ["trs", "bench", "tui", "--rounds", "3", "--json", str(tmp_path / "figures.json")])
     with pytest.raises(SystemExit) as ended:
         main()
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert ended.value.code == 0
-    assert "trs bench logging" in said
+    assert "trs bench logging" in output
     rows = json.loads((tmp_path / "figures.json").read_text())["rows"]
     assert [row["unit"] for row in rows] == ["ms", "ms", "ms", "ms", "%", "ms", "ms", "ms"]
     assert [row["target"] for row in rows] == [None, 50, None, 500, 10, None, 1000, None]
     assert f"{LONG:,} events" in rows[-1]["what"]
-    known = [row for row in rows if row["measured"] is not None]  # no /proc, no CPU time
-    assert len(known) >= 7
-    assert all(math.isfinite(row["measured"]) for row in known)
+    measured = [row for row in rows if row["measured"] is not None]  # no /proc, no CPU time
+    assert len(measured) >= 7
+    assert all(math.isfinite(row["measured"]) for row in measured)
 
 
 def test_each_time_stands_in_its_own_row(monkeypatch: pytest.MonkeyPatch) -> None:

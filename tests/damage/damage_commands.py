@@ -54,11 +54,11 @@ def explorer(folder: Path) -> None:
     _require("good" in library.names, f"the other run is gone, there are {library.names}")
     for name in library.names:
         whole = name == "good"
-        told = quote(name.encode("utf-8", "surrogateescape"), safe="")
-        scene, page = get(f"/scene?run={told}&n=25"), get(f"/compare/stored?a={told}&b=good")
+        quoted = quote(name.encode("utf-8", "surrogateescape"), safe="")
+        scene, page = get(f"/scene?run={quoted}&n=25"), get(f"/compare/stored?a={quoted}&b=good")
         _require(not whole or '"wrong"' not in scene + page, f"the other run: {scene[:100]} {page[:100]}")
         if not whole:
-            get(f"/export/history/{told}.csv", (404,))
+            get(f"/export/history/{quoted}.csv", (404,))
             _ask_history(app, client, name)
             if key := re.search(r'"key":"(\w+)"', scene):
                 _require(client.get(f"/slice/{key[1]}/0").status_code == 200, "the slice of a scene")
@@ -101,8 +101,8 @@ def draw(run: runs.Run) -> None:
             for key in ("left", "left", "end"):
                 await pilot.press(key)
             seen = "\n".join(strip.text for strip in app.screen._compositor.render_strips())
-            found = CONTROLS.search(seen)
-            _require(not found, f"the screen has the control character {found and found[0]!r}")
+            match = CONTROLS.search(seen)
+            _require(not match, f"the screen has the control character {match and match[0]!r}")
 
     asyncio.run(look())
 

@@ -156,8 +156,8 @@ def replace(rng: Random, folder: Path) -> str:
 def _place(rng: Random, folder: Path) -> Path:
     weights = [p.name for p in _files(folder) if p.suffix in (".safetensors", ".pt", ".json")]
     name = rng.choice((rng.choice(PLACES), rng.choice(weights)))
-    found = [p for p in _files(folder) if p.name == name]
-    return found[0] if found else folder / name
+    files = [p for p in _files(folder) if p.name == name]
+    return files[0] if files else folder / name
 
 
 def _remove(path: Path) -> None:
@@ -257,8 +257,8 @@ def _in_json(rng: Random, path: Path) -> str:
 def _changed(rng: Random, tree: object, compact: bool = False) -> tuple[str, str]:
     """A JSON text with one value replaced, removed, moved or doubled."""
     separators = (",", ":") if compact else None
-    found = odd.places(tree)
-    inside, key = rng.choice([p for p in found if rng.random() < 0.3] or found)
+    places = odd.places(tree)
+    inside, key = rng.choice([p for p in places if rng.random() < 0.3] or places)
     how = rng.choice(("value", "value", "value", "value", "remove", "twice", "key", "whole"))
     if how == "whole":
         raw = odd.value(rng)
@@ -397,8 +397,8 @@ def log(rng: Random, folder: Path) -> str:
 
 
 def _newest(folder: Path, pattern: str) -> Path:
-    found = [p for p in folder.glob(pattern) if p.is_file() and not p.is_symlink()]
-    return max(found, key=lambda path: path.stem)  # 0004-000001 is newer than 0004
+    files = [p for p in folder.glob(pattern) if p.is_file() and not p.is_symlink()]
+    return max(files, key=lambda path: path.stem)  # 0004-000001 is newer than 0004
 
 
 def _sealed(rng: Random, folder: Path, path: Path, content: bytes) -> str:
@@ -471,9 +471,9 @@ def weights(rng: Random, folder: Path) -> str:
 def state(rng: Random, folder: Path) -> str:
     path = _newest(folder, "state-*.pt")
     stored = torch.load(path, weights_only=True)
-    found = [place for place in odd.places(stored) if place[1] != "weights"]
+    places = [place for place in odd.places(stored) if place[1] != "weights"]
     wanted = rng.choice((dict, torch.Tensor, torch.Tensor, object, object))
-    inside, key = rng.choice([p for p in found if isinstance(p[0][p[1]], wanted)])
+    inside, key = rng.choice([p for p in places if isinstance(p[0][p[1]], wanted)])
     old, how = inside[key], rng.choice(("value", "value", "value", "gone", "more", "all"))
     if how == "gone":
         del inside[key]
@@ -487,8 +487,8 @@ def state(rng: Random, folder: Path) -> str:
     else:
         inside[key] = odd.tensors(rng, old) if isinstance(old, torch.Tensor) and rng.random() < 0.8 else odd.objects(rng)
     new = inside.get(key) if isinstance(inside, dict) else None
-    said = f"{tuple(new.shape)} {new.dtype}" if isinstance(new, torch.Tensor) else odd.brief(new)
-    return f"{path.name}: {how}: {key!r} is {said}{_sealed(rng, folder, path, _packed(stored))}"
+    description = f"{tuple(new.shape)} {new.dtype}" if isinstance(new, torch.Tensor) else odd.brief(new)
+    return f"{path.name}: {how}: {key!r} is {description}{_sealed(rng, folder, path, _packed(stored))}"
 
 
 def state_progress(rng: Random, folder: Path) -> str:

@@ -158,16 +158,16 @@ def _wait(child: int, names: Sequence[str], results: Path) -> tuple[int, bool]:
 
     A training that goes on after `LONG_S` is told to stop, as a user would; a command that then does not end is killed.
     """
-    handle, ended, since, told = os.pidfd_open(child), 0, time.monotonic(), False
+    handle, ended, since, stop_sent = os.pidfd_open(child), 0, time.monotonic(), False
     try:
         while not select.select([handle], [], [], 0.25)[0]:
             lines = results.read_bytes().count(b"\n") if results.exists() else 0
             if lines != ended:
-                ended, since, told = lines, time.monotonic(), False
+                ended, since, stop_sent = lines, time.monotonic(), False
             spent = time.monotonic() - since
-            if spent > LONG_S and not told and names[ended : ended + 1] == ["resume"]:
+            if spent > LONG_S and not stop_sent and names[ended : ended + 1] == ["resume"]:
                 os.kill(child, signal.SIGTERM)
-                told = True
+                stop_sent = True
             if spent > HANGS_S:
                 os.kill(child, signal.SIGKILL)
                 return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), True
@@ -198,9 +198,9 @@ def check(seed: int, templates: Path, work: Path) -> dict | None:
         ended = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
         wrong = [f"{name}: {words}" for name, several in ended for words in several]
         if hangs or status:
-            said = (place / "stderr").read_bytes().decode("utf-8", "backslashreplace")[-200:]
+            stderr = (place / "stderr").read_bytes().decode("utf-8", "backslashreplace")[-200:]
             how = "hangs" if hangs else f"crashes: {signal.Signals(-status).name}" if status < 0 else f"ends with {status}"
-            wrong.append(f"{chosen[len(ended)]}: {how}: {said!r}")
+            wrong.append(f"{chosen[len(ended)]}: {how}: {stderr!r}")
         return (
             {"seed": seed, "mutations": done, "folder": ascii(folder.name), "commands": chosen, "wrong": wrong} if wrong else None
         )
@@ -243,27 +243,27 @@ def judged(name: str, command: Command, folder: Path, place: Path) -> list[str]:
     if SPENT:
         with Path(SPENT).open("a") as file:
             file.write(f"{name} {time.process_time() - started[0]:.3f} {time.monotonic() - started[1]:.3f}\n")
-    printed, said = (path.read_bytes().decode("utf-8", "backslashreplace") for path in (out, err))
+    printed, stderr = (path.read_bytes().decode("utf-8", "backslashreplace") for path in (out, err))
     if status == 71:
-        return [f"traceback: {_last_frames(said)}"]
+        return [f"traceback: {_last_frames(stderr)}"]
     wrong = []
     if status not in STATUSES:
         wrong.append(f"exit status {status}")
-    elif status in (1, 2) and not said.strip():
+    elif status in (1, 2) and not stderr.strip():
         wrong.append(f"exit status {status} without a word")
     if memory > MORE_MEMORY:
         wrong.append(f"memory: {memory >> 20} MB more")
-    if "Traceback" in said or "Exception ignored" in said:
-        wrong.append(f"traceback: {_last_frames(said)}")
-    elif len(said.replace(folder.name, "").splitlines()) > 2:  # there are names of two lines
-        wrong.append(f"{len(said.splitlines())} lines of error: {said[:300]!r}")
-    elif len(said) > 4000:
-        wrong.append(f"{len(said)} letters of error: {said[:80]!r}")
-    elif found := re.match(r"trs: (\w+(?:Error|Exception)\b.*|'[^']*'|[\d\W]*)$", said):
-        wrong.append(f"raw words: {found[0][:200]!r}")
-    for what, text in (("stdout", printed), ("stderr", said)):
-        if found := CONTROLS.search(text):
-            wrong.append(f"control character {found[0]!r} in {what}: {text[max(0, found.start() - 60) : found.end() + 20]!r}")
+    if "Traceback" in stderr or "Exception ignored" in stderr:
+        wrong.append(f"traceback: {_last_frames(stderr)}")
+    elif len(stderr.replace(folder.name, "").splitlines()) > 2:  # there are names of two lines
+        wrong.append(f"{len(stderr.splitlines())} lines of error: {stderr[:300]!r}")
+    elif len(stderr) > 4000:
+        wrong.append(f"{len(stderr)} letters of error: {stderr[:80]!r}")
+    elif match := re.match(r"trs: (\w+(?:Error|Exception)\b.*|'[^']*'|[\d\W]*)$", stderr):
+        wrong.append(f"raw words: {match[0][:200]!r}")
+    for what, text in (("stdout", printed), ("stderr", stderr)):
+        if match := CONTROLS.search(text):
+            wrong.append(f"control character {match[0]!r} in {what}: {text[max(0, match.start() - 60) : match.end() + 20]!r}")
     if len(printed) > 200_000:
         wrong.append(f"{len(printed)} letters printed")
     after = _outside(place, folder)
@@ -277,17 +277,17 @@ def _memory() -> int:
     return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) << 10
 
 
-def _last_frames(said: str) -> str:
+def _last_frames(stderr: str) -> str:
     """Where and what: the last line, and the last lines of our own code that led to it."""
-    frames = re.findall(r"File \".*?(trs_explorer/[^\"]*)\", line (\d+), in (\S+)", said)
-    last = [line for line in said.strip().splitlines() if line and not line.startswith(" ")][-1:]
+    frames = re.findall(r"File \".*?(trs_explorer/[^\"]*)\", line (\d+), in (\S+)", stderr)
+    last = [line for line in stderr.strip().splitlines() if line and not line.startswith(" ")][-1:]
     where = " < ".join(f"{file}:{line} {function}" for file, line, function in frames[:-4:-1])
     return f"{''.join(last)[:200]!a} at {where or 'no frame of trs_explorer'}"
 
 
 def _outside(place: Path, folder: Path) -> dict[str, tuple]:
     """What there is beside the damaged folder: sizes, times and targets."""
-    found: dict[str, tuple] = {}
+    files: dict[str, tuple] = {}
     open_ = [place]
     while open_:
         for entry in os.scandir(open_.pop()):
@@ -297,10 +297,10 @@ def _outside(place: Path, folder: Path) -> dict[str, tuple]:
             about = entry.stat(follow_symlinks=False)
             if entry.is_dir(follow_symlinks=False):
                 open_.append(path)
-                found[str(path.relative_to(place))] = ("folder",)
+                files[str(path.relative_to(place))] = ("folder",)
             else:
-                found[str(path.relative_to(place))] = (about.st_size, about.st_mtime_ns, about.st_ino)
-    return found
+                files[str(path.relative_to(place))] = (about.st_size, about.st_mtime_ns, about.st_ino)
+    return files
 
 
 # --- many ----------------------------------------------------------------------------------------------------------------
@@ -326,14 +326,14 @@ def main() -> None:
         if sys.argv[1:]:
             first, last = int(sys.argv[1]), int(sys.argv[-1])
             for seed in range(first, max(last, first + 1)):
-                if found := check(seed, templates, work):
-                    print(json.dumps(found), flush=True)
+                if problem := check(seed, templates, work):
+                    print(json.dumps(problem), flush=True)
             return
         print("ready", flush=True)
         for line in sys.stdin:
             first, last = map(int, line.split())
-            found = [one for seed in range(first, last) if (one := check(seed, templates, work))]
-            print(json.dumps(found), flush=True)
+            problem = [one for seed in range(first, last) if (one := check(seed, templates, work))]
+            print(json.dumps(problem), flush=True)
 
 
 if __name__ == "__main__":

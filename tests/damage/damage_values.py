@@ -59,13 +59,13 @@ def brief(text: object) -> str:
 
 def places(tree: Any) -> list[tuple[Any, Any]]:
     """Every (container, key) in nested dicts and lists, the outermost first."""
-    found, open_ = [], [tree]
+    places, open_ = [], [tree]
     while open_:
         inside = open_.pop(0)
         keys = list(inside) if isinstance(inside, dict) else list(range(len(inside))) if isinstance(inside, list) else []
-        found += [(inside, key) for key in keys]
+        places += [(inside, key) for key in keys]
         open_ += [inside[key] for key in keys]
-    return found
+    return places
 
 
 def tensors(rng: Random, like: torch.Tensor) -> torch.Tensor:

@@ -17,8 +17,8 @@ def _made(run: runs.Run, *names: str) -> None:
 
 def _left(run: runs.Run) -> tuple[list[str], list[str]]:
     """Names of the checkpoints with weights, and of those with a training state besides."""
-    found = run.checkpoints()
-    return [c.name for c in found], [c.name for c in found if c.state]
+    checkpoints = run.checkpoints()
+    return [c.name for c in checkpoints], [c.name for c in checkpoints if c.state]
 
 
 @pytest.mark.parametrize(

@@ -125,14 +125,14 @@ def test_a_loss_that_is_not_finite_stops_with_term_step_and_advice(tmp_path, mon
 
 def test_viewers_pause_change_save_note_and_stop(tmp_path):
     run = runs.create(tmp_path / "run", resolve(PLANE))
-    seen, asked = [], iter(range(100))
+    seen, polls = [], iter(range(100))
 
     def later(action, **fields):
         runs.request(run, action, **fields)
 
     for event in train(run):
         seen.append(event)
-        if event["kind"] == "step" and next(asked) == 1:
+        if event["kind"] == "step" and next(polls) == 1:
             later("set", name="lambda_a", value=0.25)
             later("set", name="lambda_a", value=-1)
             later("set", name="clip", value=1)

@@ -251,7 +251,7 @@ def test_gal_gets_leaky_relus_and_others_none():
         method: {type(layer).__name__ for layer in build("patch", "mnist", 2, seed=0, method=method).members[1]}
         for method in METHODS
     }
-    assert [method for method, found in kinds.items() if "LeakyReLU" in found] == ["gal"]
+    assert [method for method, layers in kinds.items() if "LeakyReLU" in layers] == ["gal"]
     assert "ReLU" not in kinds["gal"]
     blocks = build("resnet20", "mnist", 2, seed=0, method="gal").members[0].stage1[0]
     assert type(blocks.relu2).__name__ == "LeakyReLU"

@@ -103,8 +103,8 @@ def test_each_members_rate_falls_over_its_own_epochs_also_where_some_have_more(t
         state.progress = Progress(step // 3, step % 3, step)
         stages.setdefault(state.member, []).append(state.stage)
     assert list(stages) == list(range(members))
-    for own in stages.values():
-        assert own == [(step, len(own)) for step in range(len(own))]
+    for stage in stages.values():
+        assert stage == [(step, len(stage)) for step in range(len(stage))]
 
 
 def test_steps_per_second_are_of_the_steps_alone(tmp_path, monkeypatch):

@@ -49,40 +49,40 @@ events = st.one_of(
 
 def shown(event_log: EventLog) -> list[Text]:
     """Every panel's text, and the charts drawn with letters."""
-    history, found = event_log.history, []
+    history, texts = event_log.history, []
     run_state = panels.RunState(COMMANDS, "running", pid=COMMANDS)
     reference = ReferenceRun("C", "cos-only", np.array([0.1, 0.2]), np.array([50.0, 60.0]))
     for fmt in FORMATS:
-        found += [panels.header(history, run_state, fmt, 80), panels.losses(history, fmt), panels.settings(history, fmt)]
-        found += [panels.cosines(history, fmt, 40), panels.transfer(history, fmt, 40), panels.accuracy(history, fmt)]
-        found += [
+        texts += [panels.header(history, run_state, fmt, 80), panels.losses(history, fmt), panels.settings(history, fmt)]
+        texts += [panels.cosines(history, fmt, 40), panels.transfer(history, fmt, 40), panels.accuracy(history, fmt)]
+        texts += [
             panels.similarity(history, fmt, [reference]),
             panels.versus(history, history, "other", fmt),
             panels.log(history, fmt, 4),
         ]
-        found += [panels.numbers(history, fmt, 80), timeline(event_log, Player(), fmt, 60), Text(panels.transfer_title(history))]
-        found += [panels.warnings(alarms(history, {"state": "running", "error": COMMANDS}, 1e300), fmt)]
-        pictures = [
+        texts += [panels.numbers(history, fmt, 80), timeline(event_log, Player(), fmt, 60), Text(panels.transfer_title(history))]
+        texts += [panels.warnings(alarms(history, {"state": "running", "error": COMMANDS}, 1e300), fmt)]
+        charts = [
             loss_chart(history, fmt, 100, history, event_log.history.step),
             similarity_chart(history, fmt, [reference], history),
         ]
-        found += [Text(drawn(picture)) for picture in pictures if picture is not None]
-    return found
+        texts += [Text(drawn(chart)) for chart in charts if chart is not None]
+    return texts
 
 
-def drawn(picture: ChartData) -> str:
-    (x0, x1), (y0, y1) = picture.x_limits, picture.y_limits
+def drawn(chart: ChartData) -> str:
+    (x0, x1), (y0, y1) = chart.x_limits, chart.y_limits
     assert math.isfinite(x1 - x0)
     assert math.isfinite(y1 - y0)
     assert x0 < x1
     assert y0 < y1
-    for curve in picture.curves:
+    for curve in chart.curves:
         assert x0 <= curve.x.min() <= curve.x.max() <= x1
         assert y0 <= curve.y.min() <= curve.y.max() <= y1
-    for formatter, (low, high) in ((LinearTicks(5), (x0, x1)), ((LogTicks() if picture.log else LinearTicks(4)), (y0, y1))):
+    for formatter, (low, high) in ((LinearTicks(5), (x0, x1)), ((LogTicks() if chart.log else LinearTicks(4)), (y0, y1))):
         ticks = formatter.get_ticks(low, high)
         assert len(formatter.get_labels_for_ticks(ticks)) == len(ticks) <= 12
-    return letters_plot(picture, 60, 12)
+    return letters_plot(chart, 60, 12)
 
 
 def one(kind: str = "step", **fields: object) -> dict:

@@ -26,8 +26,8 @@ def test_keys_ask_the_trainer(live):
         await pilot.press("space")
 
     drive(app, (160, 48), act)
-    asked = [(r["action"], r.get("name"), r.get("value")) for r in requests(live)]
-    assert asked == [
+    sent = [(r["action"], r.get("name"), r.get("value")) for r in requests(live)]
+    assert sent == [
         ("pause", None, None),
         ("save", None, None),
         ("set", "lambda_a", 1.25),
@@ -91,7 +91,7 @@ def test_the_keys_change_the_weights_of_any_method_and_the_member_in_training_is
         await until(pilot, lambda: "requested: lambda_logdet .5 -> .625" in seen(app))
 
     drive(app, (160, 48), act)
-    assert [(asked["name"], asked["value"]) for asked in requests(run)] == [("lambda_logdet", 0.625)]
+    assert [(request["name"], request["value"]) for request in requests(run)] == [("lambda_logdet", 0.625)]
 
 
 def leave(app: Dashboard, *keys: str, size: tuple[int, int] = (100, 30)) -> str:

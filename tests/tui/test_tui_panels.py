@@ -29,8 +29,8 @@ def test_a_matrix_too_wide_for_its_panel_names_surrogate_and_target_of_its_extre
     square = [[0.5] * 12 for _ in range(12)]
     square[2][9], square[10][4] = 0.125, 0.75
     square[3][3] = 1.0  # no pair
-    said = panels.grid(square, percent, Format(ascii=True), width=40).plain.split("\n")
-    assert said == ["12 members, 132 pairs", "lowest 12 (F3, F10)", "highest 75 (F11, F5)"]
+    lines = panels.grid(square, percent, Format(ascii=True), width=40).plain.split("\n")
+    assert lines == ["12 members, 132 pairs", "lowest 12 (F3, F10)", "highest 75 (F11, F5)"]
 
 
 def test_the_similarity_chart_has_similarity_across_and_letters_where_curves_end():

@@ -134,9 +134,9 @@ def test_two_runs_on_the_same_axes(run, tmp_path):
 
 
 def test_references_are_the_shipped_runs_of_the_same_data(run):
-    found = reference_runs_for(run)
-    assert [reference.name for reference in found] == ["cos-only", "dverge", "smooth-only", "standard", "trs"]
-    ends = {reference.name: (reference.cosine[-1], reference.transfer[-1]) for reference in found}
+    references = reference_runs_for(run)
+    assert [reference.name for reference in references] == ["cos-only", "dverge", "smooth-only", "standard", "trs"]
+    ends = {reference.name: (reference.cosine[-1], reference.transfer[-1]) for reference in references}
     assert ends["standard"][1] > 50 > ends["trs"][1]
     assert ends["smooth-only"][0] > 0.3 > ends["cos-only"][0]
     text = screen_of(Dashboard(run), (160, 48), "shipped runs: C cos-only, D dverge, S smooth-only, P standard, T trs", "●")

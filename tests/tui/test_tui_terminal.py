@@ -161,8 +161,8 @@ class Terminal:
         assert termios.tcgetattr(self.slave) == self.before
         assert self.modes() == ON_AT_FIRST
         assert self.keyboards() == 0
-        _, _, said = self.output.partition(b"\x1b[?1049l")
-        return re.sub(r"\x1b\[[?<\d;]*[a-z]|\a", "", said.decode())
+        _, _, message = self.output.partition(b"\x1b[?1049l")
+        return re.sub(r"\x1b\[[?<\d;]*[a-z]|\a", "", message.decode())
 
     def hang_up(self) -> None:
         """Close the terminal's window."""
@@ -250,10 +250,10 @@ def test_the_view_killed(start):
     os.kill(terminal.view, signal.SIGSTOP)
     terminal.press(b"rm -r x\n")
     os.kill(terminal.view, signal.SIGKILL)
-    said = terminal.wait()
+    message = terminal.wait()
     assert select.select([terminal.slave], [], [], 0)[0] == []  # what it had not read is no command for the shell
-    assert said.startswith("trs: the dashboard was killed (signal 9)\r\nThe training is not affected.")
-    assert said.endswith(f"trs watch {terminal.run.path}\r\n")
+    assert message.startswith("trs: the dashboard was killed (signal 9)\r\nThe training is not affected.")
+    assert message.endswith(f"trs watch {terminal.run.path}\r\n")
     assert terminal.status == 1
 
 
@@ -268,10 +268,10 @@ def test_the_guard_killed(start):
 def test_the_view_crashed(start):
     for debug, terminal in [(debug, start(TRS_DEBUG=str(debug))) for debug in (0, 1)]:
         (terminal.shown().here / "crash").touch()
-        said = terminal.wait()
-        assert "ZeroDivisionError: division by zero\r\nThe training is not affected." in said
-        assert said.count("Traceback") == debug
-        assert (said.count("\n") == 2) is (debug == 0)
+        message = terminal.wait()
+        assert "ZeroDivisionError: division by zero\r\nThe training is not affected." in message
+        assert message.count("Traceback") == debug
+        assert (message.count("\n") == 2) is (debug == 0)
         assert terminal.status == 1
 
 

@@ -36,11 +36,11 @@ def drive(app: Dashboard, size: tuple[int, int], act: Callable[[Pilot], Awaitabl
 
 def screen_of(app: Dashboard, size: tuple[int, int], *words: str) -> str:
     """The screen as soon as it shows all words."""
-    found = []
+    screens = []
 
     async def act(pilot: Pilot) -> None:
         await until(pilot, lambda: all(word in seen(app) for word in words))
-        found.append(seen(app))
+        screens.append(seen(app))
 
     drive(app, size, act)
-    return found[0]
+    return screens[0]
