@@ -13,7 +13,7 @@ from trs_explorer import defences
 from trs_explorer.catalogue import METHODS, load
 from trs_explorer.defences.beta import gradient_change
 from trs_explorer.defences.standard import standard
-from trs_explorer.defences.support_points import batch_statistics_only, support_points
+from trs_explorer.defences.support_search import batch_statistics_only, support_points
 from trs_explorer.defences.trs import trs
 from trs_explorer.gradients import gradient_norms, input_gradients, pair_mean, pairwise_cosine
 from trs_explorer.models import images

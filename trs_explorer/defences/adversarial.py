@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from trs_explorer.defences.support_points import batch_statistics_only
+from trs_explorer.defences.support_search import batch_statistics_only
 from trs_explorer.gradients import Images, Labels
 from trs_explorer.models.ensemble import Ensemble
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from trs_explorer.defences.support_points import batch_statistics_only
+from trs_explorer.defences.support_search import batch_statistics_only
 from trs_explorer.defences.terms import with_total
 from trs_explorer.gradients import Images, Labels, Members, member_losses
 from trs_explorer.models.ensemble import Ensemble

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from trs_explorer.defences.beta import gradient_change
-from trs_explorer.defences.support_points import losses_and_gradients
+from trs_explorer.defences.support_search import losses_and_gradients
 from trs_explorer.defences.terms import with_total
 from trs_explorer.gradients import Images, Labels, gradient_norms, pair_mean, pairwise_cosine
 from trs_explorer.models.ensemble import Ensemble
