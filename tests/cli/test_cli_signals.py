@@ -62,12 +62,13 @@ def test_the_exit_status_of_many_fast_ctrl_cs_says_whether_anything_was_saved(tm
         for _ in range(5):
             trainer.send_signal(signal.SIGINT)
         error = trainer.communicate()[1]
-    saved = (tmp_path / "run").exists() and runs.open_run(tmp_path / "run").checkpoints()
-    assert trainer.returncode == (130 if saved else 1), error
-    assert error.count("\n") == (0 if saved else 1)
-    if not saved:
+    begun = (tmp_path / "run").exists()
+    saved = begun and runs.open_run(tmp_path / "run").checkpoints()
+    assert trainer.returncode in ((130,) if saved else (1,) if begun else (130, 1)), error  # 130 too before the first handler
+    assert error.count("\n") == (trainer.returncode == 1)
+    if error:
         assert error.startswith("trs: interrupted")
     if "--resume" in error:
         run = runs.open_run(tmp_path / "run")
         assert run.status()["state"] == "failed"
-    assert ("--resume" in error) == (tmp_path / "run").exists() or saved
+    assert ("--resume" in error) == begun or saved

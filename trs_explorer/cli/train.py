@@ -92,6 +92,8 @@ def _run_to_train(values: dict, out: Path | None, resume: Path | None, config: P
     _obtain_data(settings)
     _check_model(settings)
     settings = _with_start(settings)
+    with leaving_at_once():
+        import trs_explorer.training  # noqa: F401 (now: Ctrl-C during an import would leave a folder where nothing has begun)
     if out is not None:
         return runs.create(out, settings)
     return runs.create(_new_folder(settings), settings)
