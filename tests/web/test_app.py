@@ -133,6 +133,8 @@ def test_the_matrix_is_the_one_that_the_command_measures(app, library):
     assert re.findall(r"[0-9]+/[0-9]+", text_of(answer["matrix"])) == counts
     assert [(s["surrogate"], s["target"]) for s in set_by(answer["matrix"])] == [(i, j) for i in range(3) for j in range(4)]
     assert "first 64 test images" in answer["transfer-words"]
+    low, high = expected.pooled_interval()  # an image counts once, in however many pairs it is
+    assert f"({100 * low:.1f}-{100 * high:.1f})" in answer["transfer-words"]
     hits = [k for k, letter in enumerate(expected.outcomes[1][2]) if letter == "1"]
     shown = ask(app, "ask-gallery", {**fields, "filter": "transfers"})["offered"]["data"]
     assert [one["image"] for one in set_by(shown["gallery"])] == hits

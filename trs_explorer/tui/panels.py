@@ -116,12 +116,12 @@ def grid(square: Matrix, write, fmt: Format, *, alert=None, diagonal: bool = Tru
 
 
 def cosines(history: History, fmt: Format, width: int) -> Text:
-    """|cos| between the members' input gradients, with the median and its trend."""
+    """|cos| between the members' input gradients, with the median over pairs and the trend of their mean."""
     if not history.cosines:
         return Text("|cos| has not been measured yet", fmt.colour("muted"))
     pairs = off_diagonal(history.cosines)
     arrow = fmt.arrow(history.cosine.trend())
-    line = f"median {cosine(median(pairs) if pairs else None)} {arrow}  {history.cosines_from}"
+    line = f"median {cosine(median(pairs) if pairs else None)}, mean {arrow}  {history.cosines_from}"
     body = grid(history.cosines, cosine, fmt, diagonal=False, width=width)
     return Text.assemble(body, "\n", (line, "bold" if pairs else ""))
 

@@ -9,7 +9,6 @@ from dash import html
 
 from trs_explorer.attacks.search import transfer_kwargs
 from trs_explorer.evaluation.accuracy import Rate
-from trs_explorer.evaluation.intervals import wilson
 from trs_explorer.evaluation.transfer import TransferMatrix, measure_transfer
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.jobs import Snapshot
@@ -108,7 +107,7 @@ def matrix_caption(snapshot: Snapshot, state: State, loaded: Loaded) -> list:
     ]
     fooled, eligible = partial.matrix.pooled()
     if eligible and partial.matrix.n == count:
-        low, high = wilson(fooled, eligible)
+        low, high = partial.matrix.pooled_interval()
         interval = f"({100 * low:.1f}-{100 * high:.1f})"
         sentences.append(f"Transfer over all pairs: {100 * fooled / eligible:.1f} % {interval}, {fooled}/{eligible}.")
     if partial.robust and partial.robust.n == count:
