@@ -120,7 +120,7 @@ def test_the_samples_served_are_the_models_logits(app, library):
 
 
 def test_the_matrix_is_the_one_that_the_command_measures(app, library):
-    fields = {"run": "mnist-standard", "n": 64, "eps": 0.25, "steps": 5, "surrogate": 1, "target": 2, "client": "one"}
+    fields = {"run": "mnist-trs", "n": 64, "eps": 0.4, "steps": 5, "surrogate": 1, "target": 2, "client": "one"}
     answer = until_done(app, fields)
     asked = parse_request(library, fields)
     loaded = asked.loaded
