@@ -1,4 +1,4 @@
-"""trs_explorer/README.md is the map of the house: one line for every module, with what its docstring says first.
+"""trs_explorer/README.md is the map of the package: one line for every module, with what its docstring says first.
 
 `python tests/test_map.py` writes it anew.
 """
@@ -16,7 +16,7 @@ def summary(path: Path) -> str:
 
 
 def lines() -> list[str]:
-    """A heading for every room, the package itself first; below it a line for every module."""
+    """A heading for every subpackage, the package itself first; below it a line for every module."""
     made = []
     rooms = sorted({path.parent for path in PACKAGE.rglob("*.py")}, key=lambda room: room.relative_to(PACKAGE).as_posix())
     for room in rooms:

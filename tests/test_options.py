@@ -37,7 +37,7 @@ def test_a_value_in_range_comes_back_as_the_options_type(option: Option, value: 
 
 @pytest.mark.parametrize(
     ("option", "words"),
-    [(COUNT, "--inner-steps must be >= 1 and <= 100, got a number of"), (TEXT, "--text takes text, got a number of")],
+    [(COUNT, "--inner-steps must be >= 1 and <= 100, got a number with"), (TEXT, "--text takes text, got a number with")],
 )
 def test_a_number_that_python_does_not_write_out_is_refused_in_words(option: Option, words: str) -> None:
     with pytest.raises(UsageError, match=f"{words} thousands of digits$"):

@@ -78,21 +78,21 @@ def number(text: str) -> float:
     try:
         return float(Fraction(top.strip()) / Fraction(bottom.strip()))
     except ZeroDivisionError:
-        raise ValueError(f"a fraction of nothing: {text!r}") from None
+        raise ValueError(f"a fraction with denominator 0: {text!r}") from None
 
 
 def _short(number: int | float) -> str:
     with contextlib.suppress(ValueError):  # Python does not write out a whole number of 5,000 digits
         text = str(number)
         return text if len(text) <= 30 else f"{text[:20]}... ({len(text)} characters)"
-    return "a number of thousands of digits"
+    return "a number with thousands of digits"
 
 
 def _shortened(value: object) -> str:
     """A short repr of a value: a file may hold 1 MB of text in its place, or deeply nested lists."""
     with contextlib.suppress(ValueError):
         return _REPR.repr(value)
-    return "a number of thousands of digits"
+    return "a number with thousands of digits"
 
 
 _REPR = reprlib.Repr()
@@ -122,7 +122,7 @@ HYPER_PARAMETERS = {
         Option(
             "inner_order",
             str,
-            "what those steps maximise: the loss (first), the norm as of two classes (weighted), the norm (second, published)",
+            "the steps maximise: the loss (first), the norm as if of two classes (weighted), the norm (second, published)",
             choices=("first", "weighted", "second"),
         ),
         Option(

@@ -1,6 +1,6 @@
 """A run: a folder with a training's config, log, status, checkpoints and results. No torch.
 
-Only this module, `events` and `results` know the names of the files:
+The files of a run:
 
 config.json            every resolved option and the versions
 events.jsonl           append-only, one JSON object a line; one writer (the trainer), many readers

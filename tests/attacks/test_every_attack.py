@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from trs_explorer.attack_catalogue import ATTACKS, NORMS
+from trs_explorer.attack_catalogue import ATTACK_OPTIONS, ATTACKS, NORMS
 from trs_explorer.attacks import checks, noise
 from trs_explorer.attacks.search import keywords
 from trs_explorer.catalogue import load
@@ -217,8 +217,8 @@ def test_what_no_attack_can_use_is_refused_in_words(name, case):
 @every_attack
 @pytest.mark.parametrize("value", [1e300, math.inf, math.nan, -1.0])
 def test_numbers_that_overflow_are_refused_in_words(name, value):
-    options = ("eps", "step_size", "c", "lr", "confidence", "beta", "momentum", "interaction_weight")
-    for option in set(options) & set(parameters(name)):
+    options = {"eps", *(option.name for option in ATTACK_OPTIONS.values() if option.type is float and option.high != 1)}
+    for option in options & set(parameters(name)):
         with pytest.raises(ValueError, match=f"^{option} must be "):
             run(name, make(), X, Y, **{option: value})
 

@@ -1,4 +1,4 @@
-"""PGD: projected gradient descent in an eps-ball, in the maximum norm or in L2; and BIM, which starts at the image itself."""
+"""PGD (projected gradient descent in an eps-ball, maximum norm or L2) with the loop that MIM, DI2, ILA and IRA share; and BIM."""
 
 from collections.abc import Callable
 from typing import Unpack

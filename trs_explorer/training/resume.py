@@ -49,7 +49,10 @@ def restore(state: State) -> tuple[list[str], dict | None]:
 
 
 def _first_save_was_interrupted(state: State) -> bool:
-    """Whether the log has a start but no checkpoint: weights without a state are then left by an interrupted first save."""
+    """Whether the log has a start but no checkpoint. Weights without a state are then of an interrupted first save.
+
+    An older version wrote the weights first; `checkpoints.save` writes the state first.
+    """
     log = state.run.path / "events.jsonl"
     started, saved = (any(e["kind"] == kind for e in newest_first(log, f'"{kind}"'.encode())) for kind in ("start", "checkpoint"))
     return started and not saved

@@ -76,4 +76,5 @@ def _lagging(probe: Probe) -> list[Alarm]:
     if not behind:
         return []
     named = ", ".join(f"{name} ({100 * rate:.0f} %)" for name, rate in behind)
-    return [Alarm(f"{named} lags behind: clean accuracy of the best member is {100 * best:.0f} %")]
+    verb = "lags" if len(behind) == 1 else "lag"
+    return [Alarm(f"{named} {verb} behind: clean accuracy of the best member is {100 * best:.0f} %")]

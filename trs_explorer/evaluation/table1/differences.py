@@ -12,7 +12,7 @@ from trs_explorer.evaluation.table1.rows import Row
 LARGE = 15.0  # percentage points, our choice
 GROUPS = {"fgsm": ("fgsm",), "the iterated attacks": ("bim", "pgd", "mim", "apgd-dlr", "apgd-ce"), "cw": ("cw",), "ead": ("ead",)}
 CW = "With one small constant CW mostly measures how large the logits are."
-EAD = "With nine constants from c on nothing bounds how far EAD goes; with two the paper's shape comes back (README)."
+EAD = "With nine constants from c on nothing bounds EAD's change; with two the paper's shape comes back (checkpoints/README.md)."
 
 
 @dataclass(frozen=True)
