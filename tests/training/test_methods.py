@@ -149,7 +149,7 @@ def test_running_averages_of_a_trained_member_stay(tmp_path, boosted):
     state = prepare(made(tmp_path / "run", method=boosted, **settings))
     state.progress = type(state.progress)(epoch=1)
     assert state.member == 1
-    state.weigh(1, training=True)
+    state.update_weights(1, training=True)
     before = [member.bn1.running_mean.clone() for member in state.ensemble.members]
     training_step(state, epoch_orders(state)[:, :16])
     assert torch.equal(before[0], state.ensemble.members[0].bn1.running_mean)
