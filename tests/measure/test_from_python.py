@@ -51,6 +51,7 @@ def _command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
 
 
 @pytest.mark.usefixtures("runs_here")
+@pytest.mark.slow
 def test_python_gives_the_figures_of_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     said = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=False, env=environment)
