@@ -196,7 +196,7 @@ def test_a_click_starts_an_attack_there_on_every_model(screen: Screen, bars: Loa
     x, y = torch.tensor(start, dtype=torch.float32).view(1, 1, 1, 2), torch.tensor([screen.js("trs.scene.y")])
     eps = float(screen.url["eps"])
     for number, model in enumerate((*bars.ensemble.members, bars.ensemble)):
-        path = np.array(screen.js("(model) => trs.walks.paths[model]", number))
+        path = np.array(screen.js("(model) => trs.walks.trails[model]", number))
         assert path[0] == pytest.approx(start, abs=1e-4)
         assert np.abs(path - start).max() < eps + 1e-5
         assert path.min() >= 0
