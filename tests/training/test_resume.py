@@ -136,7 +136,7 @@ def test_two_trainers_on_one_run(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("most", [6, pytest.param(40, marks=pytest.mark.campaign)])
+@pytest.mark.parametrize("most", [4, pytest.param(40, marks=pytest.mark.campaign)])
 def test_sigkill_at_random_moments_also_during_saves(tmp_path, most):
     """Kills a real process again and again; in the end the weights are those of a training that nobody killed."""
     settings = {**PLANE, "epochs": 4 * most}

@@ -177,6 +177,7 @@ def test_the_matrix_is_what_python_measures(screen: Screen, mnist: Loaded, matri
     assert f"Ensemble robust accuracy: {int((clean & attacked).sum())}/64" in words
 
 
+@pytest.mark.slow
 def test_a_cell_sets_the_pair_the_plane_and_a_strip_of_images(screen: Screen, mnist: Loaded, matrix: TransferMatrix) -> None:
     before = screen.open({**QUICK, "plane": "random"}).js("trs.scene.key")
     screen.measured()

@@ -25,6 +25,7 @@ MAIN_CONTROLS = ("run", "at", "image", "plane", "surrogate", "target", "layer", 
 
 
 @pytest.mark.parametrize("state", [QUICK, BARS], ids=["mnist", "bars"])
+@pytest.mark.slow
 def test_nothing_is_wider_than_the_window(screen: Screen, state: dict[str, str]) -> None:
     screen.open(state)
     screen.measured()
@@ -65,6 +66,7 @@ def _fits(screen: Screen, controls: list[str]) -> None:
             assert box == pytest.approx(screen.panel(model), abs=3)
 
 
+@pytest.mark.slow
 def test_dark_and_light_follow_the_system_and_the_button(screen: Screen) -> None:
     paper, figure = "getComputedStyle(document.body).backgroundColor", f"{CHART}._fullLayout.font.color"
     screen.page.emulate_media(color_scheme="dark")
@@ -164,6 +166,7 @@ def _half(name: str, to: Path, last: str) -> list[str]:
     return lines[cut:]
 
 
+@pytest.mark.slow
 def test_a_training_is_followed_without_a_reload(
     context: BrowserContext, serve: Callable[[Path], Explorer], tmp_path: Path
 ) -> None:

@@ -17,6 +17,7 @@ pytestmark = MARKS
 # --- the address -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_address_brings_the_same_screen_back_elsewhere(screen: Screen, explorer: Explorer, browser: Browser) -> None:
     begin = {**QUICK, "image": "5", "plane": "random", "seed": "3", "span": "2.5", "swap": "1", "at": "0018", "theme": "dark"}
     before = screen.open(begin).js("trs.scene.key")
@@ -113,6 +114,7 @@ def test_an_address_of_a_run_that_is_not_there(screen: Screen) -> None:
     assert screen.shown == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_back_and_forth_between_runs(screen: Screen) -> None:
     """Images and points of the plane have other fields: what does not fit the other run is left behind."""
     screen.open({**QUICK, "image": "700", "span": "2", "hide": "2", "eps": "0.2"})
@@ -132,6 +134,7 @@ def test_back_and_forth_between_runs(screen: Screen) -> None:
 # --- what needs no request -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_layers_and_the_crosshair_need_no_request(screen: Screen) -> None:
     screen.open(QUICK, level=3)
     screen.measured()
@@ -184,6 +187,7 @@ def test_swapped_axes_are_the_slice_mirrored(screen: Screen) -> None:
 # --- own pictures ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_own_picture_is_in_the_address_and_survives_a_reload(screen: Screen, explorer: Explorer, tmp_path: Path) -> None:
     pixels = np.zeros((28, 28), dtype=np.uint8)
     pixels[4:24, 12:16] = np.arange(160, 240, 4, dtype=np.uint8)[:, None]

@@ -139,6 +139,7 @@ def test_a_slice_that_is_left_and_taken_again_is_never_mixed(screen: Screen, mni
     assert np.abs(page_logits(screen, points) - logits).max() < 1e-3
 
 
+@pytest.mark.slow
 def test_a_slice_that_the_server_has_forgotten_is_asked_for_again(screen: Screen) -> None:
     forgotten = []
 

@@ -51,6 +51,7 @@ def test_one_key_swaps_the_runs_and_back(screen: Screen) -> None:
     assert (pictures(screen, "a"), pictures(screen, "b")) == before
 
 
+@pytest.mark.slow
 def test_image_plane_and_run_change_by_keys_and_controls(screen: Screen) -> None:
     opened(screen, image="8")
     before = pictures(screen, "a")
@@ -64,6 +65,7 @@ def test_image_plane_and_run_change_by_keys_and_controls(screen: Screen) -> None
     assert screen.js("compare.shown.slices.kind") == "domain"
 
 
+@pytest.mark.slow
 def test_the_state_comes_back_from_the_address(screen: Screen) -> None:
     opened(screen, image="5", along="b", span="2.5", seed="3")
     screen.until("location.search.includes('norm=')")
@@ -87,12 +89,14 @@ def test_what_cannot_be_had_is_said_on_the_page_and_wished_no_more(screen: Scree
 
 
 @pytest.mark.parametrize("size", [(1280, 720), (1920, 1080), (400, 800)])
+@pytest.mark.slow
 def test_nothing_is_wider_than_the_window(screen: Screen, size: tuple[int, int]) -> None:
     screen.page.set_viewport_size({"width": size[0], "height": size[1]})
     opened(screen)
     assert screen.js("document.scrollingElement.scrollWidth - innerWidth") <= 0
 
 
+@pytest.mark.slow
 def test_axe_finds_nothing_in_either_theme(screen: Screen) -> None:
     opened(screen)
     rules = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"], "resultTypes": ["violations"]}

@@ -30,6 +30,7 @@ def drawn(screen: Screen, image: int, *runs: str) -> None:
     )
 
 
+@pytest.mark.slow
 def test_strong_attacks_and_slices_are_seen_after_the_guess_only(desk: Screen, classroom: Explorer) -> None:
     desk.card("baseline", SMALL)
     measured(desk, *RUNS)

@@ -79,6 +79,7 @@ def test_the_attack_is_seen_after_the_guess_only(screen: Screen) -> None:
     assert hit() == 0
 
 
+@pytest.mark.slow
 def test_the_state_comes_back_from_the_address(screen: Screen) -> None:
     screen.card("one-attack", {"reveal": 1})
     screen.page.locator("#card-one-attack input[data-field=angle]").focus()
