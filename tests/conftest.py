@@ -8,14 +8,15 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+# Before torch is imported (by shape_checks), and for the processes that tests start: two workers of two threads each wait for
+# one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # a test that takes two threads all the same lets none of them spin
+
 import jaxtyping
 import pytest
 from hypothesis import settings
 from shape_checks import checked_once_a_kind
-
-# Before torch is there, and for the processes that tests start: two workers of two threads each wait for one another.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # a test that takes two threads all the same lets none of them spin
 
 # Without their bytecode, two workers would compile 440 files each, and every `trs` that a test starts all of the package.
 sys.dont_write_bytecode = False

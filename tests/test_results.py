@@ -75,6 +75,14 @@ def test_the_next_evaluation_removes_what_killed_ones_left_and_nothing_of_those_
     assert {path.name for path in written.parent.iterdir()} == left
 
 
+def test_a_result_of_the_next_second_is_the_newer_one(run: runs.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    second = 1_800_000_000 * 10**9
+    for number, now in enumerate([second + 999_999_999, second + 10**9 + 1]):
+        monkeypatch.setattr(results.time, "time_ns", lambda now=now: now)
+        results.write_result(run, "evaluate", {"number": number})
+    assert [result["number"] for result in results.read_results(run, "evaluate")] == [1, 0]
+
+
 def test_a_run_that_was_removed_is_said_to_be(run: runs.Run) -> None:
     run.path.rename(run.path.with_name("elsewhere"))
     with pytest.raises(runs.RunError, match=rf"cannot write to {run.path}: it was removed or moved meanwhile"):

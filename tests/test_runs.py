@@ -348,7 +348,8 @@ def test_only_temporaries_are_cleared(run: runs.Run) -> None:
 # --- one trainer at a time -------------------------------------------------------------------------------------------
 
 
-def test_a_second_trainer_is_refused_while_the_first_lives_and_not_after(run: runs.Run) -> None:
+def test_a_second_trainer_is_refused_while_the_first_lives_and_not_after(run: runs.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "TRAINER_LOCK_SECONDS", 0.1)
     assert not runs.trainer_alive(run)
     first = runs.trainer_lock(run)
     run.write_status(state="running", step=5)
@@ -361,7 +362,9 @@ def test_a_second_trainer_is_refused_while_the_first_lives_and_not_after(run: ru
     runs.trainer_lock(run).release()
 
 
-def test_the_lock_of_a_killed_trainer_is_free_and_its_run_has_crashed(run: runs.Run) -> None:
+@pytest.mark.slow
+def test_the_lock_of_a_killed_trainer_is_free_and_its_run_has_crashed(run: runs.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "TRAINER_LOCK_SECONDS", 0.1)
     code = (
         "import sys, time\nfrom pathlib import Path\nfrom trs_explorer import runs\n"
         "run = runs.open_run(Path(sys.argv[1]))\nlock = runs.trainer_lock(run)\nrun.write_status(state='running', step=7)\n"

@@ -229,6 +229,7 @@ def _flip(run: runs.Run, path: Path, damage: list[tuple[str, int, int]]) -> None
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(damage=_DAMAGE)
+@pytest.mark.slow
 def test_flipped_bytes_leave_a_run_that_reads_or_a_run_error(whole: runs.Run, tmp_path: Path, damage: list) -> None:
     _flip(whole, tmp_path, damage)
     try:

@@ -24,7 +24,8 @@ def write_result(run: Run, kind: str, result: Mapping[str, object]) -> Path:
     Raises: RunError if the folder cannot be written, or is a link.
     """
     remove_abandoned(_folder(run))
-    stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 10**9:09}"
+    seconds, nanoseconds = divmod(time.time_ns(), 10**9)  # one reading: names sort as their measurements were made
+    stamp = f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(seconds))}-{nanoseconds:09}"
     return _write(_folder(run) / f"{kind}-{stamp}-{os.getpid()}.json", result)
 
 

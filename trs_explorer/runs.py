@@ -29,6 +29,7 @@ from trs_explorer.options import UsageError
 
 ALIVE = ("running", "paused")
 SURROGATE_PREFIX, START_PREFIX = "surrogate-", "start-"  # names of runs that a command trained for its own use begin so
+TRAINER_LOCK_SECONDS = 1.0  # waited for the trainer's lock: a viewer's check holds it for an instant
 FIRST_EVENTS = 1 << 16  # bytes of a log that contain its first event
 
 
@@ -257,7 +258,7 @@ def find_runs(path: str | Path) -> list[Run]:
 def trainer_lock(run: Run) -> FileLock:
     """Acquire the lock that a trainer holds while it lives; the system frees it when it dies. Raises RunError if taken."""
     try:
-        return locks.acquire(run.path / "trainer.lock", timeout=1)  # a viewer's check holds it for an instant
+        return locks.acquire(run.path / "trainer.lock", timeout=TRAINER_LOCK_SECONDS)
     except locks.Taken:
         pid = (read_report(run.path / "status.json") or {}).get("pid")
         by = f"process {pid}" if isinstance(pid, int) else "another process"

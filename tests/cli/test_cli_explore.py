@@ -111,6 +111,7 @@ def test_a_run_is_served_until_a_signal_and_that_is_a_normal_end(start: Start, t
     assert seconds < 1.5  # the interpreter's own end is in it
 
 
+@pytest.mark.slow
 def test_what_is_still_computed_does_not_hold_up_the_end(start: Start, trained: Path) -> None:
     explorer = start(trained, "--port", 0)
     assert explorer.ask("/busy")[1] == "computing"

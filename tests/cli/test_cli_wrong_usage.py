@@ -232,7 +232,8 @@ def test_what_is_in_the_way_of_the_folder_of_runs_is_said_at_once(trs, tmp_path:
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoints"]
 
 
-def test_a_run_that_is_being_trained_is_not_resumed_or_changed(trs, fresh: runs.Run) -> None:
+def test_a_run_that_is_being_trained_is_not_resumed_or_changed(trs, fresh: runs.Run, monkeypatch) -> None:
+    monkeypatch.setattr(runs, "TRAINER_LOCK_SECONDS", 0.1)
     lock = runs.trainer_lock(fresh)
     fresh.write_status(state="running", step=1)
     status = (fresh.path / "status.json").read_text()

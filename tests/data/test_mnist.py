@@ -85,6 +85,7 @@ def test_embedded_files_are_checked_and_found_in_a_wheel(folder, monkeypatch):
         load("mnist", train=True)
 
 
+@pytest.mark.slow
 def test_the_embedded_mnist():
     train = load("mnist", train=True)
     test = load("mnist", train=False)

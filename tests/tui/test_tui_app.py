@@ -62,6 +62,7 @@ def test_any_size_works(run):
     drive(app, (160, 48), act)
 
 
+@pytest.mark.slow
 def test_layout_follows_the_size(run):
     app = Dashboard(run)
 
@@ -122,6 +123,7 @@ def test_many_members_are_summed_up(tmp_path):
     assert "20 members, 380 pairs" in screen_of(Dashboard(run), (160, 48), "highest .90 (F4, F9)")
 
 
+@pytest.mark.slow
 def test_waiting_failed_and_crashed(tmp_path, monkeypatch):
     run = runs.create(tmp_path / "new", resolve({}))
     assert "STARTING" in screen_of(Dashboard(run, owns_trainer=True), (80, 24), "starting ...")

@@ -25,7 +25,7 @@ def test_keys_ask_the_trainer(live):
         await until(pilot, lambda: "‖ PAUSED" in seen(app))
         await pilot.press("space")
 
-    drive(app, (160, 48), act)
+    drive(app, (100, 30), act)
     sent = [(r["action"], r.get("name"), r.get("value")) for r in requests(live)]
     assert sent == [
         ("pause", None, None),
@@ -45,19 +45,20 @@ def test_a_note_is_typed(live):
         await pilot.press("n", *"hi q", "enter")
         await until(pilot, lambda: "note sent" in seen(app))
 
-    drive(app, (160, 48), act)
+    drive(app, (100, 30), act)
     assert [(r["action"], r["text"]) for r in requests(live)] == [("note", "hi q")]
 
 
+@pytest.mark.slow
 def test_read_only_and_finished_runs_are_not_controlled(live, tmp_path):
     async def press(pilot: Pilot, words: str) -> None:
         await until(pilot, lambda: "step 700" in seen(pilot.app))
         await pilot.press("space", "s", "]", "n")
         await until(pilot, lambda: words in seen(pilot.app))
 
-    drive(Dashboard(live, readonly=True), (160, 48), lambda p: press(p, "read only: this window does not control"))
+    drive(Dashboard(live, readonly=True), (100, 30), lambda p: press(p, "read only: this window does not control"))
     live.write_status(state="finished")
-    drive(Dashboard(live), (160, 48), lambda p: press(p, "no trainer to control: the run is finished"))
+    drive(Dashboard(live), (100, 30), lambda p: press(p, "no trainer to control: the run is finished"))
     assert requests(live) == []
 
 
@@ -73,7 +74,7 @@ def test_what_a_method_fixes_stays_fixed(tmp_path, monkeypatch):
         await pilot.press("}")
         await until(pilot, lambda: "cos-only fixes lambda_b" in seen(app))
 
-    drive(app, (160, 48), act)
+    drive(app, (100, 30), act)
     assert requests(run) == []
 
 
@@ -90,7 +91,7 @@ def test_the_keys_change_the_weights_of_any_method_and_the_member_in_training_is
         await pilot.press("}")
         await until(pilot, lambda: "requested: lambda_logdet .5 -> .625" in seen(app))
 
-    drive(app, (160, 48), act)
+    drive(app, (100, 30), act)
     assert [(request["name"], request["value"]) for request in requests(run)] == [("lambda_logdet", 0.625)]
 
 
@@ -133,6 +134,7 @@ def test_q_can_be_taken_back(live):
     assert requests(live) == []
 
 
+@pytest.mark.slow
 def test_q_can_stop_the_training_and_waits_for_it(live):
     app = Dashboard(live)
 

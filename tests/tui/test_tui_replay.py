@@ -57,6 +57,7 @@ def test_a_replay_plays_to_the_end(run):
     drive(app, (160, 48), act)
 
 
+@pytest.mark.slow
 def test_a_live_run_can_be_looked_back_at(live):
     app = Dashboard(live)
 
@@ -74,6 +75,7 @@ def test_a_live_run_can_be_looked_back_at(live):
     assert not (live.path / "control.jsonl").exists(), "looking asks nothing of the trainer"
 
 
+@pytest.mark.slow
 def test_arrows_belong_to_a_dialog_while_it_is_open(live):
     app = Dashboard(live)
 

@@ -202,6 +202,7 @@ def start(run: runs.Run, tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
         terminal.close()
 
 
+@pytest.mark.slow
 def test_q_and_ctrl_c_leave(start):
     for key, terminal in [(b"q", start(BY_COMMAND)), (b"\x03", start())]:
         terminal.shown().press(key)
