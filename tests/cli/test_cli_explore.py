@@ -34,9 +34,9 @@ class Library:
             raise runs.RunError("there is no run")
         self.names = list(found.values())
 
-def create_app(library, *, readonly):
+def create_app(library, *, readonly, url_prefix):
     app = flask.Flask("stub")
-    app.add_url_rule("/", "root", lambda: f"readonly={readonly} {' '.join(library.names)}")
+    app.add_url_rule("/", "root", lambda: f"readonly={readonly} {url_prefix}{' '.join(library.names)}")
     busy = threading.Thread(target=time.sleep, args=(60,), daemon=False)
     app.add_url_rule("/busy", "busy", lambda: busy.start() or "computing")
     return types.SimpleNamespace(server=app)
@@ -171,6 +171,24 @@ def test_other_names_of_loopback_need_no_token(start: Start, trained: Path) -> N
     explorer = start(trained, "--port", 0, "--host", "localhost")
     assert (explorer.host, explorer.query) == ("localhost", "")
     assert explorer.ask(Host=f"localhost:{explorer.port}")[:2] == (200, "readonly=False trained")
+
+
+def test_behind_a_proxy_its_name_is_answered_and_addresses_begin_with_the_path(start: Start, trained: Path) -> None:
+    explorer = start(
+        trained, "--port", 0, "--url-prefix", "trs/", "--trusted-host", "hub.example.org", "--trusted-host", "localhost"
+    )
+    assert (explorer.host, explorer.query) == ("127.0.0.1", "trs/")
+    assert explorer.ask("/trs/", Host="hub.example.org")[:2] == (200, "readonly=False /trstrained")
+    assert explorer.ask("/", Host="hub.example.org:8443")[:2] == (200, "readonly=False /trstrained")
+    assert explorer.ask("/", Host="example.org")[0] == 400
+
+
+@pytest.mark.parametrize("wrong", [("--url-prefix", "a b"), ("--trusted-host", "https://hub.example.org")])
+def test_what_is_no_path_or_no_name_is_wrong_usage(trs, trained: Path, wrong: tuple[str, str]) -> None:
+    result = trs("explore", trained, "--no-browser", *wrong)
+    assert (result.status, result.out) == (2, "")
+    assert result.err.startswith(f"trs: {wrong[0]} {wrong[1]!r} is no")
+    assert result.err.count("\n") == 1
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a script is no browser there")

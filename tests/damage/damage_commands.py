@@ -16,8 +16,8 @@ from trs_explorer.tui import app as tui
 from trs_explorer.tui import board
 from trs_explorer.tui.alarms import alarms
 from trs_explorer.tui.follow import Follower
+from trs_explorer.web.access import protect
 from trs_explorer.web.app import create_app
-from trs_explorer.web.server import protect
 
 Command = Callable[[Path], None]
 Wrong = AssertionError

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from small_server import Served, serving_small
 from web_explorer import Explorer
 
 from trs_explorer.explore.library import Library, Loaded
@@ -23,8 +24,9 @@ RUNS = ("mnist-trs", "mnist-standard", "bars-cos-only")
 @pytest.fixture(scope="session")
 def serve() -> Iterator[Callable[[Path], Explorer]]:
     """serve(folder of runs): an explorer on it, behind the guard, until the session ends."""
+    from trs_explorer.web.access import protect
     from trs_explorer.web.app import create_app
-    from trs_explorer.web.server import bind, protect, serving
+    from trs_explorer.web.server import bind, serving
 
     with ExitStack() as stack:
 
@@ -36,6 +38,12 @@ def serve() -> Iterator[Callable[[Path], Explorer]]:
             stack.enter_context(serving(app.server, sock))
             return Explorer(f"http://127.0.0.1:{sock.getsockname()[1]}/", library)
 
+        yield start
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    with serving_small() as start:
         yield start
 
 

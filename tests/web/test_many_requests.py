@@ -13,8 +13,8 @@ from trs_explorer.explore import jobs as jobs_module
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.library import Library
 from trs_explorer.shipped import folder
+from trs_explorer.web.access import protect
 from trs_explorer.web.app import create_app
-from trs_explorer.web.server import protect
 
 STRANGER = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
 RUN = "bars-cos-only"

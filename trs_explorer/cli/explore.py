@@ -4,6 +4,7 @@ import os
 import secrets
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,23 @@ Host = Annotated[
     ),
 ]
 Port = Annotated[int, typer.Option("--port", help="Port to listen on; the next free one if it is in use, any if 0.")]
+UrlPrefix = Annotated[
+    str,
+    typer.Option(
+        "--url-prefix",
+        help="Path below which a proxy serves the explorer, such as /trs or /user/ada/proxy/8050. It may remove the path or not.",
+        show_default=False,
+    ),
+]
+TrustedHost = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trusted-host",
+        help="Name of a proxy or notebook server that may pass requests on, and whose pages may show the explorer in a frame: a "
+        "host, without port. Who reaches that server can do what you can. Repeatable.",
+        show_default=False,
+    ),
+]
 NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Print the address, but open no browser.")]
 
 
@@ -32,6 +50,8 @@ def explore(
     host: Host = "127.0.0.1",
     port: Port = 8050,
     no_browser: NoBrowser = False,
+    url_prefix: UrlPrefix = "",
+    trusted_host: TrustedHost = None,
     data_dir: DataDirOption = None,
 ) -> None:
     """Explore runs in the browser: decision boundaries, the paths of attacks, and what transfers between the members.
@@ -40,19 +60,38 @@ def explore(
 
     Ctrl-C ends it.
 
+    In a notebook: trs explore --trusted-host localhost --no-browser, then IFrame("http://localhost:8050", "100%", 800).
+
     Examples: trs explore, trs explore mnist-trs, trs explore --host 0.0.0.0 --no-browser
     """
-    serve(path, host, port, no_browser=no_browser, data_dir=str(data_dir or ""))
+    folder = str(data_dir or "")
+    serve(path, host, port, no_browser=no_browser, data_dir=folder, url_prefix=url_prefix, trusted_hosts=trusted_host)
 
 
-def serve(path: Path | None, host: str, port: int, *, no_browser: bool, page: str = "", data_dir: str = "") -> None:
-    """Serve the explorer until Ctrl-C. page: the first page in the browser. data_dir: as for `Library`."""
+def serve(
+    path: Path | None,
+    host: str,
+    port: int,
+    *,
+    no_browser: bool,
+    page: str = "",
+    data_dir: str = "",
+    url_prefix: str = "",
+    trusted_hosts: Sequence[str] | None = None,
+) -> None:
+    """Serve the explorer until Ctrl-C.
+
+    page: the first page in the browser.
+    data_dir: as for `Library`.
+    url_prefix, trusted_hosts: as the user gave them, see `access.protect`.
+    """
     threads = set(threading.enumerate())
     places = _places(path)
 
     from trs_explorer.cli.progress import progress
-    from trs_explorer.web import server
+    from trs_explorer.web import access, server
 
+    prefix, trusted = access.parse_prefix(url_prefix), [access.parse_trusted(name) for name in trusted_hosts or ()]
     sock = server.bind(host, port)
     token = None if server.is_loopback(sock) else secrets.token_urlsafe(32)
     with progress("loading the explorer"):
@@ -60,9 +99,10 @@ def serve(path: Path | None, host: str, port: int, *, no_browser: bool, page: st
         from trs_explorer.web.app import create_app
 
         library = Library(places, device="cpu", data_dir=data_dir)  # slices are small; pictures and attacks start on the CPU
-        app = create_app(library, readonly=token is not None)
-        server.protect(app.server, hosts=(host, sock.getsockname()[0]), token=token)
-    url = server.address(host, sock) + page + (f"?token={token}" if token else "")
+        app = create_app(library, readonly=token is not None, url_prefix=prefix)
+        hosts = (host, sock.getsockname()[0])
+        access.protect(app.server, hosts=hosts, token=token, trusted=trusted, prefix=prefix)
+    url = server.address(host, sock).rstrip("/") + f"{prefix}/" + page + (f"?token={token}" if token else "")
     _announce(url, len(library.names), (port, sock.getsockname()[1]), token)
     if not no_browser:
         server.open_browser(url)

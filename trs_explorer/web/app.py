@@ -33,10 +33,11 @@ OTHER_PAGES = ("compare", "lesson")  # folders of assets/web with the scripts of
 SHOWN_ERRORS = (UsageError, RunError)  # whose message is shown on the page
 
 
-def create_app(library: Library, *, readonly: bool = False) -> dash.Dash:
+def create_app(library: Library, *, readonly: bool = False, url_prefix: str = "") -> dash.Dash:
     """Create the explorer for a library of runs, as a Dash app (`.server` is the Flask app).
 
     readonly: requests can only read; pictures cannot be uploaded. From now on the library's errors name no folders.
+    url_prefix: the path before all of the page's addresses, as "/path"; `access.protect` removes it from requests.
     """
     library.readonly = library.readonly or readonly
     app = dash.Dash(
@@ -46,6 +47,8 @@ def create_app(library: Library, *, readonly: bool = False) -> dash.Dash:
         title="trs explore",
         update_title="",
         serve_locally=True,
+        requests_pathname_prefix=f"{url_prefix}/",
+        routes_pathname_prefix="/",
     )
     app.interpolate_index = partial(_index, library)
     app.server.before_request(partial(_no_runs_left, library))

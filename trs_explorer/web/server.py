@@ -1,54 +1,28 @@
-"""Serve the explorer: one process, on this machine only by default, protected against other sites' pages.
-
-It guards against DNS rebinding (a foreign name that resolves to 127.0.0.1; detected by the Host header), foreign pages that post
-to it or make it compute (detected by the Origin and Sec-Fetch-Site headers), oversized requests, and, beyond loopback, anyone
-without the token.
-"""
+"""Serve the explorer: one process, on this machine only by default. Who may use it: access.py."""
 
 import contextlib
 import errno
-import hmac
-import html
 import ipaddress
 import os
-import re
 import signal
 import socket
 import sys
 import threading
 import webbrowser
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
-from urllib.parse import quote, urlencode
 
 from flask import Flask
-from flask.logging import default_handler
 from waitress import create_server, wasyncore
-from werkzeug import Request, Response
 
 from trs_explorer.options import UsageError
-from trs_explorer.web.log import FORMATTER, quiet_waitress
+from trs_explorer.web.access import LOOPBACK, MAX_BODY, as_in_url, is_wildcard
+from trs_explorer.web.log import quiet_waitress
 
-LOOPBACK, PORT = "127.0.0.1", 8050
+PORT = 8050
 PORTS_TRIED = 20  # after the requested one
-MAX_BODY, MAX_QUERY, MAX_HEADERS = 3 << 20, 16 << 10, 64 << 10  # bytes
+MAX_HEADERS = 64 << 10  # bytes
 GRACE_S = 0.5  # for requests that are being answered when the server is stopped
-
-PAGE = re.compile(r"/|/compare|/lesson(/[^/]*)?")
-
-# Dash starts with an inline script and styles elements inline, but needs no eval. Pictures are data: and blob: URLs.
-POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
-    "font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; object-src 'none'; base-uri 'none'; "
-    "form-action 'self'; frame-ancestors 'none'"
-)
-HEADERS = {
-    "Content-Security-Policy": POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",  # a token in the address must not leak
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
 
 
 # --- where to listen -------------------------------------------------------------------------------------------------
@@ -99,133 +73,12 @@ def is_loopback(sock: socket.socket) -> bool:
 
 def address(host: str, sock: socket.socket) -> str:
     """Return the http address of the socket; for "all addresses", the one at which other machines reach this one."""
-    if _is_wildcard(sock.getsockname()[0]):
+    if is_wildcard(sock.getsockname()[0]):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
             host = LOOPBACK
             probe.connect(("192.0.2.1", 9))  # a datagram socket: this only looks up the route and sends nothing
             host = probe.getsockname()[0]
-    return f"http://{_as_in_url(host)}:{sock.getsockname()[1]}/"
-
-
-def _is_wildcard(host: str) -> bool:
-    ip = _ip(host)
-    return ip is not None and ip.is_unspecified
-
-
-def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
-    except ValueError:
-        return None
-
-
-def _as_in_url(host: str) -> str:
-    """Spell a host as a browser does: lower case, IPv6 in its short form and in brackets."""
-    ip = _ip(host)
-    return f"[{ip}]" if ip and ip.version == 6 else str(ip or host.lower())
-
-
-# --- access control --------------------------------------------------------------------------------------------------
-
-
-def protect(flask_app: Flask, *, hosts: Collection[str] = (), token: str | None = None) -> None:
-    """Wrap an app in access checks: 400 foreign Host, 403 foreign page or no token, 413 body and 414 query too long.
-
-    hosts: names that the Host header may have besides this machine's loopback names. 0.0.0.0 or :: allows every bare address
-    and this machine's name (an address cannot be rebound).
-    token: if given, an address that carries it sets a cookie and redirects to the same address without it; every other request
-    needs the cookie.
-    Every response carries HEADERS. An error inside the app is a plain 500; its traceback goes to the app's log, and to stderr
-    only with --debug.
-    """
-    # Not Flask's TRUSTED_HOSTS: it cannot name an IPv6 address, refuses LOCALHOST, and runs after the app's own hooks.
-    names = {_as_in_url(host) for host in (LOOPBACK, "localhost", "::1", *hosts)}
-    any_address = any(map(_is_wildcard, hosts))
-    if any_address:
-        names |= {socket.gethostname().lower(), f"{socket.gethostname().lower()}.local"}
-    inner = flask_app.wsgi_app
-    flask_app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
-    flask_app.register_error_handler(500, lambda _: _plain(500, "an error occurred; the terminal shows it"))
-    default_handler.setFormatter(FORMATTER)
-
-    def guarded(environ: dict, start_response: object) -> Iterable[bytes]:
-        def start(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> object:
-            kept = [(name, value) for name, value in headers if name.title() not in HEADERS]
-            return start_response(status, [*kept, *HEADERS.items()], exc_info)
-
-        host = _named_host(environ.get("HTTP_HOST", ""))
-        if host not in names and not (any_address and _ip(host)):
-            return _plain(400, f"this explorer does not answer to the name {host[:80]!r}")(environ, start)
-        request = Request(environ)
-        refusal = _too_large(request) or _foreign(request) or (_check_token(request, token) if token else None)
-        return (refusal or inner)(environ, start)
-
-    flask_app.wsgi_app = guarded
-
-
-def _plain(status: int, message: str) -> Response:
-    return Response(f"{status}: {message}\n", status, content_type="text/plain; charset=utf-8")
-
-
-def _named_host(header: str) -> str:
-    """Return the Host header without its port, as in a URL; "" if it is missing or not a single host."""
-    match = re.fullmatch(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?", header, re.IGNORECASE | re.ASCII)
-    return _as_in_url(match[1]) if match else ""
-
-
-def _too_large(request: Request) -> Response | None:
-    if len(request.query_string) > MAX_QUERY:
-        return _plain(414, f"the address is longer than {MAX_QUERY >> 10} KiB")
-    if (request.content_length or 0) > MAX_BODY:
-        return _plain(413, f"the request is larger than {MAX_BODY >> 20} MiB")
-    return None
-
-
-def _foreign(request: Request) -> Response | None:
-    """Refuse a request from another site's page, except a followed link to one of our pages.
-
-    A page's address never starts work or changes anything. Browsers always send the origin of a POST, and for an address of this
-    machine the site of every request.
-    """
-    origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site", "none")
-    is_own = origin is None or origin.lower() == f"http://{request.headers['Host']}".lower()
-    if is_own and site in ("same-origin", "none"):
-        return None
-    job_response = request.headers.get("Sec-Fetch-Dest", "document") == "document"
-    if request.method in ("GET", "HEAD", "OPTIONS") and PAGE.fullmatch(request.path) and job_response:
-        return None
-    return _plain(403, "this request comes from another site's page")
-
-
-def _check_token(request: Request, token: str) -> Response | None:
-    """Return None for a request with the cookie, a response that sets it for one with the token, else a refusal."""
-    cookie = f"trs-{request.environ.get('SERVER_PORT')}"  # cookies are shared by all ports of a host
-    if request.method == "GET" and _same(request.args.get("token", ""), token):
-        rest = [(name, value) for name, value in request.args.items(multi=True) if name != "token"]
-        path = "/" + quote(request.path.lstrip("/\\"))  # never //elsewhere
-        response = _forward(path + ("?" + urlencode(rest) if rest else ""))
-        response.set_cookie(cookie, token, httponly=True, samesite="Strict")
-        return response
-    if _same(request.cookies.get(cookie, ""), token):
-        return None
-    return _plain(403, "this explorer needs the complete address that it printed, with ?token=...")
-
-
-def _same(given: str, token: str) -> bool:
-    return hmac.compare_digest(given.encode("utf-8", "replace"), token.encode())
-
-
-def _forward(url: str) -> Response:
-    """Return a page that forwards to url.
-
-    A page and not a 303: after a click on a link in a chat or mail, a browser withholds a Strict cookie on the redirect too
-    (another site started it), but not on the next page that this page requests.
-    """
-    head = (
-        f'<!doctype html><meta charset="utf-8"><title>trs</title><meta http-equiv="refresh" content="0;url={html.escape(url)}">'
-    )
-    page = f'{head}<a href="{html.escape(url)}">Open the explorer</a>'
-    return Response(page, 200, {"Cache-Control": "no-store"}, content_type="text/html; charset=utf-8")
+    return f"http://{as_in_url(host)}:{sock.getsockname()[1]}/"
 
 
 # --- the server ------------------------------------------------------------------------------------------------------
