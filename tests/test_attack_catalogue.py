@@ -19,7 +19,7 @@ from trs_explorer.attack_catalogue import (
     parse_label,
 )
 from trs_explorer.attacks import losses
-from trs_explorer.attacks.search import keywords
+from trs_explorer.attacks.options import keywords
 from trs_explorer.catalogue import load
 from trs_explorer.options import UsageError
 

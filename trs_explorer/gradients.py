@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from trs_explorer.models.ensemble import Ensemble, Images
+from trs_explorer.models.ensemble import Ensemble
+from trs_explorer.models.ensemble import Images as Images
 from trs_explorer.models.stacked import Stacked
 
 # Float32 resolves p - y to 6e-8. A gradient of about that size is rounding error, and its direction is meaningless: it counts as

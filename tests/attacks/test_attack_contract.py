@@ -16,8 +16,8 @@ from trs_explorer.attacks.ball import Ball
 from trs_explorer.attacks.di2 import di2
 from trs_explorer.attacks.fgsm import fgsm
 from trs_explorer.attacks.mim import mim
+from trs_explorer.attacks.options import transfer_kwargs
 from trs_explorer.attacks.pgd import pgd
-from trs_explorer.attacks.search import transfer_kwargs
 from trs_explorer.catalogue import load
 from trs_explorer.models.ensemble import Ensemble
 

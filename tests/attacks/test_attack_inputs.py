@@ -14,8 +14,8 @@ import trs_explorer.attacks
 from trs_explorer.attack_catalogue import ATTACKS, TRANSFER_ATTACKS
 from trs_explorer.attacks import checks
 from trs_explorer.attacks.fgsm import fgsm
+from trs_explorer.attacks.options import AttackOptions, CommonOptions, keywords, transfer_kwargs
 from trs_explorer.attacks.pgd import pgd
-from trs_explorer.attacks.search import Search, SearchOptions, keywords, transfer_kwargs
 from trs_explorer.catalogue import load
 
 MODEL = nn.Sequential(nn.Flatten(), nn.Linear(9, 3))
@@ -110,16 +110,16 @@ def test_an_option_that_there_is_not_is_refused(name):
 
 
 def test_the_shared_options_are_the_fields_of_the_search_with_its_types():
-    fields = {field.name: field.type for field in dataclasses.fields(Search)}
-    assert SearchOptions.__annotations__.items() <= fields.items()
-    assert {"eps", "steps", "step_size", "restarts", "random_start"} == fields.keys() - SearchOptions.__annotations__.keys()
+    fields = {field.name: field.type for field in dataclasses.fields(AttackOptions)}
+    assert CommonOptions.__annotations__.items() <= fields.items()
+    assert {"eps", "steps", "step_size", "restarts", "random_start"} == fields.keys() - CommonOptions.__annotations__.keys()
 
 
 def test_the_keywords_of_an_attack_hold_the_shared_options_only_where_it_takes_them():
     def of_the_user(model, x, y, *, eps, generator=None, **others):
         return x
 
-    shared = set(SearchOptions.__annotations__)
+    shared = set(CommonOptions.__annotations__)
     assert keywords(pgd) == {"model", "x", "y", "eps", "steps", "step_size", "restarts", "random_start", "loss"} | shared
     assert keywords(functools.partial(pgd, norm="l2", steps=3)) == keywords(pgd)
     assert keywords(of_the_user) == {"model", "x", "y", "eps", "generator"}

@@ -10,7 +10,7 @@ from torch import nn
 
 from trs_explorer.attack_catalogue import ATTACK_OPTIONS, ATTACKS, NORMS
 from trs_explorer.attacks import checks, noise
-from trs_explorer.attacks.search import keywords
+from trs_explorer.attacks.options import keywords
 from trs_explorer.catalogue import load
 
 SMALL = {"steps": 5, "searches": 2, "samples": 2, "reference_steps": 3, "c": 2.0}  # instead of hundreds of passes

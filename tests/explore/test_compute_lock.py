@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+from trs_explorer.attacks.options import keywords
 from trs_explorer.attacks.pgd import pgd
-from trs_explorer.attacks.search import keywords
 from trs_explorer.explore.compute_lock import PROCESS_LOCK, PriorityLock
 
 SOON = 10.0  # seconds that a condition gets; none of these tests waits for a duration

@@ -12,7 +12,7 @@ from trs_explorer.attacks.losses import loss_named
 from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.attacks.noise import draw_seeds
 from trs_explorer.attacks.objective import loss_and_success, loss_gradient, objective_of
-from trs_explorer.attacks.search import Search, SearchOptions
+from trs_explorer.attacks.options import AttackOptions, CommonOptions
 from trs_explorer.gradients import Images, Labels
 
 MOMENTUM = 0.75  # share of a step that is new; the rest is the step before (the source's alpha)
@@ -28,7 +28,7 @@ def apgd(
     steps: int = 50,
     restarts: int = 1,
     loss: str = "ce",
-    **options: Unpack[SearchOptions],
+    **options: Unpack[CommonOptions],
 ) -> Images:
     """The iterate of highest loss among all that fool the model, over all restarts; x where none does.
 
@@ -42,23 +42,24 @@ def apgd(
     """
     objective = objective_of(loss_named(loss))
     check_images(x, y)
-    search = Search(eps=eps, steps=steps, step_size=eps, restarts=restarts, random_start=True, **options)
+    settings = AttackOptions(eps=eps, steps=steps, step_size=eps, restarts=restarts, random_start=True, **options)
     if eps == 0 or not len(x):
         return x.detach().clone()
-    y, goal = y.long(), {"targeted": search.targeted, "objective": objective}
-    all_rows, whole_ball, windows = torch.arange(len(x), device=x.device), Ball(x, eps, search.norm), checkpoints(steps)
-    seeds = draw_seeds(len(x), restarts, search.generator)
+    y = y.long()
+    targeted = settings.targeted
+    all_rows, whole_ball, windows = torch.arange(len(x), device=x.device), Ball(x, eps, settings.norm), checkpoints(steps)
+    seeds = draw_seeds(len(x), restarts, settings.generator)
     with eval_mode(model), torch.no_grad():
         check_labels(model, x, y)
-        best = Best(x, *loss_and_success(model, x, y, **goal), for_transfer=search.for_transfer)
+        best = Best(x, *loss_and_success(model, x, y, targeted=targeted, objective=objective), for_transfer=settings.for_transfer)
         for restart in range(restarts):
-            rows = all_rows[best.not_yet_fooled(all_rows)] if search.drops_fooled else all_rows
+            rows = all_rows[best.not_yet_fooled(all_rows)] if settings.drops_fooled else all_rows
             if not len(rows):
                 break
             ball, labels = whole_ball[rows], y[rows]
             point = before = ball.random_point([seeds[i][restart] for i in rows.tolist()])
             images = ball.as_images(point)
-            gradient, value, fooled = loss_gradient(model, images, labels, **goal)
+            gradient, value, fooled = loss_gradient(model, images, labels, targeted=targeted, objective=objective)
             best.update(rows, images, value, fooled)
             gradient = gradient.to(point.dtype)
             # per example: the best point with its gradient and value, the step, and what happened since the last checkpoint
@@ -66,11 +67,11 @@ def apgd(
             size, rises = torch.full_like(value, 2 * eps), torch.zeros_like(value)
             halved, top_at_checkpoint = torch.ones_like(fooled), top_value
             for step in range(steps):
-                straight = ball.project(point + per_image(size, point) * direction(gradient, search.norm))
+                straight = ball.project(point + per_image(size, point) * direction(gradient, settings.norm))
                 new = MOMENTUM if step else 1.0
                 point, before = ball.project(point + new * (straight - point) + (1 - new) * (point - before)), point
                 value_before, images = value, ball.as_images(point)
-                gradient, value, fooled = loss_gradient(model, images, labels, **goal)
+                gradient, value, fooled = loss_gradient(model, images, labels, targeted=targeted, objective=objective)
                 best.update(rows, images, value, fooled)
                 gradient = gradient.to(point.dtype)
                 rises += value > value_before
@@ -85,9 +86,10 @@ def apgd(
                 point, gradient = top.where(per_image(stuck, point), point), top_gradient.where(per_image(stuck, point), gradient)
                 value = top_value.where(stuck, value)
                 rises, halved, top_at_checkpoint = torch.zeros_like(rises), stuck, top_value
-                if search.drops_fooled and not (stay := best.not_yet_fooled(rows)).all():
-                    rows, labels, ball, point, before, gradient, value = (
-                        part[stay] for part in (rows, labels, ball, point, before, gradient, value)
+                if settings.drops_fooled and not (stay := best.not_yet_fooled(rows)).all():
+                    ball = ball[stay]
+                    rows, labels, point, before, gradient, value = (
+                        part[stay] for part in (rows, labels, point, before, gradient, value)
                     )
                     top, top_gradient, top_value, size, rises, halved, top_at_checkpoint = (
                         part[stay] for part in (top, top_gradient, top_value, size, rises, halved, top_at_checkpoint)
@@ -105,7 +107,7 @@ def apgd_dlr(
     eps: float,
     steps: int = 50,
     restarts: int = 1,
-    **options: Unpack[SearchOptions],
+    **options: Unpack[CommonOptions],
 ) -> Images:
     """`apgd` on the difference of logits ratio, whose gradients do not vanish where a model is sure."""
     return apgd(model, x, y, eps=eps, steps=steps, restarts=restarts, loss="dlr", **options)

@@ -11,9 +11,9 @@ from trs_explorer.attacks.checks import check_images
 from trs_explorer.attacks.losses import Outputs, PerExample
 from trs_explorer.attacks.mim import momentum_step
 from trs_explorer.attacks.noise import draw_seeds, uniform
-from trs_explorer.attacks.objective import CROSS_ENTROPY, loss_and_success, loss_gradient
+from trs_explorer.attacks.objective import CROSS_ENTROPY, loss_gradient
+from trs_explorer.attacks.options import AttackOptions, CommonOptions
 from trs_explorer.attacks.pgd import projected_ascent
-from trs_explorer.attacks.search import Search, SearchOptions
 from trs_explorer.gradients import Images, Labels
 from trs_explorer.models.stacked import at_least_float32
 
@@ -30,7 +30,7 @@ def di2(
     step_size: float | None = None,
     probability: float = 0.5,
     momentum: float = 0.0,
-    **options: Unpack[SearchOptions],
+    **options: Unpack[CommonOptions],
 ) -> Images:
     """The iterate of highest loss among all that fool the model; x where none does.
 
@@ -53,22 +53,21 @@ def di2(
     if not 0 <= probability <= 1:
         raise ValueError(f"probability must lie in [0, 1], got {probability}")
     check_images(x, y)
-    search = Search(eps=eps, steps=steps, step_size=eps / 10 if step_size is None else step_size, **options)
-    update = momentum_step(momentum, search)
-    draws = uniform(draw_seeds(len(x), 1, search.generator), (steps, 4)).to(at_least_float32(x))
+    settings = AttackOptions(eps=eps, steps=steps, step_size=step_size, **options)
+    update = momentum_step(momentum, settings)
+    draws = uniform(draw_seeds(len(x), 1, settings.generator), (steps, 4)).to(at_least_float32(x))
     y = y.long()
 
-    def gradient_at(images: Images, rows: Tensor, step: int) -> tuple[Images, PerExample, Tensor]:
+    def gradient_at(images: Images, rows: Tensor, step: int) -> Images:
         def diverse(model: nn.Module, images: Images, labels: Labels) -> tuple[PerExample, Outputs]:
             chance, r, *place = draws[rows, step].unbind(1)
             changed = shrunk(at_least_float32(images), CANVAS / (1 + (CANVAS - 1) * r), 2 * torch.stack(place, 1) - 1)
             changed = changed.to(images.dtype)
             return CROSS_ENTROPY(model, torch.where((chance < probability).view(-1, 1, 1, 1), changed, images), labels)
 
-        gradient, _, _ = loss_gradient(model, images, y[rows], targeted=search.targeted, objective=diverse)
-        return gradient, *loss_and_success(model, images, y[rows], targeted=search.targeted)
+        return loss_gradient(model, images, y[rows], targeted=settings.targeted, objective=diverse)[0]
 
-    return projected_ascent(model, x, y, search, update, gradient_at=gradient_at)
+    return projected_ascent(model, x, y, settings, update, gradient_at=gradient_at)
 
 
 def mdi2(
@@ -79,7 +78,7 @@ def mdi2(
     eps: float,
     steps: int = 50,
     step_size: float | None = None,
-    **options: Unpack[SearchOptions],
+    **options: Unpack[CommonOptions],
 ) -> Images:
     """`di2` with momentum 1: the source's M-DI2-FGSM."""
     return di2(model, x, y, eps=eps, steps=steps, step_size=step_size, momentum=1.0, **options)

@@ -8,7 +8,7 @@ from trs_explorer.attacks.best import Best
 from trs_explorer.attacks.checks import check_images, check_labels
 from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.attacks.objective import loss_and_success, loss_gradient
-from trs_explorer.attacks.search import Search
+from trs_explorer.attacks.options import AttackOptions
 from trs_explorer.gradients import Images, Labels
 
 
@@ -40,7 +40,7 @@ def fgsm(
     Source: Goodfellow, Shlens, Szegedy, "Explaining and harnessing adversarial examples", ICLR 2015, section 4.
     """
     check_images(x, y)
-    Search(eps=eps, steps=1, step_size=eps, norm=norm)  # checks eps and norm
+    AttackOptions(eps=eps, steps=1, step_size=eps, norm=norm)  # checks eps and norm
     if eps == 0 or not len(x):
         return x.detach().clone()
     y = y.long()

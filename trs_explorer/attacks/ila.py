@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from trs_explorer.attacks.losses import Outputs, PerExample
 from trs_explorer.attacks.model_state import eval_mode
-from trs_explorer.attacks.objective import loss_and_success, loss_gradient
+from trs_explorer.attacks.objective import loss_gradient
+from trs_explorer.attacks.options import AttackOptions, CommonOptions
 from trs_explorer.attacks.pgd import fixed_step, pgd, projected_ascent
-from trs_explorer.attacks.search import Search, SearchOptions
 from trs_explorer.gradients import Images, Labels
 from trs_explorer.models.features import feature_layers, features
 from trs_explorer.models.stacked import at_least_float32
@@ -25,7 +25,7 @@ def ila(
     step_size: float | None = None,
     layer: str | None = None,
     reference_steps: int = 10,
-    **options: Unpack[SearchOptions],
+    **options: Unpack[CommonOptions],
 ) -> Images:
     """The iterate of highest cross-entropy among all that fool the model; x where none does.
 
@@ -47,18 +47,18 @@ def ila(
     """
     layers = feature_layers(model)
     layer = layers[-1] if layer is None else layer
-    reference = pgd(model, x, y, eps=eps, steps=reference_steps, random_start=False, **{**options, "for_transfer": True})
+    reference_options: CommonOptions = {**options, "for_transfer": True}
+    reference = pgd(model, x, y, eps=eps, steps=reference_steps, random_start=False, **reference_options)
     with eval_mode(model), torch.no_grad():
         reference_shift = at_least_float32(features(model, reference, layer)) - features(model, x, layer)
-    search = Search(eps=eps, steps=steps, step_size=eps / 10 if step_size is None else step_size, **options)
+    settings = AttackOptions(eps=eps, steps=steps, step_size=step_size, **options)
     y = y.long()
 
-    def gradient_at(images: Images, rows: Tensor, step: int) -> tuple[Images, PerExample, Tensor]:
+    def gradient_at(images: Images, rows: Tensor, step: int) -> Images:
         def along_reference(model: nn.Module, images: Images, labels: Labels) -> tuple[PerExample, Outputs]:
             at_images = at_least_float32(features(model, images, layer))
             return (at_images * reference_shift[rows]).sum(1), at_images  # the features of x add a constant: left out
 
-        gradient, _, _ = loss_gradient(model, images, y[rows], targeted=False, objective=along_reference)
-        return gradient, *loss_and_success(model, images, y[rows], targeted=search.targeted)
+        return loss_gradient(model, images, y[rows], targeted=False, objective=along_reference)[0]
 
-    return projected_ascent(model, x, y, search, fixed_step(search), gradient_at=gradient_at)
+    return projected_ascent(model, x, y, settings, fixed_step(settings), gradient_at=gradient_at)

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from trs_explorer.attacks.checks import check_images, check_number
 from trs_explorer.attacks.losses import Outputs, PerExample, loss_named
 from trs_explorer.attacks.noise import draw_seeds, uniform
-from trs_explorer.attacks.objective import loss_and_success, loss_gradient
+from trs_explorer.attacks.objective import loss_gradient
+from trs_explorer.attacks.options import AttackOptions, CommonOptions
 from trs_explorer.attacks.pgd import fixed_step, projected_ascent
-from trs_explorer.attacks.search import Search, SearchOptions
 from trs_explorer.gradients import Images, Labels
 from trs_explorer.models.stacked import at_least_float32
 
@@ -30,7 +30,7 @@ def ira(
     samples: int = 8,
     grid: int = 7,
     loss: str = "margin",
-    **options: Unpack[SearchOptions],
+    **options: Unpack[CommonOptions],
 ) -> Images:
     """The iterate of highest cross-entropy among all that fool the model; x where none does.
 
@@ -60,9 +60,9 @@ def ira(
         raise ValueError(f"samples and grid must be >= 1, got {samples} and {grid}")
     check_number("interaction_weight", interaction_weight)
     check_images(x, y)
-    search = Search(eps=eps, steps=steps, step_size=eps / 10 if step_size is None else step_size, **options)
+    settings = AttackOptions(eps=eps, steps=steps, step_size=step_size, **options)
     down, across = (min(grid, side) for side in x.shape[2:])
-    draws = uniform(draw_seeds(len(x), 1, search.generator), (steps, samples, max(1, down * across // 8))).to(x.device)
+    draws = uniform(draw_seeds(len(x), 1, settings.generator), (steps, samples, max(1, down * across // 8))).to(x.device)
     y, loss_of = y.long(), loss_named(loss)
 
     def gradient_of(some: Images, rows: Tensor, step: int) -> Images:
@@ -75,15 +75,14 @@ def ira(
             outputs = outputs.unflatten(0, (len(images), -1))
             return loss_of(outputs[:, 0], labels) - interaction_weight * interaction(outputs, labels), outputs[:, 0]
 
-        return loss_gradient(model, some, y[rows], targeted=search.targeted, objective=reduced)[0]
+        return loss_gradient(model, some, y[rows], targeted=settings.targeted, objective=reduced)[0]
 
-    def gradient_at(images: Images, rows: Tensor, step: int) -> tuple[Images, PerExample, Tensor]:
+    def gradient_at(images: Images, rows: Tensor, step: int) -> Images:
         size = max(1, IMAGES_PER_PASS // (2 * samples + 2))
         groups = zip(images.split(size), rows.split(size), strict=True)
-        gradient = torch.cat([gradient_of(some, those, step) for some, those in groups])
-        return gradient, *loss_and_success(model, images, y[rows], targeted=search.targeted)
+        return torch.cat([gradient_of(some, those, step) for some, those in groups])
 
-    return projected_ascent(model, x, y, search, fixed_step(search), gradient_at=gradient_at)
+    return projected_ascent(model, x, y, settings, fixed_step(settings), gradient_at=gradient_at)
 
 
 def interaction(outputs: Float[Tensor, "batch part class"], y: Labels) -> PerExample:
@@ -99,7 +98,8 @@ def interaction(outputs: Float[Tensor, "batch part class"], y: Labels) -> PerExa
     v_rival, v_y = outputs.gather(2, at).unbind(2)
     v = v_rival - v_y
     both = v[:, 2:].unflatten(1, (2, -1)).sum(1)
-    return v[:, 0] + v[:, 1] - both.mean(1)
+    gain: Tensor = v[:, 0] + v[:, 1] - both.mean(1)
+    return gain
 
 
 def cells(

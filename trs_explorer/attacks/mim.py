@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from trs_explorer.attacks.ball import direction, per_image
 from trs_explorer.attacks.checks import check_number
+from trs_explorer.attacks.options import AttackOptions, CommonOptions
 from trs_explorer.attacks.pgd import Update, projected_ascent
-from trs_explorer.attacks.search import Search, SearchOptions
 from trs_explorer.gradients import Images, Labels
 
 LARGEST_MEMORY = 1e30
@@ -23,7 +23,7 @@ def mim(
     steps: int = 50,
     step_size: float | None = None,
     momentum: float = 1.0,
-    **options: Unpack[SearchOptions],
+    **options: Unpack[CommonOptions],
 ) -> Images:
     """The iterate of highest loss among all that fool the model; x where none does.
 
@@ -33,11 +33,11 @@ def mim(
     Source: Dong et al., "Boosting adversarial attacks with momentum", CVPR 2018, Algorithm 1 (untargeted and l-inf there, L2
     in its section 3.3); momentum 1 and eps/10: the TRS paper's evaluation as its authors' code runs it.
     """
-    search = Search(eps=eps, steps=steps, step_size=eps / 10 if step_size is None else step_size, **options)
-    return projected_ascent(model, x, y, search, momentum_step(momentum, search))
+    settings = AttackOptions(eps=eps, steps=steps, step_size=step_size, **options)
+    return projected_ascent(model, x, y, settings, momentum_step(momentum, settings))
 
 
-def momentum_step(momentum: float, search: Search) -> Update:
+def momentum_step(momentum: float, settings: AttackOptions) -> Update:
     """Steps of length step_size along momentum * (the direction before) + the normalized gradient.
 
     Raises: ValueError for a momentum that is negative or too large.
@@ -48,7 +48,7 @@ def momentum_step(momentum: float, search: Search) -> Update:
         memory = momentum * memory + normalized(gradient)
         if momentum > 1:  # it may grow beyond what float32 can hold
             memory = memory.clamp(-LARGEST_MEMORY, LARGEST_MEMORY)
-        return search.step_size * direction(memory, search.norm), memory
+        return settings.step_length * direction(memory, settings.norm), memory
 
     return update
 

@@ -36,10 +36,10 @@ class NearestSearch:
         self.all_rows = torch.arange(len(x), device=x.device)
         self.x_adv = x.detach().clone()
         # For images in float16, whose squares overflow or vanish, numbers are float32.
-        numbers = {"device": x.device, "dtype": torch.promote_types(x.dtype, torch.float32)}
-        self.distance = torch.full((len(x),), torch.inf, **numbers)
-        self.largest_gap = torch.zeros(len(x), **numbers)
-        self.weight = torch.full((len(x),), float(c), **numbers)
+        numbers = torch.zeros(len(x), device=x.device, dtype=torch.promote_types(x.dtype, torch.float32))
+        self.distance = torch.full_like(numbers, torch.inf)
+        self.largest_gap = numbers
+        self.weight = torch.full_like(numbers, float(c))
         self.low, self.high = torch.zeros_like(self.weight), torch.full_like(self.weight, torch.inf)
         self.fooled = torch.zeros(len(x), dtype=torch.bool, device=x.device)  # with this value of c
 

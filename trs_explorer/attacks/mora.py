@@ -1,6 +1,6 @@
 """MORA: follows the gradients of those members of an ensemble whose answers can still be changed."""
 
-from typing import Unpack
+from typing import Unpack, cast
 
 import torch
 from jaxtyping import Float
@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from trs_explorer.attacks.ball import direction
 from trs_explorer.attacks.losses import Outputs, PerExample, margin
+from trs_explorer.attacks.options import AttackOptions, CommonOptions
 from trs_explorer.attacks.pgd import projected_ascent
-from trs_explorer.attacks.search import Search, SearchOptions
 from trs_explorer.gradients import Images, Labels
+from trs_explorer.models.ensemble import Ensemble
 from trs_explorer.models.stacked import at_least_float32
 
 MOMENTUM = 0.75  # share of a step that is new; the rest is the step before
@@ -27,7 +28,7 @@ def mora(
     eps: float,
     steps: int = 50,
     restarts: int = 1,
-    **options: Unpack[SearchOptions],
+    **options: Unpack[CommonOptions],
 ) -> Images:
     """The iterate that fools the ensemble by the largest margin among all visited, over all restarts; x where none does.
 
@@ -39,22 +40,23 @@ def mora(
     Source: Yu, Gao, Xu, "MORA: improving ensemble robustness evaluation with model-reweighing attack", NeurIPS 2022; our
     reading for mean-softmax ensembles, with the margin in place of its choice of losses.
     """
-    search = Search(eps=eps, steps=steps, step_size=eps, restarts=restarts, random_start=True, **options)
+    settings = AttackOptions(eps=eps, steps=steps, step_size=eps, restarts=restarts, random_start=True, **options)
 
     def update(gradient: Images, step_before: Images, step: int) -> tuple[Images, Images]:
         size = 2 * eps * (1 - step / steps)
         new = MOMENTUM if step else 1.0
-        shift = new * size * direction(gradient, search.norm) + (1 - new) * step_before
+        shift = new * size * direction(gradient, settings.norm) + (1 - new) * step_before
         return shift, shift
 
-    return projected_ascent(model, x, y, search, update, objective=reweighed)
+    return projected_ascent(model, x, y, settings, update, objective=reweighed)
 
 
 def reweighed(model: nn.Module, x: Images, y: Labels) -> tuple[PerExample, Outputs]:
     """The margin of the members' weighted sum plus a share of the ensemble's own margin; and the ensemble's outputs."""
     if hasattr(model, "member_logits"):
-        logits = at_least_float32(model.member_logits(x))
-        outputs = model.vote(logits)
+        voters = cast(Ensemble, model)
+        logits = at_least_float32(voters.member_logits(x))
+        outputs = voters.vote(logits)
         if getattr(model, "voting", "") == "sum":  # of logits: sure or wrong members keep their gradients
             return margin(outputs, y), outputs
     else:

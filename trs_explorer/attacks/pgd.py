@@ -4,17 +4,16 @@ from collections.abc import Callable
 from typing import Unpack
 
 import torch
-from jaxtyping import Bool
 from torch import Tensor, nn
 
 from trs_explorer.attacks.ball import Ball, direction
 from trs_explorer.attacks.best import Best
 from trs_explorer.attacks.checks import check_images, check_labels
-from trs_explorer.attacks.losses import PerExample, loss_named
+from trs_explorer.attacks.losses import loss_named
 from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.attacks.noise import draw_seeds
 from trs_explorer.attacks.objective import CROSS_ENTROPY, Objective, loss_and_success, loss_gradient, objective_of
-from trs_explorer.attacks.search import Search, SearchOptions
+from trs_explorer.attacks.options import AttackOptions, CommonOptions
 from trs_explorer.gradients import Images, Labels
 
 # Check for success every 5 steps: each check forces a GPU sync, and every further step on a fooled image is wasted.
@@ -23,9 +22,8 @@ CHECK_EVERY = 5
 # A step before its projection: (gradient, memory, step number from 0) -> (step, memory for the next call). All are shaped like x,
 # in float32 at least; the memory begins with zeros.
 Update = Callable[[Images, Tensor, int], tuple[Images, Tensor]]
-# The gradient to follow: (images in the type of x, their rows in x, step number) -> (gradient, value, fooled), the last two as
-# `loss_and_success` gives them.
-GradientAt = Callable[[Images, Tensor, int], tuple[Images, PerExample, Bool[Tensor, " batch"]]]
+# The gradient to follow: (images, rows, step) -> gradient. rows: the images' places in x.
+GradientAt = Callable[[Images, Tensor, int], Images]
 
 
 def pgd(
@@ -39,7 +37,7 @@ def pgd(
     restarts: int = 1,
     random_start: bool = True,
     loss: str = "ce",
-    **options: Unpack[SearchOptions],
+    **options: Unpack[CommonOptions],
 ) -> Images:
     """The iterate of highest loss among all that fool the model, over all restarts; x where none does.
 
@@ -56,7 +54,7 @@ def pgd(
         restarts: random starts; the best iterate of all of them counts, image by image.
         random_start: False begins at x.
         loss: "ce", "margin" or "dlr" (`losses`).
-        options: norm, targeted, early_stop, for_transfer, generator (`SearchOptions`).
+        options: norm, targeted, early_stop, for_transfer, generator (`CommonOptions`).
 
     Returns: images of the shape and type of x.
     Raises: ValueError for pixels outside [0, 1] or NaN, labels that are none of the model's classes, options out of range;
@@ -64,9 +62,8 @@ def pgd(
     Source: Madry et al., "Towards deep learning models resistant to adversarial attacks", ICLR 2018, section 2.1; 50 steps of
     eps/10: the TRS paper's evaluation as its authors' code runs it.
     """
-    size = eps / 10 if step_size is None else step_size
-    search = Search(eps=eps, steps=steps, step_size=size, restarts=restarts, random_start=random_start, **options)
-    return projected_ascent(model, x, y, search, fixed_step(search), objective=objective_of(loss_named(loss)))
+    settings = AttackOptions(eps=eps, steps=steps, step_size=step_size, restarts=restarts, random_start=random_start, **options)
+    return projected_ascent(model, x, y, settings, fixed_step(settings), objective=objective_of(loss_named(loss)))
 
 
 def bim(
@@ -77,7 +74,7 @@ def bim(
     eps: float,
     steps: int = 50,
     step_size: float | None = None,
-    **options: Unpack[SearchOptions],
+    **options: Unpack[CommonOptions],
 ) -> Images:
     """PGD from x itself, in smaller steps: step_size None is eps / steps, so that the last step just reaches the ball's edge.
 
@@ -88,11 +85,11 @@ def bim(
     return pgd(model, x, y, eps=eps, steps=steps, step_size=size, random_start=False, **options)
 
 
-def fixed_step(search: Search) -> Update:
+def fixed_step(settings: AttackOptions) -> Update:
     """Steps of length step_size along the gradient's direction."""
 
     def update(gradient: Images, memory: Tensor, step: int) -> tuple[Images, Tensor]:
-        return direction(gradient, search.norm).mul_(search.step_size), memory
+        return direction(gradient, settings.norm).mul_(settings.step_length), memory
 
     return update
 
@@ -101,7 +98,7 @@ def projected_ascent(
     model: nn.Module,
     x: Images,
     y: Labels,
-    search: Search,
+    settings: AttackOptions,
     update: Update,
     *,
     objective: Objective = CROSS_ENTROPY,
@@ -111,38 +108,40 @@ def projected_ascent(
 
     Args:
         model, x, y: as for `pgd`.
-        search: radius, number of steps and restarts, norm, and the rest of `Search`.
+        settings: radius, number of steps and restarts, norm, and the rest of `AttackOptions`.
         update: turns a gradient into a step.
         objective: what is maximised, and what the best iterate is chosen by.
-        gradient_at: gives another gradient to follow than the objective's.
+        gradient_at: (images, rows, step) -> the gradient to follow there in place of the objective's. rows: the images' places
+            in x.
 
     Returns: the iterate of highest objective among all that fool the model, x itself included; x where none does.
     """
     check_images(x, y)
-    if search.eps == 0 or not len(x):
+    if settings.eps == 0 or not len(x):
         return x.detach().clone()
-    y, targeted = y.long(), search.targeted
-    all_rows, whole_ball = torch.arange(len(x), device=x.device), Ball(x, search.eps, search.norm)
-    seeds = draw_seeds(len(x), search.restarts, search.generator) if search.random_start else []
+    y, targeted = y.long(), settings.targeted
+    all_rows, whole_ball = torch.arange(len(x), device=x.device), Ball(x, settings.eps, settings.norm)
+    seeds = draw_seeds(len(x), settings.restarts, settings.generator) if settings.random_start else []
     with eval_mode(model), torch.no_grad():
         check_labels(model, x, y)
         value, fooled = loss_and_success(model, x, y, targeted=targeted, objective=objective)
-        best = Best(x, value, fooled, for_transfer=search.for_transfer)
-        for restart in range(search.restarts):
-            rows = all_rows[best.not_yet_fooled(all_rows)] if search.drops_fooled else all_rows
+        best = Best(x, value, fooled, for_transfer=settings.for_transfer)
+        for restart in range(settings.restarts):
+            rows = all_rows[best.not_yet_fooled(all_rows)] if settings.drops_fooled else all_rows
             if not len(rows):
                 break
             ball, labels = (whole_ball, y) if rows is all_rows else (whole_ball[rows], y[rows])
-            point = ball.random_point([seeds[i][restart] for i in rows.tolist()]) if search.random_start else ball.x.clone()
+            point = ball.random_point([seeds[i][restart] for i in rows.tolist()]) if settings.random_start else ball.x.clone()
             memory = torch.zeros_like(point)
-            for step in range(search.steps):
+            for step in range(settings.steps):
                 images = ball.as_images(point)
                 if gradient_at is None:
                     gradient, value, fooled = loss_gradient(model, images, labels, targeted=targeted, objective=objective)
                 else:
-                    gradient, value, fooled = gradient_at(images, rows, step)
+                    gradient = gradient_at(images, rows, step)
+                    value, fooled = loss_and_success(model, images, labels, targeted=targeted, objective=objective)
                 best.update(rows, images, value, fooled)
-                if search.drops_fooled and step % CHECK_EVERY == 0:
+                if settings.drops_fooled and step % CHECK_EVERY == 0:
                     stay = best.not_yet_fooled(rows)
                     if not stay.all():
                         rows, labels, ball = rows[stay], labels[stay], ball[stay]

@@ -39,4 +39,5 @@ def log_volume(logits: Float[Tensor, "member batch class"], y: Labels) -> Float[
     rows = logits[others].view(*logits.shape[:2], -1).double().softmax(-1)
     rows = F.normalize(rows, dim=-1).transpose(0, 1)
     gram = rows @ rows.mT + 1e-6 * torch.eye(len(logits), dtype=rows.dtype, device=rows.device)
-    return torch.linalg.slogdet(gram).logabsdet.to(logits.dtype)
+    log_volumes: Tensor = torch.linalg.slogdet(gram).logabsdet
+    return log_volumes.to(logits.dtype)

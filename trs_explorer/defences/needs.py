@@ -1,6 +1,6 @@
 """Check what defences need of members besides logits, by running them: a user's model may have any structure."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -38,11 +38,15 @@ class _RecordPlainRelus(TorchDispatchMode):
     """Record the operations below autograd that set negative numbers to 0."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.names: set[str] = set()
 
     def __torch_dispatch__(
-        self, func: Callable[..., Any], types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+        self,
+        func: torch._ops.OpOverload[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         name, keywords = func.overloadpacket.__name__, kwargs or {}
         low, high = (args[1] if len(args) > 1 else keywords.get("min")), (args[2] if len(args) > 2 else keywords.get("max"))

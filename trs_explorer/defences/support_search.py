@@ -80,8 +80,8 @@ def support_points(
 
 def _ascent_direction(members: Members, x: Images, y: Labels, order: str, *, keep_graph: bool = True) -> tuple[Tensor, Tensor]:
     """Return the members' losses at x, and the gradient of what the search ascends."""
-    if isinstance(members, Stacked):
-        return _ascent_direction_piecewise_linear(members, x, y, order, keep_graph=keep_graph)
+    if order == "second" and isinstance(members, Stacked):
+        return _gradient_of_norms_piecewise_linear(members, x, y, keep_graph=keep_graph)
     copies = [x.detach().clone().requires_grad_() for _ in range(len(members))]
     losses = member_losses(members.member_logits(copies), y)
     second = order == "second"
@@ -92,22 +92,19 @@ def _ascent_direction(members: Members, x: Images, y: Labels, order: str, *, kee
     return losses, _weighted_sum(gradients, losses, order)
 
 
-def _ascent_direction_piecewise_linear(
-    members: Stacked, x: Images, y: Labels, order: str, *, keep_graph: bool
-) -> tuple[Tensor, Tensor]:
-    """Do the same for piecewise linear nets, whose Jacobian J is locally constant: g = J^T (p - y).
+def _gradient_of_norms_piecewise_linear(members: Stacked, x: Images, y: Labels, *, keep_graph: bool) -> tuple[Tensor, Tensor]:
+    """Do the same, order "second", for piecewise linear nets, whose Jacobian J is locally constant: g = J^T (p - y).
 
-    The gradient of |g| is then J^T H J g / |g| with H = diag p - p p^T, which costs two passes less than differentiating g.
+    The gradient of |g| is then J^T H J g / |g| with H = diag p - p p^T, which costs two passes less than differentiating g: a
+    training step takes a sixth less.
     """
     with torch.set_grad_enabled(keep_graph):
         piece = members.linearize(x)
         losses = member_losses(piece.logits, y)
     p = piece.logits.detach().softmax(-1)
     gradients = piece.vjp(p - F.one_hot(y, p.shape[-1]))
-    if order == "second":
-        change = piece.jvp(gradients / gradient_norms(gradients)[..., None, None, None])
-        return losses, piece.vjp(p * (change - (p * change).sum(-1, keepdim=True))).sum(0)
-    return losses, _weighted_sum(gradients, losses, order)
+    change = piece.jvp(gradients / gradient_norms(gradients)[..., None, None, None])
+    return losses, piece.vjp(p * (change - (p * change).sum(-1, keepdim=True))).sum(0)
 
 
 def _weighted_sum(gradients: MemberGradients, losses: MemberLosses, order: str) -> Tensor:

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from trs_explorer.attacks.checks import check_images
 from trs_explorer.attacks.noise import draw_seeds, seeded
+from trs_explorer.attacks.options import transfer_kwargs
 from trs_explorer.attacks.pgd import pgd
-from trs_explorer.attacks.search import transfer_kwargs
 from trs_explorer.evaluation.accuracy import Rate, batches, correct, empty_rate, extended
 from trs_explorer.evaluation.intervals import of_share
 from trs_explorer.gradients import Images, Labels

@@ -11,7 +11,7 @@ from torch import Tensor
 from trs_explorer.attacks.checks import check_images
 from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.attacks.noise import draw_seeds, seeded
-from trs_explorer.attacks.search import transfer_kwargs
+from trs_explorer.attacks.options import transfer_kwargs
 from trs_explorer.evaluation.accuracy import batches, check_inputs
 from trs_explorer.evaluation.intervals import of_ratio, wilson
 from trs_explorer.files import Json

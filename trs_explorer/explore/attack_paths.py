@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.attacks.noise import draw_seeds
-from trs_explorer.attacks.search import transfer_kwargs
+from trs_explorer.attacks.options import transfer_kwargs
 from trs_explorer.evaluation.accuracy import right
 from trs_explorer.explore.compute_lock import one_thread
 from trs_explorer.explore.planes import OneImage

@@ -45,7 +45,7 @@ def features(model: nn.Module, x: Images, layer: str) -> Float[Tensor, "batch fe
 
 
 def features_and_outputs(
-    model: nn.Sequential, x: Images, layer: str
+    model: nn.Module, x: Images, layer: str
 ) -> tuple[Float[Tensor, "batch feature"], Float[Tensor, "batch class"]]:
     """Return the `features` and the output of a model that is no ensemble, in one pass. Raises: as `features`."""
     front, back = _split(model, layer)
@@ -57,7 +57,8 @@ def _split(model: nn.Module, layer: str) -> tuple[list[nn.Module], list[nn.Modul
     """Return a model's layers up to and including `layer`, and those after it."""
     if layer not in (declared := feature_layers(model)):
         raise ValueError(f"layer must be one of {', '.join(declared)}, got {layer!r}")
-    names, layers = list(model._modules), list(model._modules.values())  # named_children would leave out a layer's second use
+    used = {name: module for name, module in model._modules.items() if module is not None}
+    names, layers = list(used), list(used.values())  # named_children would leave out a layer's second use
     if layer not in names:
         raise ValueError(f"the model declares {layer!r} as a feature layer, but has no layer of that name")
     after = names.index(layer) + 1

@@ -66,5 +66,5 @@ def _with_head(layers: nn.Sequential, shape: tuple[int, int, int], hidden: int, 
     layers.add_module("fc1", nn.Linear(features, hidden))
     layers.add_module("relu3", nn.ReLU())
     layers.add_module("fc2", nn.Linear(hidden, classes))
-    layers.feature_layers = ("conv1", "conv2", "fc1")
+    layers.feature_layers = ("conv1", "conv2", "fc1")  # type: ignore[assignment]  # torch only knows tensors and modules
     return layers

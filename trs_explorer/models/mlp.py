@@ -36,5 +36,5 @@ def mlp(shape: tuple[int, int, int], classes: int) -> nn.Module:
     layers.add_module("fc2", nn.Linear(64, 64))
     layers.add_module("sine2", Sine())
     layers.add_module("fc3", nn.Linear(64, classes))
-    layers.feature_layers = ("fc1", "fc2")
+    layers.feature_layers = ("fc1", "fc2")  # type: ignore[assignment]  # torch only knows tensors and modules
     return layers

@@ -1,8 +1,11 @@
 """A wrapper around a model that reports every batch the model is given."""
 
 from collections.abc import Callable
+from typing import cast
 
 from torch import Tensor, nn
+
+from trs_explorer.models.ensemble import Ensemble
 
 
 class RecordingModel(nn.Module):
@@ -18,12 +21,17 @@ class RecordingModel(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return what the model returns."""
         self.on_forward(x)
-        return self.model(x)
+        outputs: Tensor = self.model(x)
+        return outputs
+
+    @property
+    def _ensemble(self) -> Ensemble:  # what is passed through fails by its name for another model
+        return cast(Ensemble, self.model)
 
     @property
     def member_logits(self) -> Callable[[Tensor], Tensor]:
         """The ensemble's `member_logits`, recorded. Raises AttributeError for other models."""
-        member_logits = self.model.member_logits
+        member_logits = self._ensemble.member_logits
 
         def recorded(x: Tensor) -> Tensor:
             self.on_forward(x)
@@ -34,14 +42,14 @@ class RecordingModel(nn.Module):
     @property
     def vote_weights(self) -> Tensor:
         """The vote weights of a boosted ensemble. Raises AttributeError for other models."""
-        return self.model.vote_weights
+        return self._ensemble.vote_weights
 
     @property
     def voting(self) -> str:
         """The ensemble's kind of vote. Raises AttributeError for other models."""
-        return self.model.voting
+        return self._ensemble.voting
 
     @property
     def vote(self) -> Callable[[Tensor], Tensor]:
         """The ensemble's `vote`. Raises AttributeError for other models."""
-        return self.model.vote
+        return self._ensemble.vote

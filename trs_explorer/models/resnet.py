@@ -30,7 +30,8 @@ class Block(nn.Module):
         """Return the block's features; height and width halve, rounded up, if its stride is 2."""
         shortcut = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.new_channels))
         residual = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x)))))
-        return self.relu2(residual + shortcut)
+        features: Tensor = self.relu2(residual + shortcut)
+        return features
 
 
 def resnet(shape: tuple[int, int, int], classes: int, *, depth: int) -> nn.Module:
@@ -58,7 +59,7 @@ def resnet(shape: tuple[int, int, int], classes: int, *, depth: int) -> nn.Modul
     layers.add_module("pool", nn.AdaptiveAvgPool2d(1))
     layers.add_module("flatten", nn.Flatten())
     layers.add_module("fc", nn.Linear(64, classes))
-    layers.feature_layers = ("stage1", "stage2", "stage3")
+    layers.feature_layers = ("stage1", "stage2", "stage3")  # type: ignore[assignment]  # torch only knows tensors and modules
     for module in layers.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

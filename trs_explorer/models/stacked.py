@@ -33,11 +33,11 @@ def stackable(members: Sequence[nn.Module]) -> bool:
     )
 
 
-def _flattens_once(member: nn.Sequential) -> bool:
+def _flattens_once(member: nn.Module) -> bool:
     """Whether images are flattened once, example by example, and before any linear layer."""
-    kinds = [type(layer) for layer in member]
+    kinds = [type(layer) for layer in member.children()]
     flat = [i for i, kind in enumerate(kinds) if kind is nn.Flatten]
-    dims = {(layer.start_dim, layer.end_dim) for layer in member if isinstance(layer, nn.Flatten)}
+    dims = {(layer.start_dim, layer.end_dim) for layer in member.children() if isinstance(layer, nn.Flatten)}
     return len(flat) == 1 and dims == {(1, -1)} and nn.Linear not in kinds[: flat[0]]
 
 
@@ -69,7 +69,8 @@ class Stacked:
     def front(self, layer: str) -> "Stacked":
         """Return the members up to the layer of this name: their "logits" are its outputs, in the layout between layers."""
         last = list(dict(self.members[0].named_children())).index(layer)
-        return Stacked([member[: last + 1] for member in self.members], bfloat16=self.bfloat16)
+        fronts = [nn.Sequential(*list(member.children())[: last + 1]) for member in self.members]
+        return Stacked(fronts, bfloat16=self.bfloat16)
 
     def arrange(self, x: Tensor) -> Tensor:
         """Return images in the layout that `member_logits` takes: an initial pixel-unshuffle is done here, once.
@@ -129,14 +130,18 @@ class Stacked:
             return torch.bmm(x, weight.mT) if bias is None else torch.baddbmm(bias[:, None], x, weight.mT)
         if isinstance(layer, nn.Flatten):
             return x.flatten(1).expand(len(self), -1, -1) if shared else x.reshape(len(x), len(self), -1).transpose(0, 1)
-        return layer(x)
+        outputs: Tensor = layer(x)
+        return outputs
 
 
 def _activation_backward(layer: nn.Module, gradient: Tensor, x: Tensor) -> Tensor:
     """Multiply a gradient or tangent by the derivative of a (leaky) ReLU whose input was x."""
+    backward: Tensor
     if isinstance(layer, nn.LeakyReLU):
-        return torch.ops.aten.leaky_relu_backward(gradient, x, layer.negative_slope, False)
-    return torch.ops.aten.threshold_backward(gradient, x, 0)
+        backward = torch.ops.aten.leaky_relu_backward(gradient, x, layer.negative_slope, False)
+    else:
+        backward = torch.ops.aten.threshold_backward(gradient, x, 0)
+    return backward
 
 
 class LinearPiece:

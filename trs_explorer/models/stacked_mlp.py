@@ -3,6 +3,8 @@
 For trainings of seconds: both networks' margins and gradients take six products, which autograd then differentiates once.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
@@ -39,8 +41,8 @@ def margins_and_gradients(weights: Weights, p: Points) -> tuple[Margins, Slopes]
     """Return the logit of class 1 minus that of class 0 for every network, and its gradient. p: in plane coordinates, [-2, 2]."""
     first, second, last = 3 * weights["fc1.weight"], weights["fc2.weight"], weights["fc3.weight"]
     points = p.expand(len(first), -1, -1)
-    sine, slope1 = _SineCosine.apply(torch.baddbmm(3 * weights["fc1.bias"][:, None], points, first.mT))
-    sine, slope2 = _SineCosine.apply(torch.baddbmm(weights["fc2.bias"][:, None], sine, second.mT))
+    sine, slope1 = _SineCosine.apply(torch.baddbmm(3 * weights["fc1.bias"][:, None], points, first.mT))  # type: ignore[no-untyped-call]
+    sine, slope2 = _SineCosine.apply(torch.baddbmm(weights["fc2.bias"][:, None], sine, second.mT))  # type: ignore[no-untyped-call]
     margins = torch.baddbmm(weights["fc3.bias"][:, None], sine, last.mT)[..., 0]
     return margins, torch.bmm(torch.bmm(slope2 * last, second) * slope1, first)
 
@@ -49,12 +51,13 @@ class _SineCosine(torch.autograd.Function):
     """Sine and cosine at once: each is the other's derivative (up to sign), which autograd would compute again."""
 
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, angle: Float[Tensor, "..."]) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, angle: Float[Tensor, "..."]) -> tuple[Tensor, Tensor]:
         sine, cosine = angle.sin(), angle.cos()
         ctx.save_for_backward(sine, cosine)
         return sine, cosine
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, by_sine: Tensor, by_cosine: Tensor) -> Tensor:
+    def backward(ctx: Any, by_sine: Tensor, by_cosine: Tensor) -> Tensor:
         sine, cosine = ctx.saved_tensors
-        return by_sine * cosine - by_cosine * sine
+        slope: Tensor = by_sine * cosine - by_cosine * sine
+        return slope

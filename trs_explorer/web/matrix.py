@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from dash import html
 
-from trs_explorer.attacks.search import transfer_kwargs
+from trs_explorer.attacks.options import transfer_kwargs
 from trs_explorer.evaluation.accuracy import Rate
 from trs_explorer.evaluation.transfer import TransferMatrix, measure_transfer
 from trs_explorer.explore.compute_lock import PROCESS_LOCK

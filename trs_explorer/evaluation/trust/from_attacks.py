@@ -16,8 +16,8 @@ from trs_explorer.attacks.losses import cross_entropy
 from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.attacks.mora import mora
 from trs_explorer.attacks.noise import random_shift, seeded
+from trs_explorer.attacks.options import transfer_kwargs
 from trs_explorer.attacks.pgd import pgd
-from trs_explorer.attacks.search import transfer_kwargs
 from trs_explorer.evaluation.accuracy import Attack, Rate, correct
 from trs_explorer.evaluation.trust.from_rates import (
     APART,

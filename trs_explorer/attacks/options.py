@@ -1,4 +1,4 @@
-"""The options that attacks with a radius share, declared and checked once."""
+"""The options that attacks with a radius share, declared and checked once. The loop that they steer: pgd.py."""
 
 import inspect
 from collections.abc import Callable
@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TypedDict, Unpack
 
 import torch
+from torch import Tensor
 
 from trs_explorer.attack_catalogue import NORMS
 from trs_explorer.attacks.checks import check_number, check_radius
 
 
-class SearchOptions(TypedDict, total=False):
-    """Keyword arguments of every iterated attack with a radius. `Search` has the defaults.
+class CommonOptions(TypedDict, total=False):
+    """Keyword arguments of every iterated attack with a radius. `AttackOptions` has the defaults.
 
     norm: of the ball and of the steps, "linf" (default) or "l2".
     targeted: y is the class to be reached, not the one to be left. Default: False.
@@ -33,17 +34,18 @@ class SearchOptions(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class Search:
-    """How to search a ball: its radius, the steps, and the `SearchOptions`.
+class AttackOptions:
+    """All options of an attack in a ball: its radius, the steps, and the `CommonOptions`.
 
-    eps, step_size: in [0, 1] pixels, measured in `norm`. random_start: each restart begins at a random point of the ball,
-    otherwise at x.
+    eps: the radius, in [0, 1] pixels, measured in `norm`.
+    step_size: the length of a step, measured in the same way; None is eps / 10.
+    random_start: each restart begins at a random point of the ball, otherwise at x.
     Raises: ValueError for options out of range.
     """
 
     eps: float
     steps: int
-    step_size: float
+    step_size: float | None = None
     restarts: int = 1
     random_start: bool = False
     norm: str = "linf"
@@ -63,7 +65,12 @@ class Search:
         if self.restarts > 1 and not self.random_start:
             count = self.restarts
             raise ValueError(f"{count} restarts without a random start are the same attack {count} times: set restarts=1")
-        check_number("step_size", self.step_size, positive=self.eps > 0)
+        check_number("step_size", self.step_length, positive=self.eps > 0)
+
+    @property
+    def step_length(self) -> float:
+        """The length of a step."""
+        return self.eps / 10 if self.step_size is None else self.step_size
 
     @property
     def drops_fooled(self) -> bool:
@@ -71,16 +78,16 @@ class Search:
         return self.early_stop and not self.for_transfer
 
 
-def keywords(attack: Callable) -> frozenset[str]:
-    """The names of all arguments of an attack, those of `SearchOptions` included where it takes them."""
+def keywords(attack: Callable[..., Tensor]) -> frozenset[str]:
+    """The names of all arguments of an attack, those of `CommonOptions` included where it takes them."""
     parameters = inspect.signature(attack).parameters.values()
     names = {p.name for p in parameters if p.kind is not p.VAR_KEYWORD}
-    if any(p.kind is p.VAR_KEYWORD and p.annotation == Unpack[SearchOptions] for p in parameters):
-        names |= SearchOptions.__annotations__.keys()
+    if any(p.kind is p.VAR_KEYWORD and p.annotation == Unpack[CommonOptions] for p in parameters):
+        names |= CommonOptions.__annotations__.keys()
     return frozenset(names)
 
 
-def transfer_kwargs(attack: Callable, *, for_transfer: bool = False) -> dict[str, bool]:
+def transfer_kwargs(attack: Callable[..., Tensor], *, for_transfer: bool = False) -> dict[str, bool]:
     """The arguments that keep an attack going on images that are fooled already; none for attacks that always do.
 
     Use them for images that are shown to *other* models: an image that barely fools one model transfers less often, which would
