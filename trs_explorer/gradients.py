@@ -39,7 +39,9 @@ def member_losses(logits: Float[Tensor, "member batch class"], y: Labels) -> Mem
 
 
 def log_odds(logits: Float[Tensor, "*member batch class"], y: Labels) -> Float[Tensor, "*member batch"]:
-    """Return the log-odds against the true class, per example: m = logsumexp of the other logits - z_y. Takes log-probabilities too.
+    """Return the log-odds against the true class, per example: m = logsumexp of the other logits - z_y.
+
+    logits: or log-probabilities: a constant added to them changes nothing.
 
     The cross-entropy is softplus(m), so the gradient of m has exactly its direction. But the cross-entropy's gradient is
     sigmoid(m) times that of m: for a confident member float32 leaves of it rounding errors, or 0.
