@@ -18,6 +18,7 @@ def test_a_column_survives_what_is_odd():
 def test_pair_means_leave_the_diagonal_out():
     hole = [[1.0, None], [0.5, 1.0]]
     np.testing.assert_allclose(pair_means([{"cosine": COSINE}] * 2), [0.07, 0.07])
+    np.testing.assert_allclose(pair_means([{"log_odds_cosine": COSINE, "cosine": None}], "log_odds_cosine"), [0.07])
     np.testing.assert_allclose(
         pair_means([{"cosine": COSINE}, {}, {"cosine": hole}, {"cosine": [[1], [2]]}]), [0.07, np.nan, 0.5, np.nan]
     )

@@ -34,7 +34,9 @@ PROBE = {
     "attack": "pgd-10",
     "fooled": [[9, 3, 4], [2, 9, 0], [5, 1, 9]],
     "eligible": [[10, 6, 8], [4, 10, 0], [10, 2, 10]],
-    "cosine": [[1, 0.25, 0.5], [0.25, 1, 0.75], [0.5, 0.75, 1]],
+    "transfer_interval": [0.3, 0.7],
+    "log_odds_cosine": [[1, 0.25, 0.5], [0.25, 1, 0.75], [0.5, 0.75, 1]],
+    "cosine": [[1, 0, 0.25], [0, 1, 0.125], [0.25, 0.125, 1]],
     "grad_norm": [2.5, 1.5, 2.0],
     "zero_gradients": [0.0, 0.5, 0.0],
     "clean": 120,
@@ -52,9 +54,21 @@ def test_a_probe_pools_the_pairs_of_different_members():
     assert (probe.fooled, probe.eligible, probe.pairs, probe.least) == (3 + 4 + 2 + 5 + 1, 6 + 8 + 4 + 10 + 2, 6, 2)
     assert probe.transfer == 15 / 30
     assert probe.rates == [[0.9, 0.5, 0.5], [0.5, 0.9, None], [0.5, 0.5, 0.9]], "[surrogate, target], nobody eligible: None"
-    assert (probe.cosine, probe.grad_norm) == (0.5, 2.5)
+    assert (probe.cosine, probe.loss_cosine, probe.grad_norm) == (0.5, 0.125, 2.5)
+    assert (probe.interval, probe.differs) == ((0.3, 0.7), True)
     assert (probe.share("clean"), probe.share("fgsm"), probe.share("pgd")) == (120 / 128, 0.5, 0.25)
     assert (probe.zero_gradients, probe.member_clean) == ([0.0, 0.5, 0.0], [118, 117, 119])
+
+
+def test_a_probe_of_an_older_version_lacks_the_log_odds_and_does_not_take_the_losss_for_them():
+    old = {name: value for name, value in PROBE.items() if name not in ("log_odds_cosine", "transfer_interval")}
+    probe = parse_probe(old)
+    assert (probe.cosine, probe.cosines, probe.interval, probe.loss_cosine, probe.differs) == (None, None, None, 0.125, False)
+
+
+@pytest.mark.parametrize("damage", [3, [], [0.1], [0.7, 0.3], [0.1, 2], [None, 0.5], ["x", 1], [0.1, 0.2, 0.3]])
+def test_a_damaged_interval_is_none(damage):
+    assert parse_probe({**PROBE, "transfer_interval": damage}).interval is None
 
 
 def test_a_probe_in_which_nobody_was_fooled_has_counts_and_no_rate():

@@ -30,9 +30,12 @@ def term_rows(steps: Sequence[Json]) -> list[Json]:
     return [terms if isinstance(terms := event.get("terms"), dict) else {} for event in steps]
 
 
-def pair_means(events: Sequence[Json]) -> Values:
-    """The mean over pairs of different members of each event's cosine matrix, NaN where there is none."""
-    matrices = [event.get("cosine") for event in events]
+def pair_means(events: Sequence[Json], name: str = "cosine") -> Values:
+    """The mean over pairs of different members of each event's |cos| matrix of that name, NaN where there is none.
+
+    name: "cosine", of the loss's gradients; of probes also "log_odds_cosine", by the log-odds.
+    """
+    matrices = [event.get(name) for event in events]
     try:
         squares = np.array(matrices, dtype=float)
         count, members, other = squares.shape

@@ -1,7 +1,13 @@
 """Input gradients of all members at once: the basis of similarity, smoothness and support points.
 
 N members cost N forward-backward passes; all N(N-1)/2 pairs are then arithmetic on the result.
+
+Directions that are shown or measured are those of the log-odds (`log_odds`), which never vanish by rounding. Lengths, and the
+terms of the training losses, are those of the cross-entropy.
 """
+
+import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -33,16 +39,47 @@ def member_losses(logits: Float[Tensor, "member batch class"], y: Labels) -> Mem
     return F.cross_entropy(logits.flatten(0, 1), y.repeat(len(logits)), reduction="none").view(len(logits), -1)
 
 
+def log_odds(logits: Float[Tensor, "*member batch class"], y: Labels) -> Float[Tensor, "*member batch"]:
+    """Return the log-odds against the true class, per example: m = logsumexp of the other logits - z_y.
+
+    logits: or log-probabilities: a constant added to them changes nothing.
+
+    The cross-entropy is softplus(m), so the gradient of m has exactly its direction. But the cross-entropy's gradient is
+    sigmoid(m) times that of m: for a confident member float32 leaves of it rounding errors, or 0.
+    """
+    true_class = F.one_hot(y, logits.shape[-1]).bool()  # a class is excluded with -inf: with 0 it would be the likeliest one
+    others = logits.masked_fill(true_class, -math.inf).logsumexp(-1)
+    return others - torch.where(true_class, logits, 0).sum(-1)
+
+
+def ensemble_log_odds(ensemble: Ensemble, logits: Float[Tensor, "member batch class"], y: Labels) -> Float[Tensor, " batch"]:
+    """Return the log-odds of the vote against the true class: the number log_odds(ensemble.vote(logits), y), in float64.
+
+    Where confident members disagree, the log-probabilities of a mean vote lose the gradient by rounding. So a mean is computed
+    from the members' log-odds: its gradient is then a sum of theirs with weights that are all positive.
+    """
+    if ensemble.voting == "sum":
+        return log_odds(ensemble.vote(logits), y).double()
+    m, weights = log_odds(logits, y).double(), ensemble.votes.to(logits).double()[:, None].log()
+    return (F.logsigmoid(m) + weights).logsumexp(0) - (F.logsigmoid(-m) + weights).logsumexp(0)
+
+
 def input_gradients(
-    members: Members, x: Images, y: Labels, *, create_graph: bool = False
+    members: Members,
+    x: Images,
+    y: Labels,
+    *,
+    of: Callable[[Tensor, Labels], MemberLosses] = member_losses,
+    create_graph: bool = False,
 ) -> tuple[MemberLosses, MemberGradients]:
     """Return every member's per-example losses and their gradients with respect to x; one forward-backward pass per member.
 
+    of: the loss, of all members' logits: `member_losses`, or `log_odds` where the direction is what counts.
     create_graph: make both differentiable with respect to the weights, and to x if x requires it; otherwise both are detached.
     Source: the gradients of the TRS regulariser (paper, section 3.1), of the per-example loss.
     """
     copies = [x.clone() if x.requires_grad else x.detach().clone().requires_grad_() for _ in range(len(members))]
-    losses = member_losses(members.member_logits(copies), y)
+    losses = of(members.member_logits(copies), y)
     gradients = torch.stack(torch.autograd.grad(losses.sum(), copies, create_graph=create_graph))
     return (losses, gradients) if create_graph else (losses.detach(), gradients)
 

@@ -10,6 +10,7 @@ from trs_explorer.files import Json
 from trs_explorer.values import number, text, whole
 
 LONGEST_ATTACK = 40  # characters of an attack's name
+ROUNDING = 0.005  # two mean |cos| that differ by less are shown as one number
 
 Matrix = list[list[float | None]]
 
@@ -78,13 +79,15 @@ class Step:
 
 @dataclass(frozen=True)
 class Probe:
-    """One measurement on n held-out images, the event of kind "matrix".
+    """One measurement on n held-out images, the event of kind "matrix". Logs of older versions lack the log-odds and `interval`.
 
     rates: [surrogate, target], fooled / eligible; None where no image was eligible.
     fooled, eligible: sums over the ordered pairs of different members (None without matrices).  pairs: how many those are.
     transfer: fooled / eligible.  least: the smallest number of eligible images among the pairs.
-    cosines: |cos| of input gradients, [member, member].  cosine: their mean over pairs.
-    grad_norm: the largest input-gradient norm.  zero_gradients: per member, the share of gradients that count as zero.
+    interval: 95 % interval of `transfer`, in which an image counts once.
+    cosines: |cos| of the gradients of the log-odds, [member, member].  cosine: their mean over pairs.
+    loss_cosines, loss_cosine: the same of the cross-entropy's gradients, where a vanishing one counts as |cos| 0.
+    grad_norm: the largest norm of a gradient of the cross-entropy.  zero_gradients: per member, the share that vanishes.
     clean, fgsm, pgd: images of n that the ensemble classifies correctly.  member_clean: the same per member, without attack.
     """
 
@@ -99,14 +102,24 @@ class Probe:
     pairs: int
     transfer: float | None
     least: int | None
+    interval: tuple[float, float] | None
     cosine: float | None
     cosines: Matrix | None
+    loss_cosine: float | None
+    loss_cosines: Matrix | None
     grad_norm: float | None
     zero_gradients: list[float | None]
     clean: int | None
     fgsm: int | None
     pgd: int | None
     member_clean: list[int | None]
+
+    @property
+    def differs(self) -> bool:
+        """Whether the cross-entropy's mean |cos| differs from the log-odds' by more than rounding; False if one is unknown."""
+        if self.cosine is None or self.loss_cosine is None:
+            return False
+        return abs(self.cosine - self.loss_cosine) > ROUNDING
 
     def share(self, name: str) -> float | None:
         """The count of that name as a share of n."""
@@ -206,7 +219,7 @@ def parse_probe(event: Json, step: int = 0) -> Probe:
         counts = [(f, e) for f, e in cells if f is not None and e]
     fooled_sum, eligible_sum = (sum(pair[k] for pair in counts or ()) for k in (0, 1))
     least = int(max(0.0, min((e for _, e in counts or ()), default=0.0))) or None
-    cosines = parse_matrix(event.get("cosine"))
+    cosines, loss_cosines = parse_matrix(event.get("log_odds_cosine")), parse_matrix(event.get("cosine"))
     norms, zeros, members = event.get("grad_norm"), event.get("zero_gradients"), event.get("member_clean")
     finite_norms = [norm for norm in map(number, norms if isinstance(norms, list) else [norms]) if norm is not None]
     return Probe(
@@ -221,8 +234,11 @@ def parse_probe(event: Json, step: int = 0) -> Probe:
         pairs=len(rates) * (len(rates) - 1) if rates else 0,
         transfer=number(fooled_sum / eligible_sum) if eligible_sum else None,
         least=least,
+        interval=_parse_interval(event.get("transfer_interval")),
         cosine=mean(off_diagonal(cosines)) if cosines else None,
         cosines=cosines,
+        loss_cosine=mean(off_diagonal(loss_cosines)) if loss_cosines else None,
+        loss_cosines=loss_cosines,
         grad_norm=max(finite_norms, default=None),
         zero_gradients=[number(share) for share in zeros] if isinstance(zeros, list) else [],
         clean=whole(event.get("clean")),
@@ -281,6 +297,13 @@ def event_step(event: Json) -> int | None:
 def event_time(event: Json) -> float | None:
     """When an event of any kind was written, in seconds since 1970; None if it does not say."""
     return number(event.get("t"))
+
+
+def _parse_interval(value: object) -> tuple[float, float] | None:
+    ends = [number(end) for end in value] if isinstance(value, list) else []
+    if len(ends) != 2 or ends[0] is None or ends[1] is None or not 0 <= ends[0] <= ends[1] <= 1:
+        return None
+    return ends[0], ends[1]
 
 
 def _optional_text(event: Json, name: str) -> str | None:

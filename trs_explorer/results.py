@@ -13,7 +13,7 @@ from trs_explorer.files import Json, cannot_write, is_regular, read_report, writ
 from trs_explorer.leftovers import remove_abandoned
 from trs_explorer.runs import Run, RunError
 
-TABLE = "table1.json"  # git has this one of the runs that ship
+TABLE, PROBE = "table1.json", "probe.json"  # git has these of the runs that ship
 MAX_BYTES = 64 << 20  # of a stored result: 10,000 images under 100 attacks have 1 million outcomes
 SAVE_INTERVAL_S = 2.0  # between two saves of a partial result
 
@@ -42,6 +42,28 @@ def read_table(run: Run) -> Json:
     """The Table 1 that is stored with a run; {} if there is none, it is damaged, or it is of other data than the run's."""
     stored = read_report(_folder(run) / TABLE, MAX_BYTES) or {}
     return stored if measured_on(run.config, stored) == _data_of(run, stored) else {}
+
+
+def write_probe(run: Run, result: Mapping[str, object]) -> Path:
+    """Store a probe of a run's newest weights, replacing the previous one. Returns its file.
+
+    Raises: RunError if it cannot be written.
+    """
+    remove_abandoned(_folder(run))
+    return _write(_folder(run) / PROBE, result)
+
+
+def read_probe(run: Run) -> Json:
+    """The stored probe of a run's newest weights; {} if there is none, it is damaged, or of other weights or data."""
+    stored = read_report(_folder(run) / PROBE, MAX_BYTES) or {}
+    if not stored or measured_on(run.config, stored) != _data_of(run, stored):
+        return {}
+    try:
+        newest = run.checkpoints()[-1:]
+        weights = run.recorded(newest[0]).get("sha256") if newest else None
+    except RunError:
+        return {}
+    return stored if weights is not None and stored.get("weights") == weights else {}
 
 
 def read_results(run: Run, kind: str) -> list[Json]:

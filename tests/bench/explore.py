@@ -22,7 +22,7 @@ from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playw
 
 from trs_explorer import data
 from trs_explorer.bench.timing import interleaved
-from trs_explorer.explore.planes import along_gradient, loss_gradients
+from trs_explorer.explore.planes import along_gradient, loss_directions
 from trs_explorer.explore.slices import LEVELS, coordinates, new_points, sample
 from trs_explorer.models.stored import load_ensemble
 from trs_explorer.options import UsageError
@@ -290,7 +290,7 @@ def sampling_rates(rounds: int) -> tuple[float, float]:
     ensemble.requires_grad_(False)
     test = data.load(run.config.data, train=False)
     x, y = test.images(slice(0, 1)), test.y[:1]
-    plane = along_gradient(loss_gradients(ensemble, x, y)[0], x[0], name="F1", seed=0)
+    plane = along_gradient(loss_directions(ensemble, x, y)[0], x[0], name="F1", seed=0)
     levels = [coordinates(new_points(level), level, low=-4.0, high=4.0) for level in range(len(LEVELS))]
     prepared = plane.images(torch.from_numpy(levels[2]).float())
 

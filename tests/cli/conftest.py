@@ -34,10 +34,10 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _cheaper() -> Iterator[None]:
     """Typer reads the commands' signatures once in a process, not for every `trs`; trainings probe few images."""
-    from trs_explorer.training import state
+    from trs_explorer.evaluation import probe
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(state, "PROBE_IMAGES", 16)
+        patch.setattr(probe, "IMAGES", 16)
         patch.setattr(typer.main, "get_command", functools.cache(typer.main.get_command))
         yield
 

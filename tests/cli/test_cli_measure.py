@@ -123,6 +123,21 @@ def test_transfer_prints_stores_and_exports_the_same_counts(trs, trained: Path, 
             assert stored["n"] - letters.count("-") == eligible[i][j]
 
 
+def test_the_probe_of_a_training_is_measured_again(trs, trained: Path) -> None:
+    """On the same machine to the last bit; a viewer then finds it beside the run."""
+    events = [json.loads(line) for line in (trained / "events.jsonl").read_text().splitlines()]
+    last = [event for event in events if event["kind"] == "matrix"][-1]
+    result = trs("transfer", trained, "--probe", "--json", "out.json")
+    assert (result.status, result.err) == (0, "")
+    stored = json.loads((trained / "results" / "probe.json").read_text())
+    assert json.loads(Path("out.json").read_text()) == stored
+    assert {name: stored[name] for name in last if name not in ("v", "t", "kind")} == {
+        name: value for name, value in last.items() if name not in ("v", "t", "kind")
+    }
+    assert stored["weights"] == [event["sha256"] for event in events if event["kind"] == "checkpoint"][-1]
+    assert f"trained: epoch {last['epoch']:3}  |cos| " in result.out
+
+
 def test_an_attack_of_radius_0_fools_nobody_and_transfer_says_so(trs, trained: Path) -> None:
     result = trs("transfer", trained, "--eps", 0, "--attack", "fgsm", "--limit", 50)
     assert result.status == 0

@@ -54,6 +54,7 @@ def test_a_ratio_over_images_counts_an_image_once():
     drawn = torch.randint(200, (4000, 200), generator=g)
     ratios = a[drawn].sum(-1) / b[drawn].sum(-1)
     assert (low, high) == pytest.approx((ratios.quantile(0.025).item(), ratios.quantile(0.975).item()), abs=0.01)
-    assert of_ratio([(6, 6)] * 30 + [(0, 6)] * 70 + [(0, 0)] * 9) == pytest.approx(wilson(30, 100), abs=0.002)
+    assert of_ratio([(6, 6)] * 30 + [(0, 6)] * 70 + [(0, 0)] * 9) == pytest.approx(wilson(30, 100), abs=1e-12)
+    assert of_ratio([(1, 1)] * 3 + [(0, 1)] * 4) == pytest.approx(wilson(3, 7), abs=1e-12), "one trial an image: the same method"
     assert of_ratio([(0, 4)] * 50) == wilson(0, 50)
     assert of_ratio([(0, 0)]) == of_ratio([]) == (0.0, 1.0)

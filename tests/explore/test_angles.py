@@ -75,7 +75,7 @@ def test_a_gradient_of_rounding_has_no_angle():
     """Zero everywhere, or not a number: neither may look orthogonal."""
     ensemble = Ensemble([Margin([1.0, 0.0]), Margin([0.0, 0.0]), Margin([math.nan, 0.0])])
     found = angles(ensemble, X, Y, eps=0.1, samples=4, seed=0)
-    assert found.vanishing.tolist() == [0, 5, 5]
+    assert found.vanishing.tolist() == found.undirected.tolist() == [0, 5, 5]
     assert np.isnan(found.at_x[0, 1])
     assert np.isnan(found.mean[0, 1])
     assert np.isnan(found.largest[0, 1])
@@ -127,7 +127,7 @@ def test_bad_options(bad):
         angles(Ensemble([Margin([1.0, 0.0])]), X, Y, seed=0, **bad)
 
 
-def some(at_x, mean=0.09, eps=0.3, steepest=8.1, norm="linf"):
+def some(at_x, mean=0.09, eps=0.3, steepest=8.1, norm="linf", vanishing=0, loss_shift=0.0):
     members = len(at_x)
     full = np.full((members, members), mean)
     return Angles(
@@ -141,12 +141,39 @@ def some(at_x, mean=0.09, eps=0.3, steepest=8.1, norm="linf"):
         largest=full,
         norms=np.ones(members),
         steepest=np.full(members, steepest),
-        vanishing=np.zeros(members, dtype=np.int64),
+        undirected=np.zeros(members, dtype=np.int64),
+        vanishing=np.full(members, vanishing),
+        loss_at_x=np.abs(np.array(at_x, dtype=float)) + loss_shift,
+        loss_mean=full,
     )
 
 
 TWO = some([[1, 0.07], [0.07, 1]])
 HERE = "Here the gradients of F1 and F2 are 86 degrees apart (|cos| .07)"
+
+
+def test_confident_members_have_angles_where_their_cross_entropy_has_none():
+    """Margins of 1000: float32 has p = 1, so the cross-entropy's gradient is 0; the log-odds' is w."""
+    tilt = math.radians(60)
+    ensemble = Ensemble([Margin([2000.0, 0.0]), Margin([2000 * math.cos(tilt), 2000 * math.sin(tilt)])])
+    found = angles(ensemble, X, Y, eps=0.1, samples=4, seed=0)
+    assert found.at_x[0, 1] == pytest.approx(0.5, abs=1e-6)
+    assert found.mean[0, 1] == pytest.approx(0.5, abs=1e-6)
+    assert found.undirected.tolist() == [0, 0]
+    assert found.vanishing.tolist() == [5, 5]
+    assert np.isnan(found.loss_at_x[0, 1])
+    assert np.isnan(found.loss_mean[0, 1])
+    assert found.norms.tolist() == [0, 0]  # lengths stay the cross-entropy's
+    sentence = angles_sentence(found)
+    assert sentence.startswith("Here the gradients of F1 and F2 are 60 degrees apart (|cos| .50)")
+    assert "cross-entropy's gradient of F1 at 5 and of F2 at 5 of 5 points is too small for float32" in sentence
+
+
+def test_where_nothing_vanishes_both_losses_have_the_same_angles():
+    found = angles(build("mlp", "bars", 2, seed=1), torch.tensor([0.05, 0.9]).view(1, 1, 1, 2), Y, eps=0.3, samples=20, seed=5)
+    assert found.loss_at_x == pytest.approx(found.at_x, abs=1e-5)
+    assert found.loss_mean == pytest.approx(found.mean, abs=1e-5)
+    assert "cross-entropy" not in angles_sentence(found)
 
 
 def test_gradients_that_oppose_each_other_are_more_than_90_degrees_apart():
@@ -160,6 +187,10 @@ def test_the_sentence_about_angles():
     assert angles_sentence(some([[1, 0.07], [0.07, 1]], eps=0.0)) == f"{HERE}; the largest gradient norm is 8.1."
     assert "within eps .031 (max norm) |cos|" in angles_sentence(some([[1, 0.07], [0.07, 1]], eps=8 / 255))
     assert angles_sentence(some([[1]])) == "A single member has no angle to another; the largest gradient norm is 8.1."
+    assert angles_sentence(some([[1, 0.07], [0.07, 1]], vanishing=3)).endswith(
+        "F1 at 3 and of F2 at 3 of 33 points is too small for float32, so the angles are the log-odds'."
+    )
+    assert angles_sentence(some([[1, 0.07], [0.07, 1]], loss_shift=0.1)).endswith("which float32 rounds, |cos| would be .17.")
     three = some([[1, 0.07, 0.1], [0.07, 1, 0.99985], [0.1, 0.99985, 1]], steepest=0.0412)
     assert angles_sentence(three).startswith(
         "Here the gradients of F2 and F3, the closest pair, are 1 degree apart (|cos| 1.00),"

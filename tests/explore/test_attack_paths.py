@@ -8,10 +8,14 @@ from trs_explorer.attack_catalogue import ATTACKS, RADIUS_ATTACKS, takes
 from trs_explorer.attacks.fgsm import fgsm
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.catalogue import load
+from trs_explorer.data import load_for
 from trs_explorer.explore.attack_paths import attack_path, attack_path_on, attack_paths
 from trs_explorer.explore.compute_lock import PriorityLock
+from trs_explorer.gradients import log_odds
 from trs_explorer.models import build
 from trs_explorer.models.ensemble import Ensemble
+from trs_explorer.models.stored import load_ensemble
+from trs_explorer.shipped import shipped_runs
 
 Y = torch.tensor([0])
 
@@ -48,12 +52,52 @@ def test_the_path_of_fgsm_is_one_step():
     assert path.fooled
 
 
-def test_a_path_that_fools_nobody_comes_back_to_x():
+def test_a_path_that_fools_nobody_ends_at_the_image_of_highest_loss():
+    """The attack itself returns x: drawn so, a failed attack would walk back to where it began."""
     path = attack_path(Margin([1.0, -2.0], 5.0), X, Y, fgsm, eps=0.3)
     assert not path.fooled
-    assert torch.allclose(path.images.flatten(1), torch.tensor([[0.5, 0.5], [0.2, 0.8], [0.5, 0.5]]))
+    assert torch.allclose(path.images.flatten(1), torch.tensor([[0.5, 0.5], [0.2, 0.8]]))
+    assert torch.allclose(path.x_adv.flatten(), torch.tensor([0.2, 0.8]))
     still = attack_path(Margin([1.0, -2.0], 5.0), X, Y, fgsm, eps=0.0)
     assert len(still.images) == 1
+    assert torch.equal(still.x_adv, X)
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+def test_a_failed_path_that_passes_its_highest_loss_comes_back_to_it(targeted):
+    """Along x1 from .5: .4 .3 .2 .3, of which .2 is nearest to class 1."""
+
+    def wandering(model, x, y, *, generator=None, targeted=False):
+        for place in (0.4, 0.3, 0.2, 0.3):
+            point = x.clone()
+            point[..., 0] = place
+            model(point)
+        return x
+
+    label = torch.tensor([1]) if targeted else Y
+    path = attack_path(Margin([1.0, 0.0], 5.0), X, label, wandering, **({"targeted": True} if targeted else {}))
+    assert torch.allclose(path.images[:, 0, 0, 0], torch.tensor([0.5, 0.4, 0.3, 0.2, 0.3, 0.2]))
+    assert path.x_adv[0, 0, 0, 0].item() == pytest.approx(0.2)
+    assert not path.fooled
+
+
+@pytest.mark.parametrize(("run", "image", "model"), [("bars-cos-only", None, 0), ("mnist-trs", 15, 0)])
+def test_failed_attacks_on_shipped_runs_end_away_from_the_image(run, image, model):
+    chosen = next(one for one in shipped_runs() if one.name == run)
+    ensemble, test = load_ensemble(chosen)[0], load_for(chosen, train=False)
+    attack = partial(pgd, eps=0.05 if image is None else 0.1, steps=10)
+    failed = 0
+    for k in range(12) if image is None else (image,):
+        x, y = test.images(torch.tensor([k])), test.y[k : k + 1]
+        for path, network in zip(attack_paths(ensemble, x, y, attack, seed=0), [*ensemble.members, ensemble], strict=True):
+            if path.fooled:
+                continue
+            failed += 1
+            assert (path.x_adv - x).abs().amax() > 0.02
+            with torch.no_grad():
+                losses = log_odds(network.eval()(path.images), y.expand(len(path.images)))
+            assert losses[-1] == pytest.approx(losses.max().item(), abs=1e-4)
+    assert failed
 
 
 def test_a_targeted_attack_has_fooled_when_the_class_is_the_wanted_one():
@@ -62,7 +106,7 @@ def test_a_targeted_attack_has_fooled_when_the_class_is_the_wanted_one():
     assert (near.fooled, far.fooled) == (True, False)
 
 
-@pytest.mark.parametrize("options", [{}, {"norm": "l2"}, {"restarts": 2}, {"early_stop": True}])
+@pytest.mark.parametrize("options", [{}, {"norm": "l2", "eps": 3.0}, {"restarts": 2}, {"early_stop": True}])
 def test_recording_changes_nothing(options):
     ensemble = build("patch", "mnist", 2, seed=0).eval()
     x = torch.rand(1, 1, 28, 28, generator=torch.Generator().manual_seed(0))
@@ -70,6 +114,7 @@ def test_recording_changes_nothing(options):
     arguments = {"eps": 0.3, "steps": 6, **options}
     path = attack_path(ensemble, x, y, pgd, generator=torch.Generator().manual_seed(2), **arguments)
     direct = pgd(ensemble, x, y, generator=torch.Generator().manual_seed(2), **arguments)
+    assert not torch.equal(direct, x)
     assert torch.equal(path.x_adv, direct)
     assert path.fooled == (ensemble(direct).argmax(-1) != y).item()
     assert torch.equal(path.images[0], x[0])

@@ -13,11 +13,13 @@ from trs_explorer.explore.planes import (
     ball_polygon,
     box_polygon,
     domain,
-    loss_gradients,
+    fitted_range,
+    loss_directions,
     three_images,
     two_gradients,
 )
 from trs_explorer.models import build
+from trs_explorer.models.ensemble import Ensemble
 
 SHAPE = (3, 4, 5)
 
@@ -109,7 +111,7 @@ def test_both_gradients_missing_and_the_tiniest_ones_kept():
     plane = along_gradient(1e-38 * randn(1), rand(0), name="A", seed=0)
     check_frame(plane)
     assert torch.allclose(plane.u, randn(1) / randn(1).norm(), atol=1e-3)
-    assert "mostly rounding" in plane.names[0]
+    assert "nearly flat here (length " in plane.names[0]
 
 
 def test_three_images_lie_in_their_plane():
@@ -160,19 +162,63 @@ def test_random_axes_in_two_dimensions_are_orthogonal(seed):
 
 
 @pytest.mark.parametrize(("model", "data", "shape"), [("mlp", "bars", (1, 1, 1, 2)), ("patch", "mnist", (1, 1, 28, 28))])
-def test_loss_gradients_are_those_of_members_and_ensemble(model, data, shape):
+def test_loss_directions_are_those_of_members_and_ensemble(model, data, shape):
+    """Parallel to the cross-entropy's gradients in float64, and as long as those divided by 1 - p."""
     ensemble = build(model, data, 3, seed=0).requires_grad_(False)
     x, y = rand(0, shape), torch.tensor([1])
     with torch.inference_mode():
-        found = loss_gradients(ensemble, x, y)
+        found = loss_directions(ensemble, x, y)
     assert all(module.training for module in ensemble.modules())
     direct = []
     for network in (*ensemble.members, ensemble):
-        point = x.clone().requires_grad_()
-        F.cross_entropy(network(point), y).backward()
-        direct.append(point.grad[0])
-    assert torch.allclose(found, torch.stack(direct), atol=1e-7)
+        network.double()
+        point = x.double().requires_grad_()
+        loss = F.cross_entropy(network(point), y)
+        loss.backward()
+        direct.append(point.grad[0] / (1 - (-loss).exp()))
+    direct = torch.stack(direct)
+    assert found.shape == direct.shape
+    assert torch.allclose(found.double(), direct, rtol=1e-4, atol=1e-5 * direct.abs().max().item())
     assert found.abs().sum() > 0
+
+
+def test_a_confident_model_has_directions_too():
+    """Logits x 1000: the cross-entropy's gradient is 0 in float32, and the direction is that of the model as it was."""
+    ensemble = build("patch", "mnist", 2, seed=0)
+    x = rand(0, (1, 1, 28, 28))
+    y = ensemble.members[0](x).argmax(-1)
+    before = loss_directions(Ensemble([ensemble.members[0]]), x, y)
+    last = [module for module in ensemble.members[0].modules() if isinstance(module, torch.nn.Linear)][-1]
+    with torch.no_grad():
+        last.weight *= 1000
+        last.bias *= 1000
+    sure = Ensemble([ensemble.members[0]])
+    point = x.clone().requires_grad_()
+    F.cross_entropy(sure(point), y).backward()
+    assert point.grad.norm() < 1e-6  # rounding
+    after = loss_directions(sure, x, y)
+    assert after.flatten(1).norm(dim=-1).min() > 1
+    # the likeliest other class alone counts when logits are large: the margin's gradient
+    point = x.clone().requires_grad_()
+    logits = sure(point)[0]
+    (margin,) = torch.autograd.grad(logits.topk(2).values[1] - logits[y[0]], point)
+    assert F.cosine_similarity(after.flatten(1), margin.flatten(1)).min() > 0.999
+    assert F.cosine_similarity(before[:1].flatten(1), margin.flatten(1)) > 0
+
+
+@given(st.integers(0, 10_000), st.floats(0, 0.4))
+def test_the_fitted_range_holds_three_images_with_a_margin_and_no_more(seed, margin):
+    a, b, c = (rand(seed + i) for i in range(3))
+    points = three_images(a, b, c).coordinates(torch.stack([a, b, c]))
+    low, high = fitted_range(points, margin=margin)
+    room = margin * (high - low)
+    assert points.min().item() - low == pytest.approx(room, abs=1e-5)
+    assert high - points.max().item() == pytest.approx(room, abs=1e-5)
+
+
+def test_the_range_of_points_that_coincide_has_a_size():
+    low, high = fitted_range(torch.full((3, 2), 2.0))
+    assert (low, high) == (1.5, 2.5)
 
 
 def inside(corners, points):

@@ -41,7 +41,8 @@ def test_one_attempt_is_the_mean_of_all_and_every_one_is_right_under_all() -> No
     [row] = blackbox_session._summary({(0.1, "pgd"): group}, rates)["rows"]
     assert (row["robust"]["correct"], row["white_box"]["correct"]) == (1, 1)
     assert (row["robust"]["low"], row["robust"]["high"]) == wilson(1, 8)
-    low, high = of_share(6 / 16, 8)  # 16 attempts, but 8 images
+    # attempts failed an image: 2 1 1 1 1 0 0 0, mean 3/4 of 2; their variance is that of 120/7 independent attempts
+    low, high = of_share(6 / 16, 120 / 7)
     assert row["per_attempt"] == pytest.approx({"share": 6 / 16, "low": low, "high": high})
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from trs_explorer.training import state
+from trs_explorer.evaluation import probe
 
 
 @pytest.fixture(autouse=True)
 def _few_probed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state, "PROBE_IMAGES", 16)
+    monkeypatch.setattr(probe, "IMAGES", 16)

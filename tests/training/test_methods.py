@@ -94,7 +94,7 @@ def resumed_is_whole(tmp_path: Path, settings: dict, *, after: int) -> None:
 @pytest.mark.parametrize(("model", "adversarial"), [("small", True), ("lenet", False), ("resnet20", False)])
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_trains_every_model(tmp_path, monkeypatch, method, model, adversarial):
-    monkeypatch.setattr("trs_explorer.training.state.PROBE_IMAGES", 4)  # resnet20 would be probed for ten seconds
+    monkeypatch.setattr("trs_explorer.evaluation.probe.IMAGES", 4)  # resnet20 would be probed for ten seconds
     few = {"limit": 8, "batch_size": 4, "epochs": 2, "members": 2, "model": model}
     start = trained(tmp_path / "start", method="standard", **few).path if METHODS[method].trained_start else ""
     options = {name: 1 for name in ("inner_steps", "distill_steps") if name in METHODS[method].defaults}

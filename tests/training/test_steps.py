@@ -9,8 +9,9 @@ import torch
 from trs_explorer import data, runs
 from trs_explorer.config import resolve
 from trs_explorer.data.augment import crop_and_flip
+from trs_explorer.evaluation.probe import IMAGES
 from trs_explorer.training import loop, steps, train
-from trs_explorer.training.state import PROBE_IMAGES, Progress, prepare
+from trs_explorer.training.state import Progress, prepare
 
 
 @pytest.mark.parametrize("augment", [True, False])
@@ -69,11 +70,11 @@ def test_weight_decay_moves_weights_that_have_no_slope(tmp_path, monkeypatch, op
 
 
 def test_the_probe_is_of_the_last_test_images(tmp_path, monkeypatch):
-    monkeypatch.setattr("trs_explorer.training.state.PROBE_IMAGES", PROBE_IMAGES)  # as many as users have
+    monkeypatch.setattr("trs_explorer.evaluation.probe.IMAGES", IMAGES)  # as many as users have
     state = prepare(runs.create(tmp_path / "run", resolve({"limit": 256, "device": "cpu"})))
     test = data.load("mnist", train=False)
-    assert torch.equal(state.probe_x, test.images(slice(-PROBE_IMAGES, None)))
-    assert torch.equal(state.probe_y, test.y[-PROBE_IMAGES:])
+    assert torch.equal(state.probe_x, test.images(slice(-IMAGES, None)))
+    assert torch.equal(state.probe_y, test.y[-IMAGES:])
     assert len(state.probe_x) == 128
 
 

@@ -18,11 +18,11 @@ def test_low_cosine_with_high_transfer_is_the_papers_warning():
 
 def test_low_cosine_with_low_transfer_or_the_reverse_is_quiet():
     assert alarm_texts(matrix_event(30, fooled=[[9] * 3] * 3)) == []
-    assert alarm_texts(matrix_event(30, cosine=HIGH)) == []
+    assert alarm_texts(matrix_event(30, log_odds_cosine=HIGH)) == []
 
 
 def test_masking():
-    (text,) = alarm_texts(matrix_event(30, cosine=HIGH, zero_gradients=[0.9, 0.1, 0.0]))
+    (text,) = alarm_texts(matrix_event(30, log_odds_cosine=HIGH, zero_gradients=[0.9, 0.1, 0.0]))
     assert text.startswith("most input gradients of F1 are zero")
 
 
@@ -44,16 +44,16 @@ def test_failed_and_crashed_come_first_and_with_the_error():
 
 
 def test_a_member_that_lags():
-    quiet = matrix_event(30, cosine=HIGH, member_clean=[118, 107, 119])
+    quiet = matrix_event(30, log_odds_cosine=HIGH, member_clean=[118, 107, 119])
     assert alarm_texts(quiet) == []
-    (text,) = alarm_texts(matrix_event(30, cosine=HIGH, member_clean=[118, 90, 119]))
+    (text,) = alarm_texts(matrix_event(30, log_odds_cosine=HIGH, member_clean=[118, 90, 119]))
     assert text == "F2 (70 %) lags behind: clean accuracy of the best member is 93 %"
-    assert alarm_texts(matrix_event(30, cosine=HIGH, member_clean=[None, "x"])) == []
+    assert alarm_texts(matrix_event(30, log_odds_cosine=HIGH, member_clean=[None, "x"])) == []
 
 
 def test_gradients_that_collapse():
-    (text,) = alarm_texts(matrix_event(30, cosine=HIGH, grad_norm=[1e-4, 2e-4, 3e-5]))
+    (text,) = alarm_texts(matrix_event(30, log_odds_cosine=HIGH, grad_norm=[1e-4, 2e-4, 3e-5]))
     assert text == "the largest input-gradient norm fell to 2.0e-04: gradient masking, not robustness"
-    assert alarm_texts(matrix_event(30, cosine=HIGH, grad_norm=[1e-4, 2e-4, 3e-5], clean=13)) == [], (
+    assert alarm_texts(matrix_event(30, log_odds_cosine=HIGH, grad_norm=[1e-4, 2e-4, 3e-5], clean=13)) == [], (
         "an untrained net is no alarm"
     )

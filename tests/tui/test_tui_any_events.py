@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ def shown(event_log: EventLog) -> list[Text]:
     """Every panel's text, and the charts drawn with letters."""
     history, texts = event_log.history, []
     run_state = panels.RunState(COMMANDS, "running", pid=COMMANDS)
-    reference = ReferenceRun("C", "cos-only", np.array([0.1, 0.2]), np.array([50.0, 60.0]))
+    reference = ReferenceRun("C", "cos-only", *map(np.array, ([0.2], [60.0], [0.1, 0.2], [50.0, 60.0])))
     for fmt in FORMATS:
         texts += [panels.header(history, run_state, fmt, 80), panels.losses(history, fmt), panels.settings(history, fmt)]
         texts += [panels.cosines(history, fmt, 40), panels.transfer(history, fmt, 40), panels.accuracy(history, fmt)]
@@ -111,7 +112,7 @@ def test_every_panel_can_be_made_of_lists_in_lists() -> None:
 
 
 def check(events: list[dict]) -> None:
-    event_log = EventLog(runs.Run(None, resolve({})))  # type: ignore[arg-type]  # no file is read
+    event_log = EventLog(runs.Run(Path("nowhere"), resolve({})))
     event_log.add(runs.Batch(events, 1, 0))
     assert event_log.history.events == len(event_log) == len(events)
     assert all(0 <= later - earlier <= 5 for earlier, later in zip(event_log.clock, event_log.clock[1:], strict=False))

@@ -19,15 +19,14 @@ from trs_explorer.tui.app import Dashboard
 from trs_explorer.tui.follow import Follower
 from trs_explorer.tui.history import History
 
+ODD = [[1, -1.5, 9], [-0.2, 1, 7], [0, 0, 1]]
+
 
 def test_what_no_calendar_and_no_scale_has(tmp_path):
     run = record(tmp_path / "odd", steps=50)
     odd = [{"t": 1.7e18}, {"t": 1e300}, {"step": 1e999}, {"t": -1e18}]
     lines = [json.dumps({**step_event(60), **fields}) for fields in odd]
-    lines += [
-        json.dumps({**event(70, cosine=[[1, -1.5, 9], [-0.2, 1, 7], [0, 0, 1]]), "t": 1e20})
-        for event in (matrix_event, step_event)
-    ]
+    lines += [json.dumps({**event(70, cosine=ODD, log_odds_cosine=ODD), "t": 1e20}) for event in (matrix_event, step_event)]
     with (run.path / "events.jsonl").open("a") as file:
         file.write("\n".join(lines) + "\n")
     run.write_status(state="finished")

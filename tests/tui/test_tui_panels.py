@@ -4,11 +4,20 @@ import numpy as np
 import pytest
 from tui_recorded import matrix_event
 
+from trs_explorer.evaluation.intervals import wilson
+from trs_explorer.parse_events import parse_probe
 from trs_explorer.tui import panels
 from trs_explorer.tui.chart_data import similarity_chart
 from trs_explorer.tui.formatting import Format, percent
 from trs_explorer.tui.history import History
 from trs_explorer.tui.reference_runs import ReferenceRun
+
+ALL_POINT_TWO = [[1.0, 0.2, 0.2], [0.2, 1.0, 0.2], [0.2, 0.2, 1.0]]
+
+
+def reference(cosine, transfer, loss_cosine=None, loss_transfer=None) -> ReferenceRun:
+    loss = (cosine, transfer) if loss_cosine is None else (loss_cosine, loss_transfer)
+    return ReferenceRun("C", "cos-only", *map(np.array, (cosine, transfer, *loss)))
 
 
 def probed(*events: dict) -> History:
@@ -17,11 +26,11 @@ def probed(*events: dict) -> History:
     return history
 
 
-@pytest.mark.parametrize("least", [25, 100])
+@pytest.mark.parametrize("least", [26, 100])
 def test_the_uncertainty_is_the_half_of_a_95_percent_interval_of_the_smallest_cell(least: int):
     eligible = [[7, 400, 400], [400, 7, least], [400, 400, 7]]  # the diagonal does not count
     history = probed(matrix_event(100, fooled=[[5] * 3] * 3, eligible=eligible))
-    half = 100 * 1.96 * (0.5 * 0.5 / least) ** 0.5
+    half = 100 * (wilson(least // 2, least)[1] - wilson(least // 2, least)[0]) / 2
     assert panels.transfer(history, Format(ascii=True), 40).plain.endswith(f"{Format(ascii=True).glyph('about')}{half:.0f}")
 
 
@@ -34,13 +43,74 @@ def test_a_matrix_too_wide_for_its_panel_names_surrogate_and_target_of_its_extre
 
 
 def test_the_similarity_chart_has_similarity_across_and_letters_where_curves_end():
-    history = probed(matrix_event(100), matrix_event(200, cosine=[[1.0, 0.2, 0.2], [0.2, 1.0, 0.2], [0.2, 0.2, 1.0]]))
+    history = probed(matrix_event(100), matrix_event(200, log_odds_cosine=ALL_POINT_TWO, cosine=ALL_POINT_TWO))
     other = probed(matrix_event(100, fooled=[[20] * 3] * 3), matrix_event(200, fooled=[[30] * 3] * 3))
-    reference = ReferenceRun("C", "cos-only", np.array([0.1, 0.15]), np.array([50.0, 90.0]))
-    picture = similarity_chart(history, Format(ascii=True), [reference], other)
+    shipped = reference([0.1, 0.15], [50.0, 90.0])
+    picture = similarity_chart(history, Format(ascii=True), [shipped], other)
     assert picture is not None
     at = {curve.letter: (curve.x.tolist(), curve.y.tolist()) for curve in picture.curves if len(curve.x) == 1}
     expected = {"C": (0.15, 90), "V": (0.07, 30), "o": (0.07, 60.5), "@": (0.2, 60.5)}
     assert {letter: (x[0], y[0]) for letter, (x, y) in at.items()} == {
         letter: pytest.approx(place) for letter, place in expected.items()
     }
+
+
+OLD = {"log_odds_cosine": None, "transfer_interval": None}
+ZEROS = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+ASCII = Format(ascii=True)
+
+
+def test_the_chart_is_by_the_log_odds_and_dots_the_losss_path_where_it_differs():
+    masked = {"cosine": ZEROS, "zero_gradients": [0.9, 0.9, 0.9]}
+    history = probed(matrix_event(100, **masked), matrix_event(200, **masked))
+    shipped = reference([0.25], [68.0], [0.5, 0.0], [40.0, 68.0])
+    picture = similarity_chart(history, ASCII, [shipped])
+    dots = [(curve.x.tolist(), curve.y.tolist()) for curve in picture.curves if curve.letter == "." and not curve.joined]
+    assert ([0.25], [68.0]) in dots
+    assert ([0.5, 0.0], [40.0, 68.0]) in dots
+    assert any(x == pytest.approx([0, 0]) and y == pytest.approx([60.5, 60.5]) for x, y in dots)
+    (line,) = [curve for curve in picture.curves if curve.joined]
+    assert line.x.tolist() == pytest.approx([0.07, 0.07])
+    letters = {curve.letter: curve.x.tolist() for curve in picture.curves if len(curve.x) == 1 and curve.letter in "C@"}
+    assert letters == {"C": [0.25], "@": pytest.approx([0.07])}
+    legend = panels.similarity(history, ASCII, [shipped]).plain
+    assert "now |cos| .07, transfer 60 % (dots: loss, .00)" in legend
+    assert legend.endswith("dots: by the loss")
+    same = panels.similarity(probed(matrix_event(100)), ASCII, [reference([0.1], [50.0])]).plain
+    assert "loss" not in same
+
+
+def test_an_old_log_is_drawn_by_the_loss_and_says_so():
+    history = probed(matrix_event(100, **OLD), matrix_event(200, **OLD))
+    assert "now |cos| of the loss .07," in panels.similarity(history, ASCII).plain
+    ends = {curve.letter: curve.x.tolist() for curve in similarity_chart(history, ASCII).curves}
+    assert ends["@"] == pytest.approx([0.07])
+    text = panels.cosines(history, ASCII, 40).plain
+    assert "loss: median .07" in text
+    assert text.endswith("by log-odds: not in this log")
+    assert "|cos|, loss" in panels.numbers(history, ASCII, 60).plain
+    assert "of the loss" in panels.versus(history, history, "it", ASCII).plain
+
+
+def test_a_later_measurement_completes_an_old_log():
+    stored = parse_probe(matrix_event(200, log_odds_cosine=ALL_POINT_TWO, cosine=ZEROS, zero_gradients=[1.0, 1.0, 0.7]))
+    history = History(stored=stored)
+    history.fold([matrix_event(100, cosine=ZEROS, **OLD), matrix_event(200, cosine=ZEROS, **OLD)])
+    assert [probe.cosine for probe in history.copy().probes] == [None, pytest.approx(0.2)]
+    lines = panels.cosines(history, ASCII, 40).plain.split("\n")
+    assert lines[1].split() == ["F1", ".", ".20", ".20"]
+    assert lines[-2].startswith("median .20, mean ")
+    assert lines[-2].endswith("held-out, n=128")
+    assert lines[-1].startswith("loss: median .00")
+    assert lines[-1].endswith("90 % vanish")
+
+
+def test_the_cosine_panel_has_one_line_where_both_agree():
+    text = panels.cosines(probed(matrix_event(100)), ASCII, 40).plain
+    assert "loss" not in text
+    assert "held-out, n=128" in text
+
+
+def test_transfer_has_its_interval():
+    assert "all pairs 60 % (51-69)" in panels.transfer(probed(matrix_event(100)), ASCII, 40).plain
+    assert "(51" not in panels.transfer(probed(matrix_event(100, **OLD)), ASCII, 40).plain

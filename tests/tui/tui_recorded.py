@@ -27,7 +27,8 @@ def step_event(step: int, **changes: object) -> dict:
 
 def matrix_event(step: int, **changes: object) -> dict:
     counts = {"clean": 119, "fgsm": 78, "pgd": 56, "member_clean": [118, 117, 119]}
-    probe = {"n": 128, "eps": 0.3, "attack": "pgd-10", "fooled": FOOLED, "eligible": ELIGIBLE, "cosine": COSINE}
+    probe = {"n": 128, "eps": 0.3, "attack": "pgd-10", "fooled": FOOLED, "eligible": ELIGIBLE}
+    probe |= {"transfer_interval": [0.51, 0.69], "log_odds_cosine": COSINE, "cosine": COSINE}
     gradients = {"grad_norm": [2.5, 2.0, 1.5], "zero_gradients": [0.0, 0.0, 0.0]}
     return {
         "v": 1,

@@ -65,7 +65,7 @@ def test_an_attack_in_the_plane_ends_where_arithmetic_says(flat):
     scene, walks = drawn(flat, state)
     assert walks.start == pytest.approx((0.4, 0.4))
     np.testing.assert_allclose(walks.paths[0][-1], [0.6, 0.4], atol=1e-6)  # member 1 looks at the first input alone
-    np.testing.assert_allclose(walks.paths[1][-1], [0.4, 0.4], atol=1e-6)  # .6 < .7: nothing fools member 2, x comes back
+    np.testing.assert_allclose(walks.paths[1][-1], [0.4, 0.6], atol=1e-6)  # .6 < .7: member 2 is not fooled; so far it came
     assert (walks.fools(0, 0), walks.fools(0, 1), walks.fools(1, 1)) == (True, False, False)
     np.testing.assert_allclose(sorted(map(tuple, walks.ball)), [(0.2, 0.2), (0.2, 0.6), (0.6, 0.2), (0.6, 0.6)], atol=1e-6)
     np.testing.assert_allclose(sorted(map(tuple, scene.box)), [(0, 0), (0, 1), (1, 0), (1, 1)], atol=1e-6)
@@ -156,7 +156,7 @@ def test_history_shows_every_term_and_survives_damaged_events():
         {"kind": "step", "step": 10, "terms": {"total": 2.0, "ce": 1.5}},
         {"kind": "step", "terms": {"total": 9.0}},
         {"kind": "step", "step": 20, "terms": "torn"},
-        {"kind": "matrix", "step": 20, "epoch": 1, "n": 8, "cosine": [[1, 0.2, 0.4], [0.2, 1, 0.6], [0.4, 0.6, 1]],
+        {"kind": "matrix", "step": 20, "epoch": 1, "n": 8, "log_odds_cosine": [[1, 0.2, 0.4], [0.2, 1, 0.6], [0.4, 0.6, 1]],
          "fooled": [[8, 1, 2], [3, 8, 0], [0, 0, 8]], "eligible": [[8, 4, 4], [4, 8, 4], [4, 4, 8]]},
         {"kind": "matrix", "step": 25, "cosine": "x", "fooled": [[1]], "eligible": None},
         {"kind": "step", "step": 30, "terms": {"total": None, "ce": float("nan")}},

@@ -160,7 +160,7 @@ def _line(event: dict, steps: int | None, run: Run) -> str | None:
     if kind == "step":
         return _step_line(parse_step(event), steps)
     if kind == "matrix":
-        return _probe_line(parse_probe(event))
+        return probe_line(parse_probe(event))
     if kind == "checkpoint":
         return f"  saved {parse_checkpoint(event).name}" if run.config.save_every > 1 else None
     if kind == "control":
@@ -189,7 +189,8 @@ def _step_line(step: Step, steps: int | None) -> str:
     return "  ".join(parts)
 
 
-def _probe_line(probe: Probe) -> str:
+def probe_line(probe: Probe) -> str:
+    """A probe on one line: mean |cos| by the log-odds, transfer, and the ensemble's accuracy."""
     shares = {name: probe.share(name) for name in ("clean", "fgsm", "pgd")}
     if None in (probe.epoch, probe.cosine, probe.eligible, probe.eps, *shares.values()):
         return "  matrix: some values are missing"
@@ -198,4 +199,5 @@ def _probe_line(probe: Probe) -> str:
     if probe.transfer is not None:
         transfer = f"transfer {probe.fooled}/{probe.eligible} = {100 * probe.transfer:.0f} %"
     accuracy = f"ensemble accuracy: {correct} (n={probe.n}, eps {probe.eps:g})"
-    return f"epoch {probe.epoch:3}  |cos| {probe.cosine:.3f}  {transfer}  {accuracy}"
+    loss = f" (cross-entropy's {probe.loss_cosine:.3f})" if probe.differs else ""
+    return f"epoch {probe.epoch:3}  |cos| {probe.cosine:.3f}{loss}  {transfer}  {accuracy}"

@@ -1,5 +1,6 @@
 """`trs transfer`: measure the transfer matrix between the members of a run."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -37,6 +38,9 @@ from trs_explorer.cli.flags import (
 from trs_explorer.cli.progress import progress
 from trs_explorer.files import printable
 from trs_explorer.options import UsageError, unknown
+from trs_explorer.parse_events import parse_probe
+from trs_explorer.results import write_probe
+from trs_explorer.runs import Run, RunError
 
 # Columns of the CSV file before and after the counts.
 BEFORE, AFTER = ("attack", "eps", "c", "protocol", "targeted"), ("norm", "confidence")
@@ -60,6 +64,7 @@ def transfer(
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     data_dir: DataDirOption = None,
+    probe: Annotated[bool, typer.Option("--probe", help="Repeat the training's last probe instead, and store it.")] = False,
     json_file: JsonFileOption = None,
     csv_file: CsvFileOption = None,
 ) -> None:
@@ -75,7 +80,13 @@ def transfer(
     (as in DVERGE).
 
     --targeted: a model is fooled if it answers the wanted class.
+
+    --probe: the training's own small measurement, on the newest weights: for logs of older versions, which lack |cos| by the
+    log-odds. Only --device, --data-dir and --json count beside it. Stored as results/probe.json.
     """
+    if probe:
+        _repeat_probe(run_at(run), device, data_dir, json_file)
+        return
     attack_entry = entry(ATTACKS, "--attack", attack)
     if protocol not in ("def6", "all-right"):
         raise UsageError(unknown("--protocol", protocol, ("def6", "all-right")))
@@ -113,6 +124,23 @@ def transfer(
         return
     with exported((json_file, lambda: as_json(result)), (csv_file, lambda: _csv(result))):
         _show(result)
+
+
+def _repeat_probe(run: Run, device: str, data_dir: Path | None, json_file: Path | None) -> None:
+    check_parent(json_file)
+    check_saved(run)
+    with leaving_at_once():
+        from trs_explorer.cli.display import probe_line
+        from trs_explorer.measure import probe_run
+        from trs_explorer.training.device import resolve_device
+
+    result = probe_run(run, device=resolve_device(device), data_dir=str(data_dir or ""))
+    try:
+        write_probe(run, result)
+    except RunError as error:
+        say(f"not stored with the run: {error}")
+    with exported((json_file, lambda: as_json(result))):
+        typer.echo(f"{run.name}: {probe_line(parse_probe(result))}")
 
 
 def _show(result: dict) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from statistics import fmean
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,7 +12,7 @@ from trs_explorer.attacks.noise import draw_seeds, seeded
 from trs_explorer.attacks.options import transfer_kwargs
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.evaluation.accuracy import Rate, batches, correct, empty_rate, extended
-from trs_explorer.evaluation.intervals import of_share
+from trs_explorer.evaluation.intervals import of_ratio
 from trs_explorer.gradients import Images, Labels
 
 STARTS, STEPS = 3, 50
@@ -101,10 +100,10 @@ def measure_attempt(
 
 
 def per_attempt(rates: Sequence[Rate]) -> tuple[float, float, float]:
-    """The share of failed attempts, over all attempts on all images, and its 95 % Wilson interval, in which an image counts once.
+    """The share of failed attempts, over all attempts on all images, and its 95 % interval, in which an image counts once.
 
     The paper describes its figure so; its authors' code counts images that are correct under *all* attempts
     (`accuracy.worst_of`).
     """
-    shares = [fmean(outcomes) for outcomes in zip(*(rate.outcomes for rate in rates), strict=True)]
-    return fmean(shares), *of_share(fmean(shares), len(shares))
+    counts = [(sum(outcomes), len(outcomes)) for outcomes in zip(*(rate.outcomes for rate in rates), strict=True)]
+    return sum(failed for failed, _ in counts) / sum(tried for _, tried in counts), *of_ratio(counts)

@@ -1,4 +1,7 @@
-"""Confidence intervals of rates."""
+"""Confidence intervals of rates: one method everywhere, in which an image counts once.
+
+`wilson` is for a rate over images. `of_ratio` is the same for rates with several trials an image (pairs of members, attempts).
+"""
 
 from collections.abc import Sequence
 from math import sqrt
@@ -21,11 +24,7 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
 
 
 def of_share(share: float, n: float | int) -> tuple[float, float]:
-    """The 95 % Wilson interval of a share of n independent trials. The share may be a mean of shares, n an effective number.
-
-    With several attempts per image, use the number of images: attempts on one image are correlated. The variance of a mean of n
-    numbers in [0, 1] is at most that of a share of n trials, so the interval is, if anything, too wide.
-    """
+    """The 95 % Wilson interval of a share of n independent trials; n may be an effective number."""
     if n <= 0:
         return 0.0, 1.0
     middle = share + Z * Z / (2 * n)
@@ -41,12 +40,13 @@ def of_ratio(parts: Sequence[tuple[int, int]]) -> tuple[float, float]:
     """The 95 % interval of sum(a) / sum(b) over images with counts (a, b), 0 <= a <= b; (0, 1) if all b are 0.
 
     An image counts once, whatever its b. This is Wilson's interval for an effective number of trials, chosen so that the variance
-    is that of the ratio over images (linearised). If that variance is 0, the number is that of the images with b > 0.
+    is that of the ratio over images (linearised). If that variance is 0, the number is that of the images with b > 0. Where all
+    b are equal and all trials of an image agree, it is `wilson` of the images.
     """
     parts = [(a, b) for a, b in parts if b]
     total = sum(b for _, b in parts)
     if not total:
         return 0.0, 1.0
     n, ratio = len(parts), sum(a for a, _ in parts) / total
-    spread = sum((a - ratio * b) ** 2 for a, b in parts) * n / max(n - 1, 1) / total**2
+    spread = sum((a - ratio * b) ** 2 for a, b in parts) / total**2
     return of_share(ratio, ratio * (1 - ratio) / spread if spread else n)

@@ -15,20 +15,22 @@ from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.attacks.noise import draw_seeds, random_shift
 from trs_explorer.explore.compute_lock import one_thread
 from trs_explorer.explore.planes import OneImage
-from trs_explorer.gradients import MIN_NORM, input_gradients, pairwise_cosine
+from trs_explorer.gradients import MIN_NORM, MemberGradients, input_gradients, log_odds, pairwise_cosine
 from trs_explorer.models.ensemble import Ensemble
 
 PairMatrix = Float64[np.ndarray, "member member"]
 PerMember = Float64[np.ndarray, " member"]
 NORM_NAMES = {"linf": "max norm", "l2": "L2"}
+DIFFERENT = 0.01  # two |cos| that differ by more than this differ by more than rounding in the last digit shown
 
 
 @dataclass(frozen=True, eq=False)
 class Angles:
     """|cos| of every pair of members' loss gradients, and the gradients' L2 norms, at x and in the ball around it.
 
-    A gradient vanishes if its norm is below gradients.MIN_NORM or not finite: rounding errors then decide its direction. Pairs
-    with a vanishing gradient are left out; NaN where no sample remains.
+    Directions are those of the log-odds (`gradients.log_odds`); the cross-entropy's are the same, but for rounding. A gradient
+    vanishes if its norm is below gradients.MIN_NORM or not finite: it has no direction. Pairs with a vanishing gradient are left
+    out; NaN where no sample remains. Norms are those of the cross-entropy.
 
     eps, norm: the radius of the ball in [0, 1] pixels, and its norm ("linf" or "l2").
     samples: the number of random points in the ball.
@@ -37,7 +39,9 @@ class Angles:
     mean, deviation, largest: mean, (population) standard deviation and maximum of |cos| over the samples.
     norms: gradient norms at x.
     steepest: the largest norm among x and the samples, hence a lower bound of the supremum over the ball.
-    vanishing: at how many of these samples + 1 points a member's gradient vanishes.
+    undirected: at how many of these samples + 1 points the gradient of a member's log-odds vanishes.
+    vanishing: the same of its cross-entropy: for a confident member, because float32 cannot hold it.
+    loss_at_x, loss_mean: `at_x` and `mean` as the cross-entropy's gradients have it, in float32, without the vanishing ones.
     """
 
     eps: float
@@ -50,7 +54,10 @@ class Angles:
     largest: PairMatrix
     norms: PerMember
     steepest: PerMember
+    undirected: Int64[np.ndarray, " member"]
     vanishing: Int64[np.ndarray, " member"]
+    loss_at_x: PairMatrix
+    loss_mean: PairMatrix
 
 
 def angles(
@@ -59,7 +66,7 @@ def angles(
     """Measure the angles at x and at random points of the ball around it, within [0, 1].
 
     Max norm: uniform in the part of the ball inside [0, 1]. L2: uniform in the ball, then each pixel clipped to [0, 1].
-    Cost: samples + 1 gradients per member.
+    Cost: 2 (samples + 1) gradients per member.
 
     eps: the radius, in [0, 1] pixels.
     norm: "linf" or "l2".
@@ -74,31 +81,48 @@ def angles(
         raise ValueError(f"samples must be >= 1, got {samples}")
     around = torch.cat([x, _around(x, samples, eps=eps, norm=norm, generator=torch.Generator().manual_seed(seed))]).detach()
     with one_thread(), torch.inference_mode(False), torch.enable_grad(), eval_mode(ensemble):
-        gradients = input_gradients(ensemble, around.clone(), y.clone().expand(len(around)))[1]
-    gradients = gradients.double()
+        points, labels = around.clone(), y.clone().expand(len(around))
+        directions = input_gradients(ensemble, points, labels, of=log_odds)[1].double()
+        gradients = input_gradients(ensemble, points, labels)[1].double()
+    signed, undirected = _signed_cosine(directions)
+    loss_signed, vanishing = _signed_cosine(gradients)
+    mean, deviation, largest = _over_the_ball(signed)
     lengths = torch.linalg.vector_norm(gradients.flatten(2), dim=-1)
-    directed = (lengths > MIN_NORM) & lengths.isfinite()
-    defined = (directed[:, None] & directed[None]).cpu().numpy()
-    signed = np.where(defined, pairwise_cosine(gradients).cpu().numpy().clip(-1, 1), np.nan)
-    cosine = np.abs(signed)
-    count = defined[..., 1:].sum(-1)
-    ball = np.where(defined[..., 1:], cosine[..., 1:], 0)
-    total = np.where(count, count, np.nan)
-    mean = ball.sum(-1) / total
-    spread = np.where(defined[..., 1:], ball - mean[..., None], 0)
     return Angles(
         eps=eps,
         norm=norm,
         samples=samples,
-        at_x=cosine[..., 0],
+        at_x=np.abs(signed[..., 0]),
         signed=signed[..., 0],
         mean=mean,
-        deviation=np.sqrt((spread**2).sum(-1) / total),
-        largest=np.where(count, ball.max(-1), np.nan),
+        deviation=deviation,
+        largest=largest,
         norms=lengths[:, 0].cpu().numpy(),
         steepest=lengths.amax(-1).cpu().numpy(),
-        vanishing=(~directed).sum(-1).cpu().numpy(),
+        undirected=undirected,
+        vanishing=vanishing,
+        loss_at_x=np.abs(loss_signed[..., 0]),
+        loss_mean=_over_the_ball(loss_signed)[0],
     )
+
+
+def _signed_cosine(gradients: MemberGradients) -> tuple[np.ndarray, np.ndarray]:
+    """Return the cosine of every pair at every point, NaN where a gradient vanishes; and how often each member's does."""
+    lengths = torch.linalg.vector_norm(gradients.flatten(2), dim=-1)
+    directed = (lengths > MIN_NORM) & lengths.isfinite()
+    defined = (directed[:, None] & directed[None]).cpu().numpy()
+    cosine = pairwise_cosine(gradients).cpu().numpy().clip(-1, 1)
+    return np.where(defined, cosine, np.nan), (~directed).sum(-1).cpu().numpy()
+
+
+def _over_the_ball(signed: np.ndarray) -> tuple[PairMatrix, PairMatrix, PairMatrix]:
+    """Return mean, standard deviation and maximum of |cos| over all points but the first, which is x; NaN without any."""
+    defined = np.isfinite(signed[..., 1:])
+    ball, count = np.where(defined, np.abs(signed[..., 1:]), 0), defined.sum(-1)
+    total = np.where(count, count, np.nan)
+    mean = ball.sum(-1) / total
+    spread = np.where(defined, ball - mean[..., None], 0)
+    return mean, np.sqrt((spread**2).sum(-1) / total), np.where(count, ball.max(-1), np.nan)
 
 
 def _around(x: OneImage, samples: int, *, eps: float, norm: str, generator: torch.Generator) -> Tensor:
@@ -127,6 +151,7 @@ def angles_sentence(measured: Angles, *, pair: tuple[int, int] | None = None) ->
     cosine, mean = float(measured.at_x[i, j]), float(measured.mean[i, j])
     if math.isnan(cosine):
         return f"Here the angle between the gradients {which} is undefined, because one of them vanishes; {steep}."
+    steep += _loss_note(measured, i, j)
     degrees = round(math.degrees(math.acos(float(measured.signed[i, j]))))
     closest = ", the closest pair," if pair is None and members > 2 else ""
     here = f"Here the gradients {which}{closest} are {degrees} degree{'' if degrees == 1 else 's'} apart (|cos| {_share(cosine)})"
@@ -135,6 +160,18 @@ def angles_sentence(measured: Angles, *, pair: tuple[int, int] | None = None) ->
     ball = f"within eps {_share(measured.eps, 3)} ({NORM_NAMES[measured.norm]})"
     around = f"{ball} |cos| is {_share(mean)} ± {_share(float(measured.deviation[i, j]))}"
     return f"{here}, {around}; {steep}."
+
+
+def _loss_note(measured: Angles, i: int, j: int) -> str:
+    """Say where the cross-entropy's gradients of two members vanish or have other angles than the log-odds'; else nothing."""
+    points, lost = measured.samples + 1, [int(measured.vanishing[k]) for k in (i, j)]
+    if max(lost) > max(int(measured.undirected[k]) for k in (i, j)):
+        counts = f"F{i + 1} at {lost[0]} and of F{j + 1} at {lost[1]} of {points} points"
+        return f"; the cross-entropy's gradient of {counts} is too small for float32, so the angles are the log-odds'"
+    here = float(measured.loss_at_x[i, j])
+    if abs(here - float(measured.at_x[i, j])) <= DIFFERENT:
+        return ""
+    return f"; by the cross-entropy's gradients, which float32 rounds, |cos| would be {_share(here)}"
 
 
 def fooled_sentence(surrogate: str, fooled: Sequence[str]) -> str:

@@ -14,11 +14,12 @@ from trs_explorer.attacks.options import transfer_kwargs
 from trs_explorer.evaluation.accuracy import right
 from trs_explorer.explore.compute_lock import one_thread
 from trs_explorer.explore.planes import OneImage
-from trs_explorer.gradients import Images
+from trs_explorer.gradients import Images, log_odds
 from trs_explorer.models.ensemble import Ensemble
 from trs_explorer.models.recording import RecordingModel
 
 OneLabel = Int64[Tensor, "1"]
+BATCH = 256  # images in one forward pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +27,8 @@ class AttackPath:
     """The images that an attack on one image visited.
 
     images: from x itself to x_adv, in order of visit, without immediate repetitions.
-    x_adv: what the attack returned. Not always the last image visited: the best one, or x if nothing fooled the model.
+    x_adv: where the path ends: at what the attack returned, not always the last image visited but the best one. An attack that
+        fails returns x: its path ends at the visited image of highest loss, which shows how far it came.
     fooled: whether the model misclassifies x_adv (or, if targeted, predicts the target), checked independently of the attack.
     """
 
@@ -78,7 +80,7 @@ def attack_path(model: nn.Module, x: OneImage, y: OneLabel, attack: Callable, **
     visited: list[Tensor] = []
     recorder = RecordingModel(model, lambda x: visited.append(x[0].detach().clone()))  # a copy: attacks may work in place
     x_adv = attack(recorder, x, y, **kwargs)
-    return _path(model, x, y, [*_in_ball(visited, x, attack, kwargs), x_adv[0]], targeted=bool(kwargs.get("targeted")))
+    return _path(model, x, y, _in_ball(visited, x, attack, kwargs), x_adv, targeted=bool(kwargs.get("targeted")))
 
 
 def attack_paths(
@@ -99,7 +101,7 @@ def attack_paths(
             return [attack_path_on(ensemble, number, x, y, attack, seed=seed, **kwargs) for number in range(count)]
         visited = [[batch[k] for batch in side_by_side.visited] for k in range(count)]
         return [
-            _path(model, x, y, [*_in_ball(images, x, attack, kwargs), result], targeted=targeted)
+            _path(model, x, y, _in_ball(images, x, attack, kwargs), result[None], targeted=targeted)
             for model, images, result in zip(side_by_side.models, visited, x_adv, strict=True)
         ]
 
@@ -124,13 +126,28 @@ def _in_ball(images: list[Tensor], x: OneImage, attack: Callable, kwargs: Mappin
     return [image for image in images if torch.linalg.vector_norm((image - x[0]).flatten(), order) <= eps + 1e-5]
 
 
-def _path(model: nn.Module, x: OneImage, y: OneLabel, images: list[Tensor], *, targeted: bool) -> AttackPath:
-    """Build the path through some images, of which the last is the attack's result."""
+def _path(model: nn.Module, x: OneImage, y: OneLabel, images: list[Tensor], x_adv: OneImage, *, targeted: bool) -> AttackPath:
+    """Build the path through the images that an attack visited to its result, or to the best of them if it has failed."""
+    fooled = _fools(model, x_adv, y, targeted=targeted)
+    if not fooled and images and torch.equal(x_adv, x):
+        x_adv = _highest_loss(model, images, y, targeted=targeted)
+        fooled = _fools(model, x_adv, y, targeted=targeted)
     visited = [x[0]]
-    for image in images:
+    for image in [*images, x_adv[0]]:
         if not torch.equal(image, visited[-1]):
             visited.append(image)
-    x_adv = images[-1][None]
+    return AttackPath(torch.stack(visited), x_adv, fooled)
+
+
+def _fools(model: nn.Module, x_adv: OneImage, y: OneLabel, *, targeted: bool) -> bool:
     with eval_mode(model), torch.no_grad():
-        predicted_y = bool(right(model(x_adv), y))
-    return AttackPath(torch.stack(visited), x_adv, predicted_y if targeted else not predicted_y)
+        return bool(right(model(x_adv), y)) == targeted
+
+
+def _highest_loss(model: nn.Module, images: list[Tensor], y: OneLabel, *, targeted: bool) -> OneImage:
+    """Return the image of highest loss, by the log-odds; if targeted, of lowest loss towards y. The last one of equal ones."""
+    stacked = torch.stack(images)
+    with eval_mode(model), torch.no_grad():
+        odds = torch.cat([log_odds(model(part), y.expand(len(part))) for part in stacked.split(BATCH)])
+    loss = (-odds if targeted else odds).nan_to_num(nan=-torch.inf)
+    return stacked[(loss == loss.max()).nonzero()[-1]]

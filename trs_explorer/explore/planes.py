@@ -5,13 +5,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from trs_explorer.attack_catalogue import NORMS
 from trs_explorer.attacks.model_state import eval_mode
-from trs_explorer.gradients import MIN_NORM, input_gradients
+from trs_explorer.gradients import MIN_NORM, ensemble_log_odds, input_gradients, log_odds
 from trs_explorer.models.ensemble import Ensemble
 
 PARALLEL = 1e-6  # two directions with a smaller sine of their angle span no plane
@@ -75,8 +74,9 @@ class Plane:
 def along_gradient(gradient: Image, x: Image, *, name: str, seed: int) -> Plane:
     """Return the plane through x along a loss gradient (u) and a random direction (v), as in the paper's Appendix I.1.
 
-    gradient: of a model's cross-entropy, so that attacks go to the RIGHT, towards larger a. (The authors' code follows log p_y
-    instead: its attacks go left.) A gradient that is zero or not finite is replaced by a random u, and the axis' name says so.
+    gradient: of a model's loss (`loss_directions`), so that attacks go to the RIGHT, towards larger a. (The authors' code
+    follows log p_y instead: its attacks go left.) A gradient that is zero or not finite is replaced by a random u, and the axis'
+    name says so.
     x: the image at the origin.
     name: what it is the gradient of, such as "the loss of F1".
     seed: of the random direction, which is Gaussian, drawn on the CPU, and made orthogonal to u.
@@ -141,15 +141,27 @@ def domain(shape: tuple[int, int, int]) -> Plane:
     return Plane(torch.zeros(shape), u, v, ("first input", "second input"), "domain")
 
 
-def loss_gradients(ensemble: Ensemble, x: OneImage, y: Int[Tensor, "1"]) -> Float[Tensor, "model channel height width"]:
-    """Return the gradients of the cross-entropy at one image: of every member, then of the ensemble.
+def loss_directions(ensemble: Ensemble, x: OneImage, y: Int[Tensor, "1"]) -> Float[Tensor, "model channel height width"]:
+    """Return the directions of the loss gradients at one image: of every member, then of the ensemble.
 
-    In eval mode, whatever the weights' requires_grad; works inside no_grad and inference_mode too.
+    They are gradients of the log-odds against y: parallel to the cross-entropy's, of another length, and not lost by rounding
+    where a model is confident. In eval mode, whatever the weights' requires_grad; works inside no_grad and inference_mode too.
     """
     with torch.inference_mode(False), torch.enable_grad(), eval_mode(ensemble):
         point, y = x.detach().clone().requires_grad_(), y.clone()
-        (of_ensemble,) = torch.autograd.grad(F.nll_loss(ensemble(point), y), point)
-        return torch.cat([input_gradients(ensemble, point.detach(), y)[1][:, 0], of_ensemble])
+        (of_ensemble,) = torch.autograd.grad(ensemble_log_odds(ensemble, ensemble.member_logits(point), y), point)
+        return torch.cat([input_gradients(ensemble, point.detach(), y, of=log_odds)[1][:, 0], of_ensemble])
+
+
+def fitted_range(points: Float[Tensor, "point 2"], *, margin: float = 0.1) -> tuple[float, float]:
+    """Return (low, high), the edges on both axes of the smallest square [low, high]^2 that holds points of a plane, and a margin.
+
+    points: coordinates, such as `Plane.coordinates` of three images.
+    margin: on every side, as a share of the square; 1 in all if the points coincide.
+    """
+    low, high = points.min().item(), points.max().item()
+    room = margin * (high - low) / (1 - 2 * margin) if high > low else 0.5
+    return low - room, high + room
 
 
 def box_polygon(plane: Plane, reach: float) -> Polygon:
@@ -272,5 +284,5 @@ def _gradient_axis(gradient: Tensor, label: str) -> tuple[Tensor | None, str]:
     unit = _unit(gradient)
     if unit is None:
         return None, f"{label} is zero"
-    short = torch.linalg.vector_norm(gradient.double()).item() < MIN_NORM
-    return unit, f"{label}, shorter than {MIN_NORM:g}: mostly rounding" if short else label
+    length = torch.linalg.vector_norm(gradient.double()).item()
+    return unit, f"{label}, which is nearly flat here (length {length:.0e})" if length < MIN_NORM else label

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from trs_explorer.measure.blackbox_session import BlackboxPlan, blackbox_runs, shared_test_split
     from trs_explorer.measure.evaluate_session import EvaluatePlan, evaluate_run
+    from trs_explorer.measure.probe_session import probe_run
     from trs_explorer.measure.session import Measurement, Reporting, store
     from trs_explorer.measure.sharding import ProcessGroup, connect_processes
     from trs_explorer.measure.table1_rows import table1_rows
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "blackbox_session": ("BlackboxPlan", "blackbox_runs", "shared_test_split"),
     "evaluate_session": ("EvaluatePlan", "evaluate_run"),
+    "probe_session": ("probe_run",),
     "session": ("Measurement", "Reporting", "store"),
     "sharding": ("ProcessGroup", "connect_processes"),
     "table1_rows": ("table1_rows",),
@@ -38,6 +40,7 @@ __all__ = [
     "connect_processes",
     "evaluate_run",
     "measure_table1",
+    "probe_run",
     "shared_test_split",
     "store",
     "table1_rows",

@@ -9,6 +9,7 @@ from torch import Tensor
 from trs_explorer import data
 from trs_explorer.catalogue import METHODS, load
 from trs_explorer.config import TrainConfig, same_split
+from trs_explorer.evaluation.probe import probe_images
 from trs_explorer.models import Ensemble, build
 from trs_explorer.models.stored import load_ensemble
 from trs_explorer.options import UsageError
@@ -18,8 +19,6 @@ from trs_explorer.training import checkpoints
 from trs_explorer.training.device import resolve_device, use_bfloat16
 from trs_explorer.training.model_check import check_members
 from trs_explorer.training.parallel import parts_for
-
-PROBE_IMAGES = 128
 
 
 class TrainingError(RuntimeError):
@@ -142,7 +141,7 @@ def prepare(run: Run) -> State:
     if images.fingerprint and not run.config.data_fingerprint and not run.checkpoints():
         run = change_config(run, data_fingerprint={"train": images.fingerprint, "test": held_out.fingerprint})
     config, images = run.config, images.to(device)
-    probe_images = torch.arange(max(0, len(held_out) - PROBE_IMAGES), len(held_out))
+    probe_x, probe_y = probe_images(held_out)
     ensemble = build(config.model, config.data, config.members, seed=config.seed, method=config.method).to(device)
     check_members(config, ensemble)
     whole_batch = METHODS[config.method].whole_batch
@@ -151,8 +150,8 @@ def prepare(run: Run) -> State:
         device=device,
         bfloat16=use_bfloat16(config.precision, device),
         images=images,
-        probe_x=held_out.images(probe_images).to(device),
-        probe_y=held_out.y[probe_images].to(device),
+        probe_x=probe_x.to(device),
+        probe_y=probe_y.to(device),
         ensemble=ensemble,
         optimizer=_optimizer(config, ensemble),
         options=dict(config.options),

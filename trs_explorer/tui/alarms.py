@@ -54,9 +54,10 @@ def _probe(history: History) -> list[Alarm]:
     if probe is None:
         return []
     current = []
-    low = probe.cosine is not None and probe.cosine < LOW_COSINE
-    if low and probe.transfer is not None and probe.transfer > HIGH_TRANSFER:
-        cosine = f"{probe.cosine:.2f}".removeprefix("0")
+    vanish = max((share for share in probe.zero_gradients if share is not None), default=0) > ZERO_GRADIENTS
+    similarity = probe.loss_cosine if probe.cosine is None and not vanish else probe.cosine
+    if similarity is not None and similarity < LOW_COSINE and probe.transfer is not None and probe.transfer > HIGH_TRANSFER:
+        cosine = f"{similarity:.2f}".removeprefix("0")
         current.append(
             Alarm(f"|cos| fell to {cosine} but {100 * probe.transfer:.0f} % still transfers: orthogonality alone is not enough")
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from trs_explorer.curves import thin
+from trs_explorer.parse_events import ROUNDING
 from trs_explorer.tui.formatting import Format, letters
 from trs_explorer.tui.history import History
 from trs_explorer.tui.reference_runs import ReferenceRun, similarity_and_transfer
@@ -93,28 +94,49 @@ def similarity_chart(
 ) -> ChartData | None:
     """Mean |cos| on held-out images (x) against transfer in per cent (y), a curve over the training.
 
-    references: shipped runs, drawn dotted behind it, with a letter at the end.  other: another run.
+    |cos| is by the log-odds. Where the cross-entropy's differs, or is all that a log has, its path is dotted.
+    references: shipped runs, drawn behind it, with a letter at the end.  other: another run.
     """
-    x, y = similarity_and_transfer(history.probes)
-    if not len(x) and not references:
-        return None
     muted, own_colour, end_colour = (fmt.colour(role) or "white" for role in ("reference", "0", "mark"))
+    dot = "." if fmt.ascii else "·"
     curves = []
-    for reference in references:
-        curves.append(Curve("." if fmt.ascii else "·", muted, *thin(reference.cosine, reference.transfer, 24), joined=False))
-        curves.append(Curve(reference.letter, muted, reference.cosine[-1:], reference.transfer[-1:], joined=False))
+    for run in references:
+        by_loss = (run.loss_cosine, run.loss_transfer) if loss_shown(run.cosine, run.loss_cosine) else ()
+        for path in ((run.cosine, run.transfer), by_loss):
+            if path and len(path[0]):
+                curves.append(Curve(dot, muted, *thin(*path, 24), joined=False))
+        curves.append(Curve(run.letter, muted, *_end(run.cosine, run.transfer, run.loss_cosine, run.loss_transfer), joined=False))
     if other is not None:
-        other_x, other_y = similarity_and_transfer(other.probes)
-        if len(other_x):
-            colour = fmt.colour("2") or "white"
-            if len(other_x) > 1:
-                curves.append(Curve("v", colour, *thin(other_x, other_y, 200)))
-            curves.append(Curve("V", colour, other_x[-1:], other_y[-1:], joined=False))
-    if len(x):
-        start, end = ("o", "@") if fmt.ascii else ("○", "●")
-        if len(x) > 1:
-            curves.append(Curve(".", own_colour, *thin(x, y, 200)))
-        curves += [Curve(start, own_colour, x[:1], y[:1], joined=False), Curve(end, end_colour, x[-1:], y[-1:], joined=False)]
+        curves += _run_curves(other, fmt.colour("2") or "white", "v", dot)
+        end = _end(*similarity_and_transfer(other.probes), *similarity_and_transfer(other.probes, by_loss=True))
+        curves.append(Curve("V", fmt.colour("2") or "white", *end, joined=False))
+    curves += _run_curves(history, own_colour, ".", dot)
+    (x, y), by_loss = similarity_and_transfer(history.probes), similarity_and_transfer(history.probes, by_loss=True)
+    x, y = (x, y) if len(x) else by_loss
+    first, now = ("o", "@") if fmt.ascii else ("○", "●")
+    curves += [Curve(first, own_colour, x[:1], y[:1], joined=False), Curve(now, end_colour, x[-1:], y[-1:], joined=False)]
+    curves = [curve for curve in curves if len(curve.x)]
+    if not curves:
+        return None
     most = max(0.2, 1.1 * min(max(float(curve.x.max()) for curve in curves), BOUND))
     inside = [replace(curve, x=curve.x.clip(0, most), y=curve.y.clip(0, 100)) for curve in curves]
     return ChartData(inside, (0.0, most), (0.0, 100.0))
+
+
+def loss_shown(by_odds: np.ndarray, by_loss: np.ndarray) -> bool:
+    """Whether the path of the cross-entropy's |cos| is drawn: where the log-odds' has fewer points, or differs."""
+    return len(by_odds) != len(by_loss) or bool((abs(by_odds - by_loss) > ROUNDING).any())
+
+
+def _run_curves(history: History, colour: str, letter: str, dot: str) -> list[Curve]:
+    """The path by the log-odds as a line, and the cross-entropy's as dots where it is shown."""
+    (x, y), (loss_x, loss_y) = (similarity_and_transfer(history.probes, by_loss=by_loss) for by_loss in (False, True))
+    curves = [Curve(letter, colour, *thin(x, y, 200))] if len(x) > 1 else []
+    if loss_shown(x, loss_x) and len(loss_x):
+        curves.append(Curve(dot, colour, *thin(loss_x, loss_y, 200), joined=False))
+    return curves
+
+
+def _end(x: np.ndarray, y: np.ndarray, loss_x: np.ndarray, loss_y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The last point by the log-odds; by the cross-entropy only if there is none."""
+    return (x[-1:], y[-1:]) if len(x) else (loss_x[-1:], loss_y[-1:])

@@ -12,6 +12,7 @@ import numpy as np
 
 from trs_explorer import runs
 from trs_explorer.curves import column
+from trs_explorer.newest_probe import stored_probe
 from trs_explorer.parse_events import event_step, parse_control, parse_start
 from trs_explorer.tui.history import History
 
@@ -45,13 +46,13 @@ class EventLog:
     def __init__(self, run: runs.Run) -> None:
         """Start with nothing read."""
         self.run = run
-        self.history = History()
+        self.history = History(stored=stored_probe(run))
         self.offset = 0
         self.stops: list[Stop] = []
         self.clock: list[float] = []  # training time of each event in seconds, without long gaps
         self._last_time: float | None = None
         self._chunk = CHUNK
-        self._keyframes = [_Keyframe(0, 0, History())]
+        self._keyframes = [_Keyframe(0, 0, self.history.copy())]
         self._between: tuple[int, int, list[dict]] = (-1, -1, [])  # keyframe, end offset, the events between
         self._cursor: tuple[int, int, History] = (-1, 0, History())  # keyframe, number of events, history after them
 

@@ -9,6 +9,7 @@ from statistics import median
 import numpy as np
 
 from trs_explorer.curves import column, pair_means, term_rows
+from trs_explorer.newest_probe import completed
 from trs_explorer.parse_events import (
     Matrix,
     Probe,
@@ -45,7 +46,12 @@ class Mark:
 
 @dataclass
 class History:
-    """Everything that the dashboard shows of a run, after some number of its events."""
+    """Everything that the dashboard shows of a run, after some number of its events.
+
+    stored: a later measurement of the newest weights, for a log without |cos| by the log-odds (`newest_probe`).
+    cosine: mean |cos| by the log-odds at every probe.
+    loss_cosine, loss_cosines: mean and matrix of |cos| of the loss's gradients, on training batches if the method computes them.
+    """
 
     events: int = 0
     damaged: int = 0
@@ -59,9 +65,11 @@ class History:
     delta: float | None = None
     time: float | None = None
     terms: dict[str, Series] = field(default_factory=dict)
+    stored: Probe | None = None
     cosine: Series = field(default_factory=Series)
-    cosines: Matrix | None = None
-    cosines_from: str = ""
+    loss_cosine: Series = field(default_factory=Series)
+    loss_cosines: Matrix | None = None
+    loss_cosines_from: str = ""
     grad_norm: Series = field(default_factory=Series)
     probes: list[Probe] = field(default_factory=list)
     options: dict[str, float] = field(default_factory=dict)
@@ -78,6 +86,11 @@ class History:
         return self.probes[-1] if self.probes else None
 
     @property
+    def cosines(self) -> Matrix | None:
+        """|cos| by the log-odds, [member, member], at the newest probe; None if it lacks them."""
+        return self.probe.cosines if self.probe else None
+
+    @property
     def gap(self) -> float | None:
         """Median seconds between recent step events."""
         return median(self._gaps) if self._gaps else None
@@ -88,6 +101,7 @@ class History:
             self,
             terms={name: series.copy() for name, series in self.terms.items()},
             cosine=self.cosine.copy(),
+            loss_cosine=self.loss_cosine.copy(),
             grad_norm=self.grad_norm.copy(),
             probes=self.probes.copy(),
             marks=self.marks.copy(),
@@ -150,7 +164,7 @@ class History:
             values = column(terms, name)
             if name in self.terms or np.isfinite(values).any():
                 self.terms.setdefault(name, Series()).extend(steps, values)
-        self.cosine.extend(steps, pair_means(block))
+        self.loss_cosine.extend(steps, pair_means(block))
         self.grad_norm.extend(steps, column(block, "grad_norm"))
         listed = [i for i, event in enumerate(block) if "nonfinite" in event]  # few, and a log has 100,000 steps
         nonfinite = {i: names for i in listed if (names := parse_nonfinite(block[i])[:MOST_TERMS])}
@@ -169,7 +183,7 @@ class History:
         newest = parse_step(event)
         self._update_position(newest.step, newest.epoch)
         if newest.cosines:
-            self.cosines, self.cosines_from = newest.cosines, TRAINING_BATCH
+            self.loss_cosines, self.loss_cosines_from = newest.cosines, TRAINING_BATCH
         self.rate = newest.rate or self.rate
         self.delta, self.member = newest.delta, newest.member
         if isinstance(event.get("options"), dict):
@@ -210,13 +224,16 @@ class History:
             self.say(time, f"{text(kind)} (step {text(step)})")
 
     def _fold_probe(self, probe: Probe) -> None:
+        probe = completed(probe, self.stored)
         self.probes.append(probe)
+        if probe.cosine is not None:
+            self.cosine.extend(np.array([probe.step]), np.array([probe.cosine]))
         if len(self.probes) > MOST_PROBES:
             del self.probes[1 : MOST_PROBES // 2 : 2]
-        if probe.cosines and (self.cosines_from != TRAINING_BATCH or self.cosines is None):
-            self.cosines, self.cosines_from = probe.cosines, f"held-out, n={text(probe.n)}"
-            if probe.cosine is not None:
-                self.cosine.extend(np.array([probe.step]), np.array([probe.cosine]))
+        if probe.loss_cosines and (self.loss_cosines_from != TRAINING_BATCH or self.loss_cosines is None):
+            self.loss_cosines, self.loss_cosines_from = probe.loss_cosines, f"held-out, n={text(probe.n)}"
+            if probe.loss_cosine is not None:
+                self.loss_cosine.extend(np.array([probe.step]), np.array([probe.loss_cosine]))
 
     def _fold_start(self, start: Start, time: float) -> None:
         step = start.step or 0
@@ -225,7 +242,7 @@ class History:
         self.device = self.device if start.device is None else start.device
         self.stopped, self.nonfinite, self._last_step_time = None, {}, None
         if start.resumed:
-            for series in (*self.terms.values(), self.cosine, self.grad_norm):
+            for series in (*self.terms.values(), self.cosine, self.loss_cosine, self.grad_norm):
                 series.cut(step)
             self.probes = [probe for probe in self.probes if probe.step <= step]
             self.marks = deque((mark for mark in self.marks if mark.step <= step), maxlen=self.marks.maxlen)

@@ -8,9 +8,11 @@ from rich.text import Text
 
 from trs_explorer import values
 from trs_explorer.config import same_split
-from trs_explorer.parse_events import Matrix, off_diagonal
+from trs_explorer.evaluation.intervals import of_share
+from trs_explorer.parse_events import ROUNDING, Matrix, Probe, off_diagonal
 from trs_explorer.runs import Run
 from trs_explorer.tui.alarms import Alarm
+from trs_explorer.tui.chart_data import loss_shown
 from trs_explorer.tui.formatting import Format, clock, cosine, duration, grouped, letters, percent, plain, short
 from trs_explorer.tui.history import History
 from trs_explorer.tui.reference_runs import ReferenceRun
@@ -116,14 +118,42 @@ def grid(square: Matrix, write, fmt: Format, *, alert=None, diagonal: bool = Tru
 
 
 def cosines(history: History, fmt: Format, width: int) -> Text:
-    """|cos| between the members' input gradients, with the median over pairs and the trend of their mean."""
-    if not history.cosines:
+    """|cos| between the members' input gradients, with the median over pairs and the trend of their mean.
+
+    The matrix is by the log-odds on held-out images. Below it is the loss's median, which is live on training batches; before
+    the first probe, and of logs without log-odds, the loss's matrix.
+    """
+    odds, loss = history.cosines, history.loss_cosines
+    if not odds and not loss:
         return Text("|cos| has not been measured yet", fmt.colour("muted"))
-    pairs = off_diagonal(history.cosines)
-    arrow = fmt.arrow(history.cosine.trend())
-    line = f"median {cosine(median(pairs) if pairs else None)}, mean {arrow}  {history.cosines_from}"
-    body = grid(history.cosines, cosine, fmt, diagonal=False, width=width)
-    return Text.assemble(body, "\n", (line, "bold" if pairs else ""))
+    body = grid(odds or loss or [], cosine, fmt, diagonal=False, width=width)
+    rows = []
+    if odds and history.probe:
+        rows.append((_median_line(odds, history.cosine.trend(), f"held-out, n={values.text(history.probe.n)}", fmt), "bold"))
+    if loss and (not odds or differ(odds, loss)):
+        line = _median_line(loss, history.loss_cosine.trend(), history.loss_cosines_from, fmt)
+        rows.append((f"loss: {line}{_vanishing(history)}", fmt.colour("muted") if odds else "bold"))
+        if not odds and history.probe:
+            rows.append(("by log-odds: not in this log", fmt.colour("muted")))
+    return Text.assemble(body, *(part for row in rows for part in ("\n", row)))
+
+
+def differ(one: Matrix, other: Matrix) -> bool:
+    """Whether two matrices of |cos| differ by more than rounding in some pair."""
+    pairs = zip(off_diagonal(one), off_diagonal(other), strict=False)
+    return len(one) != len(other) or any(abs(a - b) > ROUNDING for a, b in pairs)
+
+
+def _median_line(square: Matrix, trend: int, source: str, fmt: Format) -> str:
+    pairs = off_diagonal(square)
+    return f"median {cosine(median(pairs) if pairs else None)}, mean {fmt.arrow(trend)}  {source}"
+
+
+def _vanishing(history: History) -> str:
+    """How many of the loss's gradients vanish at the newest probe, if any do."""
+    shares = [share for share in history.probe.zero_gradients if share is not None] if history.probe else []
+    mean = sum(shares) / len(shares) if shares else 0
+    return f", {percent(mean)} % vanish" if mean > 0 else ""
 
 
 def transfer_title(history: History) -> str:
@@ -140,18 +170,21 @@ def transfer(history: History, fmt: Format, width: int) -> Text:
 
     A cell counts images that both members classify correctly and on which the attack fools the surrogate: the share of them on
     which it fools the target too. The diagonal is the attack's success rate on the member itself.
-    The +- is the largest half-width of a 95 % interval over the cells (1.96 sqrt(p (1 - p) / n) at p = .5), in points.
+    "each +-" bounds the half-width of every pair's 95 % interval, in points: that of a rate of .5 on the fewest images.
     """
     probe = history.probe
     if probe is None or probe.rates is None:
         return Text("first measured at the end of an epoch", fmt.colour("muted"))
     body = grid(probe.rates, percent, fmt, alert=lambda rate: rate > 0.4, width=width)
     line = f"all pairs {percent(probe.transfer)} %"
+    if probe.interval is not None:
+        line += f" ({percent(probe.interval[0])}-{percent(probe.interval[1])})"
     if len(history.probes) > 1 and (before := history.probes[-2].transfer) is not None and probe.transfer is not None:
         line += f" {fmt.arrow((probe.transfer > before) - (probe.transfer < before))}"
     details = f"  epoch {values.text(probe.epoch)}" if probe.epoch is not None else ""
     if probe.least:
-        details += f", each {fmt.glyph('about')}{98 / probe.least**0.5:.0f}"
+        low, high = of_share(0.5, probe.least)
+        details += f", each {fmt.glyph('about')}{50 * (high - low):.0f}"
     return Text.assemble(body, "\n", (line, "bold"), details)
 
 
@@ -177,12 +210,15 @@ def similarity(history: History, fmt: Format, references: Sequence[ReferenceRun]
         probe = history.probes[-1]
         start, end = ("o", "@") if fmt.ascii else ("○", "●")
         text.append(f"{start} first, {end} ", fmt.colour("muted"))
-        text.append(f"now |cos| {cosine(probe.cosine)}, transfer {percent(probe.transfer)} %", "bold")
+        text.append(f"now {_mean_cosine(probe)}, transfer {percent(probe.transfer)} %", "bold")
+        if probe.cosine is not None and probe.differs:
+            text.append(f" (dots: loss, {cosine(probe.loss_cosine)})", fmt.colour("muted"))
     else:
         text.append("this run's curve starts with its first measurement", fmt.colour("muted"))
     if references:
         names = ", ".join(f"{reference.letter} {reference.name}" for reference in references)
-        text.append(f"\nshipped runs: {names}", fmt.colour("muted"))
+        dotted = any(loss_shown(reference.cosine, reference.loss_cosine) for reference in references)
+        text.append(f"\nshipped runs: {names}{'; dots: by the loss' if dotted else ''}", fmt.colour("muted"))
     return text
 
 
@@ -202,7 +238,13 @@ def versus(history: History, other: History, name: str, fmt: Format) -> Text:
     rates = "  ".join(f"{label} {percent(probe.share(key))}" for key, label in ACCURACIES)
     where = f"at epoch {values.text(probe.epoch)}" if probe.epoch is not None else f"at step {values.text(probe.step)}"
     text = Text(f"V {name} {where}: ", fmt.colour("2"))
-    return text.append(f"|cos| {cosine(probe.cosine)}, transfer {percent(probe.transfer)} %, {rates}")
+    return text.append(f"{_mean_cosine(probe)}, transfer {percent(probe.transfer)} %, {rates}")
+
+
+def _mean_cosine(probe: Probe) -> str:
+    """Mean |cos| by the log-odds; of a log that lacks it the loss's, which is named."""
+    known = probe.cosine is not None or probe.loss_cosine is None
+    return f"|cos| {cosine(probe.cosine)}" if known else f"|cos| of the loss {cosine(probe.loss_cosine)}"
 
 
 def warnings(alarms: list[Alarm], fmt: Format) -> Text:
@@ -231,6 +273,8 @@ def numbers(history: History, fmt: Format, width: int) -> Text:
     def measurements() -> None:  # the goal, before the terms that the total is made of
         if len(history.cosine):
             row("mean |cos|", cosine(history.cosine.last), history.cosine.points(2 * spark)[1])
+        elif len(history.loss_cosine):
+            row("|cos|, loss", cosine(history.loss_cosine.last), history.loss_cosine.points(2 * spark)[1])
         if history.probe:
             rates = [probe.transfer for probe in history.probes if probe.transfer is not None]
             row("transfer %", percent(history.probe.transfer), rates)
@@ -246,7 +290,7 @@ def numbers(history: History, fmt: Format, width: int) -> Text:
         text.append_text(accuracy(history, fmt))
         if now := settings(history, fmt):
             text.append("\n").append_text(now)
-    if history.cosines:
+    if history.cosines or history.loss_cosines:
         text.append("\n\n|cos| of gradients\n", "bold").append_text(cosines(history, fmt, width))
     if history.probe:
         text.append(f"\n\n{transfer_title(history)}\n", "bold").append_text(transfer(history, fmt, width))

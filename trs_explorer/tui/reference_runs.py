@@ -1,11 +1,13 @@
 """Shipped runs to compare a run with: similarity and transfer over their training."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from trs_explorer import runs
 from trs_explorer.config import same_split
+from trs_explorer.newest_probe import completed, stored_probe
 from trs_explorer.parse_events import Probe, parse_probe
 from trs_explorer.shipped import shipped_runs
 
@@ -14,17 +16,24 @@ LETTERS = {"standard": "P", "cos-only": "C", "smooth-only": "S", "dverge": "D", 
 
 @dataclass(frozen=True)
 class ReferenceRun:
-    """A shipped run: mean |cos| on held-out images and transfer in per cent at every probe."""
+    """A shipped run: mean |cos| on held-out images and transfer in per cent, at every probe that has both.
+
+    cosine, transfer: |cos| by the log-odds. Of logs of older versions the end alone has been measured, if at all.
+    loss_cosine, loss_transfer: |cos| of the cross-entropy's gradients.
+    """
 
     letter: str
     name: str
     cosine: np.ndarray
     transfer: np.ndarray
+    loss_cosine: np.ndarray
+    loss_transfer: np.ndarray
 
 
-def similarity_and_transfer(probes: list[Probe]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean |cos| and transfer in per cent of the probes that have both."""
-    points = [(p.cosine, p.transfer) for p in probes if p.cosine is not None and p.transfer is not None]
+def similarity_and_transfer(probes: Sequence[Probe], *, by_loss: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Mean |cos| and transfer in per cent of the probes that have both. by_loss: of the cross-entropy's gradients."""
+    pairs = [(probe.loss_cosine if by_loss else probe.cosine, probe.transfer) for probe in probes]
+    points = [(cosine, transfer) for cosine, transfer in pairs if cosine is not None and transfer is not None]
     x, y = np.array(points, dtype=float).reshape(-1, 2).T
     return x, 100 * y.clip(-1e300, 1e300)
 
@@ -40,7 +49,9 @@ def reference_runs_for(run: runs.Run) -> list[ReferenceRun]:
             events = runs.read_events(other).events
         except OSError:
             continue
-        x, y = similarity_and_transfer([parse_probe(event) for event in events if event["kind"] == "matrix"])
-        if len(x):
-            references.setdefault(letter, ReferenceRun(letter, other.config.method, x, y))
+        stored = stored_probe(other)
+        probes = [completed(parse_probe(event), stored) for event in events if event["kind"] == "matrix"]
+        by_odds, by_loss = similarity_and_transfer(probes), similarity_and_transfer(probes, by_loss=True)
+        if len(by_odds[0]) or len(by_loss[0]):
+            references.setdefault(letter, ReferenceRun(letter, other.config.method, *by_odds, *by_loss))
     return list(references.values())

@@ -29,7 +29,8 @@ def history_figure(events: Sequence[Json], *, at_step: int | None = None, dark: 
     (steps, step_numbers), (probes, probe_numbers) = _of_kind(events, "step"), _of_kind(events, "matrix")
     terms = term_rows(steps)
     curves = [(printable(name), step_numbers, column(terms, name), "y") for name in (terms[-1] if terms else ())]
-    curves.append(("|cos|, mean of pairs", probe_numbers, pair_means(probes), "y2"))
+    curves.append(("|cos|, mean of pairs", probe_numbers, pair_means(probes, "log_odds_cosine"), "y2"))
+    curves.append(("|cos| of the loss's gradients", probe_numbers, pair_means(probes), "y2"))
     transfer = column([{"transfer": parse_probe(event).transfer} for event in probes], "transfer")
     curves.append(("transfer over all pairs", probe_numbers, transfer, "y2"))
     data = []
@@ -109,9 +110,9 @@ def history_table(events: Sequence[Json]) -> html.Table:
         probe = parse_probe(event)
         earlier = np.where(step_numbers <= probe.step, step_numbers, -np.inf)
         nearest = parse_step(steps[int(earlier.argmax())]).terms if np.isfinite(earlier).any() else {}
-        values = [*map(nearest.get, names), probe.cosine, probe.transfer]
+        values = [*map(nearest.get, names), probe.cosine, probe.loss_cosine, probe.transfer]
         rows.append([_count(probe.epoch), str(probe.step), *map(_short, values), _count(probe.n)])
-    head = ["epoch", "step", *map(printable, names), "|cos|", "transfer", "images"]
+    head = ["epoch", "step", *map(printable, names), "|cos|", "|cos|, loss", "transfer", "images"]
     return _table(head, rows)
 
 

@@ -17,7 +17,7 @@ from trs_explorer.explore.planes import (
     along_gradient,
     box_polygon,
     domain,
-    loss_gradients,
+    loss_directions,
     three_images,
     two_gradients,
 )
@@ -158,7 +158,7 @@ def _plane(loaded: Loaded, state: State, x: Tensor, y: int) -> Plane:
         others = loaded.data.images(torch.tensor([state.second, state.third]))
         return three_images(x, *others, names=(first, f"image {state.second}", f"image {state.third}"), seed=state.seed)
     names = model_names(len(loaded.ensemble))
-    gradients = loss_gradients(loaded.ensemble, x[None], torch.tensor([y]))
+    gradients = loss_directions(loaded.ensemble, x[None], torch.tensor([y]))
     i, j = state.surrogate, state.target
     if state.plane == "random":
         return along_gradient(gradients[i], x, name=loss_name(names[i]), seed=state.seed)

@@ -10,7 +10,7 @@ from torch.nn.functional import cosine_similarity
 from web_explorer import Explorer
 
 from trs_explorer.explore.library import Library
-from trs_explorer.explore.planes import loss_gradients
+from trs_explorer.explore.planes import loss_directions
 from trs_explorer.explore.slices import LEVELS
 from trs_explorer.options import UsageError
 from trs_explorer.shipped import folder
@@ -67,7 +67,7 @@ def test_the_plane_goes_along_the_ensembles_gradients(explorer: Explorer, along:
     runs = [explorer.library.load(PLAIN[side]) for side in "ab"]
     for image in range(100):  # one at which neither gradient vanishes
         x, y = runs[0].data.images(torch.tensor([image])), runs[0].data.y[image : image + 1]
-        of_a, of_b = (loss_gradients(loaded.ensemble, x, y)[-1].flatten() for loaded in runs)
+        of_a, of_b = (loss_directions(loaded.ensemble, x, y)[-1].flatten() for loaded in runs)
         if min(of_a.norm(), of_b.norm()) > 1e-3:
             break
     plane = common_plane(parse_pair(explorer.library, {**PLAIN, "image": image, "along": along}))

@@ -7,7 +7,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 import pytest
 
-from trs_explorer.evaluation.intervals import of_share, wilson
+from trs_explorer.evaluation.intervals import wilson
 from trs_explorer.evaluation.table1.columns import CLEAN, Column, Figure
 from trs_explorer.evaluation.table1.rows import Row
 from trs_explorer.explore.library import Library
@@ -24,7 +24,7 @@ SIDES = {"a": "one", "b": "two"}
 @pytest.fixture
 def library(tmp_path: Path) -> Library:
     for name in ("mnist-trs", "mnist-dverge", "bars-trs"):
-        shutil.copytree(folder("checkpoints") / name, tmp_path / name, ignore=shutil.ignore_patterns("results"))
+        shutil.copytree(folder("checkpoints") / name, tmp_path / name, ignore=shutil.ignore_patterns("table1.json"))
     return Library([tmp_path])
 
 
@@ -49,17 +49,30 @@ def test_the_last_probe_is_summed_over_pairs_of_different_members(library: Libra
     event = [e for e in map(json.loads, lines) if e["kind"] == "matrix"][-1]
     off = [(i, j) for i in range(3) for j in range(3) if i != j]
     assert (probe.fooled, probe.eligible) == tuple(sum(event[k][i][j] for i, j in off) for k in ("fooled", "eligible"))
-    assert probe.cosine == pytest.approx(sum(event["cosine"][i][j] for i, j in off) / 6)
-    assert probe.vanishing == pytest.approx(sum(event["zero_gradients"]) / 3)
-    assert probe.interval == tuple(100 * end for end in of_share(probe.fooled / probe.eligible, probe.eligible / 6))
+    stored = json.loads((folder("checkpoints") / "mnist-dverge" / "results" / "probe.json").read_text())
+    assert probe.cosine == pytest.approx(sum(stored["log_odds_cosine"][i][j] for i, j in off) / 6)
+    assert probe.vanishing == pytest.approx(sum(stored["zero_gradients"]) / 3)
+    assert probe.interval == tuple(100 * end for end in stored["transfer_interval"])
+    assert probe.interval[0] < probe.percent < probe.interval[1]
 
 
 @pytest.mark.parametrize(
-    "damage", [{"fooled": [[1]]}, {"eligible": None}, {"cosine": "x"}, {"eps": "?"}, {"zero_gradients": [None]}]
+    "damage",
+    [
+        {"fooled": [[1]]},
+        {"eligible": None},
+        {"log_odds_cosine": "x"},
+        {"transfer_interval": 3},
+        {"eps": "?"},
+        {"zero_gradients": [None]},
+    ],
 )
 def test_a_damaged_probe_is_none(library: Library, damage: dict) -> None:
     log = library.run("mnist-trs").path / "events.jsonl"
     event = [e for e in map(json.loads, log.read_text().splitlines()) if e["kind"] == "matrix"][-1]
+    stored = log.parent / "results" / "probe.json"
+    event |= {name: value for name, value in json.loads(stored.read_text()).items() if name != "kind"}
+    stored.unlink()
     with log.open("a") as file:
         file.write(json.dumps({**event, **damage}) + "\n")
     assert last_probe(library, "mnist-trs") is None
@@ -117,9 +130,9 @@ def test_charts_are_what_plotly_takes_and_show_what_they_were_given() -> None:
         (high - 75, 75 - low)
     )
     probes = {
-        "one": Probe(0.1, 3, 60, 6, 0.3, 10),
-        "two": Probe(0.0, 30, 60, 6, 0.3, 10, 0.9),
-        "three": Probe(0.5, 0, 6, 6, 0.3, 10),
+        "one": Probe(0.1, 3, 60, 6, 0.3, 10, (0.01, 0.2)),
+        "two": Probe(0.0, 30, 60, 6, 0.3, 10, (0.3, 0.7), 0.9),
+        "three": Probe(0.5, 0, 6, 6, 0.3, 10, (0.0, 0.3)),
     }
     cosine = charts.cosine_figure(probes, {}, SIDES, dark=True)
     go.Figure(cosine)
@@ -146,6 +159,6 @@ def test_the_table_names_sides_intervals_and_masking() -> None:
 
 
 def test_the_probes_table_has_every_count() -> None:
-    html = markup(stored_results.probe_table({"one": Probe(0.125, 3, 60, 6, 0.3, 10, 0.4)}, SIDES))
+    html = markup(stored_results.probe_table({"one": Probe(0.125, 3, 60, 6, 0.3, 10, (0.01, 0.2), 0.4)}, SIDES))
     assert '<th scope="row">one (A)</th><td>0.125</td><td>40</td><td>5.0</td>' in html
     assert "3/60" in html

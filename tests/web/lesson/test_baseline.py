@@ -13,7 +13,7 @@ from trs_explorer.attacks.pgd import pgd
 from trs_explorer.evaluation.accuracy import evaluate
 from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
-from trs_explorer.explore.planes import along_gradient, loss_gradients
+from trs_explorer.explore.planes import along_gradient, loss_directions
 from trs_explorer.explore.slices import sample
 from trs_explorer.shipped import folder, shipped_runs
 from trs_explorer.web.lesson import baseline
@@ -73,7 +73,7 @@ def test_a_slice_is_of_the_ensembles_own_gradient(card, monkeypatch):
     library, ask = card
     told, loaded = ask("slice", run="mnist-trs", image=3, eps=0.3, steps=4, seed=5), library.load("mnist-trs")
     x, y = loaded.data.images(slice(3, 4)), loaded.data.y[3:4]
-    plane = along_gradient(loss_gradients(loaded.ensemble, x, y)[-1], x[0], name="the loss of the ensemble", seed=5)
+    plane = along_gradient(loss_directions(loaded.ensemble, x, y)[-1], x[0], name="the loss of the ensemble", seed=5)
     along = np.linspace(-baseline.SPAN, baseline.SPAN, 25)
     points = np.array([(a, b) for b in along for a in along])
     logits = sample(loaded.ensemble, plane, points).reshape(25, 25, 3, 10)

@@ -19,7 +19,7 @@ GREY = {"color": "rgba(128,128,128,.55)", "dash": "solid", "symbol": "circle-ope
 COLUMNS, HEIGHT = 4, 170  # charts per row, and the height of one in pixels
 LABEL_SIDES = ("middle right", "middle left")  # alternate from the lowest point up, so that labels do not overlap
 WORST = "worst"
-MASKED_SHARE = 0.5  # with more vanishing gradients than this, mean |cos| says little
+MASKED_SHARE = 0.5  # with more vanishing gradients of the cross-entropy than this, attacks that follow it are weak
 
 Curves = dict[str, dict[str, list[Point]]]  # by attack, then by run
 

@@ -3,7 +3,7 @@
 import torch
 
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
-from trs_explorer.explore.planes import Plane, along_gradient, domain, loss_gradients, two_gradients
+from trs_explorer.explore.planes import Plane, along_gradient, domain, loss_directions, two_gradients
 from trs_explorer.explore.slices import assemble
 from trs_explorer.files import Json
 from trs_explorer.web.attack_paths import make_attack_paths
@@ -24,7 +24,7 @@ def common_plane(pair: Pair) -> Plane:
         return domain(tuple(x.shape))
     seed, requests = pair.a.state.seed, (pair.a, pair.b)
     names = [loss_name(f"{request.loaded.name}'s ensemble") for request in requests]
-    first, second = (loss_gradients(request.loaded.ensemble, x[None], torch.tensor([y]))[-1] for request in requests)
+    first, second = (loss_directions(request.loaded.ensemble, x[None], torch.tensor([y]))[-1] for request in requests)
     if pair.along == "both":
         return two_gradients(first, second, x, names=(names[0], names[1]), seed=seed)
     gradient, name = (first, names[0]) if pair.along == "a" else (second, names[1])

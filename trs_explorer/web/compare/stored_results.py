@@ -8,15 +8,16 @@ from pathlib import Path
 from dash import html
 
 from trs_explorer.config import TrainConfig, same_split
-from trs_explorer.evaluation.intervals import of_share, wilson
+from trs_explorer.evaluation.intervals import wilson
 from trs_explorer.evaluation.table1.columns import LIMIT, SEED, STEPS, Column, all_columns
 from trs_explorer.evaluation.table1.differences import difference_lines, orderings
 from trs_explorer.evaluation.table1.rows import Row, best_row, image_count, make_row, sort_rows
 from trs_explorer.evaluation.table1.stored import stored_evaluations
 from trs_explorer.explore.library import DAMAGE, Library
 from trs_explorer.files import Json, printable
+from trs_explorer.newest_probe import newest_probe
 from trs_explorer.options import UsageError
-from trs_explorer.parse_events import mean, parse_probe
+from trs_explorer.parse_events import mean
 from trs_explorer.results import read_results
 from trs_explorer.runs import RunError
 
@@ -31,12 +32,13 @@ Point = tuple[float, float, float, float, int]
 class Probe:
     """The last probe that a training has logged.
 
-    cosine: mean |cos| over pairs of members.
+    cosine: mean |cos| over pairs of members, by the log-odds.
     fooled, eligible: counts of images, summed over all ordered pairs.
     pairs: the number of ordered pairs; an image may be counted in each of them.
     eps: the probe's attack radius.
     n: the number of images.
-    vanishing: the share of the members' gradients with a norm below 1e-6, which count as |cos| 0.
+    pooled: the 95 % interval of the transfer rate, in which an image counts once.
+    vanishing: the share of the members' cross-entropy gradients with a norm below 1e-6.
     """
 
     cosine: float
@@ -45,6 +47,7 @@ class Probe:
     pairs: int
     eps: float
     n: int
+    pooled: tuple[float, float]
     vanishing: float = 0.0
 
     @property
@@ -55,8 +58,7 @@ class Probe:
     @property
     def interval(self) -> tuple[float, float]:
         """95 % interval of the transfer rate, in %. Outcomes on one image are correlated: it counts once, not once per pair."""
-        low, high = of_share(self.fooled / self.eligible, self.eligible / self.pairs)
-        return 100 * low, 100 * high
+        return 100 * self.pooled[0], 100 * self.pooled[1]
 
 
 def runs_on_same_data(library: Library, config: TrainConfig) -> list[str]:
@@ -128,16 +130,17 @@ def _stored_point(result: Json, rate: Json) -> tuple[str, Point] | None:
 def last_probe(library: Library, name: str) -> Probe | None:
     """Return a run's last probe; None if it has none, or the probe is damaged."""
     try:
-        event = [event for event in library.events(name) if event["kind"] == "matrix"][-1]
+        probe = newest_probe(library.run(name), library.events(name))
     except UNREADABLE:
         return None
-    probe = parse_probe(event)
+    if probe is None or probe.interval is None:
+        return None
     fooled, eligible, zero = probe.fooled, probe.eligible, probe.zero_gradients
     if fooled is None or not eligible or None in (probe.cosine, probe.eps, probe.n, *zero):
         return None
     if not (0 <= fooled <= eligible <= probe.pairs * MAX_IMAGES and 0 <= probe.n <= MAX_IMAGES):
         return None
-    return Probe(probe.cosine, fooled, eligible, probe.pairs, probe.eps, probe.n, mean(zero) or 0.0)
+    return Probe(probe.cosine, fooled, eligible, probe.pairs, probe.eps, probe.n, probe.interval, mean(zero) or 0.0)
 
 
 def table1(rows: list[Row], sides: dict[str, str]) -> list:
@@ -203,8 +206,8 @@ def probe_caption(probes: Mapping[str, Probe]) -> str:
     return (
         f"Each run's last probe, as its training logged it: PGD-10 on members, {'; '.join(settings)} held-out images; "
         "transfer over all pairs, counted over images both models classify correctly and on which the attack fools the "
-        "surrogate (Def. 6). Bars: 95 % intervals, each image counted once. Vanishing gradients (norm below 1e-6) count as |cos| "
-        "0: where most vanish (†), low |cos| means masking, not orthogonality."
+        "surrogate (Def. 6). Bars: 95 % intervals, each image counted once. |cos| is of the gradients of the log-odds; where "
+        "most of the cross-entropy's vanish (†, norm below 1e-6), attacks that follow those are weak."
     )
 
 
