@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trs_explorer.files import Json
-from trs_explorer.parse_events import mean, off_diagonal, parse_matrix
+from trs_explorer.matrices import mean, off_diagonal, parse_matrix
 from trs_explorer.values import number
 
 Values = NDArray[np.float64]

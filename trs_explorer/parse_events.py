@@ -3,42 +3,14 @@
 A log may be damaged or come from a stranger: any JSON value may be in any field.
 """
 
-import math
 from dataclasses import dataclass
 
 from trs_explorer.files import Json
+from trs_explorer.matrices import Matrix, mean, off_diagonal, parse_matrix
 from trs_explorer.values import number, text, whole
 
 LONGEST_ATTACK = 40  # characters of an attack's name
 ROUNDING = 0.005  # two mean |cos| that differ by less are shown as one number
-
-Matrix = list[list[float | None]]
-
-
-# --- matrices and means ----------------------------------------------------------------------------------------------
-
-
-def parse_matrix(value: object) -> Matrix | None:
-    """A square matrix, None in the place of entries that are not numbers; None if it is not square."""
-    if not isinstance(value, list) or not value or not all(isinstance(row, list) and len(row) == len(value) for row in value):
-        return None
-    return [[number(cell) for cell in row] for row in value]
-
-
-def off_diagonal(square: Matrix) -> list[float]:
-    """The known entries of pairs of different members."""
-    return [cell for i, row in enumerate(square) for j, cell in enumerate(row) if i != j and cell is not None]
-
-
-def mean(values: list[float]) -> float | None:
-    """The mean; None of an empty list. Never infinite: if the sum overflows, the values are divided before they are added."""
-    if not values:
-        return None
-    total = sum(values)
-    return total / len(values) if math.isfinite(total) else sum(value / len(values) for value in values)
-
-
-# --- kinds of events -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

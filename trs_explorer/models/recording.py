@@ -25,13 +25,9 @@ class RecordingModel(nn.Module):
         return outputs
 
     @property
-    def _ensemble(self) -> Ensemble:  # what is passed through fails by its name for another model
-        return cast(Ensemble, self.model)
-
-    @property
     def member_logits(self) -> Callable[[Tensor], Tensor]:
         """The ensemble's `member_logits`, recorded. Raises AttributeError for other models."""
-        member_logits = self._ensemble.member_logits
+        member_logits = cast(Ensemble, self.model).member_logits
 
         def recorded(x: Tensor) -> Tensor:
             self.on_forward(x)
@@ -42,14 +38,14 @@ class RecordingModel(nn.Module):
     @property
     def vote_weights(self) -> Tensor:
         """The vote weights of a boosted ensemble. Raises AttributeError for other models."""
-        return self._ensemble.vote_weights
+        return cast(Ensemble, self.model).vote_weights
 
     @property
     def voting(self) -> str:
         """The ensemble's kind of vote. Raises AttributeError for other models."""
-        return self._ensemble.voting
+        return cast(Ensemble, self.model).voting
 
     @property
     def vote(self) -> Callable[[Tensor], Tensor]:
         """The ensemble's `vote`. Raises AttributeError for other models."""
-        return self._ensemble.vote
+        return cast(Ensemble, self.model).vote

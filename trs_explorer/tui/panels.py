@@ -9,7 +9,8 @@ from rich.text import Text
 from trs_explorer import values
 from trs_explorer.config import same_split
 from trs_explorer.evaluation.intervals import of_share
-from trs_explorer.parse_events import ROUNDING, Matrix, Probe, off_diagonal
+from trs_explorer.matrices import Matrix, off_diagonal
+from trs_explorer.parse_events import ROUNDING, Probe
 from trs_explorer.runs import Run
 from trs_explorer.tui.alarms import Alarm
 from trs_explorer.tui.chart_data import loss_shown

@@ -5,7 +5,7 @@ from bisect import bisect_right
 import numpy as np
 
 from trs_explorer.curves import thin
-from trs_explorer.parse_events import mean
+from trs_explorer.matrices import mean
 
 
 class Series:

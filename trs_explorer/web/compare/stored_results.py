@@ -15,9 +15,9 @@ from trs_explorer.evaluation.table1.rows import Row, best_row, image_count, make
 from trs_explorer.evaluation.table1.stored import stored_evaluations
 from trs_explorer.explore.library import DAMAGE, Library
 from trs_explorer.files import Json, printable
+from trs_explorer.matrices import mean
 from trs_explorer.newest_probe import newest_probe
 from trs_explorer.options import UsageError
-from trs_explorer.parse_events import mean
 from trs_explorer.results import read_results
 from trs_explorer.runs import RunError
 
