@@ -79,4 +79,5 @@ def _mean_where_directed(directions: MemberGradients) -> Float[Tensor, "member m
     """Return the mean |cos| of every pair over the images where neither gradient vanishes; NaN without any."""
     directed = torch.linalg.vector_norm(directions.flatten(2), dim=-1) > MIN_NORM
     both = directed[:, None] & directed[None]
-    return (pairwise_cosine(directions).abs() * both).sum(-1) / both.sum(-1)
+    mean: Tensor = (pairwise_cosine(directions).abs() * both).sum(-1) / both.sum(-1)
+    return mean

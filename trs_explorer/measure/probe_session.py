@@ -5,8 +5,7 @@ import torch
 from trs_explorer import data
 from trs_explorer.catalogue import DATA
 from trs_explorer.evaluation.probe import probe, probe_images
-from trs_explorer.events import finite
-from trs_explorer.files import Json
+from trs_explorer.files import Json, finite
 from trs_explorer.measure.session import describe, load_newest
 from trs_explorer.runs import Run
 
