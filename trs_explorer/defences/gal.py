@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from trs_explorer.defences.terms import with_total
+from trs_explorer.defences.terms import COSINE, GRAD_NORM, with_total
 from trs_explorer.gradients import Images, Labels, gradient_norms, input_gradients, member_losses, pairwise_cosine
 from trs_explorer.models.ensemble import Ensemble
 
@@ -29,7 +29,7 @@ def gal(
     noise_share: the probability that an image gets noise.
     generator: random numbers of the step.
     x_ce: the images for cross-entropy; adversarial images get no noise.
-    Returns: "total" and its terms; also "cosine" (mean |cos| per pair) and "grad_norm" (the largest gradient norm).
+    Returns: "total" and its terms, with the diagnostics COSINE and GRAD_NORM.
     Source: Kariyappa and Qureshi, "Improving adversarial robustness of ensembles with diversity training", 2019
     (arXiv:1901.09981). Our choice: noise image by image.
     """
@@ -41,7 +41,7 @@ def gal(
     cosine = pairwise_cosine(gradients)
     terms = {"ce": ce.mean(), "alignment": lambda_gal * coherence(cosine).mean()}
     norms = gradient_norms(gradients.detach())
-    return {**with_total(terms), "cosine": cosine.detach().abs().mean(-1), "grad_norm": norms.max()}
+    return {**with_total(terms), COSINE: cosine.detach().abs().mean(-1), GRAD_NORM: norms.max()}
 
 
 def coherence(cosine: Float[Tensor, "member member batch"]) -> Float[Tensor, " batch"]:

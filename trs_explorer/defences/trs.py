@@ -5,7 +5,7 @@ from torch import Tensor
 
 from trs_explorer.defences.beta import gradient_change
 from trs_explorer.defences.support_search import losses_and_gradients
-from trs_explorer.defences.terms import with_total
+from trs_explorer.defences.terms import COSINE, GRAD_NORM, with_total
 from trs_explorer.gradients import Images, Labels, gradient_norms, pair_mean, pairwise_cosine
 from trs_explorer.models.ensemble import Ensemble
 
@@ -42,7 +42,7 @@ def trs(
     progress: of the training, in [0, 1].
     generator: random numbers of the step.
     x_ce: the images for cross-entropy: the clean images x, or adversarial ones.
-    Returns: "total" and its weighted terms; also "cosine" (mean |cos| per pair) and "grad_norm" (the largest gradient norm).
+    Returns: "total" and its weighted terms, with the diagnostics COSINE and GRAD_NORM.
     """
     radius = delta_start + (delta - delta_start) * progress
     searching = lambda_b > 0 and radius > 0 and smoothness != "beta"
@@ -60,4 +60,4 @@ def trs(
         else:
             roughness = norms if smoothness == "norm" else norms.square()
         terms["smoothness"] = lambda_b * 2 * roughness.mean()
-    return {**with_total(terms), "cosine": cosine.detach(), "grad_norm": norms.detach().max()}
+    return {**with_total(terms), COSINE: cosine.detach(), GRAD_NORM: norms.detach().max()}

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from trs_explorer.defences.terms import GRAD_NORM
+
 MIN_PIXELS, MIN_PART, MOST_PARTS = 256, 32, 256
 
 Loss = Callable[[int, Tensor], dict[str, Tensor]]
@@ -50,7 +52,7 @@ def terms_and_gradients(
     parameters: the weights in training.
     parts: the number of parts.
 
-    A term of the batch is the mean over parts weighted by their size; "grad_norm" is the largest. Parts are summed in a fixed
+    A term of the batch is the mean over parts weighted by their size; GRAD_NORM is the largest. Parts are summed in a fixed
     order, so the result has the same bits every time.
     """
     chunks = indices.tensor_split(parts)
@@ -61,7 +63,7 @@ def terms_and_gradients(
     shares = [len(chunk) / len(indices) for chunk in chunks]
     terms = {
         name: torch.stack([terms[name] for terms, _ in results]).max()
-        if name == "grad_norm"
+        if name == GRAD_NORM
         else _mean([terms[name] for terms, _ in results], shares)
         for name in results[0][0]
     }

@@ -5,10 +5,11 @@ import time
 import torch
 from torch import Tensor
 
+from trs_explorer.defences.terms import COSINE, GRAD_NORM
 from trs_explorer.runs import EventWriter, Run
 from trs_explorer.training.state import State, TrainingError
 
-DIAGNOSTICS = ("grad_norm", "update_norm")  # checked like terms, but not part of the total
+DIAGNOSTICS = (GRAD_NORM, "update_norm")  # checked like terms, but not part of the total
 
 
 class StepLogger:
@@ -79,10 +80,10 @@ def _rounded(value: Tensor) -> float:
 
 def _diagnostics(terms: dict[str, Tensor], options: dict, fraction_done: float) -> dict:
     fields: dict = {}
-    if "cosine" in terms:
-        fields["cosine"] = [[round(value, 5) for value in row] for row in terms["cosine"].tolist()]
-    if "grad_norm" in terms:
-        fields["grad_norm"] = _rounded(terms["grad_norm"])
+    if COSINE in terms:
+        fields[COSINE] = [[round(value, 5) for value in row] for row in terms[COSINE].tolist()]
+    if GRAD_NORM in terms:
+        fields[GRAD_NORM] = _rounded(terms[GRAD_NORM])
     if options.get("delta"):
         fields["delta"] = round(options["delta_start"] + (options["delta"] - options["delta_start"]) * fraction_done, 6)
     return fields
