@@ -2,8 +2,6 @@
 
 import numpy as np
 import torch
-from test_figures import Line  # noqa: F401  (the linear members)
-from test_figures import flat  # noqa: F401  (a fixture)
 
 from trs_explorer.explore.slices import LEVELS, assemble, coordinates, new_points, sample
 from trs_explorer.figures.slices import slice_figure
@@ -20,7 +18,7 @@ def drawn(loaded, state):
     return view, slice_to_draw(view, logits), attacks_to_draw(make_attack_paths(loaded, state, view))
 
 
-def test_the_outputs_are_those_of_the_models_at_each_point(flat):  # noqa: F811
+def test_the_outputs_are_those_of_the_models_at_each_point(flat):
     view, data, _ = drawn(flat, State("bars-trs", image=0, plane="random"))
     along = np.linspace(view.low, view.high, LEVELS[0])
     for row, column in ((0, 0), (3, 20), (24, 7)):
@@ -29,7 +27,7 @@ def test_the_outputs_are_those_of_the_models_at_each_point(flat):  # noqa: F811
         np.testing.assert_allclose(data.outputs[row, column], torch.stack(expected), atol=1e-5)
 
 
-def test_linear_members_have_their_lines_and_the_attack_its_cross(flat):  # noqa: F811
+def test_linear_members_have_their_lines_and_the_attack_its_cross(flat):
     """F1's boundary is a = .5, F2's b = .7; a step of .2 from (.4, .4) crosses the first alone."""
     _, data, attacks = drawn(flat, State("bars-trs", image=0, plane="random", eps=0.2, attack="fgsm"))
     figure = slice_figure(data, attacks).to_plotly_json()

@@ -9,7 +9,7 @@ from trs_explorer.web.slice_view import SliceView
 
 
 def slice_to_draw(view: SliceView, logits: np.ndarray) -> Slice:
-    """Return a slice for `slice_figure`. logits: the members', [row, column, member, class], as `slices.assemble` returns them."""
+    """Return a slice for `slice_figure`. logits: the members', as `slices.assemble` returns them."""
     return Slice(
         models=view.models,
         outputs=with_ensemble(view, logits),
