@@ -15,8 +15,8 @@ window.compare = {
 
   // Which fields each question depends on; `live` and `stored` have figures in the theme's colours.
   groups: {
-    slices: ["a", "b", "image", "along", "span", "seed", "eps", "attack", "steps", "norm"],
-    live: ["a", "b", "seed", "eps", "attack", "steps", "norm", "n", "dark"],
+    slices: ["a", "b", "image", "along", "span", "seed", "eps", "attack", "loss", "steps", "step_size", "restarts", "norm"],
+    live: ["a", "b", "seed", "eps", "attack", "loss", "steps", "step_size", "restarts", "norm", "n", "dark"],
     stored: ["a", "b", "dark"],
   },
 

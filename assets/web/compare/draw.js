@@ -52,6 +52,8 @@
 
   const chart = (id, figure) => {
     const place = document.getElementById(id);
+    place.hidden = !figure; // the sentence below it says why
+    if (!figure) return Plotly.purge(place);
     if (figure.layout.height) place.style.height = `${figure.layout.height}px`;
     return Plotly.react(place, figure.data, {...figure.layout, autosize: true}, CONFIG);
   };

@@ -86,6 +86,7 @@ def test_what_cannot_be_had_is_said_on_the_page_and_wished_no_more(screen: Scree
     assert screen.page.locator("#transfer-b-title").text_content() == "Transfer in B: mnist-standard"
     screen.page.goto(f"{screen.address}compare?a=nobody")
     screen.until("document.getElementById('notice').textContent.includes('nobody')")
+    screen.until("document.querySelectorAll('#side-a figure').length > 0")
 
 
 @pytest.mark.parametrize("size", [(1280, 720), (1920, 1080), (400, 800)])

@@ -97,10 +97,23 @@ def test_stored_answers_are_there_at_once(client: FlaskClient) -> None:
 
 @pytest.mark.parametrize("what", ["slices", "live", "stored"])
 @pytest.mark.parametrize(("asked", "word"), [("a=nobody", "nobody"), ("a=mnist-trs&b=none", "none")])
-def test_an_unknown_run_is_said(client: FlaskClient, what: str, asked: str, word: str) -> None:
+def test_an_unknown_run_is_said_and_another_one_shown(client: FlaskClient, what: str, asked: str, word: str) -> None:
     answer = client.get(f"/compare/{what}?{asked}")
     assert answer.status_code == 200
-    assert word in answer.get_json()["wrong"]
+    assert word in answer.get_json()["notice"]
+    assert answer.get_json()["fixed"]["a"] == "mnist-trs"
+
+
+def test_runs_without_stored_results_get_sentences_and_no_empty_charts(explorer: Explorer) -> None:
+    """No table of the runs in the plane is stored: an empty chart would look like a rate of 0."""
+    from trs_explorer.web.app import create_app
+
+    client = create_app(explorer.library).server.test_client()
+    told = client.get("/compare/stored?a=bars-cos-only&b=bars-cos-only").get_json()
+    assert told["curves"] is told["robust"] is None
+    assert told["curvesWords"] == "No accuracy under attack is stored for these runs yet. Measure it with: trs compare"
+    assert told["robustWords"] == "No accuracy under several attacks is stored for these runs yet. Measure it with: trs compare"
+    assert [trace["name"] for trace in told["cosine"]["data"]] == ["bars-cos-only"]
 
 
 def test_the_page_and_its_chart_library_are_served(client: FlaskClient) -> None:

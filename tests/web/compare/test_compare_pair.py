@@ -12,7 +12,6 @@ from web_explorer import Explorer
 from trs_explorer.explore.library import Library
 from trs_explorer.explore.planes import loss_directions
 from trs_explorer.explore.slices import LEVELS
-from trs_explorer.options import UsageError
 from trs_explorer.shipped import folder
 from trs_explorer.web.compare import slices
 from trs_explorer.web.compare.pair import default_opponent, parse_pair
@@ -53,13 +52,31 @@ def test_it_does_not_open_on_a_run_that_has_saved_nothing(tmp_path: Path) -> Non
     assert parse_pair(Library([tmp_path]), {}).names == {"a": "mnist-adp", "b": "mnist-gal"}
 
 
+@pytest.mark.parametrize(
+    ("wrong", "side", "names"), [("a", "A", ("mnist-trs", "mnist-standard")), ("b", "B", ("mnist-standard", "mnist-trs"))]
+)
+def test_a_run_that_is_not_there_is_replaced_in_words(explorer: Explorer, wrong: str, side: str, names: tuple[str, str]) -> None:
+    pair = parse_pair(
+        explorer.library, {"b": "mnist-standard", "a": "mnist-standard"} | {wrong: "nope"} | ({} if wrong == "b" else {"b": ""})
+    )
+    assert (pair.a.loaded.name, pair.b.loaded.name) == names
+    assert len(pair.warnings) == 1
+    assert "nope" in pair.warnings[0]
+    assert pair.warnings[0].endswith(f": {side} is {names['AB'.index(side)]}")
+
+
+def test_both_sides_are_attacked_with_the_options_of_the_form(explorer: Explorer) -> None:
+    pair = parse_pair(explorer.library, {**PLAIN, "attack": "pgd", "loss": "margin", "restarts": "3", "step_size": ".05"})
+    for side in (pair.a, pair.b):
+        assert (side.state.loss, side.state.restarts, side.state.step_size) == ("margin", 3, 0.05)
+    assert {"loss": "margin", "restarts": 3, "step_size": 0.05}.items() <= pair.to_json().items()
+
+
 def test_what_cannot_be_had_is_said(explorer: Explorer) -> None:
     pair = parse_pair(explorer.library, {"a": "mnist-trs", "b": "bars-cos-only", "eps": "much", "along": "up"})
     assert pair.b.loaded.name == "mnist-standard"
     assert [line.split(":")[0].split(" ")[0] for line in pair.warnings] == ["bars-cos-only", "along", "eps"]
     assert pair.a.state.eps == pair.b.state.eps == 0.3
-    with pytest.raises(UsageError, match="mnist-trs"):
-        parse_pair(explorer.library, {"a": "nobody"})
 
 
 @pytest.mark.parametrize("along", ["both", "a", "b"])

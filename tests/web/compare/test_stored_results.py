@@ -4,13 +4,13 @@ import json
 import shutil
 from pathlib import Path
 
-import plotly.graph_objects as go
 import pytest
 
 from trs_explorer.evaluation.intervals import wilson
 from trs_explorer.evaluation.table1.columns import CLEAN, Column, Figure
 from trs_explorer.evaluation.table1.rows import Row
 from trs_explorer.explore.library import Library
+from trs_explorer.figures.runs import RunPoint
 from trs_explorer.results import write_result
 from trs_explorer.runs import open_run
 from trs_explorer.shipped import folder
@@ -87,9 +87,11 @@ def test_runs_on_other_data_and_unreadable_ones_are_left_out(library: Library) -
 
 def test_curves_begin_clean_and_go_over_eps() -> None:
     curves = charts.robust_curves(TWO)
-    assert list(curves) == ["pgd", "worst"]  # cw has no eps
+    assert list(curves) == ["pgd", "worst of several"]  # cw has no eps
     assert [point[:2] for point in curves["pgd"]["one"]] == [(0.0, 100.0), (0.1, 75.0), (0.15, 25.0)]
-    assert curves["worst"] == {"two": [(0.0, 75.0, *Figure("1110").interval, 4), (0.1, 0.0, *Figure("0000").interval, 4)]}
+    assert curves["worst of several"] == {
+        "two": [(0.0, 75.0, *Figure("1110").interval, 4), (0.1, 0.0, *Figure("0000").interval, 4)]
+    }
 
 
 def test_other_evaluations_of_the_same_weights_add_points(library: Library) -> None:
@@ -120,31 +122,31 @@ def test_other_evaluations_of_the_same_weights_add_points(library: Library) -> N
     assert [p[:2] for p in curves["pgd"]["one"]] == [(0.0, 100.0), (0.1, 75.0), (0.15, 25.0), (0.2, 80.0)]
 
 
-def test_charts_are_what_plotly_takes_and_show_what_they_were_given() -> None:
-    figure = charts.curves_figure(charts.robust_curves(TWO), SIDES, dark=False)
-    go.Figure(figure)
-    by_name = {trace["name"]: trace for trace in figure["data"]}
-    assert by_name["one"]["line"] == {"color": "#0072b2", "dash": "solid", "width": 2.5}
-    low, high = Figure("1110").interval
-    assert (by_name["one"]["error_y"]["array"][1], by_name["one"]["error_y"]["arrayminus"][1]) == pytest.approx(
-        (high - 75, 75 - low)
-    )
+def test_points_of_runs_are_their_own_and_marked() -> None:
     probes = {
         "one": Probe(0.1, 3, 60, 6, 0.3, 10, (0.01, 0.2)),
         "two": Probe(0.0, 30, 60, 6, 0.3, 10, (0.3, 0.7), 0.9),
         "three": Probe(0.5, 0, 6, 6, 0.3, 10, (0.0, 0.3)),
     }
-    cosine = charts.cosine_figure(probes, {}, SIDES, dark=True)
-    go.Figure(cosine)
-    assert {t["name"]: (t["x"], t["y"], t["text"]) for t in cosine["data"]} == {
-        "one": ([0.1], [5.0], ["one"]), "two": ([0.0], [50.0], ["two †"]), "three": ([0.5], [0.0], ["three"]),
-    }  # fmt: skip
-    robust, under = charts.robust_figure(TWO, probes, {}, SIDES, dark=False)
-    go.Figure(robust)
+    assert charts.cosine_points(probes, {"three": "3"}) == {
+        "one": RunPoint(0.1, 5.0, 1.0, 20.0, "one"),
+        "two": RunPoint(0.0, 50.0, 30.0, 70.0, "two †"),
+        "three": RunPoint(0.5, 0.0, 0.0, 30.0, "3"),
+    }
+    points, under = charts.robust_points(TWO, probes, {})
     assert under == "worst of 3 eps 0.1"
-    assert [(t["name"], t["x"], t["y"]) for t in robust["data"]] == [("two", [50.0], [0.0])]
-    assert charts.curves_caption(charts.robust_curves(TWO), TWO, {"a": "one", "b": "nobody"}).endswith(
-        "A (one): solid blue, circles. B (nobody): nothing is stored, trs compare measures it. Masked, so too high: one."
+    assert points == {"two": RunPoint(50.0, 0.0, *Figure("0000").interval, "two")}
+    assert charts.robust_points([], probes, {}) == ({}, "")
+
+
+def test_what_is_not_stored_is_said_with_the_way_to_it() -> None:
+    curves = charts.robust_curves(TWO)
+    assert charts.curves_caption(curves, TWO, {"a": "one", "b": "nobody"}).endswith(
+        "Nothing is stored for nobody: trs compare measures it. Masked, so too high: one."
+    )
+    assert "Nothing is stored for" not in charts.curves_caption(curves, TWO, SIDES)
+    assert charts.curves_caption({}, [], SIDES) == (
+        "No accuracy under attack is stored for these runs yet. Measure it with: trs compare"
     )
 
 

@@ -9,7 +9,7 @@ from trs_explorer.web.compare.pair import ALONG, FIELDS
 from trs_explorer.web.layout import number_field, scrolling, section, select
 from trs_explorer.web.markup import Field
 from trs_explorer.web.pages import document, keys_dialog, nav
-from trs_explorer.web.state import SIZES
+from trs_explorer.web.state import CHOICES, SIZES
 
 KEYS = (
     ("s", "swap A and B"),
@@ -56,13 +56,15 @@ def _header(runs: Mapping[str, str]) -> html.Header:
 
 
 def _slices() -> html.Section:
-    attacks = {name: name.upper() for name in RADIUS_ATTACKS}
+    attacks, losses = {name: name.upper() for name in RADIUS_ATTACKS}, {name: name for name in CHOICES["loss"]}
     return section("sides", "One image, one plane, one scale", [
         html.Div([
             number_field("image", "image"), select("along", "plane", ALONG), number_field("span", "± span", step="any"),
             number_field("seed", "seed"), select("attack", "attack", attacks),
             html.Label(["eps ", html.Output(id="eps-value")], htmlFor="eps"),
             Field(id="eps", type="range", min=0, max=1, step=0.005), number_field("steps", "steps"),
+            select("loss", "loss", losses), number_field("step_size", "step size", step="any"),
+            number_field("restarts", "starts"),
             select("norm", "norm", {"linf": "max", "l2": "L2"}), select("n", "n", {str(n): str(n) for n in SIZES}),
         ], className="row"),
         html.Div(id="side-a", className="side"), html.Div(id="side-b", className="side"),

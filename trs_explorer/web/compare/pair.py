@@ -9,11 +9,15 @@ from trs_explorer.files import Json
 from trs_explorer.options import UsageError
 from trs_explorer.runs import RunError
 from trs_explorer.web.page_request import PageRequest, parse_request, preferred_run
-from trs_explorer.web.state import is_plane
+from trs_explorer.web.state import ATTACK_OPTION_FIELDS, is_plane
 
 BASELINE = "dverge"  # the method of the default run B
-ALONG = {"both": "gradient of A x gradient of B", "a": "gradient of A x random", "b": "gradient of B x random"}
-SHARED = ("image", "seed", "span", "eps", "norm", "attack", "steps", "n")  # fields of `State` that both runs share
+ALONG = {
+    "both": "gradients of A and of B",
+    "a": "gradient of A, a random direction",
+    "b": "gradient of B, a random direction",
+}
+SHARED = ("image", "seed", "span", "eps", "norm", "attack", *ATTACK_OPTION_FIELDS, "n")  # fields of `State` that both runs share
 FIELDS = ("a", "b", "along", *SHARED)  # of the address
 
 
@@ -47,11 +51,11 @@ class Pair:
 
 
 def parse_pair(library: Library, fields: Mapping[str, object]) -> Pair:
-    """Return the valid pair nearest to a request's fields. Raises UsageError or RunError if one of the runs cannot be loaded."""
-    warnings = []
-    first = str(fields.get("a") or _first(library))
+    """Return the valid pair nearest to a request's fields. Raises UsageError or RunError if a run's weights cannot be loaded."""
+    warnings: list[str] = []
+    first = _readable(library, fields.get("a"), _first(library), "A", warnings)
     data = library.run(first).config.data
-    second = str(fields.get("b") or default_opponent(library, first))
+    second = _readable(library, fields.get("b"), default_opponent(library, first), "B", warnings)
     if not same_split(library.run(first).config, library.run(second).config, "test"):
         replacement, theirs = default_opponent(library, first), library.run(second).config.data
         where = f"on {theirs}, {first} on {data}" if theirs != data else f"on other {data} images than {first}"
@@ -64,6 +68,18 @@ def parse_pair(library: Library, fields: Mapping[str, object]) -> Pair:
     shared = {name: fields.get(name) for name in (*SHARED, "dark")} | {"client": fields.get("client", "")}
     a, b = (parse_request(library, {**shared, "run": name}) for name in (first, second))
     return Pair(a, b, "a" if is_plane(data) else along, [*warnings, *dict.fromkeys([*a.warnings, *b.warnings])])
+
+
+def _readable(library: Library, name: object, replacement: str, side: str, warnings: list[str]) -> str:
+    """Return the run of that name if there is one that can be read, else its replacement, with a warning."""
+    if not name:
+        return replacement
+    try:
+        library.run(str(name))
+    except (RunError, UsageError) as error:
+        warnings.append(f"{error}: {side} is {replacement}")
+        return replacement
+    return str(name)
 
 
 def _first(library: Library) -> str:

@@ -14,6 +14,7 @@ from trs_explorer.evaluation.table1.differences import difference_lines, orderin
 from trs_explorer.evaluation.table1.rows import Row, best_row, image_count, make_row, sort_rows
 from trs_explorer.evaluation.table1.stored import stored_evaluations
 from trs_explorer.explore.library import DAMAGE, Library
+from trs_explorer.figures.runs import Point
 from trs_explorer.files import Json, printable
 from trs_explorer.matrices import mean
 from trs_explorer.newest_probe import newest_probe
@@ -23,9 +24,6 @@ from trs_explorer.runs import RunError
 
 UNREADABLE = (RunError, UsageError, *DAMAGE)  # errors of one run's damaged files: that run is left out, the others are shown
 MAX_IMAGES, MAX_NAME = 10**9, 80  # images of an evaluation, characters of an attack's name
-
-# (eps, rate, low, high, n): a rate with its 95 % interval, in per cent.
-Point = tuple[float, float, float, float, int]
 
 
 @dataclass(frozen=True)

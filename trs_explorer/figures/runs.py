@@ -1,0 +1,156 @@
+"""Charts of all runs on a data set, of which two, A and B, stand out by colour, dash and symbol."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from trs_explorer.figures.labels import place_labels
+from trs_explorer.figures.theme import LOOKS, as_label, template
+from trs_explorer.files import Json
+
+STYLES = {
+    "a": {"color": "#0072b2", "dash": "solid", "symbol": "circle"},
+    "b": {"color": "#d55e00", "dash": "dash", "symbol": "square"},
+}
+OTHER = {"color": "rgba(128,128,128,.55)", "dash": "solid", "symbol": "circle-open"}
+COLUMNS, HEIGHT = 4, 170  # charts in a row, and the height of one in pixels
+SCATTER_PX = (460, 300)  # the size of a scatter chart's plot area for which its labels are placed
+MARGIN = 0.08  # of an axis, beyond the outermost point
+
+# (eps, rate, low, high, n): a rate with its 95 % interval, in per cent.
+Point = tuple[float, float, float, float, int]
+
+
+@dataclass(frozen=True)
+class RunPoint:
+    """A run in a scatter chart. y has a 95 % interval, [low, high]. label: written beside the point."""
+
+    x: float
+    y: float
+    low: float
+    high: float
+    label: str
+
+
+def curves_figure(curves: Mapping[str, Mapping[str, Sequence[Point]]], sides: Mapping[str, str], **settings: object) -> go.Figure:
+    """Return robust accuracy over eps as a plotly figure. Arguments: see `curves_spec`."""
+    return go.Figure(curves_spec(curves, sides, **settings))  # type: ignore[arg-type]
+
+
+def curves_spec(curves: Mapping[str, Mapping[str, Sequence[Point]]], sides: Mapping[str, str], *, look: str = "light") -> Json:
+    """Draw a small chart per attack: accuracy in % over eps, a line per run, with 95 % intervals on A and B.
+
+    curves: by attack, as it is called above its chart, then by run.
+    sides: the runs that are A and B, by "a" and "b".
+    look: one of `theme.LOOKS`.
+    """
+    attacks = list(curves)
+    columns = min(COLUMNS, max(1, len(attacks)))
+    rows = max(1, -(-len(attacks) // columns))
+    layout: Json = {
+        "template": template(look), "height": HEIGHT * rows + 90, "hovermode": "closest", "annotations": [],
+        "grid": {"rows": rows, "columns": columns, "pattern": "independent", "ygap": 0.34, "xgap": 0.14},
+        "legend": {"orientation": "h", "x": 0, "y": 1, "yanchor": "top", "yref": "container", "itemclick": False,
+                   "itemdoubleclick": False},
+        "margin": {"l": 48, "r": 10, "t": 56, "b": 40},
+    }  # fmt: skip
+    data: list[Json] = []
+    named: set[str] = set()
+    for place, attack in enumerate(attacks):
+        axis = str(place + 1) if place else ""
+        is_lowest = place >= len(attacks) - columns
+        layout[f"xaxis{axis}"] = {
+            "fixedrange": True, "rangemode": "tozero", "nticks": 4, "title": {"text": "eps" if is_lowest else "", "standoff": 2}
+        }  # fmt: skip
+        layout[f"yaxis{axis}"] = {"fixedrange": True, "range": [-3, 103], "tickvals": [0, 50, 100]}
+        layout["annotations"].append({
+            "text": f"<b>{as_label(attack)}</b>", "x": 0.5, "y": 1, "xref": f"x{axis} domain", "yref": f"y{axis} domain",
+            "showarrow": False, "yanchor": "bottom", "font": {"size": 12},
+        })  # fmt: skip
+        for run, points in sorted(curves[attack].items(), key=lambda item: item[0] in sides.values()):
+            entry = run if run in sides.values() else "other runs"
+            data.append(_curve(run, points, sides) | {
+                "xaxis": f"x{axis}", "yaxis": f"y{axis}", "legendgroup": as_label(entry), "showlegend": entry not in named,
+                "name": as_label(_legend(run, sides)),
+            })  # fmt: skip
+            named.add(entry)
+    return {"data": data, "layout": layout}
+
+
+def _curve(run: str, points: Sequence[Point], sides: Mapping[str, str]) -> Json:
+    style, chosen = _style(run, sides)
+    trace: Json = {
+        "type": "scatter", "mode": "lines+markers", "x": [p[0] for p in points], "y": [p[1] for p in points],
+        "line": {"color": style["color"], "dash": style["dash"], "width": 2.5 if chosen else 1},
+        "marker": {"symbol": style["symbol"], "size": 7 if chosen else 4, "color": style["color"]},
+        "customdata": [f"{low:.1f}-{high:.1f}, n {n}" for _, _, low, high, n in points],
+        "hovertemplate": f"{as_label(run)}<br>eps %{{x}}: %{{y:.1f}} % (%{{customdata}})<extra></extra>",
+    }  # fmt: skip
+    if chosen:
+        above, below = [p[3] - p[1] for p in points], [p[1] - p[2] for p in points]
+        trace["error_y"] = {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "thickness": 1.3, "width": 3}
+    return trace
+
+
+def scatter_figure(points: Mapping[str, RunPoint], sides: Mapping[str, str], **settings: object) -> go.Figure:
+    """Return one point per run as a plotly figure. Arguments: see `scatter_spec`."""
+    return go.Figure(scatter_spec(points, sides, **settings))  # type: ignore[arg-type]
+
+
+def scatter_spec(
+    points: Mapping[str, RunPoint],
+    sides: Mapping[str, str],
+    *,
+    x_title: str,
+    y_title: str,
+    x_span: float = 100.0,
+    y_span: float = 100.0,
+    look: str = "light",
+) -> Json:
+    """Draw a point per run, with the 95 % interval of y, and its label where there is room: else it has its name on hover alone.
+
+    points: by run.
+    sides: the runs that are A and B, by "a" and "b": they choose the places of their labels first.
+    x_title, y_title: of the axes.
+    x_span, y_span: the largest values that the axes must show; they begin at 0.
+    look: one of `theme.LOOKS`.
+    """
+    ranges = [(-MARGIN * span, (1 + MARGIN) * span) for span in (x_span, y_span)]
+    order = sorted(points, key=lambda run: (run not in sides.values(), points[run].y))
+    (left, right), (bottom, top) = ranges
+    width, height = SCATTER_PX
+    pixels = [((points[run].x - left) / (right - left) * width, (top - points[run].y) / (top - bottom) * height) for run in order]
+    places = place_labels(pixels, [points[run].label for run in order], SCATTER_PX)
+    data = [_marker(run, points[run], place, sides, look) for run, place in zip(order, places, strict=True)]
+    layout = {
+        "template": template(look), "showlegend": False, "hovermode": "closest", "width": width + 70, "height": height + 60,
+        "margin": {"l": 60, "r": 10, "t": 10, "b": 50},
+        "xaxis": {"fixedrange": True, "automargin": False, "range": list(ranges[0]), "title": {"text": x_title, "standoff": 4}},
+        "yaxis": {"fixedrange": True, "automargin": False, "range": list(ranges[1]), "title": {"text": y_title}},
+    }  # fmt: skip
+    return {"data": data, "layout": layout}
+
+
+def _marker(run: str, point: RunPoint, place: str | None, sides: Mapping[str, str], look: str) -> Json:
+    style, chosen = _style(run, sides)
+    colours = LOOKS[look]
+    return {
+        "type": "scatter", "mode": "markers+text" if place else "markers", "name": as_label(run),
+        "x": [point.x], "y": [point.y], "text": [as_label(point.label)], "textposition": place or "middle right",
+        "textfont": {"size": 12, "color": colours.text if chosen else colours.faint}, "cliponaxis": False,
+        "marker": {"symbol": style["symbol"], "size": 12 if chosen else 8, "color": style["color"]},
+        "error_y": {"type": "data", "symmetric": False, "array": [point.high - point.y], "arrayminus": [point.y - point.low],
+                    "color": style["color"], "thickness": 1.2},
+        "hovertemplate": f"{as_label(point.label)}: %{{x:.3g}}, %{{y:.1f}} ({point.low:.1f}-{point.high:.1f})<extra></extra>",
+    }  # fmt: skip
+
+
+def _style(run: str, sides: Mapping[str, str]) -> tuple[Json, bool]:
+    side = next((side for side, name in sides.items() if name == run), None)
+    return (STYLES[side], True) if side else (OTHER, False)
+
+
+def _legend(run: str, sides: Mapping[str, str]) -> str:
+    letters = " and ".join(side.upper() for side, name in sides.items() if name == run)
+    return f"{letters}: {run}" if letters else "other runs"

@@ -1,0 +1,115 @@
+"""The curves of a training as a figure: loss terms above, similarity and transfer of the probe below."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from trs_explorer.curves import column, pair_means, term_rows, thin
+from trs_explorer.figures.theme import LOOKS, SERIES_COLOURS, SERIES_DASHES, as_label, template
+from trs_explorer.files import Json, printable
+from trs_explorer.parse_events import parse_checkpoint, parse_control, parse_probe
+
+MAX_POINTS = 400  # of a curve
+MAX_STEP = 1 << 53  # larger integers are not exact in a browser
+TICKS = 6  # of an axis, at most
+
+
+def training_figure(events: Sequence[Json], **settings: object) -> go.Figure:
+    """Return the curves as a plotly figure, every property checked by plotly. Arguments: see `training_spec`."""
+    return go.Figure(training_spec(events, **settings))  # type: ignore[arg-type]
+
+
+def training_spec(events: Sequence[Json], *, at_step: int | None = None, look: str = "light") -> Json:
+    """Draw loss terms above, mean |cos| and the probe's transfer rate below, over the steps, as a plain dictionary.
+
+    events: of the run's log. Marks on the upper axis: ◆ a checkpoint, ▲ a change that a viewer asked for.
+    at_step: a dotted line marks this step, at which the selected checkpoint was saved.
+    look: one of `theme.LOOKS`.
+    """
+    (steps, step_numbers), (probes, probe_numbers) = of_kind(events, "step"), of_kind(events, "matrix")
+    terms = term_rows(steps)
+    curves = [(printable(name), step_numbers, column(terms, name), "y") for name in (terms[-1] if terms else ())]
+    curves.append(("|cos|, mean of pairs", probe_numbers, pair_means(probes, "log_odds_cosine"), "y2"))
+    curves.append(("|cos| of the loss's gradients", probe_numbers, pair_means(probes), "y2"))
+    transfer = column([{"transfer": parse_probe(event).transfer} for event in probes], "transfer")
+    curves.append(("transfer over all pairs", probe_numbers, transfer, "y2"))
+    data = [_curve(number, *curve) for number, curve in enumerate(curves) if np.isfinite(curve[2]).any()]
+    data += _marks(events)
+    values = np.concatenate([y[np.isfinite(y)] for _, _, y, axis in curves if axis == "y"] or [np.zeros(0)])
+    last = max((float(x.max()) for _, x, _, _ in curves if len(x)), default=0.0)
+    line = {"color": LOOKS[look].text, "width": 1.5, "dash": "dot"}
+    ruler = {"type": "line", "xref": "x", "yref": "paper", "y0": 0, "y1": 1, "line": line}
+    common = {"fixedrange": True, "automargin": False}
+    layout = {
+        "template": template(look),
+        "xaxis": {**common, "title": {"text": "step", "standoff": 4}, "anchor": "y2", "tickformat": "d", **_whole_ticks(last)},
+        "yaxis": {**common, "domain": [0.56, 1], "title": {"text": "loss"}, **_loss_axis(values)},
+        "yaxis2": {**common, "domain": [0, 0.46], "range": [0, 1], "title": {"text": "rate"}, "nticks": 4},
+        "shapes": [] if at_step is None else [ruler | {"x0": at_step, "x1": at_step}],
+        "hovermode": "x unified", "hoversubplots": "axis", "margin": {"l": 56, "r": 8, "t": 10, "b": 36},
+        "legend": {"y": 0.5, "yanchor": "middle", "itemclick": False, "itemdoubleclick": False},
+    }  # fmt: skip
+    return {"data": data, "layout": layout}
+
+
+def of_kind(events: Sequence[Json], kind: str) -> tuple[list[Json], np.ndarray]:
+    """Return the events of a kind that have a valid step, and those steps."""
+    chosen = [event for event in events if event["kind"] == kind]
+    steps = column(chosen, "step")
+    valid = np.abs(steps) <= MAX_STEP  # False for NaN
+    return [event for event, keep in zip(chosen, valid, strict=True) if keep], steps[valid]
+
+
+def _curve(number: int, name: str, x: np.ndarray, y: np.ndarray, axis: str) -> Json:
+    x, y = thin(x, y, MAX_POINTS)
+    return {
+        "type": "scatter", "mode": "lines", "name": as_label(name), "xaxis": "x", "yaxis": axis,
+        "x": x.astype(int).tolist(), "y": [None if math.isnan(value) else value for value in y.tolist()],
+        "line": {"color": SERIES_COLOURS[number % len(SERIES_COLOURS)], "dash": SERIES_DASHES[number % len(SERIES_DASHES)]},
+    }  # fmt: skip
+
+
+def _marks(events: Sequence[Json]) -> list[Json]:
+    """Return a trace of checkpoints and one of changes, at the upper edge of the lower chart; none of what never happened."""
+    saved = [
+        (int(step), f"checkpoint {parse_checkpoint(event).name}")
+        for event, step in zip(*of_kind(events, "checkpoint"), strict=True)
+    ]
+    changes = [(parse_control(event), int(step)) for event, step in zip(*of_kind(events, "control"), strict=True)]
+    changed = [(step, control.request) for control, step in changes if control.action == "set" and not control.error]
+    return [
+        {
+            "type": "scatter", "mode": "markers", "name": name, "xaxis": "x", "yaxis": "y2", "cliponaxis": False,
+            "x": [step for step, _ in points], "y": [1] * len(points),
+            "text": [as_label(printable(words)) for _, words in points],
+            "hovertemplate": "%{text}<extra></extra>", "marker": {"symbol": symbol, "size": 8, "color": "#808080"},
+        }
+        for name, symbol, points in (("checkpoint", "diamond", saved), ("change", "triangle-up", changed))
+        if points
+    ]  # fmt: skip
+
+
+def _whole_ticks(last: float) -> Json:
+    """Return tick settings for whole numbers up to `last`: a short training would otherwise have ticks at halves."""
+    rough = max(1.0, last / TICKS)
+    power = 10 ** math.floor(math.log10(rough))
+    return {"tick0": 0, "dtick": next(power * k for k in (1, 2, 5, 10) if power * k >= rough)}
+
+
+def _loss_axis(values: np.ndarray) -> Json:
+    """Return the scale of the losses: logarithmic where all are positive, with ticks that do not run into each other."""
+    positive = values[values > 0]
+    if (values < 0).any() or not len(positive):
+        return {"type": "linear", "nticks": 4}
+    low, high = math.log10(positive.min()), math.log10(positive.max())
+    decades = range(math.floor(low), math.ceil(high) + 1)
+    factors = (1,) if high - low > 2 else (1, 3) if high - low > 1 else (1, 2, 5)
+    ticks = [k * 10.0**decade for decade in decades for k in factors]
+    inside = [tick for tick in ticks if low - 0.1 <= math.log10(tick) <= high + 0.1]
+    inside = inside[:: max(1, math.ceil(len(inside) / TICKS))]
+    return {
+        "type": "log",
+        **({"tickvals": inside, "ticktext": [f"{tick:g}" for tick in inside]} if len(inside) > 1 else {"nticks": 4}),
+    }
