@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-CHARACTER_PX, LINE_PX, GAP_PX = 7.0, 15.0, 8.0  # of a label's text; between a point and its label
+CHARACTER_PX, LINE_PX, GAP_PX = 6.5, 14.0, 7.0  # of a label's text; between a point and its label
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 # plotly's names of a label's places, with its shift in label widths and heights from the point.

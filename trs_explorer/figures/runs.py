@@ -15,7 +15,10 @@ STYLES = {
 }
 OTHER = {"color": "rgba(128,128,128,.55)", "dash": "solid", "symbol": "circle-open"}
 COLUMNS, HEIGHT = 4, 170  # charts in a row, and the height of one in pixels
-SCATTER_PX = (460, 300)  # the size of a scatter chart's plot area for which its labels are placed
+SCATTER_PX = (
+    300,
+    260,
+)  # the smallest plot area of a scatter chart: its labels are placed for it, and have more room in any other
 MARGIN = 0.08  # of an axis, beyond the outermost point
 
 # (eps, rate, low, high, n): a rate with its 95 % interval, in per cent.
@@ -124,7 +127,7 @@ def scatter_spec(
     places = place_labels(pixels, [points[run].label for run in order], SCATTER_PX)
     data = [_marker(run, points[run], place, sides, look) for run, place in zip(order, places, strict=True)]
     layout = {
-        "template": template(look), "showlegend": False, "hovermode": "closest", "width": width + 70, "height": height + 60,
+        "template": template(look), "showlegend": False, "hovermode": "closest", "height": height + 60,
         "margin": {"l": 60, "r": 10, "t": 10, "b": 50},
         "xaxis": {"fixedrange": True, "automargin": False, "range": list(ranges[0]), "title": {"text": x_title, "standoff": 4}},
         "yaxis": {"fixedrange": True, "automargin": False, "range": list(ranges[1]), "title": {"text": y_title}},

@@ -66,7 +66,9 @@ def empty_matrix(members: int) -> TransferMatrix:
 def matrix_table(matrix: TransferMatrix, *, buttons: bool = True) -> html.Table:
     """Build the table: rows are surrogates, columns targets. buttons: a click on a cell selects its pair in the state."""
     names = model_names(len(matrix.fooled))
-    head = html.Tr([html.Th("attack made on ↓, fools →", scope="col"), *(html.Th(name, scope="col") for name in names)])
+    head = html.Tr(
+        [html.Th(["attack made on ↓", html.Br(), "fools →"], scope="col"), *(html.Th(name, scope="col") for name in names)]
+    )
     rows = [
         html.Tr([html.Th(names[i], scope="row"), *(html.Td(_cell(matrix, i, j, names, buttons)) for j in range(len(row)))])
         for i, row in enumerate(matrix.fooled)

@@ -67,7 +67,8 @@
       const units = told.kind === "domain" ? "the inputs themselves" : "L2 distance from the image (each pixel in [0, 1])";
       write("plane-words", `→ ${told.names[0]}   ↑ ${told.names[1]}; both rows the same plane and scale, ${told.a.low} to ${told.a.high}: ${units}. `
         + `Class ${told.a.y}. Solid: the ball of the attack, dotted: [0, 1]; line: ${told.a.attack} on this panel's model, projected on the plane; `
-        + "✕ fools this panel's model, ○ does not. A plane shows two directions of many: trust the rates below.");
+        + "✕ fools this panel's model, ○ does not."
+        + (told.kind === "domain" ? "" : " A plane shows two directions of many: trust the rates."));
     },
 
     live(told) {
