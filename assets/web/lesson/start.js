@@ -7,6 +7,7 @@ import "./keys.js";
 
 window.lesson = lesson; // to look at from the browser's console
 lesson.meta = JSON.parse(document.getElementById("meta").textContent);
+lesson.meta.cards.forEach(({name}) => (lesson.cards[name] ||= {}));
 addEventListener("popstate", () => lesson.read());
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => lesson.show());
 let resized = 0;

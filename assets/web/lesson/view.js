@@ -17,7 +17,14 @@ const SESSION = (() => { // this tab, also when it is loaded again
 let newest = {key: "", stop: new AbortController()}; // what is followed
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-lesson.drawnByServer = () => follow({});
+lesson.drawnByServer = () => {
+  const chosen = (field) => String(lesson.get(field)).split(",");
+  for (const button of lesson.section().querySelectorAll("[data-act*=toggle]")) {
+    const {toggle: field, values} = JSON.parse(button.dataset.act);
+    button.setAttribute("aria-pressed", String(values.every((value) => chosen(field).includes(value))));
+  }
+  follow({});
+};
 
 // What a button starts, such as a training: its fields go with the request, besides the card's.
 lesson.act = (fields) => (fields.toggle ? toggle(fields) : follow(fields));
@@ -33,7 +40,7 @@ function toggle({toggle: field, values}) {
 lesson.onLeave = (name) => {
   newest.stop.abort();
   newest = {key: "", stop: new AbortController()};
-  navigator.sendBeacon(`/lesson/${name}/leave?client=${CLIENT}`);
+  if (!lesson.cards[name].draw) navigator.sendBeacon(`/lesson/${name}/leave?client=${CLIENT}`);
 };
 addEventListener("pagehide", () => lesson.onLeave(lesson.name));
 
