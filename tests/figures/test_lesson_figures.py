@@ -2,22 +2,24 @@
 
 import itertools
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trs_explorer.figures.lesson import (
-    Look,
+    Series,
     Share,
     accuracy_bars,
     accuracy_curves,
     attack_bars,
-    attack_slice,
     similarity_and_transfer,
+    small_slice,
     spread,
 )
+from trs_explorer.figures.slice_data import Attacks, Slice
 
-A, B = Look("a", "#111111", "circle"), Look("b", "#222222", "square")
+A, B = Series("a", "#111111", "circle"), Series("b", "#222222", "square")
 HALF, TENTH = Share(5, 10, 0.24, 0.76), Share(1, 10, 0.02, 0.4)
 
 
@@ -28,7 +30,7 @@ def ends(trace, axis):
 
 
 def test_similarity_is_from_left_to_right_and_transfer_upwards():
-    figure = similarity_and_transfer([(A, 0.003, HALF), (B, 0.6, TENTH)], attack="MDI", dark=False)
+    figure = similarity_and_transfer([(A, 0.003, HALF), (B, 0.6, TENTH)], attack="MDI", look="light")
     assert [(trace.name, trace.x[0], trace.y[0]) for trace in figure.data] == [("a", 0.003, 50.0), ("b", 0.6, 10.0)]
     assert ends(figure.data[0], "y") == [pytest.approx((24, 76))]
     assert [(trace.marker.color, trace.marker.symbol) for trace in figure.data] == [("#111111", "circle"), ("#222222", "square")]
@@ -40,7 +42,7 @@ def test_similarity_is_from_left_to_right_and_transfer_upwards():
 
 
 def test_bars_have_their_ensembles_and_intervals():
-    figure = accuracy_bars([(A, HALF), (B, TENTH)], title="correct", dark=True)
+    figure = accuracy_bars([(A, HALF), (B, TENTH)], title="correct", look="dark")
     (bars,) = figure.data
     assert list(zip(bars.x, bars.y, bars.marker.color, strict=True)) == [("a", 50.0, "#111111"), ("b", 10.0, "#222222")]
     assert ends(bars, "y") == [pytest.approx((24, 76)), pytest.approx((2, 40))]
@@ -49,7 +51,7 @@ def test_bars_have_their_ensembles_and_intervals():
 
 def test_a_curve_is_one_ensembles_under_one_attack_and_an_unknown_one_is_not_drawn():
     curves = [(A, {"FGSM": [(0.0, HALF), (0.1, TENTH)], "PGD": []}), (B, {"FGSM": [(0.0, TENTH)], "PGD": [(0.3, HALF)]})]
-    figure = accuracy_curves(curves, dark=False)
+    figure = accuracy_curves(curves, look="light")
     assert [trace.name for trace in figure.data] == ["a FGSM", "b FGSM", "b PGD"]
     assert [trace.line.color for trace in figure.data] == ["#111111", "#222222", "#222222"]
     assert [trace.line.dash for trace in figure.data] == ["dot", "dot", "dash"]
@@ -61,8 +63,8 @@ def test_a_curve_is_one_ensembles_under_one_attack_and_an_unknown_one_is_not_dra
 
 def test_bars_of_attacks_stand_in_their_rows_and_what_is_not_known_is_not_drawn():
     rows = ("no attack", "PGD", "MORA")
-    plain, hatched = Look("a", "#111111", ""), Look("b", "#222222", "/")
-    figure = attack_bars(rows, [(plain, [HALF, TENTH, None]), (hatched, [None, HALF, None])], dark=False)
+    plain, hatched = Series("a", "#111111", ""), Series("b", "#222222", "/")
+    figure = attack_bars(rows, [(plain, [HALF, TENTH, None]), (hatched, [None, HALF, None])], look="light")
     drawn = {trace.name: dict(zip(trace.y, trace.x, strict=True)) for trace in figure.data}
     assert drawn == {"a": {"no attack": 50.0, "PGD": 10.0}, "b": {"PGD": 50.0}}
     assert list(figure.layout.yaxis.categoryarray) == ["MORA", "PGD", "no attack"]  # plotly counts rows from below
@@ -83,20 +85,19 @@ def test_labels_that_are_apart_stay_where_they_are():
     assert spread([0.9, 0.1, 0.5], 0.065) == [0.9, 0.1, 0.5]
 
 
-@pytest.mark.parametrize(("fooled", "symbol"), [(True, "x"), (False, "circle-open")])
-def test_a_slice_has_its_picture_ball_and_path(fooled, symbol):
-    figure = attack_slice(
-        "data:image/png;base64,", [(7, 0.75, 0.25)], span=4, ball=[(0, 0), (1, 0), (0, 1)], path=[(0, 0), (1, 2)],
-        fooled=fooled, label="it", dark=False,
-    )  # fmt: skip
-    picture = figure.layout.images[0]
-    assert (picture.x, picture.y, picture.sizex, picture.sizey) == (-4, 4, 8, 8)  # x, y: its upper left corner
-    ball, *path, end = figure.data
-    assert list(zip(ball.x, ball.y, strict=True)) == [(0, 0), (1, 0), (0, 1), (0, 0)]
-    assert all(list(zip(line.x, line.y, strict=True)) == [(0, 0), (1, 2)] for line in path)
-    assert (end.x[0], end.y[0], end.marker.symbol) == (1, 2, symbol)
-    (note,) = figure.layout.annotations
-    assert (note.text, note.x, note.y) == ("<b>7</b>", 2.0, -2.0)
+def test_a_small_slice_keeps_the_picture_and_the_attack_and_nothing_beside_them():
+    outputs = np.zeros((25, 25, 1, 2))
+    outputs[:, 13:, 0, 1] = 1  # class 1 on the right
+    plane = Slice(["the ensemble"], outputs, -4.0, 4.0, ("a", "b"))
+    ball = np.array([(1.0, 0.0), (0.0, 1.0), (-1.0, 0.0)])
+    attacks = Attacks("PGD-2", (0.0, 0.0), ball, [np.array([(0.0, 0.0), (1.0, 2.0)])], np.array([[True]]), ["fooled"])
+    figure = small_slice(plane, attacks, label="it", look="dark")
+    (end,) = (trace for trace in figure.data if trace.name == "fools the ensemble")
+    assert (end.x, end.y, end.marker.symbol) == ((1.0,), (2.0,), "x")
+    assert len(figure.layout.images) == 1
+    assert not figure.layout.annotations
+    assert not figure.layout.showlegend
+    assert figure.layout.meta["label"] == "it"
 
 
 def test_a_share_says_its_interval_and_counts():

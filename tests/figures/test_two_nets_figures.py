@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trs_explorer.figures.two_nets import CLASSES, HIT, INK, Pair, cosine_ranges, plane_figure
+from trs_explorer.figures.theme import LOOKS
+from trs_explorer.figures.two_nets import CLASSES, HIT, Pair, cosine_ranges, plane_figure
 
 N, HALF = 49, 2.0
 ALONG = np.linspace(-HALF, HALF, N)
@@ -36,7 +37,7 @@ def test_regions_have_their_class_where_both_agree_and_are_hatched_where_not():
     assert at(-1.5, 1)[:3] == rgb(CLASSES[0])
     disputed = [at(0.5 + 0.01 * k, 1.5) for k in range(60)]  # right, above the diagonal
     assert {colour[3] for colour in disputed} == {0, 110}
-    assert all(colour[:3] == rgb(INK[False]) for colour in disputed if colour[3])
+    assert all(colour[:3] == rgb(LOOKS["light"].text) for colour in disputed if colour[3])
 
 
 def test_boundaries_are_where_the_margins_are_0():
@@ -54,7 +55,7 @@ def test_a_cross_ends_an_attack_that_fools_both_and_a_ring_one_that_fools_f_only
     figure = plane_figure(np.stack([F, G]), POINTS, half=HALF, attacks=ATTACKS)
     found = {trace.name: trace for trace in figure.data if trace.name.startswith("fools") and trace.mode == "markers"}
     both, only = found["fools F and G"], found["fools F only"]
-    assert (both.marker.symbol, both.marker.color, list(both.x), list(both.y)) == ("x", HIT[False], [1], [0.5])
+    assert (both.marker.symbol, both.marker.color, list(both.x), list(both.y)) == ("x", HIT["light"], [1], [0.5])
     assert (only.marker.symbol, list(only.x), list(only.y)) == ("circle", [-1, -1], [0.5, 1])
     line = next(trace for trace in figure.data if trace.name == "fools F only" and trace.mode == "lines")
     assert np.array_equal(line.x, [0, -1, np.nan, 0, -1, np.nan], equal_nan=True)

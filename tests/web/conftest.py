@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import torch
+from linear import Line
 from web_explorer import Explorer
 
+from trs_explorer.data import Dataset
 from trs_explorer.explore.library import Library, Loaded
-from trs_explorer.shipped import folder
+from trs_explorer.models import Ensemble
+from trs_explorer.shipped import folder, shipped_runs
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext
@@ -55,6 +59,16 @@ def mnist(explorer: Explorer) -> Loaded:
 @pytest.fixture(scope="session")
 def bars(explorer: Explorer) -> Loaded:
     return explorer.library.load("bars-cos-only")
+
+
+@pytest.fixture(scope="session")
+def flat() -> Loaded:
+    """Two linear members in the plane: x1 > .5 and x2 > .7; the point looked at is (.4, .4), of class 0."""
+    ensemble = Ensemble([Line([8.0, 0.0], 4.0), Line([0.0, 8.0], 5.6)])
+    x = torch.tensor([[0.4, 0.4], [0.9, 0.9]]).view(2, 1, 1, 2)
+    data = Dataset("bars", x, torch.tensor([0, 1]), 2)
+    (run,) = (run for run in shipped_runs() if run.name == "bars-trs")
+    return Loaded(run, "bars-trs", "0800", ensemble, "ab" * 32, data, data)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 import torch
+from linear import Line
 
 from trs_explorer.data import Dataset
 from trs_explorer.explore.library import Loaded
@@ -19,28 +20,6 @@ from trs_explorer.web.state import State
 
 LOOK = State("mnist-trs", image=0, span=4.0)
 RUNS = {run.name: run for run in shipped_runs()}
-
-
-class Line(torch.nn.Module):
-    """Two classes on either side of a line in the plane: class 1 where weight . x > offset."""
-
-    def __init__(self, weight, offset):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.tensor(weight), requires_grad=False)
-        self.offset = offset
-
-    def forward(self, x):
-        score = x.flatten(1) @ self.weight - self.offset
-        return torch.stack([-score, score], -1)
-
-
-@pytest.fixture(scope="module")
-def flat():
-    """Two linear members in the plane: x1 > .5 and x2 > .7; the point looked at is (.4, .4), of class 0."""
-    ensemble = Ensemble([Line([8.0, 0.0], 4.0), Line([0.0, 8.0], 5.6)])
-    x = torch.tensor([[0.4, 0.4], [0.9, 0.9]]).view(2, 1, 1, 2)
-    data = Dataset("bars", x, torch.tensor([0, 1]), 2)
-    return Loaded(RUNS["bars-trs"], "bars-trs", "0800", ensemble, "ab" * 32, data, data)
 
 
 @pytest.fixture(scope="module")

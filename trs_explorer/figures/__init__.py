@@ -1,1 +1,1 @@
-"""Figures: pure functions from data to plotly figures, for the pages, the exports and a notebook."""
+"""Figures: pure functions from data to plotly figures, for the web pages, exports, handouts and notebooks. No dash, no torch."""

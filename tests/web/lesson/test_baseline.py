@@ -1,13 +1,9 @@
 """The card of the baseline: curves against `evaluate`, slices against samples and the geometry of the path."""
 
-import base64
-import io
-
 import numpy as np
 import pytest
 import torch
 from lesson_views import asking, library
-from PIL import Image
 
 from trs_explorer.attacks.fgsm import fgsm
 from trs_explorer.attacks.mora import mora
@@ -16,10 +12,10 @@ from trs_explorer.evaluation.accuracy import evaluate
 from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.planes import along_gradient, loss_gradients
 from trs_explorer.explore.slices import sample
+from trs_explorer.figures.pixels import class_picture
 from trs_explorer.shipped import shipped_runs
 from trs_explorer.web.lesson import baseline
 from trs_explorer.web.lesson.measurements import parse_card_request
-from trs_explorer.web.slice_picture import slice_pictures
 
 N, STEPS = 3, 2
 FIELDS = {"n": N, "steps": STEPS, "seed": 2, "image": 3, "eps": 0.3}
@@ -80,13 +76,9 @@ def test_a_slice_is_of_the_ensembles_own_gradient(card, monkeypatch):
     along = np.linspace(-baseline.SPAN, baseline.SPAN, 25)
     points = np.array([(a, b) for b in along for a in along])
     logits = sample(loaded.ensemble, plane, points).reshape(25, 25, 3, 10)
-    expected = slice_pictures(logits, loaded.ensemble.vote)[-1]
-    assert pixels(figure.layout.images[0].source) == pixels(expected.uri)
-    assert [note.text for note in figure.layout.annotations] == [f"<b>{label}</b>" for label, *_ in expected.labels]
-
-
-def pixels(uri):
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))).tolist()
+    expected = class_picture(loaded.ensemble.vote(torch.from_numpy(logits).movedim(2, 0).flatten(1, 2)).view(25, 25, 10).numpy())
+    assert figure.layout.images[0].source == expected
+    assert (figure.layout.xaxis.range, figure.layout.yaxis.range) == ((-4, 4), (-4, 4))
 
 
 @pytest.mark.parametrize("eps", [0.05, 0.3])  # one that fools nothing, and one that does
@@ -95,12 +87,17 @@ def test_the_path_ends_where_its_loss_is_highest(card, monkeypatch, eps):
     runs, ask = card
     view, loaded = ask(eps=eps, steps=10, seed=5, reveal=1), runs.load("mnist-dverge")
     x, y = loaded.data.images(slice(3, 4)), loaded.data.y[3:4]
-    end, text = view.figures["mnist-dverge"].data[-1], view.texts["mnist-dverge"]
+    text = view.texts["mnist-dverge"]
+    (end,) = (
+        trace
+        for trace in view.figures["mnist-dverge"].data
+        if trace.name.endswith("fools the ensemble") or "does not" in trace.name
+    )
     x_adv = pgd(loaded.ensemble, x, y, eps=eps, steps=10, step_size=0.25 * eps, early_stop=False, for_transfer=True,
                 generator=_noise_of_the_ensemble(5))  # fmt: skip
     predicted = int(loaded.ensemble(x_adv).argmax())
     assert f"predicted {predicted}" in text
-    assert (end.marker.symbol == "x") == ("fooled" in text) == (predicted != int(y))
+    assert (end.name == "fools the ensemble") == (end.marker.symbol == "x") == ("fooled" in text) == (predicted != int(y))
     off = float(text.partition("across and ")[2].split()[0])
     moved = float(torch.linalg.vector_norm(x_adv - x))
     assert np.linalg.norm([end.x[0], end.y[0], off]) == pytest.approx(moved, abs=0.06)

@@ -1,8 +1,10 @@
 """Card "baseline": DVERGE and TRS under weak and strong attacks, and a slice through each along its own gradient."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
+import numpy as np
 import plotly.graph_objects as go
 import torch
 from dash import html
@@ -13,9 +15,11 @@ from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.gallery import predictions
 from trs_explorer.explore.planes import ball_polygon
 from trs_explorer.explore.slices import assemble
-from trs_explorer.figures.lesson import Look, Share, accuracy_curves, attack_slice
+from trs_explorer.figures.lesson import Series, Share, accuracy_curves, small_slice
+from trs_explorer.figures.slice_data import Attacks, Slice
+from trs_explorer.figures.theme import CLASS_COLOURS
 from trs_explorer.web.attack_paths import configured_attack
-from trs_explorer.web.figures import CLASS_COLOURS
+from trs_explorer.web.drawing import with_ensemble
 from trs_explorer.web.lesson.card import Card, Teacher, choice, figure, out, part, slider
 from trs_explorer.web.lesson.measurements import accuracy_share, conditions, follow, paper_figures, requests_of_runs
 from trs_explorer.web.lesson.view import CardRequest, View
@@ -24,10 +28,9 @@ from trs_explorer.web.matrix import matrix_key
 from trs_explorer.web.page_request import PageRequest
 from trs_explorer.web.robust_accuracy import evaluation_attack, first_images, robust_accuracies
 from trs_explorer.web.slice_cache import SliceCache
-from trs_explorer.web.slice_picture import slice_pictures
 
-LOOKS = {"mnist-dverge": Look("DVERGE", CLASS_COLOURS[5], "circle"), "mnist-trs": Look("TRS", CLASS_COLOURS[2], "diamond")}
-RUNS = tuple(LOOKS)
+SERIES = {"mnist-dverge": Series("DVERGE", CLASS_COLOURS[5], "circle"), "mnist-trs": Series("TRS", CLASS_COLOURS[2], "diamond")}
+RUNS = tuple(SERIES)
 ATTACKS = {"fgsm": "FGSM", "pgd": "PGD", "mora": "MORA"}  # weak to strong; only the first is shown before the guess
 RADII = (0.1, 0.15, 0.2, 0.3)
 LEVEL = 2  # of a slice's nested grids: 97 x 97 points
@@ -48,7 +51,7 @@ CARD = Card(
         figure("curves"),
         html.P(out("of"), className="of", role="status"),
         html.Div(
-            [html.Figure([figure(run), html.Figcaption([html.B(look.name), " ", out(run)])]) for run, look in LOOKS.items()],
+            [html.Figure([figure(run), html.Figcaption([html.B(series.name), " ", out(run)])]) for run, series in SERIES.items()],
             className="slices",
             **{"data-after": True},
         ),
@@ -103,7 +106,7 @@ CARD = Card(
 
 
 @dataclass(frozen=True)
-class Slice:
+class DrawnSlice:
     """A slice of a run's ensemble along its own gradient and a random direction, with PGD's path in it.
 
     figure: the slice.
@@ -126,12 +129,12 @@ def view(card: CardRequest) -> View:
     shown = ATTACKS if card.revealed else ("fgsm",)
     curves = as_curves(snapshot.value or {}, shown)
     of = conditions(first, f"FGSM: one step; PGD and MORA: {first.state.steps} steps")
-    figures: dict[str, object] = {"curves": accuracy_curves(curves, dark=card.dark) if curves else "Measuring ..."}
+    figures: dict[str, object] = {"curves": accuracy_curves(curves, look=card.look) if curves else "Measuring ..."}
     texts = {"of": " ".join(filter(None, (missing, of, "" if done else "Measuring ...")))}
     notices = [*first.warnings]
     if card.revealed:
         for run, request in requests_of_runs(card, RUNS, plane="random", norm="linf", attack="pgd", span=SPAN)[0].items():
-            slice_ = attacked_slice(request, dark=card.dark)
+            slice_ = attacked_slice(request, look=card.look)
             figures[run], texts[run] = slice_.figure, slice_.text
             notices += [warning for warning in request.warnings if warning not in notices]
     return View(figures, texts, {"table": table(curves)}, "\n".join(notices), done)
@@ -153,7 +156,7 @@ def measure_curves(requests: Sequence[PageRequest]) -> Iterator[Rates]:
                 yield {run: dict(by_attack) for run, by_attack in rates.items()}
 
 
-def as_curves(rates: Rates, shown: Sequence[str]) -> list[tuple[Look, dict[str, list[tuple[float, Share]]]]]:
+def as_curves(rates: Rates, shown: Sequence[str]) -> list[tuple[Series, dict[str, list[tuple[float, Share]]]]]:
     """Return the curves for the chart, by the attacks' names; each begins with the clean accuracy at eps 0."""
     curves = []
     for run, by_attack in rates.items():
@@ -164,46 +167,58 @@ def as_curves(rates: Rates, shown: Sequence[str]) -> list[tuple[Look, dict[str, 
             if len(known) > 1:
                 lines[ATTACKS[attack]] = known
         if lines:
-            curves.append((LOOKS[run], lines))
+            curves.append((SERIES[run], lines))
     return curves
 
 
-def table(curves: Sequence[tuple[Look, Mapping[str, Sequence[tuple[float, Share]]]]]) -> html.Table:
+def table(curves: Sequence[tuple[Series, Mapping[str, Sequence[tuple[float, Share]]]]]) -> html.Table:
     """Build the numbers of the curves: one row an ensemble and attack."""
     rows = []
-    for look, lines in curves:
+    for series, lines in curves:
         for attack, points in lines.items():
             shares = dict(points)
             cells = [html.Td(shares[eps].text if eps in shares else "...") for eps in RADII]
-            rows.append(html.Tr([html.Th(f"{look.name} {attack}", scope="row"), *cells]))
+            rows.append(html.Tr([html.Th(f"{series.name} {attack}", scope="row"), *cells]))
     head = [html.Th("correct, %", scope="col"), *(html.Th(f"eps {eps:g}", scope="col") for eps in RADII)]
     return html.Table([html.Thead(html.Tr(head)), html.Tbody(rows)])
 
 
-def attacked_slice(request: PageRequest, *, dark: bool) -> Slice:
+def attacked_slice(request: PageRequest, *, look: str) -> DrawnSlice:
     """Sample and draw a slice, and PGD on the ensemble, which ends at its image of highest loss, whether or not that fools."""
-    loaded = request.loaded
-    request = replace(request, state=replace(request.state, surrogate=len(loaded.ensemble)))
-    state = request.state
+    state = replace(request.state, surrogate=len(request.loaded.ensemble))
+    key = (*matrix_key(request.loaded, state), state.image, look)
+    return _drawn(_Wanted(key, replace(request, state=state), look))
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What is to be drawn; the key alone says whether it has been drawn before."""
+
+    key: tuple
+    request: PageRequest = field(compare=False)
+    look: str = field(compare=False)
+
+
+@lru_cache(maxsize=32)  # the page asks again and again while the curves grow
+def _drawn(wanted: _Wanted) -> DrawnSlice:
+    loaded, state = wanted.request.loaded, wanted.request.state
     with PROCESS_LOCK.hold():
-        view = SLICES.view(request)
+        view = SLICES.view(wanted.request)
     logits = assemble([SLICES.samples(view, level) for level in range(LEVEL + 1)])
     with PROCESS_LOCK.hold():
-        picture = slice_pictures(logits, loaded.ensemble.vote)[-1]
+        outputs = with_ensemble(view, logits)[:, :, -1:]
         _, attack = configured_attack(state)
         y = torch.tensor([view.y])
         path = attack_path_on(loaded.ensemble, state.surrogate, view.x[None], y, attack, seed=state.seed, for_transfer=True)
         predicted = int(predictions(loaded.ensemble, path.x_adv)[-1, 0])
     along, across = view.plane.pair(path.x_adv[0])
-    off = float(view.plane.distance(path.x_adv)[0])
-    name, fooled = LOOKS[loaded.name].name, predicted != view.y
+    off, fooled = float(view.plane.distance(path.x_adv)[0]), predicted != view.y
     text = (
         f"image {state.image}, a {view.y}: PGD of eps {state.eps:g} goes {along:.1f} along the gradient, {abs(across):.1f} "
-        "across "
-        f"and {off:.1f} off the plane; predicted {predicted}{', fooled' if fooled else ''}."
+        f"across and {off:.1f} off the plane; predicted {predicted}{', fooled' if fooled else ''}."
     )
-    figure = attack_slice(
-        picture.uri, picture.labels, span=SPAN, ball=ball_polygon(view.plane, view.x, state.eps, state.norm),
-        path=view.plane.coordinates(path.images).tolist(), fooled=fooled, label=f"{name}'s ensemble, {text}", dark=dark,
-    )  # fmt: skip
-    return Slice(figure, text)
+    plane = Slice(["the ensemble"], outputs, view.low, view.high, view.plane.names, box=view.box)
+    points = np.asarray(view.plane.coordinates(path.images).tolist())
+    ball = ball_polygon(view.plane, view.x, state.eps, state.norm)
+    attacks = Attacks(f"PGD-{state.steps}", view.home, ball, [points], np.array([[fooled]]), [text])
+    return DrawnSlice(small_slice(plane, attacks, label=f"{SERIES[loaded.name].name}: {text}", look=wanted.look), text)

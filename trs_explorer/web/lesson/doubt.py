@@ -15,11 +15,11 @@ from trs_explorer.evaluation.trust.checks import CHECKS
 from trs_explorer.evaluation.trust.from_attacks import cheap_checks
 from trs_explorer.evaluation.trust.from_rates import CheckWarnings
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
-from trs_explorer.figures.lesson import Look, Share, attack_bars
+from trs_explorer.figures.lesson import Series, Share, attack_bars
+from trs_explorer.figures.theme import CLASS_COLOURS
 from trs_explorer.models.ensemble import Ensemble
 from trs_explorer.models.recording import RecordingModel
 from trs_explorer.options import UsageError
-from trs_explorer.web.figures import CLASS_COLOURS
 from trs_explorer.web.lesson.card import Card, Teacher, after, choice, figure, out, part, slider
 from trs_explorer.web.lesson.measurements import accuracy_share, conditions, follow, requests_of_runs
 from trs_explorer.web.lesson.view import CardRequest, View
@@ -29,7 +29,7 @@ from trs_explorer.web.robust_accuracy import first_images, robust_accuracies
 from trs_explorer.web.state import State
 
 RUN = "mnist-standard"
-LOOK, SCALED_LOOK = Look("logits as they are", CLASS_COLOURS[4], ""), Look("logits multiplied", CLASS_COLOURS[5], "/")
+SERIES, SCALED_SERIES = Series("logits as they are", CLASS_COLOURS[4], ""), Series("logits multiplied", CLASS_COLOURS[5], "/")
 FACTORS = (1, 10, 100, 1000)
 # The attacks in the order of measurement: name in the catalogue, options, name on the card.
 CARD_ATTACKS = (
@@ -145,14 +145,14 @@ def view(card: CardRequest) -> View:
         if snapshot.state != "done":
             done = False
             break
-    series = [(LOOK, shares(known.get("1")))]
+    series = [(SERIES, shares(known.get("1")))]
     if card.revealed:
-        series.append((replace(SCALED_LOOK, name=f"logits x {factor}"), shares(known.get(factor))))
+        series.append((replace(SCALED_SERIES, name=f"logits x {factor}"), shares(known.get(factor))))
     scaled = known.get(factor) if card.revealed else None
     changed = f" The factor changed {scaled.changed} of the ensemble's {scaled.n} predictions." if scaled else ""
     of = conditions(request, f"{RUN}, eps {request.state.eps:g}, {request.state.steps} steps")
     return View(
-        figures={"accuracy": attack_bars(ROWS, series, dark=card.dark) if known else "Measuring ..."},
+        figures={"accuracy": attack_bars(ROWS, series, look=card.look) if known else "Measuring ..."},
         texts={"of": of + changed + ("" if done else " Measuring ...")},
         markup={"table": table(series), "checks": checks(scaled)},
         notice="\n".join(request.warnings),
@@ -192,9 +192,9 @@ def shares(progress: DoubtProgress | None) -> list[Share | None]:
     return [accuracy_share(rate) for rate in rates] + [None] * (len(ROWS) - len(rates))
 
 
-def table(series: Sequence[tuple[Look, Sequence[Share | None]]]) -> html.Table:
+def table(series: Sequence[tuple[Series, Sequence[Share | None]]]) -> html.Table:
     """Build the numbers of the chart."""
-    head = [html.Th("correct under", scope="col"), *(html.Th(look.name, scope="col") for look, _ in series)]
+    head = [html.Th("correct under", scope="col"), *(html.Th(one.name, scope="col") for one, _ in series)]
     rows = [
         html.Tr([html.Th(row, scope="row"), *(html.Td(one[place].text if one[place] else "...") for _, one in series)])
         for place, row in enumerate(ROWS)

@@ -9,11 +9,11 @@ from dash import html
 from trs_explorer.evaluation.transfer import tried_on_all
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.library import Loaded
-from trs_explorer.figures.lesson import Look, Share, accuracy_bars, similarity_and_transfer
+from trs_explorer.figures.lesson import Series, Share, accuracy_bars, similarity_and_transfer
+from trs_explorer.figures.theme import CLASS_COLOURS
 from trs_explorer.gradients import input_gradients, log_odds, pair_mean, pairwise_cosine
 from trs_explorer.options import UsageError, unknown
 from trs_explorer.web import matrix
-from trs_explorer.web.figures import CLASS_COLOURS
 from trs_explorer.web.lesson.card import Card, Teacher, act, after, choice, figure, out, part, slider
 from trs_explorer.web.lesson.measurements import accuracy_share, conditions, follow, paper_figures, requests_of_runs, share
 from trs_explorer.web.lesson.view import CardRequest, View
@@ -22,10 +22,10 @@ from trs_explorer.web.robust_accuracy import BATCH, first_images
 
 # By run: which of TRS's two terms it was trained with, and how it is drawn.
 ENSEMBLES = {
-    "mnist-standard": ("neither term", Look("standard", CLASS_COLOURS[5], "circle")),
-    "mnist-cos-only": ("similarity only", Look("cos-only", CLASS_COLOURS[1], "triangle-up")),
-    "mnist-smooth-only": ("smoothness only", Look("smooth-only", CLASS_COLOURS[4], "square")),
-    "mnist-trs": ("both", Look("TRS", CLASS_COLOURS[2], "diamond")),
+    "mnist-standard": ("neither term", Series("standard", CLASS_COLOURS[5], "circle")),
+    "mnist-cos-only": ("similarity only", Series("cos-only", CLASS_COLOURS[1], "triangle-up")),
+    "mnist-smooth-only": ("smoothness only", Series("smooth-only", CLASS_COLOURS[4], "square")),
+    "mnist-trs": ("both", Series("TRS", CLASS_COLOURS[2], "diamond")),
 }
 RUNS = tuple(ENSEMBLES)
 GUESSED = "mnist-cos-only"  # attacked after the guess only
@@ -118,7 +118,7 @@ def view(card: CardRequest) -> View:
     attacks = f"{name} on members, PGD on the whole, {first.state.steps} steps, eps {first.state.eps:g}"
     of = " ".join(filter(None, (missing, conditions(first, attacks), "" if done else "Measuring ...")))
     return View(
-        figures=figures(measured, name, revealed=card.revealed, dark=card.dark),
+        figures=figures(measured, name, revealed=card.revealed, look=card.look),
         texts={"of": of, "headline": headline(measured.get(GUESSED), name)},
         markup={"table": table(measured, revealed=card.revealed)},
         notice="\n".join(first.warnings),
@@ -169,15 +169,15 @@ def measure_cosines(loaded: Mapping[str, Loaded], n: int) -> Iterator[dict[str, 
         yield dict(cosines)
 
 
-def figures(measured: Mapping[str, Measured], attack: str, *, revealed: bool, dark: bool) -> dict[str, object]:
+def figures(measured: Mapping[str, Measured], attack: str, *, revealed: bool, look: str) -> dict[str, object]:
     """Return the figures of what is known; a sentence where that is nothing."""
-    looks = {run: look for run, (_, look) in ENSEMBLES.items()}
-    points = [(looks[run], one.cosine, one.transfer) for run, one in measured.items() if one.cosine is not None and one.transfer]
-    bars = [(looks[run], one.robust) for run, one in measured.items() if one.robust]
+    drawn = {run: series for run, (_, series) in ENSEMBLES.items()}
+    points = [(drawn[run], one.cosine, one.transfer) for run, one in measured.items() if one.cosine is not None and one.transfer]
+    bars = [(drawn[run], one.robust) for run, one in measured.items() if one.robust]
     empty = "Nothing has been attacked yet."
-    shown = {"transfer": similarity_and_transfer(points, attack=attack, dark=dark) if points else empty}
+    shown = {"transfer": similarity_and_transfer(points, attack=attack, look=look) if points else empty}
     if revealed:
-        shown["robust"] = accuracy_bars(bars, title="ensemble correct under PGD, %", dark=dark) if bars else empty
+        shown["robust"] = accuracy_bars(bars, title="ensemble correct under PGD, %", look=look) if bars else empty
     return shown
 
 
@@ -197,11 +197,11 @@ def table(measured: Mapping[str, Measured], *, revealed: bool) -> html.Table:
     head = ["ensemble", "mean |cos|", "transfer between members", *(["ensemble correct under PGD"] if revealed else [])]
     rows = []
     for run, one in measured.items():
-        terms, look = ENSEMBLES[run]
+        terms, series = ENSEMBLES[run]
         none = "no attack fools a member" if one.done else "not attacked yet"
         cells = ["..." if one.cosine is None else f"{one.cosine:.3f}", one.transfer.text if one.transfer else none]
         if revealed:
             cells.append(one.robust.text if one.robust else "...")
-        name = html.Th([look.name, " ", html.Small(terms)], scope="row")
+        name = html.Th([series.name, " ", html.Small(terms)], scope="row")
         rows.append(html.Tr([name, *map(html.Td, cells)], **{"data-run": run}))
     return html.Table([html.Thead(html.Tr([html.Th(text, scope="col") for text in head])), html.Tbody(rows)], className="shares")

@@ -44,7 +44,7 @@ def view(card: CardRequest) -> View:
     ]
     pairs = [_pair(row, group) for group, rows in enumerate(groups.values()) for row in rows]
     trained = [_pair(found, list(CORNERS).index(corner) if corner in CORNERS else -1) for corner, _, found in own]
-    chart = cosine_ranges(pairs, labels, own=trained, over_beta=card.revealed, dark=card.dark)
+    chart = cosine_ranges(pairs, labels, own=trained, over_beta=card.revealed, look=card.look)
     after = {"table": table(groups, own)} if card.revealed else {}
     texts = {"training": training, **({"within": within_text(groups)} if card.revealed else {})}
     return View({"cosines": chart}, texts, after, done=snapshot.state != "running")

@@ -71,7 +71,7 @@ def view(card: CardRequest) -> View:
         half=HALF_SIDE,
         attacks=shown_attacks(result) if result and card.revealed else (),
         about=f" at step {progress.step} of {progress.steps}",
-        dark=card.dark,
+        look=card.look,
     )
     notice = {"failed": f"the training failed: {snapshot.error}", "cancelled": "the training was stopped: press Train again"}
     return View(

@@ -34,9 +34,9 @@ class CardRequest:
         return self.fields.get("reveal") == "1"
 
     @property
-    def dark(self) -> bool:
-        """Whether the page uses the dark theme."""
-        return self.fields.get("dark") == "1"
+    def look(self) -> str:
+        """The look of the page, and of its figures."""
+        return "dark" if self.fields.get("dark") == "1" else "light"
 
     @property
     def again(self) -> bool:

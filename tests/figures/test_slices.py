@@ -1,0 +1,235 @@
+"""What the figure of slices says, read from its data: whose attack, on whose panel, along which axis."""
+
+import base64
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from trs_explorer.explore.planes import ball_polygon, domain
+from trs_explorer.figures.boundaries import decision_boundaries, hatching
+from trs_explorer.figures.pixels import class_picture
+from trs_explorer.figures.slice_data import Attacks, Slice
+from trs_explorer.figures.slices import slice_figure, slice_spec
+from trs_explorer.figures.theme import class_colours
+
+N = 49
+ALONG = np.linspace(-2, 2, N)
+A, B = np.meshgrid(ALONG, ALONG)  # row: b, column: a
+SQUARE = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
+
+
+def two_classes(score):
+    """Outputs of a model that predicts class 1 where score > 0."""
+    return np.stack([-score, score], -1)
+
+
+@pytest.fixture
+def view():
+    """F1's boundary is a = .5, F2's b = 1, and the ensemble's a + b = 1.5, exactly."""
+    outputs = np.stack([two_classes(A - 0.5), two_classes(B - 1), two_classes(A + B - 1.5)], 2)
+    return Slice(["F1", "F2", "ensemble"], outputs, -2.0, 2.0, ("first <b>", "second, seed 7"), SQUARE)
+
+
+@pytest.fixture
+def attacks():
+    """The attack on F1 fools F1 and the ensemble; that on F2 only F1; that on the ensemble nothing."""
+    paths = [np.array([[0, 0], [0.9, 0.1]]), np.array([[0, 0], [0.2, 0.7]]), np.array([[0, 0], [-0.3, -0.4]])]
+    fools = np.array([[True, False, True], [True, False, False], [False, False, False]])
+    return Attacks("PGD-10", (0.0, 0.0), SQUARE * 0.8, paths, fools, ["0 → 1, fooled", "0, not fooled", "0, robust"])
+
+
+def named(spec, place, name):
+    axis = f"x{place + 1}" if place else "x"
+    (found,) = [t for t in spec["data"] if t.get("xaxis") == axis and t["name"] == name]
+    return found
+
+
+def points(trace):
+    return np.array([p for p in zip(trace["x"], trace["y"], strict=True) if p[0] is not None])
+
+
+# --- geometry --------------------------------------------------------------------------------------------------------
+
+
+def test_the_boundary_of_a_linear_model_is_its_straight_line(view):
+    spec = slice_spec(view)
+    for place, distance in ((0, lambda p: p[:, 0] - 0.5), (1, lambda p: p[:, 1] - 1), (2, lambda p: p.sum(-1) - 1.5)):
+        line = points(named(spec, place, "boundaries"))
+        assert np.abs(distance(line)).max() < 1e-5
+    first = points(named(spec, 0, "boundaries"))
+    assert (first[:, 1].min(), first[:, 1].max()) == (-2, 2)  # from edge to edge
+
+
+def test_boundaries_of_three_classes_meet_in_one_point():
+    """Logits a, b and 0: the three regions meet at the origin, along a = b > 0, a = 0 > b and b = 0 > a."""
+    lines = decision_boundaries(np.stack([A, B, 0 * A], -1), ALONG)
+    found = np.concatenate(lines)
+    step = ALONG[1] - ALONG[0]
+    far = found[np.hypot(*found.T) > 2 * step]
+    on = [np.abs(far[:, 0] - far[:, 1]) + 9 * (far[:, 0] < 0), np.abs(far[:, 0]) + 9 * (far[:, 1] > 0),
+          np.abs(far[:, 1]) + 9 * (far[:, 0] > 0)]  # fmt: skip
+    assert np.min(on, 0).max() < 1e-9
+    assert [int((np.argmin(on, 0) == k).sum() > N // 3) for k in range(3)] == [1, 1, 1]
+
+
+def test_where_an_output_is_not_a_number_there_is_no_boundary():
+    outputs = two_classes(A - 0.5)
+    outputs[B > 1] = np.nan
+    assert max(line[:, 1].max() for line in decision_boundaries(outputs, ALONG)) <= 1
+    assert decision_boundaries(np.full((N, N, 2), np.nan), ALONG) == []
+
+
+def test_gaps_keep_lines_apart(view):
+    """A boundary of two lines: none of the drawn segments leads from one to the other."""
+    outputs = np.stack([two_classes(np.abs(A) - 1)], 2)
+    trace = named(slice_spec(Slice(["F1"], outputs, -2.0, 2.0, ("a", "b"))), 0, "boundaries")
+    pairs = zip(trace["x"], trace["x"][1:], strict=False)
+    assert all(x is None or next_x is None or abs(x - next_x) < 0.1 for x, next_x in pairs)
+    assert {round(x, 5) for x in trace["x"] if x is not None} == {-1, 1}
+
+
+def test_the_ball_has_the_radius(view, attacks):
+    plane = domain((1, 1, 2))
+    ball = ball_polygon(plane, plane.origin + 0.5, 0.25, "l2")
+    spec = slice_spec(view, Attacks("A", (0.5, 0.5), ball, attacks.paths, attacks.fools, attacks.headlines))
+    drawn = points(named(spec, 1, "eps-ball of the attack"))
+    np.testing.assert_allclose(np.hypot(*(drawn - 0.5).T), 0.25, atol=1e-6)
+    np.testing.assert_array_equal(drawn[0], drawn[-1])
+
+
+def test_the_hatching_is_everywhere_outside_and_nowhere_inside():
+    box = np.array([[-1, -1], [1.5, -0.5], [0.5, 1]])
+    lines = hatching(box, -2, 2)
+    inside = 0
+    for line in lines:
+        for share in np.linspace(0.02, 0.98, 25):
+            a, b = line[0] + share * (line[1] - line[0])
+            edges = np.roll(box, -1, 0) - box
+            inside += bool((edges[:, 0] * (b - box[:, 1]) - edges[:, 1] * (a - box[:, 0]) > 1e-9).all())
+    assert inside == 0
+    length = sum(np.hypot(*(line[1] - line[0])) for line in lines)
+    whole = sum(np.hypot(*(line[1] - line[0])) for line in hatching(np.zeros((0, 2)), -2, 2))
+    edges = np.roll(box, -1, 0)
+    area = abs((box[:, 0] * edges[:, 1] - box[:, 1] * edges[:, 0]).sum()) / 2
+    assert length / whole == pytest.approx(1 - area / 16, abs=0.01)
+
+
+# --- what is said ----------------------------------------------------------------------------------------------------
+
+
+def test_a_cross_stands_where_the_attack_fools_the_panels_model(view, attacks):
+    """Exchanging attacked and judged model, or cross and ring, changes this."""
+    spec = slice_spec(view, attacks, surrogate=0)
+
+    def ends(place, model):
+        axis = f"x{place + 1}" if place else "x"
+        found = {}
+        for words in ("fools", "does not fool"):
+            for trace in spec["data"]:
+                if trace.get("xaxis") == axis and trace["name"] == f"{words} {model}":
+                    symbol = trace["marker"]["symbol"]
+                    pairs = zip(trace["meta"]["attacked"], points(trace).tolist(), strict=True)
+                    found |= {attacked: (symbol, point) for attacked, point in pairs}
+        return found
+
+    assert ends(0, "F1") == {"F1": ("x", [0.9, 0.1])}
+    assert ends(1, "F2") == {"F1": ("circle-open", [0.9, 0.1]), "F2": ("circle-open", [0.2, 0.7])}
+    assert ends(2, "ensemble") == {"F1": ("x", [0.9, 0.1]), "ensemble": ("circle-open", [-0.3, -0.4])}
+    spec = slice_spec(view, attacks, surrogate=1)
+    assert ends(0, "F1") == {"F2": ("x", [0.2, 0.7]), "F1": ("x", [0.9, 0.1])}
+    assert ends(1, "F2") == {"F2": ("circle-open", [0.2, 0.7])}
+
+
+def test_paths_are_those_of_the_panels_model_and_of_the_surrogate(view, attacks):
+    spec = slice_spec(view, attacks, surrogate=0)
+    own, other = named(spec, 1, "path of PGD-10 on F2"), named(spec, 1, "path of PGD-10 on F1")
+    assert (own["line"]["dash"], other["line"]["dash"]) == ("solid", "dash")
+    np.testing.assert_array_equal(points(own), attacks.paths[1])
+    np.testing.assert_array_equal(points(other), attacks.paths[0])
+    assert not [t for t in spec["data"] if t.get("xaxis") == "x" and "on F2" in t["name"]]
+
+
+def test_titles_and_axes_say_what_they_are(view, attacks):
+    notes = [note["text"] for note in slice_spec(view, attacks, hidden=[1])["layout"]["annotations"]]
+    assert notes[1:] == ["<b>F1</b>: 0 → 1, fooled", "<b>ensemble</b>: 0, robust"]
+    assert notes[0] == "→ first &lt;b&gt;   ↑ second, seed 7"
+    assert slice_spec(view)["layout"]["annotations"][1]["text"] == "<b>F1</b>"
+    with_caption = slice_spec(view, caption="mnist-trs, {eps} .3")["layout"]["annotations"][0]["text"]
+    assert with_caption.endswith("<br>mnist-trs, &#123;eps} .3")
+
+
+def test_pixels_have_a_to_the_right_and_b_upwards():
+    """Class 1 in the upper right corner only."""
+    uri = class_picture(two_classes(np.minimum(A, B) - 1))
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("RGB")).astype(int)
+    colours = [np.array([int(colour[k : k + 2], 16) for k in (1, 3, 5)]) for colour in class_colours(2)]
+    edge = len(pixels) - 1
+    corners = {(row, column): pixels[row, column] for row in (0, edge) for column in (0, edge)}
+    hues = {place: int(np.argmin([np.abs(rgb - colour).sum() for colour in colours])) for place, rgb in corners.items()}
+    assert hues == {(0, 0): 0, (0, edge): 1, (edge, 0): 0, (edge, edge): 0}
+
+
+def test_pixels_cover_the_square_of_every_panel(view):
+    spec = slice_spec(view)
+    assert [(i["xref"], i["yref"]) for i in spec["layout"]["images"]] == [("x", "y"), ("x2", "y2"), ("x3", "y3")]
+    assert all((i["x"], i["y"], i["sizex"], i["sizey"]) == (-2, 2, 4, 4) for i in spec["layout"]["images"])
+    assert len({i["source"] for i in spec["layout"]["images"]}) == 3
+
+
+def test_pixels_of_undefined_outputs_are_grey_and_many_classes_fit():
+    outputs = np.random.default_rng(0).normal(size=(25, 25, 300))
+    outputs[:3] = np.nan
+    uri = class_picture(outputs)
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("RGB"))
+    assert pixels[-1, 0].tolist() == [128, 128, 128]
+    assert len(np.unique(pixels[0].reshape(-1, 3), axis=0)) > 5
+
+
+def test_the_key_lists_the_classes_that_occur_where_one_looks(view):
+    three = np.concatenate([view.outputs, np.full((N, N, 3, 1), -9.0)], -1)
+    three[:3, :3, 1, 2] = 50  # a corner of F2
+    shown = Slice(view.models, three, -2.0, 2.0, view.axes, view.box)
+    key = lambda **settings: [t["name"] for t in slice_spec(shown, **settings)["data"] if t["showlegend"]]  # noqa: E731
+    assert key() == ["0", "1", "2"]
+    assert key(hidden=[1]) == ["0", "1"]
+    colours = [t["marker"]["color"] for t in slice_spec(shown)["data"] if t["showlegend"]]
+    assert colours == class_colours(3)
+
+
+def test_numbers_stand_in_their_regions(view):
+    trace = named(slice_spec(view), 0, "class numbers")
+    where = dict(zip(trace["text"], points(trace), strict=True))
+    assert where["0"][0] < 0.5 < where["1"][0]
+
+
+def test_training_points_and_the_images_of_the_plane_are_where_they_are(view):
+    examples = np.array([[0.1, 0.2, 0], [1.5, -1, 1], [0.3, 0.4, 0]])
+    marked = Slice(view.models, view.outputs, -2.0, 2.0, view.axes, None, examples, [("image 8", 0, 0), ("image 1", 1.5, 0)])
+    spec = slice_spec(marked)
+    np.testing.assert_array_equal(points(named(spec, 2, "training points of class 0")), [[0.1, 0.2], [0.3, 0.4]])
+    images = named(spec, 0, "images in the plane")
+    assert (images["text"], images["x"], images["y"]) == (["image 8", "image 1"], [0, 1.5], [0, 0])
+    assert not [t for t in spec["data"] if "[0, 1]" in t["name"]]  # there is no such question in the plane
+
+
+def test_panels_share_one_plane_and_one_scale(view, attacks):
+    figure = slice_figure(view, attacks, columns=2)  # plotly checks every property
+    axes = {name: axis for name, axis in figure.to_plotly_json()["layout"].items() if name.startswith(("xaxis", "yaxis"))}
+    assert len(axes) == 6
+    assert all(axis["range"] == [-2, 2] and axis["constrain"] == "domain" for axis in axes.values())
+    assert all(axis.get("matches") == (name[0] if name[5:] else None) for name, axis in axes.items())
+    assert all(axes[f"yaxis{k}"]["scaleanchor"] == f"x{k}" for k in ("", 2, 3))
+    assert axes["xaxis"]["domain"][1] < axes["xaxis2"]["domain"][0]
+    assert axes["yaxis3"]["domain"][1] < axes["yaxis"]["domain"][0]
+
+
+def test_a_figure_has_few_traces(view, attacks):
+    """Redrawing 16 short path traces took 74 ms: paths, outlines and marks are long ones with gaps."""
+    assert len(slice_spec(view, attacks)["data"]) <= 16 * len(view.models) + 2
+
+
+def test_a_figure_needs_a_model(view):
+    with pytest.raises(ValueError, match="at least one model"):
+        slice_spec(view, hidden=[0, 1, 2])

@@ -1,0 +1,111 @@
+"""The lines and marks of one panel of the slices, as few plotly traces: many short ones would be slow to redraw."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from trs_explorer.figures.boundaries import decision_boundaries, gapped, hatching
+from trs_explorer.figures.slice_data import Attacks, Points, Slice
+from trs_explorer.figures.theme import class_colours
+from trs_explorer.files import Json
+
+INK, HALO = "#141414", "rgba(255,255,255,.8)"  # on the classes' colours, in every look
+LABEL_CELLS = 24  # per side, of the grid on which class numbers are placed
+LABEL_REACH = 3  # cells around a number
+MIN_LABEL_CELLS = 9  # of them must have its class
+
+
+def panel_traces(view: Slice, attacks: Attacks | None, model: int, surrogate: int) -> list[Json]:
+    """Return what lies above the pixels of a model's panel, the lowest first. Names say what a trace is."""
+    outputs = view.outputs[:, :, model]
+    along = np.linspace(view.low, view.high, len(outputs))
+    traces = []
+    if view.box is not None:
+        traces.append(_line("outside [0, 1]", hatching(view.box, view.low, view.high), 1, color="rgba(20,20,20,.22)"))
+    traces.append(_line("boundaries", decision_boundaries(outputs, along), 1.6))
+    traces.append(_class_numbers(outputs, along))
+    traces += _training_points(view)
+    if view.box is not None and len(view.box):
+        traces += _outlined("[0, 1] in every pixel", [_closed(view.box)], 1.8, "dot")
+    if attacks:
+        traces += _attack_traces(view, attacks, model, surrogate)
+    traces.append(_images(view))
+    return [trace for trace in traces if trace["x"]]
+
+
+def _attack_traces(view: Slice, attacks: Attacks, model: int, surrogate: int) -> list[Json]:
+    traces = _outlined("eps-ball of the attack", [_closed(attacks.ball)], 1.8, "solid") if len(attacks.ball) else []
+    attacked = list(dict.fromkeys([surrogate, model]))
+    for k in attacked:
+        own = k == model
+        name = f"path of {attacks.name} on {view.models[k]}"
+        traces += _outlined(name, [attacks.paths[k]], 2.5 if own else 1.6, "solid" if own else "dash")
+    for fools, symbol, words in ((True, "x", "fools"), (False, "circle-open", "does not fool")):
+        ends = [k for k in attacked if bool(attacks.fools[k, model]) is fools]
+        sizes = [13 if k == model else 10 for k in ends]
+        marker = {"symbol": symbol, "size": sizes, "color": INK, "opacity": 1, "line": {"width": 1 if fools else 2.5,
+                  "color": "white" if fools else INK}}  # fmt: skip
+        points = np.array([attacks.paths[k][-1] for k in ends]).reshape(-1, 2)
+        traces.append(_marks(f"{words} {view.models[model]}", points, marker, attacked=[view.models[k] for k in ends]))
+    star = {"symbol": "star", "size": 13, "color": "white", "line": {"color": INK, "width": 1.5}}
+    return [*traces, _marks("start of the attack", np.array([attacks.start]), star)]
+
+
+def _images(view: Slice) -> Json:
+    """Draw the images that span the plane, with their names."""
+    marker = {"symbol": "diamond", "size": 9, "color": "white", "line": {"color": INK, "width": 1.5}}
+    points = np.array([(a, b) for _, a, b in view.images]).reshape(-1, 2)
+    names = [name for name, _, _ in view.images]
+    middle = (view.low + view.high) / 2
+    sides = [f"{'bottom' if b > middle else 'top'} {'left' if a > middle else 'right'}" for _, a, b in view.images]
+    text = {"mode": "markers+text", "text": names, "textposition": sides, "textfont": {"color": INK, "size": 12}}
+    return _marks("images in the plane", points, marker) | (text if names else {})
+
+
+def _training_points(view: Slice) -> list[Json]:
+    """Draw class 0 as circles and other classes as squares; nothing for images."""
+    colours = class_colours(view.outputs.shape[-1])
+    traces = []
+    for c in np.unique(view.examples[:, 2]).astype(int).tolist():
+        marker = {"symbol": "square" if c else "circle", "size": 5, "color": colours[c], "line": {"width": 1, "color": INK}}
+        traces.append(_marks(f"training points of class {c}", view.examples[view.examples[:, 2] == c, :2], marker))
+    return traces
+
+
+def _class_numbers(outputs: np.ndarray, along: np.ndarray) -> Json:
+    """Write the number of every class that has a large enough region into it: the colours' second cue."""
+    at = np.linspace(0, len(along) - 1, LABEL_CELLS + 1).round().astype(int)
+    cells = np.where(np.isfinite(outputs).all(-1), outputs.argmax(-1), -1)[np.ix_(at, at)]
+    places, texts = [], []
+    for c in np.unique(cells[cells >= 0]).tolist():
+        of_class = (cells == c).astype(float)
+        padded = np.pad(of_class, LABEL_REACH)
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (2 * LABEL_REACH + 1,) * 2)
+        score = windows.sum((-2, -1)) * of_class
+        if score.max() >= MIN_LABEL_CELLS:
+            row, column = np.unravel_index(score.argmax(), score.shape)
+            inner = at[np.clip([column, row], 2, LABEL_CELLS - 2)]  # a number at the edge would be cut
+            places.append(along[inner])
+            texts.append(str(c))
+    trace = _marks("class numbers", np.array(places).reshape(-1, 2), {})
+    return trace | {"mode": "text", "text": texts, "textfont": {"color": INK, "size": 13}}
+
+
+def _marks(name: str, points: Points, marker: Json, **meta: object) -> Json:
+    x, y = np.round(points.astype(float), 6).T.tolist() if len(points) else ([], [])
+    return {"x": x, "y": y, "mode": "markers", "name": name, "marker": marker, "hoverinfo": "skip", "meta": meta}
+
+
+def _line(name: str, lines: Sequence[Points], width: float, *, color: str = INK, dash: str = "solid") -> Json:
+    x, y = gapped(lines)
+    line = {"width": width, "color": color, "dash": dash}
+    return {"x": x, "y": y, "mode": "lines", "name": name, "line": line, "hoverinfo": "skip"}
+
+
+def _outlined(name: str, lines: Sequence[Points], width: float, dash: str) -> list[Json]:
+    """Draw dark lines over wider white ones: visible on every colour."""
+    return [_line(f"halo of {name}", lines, width + 2.2, color=HALO), _line(name, lines, width, dash=dash)]
+
+
+def _closed(corners: Points) -> Points:
+    return np.concatenate([corners, corners[:1]])

@@ -1,0 +1,135 @@
+"""The slices of an ensemble's models as one figure: a panel per model, all on one plane and one scale."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from trs_explorer.figures.pixels import class_picture
+from trs_explorer.figures.slice_data import Attacks, Slice
+from trs_explorer.figures.slice_panel import panel_traces
+from trs_explorer.figures.theme import as_label, class_colours, template
+from trs_explorer.files import Json
+
+MAX_COLUMNS = 4
+LINE_PX = 20  # of text below the panels
+TITLE_PX = 26
+LONG_NAMES = 90  # characters of both axes' names that no longer fit on a line
+
+
+def slice_figure(view: Slice, attacks: Attacks | None = None, **settings: object) -> go.Figure:
+    """Return the slices as a plotly figure, every property checked by plotly. Arguments: see `slice_spec`."""
+    return go.Figure(slice_spec(view, attacks, **settings))  # type: ignore[arg-type]
+
+
+def slice_spec(
+    view: Slice,
+    attacks: Attacks | None = None,
+    *,
+    surrogate: int = 0,
+    hidden: Sequence[int] = (),
+    columns: int = MAX_COLUMNS,
+    look: str = "light",
+    caption: str = "",
+    pictures: Sequence[str] | None = None,
+) -> Json:
+    """Draw a panel for every model that is not hidden, as a plain dictionary: plotly's checks would cost 60 ms and more.
+
+    A panel has the predicted classes (coloured pixels with numbers), their boundaries, the eps-ball (solid line), [0, 1]^d
+    (dotted; hatched outside), the path of the attack on the panel's model (solid) and of that on the surrogate (dashed). A path
+    ends in ✕ if its result fools the panel's model, else in ○. ★ is the start, ◆ an image that spans the plane.
+
+    view, attacks: what to draw.
+    surrogate: the model whose attack is shown in every panel.
+    hidden: models without a panel.
+    columns: panels side by side, at most.
+    look: one of `theme.LOOKS`.
+    caption: printed below the axes' names, for exports.
+    pictures: per model, the data URI of its pixels; by default those of the predicted classes.
+    Raises: ValueError if every model is hidden.
+    """
+    shown = [model for model in range(len(view.models)) if model not in hidden]
+    if not shown:
+        raise ValueError("a figure needs at least one model that is not hidden")
+    columns = max(1, min(columns, len(shown)))
+    rows = math.ceil(len(shown) / columns)
+    names = [as_label(name) for name in view.axes]
+    lines = 1 if len("".join(names)) < LONG_NAMES else 2
+    words = [f"→ {names[0]}{'   ' if lines == 1 else '<br>'}↑ {names[1]}", *([as_label(caption)] if caption else [])]
+    layout: Json = {
+        "template": template(look), "showlegend": True, "hovermode": False, "images": [],
+        "margin": {"l": 36, "r": 8, "t": TITLE_PX, "b": LINE_PX * (lines + len(words)) + 24},
+        "legend": {"orientation": "h", "title": {"text": "class "}, "x": 0, "y": 0, "yanchor": "bottom", "yref": "container",
+                   "itemclick": False, "itemdoubleclick": False},
+        "annotations": [_below("<br>".join(words))],
+    }  # fmt: skip
+    data: list[Json] = []
+    for place, model in enumerate(shown):
+        axis = "" if place == 0 else str(place + 1)
+        layout |= _axes(view, axis, divmod(place, columns), rows, columns, last=place + columns >= len(shown))
+        source = pictures[model] if pictures else class_picture(view.outputs[:, :, model])
+        layout["images"].append(_pixels(view, axis, source))
+        layout["annotations"].append(_title(view, attacks, axis, model))
+        own = {"type": "scatter", "xaxis": f"x{axis}", "yaxis": f"y{axis}", "showlegend": False}
+        data += [own | trace for trace in panel_traces(view, attacks, model, surrogate)]
+    return {"data": data + _class_key(view, shown), "layout": layout}
+
+
+def _axes(view: Slice, axis: str, place: tuple[int, int], rows: int, columns: int, *, last: bool) -> Json:
+    """Return a panel's two axes: the same square for all. last: no panel is below it."""
+    (row, column), quarter = place, (view.high - view.low) / 4
+    common = {
+        "range": [view.low, view.high], "constrain": "domain", "fixedrange": True, "showgrid": False, "showline": True,
+        "mirror": True, "ticks": "outside", "ticklen": 3, "automargin": False,
+        "tickvals": [view.low + quarter * k for k in (0, 1, 2, 3, 4)], "tickformat": ".3~g", "tickfont": {"size": 11},
+    }  # fmt: skip
+    x = common | {"domain": _part(column, columns, 0.015), "anchor": f"y{axis}", "showticklabels": last}
+    y = common | {"domain": _part(rows - 1 - row, rows, 0.09), "anchor": f"x{axis}", "showticklabels": column == 0}
+    if axis:
+        x["matches"], y["matches"] = "x", "y"
+    y["scaleanchor"] = f"x{axis}"
+    return {f"xaxis{axis}": x, f"yaxis{axis}": y}
+
+
+def _part(place: int, places: int, gap: float) -> list[float]:
+    width = (1 - gap * (places - 1)) / places
+    return [place * (width + gap), min(1.0, place * (width + gap) + width)]
+
+
+def _pixels(view: Slice, axis: str, source: str) -> Json:
+    side = view.high - view.low
+    return {
+        "source": source, "xref": f"x{axis}", "yref": f"y{axis}", "x": view.low, "y": view.high, "sizex": side, "sizey": side,
+        "sizing": "stretch", "layer": "below", "name": "pixels",
+    }  # fmt: skip
+
+
+def _title(view: Slice, attacks: Attacks | None, axis: str, model: int) -> Json:
+    effect = f": {as_label(attacks.headlines[model])}" if attacks else ""
+    return {
+        "text": f"<b>{as_label(view.models[model])}</b>{effect}", "x": 0.5, "y": 1, "xref": f"x{axis} domain",
+        "yref": f"y{axis} domain", "yanchor": "bottom", "showarrow": False,
+    }  # fmt: skip
+
+
+def _below(text: str) -> Json:
+    return {
+        "text": text, "x": 0, "y": 0, "xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "top", "align": "left",
+        "yshift": -LINE_PX + 2, "showarrow": False, "name": "axes",
+    }  # fmt: skip
+
+
+def _class_key(view: Slice, shown: Sequence[int]) -> list[Json]:
+    """Return a legend entry for each class that occurs in a panel that is shown, or among the training points."""
+    outputs = view.outputs[:, :, list(shown)]
+    occur = set(np.unique(outputs[np.isfinite(outputs).all(-1)].argmax(-1)).tolist())
+    occur |= {int(c) for c in view.examples[:, 2]}
+    colours = class_colours(outputs.shape[-1])
+    return [
+        {
+            "type": "scatter", "x": [None], "y": [None], "mode": "markers", "name": str(c), "showlegend": True,
+            "marker": {"symbol": "square", "size": 13, "color": colours[c], "line": {"width": 1, "color": "#333333"}},
+        }
+        for c in sorted(occur)
+    ]  # fmt: skip
