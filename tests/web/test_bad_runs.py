@@ -300,16 +300,18 @@ def test_read_only_no_address_takes_a_picture(tmp_path: Path, monkeypatch: pytes
     shutil.copytree(folder("checkpoints") / "mnist-trs", tmp_path / "mnist-trs")
     own = "A" * (28 * 28 // 3 * 4) + "AA=="
     asked = {"run": "mnist-trs", "a": "mnist-trs", "own": own, "image": 3, "n": 1, "steps": 1}
-    taken = {}
     for readonly in (False, True):
         client = client_of(tmp_path, readonly=readonly)
-        slice_ = client.get("/lesson/baseline/slice", query_string=asked).get_json()
-        taken[readonly] = slice_["notice"], slice_["picture"]["uri"]
         scene = client.get("/scene", query_string=asked).get_json()
         assert (scene["fixed"]["own"], NO_UPLOADS in scene["notice"]) == (("", True) if readonly else (own, False))
-    without = client.get("/lesson/baseline/slice", query_string={**asked, "own": ""}).get_json()
-    assert taken[True] == (NO_UPLOADS, without["picture"]["uri"])
-    assert taken[False][1] != taken[True][1]
+        # The lesson takes none at all.
+        pictures = [
+            client.get("/lesson/baseline/view", query_string={**asked, "own": given, "reveal": 1}).get_json()["figures"][
+                "mnist-trs"
+            ]
+            for given in (own, "")
+        ]
+        assert pictures[0] == pictures[1]
 
 
 @pytest.mark.parametrize("readonly", [False, True])

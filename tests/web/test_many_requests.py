@@ -38,7 +38,7 @@ def threads() -> set[threading.Thread]:
 def test_a_strangers_page_starts_no_work(client: FlaskClient) -> None:
     before = threads()
     for k in range(100):
-        for path in (f"/compare/live?client={k}&seed={k}", f"/lesson/train-it/train?client={k}", f"/scene?image={k}"):
+        for path in (f"/compare/live?client={k}&seed={k}", f"/lesson/train-it/view?train=this&client={k}", f"/scene?image={k}"):
             assert client.get(path, headers=STRANGER).status_code == 403
     assert threads() == before
 
@@ -53,7 +53,9 @@ def test_any_number_of_measurements_has_one_thread_and_what_is_too_much_is_refus
         assert answers[-1].headers["Retry-After"] == "10"
         assert len(threads() - before) == 1
         assert client.get(f"{asked}&client=late&seed=1").status_code == 200  # what is made already, others may look at
-        training = client.get("/lesson/train-it/train", query_string={"seed": 0, "lambda_a": 0, "lambda_b": 0, "delta": 0.1})
+        training = client.get(
+            "/lesson/train-it/view", query_string={"train": "this", "seed": 0, "lambda_a": 0, "neighbours": 0, "smooth": 0}
+        )
         assert training.status_code in (200, 429)
 
 

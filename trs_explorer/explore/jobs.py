@@ -75,10 +75,7 @@ class Jobs:
         """
         with self._changed:
             job = self._jobs.get(key)
-            for other in self._running():
-                other.slots.discard(slot)
-                if not other.slots and other is not job:
-                    self._end(other, "cancelled")
+            self._leave(slot, but=job)
             if job is None or job.snapshot.state in ("failed", "cancelled"):
                 self._make_room()
                 job = self._jobs[key] = _Job(key, _items(make), {slot})
@@ -93,6 +90,17 @@ class Jobs:
         """Call `start`, except that a page which polls again gets a failed job's snapshot instead of a new attempt."""
         snapshot = self.get(key) if again else None
         return snapshot if snapshot and snapshot.state == "failed" else self.start(key, slot, make)
+
+    def leave(self, slot: str) -> None:
+        """Cancel the slot's job, unless other slots wait for it too: its place on the page is not shown any more."""
+        with self._changed:
+            self._leave(slot)
+
+    def _leave(self, slot: str, but: _Job | None = None) -> None:
+        for other in self._running():
+            other.slots.discard(slot)
+            if not other.slots and other is not but:
+                self._end(other, "cancelled")
 
     def get(self, key: Hashable) -> Snapshot | None:
         """Return the newest snapshot; None for a key that was never started or has been dropped."""

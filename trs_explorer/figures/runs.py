@@ -19,7 +19,7 @@ SCATTER_PX = (
     300,
     260,
 )  # the smallest plot area of a scatter chart: its labels are placed for it, and have more room in any other
-MARGIN = 0.08  # of an axis, beyond the outermost point
+MARGIN, LABEL_MARGIN = 0.08, 0.2  # of an axis, beyond the outermost point; and on the left, where labels begin
 
 # (eps, rate, low, high, n): a rate with its 95 % interval, in per cent.
 Point = tuple[float, float, float, float, int]
@@ -119,7 +119,7 @@ def scatter_spec(
     x_span, y_span: the largest values that the axes must show; they begin at 0.
     look: one of `theme.LOOKS`.
     """
-    ranges = [(-MARGIN * span, (1 + MARGIN) * span) for span in (x_span, y_span)]
+    ranges = [(-before * span, (1 + MARGIN) * span) for before, span in ((LABEL_MARGIN, x_span), (MARGIN, y_span))]
     order = sorted(points, key=lambda run: (run not in sides.values(), points[run].y))
     (left, right), (bottom, top) = ranges
     width, height = SCATTER_PX

@@ -1,12 +1,11 @@
 """The card of doubt: multiplied logits, attacks on them, and the checks of `trs evaluate`."""
 
 import copy
-import time
 from functools import partial
 
 import pytest
 import torch
-from flask import Flask
+from lesson_views import asking, library
 
 from trs_explorer.attacks.apgd import apgd_dlr
 from trs_explorer.attacks.mora import mora
@@ -15,13 +14,14 @@ from trs_explorer.evaluation.accuracy import evaluate
 from trs_explorer.evaluation.trust import from_attacks
 from trs_explorer.evaluation.trust.from_attacks import cheap_checks
 from trs_explorer.explore.jobs import Jobs
-from trs_explorer.explore.library import Library
 from trs_explorer.models import Ensemble, build
-from trs_explorer.shipped import folder, shipped_runs
+from trs_explorer.options import UsageError
+from trs_explorer.shipped import shipped_runs
 from trs_explorer.web.lesson import doubt
+from trs_explorer.web.markup import markup
 
 EPS, N, STEPS = 0.15, 10, 4
-WISH = {"run": doubt.RUN, "eps": EPS, "n": N, "steps": STEPS, "seed": 0}
+FIELDS = {"reveal": 1, "eps": EPS, "n": N, "steps": STEPS, "seed": 0}
 OPTIONS = {"eps": EPS, "steps": STEPS}
 ATTACKS = [
     ("pgd-4", pgd, OPTIONS),
@@ -34,18 +34,9 @@ ATTACKS = [
 @pytest.fixture(scope="module")
 def card():
     """The run's ensemble with the images, and ask(fields): the answer once all is measured."""
-    library, jobs, server = Library([folder("checkpoints")], device="cpu"), Jobs(), Flask("lesson")
-    doubt.add_routes(server, library, jobs)
-    client, loaded = server.test_client(), library.load(doubt.RUN)
-
-    def ask(**fields):
-        told = {}
-        while not told.get("done") and "wrong" not in told:
-            told = client.get("/lesson/doubt/attack", query_string={**WISH, **fields}).get_json()
-            time.sleep(0.01)
-        return told
-
-    yield (loaded.ensemble, loaded.data.images(slice(0, N)), loaded.data.y[:N]), ask
+    runs, jobs = library(), Jobs()
+    loaded = runs.load(doubt.RUN)
+    yield (loaded.ensemble, loaded.data.images(slice(0, N)), loaded.data.y[:N]), asking(doubt.view, runs, jobs, **FIELDS)
     jobs.stop()
 
 
@@ -59,17 +50,36 @@ def last_layer_times(ensemble, factor):
     return Ensemble(members).eval()
 
 
-def correct(told):
-    return [rate["hits"] for rate in told["rates"]]
+def correct(view, name):
+    """How many of N images a series of the chart has right, by row."""
+    trace = next(trace for trace in view.figures["accuracy"].data if trace.name == name)
+    shown = dict(zip(trace.y, trace.x, strict=True))
+    return [round(shown[row] * N / 100) for row in doubt.ROWS]
 
 
 def test_times_one_leaves_what_is_left_of_the_run_itself(card, monkeypatch):
     monkeypatch.setattr(doubt, "cheap_checks", lambda *_, **__: {9: []})
     (ensemble, x, y), ask = card
-    told = ask(factor=1)
-    assert correct(told) == [rate.correct for rate in evaluate(ensemble, x, y, attacks=ATTACKS)]
-    assert {rate["of"] for rate in told["rates"]} == {N}
-    assert told["changed"] == f"0 of {N}"
+    view = ask(factor=1)
+    assert correct(view, "logits as they are") == [rate.correct for rate in evaluate(ensemble, x, y, attacks=ATTACKS)]
+    assert correct(view, "logits x 1") == correct(view, "logits as they are")
+    assert f"changed 0 of the ensemble's {N} predictions" in view.texts["of"]
+
+
+def test_before_the_guess_nothing_is_multiplied(card, monkeypatch):
+    monkeypatch.setattr(doubt, "cheap_checks", lambda *_, **__: {9: []})
+    _, ask = card
+    factors = []
+    real = doubt.measure_doubt
+    monkeypatch.setattr(
+        doubt,
+        "measure_doubt",
+        lambda ensemble, x, y, factor, state: factors.append(factor) or real(ensemble, x, y, factor, state),
+    )
+    view = ask(reveal=0, factor=1000, seed=4)
+    assert factors == [1.0]
+    assert [trace.name for trace in view.figures["accuracy"].data] == ["logits as they are"]
+    assert "changed" not in view.texts["of"]
 
 
 def test_times_1000_looks_robust_and_the_checks_of_trs_evaluate_say_what_it_is(card, monkeypatch):
@@ -89,20 +99,26 @@ def test_times_1000_looks_robust_and_the_checks_of_trs_evaluate_say_what_it_is(c
     monkeypatch.setattr(doubt, "cheap_checks", checked)
     monkeypatch.setattr(from_attacks, "pgd", partial(pgd, steps=6))  # 50 would do the same, for two seconds
     monkeypatch.setattr(from_attacks, "mora", partial(mora, steps=6))
-    told, scaled = ask(factor=1000), last_layer_times(ensemble, 1000)
+    view, scaled = ask(factor=1000), last_layer_times(ensemble, 1000)
+    found = correct(view, "logits x 1000")
     rates = evaluate(scaled, x, y, attacks=ATTACKS)
-    assert correct(told) == [rate.correct for rate in rates]
-    assert told["changed"] == f"{int((scaled(x).argmax(-1) != ensemble(x).argmax(-1)).sum())} of {N}"
-    _, by_cross_entropy, *_, by_mora = correct(told)
+    assert found == [rate.correct for rate in rates]
+    assert (
+        f"changed {int((scaled(x).argmax(-1) != ensemble(x).argmax(-1)).sum())} of the ensemble's {N} predictions"
+        in view.texts["of"]
+    )
+    _, by_cross_entropy, *_, by_mora = found
     assert by_cross_entropy >= N - 1
     assert by_cross_entropy - by_mora >= N / 2
     assert seen["same"]
     assert [(rate.name, rate.correct) for rate in seen["rates"]] == [(rate.name, rate.correct) for rate in rates[:2]]
     assert [(name, options) for name, _, options in seen["attacks"]] == [("pgd-4", OPTIONS)]
     warn = {number: texts for number, texts in seen["found"].items() if texts}
-    assert {one["check"]: one["warnings"] for one in told["warn"]} == warn
+    said = markup(view.markup["checks"])
+    for number, texts in seen["found"].items():
+        assert (f"check {number} warns: </b>{markup(' '.join(texts))}" in said) == bool(texts)
+        assert (f"{number} ({markup(doubt.CHECKS[number])})" in said) == (not texts)
     assert {5, 8} <= set(warn)
-    assert [int(text.split()[0]) for text in told["passed"]] == [number for number in seen["found"] if number not in warn]
 
 
 def test_the_attacks_are_those_of_the_catalogue():
@@ -120,8 +136,8 @@ def test_times_one_is_the_ensemble_itself_and_others_vote_as_it_does(card):
     assert torch.allclose(doubt.scale_logits(boosted, 1.0)(x), boosted(x))
 
 
-def test_other_factors_and_runs_are_refused(card):
+def test_other_factors_are_refused(card):
     _, ask = card
-    assert "must be one of 1, 10, 100, 1000, got '7'" in ask(factor=7)["wrong"]
-    assert "this card is about mnist-standard" in ask(run="mnist-gal")["wrong"]
+    with pytest.raises(UsageError, match="must be one of 1, 10, 100, 1000, got '7'"):
+        ask(factor=7)
     assert doubt.RUN in {run.name for run in shipped_runs()}

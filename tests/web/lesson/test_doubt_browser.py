@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from lesson_screen import drawn
 from playwright.sync_api import BrowserContext
 from web_screen import MARKS, Screen
 from web_screen import screen as new_screen
@@ -17,72 +18,70 @@ RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"], "resultTypes":
 CARD = "#card-doubt"
 
 
-def done(screen: Screen, *factors: int) -> None:
-    screen.until("(factors) => factors.every((factor) => lesson.cards.doubt.found[factor]?.done)", factors)
-
-
-def column(screen: Screen, *, loud: bool) -> list[str]:
-    cells = f"{CARD} td[data-rate]" + ("[data-after]" if loud else ":not([data-after])")
-    return screen.page.locator(cells).all_text_contents()
+def shown(screen: Screen) -> dict[str, dict[str, float]]:
+    """By series, by row: what the chart shows."""
+    drawn(screen, "accuracy")
+    return screen.js(
+        f"Object.fromEntries(document.querySelector('{CARD} [data-figure=accuracy]').data"
+        ".map((trace) => [trace.name, Object.fromEntries(trace.y.map((row, k) => [row, trace.x[k]]))]))"
+    )
 
 
 def test_the_reveal_multiplies_and_the_checks_speak(desk: Screen) -> None:
     desk.card("doubt", SMALL)
-    done(desk, 1)
-    before = column(desk, loud=False)
+    before = shown(desk)["logits as they are"]
     assert len(before) == 5
-    assert all(" of 10" in text for text in before)
     assert not desk.page.locator(f"{CARD} .checks").is_visible()
-    assert not any("factor=1000" in url for url in desk.asked)
+    assert not any("factor=1000" in url and "reveal=1" in url for url in desk.asked)
     desk.page.keyboard.press("2")
     desk.page.keyboard.press("r")
-    done(desk, 1000)
-    after = column(desk, loud=True)
-    assert column(desk, loud=False) == before
-    assert after[0] == before[0]  # no attack
-    assert after[1] == after[0] != before[1]  # PGD on cross-entropy
-    assert " of 10" in after[4]
+    desk.page.get_by_text("check 5 warns: ").wait_for()
+    after = shown(desk)
+    assert after["logits as they are"] == before
+    scaled = after["logits x 1000"]
+    assert scaled["no attack"] == before["no attack"]
+    assert scaled["PGD on cross-entropy"] == scaled["no attack"] != before["PGD on cross-entropy"]
     said = desk.page.locator(f"{CARD} .checks").text_content()
-    assert "check 5 warns: " in said
     assert "input gradients are exactly zero" in said
     assert "check 8 warns: MORA" in said
     assert desk.page.locator(f"{CARD} .choices .right").text_content().startswith("2")
-    assert "The factor changed 0 of 10" in desk.page.locator(f"{CARD} .of").text_content()
+    assert "The factor changed 0 of the ensemble's 10" in desk.page.locator(f"{CARD} .of").text_content()
+    # The chart has left room for the checks: all of it is there.
+    assert desk.js(
+        f"(() => {{ const place = document.querySelector('{CARD} [data-figure=accuracy]');"
+        " const [drawing, room] = [place.querySelector('.main-svg'), place].map((one) => one.getBoundingClientRect().bottom);"
+        " return drawing <= room + 1; })()"
+    )
 
 
-def test_other_factors_are_measured_and_what_is_known_is_not_asked_again(desk: Screen) -> None:
+def test_other_factors_are_measured(desk: Screen) -> None:
     desk.card("doubt", {**SMALL, "reveal": 1, "factor": 10})
-    done(desk, 1, 10)
-    assert desk.page.locator(f"{CARD} th output").text_content() == "10"
+    assert set(shown(desk)) == {"logits as they are", "logits x 10"}
     desk.page.get_by_role("button", name="x 1", exact=True).click()
     desk.until_url(factor="1")
-    assert column(desk, loud=True) == column(desk, loud=False)
-    asked = len(desk.asked)
-    desk.page.get_by_role("button", name="x 10", exact=True).click()
-    desk.until_url(factor="10")
-    assert " of 10" in column(desk, loud=True)[4]
-    assert len(desk.asked) == asked
+    desk.until("lesson.cards.doubt.found.texts.of.includes('changed 0') && lesson.cards.doubt.found.done")
+    series = shown(desk)
+    assert series["logits x 1"] == series["logits as they are"]
     desk.page.locator(f"{CARD} input[data-field=eps]").focus()
     desk.page.keyboard.press("ArrowRight")
-    done(desk, 1, 10)
-    assert "eps 0.3," in desk.page.locator(f"{CARD} .of").text_content()
+    desk.until("lesson.cards.doubt.found.texts.of.includes('eps 0.3,')")
 
 
 def test_without_the_run_the_card_says_how_to_get_it(context: BrowserContext, serve, tmp_path: Path) -> None:
     (tmp_path / "mnist-trs").symlink_to(folder("checkpoints") / "mnist-trs")
     desk = new_screen(context, serve(tmp_path).address)
     desk.card("doubt", {"reveal": 1})
-    said = desk.page.locator(f"{CARD} .of").text_content()
+    said = desk.page.locator(f"{CARD} .empty").text_content()
     assert "mnist-standard is not here" in said
     assert "trs train --method standard --out checkpoints/mnist-standard" in said
-    assert [url for url in desk.asked if "/attack" in url] == desk.problems == []
+    assert desk.problems == []
     desk.page.close()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_and_nothing_is_wider_than_the_window(desk: Screen, theme: str) -> None:
     desk.card("doubt", {**SMALL, "reveal": 1, "guess": 1, "theme": theme})
-    done(desk, 1, 1000)
+    drawn(desk, "accuracy")
     found = Axe().run(desk.page, options=RULES).response["violations"]
     assert [(v["id"], [n["failureSummary"] for n in v["nodes"]][:4]) for v in found] == []
     desk.fits_a_phone()

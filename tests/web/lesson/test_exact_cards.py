@@ -33,7 +33,7 @@ class Page(HTMLParser):
 @pytest.mark.parametrize("card", [one_attack.CARD, zigzag.CARD], ids=lambda card: card.name)
 def test_no_number_of_the_answer_is_seen_before_the_guess(card: Card) -> None:
     """What the script writes stands where only the reveal shows it; a control may say what it is set to."""
-    written = [path for path in Page(lesson_page([card], {})).found if "data-out" in path[-1]]
+    written = [path for path in Page(lesson_page([card])).found if "data-out" in path[-1]]
     assert len(written) > 2
     for *around, element in written:
         is_hidden = any("data-after" in one for one in around)
@@ -44,7 +44,7 @@ def test_no_number_of_the_answer_is_seen_before_the_guess(card: Card) -> None:
 
 @pytest.mark.parametrize("card", [one_attack.CARD, zigzag.CARD], ids=lambda card: card.name)
 def test_every_field_begins_on_its_slider(card: Card) -> None:
-    bars = {path[-1]["data-field"]: path[-1] for path in Page(lesson_page([card], {})).found if "data-field" in path[-1]}
+    bars = {path[-1]["data-field"]: path[-1] for path in Page(lesson_page([card])).found if "data-field" in path[-1]}
     assert set(bars) == set(card.fields)
     for name, bar in bars.items():
         low, high, step = (float(bar[key]) for key in ("min", "max", "step"))

@@ -12,6 +12,20 @@ SIZES = [(1280, 720), (1920, 1080)]
 REVEALED = "[...document.querySelectorAll(`#card-${lesson.name} [data-after]`)].every((part) => part.checkVisibility())"
 
 
+# How far below the window, or its scrolled part, the answer and the picture end, and whether they are there at all.
+BELOW = """(() => {
+  const section = lesson.section(), right = section.querySelector('.right').getBoundingClientRect();
+  const answer = section.querySelector('[data-part=answer]').getBoundingClientRect();
+  const pictures = [...section.querySelectorAll('.stage canvas, .stage .figure')].filter((one) => one.checkVisibility());
+  const boxes = pictures.map((one) => one.getBoundingClientRect());
+  return {
+    answer: answer.bottom - Math.min(innerHeight, right.bottom),
+    picture: Math.max(...boxes.map((box) => box.bottom)) - innerHeight,
+    tall: Math.min(answer.height, ...boxes.map((box) => box.height)), scrolled: document.scrollingElement.scrollTop,
+  };
+})()"""
+
+
 def opened(screen: Screen, name: str, query: str = "") -> Screen:
     screen.page.goto(f"{screen.address}lesson/{name}{query}")
     screen.until("window.lesson && lesson.meta && lesson.name")
@@ -53,6 +67,99 @@ def test_all_cards_by_keyboard_there_and_back(screen: Screen, size: tuple[int, i
         assert shown(screen) == [name]
 
 
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("name", NAMES)
+def test_after_the_reveal_answer_and_picture_are_on_the_screen_without_scrolling(
+    desk: Screen, name: str, size: tuple[int, int]
+) -> None:
+    desk.page.set_viewport_size({"width": size[0], "height": size[1]})
+    desk.card(name, {"n": 8, "steps": 2, "guess": 1} if name in ("images", "baseline", "doubt") else {"guess": 1})
+    desk.page.keyboard.press("Enter")
+    desk.until(REVEALED)
+    if name in ("theorem", "images", "baseline", "doubt"):
+        desk.until("lesson.cards[lesson.name].found.done && !lesson.cards[lesson.name].found.texts.of?.includes('Measuring')")
+    found = desk.js(BELOW)
+    assert found["answer"] <= 0, found
+    assert found["picture"] <= 0, found
+    assert found["scrolled"] == 0
+    assert found["tall"] > 60
+    line = desk.page.locator(f"#card-{name} [data-unfold]")
+    assert line.bounding_box()["height"] < 60
+    assert not desk.page.locator(f"#card-{name} .asked").is_visible()
+    assert not desk.page.locator(f"#card-{name} dl").is_visible()  # sources are folded
+    line.click()
+    assert desk.page.locator(f"#card-{name} .choices .right").is_visible()
+
+
+@pytest.mark.parametrize("focus", ["[data-choice='1']", "[data-set]", "input[type=range]", "summary", "#theme"])
+def test_enter_reveals_whatever_the_mouse_has_focused(screen: Screen, focus: str) -> None:
+    opened(screen, "zigzag", "?reveal=1" if focus == "summary" else "")
+    screen.page.locator(focus if focus[0] == "#" else f"#card-zigzag {focus}").first.click()
+    before = screen.js("lesson.revealed()")
+    screen.page.keyboard.press("Enter")
+    assert screen.js("lesson.revealed()") != before
+    screen.page.keyboard.press("Enter")
+    assert screen.js("lesson.revealed()") == before
+
+
+def test_enter_in_a_text_field_does_not_reveal_and_a_link_that_tab_reached_is_followed(screen: Screen) -> None:
+    opened(screen, "train-it")
+    screen.page.locator("#card-train-it input[type=number]").click()
+    screen.page.keyboard.press("Enter")
+    assert not screen.js("lesson.revealed()")
+    screen.page.locator("#steps a").nth(3).focus()
+    screen.page.keyboard.press("Tab")
+    screen.page.keyboard.press("Enter")
+    screen.until("lesson.name === 'images'")
+    assert not screen.js("lesson.revealed()")
+
+
+def test_a_clickers_keys_turn_the_cards(screen: Screen) -> None:
+    opened(screen, NAMES[0])
+    steps = [
+        ("ArrowDown", 1),
+        ("Space", 2),
+        ("PageDown", 3),
+        ("ArrowUp", 2),
+        ("PageUp", 1),
+        ("Shift+Space", 0),
+        ("End", 6),
+        ("Home", 0),
+    ]
+    for key, place in steps:
+        screen.page.keyboard.press(key)
+        assert shown(screen) == [NAMES[place]], key
+    # A button that the mouse has pressed does not keep Space for itself; one that Tab has reached does.
+    screen.page.locator("#card-one-attack [data-choice='1']").click()
+    screen.page.keyboard.press("Space")
+    assert shown(screen) == [NAMES[1]]
+    screen.page.locator("#card-zigzag [data-choice='0']").focus()
+    screen.page.keyboard.press("Tab")
+    screen.page.keyboard.press("Space")
+    assert shown(screen) == [NAMES[1]]
+    assert screen.page.locator("#card-zigzag [data-choice='1']").get_attribute("aria-pressed") == "true"
+
+
+def test_on_a_phone_the_keys_scroll_to_the_cards_end_before_they_turn_it(screen: Screen) -> None:
+    screen.page.set_viewport_size({"width": 400, "height": 500})
+    opened(screen, "zigzag")
+    screen.page.keyboard.press("Space")
+    screen.until("document.scrollingElement.scrollTop > 100")
+    assert shown(screen) == ["zigzag"]
+    screen.js("scrollTo(0, 1e6)")
+    screen.page.keyboard.press("Space")
+    assert shown(screen) == ["train-it"]
+    assert screen.js("document.scrollingElement.scrollTop") == 0
+
+
+def test_an_address_of_no_card_shows_the_way(screen: Screen) -> None:
+    screen.page.goto(f"{screen.address}lesson/nope")
+    assert "There is no card called 'nope'." in screen.page.locator("main").text_content()
+    screen.problems.clear()  # the 404 itself
+    screen.page.get_by_text("Start with card 1.").click()
+    screen.until("window.lesson && lesson.name === 'one-attack'")
+
+
 def test_back_in_the_browser_brings_the_card_and_its_guess_back(screen: Screen) -> None:
     opened(screen, "zigzag")
     screen.page.keyboard.press("3")
@@ -67,7 +174,7 @@ def test_an_address_hides(screen: Screen) -> None:
     opened(screen, "zigzag", "?hide=controls,answer&reveal=1")
     assert not screen.page.locator("#card-zigzag .controls").is_visible()
     assert not screen.page.locator("#card-zigzag [data-part='answer']").is_visible()
-    assert screen.page.locator("#card-zigzag [data-part='sources']").is_visible()
+    assert screen.page.locator("#card-zigzag [data-part='sources'] summary").is_visible()
     screen.page.keyboard.press("ArrowRight")  # and goes on hiding on the next card
     assert not screen.page.locator("#card-train-it .controls").is_visible()
     screen.page.keyboard.press("c")

@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+from flask import Flask
 
 from trs_explorer.evaluation.accuracy import empty_rate
 from trs_explorer.evaluation.intervals import wilson
@@ -11,25 +12,17 @@ from trs_explorer.explore.library import Library
 from trs_explorer.options import UsageError
 from trs_explorer.runs import RunError
 from trs_explorer.shipped import folder
-from trs_explorer.web.lesson.measurements import accuracy_share, job_response, paper_figures, parse_card_request, share
-from trs_explorer.web.pages import json_response
+from trs_explorer.web.lesson.measurements import accuracy_share, follow, paper_figures, parse_card_request, share
+from trs_explorer.web.lesson.view import CardRequest, View, add_view
 
 
 def test_a_share_has_its_denominator_and_interval():
-    told = share(9, 10, wilson(9, 10))
-    assert told["words"] == "90.0 % (59.6-98.2), 9 of 10"  # Wilson's interval of 9 of 10, from the literature's closed form
-    assert (told["share"], told["hits"], told["of"]) == (0.9, 9, 10.0)
+    found = share(9, 10, wilson(9, 10))
+    assert found.text == "90.0 % (59.6-98.2), 9 of 10"  # Wilson's interval of 9 of 10, from the literature's closed form
+    assert found.value == 0.9
     assert share(0, 0, (0.0, 1.0)) is None
     assert accuracy_share(None) is None
     assert accuracy_share(empty_rate("pgd", 0.1)) is None
-
-
-def test_what_cannot_be_had_is_told_in_words():
-    def refuse():
-        raise UsageError("no such thing")
-
-    assert json_response(refuse).get_json() == {"wrong": "no such thing"}
-    assert json_response(lambda: {"all": "well"}).get_json() == {"all": "well"}
 
 
 def test_a_card_asks_for_its_own_runs_only_and_fixes_what_it_does_not_offer():
@@ -43,32 +36,68 @@ def test_a_card_asks_for_its_own_runs_only_and_fixes_what_it_does_not_offer():
 
 def test_a_job_is_followed_to_its_end_and_a_failure_is_told():
     jobs = Jobs()
-
-    def ask(key, make, **again):
-        return job_response(jobs, key, "here", make, lambda value: {"value": value}, **again)
-
     go_on = threading.Event()
+
+    def card(**fields):
+        return CardRequest(None, jobs, "card", {"client": "me", **fields})
 
     def slow():
         yield 1
         go_on.wait(10.0)
         yield 2
 
-    assert ask("good", slow)["done"] is False
+    assert follow(card(), "good", slow).state == "running"
     go_on.set()
     jobs.wait("good", 10.0)
-    assert ask("good", lambda: iter([1, 2])) | {"seconds": 0} == {"value": 2, "done": True, "seconds": 0}
+    assert follow(card(again="1"), "good", slow).value == 2
 
     def broken():
         yield 1
         raise ValueError("a pixel fell off")
 
-    ask("bad", broken)
+    follow(card(), "bad", broken)
     jobs.wait("bad", 10.0)
     with pytest.raises(RunError, match="could not be measured: ValueError: a pixel fell off"):
-        ask("bad", broken, again=True)
-    assert "wrong" not in ask("bad", broken)  # asked anew, it is tried anew
+        follow(card(again="1"), "bad", broken)
+    assert follow(card(), "bad", broken).state == "running"  # asked anew, it is tried anew
     jobs.wait("bad", 10.0)
+    jobs.stop()
+
+
+def test_what_is_done_does_not_cancel_what_the_card_measures_next():
+    jobs, go_on = Jobs(), threading.Event()
+    card = CardRequest(None, jobs, "card", {"client": "me"})
+
+    def slow():
+        go_on.wait(10.0)
+        yield 2
+
+    follow(card, "first", lambda: iter([1]))
+    jobs.wait("first", 10.0)
+    follow(card, "second", slow)
+    assert follow(card, "first", lambda: iter([1])).state == "done"
+    assert jobs.get("second").state == "running"
+    go_on.set()
+    jobs.stop()
+
+
+def test_a_card_that_is_left_is_not_measured_any_more_unless_another_tab_shows_it():
+    jobs, go_on, server = Jobs(), threading.Event(), Flask("test")
+
+    def view(card):
+        follow(card, card.fields["key"], lambda: iter(lambda: go_on.wait(10.0) and 0, 1))
+        return View(done=False)
+
+    add_view(server, None, jobs, "images", view)
+    client = server.test_client()
+    for key, tab in (("own", "me"), ("shared", "you"), ("shared", "she")):
+        client.get("/lesson/images/view", query_string={"key": key, "client": tab})
+    assert client.post("/lesson/images/leave?client=me").status_code == 204
+    client.post("/lesson/images/leave?client=you")
+    assert [jobs.get(key).state for key in ("own", "shared")] == ["cancelled", "running"]
+    client.post("/lesson/images/leave?client=she")
+    assert jobs.get("shared").state == "cancelled"
+    go_on.set()
     jobs.stop()
 
 

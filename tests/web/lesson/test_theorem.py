@@ -1,10 +1,15 @@
+import re
 from statistics import mean
 
-from flask import Flask
+import pytest
+from lesson_views import asking
 
-from trs_explorer.explore.two_nets import CORNERS
+from trs_explorer.explore.jobs import Jobs
+from trs_explorer.explore.two_nets import CORNERS, train
+from trs_explorer.options import UsageError
+from trs_explorer.web.lesson import theorem, train_it
 from trs_explorer.web.lesson.ten_seeds import stored
-from trs_explorer.web.lesson.theorem import CARD, add_routes
+from trs_explorer.web.lesson.theorem import CARD
 from trs_explorer.web.markup import markup
 
 
@@ -12,13 +17,62 @@ def of(corner):
     return [row for row in stored() if row["corner"] == corner and row["seed"] < 10]
 
 
-def test_the_page_is_told_ten_seeds_of_every_corner():
-    server = Flask("test")
-    add_routes(server, None, None)
-    told = server.test_client().get("/lesson/theorem/stored").get_json()
-    assert told["corners"] == list(CORNERS)
-    assert told["rows"] == [row for row in stored() if row["seed"] < 10]
-    assert len(told["rows"]) == 60
+def cells(view):
+    """The rows of the table, as texts."""
+    rows = markup(view.markup["table"]).partition("<tbody")[2].split("<tr")[1:]
+    return [[re.sub(r"<[^>]+>", "", cell) for cell in re.findall(r"<t[dh][^>]*>.*?</t[dh]>", row)] for row in rows]
+
+
+@pytest.fixture
+def ask():
+    jobs = Jobs()
+    yield asking(theorem.view, None, jobs, seed=0, session="theorem")
+    jobs.stop()
+
+
+def test_every_setting_has_its_line_and_the_numbers_come_with_the_reveal(ask):
+    before, after = ask(reveal=0), ask(reveal=1)
+    assert before.markup == {}
+    assert "transfer" not in before.figures["cosines"].layout.meta["label"]
+    rows = cells(after)
+    for number, corner in enumerate(CORNERS):
+        seeds = of(corner)
+        line = after.figures["cosines"].data[number]
+        assert [x for x in line.x if x is not None][::2] == [row["beta"] for row in seeds]
+        assert [y for y in line.y if y is not None] == [row[end] for row in seeds for end in ("lowest", "highest")]
+        fooled, eligible = sum(row["fooled"] for row in seeds), sum(row["eligible"] for row in seeds)
+        letter, name, cosine, _, beta, lower, upper, radius, within, transfer = rows[number]
+        assert (letter, name, cosine) == ("ABCDEF"[number], corner, f"{mean(row['cosine'] for row in seeds):.3f}")
+        assert float(beta) == pytest.approx(mean(row["beta"] for row in seeds), abs=0.51)
+        assert (lower, upper) == ("vacuous", "vacuous")
+        assert radius == f"{mean(row['promised'] for row in seeds):.3f}"
+        assert within == f"{sum(row['within'][0] for row in seeds)} of 8000"
+        assert transfer.endswith(f": {fooled} of {eligible}")
+        assert line.name == f"{letter}: {transfer.partition(':')[0]}"
+
+
+def test_transfer_and_beta_are_those_of_card_3(ask, monkeypatch):
+    """One training, shown on both cards: the same counts, and the same beta."""
+    monkeypatch.setattr(train_it, "train", lambda settings: train(settings, steps=20))
+    own = cells(ask(train="cos", reveal=1, seed=3))[-1]
+    jobs = Jobs()
+    third = asking(train_it.view, None, jobs, lambda_a=0.03, neighbours=0, smooth=0, seed=3, session="other")(
+        train="this", reveal=1
+    )
+    jobs.stop()
+    (row,) = cells(third)
+    counts = [[int(number) for number in re.findall(r"(\d+) of (\d+)", third.texts[name])[0]] for name in ("forthOf", "backOf")]
+    assert own[:2] == ["C", "cos, seed 3"]
+    assert own[9].endswith(f": {sum(fooled for fooled, _ in counts)} of {sum(eligible for _, eligible in counts)}")
+    assert own[4] == row[3]
+    assert f"β {own[4]} " in third.texts["rest"]
+
+
+def test_what_cannot_be_trained_is_told(ask):
+    with pytest.raises(UsageError, match="Choose from none, smoothness"):
+        ask(train="everything")
+    with pytest.raises(UsageError, match="seed takes a whole number"):
+        ask(train="cos", seed="1.5")
 
 
 def test_the_card_says_what_was_measured():

@@ -1,21 +1,18 @@
-"""Card four in a real browser: the six corners, the bounds, and what was trained here."""
-
-from statistics import mean
-from urllib.parse import urlencode
+"""Card four in a real browser: the six settings, the bounds, and what was trained here."""
 
 import pytest
+from lesson_screen import drawn
 from web_screen import MARKS, Screen
 
 from trs_explorer.explore.two_nets import CORNERS
-from trs_explorer.web.lesson.ten_seeds import stored
 
 pytestmark = MARKS
-LABEL = "document.querySelector('#card-theorem canvas').getAttribute('aria-label')"
+LABEL = "document.querySelector('#card-theorem [data-figure=cosines]').getAttribute('aria-label')"
 
 
 def card(screen: Screen, **fields: object) -> Screen:
-    screen.page.goto(f"{screen.address}lesson/theorem?{urlencode(fields)}")
-    screen.until(f"window.lesson && lesson.meta && {LABEL}.includes('Means of ten seeds')")
+    screen.card("theorem", fields)
+    drawn(screen, "cosines")
     return screen
 
 
@@ -25,25 +22,16 @@ def rows(screen: Screen) -> list[list[str]]:
     )
 
 
-def test_all_corners_stand_there_and_the_transfers_after_the_guess(screen: Screen) -> None:
+def test_all_settings_are_there_and_the_transfers_after_the_guess(screen: Screen) -> None:
     card(screen)
-    assert all(f"{letter}, {corner}: cosines from" in screen.js(LABEL) for letter, corner in zip("ABCDEF", CORNERS, strict=True))
-    assert "transfer" not in screen.js(LABEL)
-    assert not screen.page.locator("#bounds").is_visible()
+    assert all(f"{letter}: cosines" in screen.js(LABEL) for letter in "ABCDEF")
+    assert "%" not in screen.js(LABEL)
+    assert screen.page.locator("#bounds").count() == 0
     screen.page.keyboard.press("1")
     screen.page.keyboard.press("r")
-    screen.until("document.getElementById('bounds').checkVisibility()")
-    found = rows(screen)
-    assert [row[:2] for row in found] == [list(pair) for pair in zip("ABCDEF", CORNERS, strict=True)]
-    for row, corner in zip(found, CORNERS, strict=True):
-        seeds = [one for one in stored() if one["corner"] == corner and one["seed"] < 10]
-        assert row[2] == f"{mean(one['cosine'] for one in seeds):.3f}"
-        assert float(row[4]) == pytest.approx(mean(one["beta"] for one in seeds), abs=0.51)
-        assert row[5:7] == ["vacuous", "vacuous"]
-        assert row[7] == f"{mean(one['promised'] for one in seeds):.3f}"
-        assert row[8] == f"{sum(one['within'][0] for one in seeds)} of 8000"
-        assert row[9].endswith(f": {sum(one['transferred'] for one in seeds)} of 8000")
-    assert "B, smoothness: cosines from 1 to 1, beta 8.4, transfer 100" in screen.js(LABEL)
+    screen.page.locator("#bounds").wait_for()
+    assert [row[:2] for row in rows(screen)] == [list(pair) for pair in zip("ABCDEF", CORNERS, strict=True)]
+    assert "B: 100\u00a0%: cosines 1.00 to 1.00, beta 8 to 9" in screen.js(LABEL)
 
 
 @pytest.mark.slow
@@ -51,11 +39,8 @@ def test_one_more_is_trained_here(screen: Screen) -> None:
     card(screen, seed=15, reveal=1)
     screen.page.locator("#card-theorem button", has_text="all three").click()
     screen.until("document.querySelector('#card-theorem [data-out=training]').textContent === 'training all three, seed 15'")
-    screen.until("lesson.pairs.length === 1 && !lesson.training.busy()")
-    (pair,) = screen.js("lesson.pairs")
-    last = rows(screen)[-1]
-    assert last[:2] == ["F", "all three, seed 15"]
-    assert last[9].endswith(f": {pair['transferred']} of 800")
+    screen.until("document.querySelector('#card-theorem [data-out=training]').textContent === 'done'")
+    assert rows(screen)[-1][:2] == ["F", "all three, seed 15"]
     assert "1 trained here" in screen.js(LABEL)
     assert screen.js("lesson.name") == "theorem"
 

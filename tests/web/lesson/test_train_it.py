@@ -1,16 +1,19 @@
-import base64
+import re
 import threading
 from statistics import mean
 
 import numpy as np
 import pytest
-from flask import Flask
+from lesson_views import asking
 
 from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.two_nets import CORNERS, Settings, train, untrained
+from trs_explorer.options import UsageError
 from trs_explorer.web.lesson import train_it
 from trs_explorer.web.lesson.ten_seeds import OTHERS, SEEDS, figures, measured, stored
-from trs_explorer.web.lesson.train_it import CARD, add_routes
+from trs_explorer.web.lesson.train_it import CARD
+from trs_explorer.web.lesson.view import CardRequest
+from trs_explorer.web.markup import markup
 
 QUICK = {"lambda_a": "0.03", "neighbours": "0", "smooth": "0", "seed": "2"}
 
@@ -29,8 +32,8 @@ def seen():
 
 
 @pytest.fixture
-def ask(jobs, seen, monkeypatch):
-    """ask(what, fields): what the server answers; trainings are twenty steps long."""
+def ask(jobs, seen, monkeypatch, request):
+    """ask(fields): the view once it is done; trainings are twenty steps long."""
 
     def short(settings):
         for now in train(settings, steps=20):
@@ -38,53 +41,78 @@ def ask(jobs, seen, monkeypatch):
             yield now
 
     monkeypatch.setattr(train_it, "train", short)
-    server = Flask("test")
-    add_routes(server, None, jobs)
-    client = server.test_client()
-    return lambda what, fields: client.get(f"/lesson/train-it/{what}", query_string=fields).get_json()
+    return asking(train_it.view, None, jobs, **QUICK, session=request.node.name)
 
 
-def floats(text):
-    return np.frombuffer(base64.b64decode(text), dtype="<f4")
+def trace(view, name, kind="contour"):
+    return next(one for one in view.figures["plane"].data if (one.name, one.type) == (name, kind))
 
 
-def key(**other):
-    fields = {**QUICK, **other}
-    return "train-it", Settings(*(float(fields[name]) for name in ("lambda_a", "neighbours", "smooth")), int(fields["seed"]))
+def test_before_the_training_there_is_the_pair_untrained(ask, jobs):
+    view = ask()
+    assert view.texts["step"] == "cos, seed 2: not trained yet"
+    for network, name in enumerate("FG"):
+        assert np.array_equal(trace(view, name).z, untrained(2).margins[network])
+    assert min(trace(view, "class 1", "scatter").x) > 0 > max(trace(view, "class 0", "scatter").x)  # class 1 is on the right
+    assert view.figures["plane"].layout.xaxis.range == (-2, 2)
+    ask(reveal=1)
+    assert jobs._jobs == {}  # to look starts nothing
 
 
-def test_before_the_training_there_is_the_pair_untrained(ask):
-    told = ask("state", QUICK)
-    assert (told["state"], told["step"], told["steps"], told["cosine"], told["result"]) == ("none", 0, 800, None, None)
-    assert np.array_equal(floats(told["margins"]), untrained(2).margins.ravel())
-    points = floats(told["points"]).reshape(300, 3)
-    assert (points[:, 0] > 0).tolist() == (points[:, 2] > 0).tolist()  # class 1 is on the right
-    assert told["half"] == 2
-    assert ask("state", QUICK)["state"] == "none"  # to look starts nothing
+def test_a_training_ends_with_its_numbers(ask, seen):
+    views = ask(every=True, train="this", reveal=1)
+    view, last = views[-1], seen[-1]
+    assert re.fullmatch(r"cos, seed 2: trained in \d+\.\d\xa0s", view.texts["step"])
+    assert view.texts["now"] == f"|cos| at the points {last.cosine:.3f}"
+    assert np.array_equal(trace(view, "G").z, last.margins[1])
+    found = figures(last.result)
+    for name, arrow, (fooled, eligible) in zip(("forth", "back"), ("F → G", "G → F"), found["directions"], strict=True):
+        assert view.texts[name] == f"{100 * fooled / eligible:.0f}\xa0%"
+        assert view.texts[f"{name}Of"].startswith(f"{arrow}: {fooled} of {eligible} attacks that fool {arrow[0]} ")
+    assert sum(fooled for fooled, _ in found["directions"]) == found["fooled"]
+    assert sum(eligible for _, eligible in found["directions"]) == found["eligible"]
+    assert sum(one.texts["step"].endswith("attacking both") for one in views) < len(views)
+    number = len(seen)
+    assert ask(train="this", client="you").texts["step"] == view.texts["step"]
+    assert len(seen) == number  # it is not trained again
 
 
-def test_a_training_ends_with_its_numbers(ask, jobs, seen):
-    first = ask("train", {**QUICK, "client": "me"})
-    assert (first["state"], first["result"]) == ("running", None)
-    jobs.wait(key(), 20.0)
-    told = ask("state", QUICK)
-    last = seen[-1]
-    assert (told["state"], told["step"], told["steps"]) == ("done", 20, 20)
-    assert told["cosine"] == pytest.approx(last.cosine)
-    assert np.array_equal(floats(told["margins"]), last.margins.ravel())
-    result = told["result"]
-    assert {name: value for name, value in result.items() if name != "attacks"} == figures(last.result)
-    assert result["fooled"] <= result["eligible"]
-    assert 0 < len(result["attacks"]) <= 26
-    for x0, y0, x1, y1, both in result["attacks"]:
-        row = int(np.abs(last.result.x - [x0, y0]).sum(1).argmin())
-        assert last.result.x_adv[row] == pytest.approx([x1, y1], abs=1e-5)
-        assert (last.result.fooled[0, row], bool(both)) == (True, last.result.fooled[1, row])
-    assert ask("train", {**QUICK, "client": "you"})["state"] == "done"
-    assert seen[-1] is last  # it is not trained again
+def test_the_attacks_that_are_drawn_are_on_f_and_end_as_they_did(ask, seen):
+    bare = ask(train="this")
+    assert not [one for one in bare.figures["plane"].data if one.name.startswith("fools")]
+    assert "forth" not in bare.texts
+    view, result = ask(reveal=1), seen[-1].result
+    drawn = [one for one in view.figures["plane"].data if one.name.startswith("fools") and one.mode == "markers"]
+    ends = {(round(x, 5), round(y, 5)): one.name == "fools F and G" for one in drawn for x, y in zip(one.x, one.y, strict=True)}
+    assert 0 < len(ends) <= 26
+    for (x, y), both in ends.items():
+        row = int(np.abs(result.x_adv - [x, y]).sum(1).argmin())
+        assert result.x_adv[row] == pytest.approx([x, y], abs=1e-4)
+        assert (result.fooled[0, row], bool(result.fooled[1, row]), result.right[:, row].all()) == (True, both, True)
+    assert "26 of them drawn" in view.texts["forthOf"] or len(ends) < 26
+    assert "drawn" not in view.texts["backOf"]
 
 
-def test_the_newest_training_of_a_client_replaces_its_older_one(ask, jobs, monkeypatch):
+def test_the_table_has_what_was_trained_in_this_tab(ask, seen):
+    view = ask(train="this", reveal=1)
+    found = figures(seen[-1].result)
+    shares = [f"{100 * fooled / eligible:.0f}\xa0%" for fooled, eligible in found["directions"]]
+    row = re.findall(r"<t[dh][^>]*>([^<]*)</t[dh]>", markup(view.markup["table"]).partition("<tbody>")[2])
+    assert row == ["cos", "2", f"{found['cosine']:.3f}", train_it.beta_text(found), *shares]
+    assert 'scope="row"' not in markup(ask(reveal=1, session="another", seed=8).markup["table"])
+    view = ask(reveal=1, seed=9, lambda_a=0.5)
+    assert view.texts["step"] == "0.5, 0, 0, seed 9: not trained yet"
+    assert markup(view.markup["table"]).count('scope="row"') == 1  # still there
+
+
+def test_all_six_are_trained_one_after_the_other(ask, seen):
+    view = ask(train="all", reveal=1, seed=5)
+    assert view.texts["step"].startswith("all three, seed 5: trained in")
+    rows = markup(view.markup["table"]).partition("<tbody>")[2]
+    assert re.findall(r'scope="row">([^<]*)<', rows) == list(CORNERS)
+
+
+def test_the_newest_training_of_a_client_replaces_its_older_one(jobs, monkeypatch):
     wait = threading.Event()
 
     def waiting(settings):
@@ -94,11 +122,12 @@ def test_the_newest_training_of_a_client_replaces_its_older_one(ask, jobs, monke
 
     monkeypatch.setattr(train_it, "train", waiting)
     for client, seed in (("me", "2"), ("you", "3"), ("me", "4")):
-        ask("train", {**QUICK, "seed": seed, "client": client})
+        train_it.view(CardRequest(None, jobs, "train-it", {**QUICK, "seed": seed, "client": client, "train": "this"}))
     wait.set()
-    for seed in "34":
-        jobs.wait(key(seed=seed), 20.0)
-    assert [ask("state", {**QUICK, "seed": seed})["state"] for seed in "234"] == ["cancelled", "done", "done"]
+    keys = [train_it.training_key(Settings(0.03, 0.0, 0.0, seed)) for seed in (2, 3, 4)]
+    for key in keys[1:]:
+        jobs.wait(key, 20.0)
+    assert [jobs.get(key).state for key in keys] == ["cancelled", "done", "done"]
 
 
 @pytest.mark.parametrize(
@@ -116,9 +145,10 @@ def test_the_newest_training_of_a_client_replaces_its_older_one(ask, jobs, monke
         ({"seed": "-1"}, "seed must be >= 0 and <= 999999, got -1"),
     ],
 )
-@pytest.mark.parametrize("what", ["train", "state"])
-def test_a_wrong_address_is_told_in_one_line(ask, jobs, what, wrong, words):
-    assert ask(what, {**QUICK, **wrong}) == {"wrong": words}
+@pytest.mark.parametrize("act", ["this", ""])
+def test_a_wrong_address_is_told_in_one_line(ask, jobs, act, wrong, words):
+    with pytest.raises(UsageError, match=f"^{re.escape(words)}$"):
+        ask(train=act, **wrong)
     assert jobs._jobs == {}
 
 
@@ -136,7 +166,10 @@ def test_what_the_card_says_is_what_ships():
         assert all(row["shown"] == 800 and row["fooled"] == row["transferred"] for found in rows.values() for row in found)
     assert CARD.choices[CARD.right] == "More than half"
     said = "".join(CARD.measured)
-    assert f"cos {mean(r['fooled'] / r['eligible'] for r in stored() if r['corner'] == 'cos' and r['seed'] < 10):.2f} (" in said
+    assert (
+        f"cos {100 * mean(r['fooled'] / r['eligible'] for r in stored() if r['corner'] == 'cos' and r['seed'] < 10):.0f} % ("
+        in said
+    )
 
 
 @pytest.mark.campaign

@@ -4,14 +4,17 @@ from collections.abc import Mapping
 from urllib.parse import urlencode
 
 import pytest
+from lesson_screen import drawn, eventually, running
 from web_screen import MARKS, Screen
 
 from trs_explorer.explore.two_nets import CORNERS
 
 pytestmark = MARKS
 NAMES = ("lambda_a", "neighbours", "smooth")
-LABEL = "document.querySelector('#card-train-it canvas').getAttribute('aria-label')"
-PIXELS = "(() => { const c = document.querySelector('#card-train-it canvas'); return c.toDataURL(); })()"
+CARD = "#card-train-it"
+LABEL = f"document.querySelector('{CARD} [data-figure=plane]').getAttribute('aria-label')"
+STEP = f"document.querySelector('{CARD} progress')?.value"
+BOUNDARY = f"document.querySelector('{CARD} [data-figure=plane] .contourlayer path').getAttribute('d')"
 
 
 def card(screen: Screen, name: str = "train-it", **fields: object) -> Screen:
@@ -20,44 +23,43 @@ def card(screen: Screen, name: str = "train-it", **fields: object) -> Screen:
     return screen
 
 
-def trained(screen: Screen, count: int = 1) -> list[Mapping[str, object]]:
-    """Wait until so many pairs were trained here; those."""
-    screen.until("(count) => lesson.pairs.length >= count && !lesson.training.busy()", count)
-    return screen.js("lesson.pairs")
+def trained(screen: Screen, which: str) -> Mapping[str, str]:
+    """Wait until a pair is trained; what the card says of it."""
+    screen.until("(which) => lesson.cards['train-it'].found.texts.step.startsWith(`${which}: trained in`)", which)
+    return screen.js("lesson.cards['train-it'].found.texts")
 
 
 def text(screen: Screen, out: str) -> str:
-    return screen.page.locator(f"#card-train-it [data-out={out}]").first.text_content()
+    return screen.page.locator(f"{CARD} [data-out={out}]").first.text_content()
 
 
 @pytest.mark.slow
 def test_two_networks_are_trained_while_one_looks_on(screen: Screen) -> None:
     card(screen, seed=11)
-    screen.until(f"{LABEL}.includes('at step 0 of 800')")
+    drawn(screen, "plane")
+    assert "at step 0 of 800" in screen.js(LABEL)
     assert "not trained yet" in text(screen, "step")
-    untrained = screen.js(PIXELS)
-    screen.page.locator("#train").click()
-    screen.until("document.getElementById('training-bar').value > 0")
-    first = screen.js(f"[document.getElementById('training-bar').value, {PIXELS}]")
-    screen.until("(first) => document.getElementById('training-bar').value > first", first[0])
-    second = screen.js(f"[document.getElementById('training-bar').value, {PIXELS}]")
-    assert 0 < first[0] < second[0] < 800
-    assert len({untrained, first[1], second[1]}) == 3  # the boundaries move
-    assert not screen.page.locator("#card-train-it [data-out=share]").is_visible()
-    (pair,) = trained(screen)
-    assert (pair["seed"], pair["corner"], pair["n"]) == (11, "cos", 400)
-    assert f"|cos| at the points {pair['cosine']:.3f}" == text(screen, "now")
-    bare = screen.js(PIXELS)
+    boundaries = [screen.js(BOUNDARY)]
+    screen.page.get_by_role("button", name="Train", exact=True).click()
+    for _ in range(2):
+        before = screen.js(STEP)
+        screen.until(f"(before) => {STEP} > before", before)
+        screen.until(f"(before) => {BOUNDARY} !== before", boundaries[-1])
+        boundaries.append(screen.js(BOUNDARY))
+    assert screen.js(STEP) < 800
+    assert len(set(boundaries)) == 3  # they move
+    assert not screen.page.locator(f"{CARD} [data-out=forth]").is_visible()
+    trained(screen, "cos, seed 11")
+    assert "attacks" not in screen.js(LABEL)
     screen.page.keyboard.press("r")
-    screen.until("document.querySelector('#card-train-it [data-out=share]').checkVisibility()")
-    assert text(screen, "share") == f"{100 * pair['fooled'] / pair['eligible']:.0f}\u00a0%"
-    low, high = pair["interval"]
-    assert f"{pair['fooled']} of {pair['eligible']} attacks" in text(screen, "counts")
-    assert f"95 %: {100 * low:.0f}\u00a0% to {100 * high:.0f}\u00a0%" in text(screen, "counts")
-    assert screen.js(PIXELS) != bare  # now with the attacks
-    assert "26 attacks that fool F" in screen.js(LABEL)
-    row = [cell.text_content() for cell in screen.page.locator("#trained-here tr > *").all()]
-    assert row[:3] == ["cos", "11", f"{pair['cosine']:.3f}"]
+    screen.until("lesson.cards['train-it'].found.texts.forth")
+    screen.until(f"{LABEL}.includes('attacks that fool F')")
+    assert text(screen, "forth").endswith("\u00a0%")
+    assert "F → G: " in text(screen, "forthOf")
+    assert "G → F: " in text(screen, "backOf")
+    row = [cell.text_content() for cell in screen.page.locator(f"{CARD} .trained tbody tr > *").all()]
+    assert row[:2] == ["cos", "11"]
+    assert row[4:] == [text(screen, "forth"), text(screen, "back")]
 
 
 def test_corners_set_the_sliders_and_train_nothing(screen: Screen) -> None:
@@ -65,33 +67,38 @@ def test_corners_set_the_sliders_and_train_nothing(screen: Screen) -> None:
     for corner, weights in CORNERS.items():
         button = screen.page.get_by_role("button", name=corner, exact=True)
         button.click()
-        shown = [screen.page.locator(f"#card-train-it input[data-field={name}]").input_value() for name in NAMES]
+        shown = [screen.page.locator(f"{CARD} input[data-field={name}]").input_value() for name in NAMES]
         assert [float(value) for value in shown] == list(weights)
         assert button.get_attribute("aria-pressed") == "true"
     screen.until("new URLSearchParams(location.search).get('smooth') === '0.02'")
-    assert "not trained yet" in text(screen, "step")
-    assert screen.js("lesson.training.busy()") is False
-    assert screen.js("lesson.pairs") == []
+    screen.until("lesson.cards['train-it'].found.texts.step === 'all three, seed 12: not trained yet'")
 
 
 @pytest.mark.slow
-def test_the_newest_training_is_the_one_that_is_shown(screen: Screen) -> None:
+def test_the_newest_training_is_the_one_that_is_shown_and_the_table_outlives_a_new_load(screen: Screen) -> None:
     card(screen, seed=13)
-    screen.page.locator("#train").click()
-    screen.until("document.getElementById('training-bar').value > 0")
-    screen.page.locator("#card-train-it input[data-field=seed]").fill("14")
-    screen.page.locator("#train").click()
-    pairs = trained(screen)
-    assert [pair["seed"] for pair in pairs] == [14]
-    assert "seed 14: trained in" in text(screen, "step")
+    train = screen.page.get_by_role("button", name="Train", exact=True)
+    train.click()
+    screen.until(f"{STEP} > 0")
+    screen.page.locator(f"{CARD} input[data-field=seed]").fill("14")
+    train.click()
+    trained(screen, "cos, seed 14")
     assert screen.notice == ""  # the older one was stopped by its own page
-    # What was trained is found again, and the table outlives a new load.
     card(screen, seed=14)
-    screen.until(f"{LABEL}.includes('at step 800 of 800')")
-    card(screen, seed=16)
-    screen.until(f"{LABEL}.includes('at step 0 of 800')")
-    assert [pair["seed"] for pair in screen.js("lesson.pairs")] == [14]
-    assert screen.page.locator("#trained-here tr").count() == 1
+    screen.until(f"{LABEL}?.includes('at step 800 of 800')")
+    card(screen, seed=16, reveal=1)
+    screen.until(f"{LABEL}?.includes('at step 0 of 800')")
+    assert [cell.text_content() for cell in screen.page.locator(f"{CARD} .trained tbody td:nth-child(2)").all()] == ["14"]
+
+
+def test_a_training_ends_when_the_card_is_left(screen: Screen) -> None:
+    card(screen, seed=17)
+    screen.page.get_by_role("button", name="Train", exact=True).click()
+    screen.until(f"{STEP} > 0")
+    screen.page.keyboard.press("ArrowRight")
+    screen.until("lesson.name === 'theorem'")
+    eventually(lambda: running() == 0)
+    assert screen.page.locator("#card-theorem [data-out=training]").text_content() == ""
 
 
 def test_a_bad_address_is_told(screen: Screen) -> None:
@@ -109,14 +116,14 @@ def test_a_bad_address_is_told(screen: Screen) -> None:
 
 def test_locked_nothing_can_be_trained(screen: Screen) -> None:
     card(screen, lock=1)
-    assert screen.page.locator("#train").is_disabled()
-    assert screen.page.locator("#train-all").is_disabled()
+    assert screen.page.get_by_role("button", name="Train", exact=True).is_disabled()
+    assert screen.page.get_by_role("button", name="Train all six").is_disabled()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_it_fits_and_can_be_used_by_everyone(screen: Screen, theme: str) -> None:
     def load() -> None:
         card(screen, theme=theme)
-        screen.until(f"{LABEL}.includes('at step')")
+        drawn(screen, "plane")
 
     screen.fits_every_window(load)

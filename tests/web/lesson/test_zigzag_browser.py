@@ -171,9 +171,10 @@ def test_the_chart_has_what_the_slider_shows(screen: Screen) -> None:
 
 def test_the_interval_is_wilsons(screen: Screen) -> None:
     screen.card("zigzag")
+    wilsons = "async ([k, n]) => (await import('/assets/lesson/drawing.js')).wilson(k, n)"
     for n in (0, 1, 7, 10, 120):
         for successes in {0, n // 3, n}:
-            assert screen.js("([k, n]) => lesson.wilson(k, n)", [successes, n]) == list(wilson(successes, n))
+            assert screen.js(wilsons, [successes, n]) == list(wilson(successes, n))
 
 
 def test_numbers_and_attacks_are_seen_after_the_guess_only(screen: Screen) -> None:
@@ -190,6 +191,7 @@ def test_numbers_and_attacks_are_seen_after_the_guess_only(screen: Screen) -> No
     assert "attack" not in section.locator("canvas.plane").get_attribute("aria-label")
     screen.page.keyboard.press("1")
     screen.page.keyboard.press("Enter")
+    section.locator("[data-part=sources] summary").click()
     assert all(number.is_visible() and number.text_content() for number in numbers)
     assert section.locator("canvas.strip").is_visible()
     shown = Shown(screen).found

@@ -1,73 +1,78 @@
 """Card "baseline": DVERGE and TRS under weak and strong attacks, and a slice through each along its own gradient."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
+import numpy as np
+import plotly.graph_objects as go
 import torch
 from dash import html
-from flask import Flask, Response, request
 
 from trs_explorer.evaluation.accuracy import Rate
 from trs_explorer.explore.attack_paths import attack_path_on
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.gallery import predictions
-from trs_explorer.explore.jobs import Jobs
-from trs_explorer.explore.library import Library, Loaded
 from trs_explorer.explore.planes import ball_polygon
 from trs_explorer.explore.slices import assemble
-from trs_explorer.files import Json
+from trs_explorer.figures.lesson import Series, Share, accuracy_curves, small_slice
+from trs_explorer.figures.slice_data import Attacks, Slice
+from trs_explorer.figures.theme import CLASS_COLOURS
 from trs_explorer.web.attack_paths import configured_attack
-from trs_explorer.web.figures import CLASS_COLOURS
-from trs_explorer.web.lesson.card import Card, Teacher, choice, slider
-from trs_explorer.web.lesson.measurements import accuracy_share, conditions, job_response, paper_figures, parse_card_request
+from trs_explorer.web.drawing import with_ensemble
+from trs_explorer.web.lesson.card import Card, Teacher, choice, figure, out, part, slider
+from trs_explorer.web.lesson.measurements import accuracy_share, conditions, follow, paper_figures, requests_of_runs
+from trs_explorer.web.lesson.view import CardRequest, View
 from trs_explorer.web.markup import Field
 from trs_explorer.web.matrix import matrix_key
-from trs_explorer.web.pages import json_response
+from trs_explorer.web.page_request import PageRequest
 from trs_explorer.web.robust_accuracy import evaluation_attack, first_images, robust_accuracies
 from trs_explorer.web.slice_cache import SliceCache
-from trs_explorer.web.slice_picture import slice_pictures
-from trs_explorer.web.state import State
 
-SIDES = (("DVERGE", "mnist-dverge", CLASS_COLOURS[5], "circle"), ("TRS", "mnist-trs", CLASS_COLOURS[2], "diamond"))
-RUNS = tuple(run for _, run, *_ in SIDES)
-ATTACKS = ("fgsm", "pgd", "mora")  # weak to strong; only the first is shown before the guess
+SERIES = {"mnist-dverge": Series("DVERGE", CLASS_COLOURS[5], "circle"), "mnist-trs": Series("TRS", CLASS_COLOURS[2], "diamond")}
+RUNS = tuple(SERIES)
+ATTACKS = {"fgsm": "FGSM", "pgd": "PGD", "mora": "MORA"}  # weak to strong; only the first is shown before the guess
 RADII = (0.1, 0.15, 0.2, 0.3)
 LEVEL = 2  # of a slice's nested grids: 97 x 97 points
 SPAN = 4.0  # half the side of a slice, in L2: wide enough for boundaries along the gradient
 IMAGES = (8, 15, 18, 4)
-
-
-def _slice(name: str, run: str) -> html.Figure:
-    square = html.Div(html.Canvas(role="img", **{"aria-label": f"{name}: not drawn yet"}), className="square")
-    return html.Figure([square, html.Figcaption([html.B(name), " ", html.Span()])], **{"data-slice": run})
-
-
-def _curve(name: str, run: str, colour: str, mark: str) -> html.Tr:
-    return html.Tr([html.Th(name, scope="row")], **{"data-run": run, "data-name": name, "data-colour": colour, "data-mark": mark})
+SLICES = SliceCache()
 
 
 CARD = Card(
     name="baseline",
     title="The baseline",
     lead=(
-        "DVERGE is the strongest rival in the paper. Under FGSM, one step along the gradient, the two are about alike (dotted, "
-        "measured while you read)."
+        "DVERGE is the strongest rival in the paper. Under FGSM, one step along the gradient of the loss, the two are about "
+        "alike "
+        "(dotted, measured while you read)."
     ),
     stage=[
-        html.Canvas(role="img", className="curves", **{"aria-label": "nothing has been measured yet"}),
-        html.P(className="of", role="status"),
-        html.Div([_slice(name, run) for name, run, *_ in SIDES], className="slices", **{"data-after": True}),
+        figure("curves"),
+        html.P(out("of"), className="of", role="status"),
+        html.Div(
+            [html.Figure([figure(run), html.Figcaption([html.B(series.name), " ", out(run)])]) for run, series in SERIES.items()],
+            className="slices",
+            **{"data-after": True},
+        ),
     ],
     controls=html.Div(
         [
             slider("eps", "the path's eps", low=0.05, high=0.3, step=0.05),
-            html.Span(["image ", *(choice(str(k), image=k) for k in IMAGES),
-                       Field(type="number", min=0, max=9999, step=1, value=8, **{"data-field": "image", "aria-label": "image"})],
-                      className="row"),
+            html.Span(
+                [
+                    "image ",
+                    *(choice(str(k), image=k) for k in IMAGES),
+                    Field(type="number", min=0, max=9999, step=1, value=8, **{"data-field": "image", "aria-label": "image"}),
+                ],
+                className="row",
+            ),
         ],
-        className="row wide", **{"data-after": True},
+        className="row wide",
+        **{"data-after": True},
     ),
-    question="Now PGD: 20 steps instead of one, each along the gradient where it stands. What becomes of the two curves?",
+    question="Now PGD: 20 steps instead of one, each along the gradient at the image that it has reached. What becomes of the "
+    "two curves?",
     choices=(
         "both stay where they are: FGSM has shown what there is",
         "both fall, and stay about alike",
@@ -76,21 +81,20 @@ CARD = Card(
     ),
     right=3,
     answer=(
-        "FGSM looks at the gradient once, and DVERGE has learned to stand just there. PGD turns where the gradient turns; MORA "
-        "follows the members that can still be moved.",
-        "The slices: right is along the gradient at the image, up a random direction, one scale for both. DVERGE often looks the "
-        "safer one. But the attack (white line) turns away from that gradient, out of the picture. Trust curves, not pictures.",
-        html.Details([html.Summary("the numbers"), html.Table(
-            [html.Thead(html.Tr([html.Th("right, %", scope="col")])),
-             html.Tbody([_curve(*side) for side in SIDES])])]),
+        "FGSM looks at the gradient once, and DVERGE was trained on attacks of that kind. PGD computes the gradient anew at "
+        "every "
+        "step; MORA follows the members that can still be changed.",
+        "The slices: to the right along the loss's gradient at the image, upwards a random direction, one scale for both. DVERGE "
+        "often looks the safer one. But the attack (white line) leaves that gradient, and the plane. Trust curves, not pictures.",
+        html.Details([html.Summary("the numbers"), part("table")]),
     ),
     paper=f"Table 1: FGSM .1 / .2 DVERGE {paper_figures('fgsm', 'dverge')}, TRS {paper_figures('fgsm', 'trs')}; PGD .1 / .15 "
-          f"DVERGE {paper_figures('pgd', 'dverge')}, TRS {paper_figures('pgd', 'trs')} (other networks). Its reading: DVERGE "
-          "protects the gradient direction, TRS is smooth in all.",
-    measured="Live, here, on the runs that ship: right of all images, 95 % intervals. DVERGE holds better under PGD than the "
-             "paper's; MORA shows that a part of that is masked gradients (trs evaluate mnist-dverge --attacks pgd,mora).",
+    f"DVERGE {paper_figures('pgd', 'dverge')}, TRS {paper_figures('pgd', 'trs')} (other networks). Its reading: DVERGE "
+    "protects the gradient direction, TRS is smooth in all.",
+    measured="Live, here, on the runs that ship: accuracy on all images, 95 % intervals. DVERGE holds better under PGD than the "
+    "paper's; MORA shows that a part of that is masked gradients (trs evaluate mnist-dverge --attacks pgd,mora).",
     teacher=Teacher(
-        0.7,
+        10,
         "Two ensembles, one weak attack, no difference. Let them vote on the strong attack. Reveal, and only then look at the "
         "slices: ask which of the two looks safer, and compare with the curves.",
         "Why does the attack's line in DVERGE's slice hardly reach the edge of its ball, and yet the image is fooled?",
@@ -98,78 +102,123 @@ CARD = Card(
         "slice shows two directions of 784.",
     ),
     fields={"eps": 0.2, "image": IMAGES[0], "n": 128, "steps": 20, "seed": 0},
-)  # fmt: skip
+)
 
 
-def add_routes(server: Flask, library: Library, jobs: Jobs) -> None:
-    """Add /lesson/baseline/curves?run, n, steps, seed (accuracy over eps) and .../slice?run, image, eps, steps, seed."""
-    slices = SliceCache()
+@dataclass(frozen=True)
+class DrawnSlice:
+    """A slice of a run's ensemble along its own gradient and a random direction, with PGD's path in it.
 
-    @server.get("/lesson/baseline/curves")
-    def curves_of() -> Response:
-        return json_response(lambda: curves_response(library, jobs, request.args))
-
-    @server.get("/lesson/baseline/slice")
-    def slice_of() -> Response:
-        return json_response(lambda: slice_response(library, slices, request.args))
-
-
-def curves_response(library: Library, jobs: Jobs, fields: Mapping[str, object]) -> Json:
-    """Respond with a run's curves so far, by attack the shares at RADII; start them if necessary. Raises UsageError, RunError."""
-    parsed = parse_card_request(library, fields, RUNS, norm="linf", eps="")
-    loaded, state = parsed.loaded, parsed.state
-    response = job_response(
-        jobs, ("curves", *matrix_key(loaded, state)), f"curves of {loaded.name} in the lesson of {parsed.client}",
-        lambda: measure_curves(loaded, state), as_json, again=bool(fields.get("again")),
-    )  # fmt: skip
-    attacks = f"FGSM: one step; PGD and MORA: {state.steps} steps"
-    return {**response, "radii": RADII, "of": conditions(parsed, attacks), "notice": "\n".join(parsed.warnings)}
-
-
-def measure_curves(loaded: Loaded, state: State) -> Iterator[list[Rate]]:
-    """Measure the clean accuracy, then those under all attacks at all radii, the weakest attack first."""
-    x, y = first_images(loaded.data, state.n)
-    attacks = [evaluation_attack(replace(state, attack=attack, eps=eps)) for attack in ATTACKS for eps in RADII]
-    return robust_accuracies(loaded.ensemble, x, y, attacks, seed=state.seed)
-
-
-def as_json(rates: list[Rate]) -> Json:
-    """Return the clean share, and by attack the share at every radius, as far as measured."""
-    clean, *others = rates
-    rows = {attack: others[place * len(RADII) : (place + 1) * len(RADII)] for place, attack in enumerate(ATTACKS)}
-    return {"clean": accuracy_share(clean), **{attack: [accuracy_share(rate) for rate in row] for attack, row in rows.items()}}
-
-
-def slice_response(library: Library, slices: SliceCache, fields: Mapping[str, object]) -> Json:
-    """Respond with a slice of a run's ensemble along its own gradient and a random direction, and PGD's path in it.
-
-    The path ends at its image of highest loss, whether or not that fools. "reached": the L2 distance of that image from the
-    start along the gradient, along the random direction, and from the plane.
-    Raises: UsageError or RunError.
+    figure: the slice.
+    text: what the attack does.
     """
-    parsed = parse_card_request(library, fields, RUNS, plane="random", norm="linf", attack="pgd", span=SPAN)
-    loaded = parsed.loaded
-    parsed = replace(parsed, state=replace(parsed.state, surrogate=len(loaded.ensemble)))
-    state = parsed.state
+
+    figure: go.Figure
+    text: str
+
+
+def view(card: CardRequest) -> View:
+    """Return the card's view: the curves as far as they are measured and, after the guess, the slices."""
+    parsed, missing = requests_of_runs(card, RUNS, norm="linf", eps="")
+    if not parsed:
+        return View(figures={"curves": missing})
+    first = next(iter(parsed.values()))
+    key = ("curves", *(part for request in parsed.values() for part in matrix_key(request.loaded, request.state)))
+    snapshot = follow(card, key, lambda: measure_curves(list(parsed.values())))
+    done = snapshot.state == "done"
+    shown = ATTACKS if card.revealed else ("fgsm",)
+    curves = as_curves(snapshot.value or {}, shown)
+    of = conditions(first, f"FGSM: one step; PGD and MORA: {first.state.steps} steps")
+    figures: dict[str, object] = {"curves": accuracy_curves(curves, look=card.look) if curves else "Measuring ..."}
+    texts = {"of": " ".join(filter(None, (missing, of, "" if done else "Measuring ...")))}
+    notices = [*first.warnings]
+    if card.revealed:
+        for run, request in requests_of_runs(card, RUNS, plane="random", norm="linf", attack="pgd", span=SPAN)[0].items():
+            slice_ = attacked_slice(request, look=card.look)
+            figures[run], texts[run] = slice_.figure, slice_.text
+            notices += [warning for warning in request.warnings if warning not in notices]
+    return View(figures, texts, {"table": table(curves)}, "\n".join(notices), done)
+
+
+Rates = Mapping[str, Mapping[str, Sequence[Rate]]]  # by run, by attack ("": clean, one rate): the rates at RADII so far
+
+
+def measure_curves(requests: Sequence[PageRequest]) -> Iterator[Rates]:
+    """Measure all runs under one attack after the other, the weakest first: before the guess, it is all that is shown."""
+    rates: dict[str, dict[str, list[Rate]]] = {request.loaded.name: {} for request in requests}
+    for attack in ATTACKS:
+        for request in requests:
+            state, loaded = request.state, request.loaded
+            x, y = first_images(loaded.data, state.n)
+            attacks = [evaluation_attack(replace(state, attack=attack, eps=eps)) for eps in RADII]
+            for clean, *attacked in robust_accuracies(loaded.ensemble, x, y, attacks, seed=state.seed):
+                rates[loaded.name] |= {"": [clean], attack: attacked}
+                yield {run: dict(by_attack) for run, by_attack in rates.items()}
+
+
+def as_curves(rates: Rates, shown: Sequence[str]) -> list[tuple[Series, dict[str, list[tuple[float, Share]]]]]:
+    """Return the curves for the chart, by the attacks' names; each begins with the clean accuracy at eps 0."""
+    curves = []
+    for run, by_attack in rates.items():
+        lines = {}
+        for attack in shown:
+            points = zip((0.0, *RADII), [*by_attack.get("", []), *by_attack.get(attack, [])], strict=False)
+            known = [(eps, share) for eps, rate in points if (share := accuracy_share(rate))]
+            if len(known) > 1:
+                lines[ATTACKS[attack]] = known
+        if lines:
+            curves.append((SERIES[run], lines))
+    return curves
+
+
+def table(curves: Sequence[tuple[Series, Mapping[str, Sequence[tuple[float, Share]]]]]) -> html.Table:
+    """Build the numbers of the curves: one row an ensemble and attack."""
+    rows = []
+    for series, lines in curves:
+        for attack, points in lines.items():
+            shares = dict(points)
+            cells = [html.Td(shares[eps].text if eps in shares else "...") for eps in RADII]
+            rows.append(html.Tr([html.Th(f"{series.name} {attack}", scope="row"), *cells]))
+    head = [html.Th("correct, %", scope="col"), *(html.Th(f"eps {eps:g}", scope="col") for eps in RADII)]
+    return html.Table([html.Thead(html.Tr(head)), html.Tbody(rows)])
+
+
+def attacked_slice(request: PageRequest, *, look: str) -> DrawnSlice:
+    """Sample and draw a slice, and PGD on the ensemble, which ends at its image of highest loss, whether or not that fools."""
+    state = replace(request.state, surrogate=len(request.loaded.ensemble))
+    key = (*matrix_key(request.loaded, state), state.image, look)
+    return _drawn(_Wanted(key, replace(request, state=state), look))
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What is to be drawn; the key alone says whether it has been drawn before."""
+
+    key: tuple
+    request: PageRequest = field(compare=False)
+    look: str = field(compare=False)
+
+
+@lru_cache(maxsize=32)  # the page asks again and again while the curves grow
+def _drawn(wanted: _Wanted) -> DrawnSlice:
+    loaded, state = wanted.request.loaded, wanted.request.state
     with PROCESS_LOCK.hold():
-        view = slices.view(parsed)
-    plane = view.plane
-    logits = assemble([slices.samples(view, level) for level in range(LEVEL + 1)])
+        view = SLICES.view(wanted.request)
+    logits = assemble([SLICES.samples(view, level) for level in range(LEVEL + 1)])
     with PROCESS_LOCK.hold():
-        picture = slice_pictures(logits, loaded.ensemble.vote)[-1]
+        outputs = with_ensemble(view, logits)[:, :, -1:]
         _, attack = configured_attack(state)
         y = torch.tensor([view.y])
         path = attack_path_on(loaded.ensemble, state.surrogate, view.x[None], y, attack, seed=state.seed, for_transfer=True)
         predicted = int(predictions(loaded.ensemble, path.x_adv)[-1, 0])
-    along, across = plane.pair(path.x_adv[0])
-    return {
-        "picture": picture.to_json(),
-        "names": list(plane.names),
-        "span": SPAN,
-        "y": view.y,
-        "ball": ball_polygon(plane, view.x, state.eps, state.norm).tolist(),
-        "trail": plane.coordinates(path.images).tolist(),
-        "seen": predicted,
-        "reached": [along, across, float(plane.distance(path.x_adv)[0])],
-        "notice": "\n".join(parsed.warnings),
-    }
+    along, across = view.plane.pair(path.x_adv[0])
+    off, fooled = float(view.plane.distance(path.x_adv)[0]), predicted != view.y
+    text = (
+        f"image {state.image}, a {view.y}: PGD of eps {state.eps:g} goes {along:.1f} along the gradient, {abs(across):.1f} "
+        f"across and {off:.1f} off the plane; predicted {predicted}{', fooled' if fooled else ''}."
+    )
+    plane = Slice(["the ensemble"], outputs, view.low, view.high, view.plane.names, box=view.box)
+    points = np.asarray(view.plane.coordinates(path.images).tolist())
+    ball = ball_polygon(view.plane, view.x, state.eps, state.norm)
+    attacks = Attacks(f"PGD-{state.steps}", view.home, ball, [points], np.array([[fooled]]), [text])
+    return DrawnSlice(small_slice(plane, attacks, label=f"{SERIES[loaded.name].name}: {text}", look=wanted.look), text)

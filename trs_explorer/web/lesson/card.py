@@ -12,7 +12,7 @@ from trs_explorer.web.markup import Field
 
 @dataclass(frozen=True)
 class Teacher:
-    """A card's notes for the teacher's page: minutes in a short round, what to say and ask, and common misconceptions."""
+    """A card's notes for the teacher's page: minutes to plan for it, what to say and ask, and common misconceptions."""
 
     minutes: float
     say: str
@@ -22,11 +22,11 @@ class Teacher:
 
 @dataclass(frozen=True)
 class Card:
-    """One card: all its texts and controls. Its script draws the picture.
+    """One card: all its texts and controls. Its picture is drawn by assets/web/lesson/NAME.js, or by its module's `view`.
 
-    name: used in its address, /lesson/NAME, and its script's name.
+    name: used in its address, /lesson/NAME.
     title, lead: the heading, and what the picture shows.
-    stage: the elements that the script draws into.
+    stage: the elements that hold the picture.
     controls: the elements that change the state.
     question, choices, right: the question, the possible answers, and the number of the correct one.
     answer: paragraphs, shown after the guess.
@@ -72,13 +72,28 @@ def choice(text: str, /, *, title: str = "", **fields: float | str) -> html.Butt
     return html.Button(text, **({"title": title} if title else {}), **{"data-set": json.dumps(fields), "aria-pressed": "false"})
 
 
+def act(text: object, /, **fields: object) -> html.Button:
+    """Build a button that asks the server for a view with these fields besides the card's state; it starts a measurement."""
+    return html.Button(text, **{"data-act": json.dumps(fields)})
+
+
+def figure(name: str) -> html.Div:
+    """Build a place for a figure of the card's view."""
+    return html.Div(className="figure", **{"data-figure": name})
+
+
+def part(name: str) -> html.Div:
+    """Build a place for components of the card's view."""
+    return html.Div(**{"data-markup": name})
+
+
 def out(name: str) -> html.Span:
-    """Build a place for a text that the card's script writes, with lesson.write."""
+    """Build a place for a text that the card writes."""
     return html.Span(**{"data-out": name})
 
 
 def number(name: str, text: object) -> html.Div:
-    """Build a large number that the card's script writes, with a caption below."""
+    """Build a large number that the card writes, with a caption below."""
     return html.Div([html.Div(out(name), className="big"), html.Small(text)])
 
 

@@ -1,12 +1,11 @@
 """Card "doubt": multiply the members' logits by a factor, then see what attacks report and which sanity checks warn."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 from dash import html
-from flask import Flask, Response, request
 from torch import Tensor, nn
 
 from trs_explorer.attack_catalogue import ATTACKS
@@ -16,22 +15,21 @@ from trs_explorer.evaluation.trust.checks import CHECKS
 from trs_explorer.evaluation.trust.from_attacks import cheap_checks
 from trs_explorer.evaluation.trust.from_rates import CheckWarnings
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
-from trs_explorer.explore.jobs import Jobs
-from trs_explorer.explore.library import Library
-from trs_explorer.files import Json
+from trs_explorer.figures.lesson import Series, Share, attack_bars
+from trs_explorer.figures.theme import CLASS_COLOURS
 from trs_explorer.models.ensemble import Ensemble
 from trs_explorer.models.recording import RecordingModel
 from trs_explorer.options import UsageError
-from trs_explorer.web.figures import CLASS_COLOURS
-from trs_explorer.web.lesson.card import Card, Teacher, after, choice, slider
-from trs_explorer.web.lesson.measurements import accuracy_share, conditions, job_response, parse_card_request
+from trs_explorer.web.lesson.card import Card, Teacher, after, choice, figure, out, part, slider
+from trs_explorer.web.lesson.measurements import accuracy_share, conditions, follow, requests_of_runs
+from trs_explorer.web.lesson.view import CardRequest, View
 from trs_explorer.web.matrix import matrix_key
-from trs_explorer.web.pages import json_response
+from trs_explorer.web.page_request import PageRequest
 from trs_explorer.web.robust_accuracy import first_images, robust_accuracies
 from trs_explorer.web.state import State
 
 RUN = "mnist-standard"
-COLOUR, SCALED_COLOUR = CLASS_COLOURS[4], CLASS_COLOURS[5]
+SERIES, SCALED_SERIES = Series("logits as they are", CLASS_COLOURS[4], ""), Series("logits multiplied", CLASS_COLOURS[5], "/")
 FACTORS = (1, 10, 100, 1000)
 # The attacks in the order of measurement: name in the catalogue, options, name on the card.
 CARD_ATTACKS = (
@@ -40,6 +38,7 @@ CARD_ATTACKS = (
     ("apgd-dlr", {}, "APGD on the margin as a ratio (DLR)"),
     ("mora", {}, "MORA, on the members' margins"),
 )
+ROWS = ("no attack", *(title for *_, title in CARD_ATTACKS))
 
 
 @dataclass(frozen=True)
@@ -78,34 +77,18 @@ def scale_logits(ensemble: Ensemble, factor: float) -> Ensemble:
     return scaled.eval().requires_grad_(False)
 
 
-_rows = [
-    html.Tr([
-        html.Th(name, scope="row"), html.Td("...", **{"data-rate": place, "data-colour": COLOUR}),
-        html.Td("...", **{"data-rate": place, "data-colour": SCALED_COLOUR, "data-after": True}),
-    ])
-    for place, name in enumerate(("no attack", *(title for *_, title in CARD_ATTACKS)))
-]  # fmt: skip
-
 CARD = Card(
     name="doubt",
     title="Doubt",
     lead=(
-        "A robust accuracy is what an attack failed to do. Here are four attacks on the standard ensemble: what each of them "
-        "leaves right."
+        "A robust accuracy is what an attack failed to do. Here are four attacks on the standard ensemble, and how many digits "
+        "it still classifies correctly under each."
     ),
     stage=[
-        html.Table(
-            [
-                html.Thead(html.Tr([
-                    html.Th("right under", scope="col"), html.Th("logits as they are", scope="col"),
-                    html.Th(["logits x ", html.Output(**{"data-value-of": "factor"})], scope="col", **{"data-after": True}),
-                ])),
-                html.Tbody(_rows),
-            ],
-            className="shares",
-        ),
-        html.P(className="of", role="status"),
-        after([html.H3("Sanity checks of trs evaluate"), html.Ul(className="checks")]),
+        figure("accuracy"),
+        html.P(out("of"), className="of", role="status"),
+        after([html.H3("Sanity checks of trs evaluate"), part("checks")]),
+        html.Details([html.Summary("the numbers"), part("table")]),
     ],
     controls=[
         html.Span(["logits ", *(choice(f"x {factor}", factor=factor) for factor in FACTORS)], className="row",
@@ -122,18 +105,19 @@ CARD = Card(
     right=1,
     answer=(
         "Nothing is safer than before. Where the softmax is exactly 1, cross-entropy is flat: a gradient of exactly zero, and "
-        "PGD stands still. Where all members are so sure, the ensemble's own margin is flat, too. MORA looks at the members' "
-        "margins: it does not care for the factor.",
+        "PGD does not move. Where all members are so sure, the ensemble's own margin is flat, too. MORA uses the members' "
+        "margins, whose gradients the factor does not flatten.",
         "Check 5 sees zero gradients, 8 compares attacks on different losses, 2 asks whether eps 1 leaves anything right. "
         "Believe no accuracy that has only been attacked one way.",
         html.P([html.B("Not only a toy: "), "GAL and cos-only show a milder form after ordinary training. Try ",
                 html.Code("trs evaluate mnist-gal"), " and read its warnings."]),
     ),
     paper="It has no such figure. It adds black-box attacks (section 4.1) because masked gradients can fool white-box ones.",
-    measured="Live, here, on mnist-standard: right of all images, 95 % intervals. The checks are those that trs evaluate makes "
+    measured="Live, here, on mnist-standard: accuracy on all images, 95 % intervals. The checks are those that trs evaluate "
+    "makes "
              "after PGD alone, on the first 100 of these images.",
     teacher=Teacher(
-        0.7,
+        8,
         "Read the rows. Then ask: the answers stay, only how sure they are changes. Reveal, and let the rows fill; then step "
         "down from 1000 to 1 and watch which check falls silent.",
         "Which row would you have published? Which single check would have stopped you?",
@@ -143,28 +127,42 @@ CARD = Card(
 )  # fmt: skip
 
 
-def add_routes(server: Flask, library: Library, jobs: Jobs) -> None:
-    """Add /lesson/doubt/attack?run, factor, eps, n, steps, seed: accuracies under the attacks, and the checks' warnings."""
-
-    @server.get("/lesson/doubt/attack")
-    def attack_scaled() -> Response:
-        return json_response(lambda: doubt_response(library, jobs, request.args))
-
-
-def doubt_response(library: Library, jobs: Jobs, fields: Mapping[str, object]) -> Json:
-    """Respond with the progress of the attacks on the scaled ensemble; start them if necessary. Raises UsageError or RunError."""
-    parsed = parse_card_request(library, fields, (RUN,), attack="pgd", norm="linf")
-    factor = str(fields.get("factor") or 1)
+def view(card: CardRequest) -> View:
+    """Return the card's view: the ensemble as it is and, after the guess, with its logits multiplied."""
+    factor = card.fields.get("factor") or "1"
     if factor not in map(str, FACTORS):
         raise UsageError(f"the factor must be one of {', '.join(map(str, FACTORS))}, got {factor[:40]!r}")
-    loaded, state = parsed.loaded, parsed.state
-    response = job_response(
-        jobs, ("doubt", *matrix_key(loaded, state), factor), f"doubt in the lesson of {parsed.client}",
-        lambda: measure_doubt(loaded.ensemble, *first_images(loaded.data, state.n), float(factor), state),
-        as_json, again=bool(fields.get("again")),
-    )  # fmt: skip
-    attacks = f"{RUN}, eps {state.eps:g}, {state.steps} steps"
-    return {**response, "of": conditions(parsed, attacks), "notice": "\n".join(parsed.warnings)}
+    parsed, missing = requests_of_runs(card, (RUN,), attack="pgd", norm="linf")
+    if not parsed:
+        return View(figures={"accuracy": missing})
+    request = parsed[RUN]
+    known: dict[str, DoubtProgress] = {}
+    done = True
+    for one in dict.fromkeys(("1", factor) if card.revealed else ("1",)):  # the ensemble as it is comes first
+        snapshot = follow(card, ("doubt", *matrix_key(request.loaded, request.state), one), _measurement(request, float(one)))
+        if isinstance(snapshot.value, DoubtProgress):
+            known[one] = snapshot.value
+        if snapshot.state != "done":
+            done = False
+            break
+    series = [(SERIES, shares(known.get("1")))]
+    if card.revealed:
+        series.append((replace(SCALED_SERIES, name=f"logits x {factor}"), shares(known.get(factor))))
+    scaled = known.get(factor) if card.revealed else None
+    changed = f" The factor changed {scaled.changed} of the ensemble's {scaled.n} predictions." if scaled else ""
+    of = conditions(request, f"{RUN}, eps {request.state.eps:g}, {request.state.steps} steps")
+    return View(
+        figures={"accuracy": attack_bars(ROWS, series, look=card.look) if known else "Measuring ..."},
+        texts={"of": of + changed + ("" if done else " Measuring ...")},
+        markup={"table": table(series), "checks": checks(scaled)},
+        notice="\n".join(request.warnings),
+        done=done,
+    )
+
+
+def _measurement(request: PageRequest, factor: float) -> Callable[[], Iterator[DoubtProgress]]:
+    loaded, state = request.loaded, request.state
+    return lambda: measure_doubt(loaded.ensemble, *first_images(loaded.data, state.n), factor, state)
 
 
 def measure_doubt(ensemble: Ensemble, x: Tensor, y: Tensor, factor: float, state: State) -> Iterator[DoubtProgress]:
@@ -188,11 +186,28 @@ def attacks_at(eps: float, steps: int) -> list[Attack]:
     return attacks
 
 
-def as_json(progress: DoubtProgress) -> Json:
-    """Return the shares so far, and the checks' findings once they are there: warnings first."""
-    response = {"rates": [accuracy_share(rate) for rate in progress.rates], "changed": f"{progress.changed} of {progress.n}"}
-    if progress.findings is None:
-        return response
-    warn = [{"check": number, "warnings": texts} for number, texts in progress.findings.items() if texts]
-    passed = [f"{number} ({CHECKS[number]})" for number, texts in progress.findings.items() if not texts]
-    return {**response, "warn": warn, "passed": passed}
+def shares(progress: DoubtProgress | None) -> list[Share | None]:
+    """Return the accuracies of ROWS, None where one is not measured yet."""
+    rates = progress.rates if progress else []
+    return [accuracy_share(rate) for rate in rates] + [None] * (len(ROWS) - len(rates))
+
+
+def table(series: Sequence[tuple[Series, Sequence[Share | None]]]) -> html.Table:
+    """Build the numbers of the chart."""
+    head = [html.Th("correct under", scope="col"), *(html.Th(one.name, scope="col") for one, _ in series)]
+    rows = [
+        html.Tr([html.Th(row, scope="row"), *(html.Td(one[place].text if one[place] else "...") for _, one in series)])
+        for place, row in enumerate(ROWS)
+    ]
+    return html.Table([html.Thead(html.Tr(head)), html.Tbody(rows)], className="shares")
+
+
+def checks(progress: DoubtProgress | None) -> html.Ul:
+    """Build the list of what the sanity checks find: warnings first."""
+    if progress is None or progress.findings is None:
+        return html.Ul([html.Li("first the attacks, then the checks ...")], className="checks")
+    warn = {number: " ".join(texts) for number, texts in progress.findings.items() if texts}
+    items = [html.Li([html.B(f"check {number} warns: "), text], className="warn") for number, text in warn.items()]
+    passed = "; ".join(f"{number} ({CHECKS[number]})" for number in progress.findings if number not in warn)
+    items.append(html.Li([html.B("passed: " if warn else "no check warns; passed: "), passed], className="passed"))
+    return html.Ul(items, className="checks")

@@ -1,140 +1,207 @@
-"""Card "real images": four ensembles on MNIST, transfer between members, and robust accuracy of the ensembles."""
+"""Card "real images": four ensembles on MNIST; how similar their gradients are, how much transfers, and how robust they are."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
+import torch
 from dash import html
-from flask import Flask, Response, request
 
 from trs_explorer.evaluation.transfer import tried_on_all
-from trs_explorer.explore.jobs import Jobs
-from trs_explorer.explore.library import Library
-from trs_explorer.files import Json
+from trs_explorer.explore.compute_lock import PROCESS_LOCK
+from trs_explorer.explore.library import Loaded
+from trs_explorer.figures.lesson import Series, Share, accuracy_bars, similarity_and_transfer
+from trs_explorer.figures.theme import CLASS_COLOURS
+from trs_explorer.gradients import input_gradients, log_odds, pair_mean, pairwise_cosine
 from trs_explorer.options import UsageError, unknown
 from trs_explorer.web import matrix
-from trs_explorer.web.figures import CLASS_COLOURS
-from trs_explorer.web.lesson.card import Card, Teacher, choice, slider
-from trs_explorer.web.lesson.measurements import (
-    accuracy_share,
-    conditions,
-    job_response,
-    paper_figures,
-    parse_card_request,
-    share,
-)
-from trs_explorer.web.pages import json_response
+from trs_explorer.web.lesson.card import Card, Teacher, act, after, choice, figure, out, part, slider
+from trs_explorer.web.lesson.measurements import accuracy_share, conditions, follow, paper_figures, requests_of_runs, share
+from trs_explorer.web.lesson.view import CardRequest, View
+from trs_explorer.web.page_request import PageRequest
+from trs_explorer.web.robust_accuracy import BATCH, first_images
 
-# Which of TRS's two terms each run has. Marks are a second cue besides colours.
-ENSEMBLES = (
-    ("standard", "mnist-standard", "neither term", CLASS_COLOURS[5], "circle"),
-    ("cos-only", "mnist-cos-only", "similarity only", CLASS_COLOURS[1], "triangle"),
-    ("smooth-only", "mnist-smooth-only", "smoothness only", CLASS_COLOURS[4], "square"),
-    ("TRS", "mnist-trs", "both", CLASS_COLOURS[2], "diamond"),
-)
-RUNS = tuple(run for _, run, *_ in ENSEMBLES)
-MEMBER_ATTACKS = {"pgd": "PGD", "mdi2": "MDI²-FGSM"}  # attacks on single members
+# By run: which of TRS's two terms it was trained with, and how it is drawn.
+ENSEMBLES = {
+    "mnist-standard": ("neither term", Series("standard", CLASS_COLOURS[5], "circle")),
+    "mnist-cos-only": ("similarity only", Series("cos-only", CLASS_COLOURS[1], "triangle-up")),
+    "mnist-smooth-only": ("smoothness only", Series("smooth-only", CLASS_COLOURS[4], "square")),
+    "mnist-trs": ("both", Series("TRS", CLASS_COLOURS[2], "diamond")),
+}
+RUNS = tuple(ENSEMBLES)
+GUESSED = "mnist-cos-only"  # attacked after the guess only
+MEMBER_ATTACKS = {"mdi2": "MDI²-FGSM", "pgd": "PGD"}  # attacks on single members
 
 
-def _row(name: str, run: str, terms: str, colour: str, mark: str) -> html.Tr:
-    looks = {"data-run": run, "data-name": name, "data-colour": colour, "data-mark": mark}
-    return html.Tr(
-        [
-            html.Th([html.Canvas(className="mark", **{"aria-hidden": "true"}), " ", name, " ", html.Small(terms)], scope="row"),
-            html.Td("not attacked yet", **{"data-share": "transfer"}),
-            html.Td("not attacked yet", **{"data-share": "robust", "data-after": True}),
-        ],
-        **looks,
-    )
+def _attack_button(text: str, *runs: str) -> html.Button:
+    return act(text, toggle="attacked", values=runs)
 
 
-_table = html.Table(
-    [
-        html.Thead(html.Tr([
-            html.Th("ensemble", scope="col"), html.Th("transfer between members", scope="col"),
-            html.Th("the whole ensemble is right", scope="col", **{"data-after": True}),
-        ])),
-        html.Tbody([_row(*corner) for corner in ENSEMBLES]),
-    ],
-    className="shares",
-)  # fmt: skip
-
+OTHERS = tuple(run for run in RUNS if run != GUESSED)
 CARD = Card(
     name="images",
     title="Real images",
     lead=(
-        "Four ensembles of three small networks, trained on handwritten digits. Attack their members: of the images that fool "
-        "one member, how many fool another? Further right: more attacks transfer."
+        "Four ensembles of three small networks, trained on handwritten digits, and how similar the gradients of their members "
+        "are. Attack the members: of the images that fool one, how many fool another? Higher up: more attacks transfer."
     ),
     stage=[
-        html.Canvas(role="img", **{"aria-label": "nothing has been attacked yet"}),
-        _table,
-        html.P(className="of", role="status"),
+        html.Div([figure("transfer"), after(figure("robust"))], className="pair"),
+        part("table"),
+        html.P(out("of"), className="of", role="status"),
     ],
     controls=[
-        html.Span([
-            "attack ",
-            *(html.Button(name, **{"data-act": run, "aria-pressed": "false"}) for name, run, *_ in ENSEMBLES),
-            html.Button("all four", **{"data-act": "all"}),
-        ], className="row"),
+        html.Span(
+            ["attack ", *(_attack_button(ENSEMBLES[run][1].name, run) for run in OTHERS), _attack_button("all three", *OTHERS)],
+            className="row",
+        ),
         slider("eps", "eps", low=0.05, high=0.3, step=0.05),
         html.Span(["members by ", *(choice(words, pairs=name) for name, words in MEMBER_ATTACKS.items())], className="row"),
         html.Span(["images ", *(choice(str(n), n=n) for n in (128, 256, 1000))], className="row"),
     ],
-    question="Now PGD attacks each ensemble as a whole, at the same eps. Which one has most digits right in the end?",
-    choices=(
-        "cos-only: what fools one member seldom fools another",
-        "TRS, far ahead of all others",
-        "smooth-only and TRS, about alike",
-        "all four fall alike: the attacker sees all weights",
-    ),
+    question="The gradients of cos-only's members are orthogonal: mean |cos| is 0.003. MDI²-FGSM, an attack that is made to "
+    "transfer, attacks one member. Of the images that fool it, how many fool another member too?",
+    choices=("Hardly any: the gradients are orthogonal", "About a quarter", "About two thirds", "All of them"),
     right=2,
     answer=(
-        html.P(html.B("Similarity buys low transfer. Smoothness buys robustness. TRS buys both.")),
-        "Attacks seldom transfer between the members of cos-only, and yet the ensemble is fooled: the attack on it uses all "
-        "members at once. Low transfer between members is not robustness of the ensemble. Smooth-only is the other way round.",
-        "Take MDI²-FGSM, made to transfer: points move to the right.",
+        html.P(html.B(out("headline"))),
+        "Orthogonal at the image is not orthogonal where the attack goes. PGD transfers less: it is not made to transfer. So the "
+        "attacker decides how much transfers, not the angle alone.",
+        "To the right: PGD on each ensemble as a whole. Similarity buys lower transfer; smoothness buys robustness; TRS buys "
+        "both. An attack on the whole ensemble uses all members at once: low transfer between members does not stop it.",
     ),
     paper=f"Table 1, PGD at eps .1 / .15: cos-only {paper_figures('pgd', 'cos-only')} % right, TRS {paper_figures('pgd', 'trs')} "
-          "(other networks). It says that similarity alone cannot guarantee low transfer.",
-    measured="Live, here, on the runs that ship: what stands below the picture, with 95 % intervals; transfer by Definition 6, "
-             "an image counted once in all pairs. Under PGD cos-only transfers little; under MDI²-FGSM much more.",
+    "(other networks). It says that similarity alone cannot guarantee low transfer.",
+    measured="Live, here, on the runs that ship, under the conditions below the picture; 95 % intervals; transfer by Definition "
+    "6, an image counted once in all pairs. |cos| is that of the log-odds' gradients: they have the direction of the "
+    "cross-entropy's, which vanish in float32 where a member is confident.",
     teacher=Teacher(
-        0.8,
-        "Press \"all four\" and read the picture from left to right: where do attacks transfer? Then let the class guess how far "
-        "up each point goes. Reveal.",
-        "Why can the attack on the whole be strong where attacks on members do not transfer? What did each of the two terms buy?",
-        "Most take low transfer for safety and choose cos-only or TRS alone. Low transfer only says that an attacker must look "
-        "at all members; a white-box attacker does.",
+        10,
+        "Attack the other three and read the picture: where do attacks transfer, and how similar are the gradients? Then the "
+        "class guesses cos-only's height. Reveal. Then take PGD for the members, and see how far the points fall.",
+        "Why does an attack that is made to transfer get across where PGD does not? What did each of the two terms buy?",
+        "Most take orthogonal gradients for low transfer, and low transfer for safety. The attack on the whole ensemble, to "
+        "the right, needs no transfer at all: it looks at all members.",
     ),
-    fields={"eps": 0.3, "pairs": "pgd", "n": 256, "steps": 20, "seed": 0, "attacked": ""},
-)  # fmt: skip
+    fields={"eps": 0.3, "pairs": "mdi2", "n": 256, "steps": 20, "seed": 0, "attacked": "mnist-standard"},
+)
 
 
-def add_routes(server: Flask, library: Library, jobs: Jobs) -> None:
-    """Add /lesson/images/attack?run, eps, pairs, n, steps, seed: transfer between members, and the ensemble's robust accuracy."""
+@dataclass(frozen=True)
+class Measured:
+    """What is known of one ensemble.
 
-    @server.get("/lesson/images/attack")
-    def attack_images() -> Response:
-        return json_response(lambda: attack_response(library, jobs, request.args))
+    cosine: mean |cos|.
+    transfer: between members; None also if no attack fools a member.
+    robust: the ensemble's accuracy under PGD.
+    done: whether all is measured.
+    """
+
+    cosine: float | None = None
+    transfer: Share | None = None
+    robust: Share | None = None
+    done: bool = False
 
 
-def attack_response(library: Library, jobs: Jobs, fields: Mapping[str, object]) -> Json:
-    """Respond with the progress of the attacks on a run; start them if necessary. Raises UsageError or RunError."""
-    parsed = parse_card_request(library, fields, RUNS, attack="pgd", norm="linf")
-    pairs = str(fields.get("pairs") or "pgd")
+def view(card: CardRequest) -> View:
+    """Return the card's view: measure the cosines, then one run after the other. Raises: UsageError or RunError."""
+    pairs = card.fields.get("pairs") or "mdi2"
     if pairs not in MEMBER_ATTACKS:
         raise UsageError(unknown("pairs", pairs[:40], tuple(MEMBER_ATTACKS)))
-    loaded, state = parsed.loaded, parsed.state
-    key = matrix.matrix_key(loaded, state) if pairs == state.attack else (*matrix.matrix_key(loaded, state), pairs)
-    slot = f"images in the lesson of {parsed.client}"  # one run at a time
-    response = job_response(
-        jobs, key, slot, lambda: matrix.measure_matrix(loaded, state, member_attack=pairs), as_json,
-        again=bool(fields.get("again")),
-    )  # fmt: skip
-    attacks = f"{MEMBER_ATTACKS[pairs]} on members, PGD on the whole, {state.steps} steps, eps {state.eps:g}"
-    return {**response, "of": conditions(parsed, attacks), "notice": "\n".join(parsed.warnings)}
+    parsed, missing = requests_of_runs(card, RUNS, attack="pgd", norm="linf")
+    if not parsed:
+        return View(figures={"transfer": missing})
+    chosen = card.fields.get("attacked", "").split(",")
+    wanted = [run for run in parsed if card.revealed or (run in chosen and run != GUESSED)]
+    measured, done = measure(card, parsed, wanted, pairs)
+    first = next(iter(parsed.values()))
+    name = MEMBER_ATTACKS[pairs]
+    attacks = f"{name} on members, PGD on the whole, {first.state.steps} steps, eps {first.state.eps:g}"
+    of = " ".join(filter(None, (missing, conditions(first, attacks), "" if done else "Measuring ...")))
+    return View(
+        figures=figures(measured, name, revealed=card.revealed, look=card.look),
+        texts={"of": of, "headline": headline(measured.get(GUESSED), name)},
+        markup={"table": table(measured, revealed=card.revealed)},
+        notice="\n".join(first.warnings),
+        done=done,
+    )
 
 
-def as_json(partial: matrix.PartialMatrix) -> Json:
-    """Return transfer and robust accuracy so far, with their denominators."""
-    pairs = tried_on_all(partial.matrix)
-    return {"transfer": share(*pairs.pooled(), pairs.pooled_interval()), "robust": accuracy_share(partial.robust)}
+def measure(
+    card: CardRequest, parsed: Mapping[str, PageRequest], wanted: Sequence[str], pairs: str
+) -> tuple[dict[str, Measured], bool]:
+    """Return what is known of each run, and whether all that is wanted is; start what comes next."""
+    loaded = {run: request.loaded for run, request in parsed.items()}
+    n = next(iter(parsed.values())).state.n
+    key = ("cosines", n, *(one.digest for one in loaded.values()))
+    cosines = follow(card, key, lambda: measure_cosines(loaded, n))
+    measured = {run: Measured((cosines.value or {}).get(run)) for run in parsed}
+    if cosines.state != "done":
+        return measured, False
+    for run in wanted:
+        state = parsed[run].state
+        make = _matrix(loaded[run], state, pairs)
+        snapshot = follow(card, (*matrix.matrix_key(loaded[run], state), pairs), make)
+        if isinstance(partial := snapshot.value, matrix.PartialMatrix):
+            tried = tried_on_all(partial.matrix)
+            transfer = share(*tried.pooled(), tried.pooled_interval())
+            measured[run] = Measured(measured[run].cosine, transfer, accuracy_share(partial.robust), snapshot.state == "done")
+        if snapshot.state != "done":
+            return measured, False  # one run after the other, so that the first is there soon
+    return measured, True
+
+
+def _matrix(loaded: Loaded, state: object, pairs: str) -> object:
+    return lambda: matrix.measure_matrix(loaded, state, member_attack=pairs)
+
+
+def measure_cosines(loaded: Mapping[str, Loaded], n: int) -> Iterator[dict[str, float]]:
+    """Yield, by run, the mean |cos| over pairs of members and the first n images: the directions of the log-odds' gradients."""
+    cosines: dict[str, float] = {}
+    for run, one in loaded.items():
+        x, y = first_images(one.data, n)
+        sums = torch.zeros(len(one.ensemble), len(one.ensemble))
+        for images, labels in zip(x.split(BATCH), y.split(BATCH), strict=True):
+            PROCESS_LOCK.yield_turn()
+            with torch.enable_grad():
+                _, gradients = input_gradients(one.ensemble, images, labels, of=log_odds)
+            sums += pairwise_cosine(gradients).abs().sum(-1)
+        cosines[run] = float(pair_mean(sums / len(x)))
+        yield dict(cosines)
+
+
+def figures(measured: Mapping[str, Measured], attack: str, *, revealed: bool, look: str) -> dict[str, object]:
+    """Return the figures of what is known; a sentence where that is nothing."""
+    drawn = {run: series for run, (_, series) in ENSEMBLES.items()}
+    points = [(drawn[run], one.cosine, one.transfer) for run, one in measured.items() if one.cosine is not None and one.transfer]
+    bars = [(drawn[run], one.robust) for run, one in measured.items() if one.robust]
+    empty = "Nothing has been attacked yet."
+    shown = {"transfer": similarity_and_transfer(points, attack=attack, look=look) if points else empty}
+    if revealed:
+        shown["robust"] = accuracy_bars(bars, title="ensemble correct under PGD, %", look=look) if bars else empty
+    return shown
+
+
+def headline(cos_only: Measured | None, attack: str) -> str:
+    """Return the card's answer in one sentence, as far as it is measured."""
+    if cos_only is None or cos_only.cosine is None or cos_only.transfer is None:
+        return "No attack fools a member of cos-only." if cos_only and cos_only.done else "Measuring cos-only ..."
+    share = f"{100 * cos_only.transfer.value:.0f} %"
+    return (
+        f"cos-only's gradients are orthogonal (mean |cos| {cos_only.cosine:.3f}), and {share} of the {attack} images that "
+        "fool one member still fool another."
+    )
+
+
+def table(measured: Mapping[str, Measured], *, revealed: bool) -> html.Table:
+    """Build the numbers beside the charts. The last column is shown after the guess."""
+    head = ["ensemble", "mean |cos|", "transfer between members", *(["ensemble correct under PGD"] if revealed else [])]
+    rows = []
+    for run, one in measured.items():
+        terms, series = ENSEMBLES[run]
+        none = "no attack fools a member" if one.done else "not attacked yet"
+        cells = ["..." if one.cosine is None else f"{one.cosine:.3f}", one.transfer.text if one.transfer else none]
+        if revealed:
+            cells.append(one.robust.text if one.robust else "...")
+        name = html.Th([series.name, " ", html.Small(terms)], scope="row")
+        rows.append(html.Tr([name, *map(html.Td, cells)], **{"data-run": run}))
+    return html.Table([html.Thead(html.Tr([html.Th(text, scope="col") for text in head])), html.Tbody(rows)], className="shares")

@@ -5,18 +5,19 @@ from collections.abc import Sequence
 from dash import html
 
 from trs_explorer.web.lesson.card import Card
-from trs_explorer.web.lesson.page import KEYS, PARTS, STYLES, TITLE
+from trs_explorer.web.lesson.page import KEYS, PARTS, ROUTE, STYLES, TITLE
 from trs_explorer.web.pages import document, keys_table, nav
 
 
 def teacher_page(cards: Sequence[Card]) -> str:
     """Build the page, to print or to show on a second screen."""
-    minutes = sum(card.teacher.minutes for card in cards)
+    route = sum(card.teacher.minutes for card in cards[:ROUTE])
     body = [
         html.Header([html.H1(f"{TITLE}: the teacher's page"), nav("lesson")], id="bar"),
         html.Main([
-            html.P(f"Seven cards, {minutes:g} minutes in a short round; an hour if the class trains, attacks and argues. "
-                   "At every card: let the class guess, by hands; reveal; then move the slider."),
+            html.P(f"The {route:g}-minute route is cards 1, 2 and {ROUTE}. The others are for an hour in which the class trains, "
+                   "attacks and argues. At every card: let the class guess, by hands; reveal; then move the slider. The minutes "
+                   "are a plan, not a measurement."),
             *(_notes(number, card) for number, card in enumerate(cards, 1)),
             *_running(),
         ], id="teacher"),

@@ -6,12 +6,14 @@ A machine that sums in another order gets other results: single seeds differ, th
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
 from trs_explorer.evaluation.bounds import lower_bound, upper_bound
+from trs_explorer.evaluation.intervals import wilson
 from trs_explorer.explore.two_nets import CORNERS, EPS, UNIT, Result, Settings, train
+from trs_explorer.figures.lesson import Share
 from trs_explorer.files import Json
 from trs_explorer.shipped import folder
 
@@ -22,9 +24,12 @@ OTHERS = range(10, 20)  # evaluated once, afterwards
 def figures(result: Result) -> Json:
     """Return a pair's numbers for the cards. Lengths are those of the plane.
 
-    fooled, eligible, interval: transfer over both directions, with its 95 % interval.
+    fooled, eligible, interval: transfer over both directions, with its 95 % interval: of the points that both networks classify
+    correctly and whose attack fools its own network, those that fool the other too. What the cards call transfer is this.
+    directions: the same from F to G, and from G to F: fooled, eligible.
     transferred, shown: the theorems' Pr(T_r = 1), counted over all attacks.
-    lowest, highest, beta, steepest, least: the worse of both directions' samples.
+    lowest, highest, beta, steepest, least: the worse of both directions' samples. What the cards call beta is this: the largest
+    secant of the loss's gradient found (Definition 5).
     lower, upper: the better of both directions' bounds; null if neither applies.
     within: how often attacks of radius `promised` fool one network, and both.
     """
@@ -41,6 +46,7 @@ def figures(result: Result) -> Json:
         "fooled": fooled,
         "eligible": eligible,
         "interval": list(result.transfer.pooled_interval()),
+        "directions": [[result.transfer.fooled[i][1 - i], result.transfer.eligible[i][1 - i]] for i in range(2)],
         "alone": [result.transfer.fooled[k][k] for k in range(2)],
         "transferred": sum(one.transferred for one in theory),
         "shown": sum(one.n for one in theory),
@@ -64,6 +70,14 @@ def measured(seeds: range) -> Iterator[Json]:
         for seed in seeds:
             *_, last = train(Settings(*weights, seed))
             yield {"corner": corner, "seed": seed, **figures(last.result)}
+
+
+def transfer_of(rows: Iterable[Json]) -> Share | None:
+    """Return the transfer of all rows together, over both directions, with Wilson's interval; None if no attack fools."""
+    rows = list(rows)
+    fooled, eligible = sum(row["fooled"] for row in rows), sum(row["eligible"] for row in rows)
+    interval = tuple(rows[0]["interval"]) if len(rows) == 1 else wilson(fooled, eligible)
+    return Share(fooled, eligible, *interval) if eligible else None
 
 
 @cache

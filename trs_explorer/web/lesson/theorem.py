@@ -1,42 +1,126 @@
 """Card "theorem": the pairs of card 3 compared with the paper's bounds."""
 
-import orjson
-from dash import html
-from flask import Flask, Response
+from collections.abc import Sequence
+from statistics import mean
 
-from trs_explorer.explore.jobs import Jobs
-from trs_explorer.explore.library import Library
-from trs_explorer.explore.two_nets import CORNERS, EPS, OPTIONS
-from trs_explorer.web.lesson.card import Card, Teacher, out
-from trs_explorer.web.lesson.ten_seeds import SEEDS, stored
-from trs_explorer.web.lesson.train_it import NAMES
+from dash import html
+
+from trs_explorer.explore.jobs import Snapshot
+from trs_explorer.explore.two_nets import CORNERS, EPS, OPTIONS, Progress, Settings
+from trs_explorer.figures.two_nets import Pair, cosine_ranges
+from trs_explorer.files import Json
+from trs_explorer.options import UsageError, unknown
+from trs_explorer.web.lesson.card import Card, Teacher, act, figure, out, part
+from trs_explorer.web.lesson.ten_seeds import SEEDS, figures, stored, transfer_of
+from trs_explorer.web.lesson.train_it import beta_text, follow_training
+from trs_explorer.web.lesson.trained import TRAINED, corner_of
+from trs_explorer.web.lesson.view import CardRequest, View
 from trs_explorer.web.markup import Field
 
 LETTERS = "ABCDEF"
+HEAD = ("line", "trained with", "|cos| at the points", "S̲ to S̄", "β", "lower bound", "upper bound", "Thm 2 applies up to ε =",
+        "there PGD fools one", "transfer")  # fmt: skip
 
 
-def add_routes(server: Flask, library: Library, jobs: Jobs) -> None:
-    """Add /lesson/theorem/stored: the figures of ten seeds for every setting. Trainings use the routes of card 3."""
-    del library, jobs
-
-    @server.get("/lesson/theorem/stored")
-    def figures() -> Response:
-        rows = [row for row in stored() if row["seed"] in SEEDS]
-        return Response(orjson.dumps({"corners": list(CORNERS), "rows": rows}), mimetype="application/json")
+def rows_of(corner: str) -> list[Json]:
+    """Return the stored figures of a setting, one row a seed."""
+    return [row for row in stored() if row["corner"] == corner and row["seed"] in SEEDS]
 
 
-HEAD = ("line", "trained with", "|cos| at the points", "S̲ to S̄", "β", "lower bound", "upper bound", "Thm 2 speaks up to ε =",
-        "there PGD fools one", "transfer: both fooled")  # fmt: skip
-TABLE = html.Table([
-    html.Caption(f"Means of ten seeds, then what was trained here. ε {EPS:g}; of all attacks, as the theorems count"),
-    html.Thead(html.Tr([html.Th(text, scope="col") for text in HEAD])),
-    html.Tbody(id="bounds"),
-])  # fmt: skip
+def view(card: CardRequest) -> View:
+    """Return the card's view: ten seeds of every setting, and what was trained in this tab. Raises: UsageError."""
+    corner, snapshot, training = card.fields.get("train", ""), Snapshot(state="done"), ""
+    if corner:
+        settings = parse_training(corner, card.fields.get("seed", ""))
+        snapshot = follow_training(card, settings)
+        training = {"running": f"training {corner}, seed {settings.seed}", "done": "done"}.get(snapshot.state, snapshot.error)
+        if isinstance(snapshot.value, Progress) and snapshot.value.result:
+            TRAINED.add(card.session, settings, figures(snapshot.value.result))
+    own = [(corner_of(settings), settings.seed, found) for settings, found in TRAINED.of(card.session)]
+    groups = {corner: rows_of(corner) for corner in CORNERS}
+    labels = [
+        f"{letter}: {percent(transfer_of(rows).value)}" if card.revealed else letter
+        for letter, rows in zip(LETTERS, groups.values(), strict=True)
+    ]
+    pairs = [_pair(row, group) for group, rows in enumerate(groups.values()) for row in rows]
+    trained = [_pair(found, list(CORNERS).index(corner) if corner in CORNERS else -1) for corner, _, found in own]
+    chart = cosine_ranges(pairs, labels, own=trained, over_beta=card.revealed, look=card.look)
+    after = {"table": table(groups, own)} if card.revealed else {}
+    texts = {"training": training, **({"within": within_text(groups)} if card.revealed else {})}
+    return View({"cosines": chart}, texts, after, done=snapshot.state != "running")
 
 
-def _train(letter: str, corner: str) -> html.Button:
-    weights = dict(zip(NAMES, CORNERS[corner], strict=True))
-    return html.Button([html.B(letter), " ", corner], **{"data-act": "pair", "data-weights": orjson.dumps(weights).decode()})
+def parse_training(corner: str, seed: str) -> Settings:
+    """Parse what a button trains. Raises: UsageError."""
+    if corner not in CORNERS:
+        raise UsageError(unknown("train", corner[:40], tuple(CORNERS)))
+    option = OPTIONS[-1]
+    if not seed.isdecimal():
+        raise UsageError(f"seed takes a whole number {option.range_text}, got {seed[:40]!r}")
+    return Settings(*CORNERS[corner], option.check(int(seed)))
+
+
+def _pair(found: Json, group: int) -> Pair:
+    return Pair(found["beta"], found["lowest"], found["highest"], group)
+
+
+def table(groups: dict[str, list[Json]], own: Sequence[tuple[str, int, Json]]) -> html.Table:
+    """Build the bounds: one row a setting, then one for each pair that was trained here."""
+    letters = dict(zip(CORNERS, LETTERS, strict=True))
+    lines = [(letters[corner], corner, rows) for corner, rows in groups.items()]
+    lines += [(letters.get(corner, "·"), f"{corner}, seed {seed}", [found]) for corner, seed, found in own]
+    body = [
+        html.Tr([html.Td(letter), html.Th(name, scope="row"), *map(html.Td, _cells(rows))], **{"data-line": name})
+        for letter, name, rows in lines
+    ]
+    caption = f"Means of ten seeds, then what was trained here. ε {EPS:g}; transfer and β as on card 3"
+    return html.Table([
+        html.Caption(caption), html.Thead(html.Tr([html.Th(text, scope="col") for text in HEAD])), html.Tbody(body, id="bounds"),
+    ])  # fmt: skip
+
+
+def _cells(rows: Sequence[Json]) -> list[str]:
+    tried, transfer = sum(row["shown"] for row in rows), transfer_of(rows)
+    fooled = sum(row["within"][0] for row in rows)
+    averages = {name: mean(row[name] for row in rows) for name in ("cosine", "lowest", "highest", "beta", "promised")}
+    return [
+        f"{averages['cosine']:.3f}", f"{short(averages['lowest'])} to {short(averages['highest'])}", beta_text(averages),
+        _bounds([row["lower"] for row in rows if row["lower"] is not None and row["lower"] > 0], len(rows)),
+        _bounds([row["upper"] for row in rows if row["upper"] is not None and row["upper"] < 1], len(rows)),
+        f"{averages['promised']:.3f}", f"{fooled} of {tried}",
+        f"{percent(transfer.value)}: {transfer.hits} of {transfer.of}" if transfer else "no attack fools",
+    ]  # fmt: skip
+
+
+def _bounds(bounds: Sequence[float], n: int) -> str:
+    return f"{', '.join(map(percent, bounds))} ({len(bounds)} of {n})" if bounds else "vacuous"
+
+
+def percent(value: float) -> str:
+    """Format a share; small ones with one digit more."""
+    return f"{100 * value:.{int(0 < value < 0.01)}f}\u00a0%"
+
+
+def short(cosine: float) -> str:
+    """Format a cosine."""
+    return (f"{cosine:.0f}" if abs(cosine) > 0.995 else f"{cosine:.2f}").replace("-", "−")
+
+
+def within_text(groups: dict[str, list[Json]]) -> str:
+    """Say up to which radius Theorem 2 applies, and what attacks of that radius do."""
+    rows = [row for group in groups.values() for row in group]
+    radii = [mean(row["promised"] for row in group) for group in groups.values()]
+    one, both = (sum(row["within"][k] for row in rows) for k in range(2))
+    tried = sum(row["shown"] for row in rows)
+    fooled = f"PGD fools even one network in {one} of {tried} attacks, both in {both}"
+    return f"below ε {min(radii):.2f} to {max(radii):.2f}, and there {fooled}"
+
+
+def theorem_share(corner: str) -> str:
+    """Return the theorems' count of a setting: the attacks that fool both, of all attacks."""
+    rows = rows_of(corner)
+    both, tried = sum(row["transferred"] for row in rows), sum(row["shown"] for row in rows)
+    return f"{percent(both / tried)}, {both} of {tried}"
 
 
 CARD = Card(
@@ -45,12 +129,12 @@ CARD = Card(
     lead="The same six trainings, ten seeds each: how far apart the gradients of F and G are, not at the training points but all "
     "around them, where attacks go. A line reaches from the lowest cosine found there, S̲, to the highest, S̄.",
     stage=[
-        html.Canvas(role="img", className="chart", **{"aria-label": "Six trainings and their cosines."}),
-        html.Div(TABLE, tabIndex=0, role="region", **{"aria-label": "the bounds", "data-after": True}),
+        figure("cosines"),
+        html.Div(part("table"), tabIndex=0, role="region", **{"aria-label": "the bounds", "data-after": True}),
     ],
     controls=[
         html.Span("Train one more here:"),
-        *(_train(letter, corner) for letter, corner in zip(LETTERS, CORNERS, strict=True)),
+        *(act([html.B(letter), " ", corner], train=corner) for letter, corner in zip(LETTERS, CORNERS, strict=True)),
         html.Label(["seed ", Field(type="number", min=0, max=OPTIONS[-1].high, step=1, **{"data-field": "seed"})]),
         html.Span(out("training"), role="status"),
     ],
@@ -69,7 +153,7 @@ CARD = Card(
             [
                 "It does not say how few. Here all bounds are ",
                 html.B("vacuous"),
-                ": the conditions of both theorems fail at this ε. Theorem 2 starts to speak ",
+                ": the conditions of both theorems fail at this ε. Theorem 2 begins to apply ",
                 out("within"),
                 ". B's radius is the largest, and all of B transfers: where gradients "
                 "are short and no point is near a boundary, the theorem promises much, whatever the angle.",
@@ -80,14 +164,18 @@ CARD = Card(
     ),
     paper="Theorem 1: transfer is at least (1 − α) − (η_F + η_G) − … √(2 − 2 S̲). Theorem 2: at most (ξ_F + ξ_G) / (ℓ_min − ε B "
     "(1 + √((1 + S̄) / 2)) − β ε²), if that is above 0. As β falls they close in on each other.",
-    measured=f"Untargeted, for which the bounds are derived anew. S, β (the largest secant of the loss's gradient), B and the "
+    measured="Untargeted, for which the bounds are derived anew. S, β (the largest secant of the loss's gradient found; the "
+    "same as on card 3), B and the "
     f"rest: from 400 fresh points a seed, where PGD took them, and 8 points of each one's ball. n: {2 * 400 * len(SEEDS)} "
-    "attacks of either direction. Theorem 1 fails on one sure point: where G's gradient is almost 0, c_G has no limit. Card 3 "
-    "counts the same attacks out of those that fool one.",
+    "attacks of either direction. Theorem 1 fails on one confident point: where G's gradient is almost 0, c_G has no limit. "
+    "Transfer "
+    "is counted as on card 3, over the points that both classify correctly and whose attack fools its own network; the theorems "
+    f"count the same attacks over all of them (C: {theorem_share('cos')}).",
     teacher=Teacher(
-        0.7,
+        10,
         "We have seen it; this is what the paper proves. Up and down is the cosine, everywhere around the points; after the "
-        "reveal left to right is β, how fast the gradients turn. The theorem wants short lines near 0, far to the left: E and F. "
+        "reveal left to right is β, how fast the gradients turn. The theorem asks for short lines near 0, far to the left: E "
+        "and F. "
         "Then B: as smooth as can be, and everything transfers, because the two networks are one.",
         "On the last card |cos| of C was 0.01: why does its line reach from -1 to 1? What is a bound of more than 100 % worth?",
         "That a theorem's bound is a useful number: all of these are vacuous. That smoothness alone will do: look at B. And "

@@ -1,22 +1,21 @@
 """Card "train it yourself": two networks in the plane, trained on this machine while the class watches."""
 
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Iterator, Mapping
 from statistics import mean
 
 import numpy as np
 from dash import html
-from flask import Flask, Response, request
 
 from trs_explorer.data.plane import HALF_SIDE
+from trs_explorer.evaluation.intervals import wilson
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
-from trs_explorer.explore.jobs import Jobs, Snapshot
-from trs_explorer.explore.library import Library
+from trs_explorer.explore.jobs import Snapshot
 from trs_explorer.explore.two_nets import (
     ATTACK_STEPS,
     CORNERS,
     EPS,
     OPTIONS,
+    REACH,
     Progress,
     Result,
     Settings,
@@ -24,41 +23,88 @@ from trs_explorer.explore.two_nets import (
     training_points,
     untrained,
 )
+from trs_explorer.figures.lesson import Share
+from trs_explorer.figures.two_nets import plane_figure
 from trs_explorer.files import Json
 from trs_explorer.options import UsageError
-from trs_explorer.web.lesson.card import Card, Teacher, after, choice, number, out, slider
+from trs_explorer.web.lesson.card import Card, Teacher, act, after, choice, figure, number, out, part, slider
 from trs_explorer.web.lesson.ten_seeds import OTHERS, SEEDS, figures, stored
+from trs_explorer.web.lesson.trained import TRAINED, corner_of
+from trs_explorer.web.lesson.view import CardRequest, View
 from trs_explorer.web.markup import Field
-from trs_explorer.web.pages import json_response
-from trs_explorer.web.slice_view import base64_floats
 
 SHOWN_ATTACKS = 26
+WAIT_MS = 100  # between two pictures of a training
+NAMES = ("lambda_a", "neighbours", "smooth")
+WHAT = (
+    f"neighbours: random places up to {REACH:g} from each point along either axis, about as far as an attack goes; all three: "
+    "|cos| "
+    "at the points and at neighbours, and smoothness"
+)
 
 
-def add_routes(server: Flask, library: Library, jobs: Jobs) -> None:
-    """Add /lesson/train-it/train, which starts a training unless it runs or is done, and .../state, which reports its progress.
+def weights(corner: str) -> dict[str, float]:
+    """Return the three loss weights of a named setting."""
+    return dict(zip(NAMES, CORNERS[corner], strict=True))
 
-    A client's new training replaces its previous one. Both routes respond alike; "wrong" is the message of an invalid request.
-    """
-    del library
 
-    def state_of(*, start: bool) -> Json:
-        settings = parse_settings(request.args)
-        key = ("train-it", settings)
-        if start:
-            slot = f"training of {request.args.get('client', '')[:64]}"
-            snapshot = jobs.start(key, slot, lambda: train(settings))
-        else:
-            snapshot = jobs.get(key) or Snapshot(state="none")
-        return training_json(settings, snapshot)
+def view(card: CardRequest) -> View:
+    """Return the card's view: the pair with these settings, untrained, in training, or trained. Raises: UsageError."""
+    settings, snapshot = parse_settings(card.fields), None
+    if card.fields.get("train") == "all":
+        settings, snapshot = _train_all(card, settings)
+    elif card.fields.get("train") == "this":
+        snapshot = follow_training(card, settings)
+    else:
+        snapshot = card.jobs.get(training_key(settings)) or Snapshot(state="none")
+    progress = snapshot.value
+    if not isinstance(progress, Progress):
+        with PROCESS_LOCK.hold():
+            progress = untrained(settings.seed)
+    result, running = progress.result, snapshot.state == "running"
+    if result:
+        TRAINED.add(card.session, settings, figures(result))
+    points, labels = training_points(settings.seed)
+    plane = plane_figure(
+        progress.margins,
+        np.column_stack([points.numpy(), labels.numpy()]),
+        half=HALF_SIDE,
+        attacks=shown_attacks(result) if result and card.revealed else (),
+        about=f" at step {progress.step} of {progress.steps}",
+        look=card.look,
+    )
+    notice = {"failed": f"the training failed: {snapshot.error}", "cancelled": "the training was stopped: press Train again"}
+    return View(
+        figures={"plane": plane},
+        texts=texts(settings, snapshot, progress) | (transfer_texts(result, settings) if card.revealed else {}),
+        markup={"bar": bar(progress), **({"table": table(card.session)} if card.revealed else {})},
+        notice=notice.get(snapshot.state, ""),
+        done=not running,
+        wait=WAIT_MS,
+    )
 
-    @server.get("/lesson/train-it/train")
-    def begin() -> Response:
-        return json_response(lambda: state_of(start=True))
 
-    @server.get("/lesson/train-it/state")
-    def state() -> Response:
-        return json_response(lambda: state_of(start=False))
+def training_key(settings: Settings) -> tuple:
+    """Return the key of a training among the jobs: both cards that train find it."""
+    return "train-it", settings
+
+
+def follow_training(card: CardRequest, settings: Settings) -> Snapshot:
+    """Return the progress of a training, and start it if necessary. A client's new training replaces its previous one."""
+    return card.jobs.follow(training_key(settings), card.slot, lambda: train(settings), again=card.again)
+
+
+def _train_all(card: CardRequest, settings: Settings) -> tuple[Settings, Snapshot]:
+    """Train all six settings with this seed, one after the other; return the one that is trained now, or the last."""
+    chosen, snapshot = settings, Snapshot(state="none")
+    for corner in CORNERS:
+        chosen = Settings(*CORNERS[corner], settings.seed)
+        known = card.jobs.get(training_key(chosen))
+        snapshot = known if known and known.state == "done" else follow_training(card, chosen)
+        if snapshot.state != "done":
+            break
+        TRAINED.add(card.session, chosen, figures(snapshot.value.result))
+    return chosen, snapshot
 
 
 def parse_settings(query: Mapping[str, str]) -> Settings:
@@ -76,45 +122,87 @@ def parse_settings(query: Mapping[str, str]) -> Settings:
     return Settings(**values)
 
 
-def training_json(settings: Settings, snapshot: Snapshot) -> Json:
-    """Return a training as the page draws it: margins and points as base64 of little-endian float32."""
-    progress = snapshot.value
-    if not isinstance(progress, Progress):
-        with PROCESS_LOCK.hold():
-            progress = untrained(settings.seed)
-    points, labels = training_points(settings.seed)
+def shown_attacks(result: Result) -> list[list[float]]:
+    """Return a few attacks that fool F: x, y before; x, y after; whether G, correct before, is fooled too."""
+    shown = np.flatnonzero(result.right.all(0) & result.fooled[0])[:SHOWN_ATTACKS]
+    return np.column_stack([result.x[shown], result.x_adv[shown], result.fooled[1, shown]]).tolist()
+
+
+def texts(settings: Settings, snapshot: Snapshot, progress: Progress) -> dict[str, str]:
+    """Say which pair is shown, how far its training is, and its loss."""
+    doing = f"step {progress.step} of {progress.steps}"
+    if snapshot.state == "none":
+        doing = "not trained yet"
+    elif progress.step == progress.steps:
+        doing = f"trained in {snapshot.seconds:.1f}\u00a0s" if progress.result else "attacking both"
+    terms = " + ".join(f"{name} {term:.4f}" for name, term in progress.terms.items())
     return {
-        "settings": {field.name: getattr(settings, field.name) for field in fields(settings)},
-        "state": snapshot.state,
-        "error": snapshot.error,
-        "seconds": snapshot.seconds,
-        "step": progress.step,
-        "steps": progress.steps,
-        "terms": progress.terms,
-        "cosine": progress.cosine,
-        "margins": base64_floats(progress.margins),
-        "points": base64_floats(np.column_stack([points.numpy(), labels.numpy()])),
-        "half": HALF_SIDE,
-        "result": _result(progress.result) if progress.result else None,
+        "step": f"{corner_of(settings)}, seed {settings.seed}: {doing}",
+        "now": "" if progress.cosine != progress.cosine else f"|cos| at the points {progress.cosine:.3f}",
+        "terms": f"loss {sum(progress.terms.values()):.4f} = {terms}" if terms else "",
     }
 
 
-def _result(result: Result) -> Json:
-    """Return the figures, and a few attacks that fool F: x, y before; x, y after; whether G, correct before, is fooled too."""
-    shown = np.flatnonzero(result.right.all(0) & result.fooled[0])[:SHOWN_ATTACKS]
-    attacks = np.column_stack([result.x[shown], result.x_adv[shown], result.fooled[1, shown]])
-    return {**figures(result), "attacks": attacks.tolist()}
+def transfer_texts(result: Result | None, settings: Settings) -> dict[str, str]:
+    """Say how many attacks transfer, in both directions, and what the pair is like."""
+    if result is None:
+        none = "transfer: these settings are not trained yet"
+        return {"forth": "–", "back": "–", "forthOf": f"F → G, {none}", "backOf": f"G → F, {none}", "rest": ""}
+    found = figures(result)
+    said: dict[str, str] = {}
+    for name, arrow, drawn, (fooled, eligible) in zip(
+        ("forth", "back"), ("F → G", "G → F"), (f"; {SHOWN_ATTACKS} of them drawn", ""), found["directions"], strict=True
+    ):
+        said[name], said[f"{name}Of"] = "–", f"{arrow}: no attack fools {arrow[0]}"
+        if eligible:
+            share = Share(fooled, eligible, *wilson(fooled, eligible))
+            said[name] = f"{100 * share.value:.0f}\u00a0%"
+            interval = f"{100 * share.low:.0f} to {100 * share.high:.0f}\u00a0%"
+            said[f"{name}Of"] = f"{arrow}: {fooled} of {eligible} attacks that fool {arrow[0]} (95 %: {interval}){drawn}"
+    accuracy = ", ".join(f"{name} {100 * value:.1f}\u00a0%" for name, value in zip("FG", found["accuracy"], strict=True))
+    said["rest"] = (
+        f"Seed {settings.seed}: mean |cos| {found['cosine']:.3f} at the points, {found['around']:.2f} at neighbours · β "
+        f"{beta_text(found)} "
+        f"· clean accuracy {accuracy}"
+    )
+    return said
+
+
+def beta_text(found: Json) -> str:
+    """Format the β of a pair's figures, as both cards show it."""
+    return f"{found['beta']:.1f}" if found["beta"] < 10 else f"{found['beta']:.0f}"
+
+
+def bar(progress: Progress) -> html.Progress:
+    """Build the bar of a training."""
+    return html.Progress(value=str(progress.step), max=str(progress.steps), **{"aria-label": "training"})
+
+
+def table(session: str) -> html.Table:
+    """Build the table of what was trained in this tab."""
+    head = ("trained with", "seed", "|cos|", "β", "F → G", "G → F")
+    rows: Iterator[html.Tr] = (
+        html.Tr([html.Th(corner_of(settings), scope="row"), *map(html.Td, (
+            settings.seed, f"{found['cosine']:.3f}", beta_text(found), *map(_percent, found["directions"])))])
+        for settings, found in TRAINED.of(session)
+    )  # fmt: skip
+    header = html.Thead(html.Tr([html.Th(text, scope="col") for text in head]))
+    return html.Table([html.Caption("Trained here; β as on card 4; transfer by direction"), header, html.Tbody(list(rows))])
+
+
+def _percent(counts: tuple[int, int]) -> str:
+    fooled, eligible = counts
+    return f"{100 * fooled / eligible:.0f}\u00a0%" if eligible else "–"
 
 
 def _transfer_text(corner: str, seeds: range = SEEDS) -> str:
     """Describe the transfer of a setting on the stored seeds."""
     rows = [row for row in stored() if row["corner"] == corner and row["seed"] in seeds]
-    shares = [row["fooled"] / row["eligible"] for row in rows]
+    shares = [100 * row["fooled"] / row["eligible"] for row in rows]
     cosine = mean(row["cosine"] for row in rows)
-    return f"{corner} {mean(shares):.2f} ({min(shares):.2f} to {max(shares):.2f}) at |cos| {cosine:.3f}"
+    return f"{corner} {mean(shares):.0f} % ({min(shares):.0f} to {max(shares):.0f} %) at |cos| {cosine:.3f}"
 
 
-NAMES = ("lambda_a", "neighbours", "smooth")
 DEFAULT = CORNERS["cos"]
 LEGEND = [
     html.Span("━ F"),
@@ -123,12 +211,7 @@ LEGEND = [
     html.Span("■ class 1"),
     html.Span("▨ F and G disagree"),
 ]
-LEGEND_AFTER = [html.Span("× fools F and G"), html.Span("○ fools F only")]
-TABLE = html.Table([
-    html.Caption("Trained here"),
-    html.Thead(html.Tr([html.Th(text, scope="col") for text in ("trained with", "seed", "|cos|", "β", "transfer")])),
-    html.Tbody(id="trained-here"),
-])  # fmt: skip
+LEGEND_AFTER = [html.Span("attacks on F: × fool both, ○ F only")]
 
 CARD = Card(
     name="train-it",
@@ -138,13 +221,17 @@ CARD = Card(
     stage=[
         html.Div(
             [
-                html.Canvas(role="img", className="plane", **{"aria-label": "The plane with 300 points of two classes."}),
+                figure("plane"),
                 html.Div(
                     [
-                        html.Progress(id="training-bar", value="0", max="1", **{"aria-label": "training"}),
+                        part("bar"),
                         html.P([out("step"), html.Br(), out("now")], className="now"),
                         html.P(out("terms"), className="terms"),
-                        after(html.Div(TABLE, className="trained", tabIndex=0, role="region", **{"aria-label": "trained here"})),
+                        after(
+                            html.Div(
+                                part("table"), className="trained", tabIndex=0, role="region", **{"aria-label": "trained here"}
+                            )
+                        ),
                     ],
                     className="beside",
                 ),
@@ -154,39 +241,43 @@ CARD = Card(
         html.Div([html.Span(LEGEND), html.Span(LEGEND_AFTER, **{"data-after": True})], className="legend"),
     ],
     controls=[
-        html.Div(
-            [choice(name, **dict(zip(NAMES, weights, strict=True))) for name, weights in CORNERS.items()], className="corners"
-        ),
+        html.Div([*(choice(name, **weights(name)) for name in CORNERS), html.Small(WHAT)], className="corners"),
         slider("lambda_a", "λa: |cos| at the points", low=0, high=1, step=0.01),
         slider("neighbours", "|cos| at neighbours", low=0, high=1, step=0.01),
-        slider("smooth", "smoothness β", low=0, high=0.5, step=0.01),
+        slider("smooth", "smoothness", low=0, high=0.5, step=0.01),
         html.Label(["seed ", Field(type="number", min=0, max=OPTIONS[-1].high, step=1, **{"data-field": "seed"})]),
-        html.Button("Train", id="train", className="reveal", **{"data-act": "train"}),
-        html.Button("Train all six", id="train-all", **{"data-act": "train-all"}),
+        act("Train", train="this"),
+        act("Train all six", train="all"),
     ],
     question="Two networks are trained until their gradients are at right angles at every training point. How many of the "
     "attacks that fool one fool the other too?",
     choices=("Hardly any", "About one in five", "More than half", "All of them"),
     right=2,
     answer=(
-        html.Div(number("share", out("counts")), className="numbers"),
+        html.Div([number("forth", out("forthOf")), number("back", out("backOf"))], className="numbers"),
         html.P(out("rest"), className="rest"),
-        "Orthogonal where you looked is not orthogonal where the attack goes. Now press all three, and Train: smoothness carries "
-        "the right angle along the attack's way.",
+        "Orthogonal at the points is not orthogonal where the attack goes. Now press all three, and Train: with small β the "
+        "gradients "
+        "stay at right angles along the attack.",
     ),
     paper="Section 3 trains similarity and smoothness together, because orthogonality alone is not enough (Figure 1). Its "
     "smoothness term is the gradient's length at the worst nearby point, Equation 1.",
     measured=[
-        "Mean transfer of ten seeds: ",
+        "Transfer, mean and range of ten seeds: ",
         "; ".join(map(_transfer_text, CORNERS)),
-        ". Ten other seeds, looked at once: ",
+        ". Ten other seeds, evaluated once: ",
         "; ".join(_transfer_text(corner, OTHERS) for corner in ("cos", "all three")),
-        f". L2 PGD, {ATTACK_STEPS} steps, ε {EPS:g}, 400 fresh points, both directions; n: both right before, and the attacked "
-        "one fooled. In the plane the length of Equation 1 is a poor guide, so β itself is trained, of the margin. The weight "
-        "matters: with λa 1 in place of 0.03, cos alone transferred 0.42 (0.21 to 0.62, seeds 0 to 9).",
+        f". L2 PGD, {ATTACK_STEPS} steps, ε {EPS:g}, 400 fresh points, both directions; counted over points that both "
+        "networks classify "
+        "correctly and whose attack fools its own network. β is the largest secant of the loss's gradient found around the "
+        "points, "
+        "as on card 4. In the plane the gradient's length (Equation 1) is a poor guide, so the training lowers a mean secant "
+        "of the "
+        "margin's gradient. The weight matters: with λa 1 in place of 0.03, cos alone transferred 42 % (21 to 62 %, seeds 0 "
+        "to 9).",
     ],
     teacher=Teacher(
-        0.8,
+        2,
         "Nothing here is recorded: these are two networks, and they learn now. Watch the two lines while they train: what is "
         "between them is where F and G disagree. Train with λa alone first, reveal, then all three.",
         "Why do the right angles at the points not help? Which of the six would you ship, and what does it cost?",

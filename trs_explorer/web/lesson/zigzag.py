@@ -53,7 +53,8 @@ CARD = Card(
             ],
             className="numbers",
         ),
-        "The boundaries become one line, and |cos| doesn't see it: a gradient knows one flank, the attack reaches over many.",
+        "The boundaries become one line, and |cos| does not show it: a gradient describes one flank, the attack reaches over "
+        "many.",
         "What the teeth change is β, the Lipschitz constant of the gradient: the smoothness of the theorems. The gradient's "
         "length, which the training keeps small in its place, is √2 for teeth of every size.",
     ),
@@ -66,12 +67,13 @@ CARD = Card(
         ", with 95 % intervals, by tooth height: ",
         out("few"),
         ". The attack is exact, the lowest margin of F in the L2 ball. 120 points, seed 1, 0.05 to 0.25 from the axis; n: right "
-        "for both, and F fooled. Gradients are those of the margins; on a tip, which has two, the larger |cos| counts. Sharp "
+        "for both, and F fooled. Gradients are those of the margins, which for class 1 "
+        "point against those of the losses; on a tip, which has two, the larger |cos| counts. Sharp "
         "tips make β infinite; the number is what it is at the least if they are rounded. That ‖∇‖ misses it here says nothing "
         "about networks.",
     ],
     teacher=Teacher(
-        0.8,
+        1.8,
         "The last card said: right angles, no transfer. Here are right angles everywhere - look at the magnified flanks - and "
         "we make the teeth smaller. After the reveal drag the tooth from 0.45 down: the number of transfers climbs, |cos| stays "
         "0.",
