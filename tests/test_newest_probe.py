@@ -1,6 +1,7 @@
 """A stored probe completes an old log's last one, and only that of its own weights."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -76,3 +77,29 @@ def test_every_shipped_run_has_its_probe(shipped: Run) -> None:
     assert stored.interval is not None
     assert stored.transfer == pytest.approx(old.transfer, abs=0.03)  # other processors, other last bits
     assert stored.loss_cosine == pytest.approx(old.loss_cosine, abs=0.002)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "loop", "list", "huge numbers", "no log"])
+def test_a_hostile_probe_is_as_good_as_none(run: Run, kind: str) -> None:
+    """None of these may hang, raise or be taken for a measurement."""
+    path = run.path / "results" / PROBE
+    good = read_probe(run)
+    path.unlink()
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "loop":
+        path.symlink_to(path)
+    elif kind == "list":
+        path.write_text("[1, 2]")
+    elif kind == "huge numbers":
+        path.write_text(json.dumps({**good, "log_odds_cosine": [[1, 1e308], [1e308, 1]], "step": "x", "fooled": {"a": 1}}))
+        probe = stored_probe(run)
+        assert probe is not None
+        assert (probe.rates, probe.transfer) == (None, None)
+        return
+    else:
+        write_probe(run, good)
+        (run.path / "events.jsonl").unlink()
+    assert stored_probe(run) is None

@@ -116,7 +116,8 @@ def test_confident_members_have_a_similarity(problem):
     assert min(found["zero_gradients"]) > 0.5
 
 
-def test_a_probe_is_of_the_last_images():
+def test_a_probe_is_of_the_last_images(monkeypatch):
+    monkeypatch.setattr("trs_explorer.evaluation.probe.IMAGES", 128)  # other tests probe fewer
     held_out = Dataset("x", torch.arange(200.0).view(200, 1, 1, 1) / 200, torch.arange(200) % 2, 2)
     x, y = probe_images(held_out)
     assert torch.equal(x, held_out.x[72:])
