@@ -61,7 +61,7 @@ ATTACKS = {
     ),
     "apgd-dlr": Attack(
         "trs_explorer.attacks.apgd:apgd_dlr",
-        "the same on the difference of logits ratio, for sure models",
+        "the same on the difference of logits ratio, for models with saturated logits",
         ("norm", "steps", "restarts"),
         loss="dlr",
         classes=DLR_CLASSES,
@@ -124,7 +124,7 @@ ATTACK_OPTIONS = {
         Option("restarts", int, "Random starts, where an attack has them; the worst counts.", low=1, high=1_000),
         Option("random_start", bool, "begin at a random point of the ball, not at the image"),
         Option("c", float, "constants of cw and ead", low=1e-10, high=1e10),
-        Option("confidence", float, "how sure the model must be of the wrong class, in logits", low=0, high=1e6),
+        Option("confidence", float, "by how much the wrong class must lead, in logits", low=0, high=1e6),
         Option("searches", int, "how many values of c are tried, from c on", low=1, high=100),
         Option("lr", float, "learning rate of the attack's optimiser", low=0, high=1e10, above_low=True),
         Option("beta", float, "weight of the L1 distance in ead", low=0, high=1e10),

@@ -29,7 +29,7 @@ class Method:
       clipped member by member, so that one optimiser does the same as one for each member.
     - whole_batch: whether its terms are not means over examples, so that a batch must not be computed in parts.
     - boost: a function that weighs the examples and the votes between members, which are trained one after another.
-    - needs: a function of an ensemble and images that raises ValueError for members which it cannot train.
+    - member_check: a function of an ensemble and images that raises ValueError for members which it cannot train.
     - most_members: the largest number of members, given the number of classes.
     """
 
@@ -44,7 +44,7 @@ class Method:
     member_losses: bool = False
     whole_batch: bool = False
     boost: str = ""
-    needs: str = ""
+    member_check: str = ""
     most_members: Callable[[int], int] | None = None
 
 
@@ -112,33 +112,33 @@ METHODS = {
         "gradients that point apart, leaky ReLUs, noise (Kariyappa and Qureshi 2019)",
         {"lambda_gal": 0.5, "noise": 0.045, "noise_share": 0.5},
         leaky=True,
-        needs="trs_explorer.defences.needs:no_plain_relu",
+        member_check="trs_explorer.defences.member_checks:no_plain_relu",
     ),
     "dverge": Method(
         "trs_explorer.defences.dverge:dverge",
-        "members that learn each other's features of other images as harmless (Yang et al. 2020)",
+        "each member is trained on the others' non-robust features (Yang et al. 2020)",
         {"distill_eps": 0.35, "distill_steps": 10},
         recipe={"optimizer": "sgd", "lr": 0.05, "weight_decay": 1e-4},  # by measurement on MNIST: checkpoints/README.md
         trained_start=True,
         member_losses=True,
-        needs="trs_explorer.defences.needs:features_by_layers",
+        member_check="trs_explorer.defences.member_checks:features_by_layers",
     ),
     "ckae": Method(
         "trs_explorer.defences.ckae:ckae",
         "members whose features differ by linear CKA: our reading, the paper only cites Kornblith et al. 2019",
         {"lambda_cka": 1.0},
         whole_batch=True,
-        needs="trs_explorer.defences.needs:features_by_layers",
+        member_check="trs_explorer.defences.member_checks:features_by_layers",
     ),
     "adaboost": Method(
         "trs_explorer.defences.adaboost:adaboost",
-        "one member after another, on images that the ones before have wrong (SAMME, Hastie et al. 2009)",
+        "members in sequence; images that earlier ones misclassify weigh more (SAMME, Hastie et al. 2009)",
         voting="weighted",
         boost="trs_explorer.defences.adaboost:boost",
     ),
     "gradient-boost": Method(
         "trs_explorer.defences.gradient_boost:gradient_boost",
-        "one member after another, on what the sum of those before leaves (Friedman 2001)",
+        "members in sequence, each fitted to the residual of the sum so far (Friedman 2001)",
         voting="sum",
         boost="trs_explorer.defences.gradient_boost:boost",
     ),

@@ -247,13 +247,13 @@ def two_attacks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     from trs_explorer.evaluation.table1 import columns
 
     monkeypatch.setattr(columns, "MEASURED_ATTACKS", ("fgsm", "pgd"))
-    true, seen = accuracy.extended, []
+    true, seen = accuracy.add_batch, []
 
     def counted(rate, *rest):
         seen.append(rate.name)
         return true(rate, *rest)
 
-    monkeypatch.setattr(accuracy, "extended", counted)
+    monkeypatch.setattr(accuracy, "add_batch", counted)
     return seen
 
 
@@ -309,19 +309,19 @@ def test_interrupted_it_goes_on_and_what_was_measured_stays(
     from trs_explorer.evaluation import accuracy
 
     shutil.copytree(trained, tmp_path / "second")
-    counted = accuracy.extended
+    counted = accuracy.add_batch
 
     def stopping(rate, *rest):
         if len(two_attacks) == 5:
             raise KeyboardInterrupt
         return counted(rate, *rest)
 
-    monkeypatch.setattr(accuracy, "extended", stopping)
+    monkeypatch.setattr(accuracy, "add_batch", stopping)
     command = ("compare", trained, tmp_path / "second", "--limit", 5, "--again")
     stopped = trs(*command)
     assert stopped.status == 130
     assert "the same command continues from there" in stopped.err
-    monkeypatch.setattr(accuracy, "extended", counted)
+    monkeypatch.setattr(accuracy, "add_batch", counted)
     assert trs(*command).status == 0
     assert two_attacks == ["clean", "fgsm", "pgd-50", "clean", "fgsm", "pgd-50"]
     for folder in (trained, tmp_path / "second"):

@@ -210,7 +210,7 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(trs, trained: Path, 
     trs(*command, "--json", "whole.json")
     [whole] = json.loads(Path("whole.json").read_text())
     shutil.rmtree(trained / "results")
-    true, seen = accuracy.extended, []
+    true, seen = accuracy.add_batch, []
 
     def counted(rate, *rest):
         seen.append(rate.name)
@@ -218,7 +218,7 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(trs, trained: Path, 
             raise KeyboardInterrupt
         return true(rate, *rest)
 
-    monkeypatch.setattr(accuracy, "extended", counted)
+    monkeypatch.setattr(accuracy, "add_batch", counted)
     stopped = trs(*command)
     assert stopped.status == 130
     assert "the same command continues from there" in stopped.err
@@ -244,7 +244,7 @@ def test_a_run_that_was_done_before_the_interruption_is_not_measured_again(
     from trs_explorer.evaluation import accuracy
 
     command = ("evaluate", trained, fresh.path, "--attacks", "fgsm", "--eps", "0.1", "--limit", 50)
-    true, seen = accuracy.extended, []
+    true, seen = accuracy.add_batch, []
 
     def counted(rate, *rest):
         seen.append(rate.name)
@@ -252,7 +252,7 @@ def test_a_run_that_was_done_before_the_interruption_is_not_measured_again(
             raise KeyboardInterrupt
         return true(rate, *rest)
 
-    monkeypatch.setattr(accuracy, "extended", counted)
+    monkeypatch.setattr(accuracy, "add_batch", counted)
     assert trs(*command).status == 130
     assert trs(*command).status == 0
     assert seen == ["clean", "fgsm", "clean", "fgsm", "fgsm"]
@@ -437,7 +437,7 @@ def test_an_unfinished_evaluation_of_another_norm_is_not_gone_on_with(
 ) -> None:
     from trs_explorer.evaluation import accuracy
 
-    true, seen = accuracy.extended, []
+    true, seen = accuracy.add_batch, []
 
     def counted(rate, *rest):
         seen.append(rate.norm)
@@ -445,7 +445,7 @@ def test_an_unfinished_evaluation_of_another_norm_is_not_gone_on_with(
             raise KeyboardInterrupt
         return true(rate, *rest)
 
-    monkeypatch.setattr(accuracy, "extended", counted)
+    monkeypatch.setattr(accuracy, "add_batch", counted)
     command = ("evaluate", trained, "--attacks", "fgsm", "--eps", "0.3", "--limit", 20)
     assert trs(*command).status == 130
     other = trs(*command, "--norm", "l2")

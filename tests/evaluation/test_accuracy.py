@@ -8,7 +8,7 @@ from torch import nn
 
 from trs_explorer.attacks.fgsm import fgsm
 from trs_explorer.attacks.pgd import pgd
-from trs_explorer.evaluation.accuracy import blanks, evaluate, joined, measure, restored
+from trs_explorer.evaluation.accuracy import empty_rates, evaluate, join_rates, measure, parse_rate
 from trs_explorer.evaluation.intervals import wilson
 from trs_explorer.evaluation.transfer import transfer_matrix
 from trs_explorer.measure.sharding import ProcessGroup
@@ -140,7 +140,7 @@ def test_goes_on_where_an_interrupted_measurement_stopped(problem):
         for (position, rate), _ in zip(
             measure(ensemble, x, y, attacks=attacks, batch_size=20, seed=3), range(stop), strict=False
         ):
-            found[position] = restored(json.loads(json.dumps(rate.to_json())), blanks(attacks)[position], 90)
+            found[position] = parse_rate(json.loads(json.dumps(rate.to_json())), empty_rates(attacks)[position], 90)
             assert found[position] == rate
         called.clear()
         again = [attacks[0], ("pgd", counted, attacks[1][2])]
@@ -160,7 +160,7 @@ def test_shares_of_the_images_give_the_figures_of_the_whole(problem, count):
     shares = [ProcessGroup(rank, count).shard(90) for rank in range(count)]
     assert [part for share in shares for part in range(90)[share]] == list(range(90))
     parts = [dict(measure(ensemble, x[s], y[s], attacks=attacks, seed=3, first=s.start)) for s in shares]
-    assert [joined([part[k] for part in parts]) for k in range(2)] == whole
+    assert [join_rates([part[k] for part in parts]) for k in range(2)] == whole
     shifted = dict(measure(ensemble, x[shares[1]], y[shares[1]], attacks=attacks, seed=3))
     assert shifted[1].perturbation != parts[1][1].perturbation  # without its place a share has other noise
 
@@ -180,16 +180,16 @@ def test_shares_of_the_images_give_the_figures_of_the_whole(problem, count):
 )
 def test_a_damaged_rate_is_no_rate(damage):
     rate = evaluate(Threshold(), line([0.1, 0.9]), torch.tensor([0, 0]))[0]
-    stored, blank = rate.to_json(), blanks([])[0]
-    assert restored(stored, blank, 2) == rate
-    assert restored({**stored, "name": 3, "eps": "x", "correct": 7}, blank, 2) == rate  # these are the plan's, not the file's
+    stored, blank = rate.to_json(), empty_rates([])[0]
+    assert parse_rate(stored, blank, 2) == rate
+    assert parse_rate({**stored, "name": 3, "eps": "x", "correct": 7}, blank, 2) == rate  # these are the plan's, not the file's
     for key, value in damage.items():
         if value is ...:
             del stored[key]
         else:
             stored[key] = value
-    assert restored(stored, blank, 2) is None
-    assert restored([stored], blank, 2) is None
+    assert parse_rate(stored, blank, 2) is None
+    assert parse_rate([stored], blank, 2) is None
 
 
 def test_images_that_a_failed_attack_changed_are_counted():

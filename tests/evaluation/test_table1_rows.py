@@ -80,7 +80,7 @@ def test_the_papers_figure_stands_beside_no_training_that_is_another(settings, w
     checkpoint, limit = asked.pop("checkpoint", "0036"), asked.pop("limit_images", 0)
     config = resolve({"method": "trs", **asked, "limit": limit})
     found = make_row("run", config, checkpoint, "w", [], 10)
-    assert found.apart == words
+    assert found.deviations == words
     assert paper.is_comparable(config, checkpoint, 50, 1) == (not words)
     assert not paper.is_comparable(config, checkpoint, 50, 5)
 

@@ -11,12 +11,12 @@ from trs_explorer.attacks.pgd import pgd
 from trs_explorer.evaluation.intervals import wilson
 from trs_explorer.evaluation.transfer import (
     TransferMatrix,
-    all_right,
-    assembled,
+    all_correct,
+    complete_images,
+    join_matrices,
     measure_transfer,
     other_classes,
     transfer_matrix,
-    tried_on_all,
 )
 from trs_explorer.models.ensemble import Ensemble
 
@@ -64,8 +64,8 @@ def test_of_a_half_measured_matrix_the_images_that_all_rows_have_are_a_matrix_of
     for part in measure_transfer(ensemble, x, y, attack=attack, ensemble_column=True, batch_size=40):
         uneven += len({len(row[0]) for row in part.outcomes}) > 1
         alone = transfer_matrix(ensemble, x[: part.n], y[: part.n], attack=attack, ensemble_column=True, batch_size=40)
-        assert tried_on_all(part) == alone
-        assert 0 <= tried_on_all(part).pooled_interval()[0] <= 1
+        assert complete_images(part) == alone
+        assert 0 <= complete_images(part).pooled_interval()[0] <= 1
     assert uneven > 2
 
 
@@ -243,8 +243,8 @@ def test_all_right_counts_any_of_five_starts_over_images_that_all_members_have_r
     matrix = transfer_matrix(ensemble, x, y, attack=attack, protocol="all-right", ensemble_column=True, seed=7)
     ensemble.eval()
     chosen = torch.stack([member(x).argmax(-1) == y for member in ensemble.members]).all(0)
-    assert torch.equal(all_right(ensemble, x, y, limit=1000, batch_size=32), chosen.nonzero()[:, 0])
-    assert torch.equal(all_right(ensemble, x, y, limit=9, batch_size=4), chosen.nonzero()[:9, 0])
+    assert torch.equal(all_correct(ensemble, x, y, limit=1000, batch_size=32), chosen.nonzero()[:, 0])
+    assert torch.equal(all_correct(ensemble, x, y, limit=9, batch_size=4), chosen.nonzero()[:9, 0])
     assert 20 < chosen.sum() < 80
     for i, surrogate in enumerate(ensemble.members):
         fell = torch.zeros(4, len(x), dtype=torch.bool)
@@ -273,7 +273,7 @@ def test_parts_and_continuations_give_the_whole_matrix(problem, protocol):
     snapshots = list(measure_transfer(ensemble, x, y, **own))
     whole = snapshots[-1]
     parts = [deque(measure_transfer(ensemble, x[a:b], y[a:b], first=a, **own), maxlen=1)[0] for a, b in ((0, 45), (45, 90))]
-    assert assembled(parts) == whole
+    assert join_matrices(parts) == whole
     for stop in (0, 1, 4, 8, len(snapshots) - 1):
         again = list(measure_transfer(ensemble, x, y, done=snapshots[stop].outcomes, **own))
         assert again[0].n == snapshots[stop].n // 20 * 20 or again[0].n == 90
@@ -309,6 +309,6 @@ def test_the_pooled_interval_is_of_different_members_alone():
     pairs = {(0, 1): "1-0-1-0-", (1, 0): "-0-1-0-1"}
     cells = [[pairs.get((i, j), "11111111") for j in range(3)] for i in range(2)]
     part = TransferMatrix([[0] * 3] * 2, [[0] * 3] * 2, 8, ensemble_column=True, outcomes=cells)
-    whole = assembled([part])
+    whole = join_matrices([part])
     assert whole.pooled() == (4, 8)
     assert whole.pooled_interval() == pytest.approx(wilson(4, 8))

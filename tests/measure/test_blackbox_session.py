@@ -8,7 +8,7 @@ import torch
 from trs_explorer.attacks.fgsm import fgsm
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.config import resolve
-from trs_explorer.evaluation.accuracy import Rate, empty_rate, restored
+from trs_explorer.evaluation.accuracy import Rate, empty_rate, parse_rate
 from trs_explorer.evaluation.blackbox import Attempt
 from trs_explorer.evaluation.intervals import of_share, wilson
 from trs_explorer.measure import blackbox_session
@@ -33,7 +33,7 @@ def test_a_black_box_that_is_stronger_than_the_white_box_is_said_if_it_is_no_cha
 def test_one_attempt_is_the_mean_of_all_and_every_one_is_right_under_all() -> None:
     def rate(text: str):
         stored = {"outcomes": [letter == "1" for letter in text], "perturbation": 0.0, "moved": 0}
-        return restored(stored, empty_rate("x", 0.1), len(text))
+        return parse_rate(stored, empty_rate("x", 0.1), len(text))
 
     group = [Attempt("s", "pgd", pgd, 0.1, start) for start in range(2)]
     rates = dict(zip(map(blackbox_session._key, group), (rate("11100000"), rate("10011000")), strict=True))

@@ -109,7 +109,7 @@ def apgd_dlr(
     restarts: int = 1,
     **options: Unpack[CommonOptions],
 ) -> Images:
-    """`apgd` on the difference of logits ratio, whose gradients do not vanish where a model is sure."""
+    """`apgd` on the difference of logits ratio, whose gradients do not vanish where a model is confident."""
     return apgd(model, x, y, eps=eps, steps=steps, restarts=restarts, loss="dlr", **options)
 
 

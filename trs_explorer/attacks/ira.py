@@ -45,8 +45,8 @@ def ira(
         interaction_weight: of the interaction beside the loss.
         samples: random parts per image and step.
         grid: cells in each direction.
-        loss: "margin", "ce" (the source's) or "dlr". Where a model is sure, cross-entropy has hardly a slope beside that of the
-            interaction, which is made of margins, and the attack gets nowhere: with eps .25, 20 steps, 8 samples and
+        loss: "margin", "ce" (the source's) or "dlr". Where a model is confident, cross-entropy has hardly a slope beside that
+            of the interaction, which is made of margins, and the attack gets nowhere: with eps .25, 20 steps, 8 samples and
             for_transfer, the other members of a standard ensemble (MNIST, 36 epochs) had 10 % of 200 images wrong, with the
             margin 81 %; after PGD on it 73 %.
 

@@ -33,7 +33,7 @@ def mora(
     """The iterate that fools the ensemble by the largest margin among all visited, over all restarts; x where none does.
 
     Maximises the margin of a weighted sum of the members' logits. A member's weight is how much its logit of the strongest
-    wrong class changes the ensemble's log-odds: little for members that are sure, and 0 for members that are wrong already.
+    wrong class changes the ensemble's log-odds: little for members that are confident, and 0 for members that are wrong already.
     (For a boosted sum of logits it maximises the ensemble's margin itself.) A model without `member_logits` counts as an
     ensemble of one.
     The step falls from 2 eps to 0; a quarter of the step before is added to it. Everything else is as for `pgd`.
@@ -57,7 +57,7 @@ def reweighed(model: nn.Module, x: Images, y: Labels) -> tuple[PerExample, Outpu
         voters = cast(Ensemble, model)
         logits = at_least_float32(voters.member_logits(x))
         outputs = voters.vote(logits)
-        if getattr(model, "voting", "") == "sum":  # of logits: sure or wrong members keep their gradients
+        if getattr(model, "voting", "") == "sum":  # of logits: confident or wrong members keep their gradients
             return margin(outputs, y), outputs
     else:
         outputs = at_least_float32(model(x))

@@ -38,7 +38,7 @@ def _run() -> int:
 
 
 def _command(debug: bool) -> int:
-    with leaving_at_once():
+    with exit_on_interrupt():
         from typer import Abort
 
         from trs_explorer.cli.app import app
@@ -68,7 +68,7 @@ def _command(debug: bool) -> int:
 
 
 @contextlib.contextmanager
-def leaving_at_once() -> Iterator[None]:
+def exit_on_interrupt() -> Iterator[None]:
     """Let Ctrl-C end the process at once: for imports, which have nothing to save; an exception would make torch abort."""
     before = signal.getsignal(signal.SIGINT)
     if before is not signal.default_int_handler:  # SIGINT is ignored, or handled by the program that calls `main`

@@ -8,7 +8,7 @@ import typer
 
 from trs_explorer.attack_catalogue import ATTACKS, check_attack_options
 from trs_explorer.catalogue import DATA
-from trs_explorer.cli import leaving_at_once
+from trs_explorer.cli import exit_on_interrupt
 from trs_explorer.cli.blackbox_page import curve_page
 from trs_explorer.cli.blocks import Column, print_table
 from trs_explorer.cli.evaluate_report import NORM_SUFFIX, in_percent, options_text, percent_of
@@ -115,7 +115,7 @@ def blackbox(
         check_parent(file)
     radii = list(dict.fromkeys(radii or paper.BLACK_BOX_EPS.get(name) or (DATA[name].probe_eps / 2, DATA[name].probe_eps)))
 
-    with leaving_at_once():
+    with exit_on_interrupt():
         from trs_explorer.measure import BlackboxPlan, Reporting, blackbox_runs, connect_processes, shared_test_split, store
         from trs_explorer.training.device import resolve_device
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from trs_explorer.cli import leaving_at_once
+from trs_explorer.cli import exit_on_interrupt
 from trs_explorer.cli.compare_markdown import markdown
 from trs_explorer.cli.compare_report import show
 from trs_explorer.cli.evaluate_report import rates_csv
@@ -92,7 +92,7 @@ def _measure(
     run: Run, evaluations: Sequence[StoredEvaluation], limit: int, *, device: str, data_dir: str
 ) -> tuple[StoredEvaluation, PartialResult]:
     """Measure the missing figures of a run's table, with a progress bar."""
-    with leaving_at_once():
+    with exit_on_interrupt():
         from trs_explorer.measure import Reporting, measure_table1
         from trs_explorer.training.device import resolve_device
 

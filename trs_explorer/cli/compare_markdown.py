@@ -12,7 +12,7 @@ def markdown(data: str, rows: Sequence[Row]) -> str:
     has_paper = [any(figure.paper is not None for figure in row.figures.values()) for row in rows]
     head = ["attack"]
     for row, paper in zip(rows, has_paper, strict=True):
-        head += [_escaped(", ".join([row.label, *row.apart])), *(["*paper*"] if paper else [])]
+        head += [_escaped(", ".join([row.label, *row.deviations])), *(["*paper*"] if paper else [])]
     lines = [head, ["---"] * len(head)]
     for column in all_columns(data):
         first = best_row(rows, column)

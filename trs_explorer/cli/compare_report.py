@@ -68,7 +68,7 @@ def _name(row: Row) -> list[str]:
     groups = [", ".join(numbers[first : first + 3]) for first in range(0, len(numbers), 3)]
     warns = [f"warns: {group}" if not place else f"  {group}" for place, group in enumerate(groups)]
     checked = warns or ["no warnings" if row.checks else "not checked"]
-    return [printable(row.label), *map(printable, row.apart), *(["MASKED"] if row.masked else []), *checked]
+    return [printable(row.label), *map(printable, row.deviations), *(["MASKED"] if row.masked else []), *checked]
 
 
 def _cell(row: Row, column: Column, first: bool) -> "Text":

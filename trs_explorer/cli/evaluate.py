@@ -10,7 +10,7 @@ import typer
 from trs_explorer import runs
 from trs_explorer.attack_catalogue import ATTACKS
 from trs_explorer.catalogue import DATA
-from trs_explorer.cli import leaving_at_once
+from trs_explorer.cli import exit_on_interrupt
 from trs_explorer.cli.evaluate_report import rates_csv, show
 from trs_explorer.cli.exports import as_json, check_parent, exported
 from trs_explorer.cli.flags import (
@@ -91,7 +91,7 @@ def evaluate(
         check_parent(file)
     attacks_of_run = [_attacks(one, names, requested, radii, constants, norm) for one in chosen]
 
-    with leaving_at_once():
+    with exit_on_interrupt():
         from trs_explorer.measure import EvaluatePlan, Reporting, connect_processes, evaluate_run, store
         from trs_explorer.training.device import resolve_device
 

@@ -15,7 +15,7 @@ import typer
 
 from trs_explorer import runs
 from trs_explorer.catalogue import DATA, METHODS
-from trs_explorer.cli import leaving_at_once
+from trs_explorer.cli import exit_on_interrupt
 from trs_explorer.cli.display import Display, Silent, display
 from trs_explorer.cli.flags import (
     AsciiOption,
@@ -92,7 +92,7 @@ def _run_to_train(values: dict, out: Path | None, resume: Path | None, config: P
     _obtain_data(settings)
     _check_model(settings)
     settings = _with_start(settings)
-    with leaving_at_once():
+    with exit_on_interrupt():
         import trs_explorer.training  # noqa: F401 (now: Ctrl-C during an import would leave a folder where nothing has begun)
     if out is not None:
         return runs.create(out, settings)
@@ -118,7 +118,7 @@ def _check_device(settings: TrainConfig) -> None:
 
 def _check_model(settings: TrainConfig) -> None:
     """Raise UsageError for a model that the method cannot train, before a folder is created for the run."""
-    with leaving_at_once():
+    with exit_on_interrupt():
         from trs_explorer.training.model_check import check_model
     check_model(settings)
 
@@ -133,7 +133,7 @@ def _with_start(settings: TrainConfig) -> TrainConfig:
         return dataclasses.replace(settings, start_from=str(source.path.resolve()))
     if not METHODS[settings.method].trained_start:
         return settings
-    with leaving_at_once():
+    with exit_on_interrupt():
         from trs_explorer.training.cached_training import cached_start
     start = cached_start(settings, train=train_with_progress, notify=say)
     return dataclasses.replace(settings, start_from=str(start.path.resolve()))

@@ -4,7 +4,7 @@ import signal
 from collections.abc import Callable
 
 from trs_explorer import runs
-from trs_explorer.cli import DONE, INTERRUPTED, leaving_at_once
+from trs_explorer.cli import DONE, INTERRUPTED, exit_on_interrupt
 from trs_explorer.cli.progress import progress
 
 STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -31,7 +31,7 @@ def train_run(run: runs.Run, show: Callable[[dict], object]) -> int:
     must end with the right message. Signals that were ignored when the process began, as by nohup, stay ignored.
     Raises: RunError after a second Ctrl-C before the save was done; and as `training.train`.
     """
-    with leaving_at_once():
+    with exit_on_interrupt():
         from trs_explorer.training import train as events
     stop, signals = _Stop(), []
 

@@ -7,7 +7,7 @@ import typer
 
 from trs_explorer.attack_catalogue import ATTACKS
 from trs_explorer.catalogue import DATA, entry
-from trs_explorer.cli import leaving_at_once
+from trs_explorer.cli import exit_on_interrupt
 from trs_explorer.cli.blocks import Column, print_table
 from trs_explorer.cli.evaluate_report import NORM_SUFFIX, options_text, value_of
 from trs_explorer.cli.exports import as_csv, as_json, check_parent, exported
@@ -109,7 +109,7 @@ def transfer(
     value = values[0] if values else dataset.probe_eps if attack_entry.has_radius else 1.0
     check_saved(chosen)
 
-    with leaving_at_once():
+    with exit_on_interrupt():
         from trs_explorer.measure import Reporting, TransferPlan, connect_processes, store, transfer_run
         from trs_explorer.training.device import resolve_device
 
@@ -129,7 +129,7 @@ def transfer(
 def _repeat_probe(run: Run, device: str, data_dir: Path | None, json_file: Path | None) -> None:
     check_parent(json_file)
     check_saved(run)
-    with leaving_at_once():
+    with exit_on_interrupt():
         from trs_explorer.cli.display import probe_line
         from trs_explorer.measure import probe_run
         from trs_explorer.training.device import resolve_device

@@ -100,7 +100,7 @@ def measure(
     if batch_size < 1:
         raise ValueError(f"batch_size must be >= 1, got {batch_size}")
     clean: tuple[str, None, Mapping[str, Any]] = ("clean", None, {})
-    planned = zip(blanks(attacks), [clean, *attacks], strict=True)
+    planned = zip(empty_rates(attacks), [clean, *attacks], strict=True)
     for position, (blank, (_, attack, arguments)) in enumerate(planned):
         rate = (done or {}).get(position, blank)
         if rate.n:
@@ -114,7 +114,7 @@ def measure(
             if attack is not None:
                 adversarial = attack(model, images, labels, generator=generator, **arguments)
                 check_images(adversarial, labels)
-            rate = extended(rate, adversarial, images, correct(model, adversarial, labels))
+            rate = add_batch(rate, adversarial, images, correct(model, adversarial, labels))
             yield position, rate
 
 
@@ -130,7 +130,7 @@ def check_inputs(model: nn.Module, x: Images, y: Labels) -> None:
             check_labels(model, x[:1].to(device), y.to(device))
 
 
-def blanks(attacks: Sequence[Attack]) -> list[Rate]:
+def empty_rates(attacks: Sequence[Attack]) -> list[Rate]:
     """The clean rate and one for each attack, of no images yet."""
     rates = [empty_rate("clean", 0.0)]
     for name, _, arguments in attacks:
@@ -144,14 +144,14 @@ def empty_rate(name: str, eps: float | None, *, c: float | None = None, norm: st
     return Rate(name, eps, 0, 0, 0.0, 1.0, [], norm, 0.0, c)
 
 
-def extended(rate: Rate, adversarial: Images, images: Images, outcomes: Bool[Tensor, " batch"]) -> Rate:
+def add_batch(rate: Rate, adversarial: Images, images: Images, outcomes: Bool[Tensor, " batch"]) -> Rate:
     """The rate with another batch: adversarial images, the originals, and which of them the model classifies correctly."""
     changed = (adversarial != images).flatten(1).any(-1)
     size, moved = distance(adversarial, images, rate.norm), int((changed & outcomes).sum())
-    return joined([rate, replace(rate, outcomes=outcomes.tolist(), perturbation=size, moved=moved)])
+    return join_rates([rate, replace(rate, outcomes=outcomes.tolist(), perturbation=size, moved=moved)])
 
 
-def joined(parts: Sequence[Rate]) -> Rate:
+def join_rates(parts: Sequence[Rate]) -> Rate:
     """One rate of the images of several parts of a measurement, in that order."""
     outcomes = [outcome for part in parts for outcome in part.outcomes]
     low, high = wilson(sum(outcomes), len(outcomes))
@@ -167,7 +167,7 @@ def joined(parts: Sequence[Rate]) -> Rate:
     )
 
 
-def restored(stored: object, blank: Rate, limit: int) -> Rate | None:
+def parse_rate(stored: object, blank: Rate, limit: int) -> Rate | None:
     """Parse a rate that `Rate.to_json` wrote: of the attack of `blank`, and `limit` images at most; None if it is damaged."""
     if not isinstance(stored, Mapping):
         return None
@@ -176,7 +176,7 @@ def restored(stored: object, blank: Rate, limit: int) -> Rate | None:
         return None
     if not isinstance(perturbation, int | float) or not math.isfinite(perturbation) or not isinstance(moved, int):
         return None
-    return joined([replace(blank, outcomes=outcomes, perturbation=float(perturbation), moved=moved)])
+    return join_rates([replace(blank, outcomes=outcomes, perturbation=float(perturbation), moved=moved)])
 
 
 def worst_of(name: str, rates: Sequence[Rate]) -> Rate:

@@ -11,7 +11,7 @@ from trs_explorer.attacks.checks import check_images
 from trs_explorer.attacks.noise import draw_seeds, seeded
 from trs_explorer.attacks.options import transfer_kwargs
 from trs_explorer.attacks.pgd import pgd
-from trs_explorer.evaluation.accuracy import Rate, batches, correct, empty_rate, extended
+from trs_explorer.evaluation.accuracy import Rate, add_batch, batches, correct, empty_rate
 from trs_explorer.evaluation.intervals import of_ratio
 from trs_explorer.gradients import Images, Labels
 
@@ -95,7 +95,7 @@ def measure_attempt(
         x_adv = attempt.attack(surrogate, images, labels, eps=attempt.eps, norm=attempt.norm, generator=generator, **options)
         check_images(x_adv, labels)
         for name, target in targets.items():
-            rates[name] = extended(rates[name], x_adv, images, correct(target, x_adv, labels))
+            rates[name] = add_batch(rates[name], x_adv, images, correct(target, x_adv, labels))
         yield dict(rates)
 
 

@@ -188,7 +188,7 @@ def measure_transfer(
             yield matrix()
 
 
-def assembled(parts: Sequence[TransferMatrix]) -> TransferMatrix:
+def join_matrices(parts: Sequence[TransferMatrix]) -> TransferMatrix:
     """One matrix of the images of several parts of a measurement, in that order."""
     rows = [
         ["".join(cells) for cells in zip(*(part.outcomes[i] for part in parts), strict=True)]
@@ -197,13 +197,13 @@ def assembled(parts: Sequence[TransferMatrix]) -> TransferMatrix:
     return _matrix(rows, parts[0].ensemble_column, parts[0].protocol, parts[0].targeted)
 
 
-def tried_on_all(matrix: TransferMatrix) -> TransferMatrix:
+def complete_images(matrix: TransferMatrix) -> TransferMatrix:
     """The matrix of its first n images: without those that, during a measurement, only some rows have."""
     rows = [[cell[: matrix.n] for cell in row] for row in matrix.outcomes]
     return _matrix(rows, matrix.ensemble_column, matrix.protocol, matrix.targeted)
 
 
-def all_right(ensemble: Ensemble, x: Images, y: Labels, *, limit: int, batch_size: int = 256) -> Int[Tensor, " chosen"]:
+def all_correct(ensemble: Ensemble, x: Images, y: Labels, *, limit: int, batch_size: int = 256) -> Int[Tensor, " chosen"]:
     """The indices of the first `limit` images that all members classify correctly; fewer if there are not so many."""
     chosen: list[Tensor] = []
     for number, (images, labels) in enumerate(batches(ensemble, x, y, batch_size)):

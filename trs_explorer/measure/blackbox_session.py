@@ -11,7 +11,7 @@ from trs_explorer import data
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.data import Dataset
 from trs_explorer.evaluation import blackbox
-from trs_explorer.evaluation.accuracy import Rate, empty_rate, joined, measure, restored, worst_of
+from trs_explorer.evaluation.accuracy import Rate, empty_rate, join_rates, measure, parse_rate, worst_of
 from trs_explorer.evaluation.blackbox import Attempt, measure_attempt, per_attempt
 from trs_explorer.evaluation.trust.checks import CHECKS
 from trs_explorer.evaluation.trust.from_attacks import is_stronger
@@ -117,7 +117,7 @@ def blackbox_runs(
     measurements = []
     for target in targets:
         parts = target.session.gather(target.rates)
-        rates = {key: joined([part[key] for part in parts]) for key in parts[0]} if parts else {}
+        rates = {key: join_rates([part[key] for part in parts]) for key in parts[0]} if parts else {}
         result = {**target.session.description, **_summary(attempts, rates)} if parts else None
         measurements.append(target.session.finished(result))
     return measurements
@@ -158,7 +158,7 @@ def _target(
     white_box = f"pgd-{WHITE_BOX_STEPS}"
     blanks |= {_white_box_key(eps): empty_rate(white_box, eps, norm=plan.norm) for eps in {one.eps for one in attempts}}
     for key, blank in blanks.items():
-        rate = restored(session.stored.get(key), blank, session.shard.stop - session.shard.start)
+        rate = parse_rate(session.stored.get(key), blank, session.shard.stop - session.shard.start)
         if rate is not None:
             target.rates[key] = rate
     return target

@@ -14,7 +14,7 @@ from torch import Tensor
 from trs_explorer import data, shipped
 from trs_explorer.attack_catalogue import ATTACKS
 from trs_explorer.config import same_split
-from trs_explorer.evaluation.accuracy import Attack, Rate, blanks, joined, measure, restored, worst_of
+from trs_explorer.evaluation.accuracy import Attack, Rate, empty_rates, join_rates, measure, parse_rate, worst_of
 from trs_explorer.evaluation.table1 import paper
 from trs_explorer.evaluation.table1.columns import MIN_FOR_WORST
 from trs_explorer.evaluation.trust.checks import CHECKS
@@ -121,7 +121,7 @@ def evaluate_run(
         parts = session.gather(_rates(session, x[shard], y[shard], plan, reusable, reporting.progress))
         if not parts:
             return session.finished(None)
-        rates = [joined(same) for same in zip(*parts, strict=True)]
+        rates = [join_rates(same) for same in zip(*parts, strict=True)]
         warnings = _warnings(session, x, y, rates, plan, reporting.progress)
     figures = _paper_figures(run, loaded["checkpoint"], plan)
     rows = [*zip(rates, figures, strict=True), *((rate, None) for rate in _worst(rates))]
@@ -143,8 +143,8 @@ def _rates(
     stored = {**reusable, **session.stored}
     done = {
         position: rate
-        for position, blank in enumerate(blanks(attacks))
-        if (rate := restored(stored.get(str(position)), blank, len(x))) is not None
+        for position, blank in enumerate(empty_rates(attacks))
+        if (rate := parse_rate(stored.get(str(position)), blank, len(x))) is not None
     }
     rates = dict(done)
     session.values = lambda: {str(position): rate.to_json() for position, rate in rates.items()}

@@ -9,7 +9,14 @@ import torch
 from trs_explorer import data
 from trs_explorer.attack_catalogue import ATTACKS
 from trs_explorer.catalogue import DATA
-from trs_explorer.evaluation.transfer import STARTS_OF, TransferMatrix, all_right, assembled, measure_transfer, other_classes
+from trs_explorer.evaluation.transfer import (
+    STARTS_OF,
+    TransferMatrix,
+    all_correct,
+    join_matrices,
+    measure_transfer,
+    other_classes,
+)
 from trs_explorer.evaluation.trust.checks import CHECKS
 from trs_explorer.evaluation.trust.from_rates import all_warnings, check_model
 from trs_explorer.files import Json
@@ -73,7 +80,7 @@ def transfer_run(
     test = data.load_for(run, train=False, data_dir=plan.data_dir)
     places, which = torch.arange(min(plan.limit, len(test))), ""
     if plan.protocol == "all-right":
-        places, which = all_right(ensemble, test.images(slice(None)), test.y, limit=plan.limit), " that all members have right"
+        places, which = all_correct(ensemble, test.images(slice(None)), test.y, limit=plan.limit), " that all members have right"
     x, y = test.images(places).to(device), test.y[places].to(device)
     ball = ATTACKS[plan.attack].has_radius
     options = attack_options(plan.attack, plan.options, steps=plan.steps)
@@ -123,7 +130,7 @@ def transfer_run(
         return session.finished(None)
     warnings = check_model(ensemble, x[:100], y[:100])
     trust = [{"check": number, "name": CHECKS[number], "warnings": texts} for number, texts in warnings.items()]
-    return session.finished({**description, **assembled(parts).to_json(), "trust": trust, "warnings": all_warnings(warnings)})
+    return session.finished({**description, **join_matrices(parts).to_json(), "trust": trust, "warnings": all_warnings(warnings)})
 
 
 def stored_outcomes(stored: Json, members: int, limit: int) -> list[list[str]]:

@@ -38,9 +38,9 @@ def check_members(config: TrainConfig, ensemble: Ensemble) -> None:
     if logits.shape[1:] != (IMAGES, data.classes):
         got = f"{[*logits.shape[1:]]} for {IMAGES} images"
         raise UsageError(f"--model {config.model} must return {data.classes} logits an image for {config.data}, got {got}")
-    if method.needs:
+    if method.member_check:
         try:
-            load(method.needs)(ensemble, x)
+            load(method.member_check)(ensemble, x)
         except (ValueError, RuntimeError, TypeError) as error:
             raise UsageError(f"--method {config.method} cannot train --model {config.model}: {_first_line(error)}") from error
 

@@ -84,7 +84,7 @@ def _watch_in_child(arguments: dict[str, object], before: list) -> int:
     why = "\n".join(map(printable, report.splitlines())) or f"status {status}"
     what = f"was killed (signal {-status})" if status < 0 else f"crashed: {why}"
     again = f"trs watch {printable(shlex.quote(str(arguments['run'])))}"
-    write(f"trs: the dashboard {what}\nThe training is not affected. Format on again: {again}\n")
+    write(f"trs: the dashboard {what}\nThe training is not affected. Watch it again: {again}\n")
     return 1
 
 

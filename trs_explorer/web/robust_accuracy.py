@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from trs_explorer.data import Dataset
-from trs_explorer.evaluation.accuracy import Attack, Rate, blanks, measure
+from trs_explorer.evaluation.accuracy import Attack, Rate, empty_rates, measure
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.web.attack_paths import configured_attack
 from trs_explorer.web.state import State
@@ -33,7 +33,7 @@ def evaluation_attack(state: State) -> Attack:
 
 def robust_accuracies(model: nn.Module, x: Tensor, y: Tensor, attacks: Sequence[Attack], *, seed: int) -> Iterator[list[Rate]]:
     """Yield the clean accuracy and that under every attack, in order; all of them after each batch of one of them."""
-    rates = blanks(attacks)
+    rates = empty_rates(attacks)
     for position, rate in measure(model, x, y, attacks=attacks, batch_size=BATCH, seed=seed):
         rates = [*rates[:position], rate, *rates[position + 1 :]]
         yield rates

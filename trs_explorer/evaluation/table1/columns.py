@@ -12,6 +12,7 @@ from trs_explorer.evaluation.table1 import paper
 STEPS, RESTARTS, SEED, LIMIT = 50, 1, 0, 1000
 # The paper's eight attacks, and one that sees through masked gradients: without it the worst of them would flatter.
 MEASURED_ATTACKS = (*paper.ATTACKS, "mora")
+WORST = "worst"  # with it begins what results call the worst of several attacks
 MIN_FOR_WORST = 3  # attacks of one radius, or the worst of them is not worth a column
 
 
@@ -39,6 +40,11 @@ class Column:
         return self.eps or self.c or 0.0
 
     @property
+    def is_worst(self) -> bool:
+        """Whether it is the worst of several attacks, image by image."""
+        return self.attack.startswith(WORST)
+
+    @property
     def words(self) -> str:
         """The attack and its eps or c."""
         return f"{self.attack} {self.at}".strip()
@@ -51,7 +57,7 @@ CLEAN = Column("clean", 0.0)
 class Figure:
     """The accuracy of an ensemble in one column.
 
-    - outcomes: a letter an image, 1 for right and 0 for wrong.
+    - outcomes: one character per image: 1 if it is classified correctly, else 0.
     - paper: the paper's figure in per cent, of its own models; None where it has none.
     """
 
@@ -65,12 +71,12 @@ class Figure:
 
     @property
     def correct(self) -> int:
-        """The number of images that are right."""
+        """The number of images that are classified correctly."""
         return self.outcomes.count("1")
 
     @property
     def percent(self) -> float:
-        """The share that is right, in per cent of all n."""
+        """The accuracy, in per cent of all n."""
         return 100 * self.correct / self.n
 
     @property

@@ -22,7 +22,7 @@ class Row:
 
     - run: its name.
     - label: its method; the run's name where two rows have one method.
-    - apart: how its training deviates from the paper's, in words.
+    - deviations: how its training deviates from the paper's, in words.
     - config: of its training.
     - weights: SHA-256 of the checkpoint that was measured.
     - figures: by column, in the table's order. Missing figures are not in it.
@@ -32,7 +32,7 @@ class Row:
 
     run: str
     label: str
-    apart: list[str]
+    deviations: list[str]
     config: TrainConfig
     weights: str
     figures: dict[Column, Figure]
@@ -51,7 +51,7 @@ class Row:
 
     def worst_at(self, eps: float | None) -> Figure | None:
         """The figure under the worst of the attacks of one eps; None if there are too few, or some are missing."""
-        same = (figure for column, figure in self.figures.items() if column.attack.startswith("worst") and column.eps == eps)
+        same = (figure for column, figure in self.figures.items() if column.is_worst and column.eps == eps)
         return next(same, None)
 
     def to_json(self) -> Json:
@@ -74,7 +74,7 @@ class Row:
             "label": self.label,
             "method": self.config.method,
             "model": self.config.model,
-            "apart": self.apart,
+            "apart": self.deviations,
             "data": self.config.data,
             "data_fingerprint": self.data_fingerprint,
             "weights": self.weights,

@@ -20,7 +20,7 @@ from trs_explorer.attacks.options import transfer_kwargs
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.evaluation.accuracy import Attack, Rate, correct
 from trs_explorer.evaluation.trust.from_rates import (
-    APART,
+    MAX_ATTACK_GAP,
     SLACK,
     CheckWarnings,
     check_model,
@@ -90,7 +90,7 @@ def quick_checks(
     if hasattr(model, "members"):  # where every member is certain, the ensemble's margin has no gradient either
         both.append(("MORA, on the members' margins,", run(partial(mora, eps=eps, norm=norm))))
     (low, fewer), *_, (high, more) = sorted(both, key=lambda trial: int(trial[1].sum()))
-    if is_stronger(fewer, more, APART):
+    if is_stronger(fewer, more, MAX_ATTACK_GAP):
         warnings[8].append(
             f"{low} leaves {_of(fewer)} right at eps {eps:g}, {high} {_of(more)}: the gradients of the latter are masked, so "
             "only the lower figure counts, and it may still be too high"
@@ -169,7 +169,7 @@ def thorough_checks(
             results.append((f"PGD on member F{number} alone", run(attack, surrogate=member)))
         warnings[16] = [
             f"{title} leaves {_of(theirs)} right at eps {eps:g}, {name} on the ensemble {_of(left)}: only the lower figure counts"
-            + (", and the gradients that the latter follows are masked" if is_stronger(theirs, left, APART) else "")
+            + (", and the gradients that the latter follows are masked" if is_stronger(theirs, left, MAX_ATTACK_GAP) else "")
             for title, theirs in results
             if is_stronger(theirs, left)
         ]

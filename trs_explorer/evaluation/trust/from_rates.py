@@ -17,7 +17,7 @@ from trs_explorer.evaluation.trust.checks import CHECKS
 from trs_explorer.gradients import Images, Labels
 
 SLACK = 0.01  # one percentage point: the effect of a random start or of rounding
-APART = 0.05  # the largest difference between two iterated attacks of one budget
+MAX_ATTACK_GAP = 0.05  # the largest difference between two iterated attacks of one budget
 
 # The warnings of every check that was run, by its number; an empty list: the check passed.
 CheckWarnings = dict[int, list[str]]
@@ -106,11 +106,11 @@ def _far_apart(iterated: Sequence[Rate]) -> list[str]:
     warnings = []
     for group in groups.values():
         low, high = min(group, key=_share), max(group, key=_share)
-        if _share(high) <= _share(low) + APART:
+        if _share(high) <= _share(low) + MAX_ATTACK_GAP:
             continue
         best = min((rate for rate in group if _on_margin(rate) != _on_margin(low)), key=_share, default=low)
         both = f"at eps {low.eps:g} {low.name} leaves {_percent(low)} right, "
-        if _share(best) > _share(low) + APART:
+        if _share(best) > _share(low) + MAX_ATTACK_GAP:
             warnings.append(
                 f"{both}{best.name}, on another loss, {_percent(best)}: the gradients of that loss are masked, so only the "
                 "lowest figure counts, and it may still be too high"

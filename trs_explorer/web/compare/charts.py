@@ -48,7 +48,7 @@ def curves_caption(curves: Curves, rows: Sequence[Row], sides: Mapping[str, str]
 
 
 def _attack(column: Column) -> str:
-    return WORST if column.attack.startswith("worst") else column.attack
+    return WORST if column.is_worst else column.attack
 
 
 def _point(column: Column, figure: Figure) -> Point:

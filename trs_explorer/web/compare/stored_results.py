@@ -10,6 +10,7 @@ from dash import html
 from trs_explorer.config import TrainConfig, same_split
 from trs_explorer.evaluation.intervals import wilson
 from trs_explorer.evaluation.table1.columns import LIMIT, SEED, STEPS, Column, all_columns
+from trs_explorer.evaluation.table1.columns import WORST as WORST_COLUMN
 from trs_explorer.evaluation.table1.differences import difference_lines, orderings
 from trs_explorer.evaluation.table1.rows import Row, best_row, image_count, make_row, sort_rows
 from trs_explorer.evaluation.table1.stored import stored_evaluations
@@ -117,7 +118,7 @@ def _stored_point(result: Json, rate: Json) -> tuple[str, Point] | None:
         eps = float(rate["eps"] or 0)
         if not (0 < eps < math.inf and 0 <= correct <= n <= MAX_IMAGES) or rate.get("norm", "linf") != "linf":
             return None
-        if name.startswith("worst"):
+        if name.startswith(WORST_COLUMN):
             return None
         low, high = wilson(correct, n)
         return printable(name)[:MAX_NAME], (eps, 100 * correct / n, 100 * low, 100 * high, n)

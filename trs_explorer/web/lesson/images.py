@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from dash import html
 
-from trs_explorer.evaluation.transfer import tried_on_all
+from trs_explorer.evaluation.transfer import complete_images
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.library import Loaded
 from trs_explorer.figures.lesson import Series, Share, accuracy_bars, similarity_and_transfer
@@ -142,7 +142,7 @@ def measure(
         make = _matrix(loaded[run], state, pairs)
         snapshot = follow(card, (*matrix.matrix_key(loaded[run], state), pairs), make)
         if isinstance(partial := snapshot.value, matrix.PartialMatrix):
-            tried = tried_on_all(partial.matrix)
+            tried = complete_images(partial.matrix)
             transfer = share(*tried.pooled(), tried.pooled_interval())
             measured[run] = Measured(measured[run].cosine, transfer, accuracy_share(partial.robust), snapshot.state == "done")
         if snapshot.state != "done":

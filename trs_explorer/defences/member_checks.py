@@ -1,4 +1,4 @@
-"""Check what defences need of members besides logits, by running them: a user's model may have any structure."""
+"""Check whether a method can train given members, by running them. What a step hands to a defence: training/steps.py."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
