@@ -118,7 +118,7 @@ def accuracy_curves(curves: Sequence[tuple[Series, Curves]], *, look: str) -> go
             ends.append((name, *points[-1]))
             said.append(f"{name}: " + ", ".join(f"{100 * share.value:.0f} % at {eps:g}" for eps, share in points))
     layout = base_layout(look, f"accuracy over eps. {'; '.join(said)}")
-    layout["xaxis"] |= {"title": "eps", "range": [-0.008, 1.42 * most], "tickvals": [0, 0.1, 0.15, 0.2, 0.3]}
+    layout["xaxis"] |= {"title": "eps", "range": [-0.008, 1.5 * most], "tickvals": [0, 0.1, 0.15, 0.2, 0.3]}
     layout["yaxis"] |= {"title": "correct, %", "range": [-4, 104]}
     heights = spread([share.value for _, _, share in ends], LINE_HEIGHT)
     layout["annotations"] = [
@@ -137,7 +137,7 @@ def attack_bars(rows: Sequence[str], groups: Sequence[tuple[Series, Sequence[Sha
         traces.append({
             "type": "bar", "orientation": "h", "name": series.name, "y": [row for row, _ in known],
             "x": [100 * share.value for _, share in known], "error_x": _interval([share for _, share in known], ink),
-            "marker": {"color": series.colour, "pattern": {"shape": series.symbol, "fgcolor": ink, "fgopacity": 0.35}},
+            "marker": {"color": series.colour, "pattern": {"shape": series.symbol, "fgcolor": ink, "bgcolor": series.colour}},
             "hovertemplate": [f"{row}, {series.name}: {share.text}<extra></extra>" for row, share in known],
         })  # fmt: skip
     said = "; ".join(

@@ -148,7 +148,7 @@ def cosine_ranges(
         for members, text in zip(groups, labels, strict=True)
     )
     layout = base_layout(look, f"cosines of the gradients of F and G around the points. {said}. {len(own)} trained here.")
-    layout["yaxis"] |= {"title": "cosine of F's and G's gradients", "range": [-1.22, 1.22], "tickvals": [-1, -0.5, 0, 0.5, 1]}
+    layout["yaxis"] |= {"title": "cosine of the gradients", "range": [-1.22, 1.22], "tickvals": [-1, -0.5, 0, 0.5, 1]}
     layout["xaxis"] |= {"showgrid": False}
     if over_beta:
         layout["xaxis"] |= {"type": "log", "title": "β of the loss (smoother to the left)", "tickvals": TICKS}

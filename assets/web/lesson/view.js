@@ -107,6 +107,8 @@ function draw(element, figure) {
   element.querySelector(".empty")?.remove();
   element.setAttribute("role", "img");
   element.setAttribute("aria-label", figure.layout.meta.label);
-  figure.layout.font.size = Math.round(0.82 * parseFloat(getComputedStyle(element).fontSize)); // larger on a projector
+  const size = Math.round(Math.min(0.82 * parseFloat(getComputedStyle(element).fontSize), Math.max(10, element.clientWidth / 28)));
+  figure.layout.font.size = size; // large on a projector, small on a phone
+  if (figure.layout.legend) figure.layout.legend.font = {size};
   window.Plotly.react(element, figure.data, figure.layout, CONFIG);
 }

@@ -22,6 +22,12 @@ def running() -> int:
     return sum(len(jobs._running()) for jobs in list(jobs_module._all_jobs))
 
 
+def cancelled() -> int:
+    """How many measurements were cancelled before their end."""
+    every = [job for jobs in list(jobs_module._all_jobs) for job in list(jobs._jobs.values())]
+    return sum(job.snapshot.state == "cancelled" for job in every)
+
+
 def eventually(condition: Callable[[], bool]) -> None:
     """Wait until a condition holds."""
     until = time.monotonic() + PATIENCE_S

@@ -2,7 +2,7 @@
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from lesson_screen import drawn, eventually, running
+from lesson_screen import cancelled, drawn, eventually, running
 from web_screen import MARKS, Screen
 
 pytestmark = MARKS
@@ -76,14 +76,15 @@ def test_what_a_card_measures_ends_when_it_is_left_and_begins_again_when_one_is_
     desk.card("images", {**SMALL, "n": 900, "steps": 50, "seed": 77, "reveal": 1})
     desk.until("lesson.cards.images.found.texts.of.includes('Measuring')")
     eventually(lambda: running() > 0)
+    before = cancelled()
     desk.page.keyboard.press("ArrowLeft")
     desk.until("lesson.name === 'theorem'")
-    eventually(lambda: running() == 0)
+    eventually(lambda: cancelled() == before + 1)
     desk.page.go_back()
     desk.until("lesson.name === 'images'")
     eventually(lambda: running() > 0)
     desk.page.goto("about:blank")  # the tab goes elsewhere
-    eventually(lambda: running() == 0)
+    eventually(lambda: cancelled() == before + 1)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from urllib.parse import urlencode
 
 import pytest
-from lesson_screen import drawn, eventually, running
+from lesson_screen import cancelled, drawn, eventually
 from web_screen import MARKS, Screen
 
 from trs_explorer.explore.two_nets import CORNERS
@@ -95,9 +95,10 @@ def test_a_training_ends_when_the_card_is_left(screen: Screen) -> None:
     card(screen, seed=17)
     screen.page.get_by_role("button", name="Train", exact=True).click()
     screen.until(f"{STEP} > 0")
+    before = cancelled()
     screen.page.keyboard.press("ArrowRight")
     screen.until("lesson.name === 'theorem'")
-    eventually(lambda: running() == 0)
+    eventually(lambda: cancelled() == before + 1)
     assert screen.page.locator("#card-theorem [data-out=training]").text_content() == ""
 
 

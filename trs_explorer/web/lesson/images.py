@@ -177,7 +177,7 @@ def figures(measured: Mapping[str, Measured], attack: str, *, revealed: bool, lo
     empty = "Nothing has been attacked yet."
     shown = {"transfer": similarity_and_transfer(points, attack=attack, look=look) if points else empty}
     if revealed:
-        shown["robust"] = accuracy_bars(bars, title="ensemble correct under PGD, %", look=look) if bars else empty
+        shown["robust"] = accuracy_bars(bars, title="correct under PGD, %", look=look) if bars else empty
     return shown
 
 
