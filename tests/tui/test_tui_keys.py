@@ -37,6 +37,7 @@ def test_keys_ask_the_trainer(live):
     ]
 
 
+@pytest.mark.slow
 def test_a_note_is_typed(live):
     app = Dashboard(live)
 

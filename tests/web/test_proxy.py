@@ -1,11 +1,16 @@
 """The explorer behind a proxy and in a frame, by real requests to real sockets."""
 
+import html
+import re
+
 import flask
 import pytest
 from small_server import Served, small_app
+from web_explorer import Explorer
 
 from trs_explorer.options import UsageError
 from trs_explorer.web import access
+from trs_explorer.web.app import create_app
 
 NAVIGATED = {"Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "iframe"}
 
@@ -45,7 +50,9 @@ def test_a_prefix_may_be_removed_by_the_proxy_or_not(served: Served) -> None:
     app.add_url_rule("/where", "where", view_func=lambda: flask.request.root_path + " " + flask.request.path)
     client = served(app, prefix="/user/trs")
     assert client.ask("/user/trs/where").text == client.ask("/where").text == "/user/trs /where"
-    assert client.ask("/user/trs").text == client.ask("/user/trs/").text == client.ask("/").text == "page"
+    assert client.ask("/user/trs/").text == client.ask("/").text == "page"
+    moved = client.ask("/user/trs?run=a")
+    assert (moved.status, moved.headers["Location"]) == (302, "/user/trs/?run=a")
     assert client.ask("/user/trsx/where").status == 404
     assert client.ask("/user/trs/user/trs/where").status == 404
 
@@ -81,3 +88,26 @@ def test_only_pages_at_a_trusted_name_show_it_in_a_frame(served: Served) -> None
 def test_the_token_s_way_on_stays_below_the_prefix(served: Served) -> None:
     page = served(token="a-token", prefix="/user/trs").ask("/user/trs/query?n=1&token=a-token").text
     assert 'content="0;url=/user/trs/query?n=1"' in page
+
+
+PATHS = ("/", "/compare", "/lesson/zigzag", "/lesson/teacher", "/lesson/nope")
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_address_on_every_page_is_below_the_prefix(explorer: Explorer, path: str) -> None:
+    app = create_app(explorer.library, url_prefix="/user/trs")
+    access.protect(app.server, prefix="/user/trs")
+    client = app.server.test_client()
+    page = client.get(f"/user/trs{path}").text
+    addresses = re.findall(r'(?:href|src)="(/[^"]*)"', page)
+    assert len(addresses) > 3
+    assert [address for address in addresses if not address.startswith("/user/trs/")] == []
+    for address in addresses:
+        with client.get(html.unescape(address)) as answer:
+            assert answer.status_code in (200, 302), address
+
+
+def test_the_lesson_s_first_card_is_below_the_prefix(explorer: Explorer) -> None:
+    app = create_app(explorer.library, url_prefix="/user/trs")
+    access.protect(app.server, prefix="/user/trs")
+    assert app.server.test_client().get("/user/trs/lesson").headers["Location"].startswith("/user/trs/lesson/")

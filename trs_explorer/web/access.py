@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode
 from flask import Flask
 from flask.logging import default_handler
 from werkzeug import Request, Response
+from werkzeug.utils import redirect
 
 from trs_explorer.options import UsageError
 from trs_explorer.web.log import FORMATTER
@@ -96,6 +97,9 @@ def protect(
 
         if prefix:
             path = environ.get("PATH_INFO", "")
+            if path == prefix:  # relative addresses in the page need the slash
+                query = environ.get("QUERY_STRING", "")
+                return redirect(f"{prefix}/{query and f'?{query}'}")(environ, start)
             inside = path.removeprefix(prefix) if f"{path}/".startswith(f"{prefix}/") else path
             environ |= {"SCRIPT_NAME": prefix, "PATH_INFO": inside or "/"}
         host = _named_host(environ.get("HTTP_HOST", ""))

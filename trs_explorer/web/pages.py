@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import orjson
 from dash import html
-from flask import Response
+from flask import Response, has_request_context, request
 
 from trs_explorer.explore.jobs import Full
 from trs_explorer.files import Json, finite
@@ -17,10 +17,16 @@ Keys = Sequence[tuple[str, str]]  # (key, description)
 PAGES = {"": "Explore", "compare": "Compare", "lesson": "Lesson"}
 
 
+def at(path: str) -> str:
+    """Return the address of a path of ours, "/..." or "", below the prefix of a proxy if there is one (`access.protect`)."""
+    return (request.script_root if has_request_context() else "") + path
+
+
 def nav(current: str, **attributes: str) -> html.Nav:
     """Build links to all pages, with the current one (its path) marked."""
     links = [
-        html.A(title, href=f"/{path}", **({"aria-current": "page"} if path == current else {})) for path, title in PAGES.items()
+        html.A(title, href=at(f"/{path}"), **({"aria-current": "page"} if path == current else {}))
+        for path, title in PAGES.items()
     ]
     return html.Nav(links, **{"aria-label": "pages"}, **attributes)
 
@@ -48,14 +54,15 @@ def document(title: str, body: object, meta: Json, *, styles: Sequence[str], scr
     meta: JSON for the scripts.
     styles, scripts: names under assets/web, or paths that begin with "/".
     """
-    sheets = "".join(f'<link rel="stylesheet" href="/assets/{name}">' for name in styles)
-    code = "".join(f'<script src="{name if name[0] == "/" else f"/assets/{name}"}"></script>' for name in scripts)
+    sheets = "".join(f'<link rel="stylesheet" href="{at(f"/assets/{name}")}">' for name in styles)
+    sources = [at(name if name[0] == "/" else f"/assets/{name}") for name in scripts]
+    code = "".join(f'<script src="{source}"></script>' for source in sources)
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">
 <title>{title}</title>{sheets}</head>
 <body>{markup(body)}
-{as_script(meta)}{code}</body>
+{as_script({"root": at(""), **meta})}{code}</body>
 </html>"""
 
 

@@ -91,7 +91,7 @@ window.compare = {
     let told = null, words = "the explorer does not answer: is it still running? Asking again ...";
     try {
       const fields = {...compare.wish, dark: compare.dark() ? 1 : "", client: compare.client, again};
-      const answer = await fetch(`/compare/${what}?${new URLSearchParams(fields)}`);
+      const answer = await fetch(`${compare.meta.root}/compare/${what}?${new URLSearchParams(fields)}`);
       if (answer.ok) told = await answer.json();
       else if (answer.status === 429) words = await answer.text(); // no room for it now
     } catch {

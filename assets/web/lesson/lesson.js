@@ -65,12 +65,12 @@ export const lesson = {
     const first = lesson.card(name).fields;
     const all = Object.entries({...fields, ...lesson.kept}).filter(([field, value]) => value !== "" && value !== first[field]);
     const query = new URLSearchParams(all).toString();
-    return `/lesson/${name}${query ? `?${query}` : ""}`;
+    return `${lesson.meta.root}/lesson/${name}${query ? `?${query}` : ""}`;
   },
 
   read() {
     const before = lesson.name, all = Object.fromEntries(new URLSearchParams(location.search));
-    lesson.name = lesson.card(location.pathname.split("/")[2])?.name || lesson.meta.cards[0].name;
+    lesson.name = lesson.card(location.pathname.slice(lesson.meta.root.length).split("/")[2])?.name || lesson.meta.cards[0].name;
     lesson.kept = Object.fromEntries(["lock", "hide", "theme"].filter((key) => all[key]).map((key) => [key, all[key]]));
     const known = [...Object.keys(lesson.card().fields), "guess", "reveal"];
     lesson.set_fields = Object.fromEntries(known.filter((key) => key in all).map((key) => [key, all[key]]));

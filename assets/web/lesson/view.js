@@ -40,7 +40,7 @@ function toggle({toggle: field, values}) {
 lesson.onLeave = (name) => {
   newest.stop.abort();
   newest = {key: "", stop: new AbortController()};
-  if (!lesson.cards[name].draw) navigator.sendBeacon(`/lesson/${name}/leave?client=${CLIENT}`);
+  if (!lesson.cards[name].draw) navigator.sendBeacon(`${lesson.meta.root}/lesson/${name}/leave?client=${CLIENT}`);
 };
 addEventListener("pagehide", () => lesson.onLeave(lesson.name));
 
@@ -61,7 +61,7 @@ export async function follow(act) {
 
 async function ask(name, fields, signal) {
   try {
-    const response = await fetch(`/lesson/${name}/view?${new URLSearchParams(fields)}`, {signal});
+    const response = await fetch(`${lesson.meta.root}/lesson/${name}/view?${new URLSearchParams(fields)}`, {signal});
     if (response.ok) return await response.json();
     return {notice: await response.text(), done: response.status !== 429, wait: 2000};
   } catch {

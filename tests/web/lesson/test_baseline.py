@@ -33,6 +33,7 @@ def curves(view):
     return {trace.name: trace for trace in view.figures["curves"].data}
 
 
+@pytest.mark.slow
 def test_the_curves_are_those_of_evaluate(card, monkeypatch):
     monkeypatch.setattr(baseline, "RADII", (0.1, 0.3))
     monkeypatch.setattr(baseline, "LEVEL", 0)
@@ -67,6 +68,7 @@ def test_the_weakest_attack_of_both_comes_first_and_is_all_that_is_shown_before_
     assert set(curves(views[-1])) == {"DVERGE FGSM", "TRS FGSM"}
 
 
+@pytest.mark.slow
 def test_a_slice_is_of_the_ensembles_own_gradient(card, monkeypatch):
     monkeypatch.setattr(baseline, "LEVEL", 0)
     runs, ask = card
@@ -82,6 +84,7 @@ def test_a_slice_is_of_the_ensembles_own_gradient(card, monkeypatch):
 
 
 @pytest.mark.parametrize("eps", [0.05, 0.3])  # one that fools nothing, and one that does
+@pytest.mark.slow
 def test_the_path_ends_where_its_loss_is_highest(card, monkeypatch, eps):
     monkeypatch.setattr(baseline, "LEVEL", 0)
     runs, ask = card

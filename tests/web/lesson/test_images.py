@@ -101,6 +101,7 @@ def test_what_is_to_be_guessed_is_neither_measured_nor_sent_before(card):
     assert empty.figures["transfer"] == "Nothing has been attacked yet."
 
 
+@pytest.mark.slow
 def test_the_right_answer_and_the_number_in_the_question_are_what_is_measured(card):
     """On 32 images, with the card's own attack: the stored figures of 1,000 are .003, and 65 % at 50 steps."""
     _, ask = card

@@ -51,6 +51,7 @@ def test_every_setting_has_its_line_and_the_numbers_come_with_the_reveal(ask):
         assert line.name == f"{letter}: {transfer.partition(':')[0]}"
 
 
+@pytest.mark.slow
 def test_transfer_and_beta_are_those_of_card_3(ask, monkeypatch):
     """One training, shown on both cards: the same counts, and the same beta."""
     monkeypatch.setattr(train_it, "train", lambda settings: train(settings, steps=20))

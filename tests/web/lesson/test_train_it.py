@@ -105,6 +105,7 @@ def test_the_table_has_what_was_trained_in_this_tab(ask, seen):
     assert markup(view.markup["table"]).count('scope="row"') == 1  # still there
 
 
+@pytest.mark.slow
 def test_all_six_are_trained_one_after_the_other(ask, seen):
     view = ask(train="all", reveal=1, seed=5)
     assert view.texts["step"].startswith("all three, seed 5: trained in")

@@ -8,6 +8,7 @@ from trs_explorer.web.lesson import baseline, doubt, images, one_attack, theorem
 from trs_explorer.web.lesson.page import lesson_page, unknown_card_page
 from trs_explorer.web.lesson.teacher import teacher_page
 from trs_explorer.web.lesson.view import add_view
+from trs_explorer.web.pages import at
 
 MODULES = (one_attack, zigzag, train_it, theorem, images, baseline, doubt)
 CARDS = tuple(module.CARD for module in MODULES)
@@ -18,7 +19,7 @@ def add_lesson(server: Flask, library: Library, jobs: Jobs) -> None:
 
     @server.get("/lesson")
     def first() -> Response:
-        return redirect(f"/lesson/{CARDS[0].name}")
+        return redirect(at(f"/lesson/{CARDS[0].name}"))
 
     @server.get("/lesson/<name>")
     def card(name: str) -> str | tuple[str, int]:

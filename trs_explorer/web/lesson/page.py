@@ -6,7 +6,7 @@ from dash import html
 
 from trs_explorer.web.lesson.card import Card
 from trs_explorer.web.markup import Html
-from trs_explorer.web.pages import document, keys_dialog, nav
+from trs_explorer.web.pages import at, document, keys_dialog, nav
 
 TITLE = "Orthogonal is not enough"
 STYLES = ("explorer.css", "lesson/lesson.css")
@@ -27,7 +27,6 @@ KEYS = (
     ("c", "hide the controls, or show them"),
     ("?", "this list"),
 )
-START = Html('<script type="module" src="/assets/lesson/start.js"></script>')
 
 
 def lesson_page(cards: Sequence[Card]) -> str:
@@ -41,7 +40,7 @@ def lesson_page(cards: Sequence[Card]) -> str:
         html.Div(id="notice", role="status"),
         html.Main([_card(number, card) for number, card in enumerate(cards, 1)], id="cards"),
         keys_dialog(KEYS),
-        START,
+        Html(f'<script type="module" src="{at("/assets/lesson/start.js")}"></script>'),
     ]
     meta = {"cards": [card.meta() for card in cards]}
     return document(f"{TITLE} - trs lesson", body, meta, styles=STYLES, scripts=[])
@@ -49,8 +48,8 @@ def lesson_page(cards: Sequence[Card]) -> str:
 
 def unknown_card_page(cards: Sequence[Card], name: str) -> str:
     """Build the page for an address that names no card: a sentence, and the way to all cards."""
-    links = [html.Li(html.A(card.title, href=f"/lesson/{card.name}")) for card in cards]
-    first = html.A("Start with card 1.", href=f"/lesson/{cards[0].name}")
+    links = [html.Li(html.A(card.title, href=at(f"/lesson/{card.name}"))) for card in cards]
+    first = html.A("Start with card 1.", href=at(f"/lesson/{cards[0].name}"))
     body = [
         html.Header([html.H1(TITLE), nav("lesson"), _steps(cards)], id="bar"),
         html.Main([html.P([f"There is no card called {name[:40]!r}. ", first]), html.Ol(links)], id="teacher"),
@@ -63,14 +62,14 @@ def _steps(cards: Sequence[Card]) -> html.Ol:
     for number, card in enumerate(cards, 1):
         when = "" if number <= ROUTE else " (for the hour)"
         named = {"data-card": card.name, "aria-label": f"{number}: {card.title}{when}"}
-        link = html.A(str(number), href=f"/lesson/{card.name}", title=f"{card.title}{when}", **named)
+        link = html.A(str(number), href=at(f"/lesson/{card.name}"), title=f"{card.title}{when}", **named)
         links.append(html.Li(link, className="more" if when else None))
     return html.Ol(links, id="steps", **{"data-part": "nav"})
 
 
 def _buttons() -> list:
     return [
-        html.A("teacher's page", href="/lesson/teacher", **{"data-part": "nav"}),
+        html.A("teacher's page", href=at("/lesson/teacher"), **{"data-part": "nav"}),
         html.Button("full screen", id="full", title="full screen (f)"),
         html.Button("theme", id="theme", title="dark or light (t)"),
         html.Button("?", id="help-button", title="keys", **{"aria-label": "keys"}),

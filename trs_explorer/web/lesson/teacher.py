@@ -6,7 +6,7 @@ from dash import html
 
 from trs_explorer.web.lesson.card import Card
 from trs_explorer.web.lesson.page import KEYS, PARTS, ROUTE, STYLES, TITLE
-from trs_explorer.web.pages import document, keys_table, nav
+from trs_explorer.web.pages import at, document, keys_table, nav
 
 
 def teacher_page(cards: Sequence[Card]) -> str:
@@ -29,7 +29,7 @@ def _notes(number: int, card: Card) -> html.Section:
     notes = card.teacher
     entries = (("Say", notes.say), ("Ask", f"{card.question} {notes.ask}"), ("What the class usually gets wrong", notes.wrong))
     return html.Section([
-        html.H2([f"{number} ", html.A(card.title, href=f"/lesson/{card.name}"), f" ({notes.minutes:g} min)"]),
+        html.H2([f"{number} ", html.A(card.title, href=at(f"/lesson/{card.name}")), f" ({notes.minutes:g} min)"]),
         html.Dl([part for name, text in entries for part in (html.Dt(name), html.Dd(text))]),
     ])  # fmt: skip
 
