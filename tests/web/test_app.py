@@ -286,7 +286,7 @@ def test_a_beat_brings_what_was_asked_meanwhile_and_nothing_else(app):
     shown = ask(app, "ask-history", light)["story"]["data"]
     assert ask(app, "ask-history", light, changed="live.n_intervals", story=shown) == {}
     dark = ask(app, "ask-history", {**light, "dark": True}, changed="live.n_intervals", story=shown)
-    assert dark["history-chart"]["children"]["props"]["figure"]["layout"]["font"]["color"] == "#e8eaed"
+    assert dark["history-chart"]["children"]["props"]["figure"]["layout"]["template"]["layout"]["font"]["color"] == "#e8eaed"
 
 
 @pytest.mark.parametrize("level", [0, 1])

@@ -16,6 +16,7 @@ from trs_explorer.catalogue import DATA
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.jobs import Full, Jobs, Snapshot
 from trs_explorer.explore.library import Library
+from trs_explorer.figures.training import training_spec
 from trs_explorer.options import UsageError
 from trs_explorer.runs import RunError
 from trs_explorer.shipped import folder
@@ -177,7 +178,8 @@ def _add_history(app: dash.Dash, library: Library) -> None:
         if ctx.triggered_id == "live" and markup(status) == on_page.get("run-words") and fields == on_page.get("asked"):
             return no_update, no_update
         chosen = str(fields.get("at") or "") or (checkpoints[-1] if checkpoints else "")
-        figure = history.history_figure(events, at_step=history.step_of(events, chosen), dark=bool(fields.get("dark")))
+        look = "dark" if fields.get("dark") else "light"
+        figure = training_spec(events, at_step=history.step_of(events, chosen), look=look)
         choices = layout.options({"": "newest", **{name: history.checkpoint_label(name) for name in checkpoints}})
         response = {"at": choices, "run-words": status, "history-table": history.history_table(events)}
         return layout.chart(figure), {name: markup(part) for name, part in response.items()} | {"asked": fields}
