@@ -37,6 +37,7 @@ def test_strong_attacks_and_slices_are_seen_after_the_guess_only(desk: Screen) -
     assert desk.page.locator(f"{CARD} table").get_by_text("of 8").count() == 24
 
 
+@pytest.mark.slow
 def test_a_slice_follows_the_image_and_eps_and_is_square(desk: Screen) -> None:
     desk.card("baseline", {**SMALL, "reveal": 1})
     assert "image 8, a 5" in label(desk, RUNS[0])

@@ -46,8 +46,8 @@ def test_the_reveal_multiplies_and_the_checks_speak(desk: Screen) -> None:
     assert "check 8 warns: MORA" in said
     assert desk.page.locator(f"{CARD} .choices .right").text_content().startswith("2")
     assert "The factor changed 0 of the ensemble's 10" in desk.page.locator(f"{CARD} .of").text_content()
-    # The chart has left room for the checks: all of it is there.
-    assert desk.js(
+    # The chart leaves room for the checks, once it has been drawn again: all of it is there.
+    desk.until(
         f"(() => {{ const place = document.querySelector('{CARD} [data-figure=accuracy]');"
         " const [drawing, room] = [place.querySelector('.main-svg'), place].map((one) => one.getBoundingClientRect().bottom);"
         " return drawing <= room + 1; })()"
