@@ -1,4 +1,4 @@
-"""Save and load checkpoints, so that a kill at any moment loses no earlier one; resume.py clears up what it leaves.
+"""Save and load checkpoints, so that a kill at any moment loses no earlier one; `prune` deletes what it leaves.
 
 Weights are safetensors; the training state is loaded with weights_only, so no code is unpickled.
 """
