@@ -53,6 +53,7 @@ def test_a_prefix_may_be_removed_by_the_proxy_or_not(served: Served) -> None:
     assert client.ask("/user/trs/").text == client.ask("/").text == "page"
     moved = client.ask("/user/trs?run=a")
     assert (moved.status, moved.headers["Location"]) == (302, "/user/trs/?run=a")
+    assert client.ask("/user/trs", Host="evil.example").status == 400
     assert client.ask("/user/trsx/where").status == 404
     assert client.ask("/user/trs/user/trs/where").status == 404
 

@@ -95,19 +95,19 @@ def protect(
             kept = [(name, value) for name, value in given if name.title() not in headers]
             return start_response(status, [*kept, *headers.items()], exc_info)
 
+        path = environ.get("PATH_INFO", "")
         if prefix:
-            path = environ.get("PATH_INFO", "")
-            if path == prefix:  # relative addresses in the page need the slash
-                query = environ.get("QUERY_STRING", "")
-                return redirect(f"{prefix}/{query and f'?{query}'}")(environ, start)
             inside = path.removeprefix(prefix) if f"{path}/".startswith(f"{prefix}/") else path
             environ |= {"SCRIPT_NAME": prefix, "PATH_INFO": inside or "/"}
         host = _named_host(environ.get("HTTP_HOST", ""))
         if host not in names and not (any_address and _ip(host)):
             return _plain(400, f"this explorer does not answer to the name {host[:80]!r}")(environ, start)
         request = Request(environ)
-        refusal = _too_large(request) or _foreign(request, trusted) or (_check_token(request, token) if token else None)
-        return (refusal or inner)(environ, start)
+        answer = _too_large(request) or _foreign(request, trusted) or (_check_token(request, token) if token else None)
+        if prefix and path == prefix and not answer:  # relative addresses in the page need the slash
+            query = environ.get("QUERY_STRING", "")
+            answer = redirect(f"{prefix}/{query and f'?{query}'}")
+        return (answer or inner)(environ, start)
 
     flask_app.wsgi_app = guarded
 
