@@ -56,6 +56,7 @@ def test_cpu_time_is_that_of_a_process_and_all_below_it(tmp_path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_every_figure_is_there(tmp_path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from trs_explorer.cli import main
 

@@ -75,6 +75,7 @@ def test_a_link_made_on_other_weights_says_so_and_goes_on_saying_it(screen: Scre
     assert screen.url["weights"] == explorer.library.load("bars-cos-only").digest[:12]
 
 
+@pytest.mark.slow
 def test_what_is_broken_in_an_address_is_named_and_the_page_goes_on(screen: Screen) -> None:
     broken = {"eps": "abc", "image": "99999", "start": "nan", "own": "xx", "plane": "nonsense", "surrogate": "9", "at": "7777"}
     screen.open({**QUICK, **broken})
@@ -95,6 +96,7 @@ def test_also_what_the_slices_do_not_need_is_named(screen: Screen) -> None:
     assert [name for name in broken if name not in screen.notice] == []
 
 
+@pytest.mark.slow
 def test_an_address_of_a_run_that_is_not_there(screen: Screen) -> None:
     broken = {
         "run": "<b>nonsense",
@@ -210,6 +212,7 @@ def test_an_own_picture_is_in_the_address_and_survives_a_reload(screen: Screen, 
     screen.until_url(own="", image="2")
 
 
+@pytest.mark.slow
 def test_a_file_that_is_no_picture_is_refused_in_words(screen: Screen, tmp_path: Path) -> None:
     (tmp_path / "no.png").write_text("this is no picture")
     screen.open(QUICK)

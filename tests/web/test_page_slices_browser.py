@@ -114,6 +114,7 @@ def test_every_level_reuses_the_one_before_and_each_is_on_the_screen_at_once(scr
     assert len(fetched) == len(set(fetched)) <= 4
 
 
+@pytest.mark.slow
 def test_a_slice_that_is_left_and_taken_again_is_never_mixed(screen: Screen, mnist: Loaded) -> None:
     """An answer that was on its way when another slice came, and arrives when the first one is back, spoils nothing."""
     held = []
@@ -226,7 +227,7 @@ def _ink(screen: Screen, model: int, a: float, b: float) -> float:
     )
 
 
-@pytest.mark.parametrize("method", ["adaboost", "gradient-boost"])
+@pytest.mark.parametrize("method", ["adaboost", pytest.param("gradient-boost", marks=pytest.mark.slow)])
 def test_a_boosted_ensembles_slice_is_its_own_vote(context, serve, tmp_path, method) -> None:
     settings = {"data": "bars", "method": method, "members": 3, "epochs": 30, "save_every": 30, "probe_every": 30}
     run = runs.create(tmp_path / "boosted", resolve(settings))

@@ -55,6 +55,7 @@ def test_a_slice_follows_the_image_and_eps_and_is_square(desk: Screen) -> None:
     assert box["width"] == pytest.approx(box["height"], abs=1)
 
 
+@pytest.mark.slow
 def test_without_dverge_the_card_says_how_to_get_it_and_trs_works(screen: Screen) -> None:
     screen.card("baseline", {**SMALL, "reveal": 1})
     assert "TRS MORA" in label(screen, "curves")

@@ -45,6 +45,6 @@ def test_one_more_is_trained_here(screen: Screen) -> None:
     assert screen.js("lesson.name") == "theorem"
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_it_fits_and_can_be_used_by_everyone(screen: Screen, theme: str) -> None:
     screen.fits_every_window(lambda: card(screen, theme=theme))

@@ -121,7 +121,7 @@ def test_locked_nothing_can_be_trained(screen: Screen) -> None:
     assert screen.page.get_by_role("button", name="Train all six").is_disabled()
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_it_fits_and_can_be_used_by_everyone(screen: Screen, theme: str) -> None:
     def load() -> None:
         card(screen, theme=theme)

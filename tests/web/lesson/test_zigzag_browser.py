@@ -79,7 +79,7 @@ def text(screen: Screen, name: str) -> str:
     return screen.page.locator(f"#card-zigzag [data-out={name}]").text_content()
 
 
-@pytest.mark.parametrize("eps", [0.3, 0.17])
+@pytest.mark.parametrize("eps", [pytest.param(0.3, marks=pytest.mark.slow), 0.17])
 def test_the_attack_and_its_counts_are_those_of_brute_force(screen: Screen, eps: float) -> None:
     screen.card("zigzag", {"reveal": 1, "eps": eps})
     shares = []
