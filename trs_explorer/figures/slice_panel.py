@@ -28,17 +28,18 @@ def panel_traces(view: Slice, attacks: Attacks | None, model: int, surrogate: in
     if view.box is not None and len(view.box):
         traces += _outlined("[0, 1] in every pixel", [_closed(view.box)], 1.8, "dot")
     if attacks:
-        traces += _attack_traces(view, attacks, model, surrogate)
+        traces += attack_traces(view.models, attacks, model, surrogate)
     traces.append(_images(view))
     return [trace for trace in traces if trace["x"]]
 
 
-def _attack_traces(view: Slice, attacks: Attacks, model: int, surrogate: int) -> list[Json]:
+def attack_traces(models: Sequence[str], attacks: Attacks, model: int, surrogate: int) -> list[Json]:
+    """Return what an attack adds to a model's panel: ball, paths, their ends and their start. models: the names of all."""
     traces = _outlined("eps-ball of the attack", [_closed(attacks.ball)], 1.8, "solid") if len(attacks.ball) else []
     attacked = list(dict.fromkeys([surrogate, model]))
     for k in attacked:
         own = k == model
-        name = f"path of {attacks.name} on {view.models[k]}"
+        name = f"path of {attacks.name} on {models[k]}"
         traces += _outlined(name, [attacks.paths[k]], 2.5 if own else 1.6, "solid" if own else "dash")
     for fools, symbol, words in ((True, "x", "fools"), (False, "circle-open", "does not fool")):
         ends = [k for k in attacked if bool(attacks.fools[k, model]) is fools]
@@ -46,7 +47,7 @@ def _attack_traces(view: Slice, attacks: Attacks, model: int, surrogate: int) ->
         marker = {"symbol": symbol, "size": sizes, "color": INK, "opacity": 1, "line": {"width": 1 if fools else 2.5,
                   "color": "white" if fools else INK}}  # fmt: skip
         points = np.array([attacks.paths[k][-1] for k in ends]).reshape(-1, 2)
-        traces.append(_marks(f"{words} {view.models[model]}", points, marker, attacked=[view.models[k] for k in ends]))
+        traces.append(_marks(f"{words} {models[model]}", points, marker, attacked=[models[k] for k in ends]))
     star = {"symbol": "star", "size": 13, "color": "white", "line": {"color": INK, "width": 1.5}}
     return [*traces, _marks("start of the attack", np.array([attacks.start]), star)]
 

@@ -73,7 +73,7 @@ def slice_spec(
         layout["annotations"].append(_title(view, attacks, axis, model))
         own = {"type": "scatter", "xaxis": f"x{axis}", "yaxis": f"y{axis}", "showlegend": False}
         data += [own | trace for trace in panel_traces(view, attacks, model, surrogate)]
-    return {"data": data + _class_key(view, shown), "layout": layout}
+    return {"data": data + class_key(view, shown), "layout": layout}
 
 
 def _axes(view: Slice, axis: str, place: tuple[int, int], rows: int, columns: int, *, last: bool) -> Json:
@@ -82,7 +82,7 @@ def _axes(view: Slice, axis: str, place: tuple[int, int], rows: int, columns: in
     common = {
         "range": [view.low, view.high], "constrain": "domain", "fixedrange": True, "showgrid": False, "showline": True,
         "mirror": True, "ticks": "outside", "ticklen": 3, "automargin": False,
-        "tickvals": [view.low + quarter * k for k in (0, 1, 2, 3, 4)], "tickformat": ".3~g", "tickfont": {"size": 11},
+        "tickvals": [view.low + quarter * k for k in (1, 2, 3)], "tickformat": ".3~g", "tickfont": {"size": 11},
     }  # fmt: skip
     x = common | {"domain": _part(column, columns, 0.015), "anchor": f"y{axis}", "showticklabels": last}
     y = common | {"domain": _part(rows - 1 - row, rows, 0.09), "anchor": f"x{axis}", "showticklabels": column == 0}
@@ -120,7 +120,7 @@ def _below(text: str) -> Json:
     }  # fmt: skip
 
 
-def _class_key(view: Slice, shown: Sequence[int]) -> list[Json]:
+def class_key(view: Slice, shown: Sequence[int]) -> list[Json]:
     """Return a legend entry for each class that occurs in a panel that is shown, or among the training points."""
     outputs = view.outputs[:, :, list(shown)]
     occur = set(np.unique(outputs[np.isfinite(outputs).all(-1)].argmax(-1)).tolist())

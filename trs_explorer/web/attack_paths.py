@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from trs_explorer.attack_catalogue import ATTACKS, Label, options_for
 from trs_explorer.catalogue import load as load_function
-from trs_explorer.explore.attack_paths import attack_path_on, attack_paths
+from trs_explorer.explore.attack_paths import attack_paths
 from trs_explorer.explore.gallery import predictions
 from trs_explorer.explore.library import Loaded
-from trs_explorer.explore.starts import Start, start_at, start_of
-from trs_explorer.files import Json
+from trs_explorer.explore.planes import ball_polygon
 from trs_explorer.web.slice_view import Points, SliceView, the
 from trs_explorer.web.state import State
 
@@ -53,17 +53,6 @@ class AttackPaths:
             return f"{before}, wrong before the attack"
         return f"{before}, not fooled" if after == before else f"{before} → {after}, fooled"
 
-    def to_json(self) -> Json:
-        """The fields that the page draws."""
-        return {
-            "headlines": [self.headline(k) for k in range(len(self.before))],
-            "start": list(self.start),
-            "ball": self.ball.tolist(),
-            "trails": [path.tolist() for path in self.paths],
-            "before": self.before,
-            "ends": self.ends,
-        }
-
 
 def configured_attack(state: State) -> tuple[str, Callable]:
     """Return the name of the state's attack with its steps, and the attack with its options bound."""
@@ -81,43 +70,44 @@ def configured_attack(state: State) -> tuple[str, Callable]:
     return name, partial(function, eps=state.eps, **options)
 
 
-def attack_start(state: State, view: SliceView) -> Start:
-    """Return where the attacks start."""
+def attack_start(state: State, view: SliceView) -> tuple[Tensor, bool]:
+    """Return the image at which the attacks start, and whether the requested point had to be clipped to [0, 1]."""
     point = state.point()
-    return start_of(view.plane, view.x) if point is None else start_at(view.plane, point)
-
-
-def surrogate_path(loaded: Loaded, state: State, view: SliceView) -> Json:
-    """Compute the attack on the surrogate alone, for the page: it follows a slider while the other attacks are computed."""
-    start = attack_start(state, view)
-    _, attack = configured_attack(state)
-    path = attack_path_on(loaded.ensemble, state.surrogate, start.image, torch.tensor([view.y]), attack, seed=state.seed)
-    return {
-        "attacked": state.surrogate,
-        "start": list(start.point),
-        "ball": start.ball(state.eps, state.norm).tolist(),
-        "trail": view.plane.coordinates(path.images).tolist(),
-        "ends": predictions(loaded.ensemble, path.x_adv)[:, 0].tolist(),
-    }
+    if point is None:
+        return view.x, False
+    requested = view.plane.images(torch.tensor([point]))[0]
+    start = requested.clamp(0, 1)
+    return start, not torch.allclose(start, requested, atol=1e-4)
 
 
 def make_attack_paths(loaded: Loaded, state: State, view: SliceView) -> AttackPaths:
     """Run the state's attack on every model, and project what it visits on the slice."""
     ensemble, plane = loaded.ensemble, view.plane
-    start = attack_start(state, view)
+    start, clipped = attack_start(state, view)
     name, attack = configured_attack(state)
-    paths = attack_paths(ensemble, start.image, torch.tensor([view.y]), attack, seed=state.seed)
+    paths = attack_paths(ensemble, start[None], torch.tensor([view.y]), attack, seed=state.seed)
     results = torch.cat([path.x_adv for path in paths])
     return AttackPaths(
         attack=name,
         y=view.y,
-        start=start.point,
-        clipped=start.clipped,
-        ball=start.ball(state.eps, state.norm),
+        start=plane.pair(start),
+        clipped=clipped,
+        ball=ball_polygon(plane, start, state.eps, state.norm),
         paths=[plane.coordinates(path.images).numpy() for path in paths],
-        before=predictions(ensemble, start.image)[:, 0].tolist(),
+        before=predictions(ensemble, start[None])[:, 0].tolist(),
         ends=predictions(ensemble, results).tolist(),
         off_plane=plane.distance(results).tolist(),
+    )
+
+
+def start_sentence(state: State, attacks: AttackPaths) -> str:
+    """Say where the attacks start if that is not where they were asked to; else nothing."""
+    asked = state.point()
+    if not attacks.clipped or asked is None:
+        return ""
+    return (
+        f"No valid image lies at ({asked[0]:.2f}, {asked[1]:.2f}): pixels there leave [0, 1]. The attacks start at the nearest "
+        f"valid image, at ({attacks.start[0]:.2f}, {attacks.start[1]:.2f})."
     )
 
 
@@ -126,13 +116,13 @@ def slice_caption(view: SliceView, attacks: AttackPaths, state: State) -> str:
     off_plane, surrogate = attacks.off_plane[state.surrogate], the(view.models[state.surrogate])
     is_domain = view.plane.kind == "domain"
     units = "Axes: the inputs themselves" if is_domain else "Axes: L2 distance from the image (each pixel in [0, 1])"
+    outline = "" if is_domain else "; dotted outline: [0, 1]; hatched: outside [0, 1] (not a valid image)"
     sentences = [
-        f"{units}. Solid outline: the ball of eps {state.eps:g}; dotted outline: [0, 1].",
-        "The chosen start is outside [0, 1]: the attack starts at the clipped point." if attacks.clipped else "",
+        f"{units}. Solid outline: the ball of eps {state.eps:g}{outline}.",
         f"★ start of the attack. Solid path: {attacks.attack} on this panel's model; dashed path: on {surrogate}.",
         "✕ fools this panel's model, ○ does not.",
         f"Paths are projections: the attack on {surrogate} ends {off_plane:.2f} off the plane." if off_plane > 0.005 else "",
         "Click, or press Enter at the crosshair, to attack from there.",
-        "A plane shows two directions of many: trust the matrix for rates.",
+        "" if is_domain else "A plane shows two directions of many: trust the matrix for rates.",
     ]
     return " ".join(filter(None, sentences))

@@ -1,11 +1,21 @@
-"""The explorer's slices and attack paths as what `figures.slices` draws."""
+"""The explorer's slices and attack paths as what `figures` draws, and as the parts that the page puts together."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
+from dash import html
 
+from trs_explorer.explore.slices import LEVELS, assemble
+from trs_explorer.figures.layers import LAYERS, arrows, layer_pictures
 from trs_explorer.figures.slice_data import Attacks, Slice
+from trs_explorer.figures.slice_panel import attack_traces
+from trs_explorer.figures.slices import slice_spec
+from trs_explorer.files import Json
 from trs_explorer.web.attack_paths import AttackPaths
 from trs_explorer.web.slice_view import SliceView
+
+ALL_LAYERS = 2  # from this level of the grid on, the page gets the pixels of every layer
 
 
 def slice_to_draw(view: SliceView, logits: np.ndarray) -> Slice:
@@ -18,6 +28,7 @@ def slice_to_draw(view: SliceView, logits: np.ndarray) -> Slice:
         axes=view.plane.names,
         box=None if view.plane.kind == "domain" else view.box,
         examples=view.examples,
+        images=view.spanning,
     )
 
 
@@ -39,3 +50,60 @@ def attacks_to_draw(attacks: AttackPaths) -> Attacks:
         fools=np.array([[attacks.fools(attacked, model) for model in models] for attacked in models]),
         headlines=[attacks.headline(model) for model in models],
     )
+
+
+def slice_parts(view: SliceView, samples: Sequence[np.ndarray], layer: str) -> Json:
+    """Return what the page draws of a slice: the figure without attacks, and the pixels of its layers.
+
+    samples: the logits at the new points of levels 0, 1, ...
+    layer: the layer that is on the screen; from ALL_LAYERS on, all of them are sent.
+    """
+    level = len(samples) - 1
+    data = slice_to_draw(view, assemble(samples))
+    wanted = list(LAYERS) if level >= ALL_LAYERS else list(dict.fromkeys(["class", layer]))
+    pictures = {name: layer_pictures(data.outputs, name, view.y) for name in wanted if name != "arrows"}
+    if "arrows" in wanted:
+        pictures["arrows"] = pictures["class"]
+    spec = slice_spec(data, pictures=pictures["class"])
+    if "arrows" in wanted:
+        spec["data"] += [_arrows(view, data, model) for model in range(len(view.models))]
+    return {
+        "key": view.key,
+        "level": level,
+        "levels": len(LEVELS),
+        "models": view.models,
+        "low": view.low,
+        "high": view.high,
+        "layers": pictures,
+        "spec": spec,
+    }
+
+
+def _arrows(view: SliceView, data: Slice, model: int) -> Json:
+    x, y = arrows(data.outputs[:, :, model], view.y, view.low, view.high)
+    axis = str(model + 1) if model else ""
+    return {
+        "type": "scatter", "mode": "lines", "x": x, "y": y, "xaxis": f"x{axis}", "yaxis": f"y{axis}", "showlegend": False,
+        "name": "gradient arrows", "hoverinfo": "skip", "line": {"width": 1.2, "color": "#141414"},
+    }  # fmt: skip
+
+
+def attack_parts(view: SliceView, paths: AttackPaths, surrogate: int) -> Json:
+    """Return what the page adds to a slice for its attacks: the traces and the headline of every panel."""
+    attacks, models = attacks_to_draw(paths), range(len(view.models))
+    traces = [[t for t in attack_traces(view.models, attacks, k, surrogate) if t["x"]] for k in models]
+    return {"key": view.key, "traces": traces, "headlines": attacks.headlines}
+
+
+def share_table(view: SliceView, logits: np.ndarray) -> html.Table:
+    """Build the table behind the picture: the share of the square's points by predicted class, for every model."""
+    outputs = with_ensemble(view, logits)
+    predicted = np.where(np.isfinite(outputs).all(-1), outputs.argmax(-1), -1)
+    classes = np.unique(predicted).tolist()
+    head = html.Tr([html.Th("class", scope="col"), *(html.Th(name, scope="col") for name in view.models)])
+    rows = [
+        html.Tr([html.Th("undefined" if c < 0 else str(c), scope="row"),
+                 *(html.Td(f"{100 * (predicted[:, :, m] == c).mean():.1f} %") for m in range(len(view.models)))])
+        for c in classes
+    ]  # fmt: skip
+    return html.Table([html.Caption(f"share of {len(predicted)} x {len(predicted)} points"), html.Thead(head), html.Tbody(rows)])

@@ -12,10 +12,11 @@ from trs_explorer.explore.gallery import pick, predictions
 from trs_explorer.explore.library import Loaded
 from trs_explorer.explore.pictures import data_uri, png, read_picture
 from trs_explorer.options import UsageError
-from trs_explorer.web.layout import MATRIX_FILTERS, sets_fields
+from trs_explorer.web.controls import sets
 from trs_explorer.web.matrix import PartialMatrix
 from trs_explorer.web.state import State, is_plane
 
+MATRIX_FILTERS = ("transfers", "robust")  # that need the matrix
 SHOWN_IMAGES, FILTERED_IMAGES, CACHED = 60, 1000, 64
 
 _predictions: dict[tuple, torch.Tensor] = {}  # by weights and data; the newest CACHED
@@ -43,10 +44,17 @@ def image_buttons(loaded: Loaded, state: State, measured_matrix: Callable[[], ob
     except UsageError as error:
         return [], str(error)
     more = f" (the first {SHOWN_IMAGES} shown)" if len(indices) > SHOWN_IMAGES else ""
-    return _buttons(loaded, indices[:SHOWN_IMAGES]), sentence + more
+    return _buttons(loaded, indices[:SHOWN_IMAGES], None if state.own else state.image), sentence + more
 
 
-def _buttons(loaded: Loaded, indices: list[int]) -> list[html.Button]:
+def picked_sentence(loaded: Loaded, state: State) -> str:
+    """Say which image the slices show."""
+    if state.own:
+        return "own picture"
+    return f"{'point' if is_plane(loaded.data.name) else 'image'} {state.image}: class {int(loaded.data.y[state.image])}"
+
+
+def _buttons(loaded: Loaded, indices: list[int], picked: int | None) -> list[html.Button]:
     buttons = []
     for k in indices:
         y = int(loaded.data.y[k])
@@ -59,7 +67,8 @@ def _buttons(loaded: Loaded, indices: list[int]) -> list[html.Button]:
             content = html.Img(src=data_uri(png(x)), alt="")
         buttons.append(html.Button(
             content, title=label,
-            **{"aria-label": label, "data-image": str(k), "aria-pressed": "false"}, **sets_fields(image=k, own="", start=""),
+            id=sets("gallery", image=k, own="", start=""), n_clicks=0,
+            **{"aria-label": label, "data-image": str(k), "aria-pressed": "true" if k == picked else "false"},
         ))  # fmt: skip
     return buttons
 

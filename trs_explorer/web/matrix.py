@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from dash import html
 
-from trs_explorer.attacks.options import transfer_kwargs
+from trs_explorer.attacks.search import transfer_kwargs
 from trs_explorer.evaluation.accuracy import Rate
 from trs_explorer.evaluation.transfer import TransferMatrix, measure_transfer
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
@@ -16,8 +16,8 @@ from trs_explorer.explore.library import Loaded
 from trs_explorer.explore.pictures import data_uri, difference, png
 from trs_explorer.tables import to_csv
 from trs_explorer.web.attack_paths import configured_attack
+from trs_explorer.web.controls import sets
 from trs_explorer.web.history import checkpoint_label
-from trs_explorer.web.layout import sets_fields
 from trs_explorer.web.robust_accuracy import BATCH, evaluation_attack, first_images, robust_accuracies
 from trs_explorer.web.slice_view import model_names, the
 from trs_explorer.web.state import ATTACK_OPTION_FIELDS, State, is_plane
@@ -63,20 +63,23 @@ def empty_matrix(members: int) -> TransferMatrix:
     return TransferMatrix(zeros, zeros, 0, ensemble_column=True)
 
 
-def matrix_table(matrix: TransferMatrix, *, buttons: bool = True) -> html.Table:
+def matrix_table(matrix: TransferMatrix, *, buttons: bool = True, selected: tuple[int, int] | None = None) -> html.Table:
     """Build the table: rows are surrogates, columns targets. buttons: a click on a cell selects its pair in the state."""
     names = model_names(len(matrix.fooled))
-    head = html.Tr(
-        [html.Th(["attack made on ↓", html.Br(), "fools →"], scope="col"), *(html.Th(name, scope="col") for name in names)]
-    )
+    head = html.Tr([html.Td(), *(html.Th(name, scope="col") for name in names)])
     rows = [
-        html.Tr([html.Th(names[i], scope="row"), *(html.Td(_cell(matrix, i, j, names, buttons)) for j in range(len(row)))])
+        html.Tr(
+            [
+                html.Th(names[i], scope="row"),
+                *(html.Td(_cell(matrix, i, j, names, buttons, pressed=(i, j) == selected)) for j in range(len(row))),
+            ]
+        )
         for i, row in enumerate(matrix.fooled)
     ]
-    return html.Table([html.Caption("transfer rate, %: rows surrogate, columns target"), html.Thead(head), html.Tbody(rows)])
+    return html.Table([html.Caption("transfer rate, %: attack made on ↓, fools →"), html.Thead(head), html.Tbody(rows)])
 
 
-def _cell(matrix: TransferMatrix, i: int, j: int, names: list[str], button: bool) -> html.Button | html.Span:
+def _cell(matrix: TransferMatrix, i: int, j: int, names: list[str], button: bool, *, pressed: bool) -> html.Button | html.Span:
     fooled, eligible, rate = matrix.fooled[i][j], matrix.eligible[i][j], matrix.rate(i, j)
     low, high = matrix.interval(i, j)
     number = "-" if rate is None else f"{100 * rate:.0f}"
@@ -88,8 +91,9 @@ def _cell(matrix: TransferMatrix, i: int, j: int, names: list[str], button: bool
     style = {"title": label, "style": {"background": f"rgba(var(--hot), {0.03 + 0.42 * (rate or 0):.2f})"}}
     if not button:
         return html.Span(content, className="cell", **style)
-    action = sets_fields(surrogate=i, target=j, **({"plane": "gradients"} if i != j else {}))
-    return html.Button(content, **style, **{"data-cell": f"{i},{j}", "aria-label": label, "aria-pressed": "false"}, **action)
+    action = sets("matrix", surrogate=i, target=j, **({"plane": "gradients"} if i != j else {}))
+    named = {"data-cell": f"{i},{j}", "aria-label": label, "aria-pressed": "true" if pressed else "false"}
+    return html.Button(content, id=action, n_clicks=0, **style, **named)
 
 
 def matrix_caption(snapshot: Snapshot, state: State, loaded: Loaded) -> list:
@@ -122,6 +126,12 @@ def matrix_caption(snapshot: Snapshot, state: State, loaded: Loaded) -> list:
     return [" ".join(sentences)]
 
 
+def matrix_summary(snapshot: Snapshot, state: State, loaded: Loaded) -> str:
+    """Return the last sentences of `matrix_caption`: the pooled rate, the robust accuracy, the progress."""
+    words = matrix_caption(snapshot, state, loaded)[0]
+    return words.partition("(Def. 6). ")[2] if isinstance(words, str) else ""
+
+
 def example_thumbnails(loaded: Loaded, state: State, matrix: TransferMatrix) -> list:
     """Build thumbnails for the selected cell: clean image, adversarial image, difference. A click shows the image's slices.
 
@@ -149,7 +159,8 @@ def example_thumbnails(loaded: Loaded, state: State, matrix: TransferMatrix) -> 
                 (change, change_text),
             )
         ]
-        button = html.Button(pictures, title=f"show image {k} in the slices", **sets_fields(image=k, own="", start=""))
+        action = sets("strip", image=k, own="", start="")
+        button = html.Button(pictures, title=f"show image {k} in the slices", id=action, n_clicks=0)
         thumbnails.append(html.Figure([button, html.Figcaption(f"{k}: {y} → {predicted}")]))
     return thumbnails
 

@@ -1,36 +1,33 @@
 """The slices of this process: views and samples are computed once, and answered from memory afterwards."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable
 from threading import Lock
+from typing import Any, TypeVar
 
 import numpy as np
-import torch
 
-from trs_explorer.explore.angles import angles, angles_sentence, fooled_sentence
 from trs_explorer.explore.array_cache import ArrayCache
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.latest import Latest
 from trs_explorer.explore.slices import coordinates, new_points, sample
-from trs_explorer.files import Json
-from trs_explorer.web.attack_paths import make_attack_paths, slice_caption, surrogate_path
-from trs_explorer.web.history import angle_table
-from trs_explorer.web.markup import markup
 from trs_explorer.web.page_request import PageRequest
-from trs_explorer.web.slice_view import SliceView, base64_floats, make_slice_view, the
+from trs_explorer.web.slice_view import SliceView, make_slice_view
 from trs_explorer.web.state import SLICE_FIELDS
 
 MAX_VIEWS = 128
+T = TypeVar("T")
 _SAMPLES = ArrayCache()  # of this process: all pages may show the same slice
 
 
 class SliceCache:
-    """Slice views by key, with their samples and the responses to the page that are about one slice."""
+    """Slice views by key, with their samples, and what was computed about one."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._by_key, self._by_fields = OrderedDict[str, SliceView](), OrderedDict[tuple, SliceView]()
         self._samples, self._latest = _SAMPLES, Latest()
+        self._answers: OrderedDict[Hashable, Any] = OrderedDict()
 
     def view(self, request: PageRequest) -> SliceView:
         """Return the request's slice; it is built anew only if a field that it depends on has changed."""
@@ -62,60 +59,18 @@ class SliceCache:
         logits = sample(view.loaded.ensemble, view.plane, points, stop=stop, lock=PROCESS_LOCK.hold)
         return self._samples.put((view.key, level), logits)
 
-    def slice_response(self, request: PageRequest, fields: Mapping[str, object]) -> Json:
-        """Respond with the slice, its coarsest samples, and the resolved state."""
-        with PROCESS_LOCK.hold():
-            view = self.view(request)
-            first = self.samples(view, 0)
-        uploaded, image = request.state.own, request.state.image
-        picked = f"own picture: class {view.y}" if uploaded else f"{image}: class {view.y}"
-        return {
-            **view.to_json(),
-            "first": base64_floats(first),
-            "picked": markup(f"{picked} ({view.label_source})"),
-            **request.resolved_fields(fields),
-        }
-
-    def attack_response(self, request: PageRequest, fields: Mapping[str, object]) -> Json:
-        """Respond with the attack paths in the slice and their caption. "key": the page may show another slice by now."""
-        with PROCESS_LOCK.hold():
-            view = self.view(request)
-            attacks = make_attack_paths(request.loaded, request.state, view)
-        surrogate = request.state.surrogate
-        fooled = [the(name) for k, name in enumerate(view.models) if attacks.fools(surrogate, k)]
-        return {
-            **attacks.to_json(),
-            "key": view.key,
-            "words": markup(slice_caption(view, attacks, request.state)),
-            "fooledWords": markup(fooled_sentence(the(view.models[surrogate]), fooled)),
-            **request.resolved_fields(fields),
-        }
-
-    def surrogate_response(self, request: PageRequest, fields: Mapping[str, object]) -> Json:
-        """Respond with the attack on the surrogate alone: one of `attack_response`, in a third of the time."""
-        with PROCESS_LOCK.hold():
-            view = self.view(request)
-            path = surrogate_path(request.loaded, request.state, view)
-        return {**path, "key": view.key, **request.resolved_fields(fields)}
-
-    def angles_response(self, request: PageRequest, fields: Mapping[str, object]) -> Json:
-        """Respond with the angles between the members' gradients at the image and around it, as a sentence and a table."""
-        state = request.state
-        with PROCESS_LOCK.hold():
-            view = self.view(request)
-            x, y = view.x[None], torch.tensor([view.y])
-            measured = angles(request.loaded.ensemble, x, y, eps=state.eps, norm=state.norm, seed=state.seed)
-        i, j = state.surrogate, state.target
-        pair = (i, j) if i != j and max(i, j) < len(request.loaded.ensemble) else None
-        return {
-            "words": markup(angles_sentence(measured, pair=pair)),
-            "table": markup(angle_table(measured)),
-            "key": view.key,
-            **request.resolved_fields(fields),
-        }
+    def remembered(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """Return what `compute` gave for this key before, or call it."""
+        with self._lock:
+            if key in self._answers:
+                return self._answers[key]
+        answer = compute()
+        with self._lock:
+            _put_last(self._answers, key, answer)
+        return answer
 
 
-def _put_last(views: OrderedDict, key: object, view: SliceView) -> None:
+def _put_last(views: OrderedDict, key: object, view: object) -> None:
     """Store a view as the most recent one, and drop the oldest."""
     views[key] = view
     views.move_to_end(key)

@@ -21,12 +21,11 @@ from trs_explorer.explore.planes import (
     three_images,
     two_gradients,
 )
-from trs_explorer.explore.slices import LEVELS
-from trs_explorer.files import Json
 from trs_explorer.options import UsageError
 from trs_explorer.web.state import State, is_plane, uploaded_pixels
 
 Points = np.ndarray
+MARGIN = 0.15  # around three images, of their range
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +43,7 @@ class SliceView:
     low, high: the square's edges, on both axes.
     box: corners of the plane's intersection with [0, 1]^d.
     examples: the training points with their class, [n, 3]; none for images.
+    spanning: name and coordinates of the images that span the plane, if images do.
     """
 
     key: str
@@ -61,33 +61,12 @@ class SliceView:
     high: float
     box: Points
     examples: Points
+    spanning: tuple[tuple[str, float, float], ...] = ()
 
     @property
     def digest(self) -> str:
         """The SHA-256 of the weights."""
         return self.loaded.digest
-
-    def to_json(self) -> Json:
-        """The fields that the page draws."""
-        return {
-            "key": self.key,
-            "digest": self.digest,
-            "models": self.models,
-            "votes": self.votes,
-            "sums": self.sums,
-            "classes": self.classes,
-            "shape": list(self.plane.origin.shape),
-            "kind": self.plane.kind,
-            "y": self.y,
-            "home": list(self.home),
-            "low": self.low,
-            "high": self.high,
-            "levels": list(LEVELS),
-            "names": list(self.plane.names),
-            "box": self.box.tolist(),
-            "examples": self.examples.tolist(),
-            **{name: base64_floats(getattr(self.plane, name).numpy()) for name in ("origin", "u", "v")},
-        }
 
 
 def base64_floats(array: np.ndarray) -> str:
@@ -130,7 +109,10 @@ def make_slice_view(loaded: Loaded, state: State, *, plane: Plane | None = None)
     plane = plane or _plane(loaded, state, x, y)
     if state.swap:
         plane = plane.swapped()
+    spanning = _spanning(loaded, state, plane, x) if plane.kind == "images" else ()
     low, high = (0.0, 1.0) if plane.kind == "domain" else (-state.span, state.span)
+    if spanning:
+        low, high = _fitted([place for _, *places in spanning for place in places])
     return SliceView(
         key=_key(loaded.digest, plane, low, high),
         loaded=loaded,
@@ -147,7 +129,22 @@ def make_slice_view(loaded: Loaded, state: State, *, plane: Plane | None = None)
         high=high,
         box=box_polygon(plane, 2 * max(abs(low), abs(high))),
         examples=_training_points(loaded),
+        spanning=spanning,
     )
+
+
+def _spanning(loaded: Loaded, state: State, plane: Plane, x: Tensor) -> tuple[tuple[str, float, float], ...]:
+    """Return the three images of the plane with their coordinates."""
+    others = loaded.data.images(torch.tensor([state.second, state.third]))
+    names = ("own picture" if state.own else f"image {state.image}", f"image {state.second}", f"image {state.third}")
+    return tuple((name, *plane.pair(image)) for name, image in zip(names, (x, *others), strict=True))
+
+
+def _fitted(places: list[float]) -> tuple[float, float]:
+    """Return the range that holds all coordinates, with a margin: the square's edges on both axes."""
+    low, high = min(places), max(places)
+    margin = MARGIN * max(high - low, 1.0)
+    return low - margin, high + margin
 
 
 def _plane(loaded: Loaded, state: State, x: Tensor, y: int) -> Plane:

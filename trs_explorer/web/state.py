@@ -10,15 +10,9 @@ from dataclasses import asdict, dataclass, replace
 from trs_explorer.attack_catalogue import LOSSES, NORMS, RADIUS_ATTACKS
 from trs_explorer.catalogue import DATA
 from trs_explorer.explore.gallery import FILTERS
+from trs_explorer.figures.layers import LAYERS
 from trs_explorer.options import Option, UsageError
 
-LAYERS = {
-    "class": "class",
-    "margin": "margin of the true class",
-    "confidence": "confidence",
-    "disagreement": "members that differ",
-    "arrows": "class, with gradient arrows",
-}
 PLANES = {
     "gradients": "gradient x gradient",
     "random": "gradient x random",
@@ -42,6 +36,7 @@ NUMBERS = {
         Option("steps", int, "steps of the attack", 1, MAX_STEPS),
         Option("step_size", float, "length of a step, in [0, 1] pixels; 0: chosen by eps and steps", 0, 10),
         Option("restarts", int, "random starts of an attack that has them", 1, MAX_RESTARTS),
+        Option("present", int, "presentation: the slices and the matrix alone, in large type", 0, 1),
         Option("n", int, "how many test images the matrix tries", 1, 1000),
     )
 }
@@ -97,6 +92,7 @@ class State:
     filter: str = "all"
     label: int = -1
     theme: str = "auto"
+    present: int = 0
 
     def point(self) -> tuple[float, float] | None:
         """Return where attacks start, in plane coordinates; None: at the image."""
@@ -117,6 +113,15 @@ def defaults(run: str, data: str) -> State:
     if is_plane(data):
         return replace(state, plane="random", span=1.0)
     return state
+
+
+def default_eps(data: str, norm: str) -> float:
+    """Return a radius to start from: that of the probe in the max norm, and in L2 one about as hard to withstand (our choice).
+
+    In L2 it grows with the square root of the number of pixels: 2.1 on MNIST (max norm .3).
+    """
+    eps, count = DATA[data].probe_eps, math.prod(DATA[data].shape)
+    return eps if norm == "linf" or count == 2 else float(f"{eps * math.sqrt(count) / 4:.2g}")
 
 
 def is_plane(data: str) -> bool:
@@ -151,6 +156,8 @@ def parse_state(fields: Mapping[str, object], *, run: str, data: str, members: i
             set_field(name, raw)
         elif raw not in (None, ""):
             warnings.append(f"{name} must be one of {', '.join(choices)}, got {str(raw)[:40]!r}")
+    if fields.get("eps") in (None, ""):
+        state = replace(state, eps=default_eps(data, state.norm))
     for name in ("image", "second", "third"):
         if getattr(state, name) >= images:
             if fields.get(name) not in (None, ""):

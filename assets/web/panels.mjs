@@ -1,0 +1,88 @@
+// Pure functions: which panel goes where, and the figure of it. The parts come from trs_explorer/figures/slices.py.
+const GAP = {across: 0.015, up: 0.09}, TITLE = 26;
+
+// How many panels stand side by side so that they are as large as they can be.
+export function columnsFor(count, width, height) {
+  let best = 1, largest = 0;
+  for (let columns = count; columns >= 1; columns--) {
+    const rows = Math.ceil(count / columns), side = Math.min(width / columns, Math.max(height, 150) / rows);
+    if (side > largest * 1.15) [best, largest] = [columns, side]; // fewer rows are easier to compare
+  }
+  return best;
+}
+
+export function part(place, places, gap) {
+  const width = (1 - gap * (places - 1)) / places;
+  return [place * (width + gap), Math.min(1, place * (width + gap) + width)];
+}
+
+const suffix = (model) => (model ? String(model + 1) : "");
+
+// What changes when models, layer or room change: relayout for plotly, and which traces are visible.
+export function arrange(slice, attack, {layer, shown, columns, width, large}, data) {
+  const rows = Math.ceil(shown.length / columns), layout = {}, models = slice.models.length;
+  for (let model = 0; model < models; model++) {
+    const at = shown.indexOf(model), place = Math.max(0, at), row = Math.floor(place / columns), column = place % columns;
+    const x = `xaxis${suffix(model)}`, y = `yaxis${suffix(model)}`;
+    layout[`${x}.domain`] = part(column, columns, GAP.across);
+    layout[`${y}.domain`] = part(rows - 1 - row, rows, GAP.up);
+    layout[`${x}.visible`] = layout[`${y}.visible`] = at >= 0;
+    layout[`${x}.showticklabels`] = place + columns >= shown.length;
+    layout[`${y}.showticklabels`] = column === 0;
+    layout[`images[${model}].visible`] = layout[`annotations[${model + 1}].visible`] = at >= 0;
+  }
+  const {l, r, t, b} = slice.spec.layout.margin;
+  const side = ((width - l - r) * (1 - GAP.across * (columns - 1))) / columns;
+  layout.height = Math.round(Math.min((side * rows) / (1 - GAP.up * (rows - 1)) + t + b, large ? innerHeight - 100 : innerHeight * 0.8));
+  const visible = data.map((trace) => {
+    if (trace.showlegend) return true;
+    const model = Number((trace.xaxis ?? "x").slice(1) || 1) - 1;
+    return shown.includes(model) && (trace.name !== "gradient arrows" || layer === "arrows");
+  });
+  return {layout, visible};
+}
+
+// The whole figure: the slice, the attacks on it if they are known, in the look and arrangement that is wanted.
+export function compose(slice, attack, want) {
+  const {spec} = slice;
+  const data = spec.data.map((trace) => ({...trace}));
+  for (const [model, traces] of (attack?.traces ?? []).entries()) {
+    const axes = {xaxis: `x${suffix(model)}`, yaxis: `y${suffix(model)}`, type: "scatter", showlegend: false};
+    data.push(...traces.map((trace) => ({...trace, ...axes})));
+  }
+  const layout = structuredClone(spec.layout);
+  layout.template = want.template;
+  layout.font = {size: want.large ? 18 : 13};
+  slice.models.forEach((name, model) => {
+    const effect = attack ? `: ${attack.headlines[model]}` : "";
+    layout.annotations[model + 1].text = `<b>${name}</b>${effect}`;
+    const sources = slice.layers[want.layer];
+    if (sources) layout.images[model].source = sources[model];
+  });
+  const {layout: changes, visible} = arrange(slice, attack, want, data);
+  data.forEach((trace, k) => (trace.visible = visible[k]));
+  for (const [path, value] of Object.entries(changes)) {
+    const [, name, index, rest] = path.match(/^(\w+?)(?:\[(\d+)\])?(?:\.(\w+))?$/);
+    if (rest === undefined) layout[name] = value;
+    else (index === undefined ? layout[name] : layout[name][index])[rest] = value;
+  }
+  const axes = layout.annotations[0], narrow = want.width < 620;
+  if (narrow && !axes.text.includes("<br>")) {
+    axes.text = axes.text.replace("   ↑", "<br>↑");
+    layout.margin.b += 20;
+    layout.height += 20;
+  }
+  if (narrow) layout.annotations.forEach((note) => (note.font = {size: 11}));
+  layout.margin.t = want.large ? 34 : TITLE;
+  layout.uirevision = "always";
+  return {data, layout};
+}
+
+// The point of the plane under a place in the graph, in pixels; null beside the panels. axes: plotly's, one pair a panel.
+export function point(axes, left, top, low, high) {
+  for (const [x, y] of axes) {
+    const across = (left - x._offset) / x._length, up = (top - y._offset) / y._length;
+    if (across >= 0 && across <= 1 && up >= 0 && up <= 1) return [low + across * (high - low), high - up * (high - low)];
+  }
+  return null;
+}

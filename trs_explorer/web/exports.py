@@ -1,0 +1,186 @@
+"""What the page saves: figures with axes, key and caption, tables as CSV, arrays as NPZ, and a handout."""
+
+import io
+from collections.abc import Callable
+
+import dash
+import numpy as np
+import plotly.io
+from dash import ALL, ClientsideFunction, Input, Output, ctx, dcc, no_update
+from dash import State as Held
+
+from trs_explorer.explore.compute_lock import PROCESS_LOCK
+from trs_explorer.explore.jobs import Jobs
+from trs_explorer.explore.library import Library
+from trs_explorer.explore.slices import LEVELS, assemble
+from trs_explorer.figures.layers import layer_pictures
+from trs_explorer.figures.slices import TITLE_PX, slice_spec
+from trs_explorer.figures.theme import LOOKS
+from trs_explorer.files import Json
+from trs_explorer.parse_events import parse_step
+from trs_explorer.tables import to_csv
+from trs_explorer.web import matrix
+from trs_explorer.web.attack_paths import AttackPaths, make_attack_paths, slice_caption
+from trs_explorer.web.controls import NORM_LABELS
+from trs_explorer.web.drawing import attacks_to_draw, slice_to_draw
+from trs_explorer.web.history import checkpoint_label
+from trs_explorer.web.markup import markup
+from trs_explorer.web.page_request import PageRequest, parse_request
+from trs_explorer.web.section_callbacks import matrix_snapshot
+from trs_explorer.web.slice_cache import SliceCache
+from trs_explorer.web.slice_view import SliceView
+from trs_explorer.web.state_callbacks import SHOWN_ERRORS
+
+FINEST = len(LEVELS) - 1
+WIDTH, NARROWEST, WIDEST = 1600, 300, 6000  # pixels of a saved figure
+
+
+def add_exports(app: dash.Dash, library: Library, jobs: Jobs, slices: SliceCache) -> None:
+    """Add the callbacks of the "save" menu."""
+
+    @app.callback(
+        Output("download", "data"),
+        Output("export", "data"),
+        Output("notice", "children", allow_duplicate=True),
+        Input({"save": ALL}, "n_clicks"),
+        Held("state", "data"),
+        Held("save-width", "value"),
+        Held("save-white", "value"),
+        prevent_initial_call=True,
+    )
+    def save(clicks: list, state: Json | None, width: float | None, white: bool) -> tuple:
+        if not any(clicks) or not state or "error" in state:
+            raise dash.exceptions.PreventUpdate
+        kind = ctx.triggered_id["save"]
+        try:
+            request = parse_request(library, state)
+            with PROCESS_LOCK.hold():
+                view = slices.view(request)
+                attacks = make_attack_paths(request.loaded, request.state, view)
+            if kind in ("svg", "png", "handout"):
+                samples = [slices.samples(view, level) for level in range(FINEST + 1)]
+                look = "print" if white or kind == "handout" else "dark" if request.state.theme == "dark" else "light"
+                made = saved_figure(request, view, attacks, assemble(samples), width=int(width or WIDTH), look=look)
+                if kind != "handout":
+                    return no_update, {"figure": made, "format": kind, "name": f"slices-{request.state.run}", **size(made)}, ""
+                page = handout(request, made, attacks, view, matrix_snapshot(jobs, request).value)
+                return dcc.send_string(page, f"handout-{request.state.run}.html"), no_update, ""
+            data, name = _file(kind, library, jobs, slices, request, view, attacks)
+        except SHOWN_ERRORS as error:
+            return no_update, no_update, str(error)
+        return dcc.send_bytes(data, name), no_update, ""
+
+    app.clientside_callback(
+        ClientsideFunction("explorer", "save"), Output("saved", "data"), Input("export", "data"), prevent_initial_call=True
+    )
+
+
+def _file(
+    kind: str, library: Library, jobs: Jobs, slices: SliceCache, request: PageRequest, view: SliceView, attacks: AttackPaths
+) -> tuple[bytes, str]:
+    """Return a file's bytes and its name."""
+    run = request.state.run
+    if kind == "matrix":
+        value = matrix_snapshot(jobs, request).value
+        measured = value if isinstance(value, matrix.PartialMatrix) else matrix.PartialMatrix(
+            matrix.empty_matrix(len(request.loaded.ensemble)), None)  # fmt: skip
+        return matrix.matrix_csv(request.loaded, request.state, measured), f"transfer-{run}.csv"
+    if kind == "history":
+        return history_csv(library, run), f"history-{run}.csv"
+    logits = assemble([slices.samples(view, level) for level in range(FINEST + 1)])
+    write: Callable[..., bytes] = slice_csv if kind == "csv" else slice_npz
+    arguments = (view, logits) if kind == "csv" else (view, attacks, logits)
+    return write(*arguments), f"slices-{run}.{kind}"
+
+
+def caption(request: PageRequest, attacks: AttackPaths) -> str:
+    """Say what a saved figure shows: run, checkpoint, image, attack."""
+    state = request.state
+    image = "own picture" if state.own else f"test image {state.image}"
+    return (
+        f"{state.run}, {checkpoint_label(request.loaded.checkpoint)}, {image} (class {attacks.y}); {attacks.attack}, "
+        f"eps {state.eps:g} ({NORM_LABELS[state.norm]}), seed {state.seed}; weights {request.loaded.digest[:12]}"
+    )
+
+
+def saved_figure(
+    request: PageRequest, view: SliceView, attacks: AttackPaths, logits: np.ndarray, *, width: int, look: str
+) -> Json:
+    """Return the slices as a figure of its own, with a caption.
+
+    width: in pixels, from NARROWEST to WIDEST; the height follows.
+    look: one of `theme.LOOKS`.
+    """
+    state = request.state
+    data = slice_to_draw(view, logits)
+    pictures = layer_pictures(data.outputs, state.layer, view.y)
+    hidden = state.hidden()
+    figure = slice_spec(
+        data, attacks_to_draw(attacks), surrogate=state.surrogate, hidden=hidden, look=look, caption=caption(request, attacks),
+        pictures=pictures,
+    )  # fmt: skip
+    width = max(NARROWEST, min(WIDEST, width))
+    shown = len(view.models) - len(hidden)
+    columns = min(4, shown)
+    margin = figure["layout"]["margin"]
+    side = (width - margin["l"] - margin["r"]) / columns
+    rows = -(-shown // columns)
+    figure["layout"] |= {"width": width, "height": round(rows * (side + TITLE_PX) + margin["t"] + margin["b"])}
+    if look != "print":
+        figure["layout"] |= {"paper_bgcolor": LOOKS[look].paper}
+    return figure
+
+
+def size(figure: Json) -> Json:
+    """Return a figure's width and height."""
+    return {name: figure["layout"][name] for name in ("width", "height")}
+
+
+def handout(request: PageRequest, figure: Json, attacks: AttackPaths, view: SliceView, measured: object) -> str:
+    """Return one offline HTML file: the figure, the matrix as far as it is measured, and how to read both."""
+    body = plotly.io.to_html(figure, include_plotlyjs=True, full_html=False, config={"displayModeBar": False}, validate=False)
+    table = matrix.matrix_table(measured.matrix, buttons=False) if isinstance(measured, matrix.PartialMatrix) else None
+    words = [slice_caption(view, attacks, request.state), caption(request, attacks)]
+    text = "".join(f"<p>{markup(part)}</p>" for part in words)
+    style = "body{font:15px/1.4 system-ui,sans-serif;margin:1.5rem}td,th{padding:.2rem .6rem;text-align:left}small{display:block}"
+    title = markup(f"trs explore: {request.state.run}")
+    return (
+        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{style}</style></head>'
+        f"<body><h1>{title}</h1>{body}{text}<h2>Transfer</h2>{markup(table) if table else ''}</body></html>"
+    )
+
+
+def history_csv(library: Library, run: str) -> bytes:
+    """Write one row per step and loss term."""
+    steps = (parse_step(event) for event in library.events(run) if event["kind"] == "step")
+    rows = ((step.step, term, value) for step in steps for term, value in step.terms.items())
+    return to_csv(("step", "term", "value"), rows).encode()
+
+
+def slice_csv(view: SliceView, logits: np.ndarray) -> bytes:
+    """Write one row per grid point and member: coordinates and the logit of every class. The first line has the weights' hash.
+
+    logits: [row (b), column (a), member, class].
+    """
+    n, members, classes = logits.shape[0], logits.shape[2], logits.shape[3]
+    along = np.linspace(view.low, view.high, n)
+    head = ("a", "b", "member", *(f"logit {c}" for c in range(classes)))
+    rows = (
+        (f"{along[column]:.6g}", f"{along[row]:.6g}", view.models[m], *(f"{v:.6g}" for v in logits[row, column, m]))
+        for row in range(n)
+        for column in range(n)
+        for m in range(members)
+    )
+    about = f"weights {view.digest}; axes: {view.plane.names[0]} / {view.plane.names[1]}; true class {view.y}"
+    return to_csv(head, rows, about=about).encode()
+
+
+def slice_npz(view: SliceView, attacks: AttackPaths, logits: np.ndarray) -> bytes:
+    """Write logits [row (b), column (a), member, class], the axes, the plane's vectors, the outlines and the attack paths."""
+    along = np.linspace(view.low, view.high, len(logits))
+    buffer = io.BytesIO()
+    paths = {f"path_{name}": path for name, path in zip(view.models, attacks.paths, strict=True)}
+    plane = {"origin": view.plane.origin.numpy(), "u": view.plane.u.numpy(), "v": view.plane.v.numpy()}
+    about = {"weights": np.array(view.digest), "axes": np.array(view.plane.names), "y": np.array(view.y)}
+    np.savez_compressed(buffer, logits=logits, a=along, b=along, ball=attacks.ball, box=view.box, **plane, **paths, **about)
+    return buffer.getvalue()

@@ -1,0 +1,157 @@
+"""The Explore page as Dash components: its sections, and the stores through which its callbacks pass on what they found."""
+
+import json
+import secrets
+from collections.abc import Callable, Sequence
+
+import dash_bootstrap_components as dbc
+from dash import dcc, html
+
+from trs_explorer.explore.pictures import MAX_FILE
+from trs_explorer.figures.theme import LOOKS, template
+from trs_explorer.files import Json
+from trs_explorer.web import controls
+from trs_explorer.web.pages import PAGES, keys_table
+
+GRAPH = {"displayModeBar": False, "showSendToCloud": False, "plotlyServerURL": "", "responsive": True}
+BEAT_MS, POLL_MS = 1500, 400
+# state: the resolved state; settled: the same, once its slice is on the screen. slice-data, attack-data: what is drawn.
+# next: the grid that the page asks for. start, own: fields without a control. newest: what a run has saved.
+# pointer: the crosshair. export: a figure to be saved. The last two only end callbacks.
+STORES = (
+    "state", "settled", "slice-data", "attack-data", "next", "start", "own", "newest", "pointer", "export", "switched", "saved",
+)  # fmt: skip
+KEYS = (
+    ("left / right / up / down", "move the crosshair (with the slices in focus; Shift: further)"),
+    ("Enter", "attack from the crosshair"),
+    ("Escape", "attack from the image again"),
+    (", and .", "the image before, the next one"),
+    ("[ and ]", "the checkpoint before, the next one"),
+    ("l", "the next layer"),
+    ("p", "the next plane"),
+    ("x", "exchange the axes"),
+    ("t", "dark or light"),
+    ("f", "presentation: slices and matrix alone"),
+    ("?", "this list"),
+)
+SAVED = {
+    "svg": "slices as SVG", "png": "slices as PNG", "csv": "logits as CSV", "npz": "logits as NPZ", "matrix": "matrix as CSV",
+    "history": "history as CSV", "handout": "handout: one offline HTML file",
+}  # fmt: skip
+
+
+def page(runs: Sequence[str], address: Callable[[str], str], *, readonly: bool) -> html.Div:
+    """Build the page. runs: the names of all runs.  address: the page's own address of a path, such as `get_relative_path`."""
+    return html.Div([
+        dcc.Location(id="address", refresh=False),
+        *(dcc.Store(id=name) for name in STORES),
+        dcc.Store(id="client", data=secrets.token_hex(8)), dcc.Store(id="looks", data={name: template(name) for name in LOOKS}),
+        dcc.Interval(id="beat", interval=BEAT_MS), dcc.Interval(id="poll", interval=POLL_MS, disabled=True),
+        dcc.Store(id="alive"), dcc.Download(id="download"),
+        html.A("Skip to the slices", href="#slice-box", className="skip"),
+        _header(runs, address, readonly),
+        html.Div(id="gone", role="alert"), html.Div(id="notice", role="status"),
+        html.Main([_slices(), _transfer(), _pick(readonly), html.Div([_angles(), _history()], id="lower")], id="rooms"),
+        html.Dialog([html.H2("Keys"), keys_table(KEYS), html.Button("close", id="help-close")], id="help"),
+    ], id="explorer")  # fmt: skip
+
+
+def _header(runs: Sequence[str], address: Callable[[str], str], readonly: bool) -> html.Header:
+    links = [
+        html.A(title, href=address(f"/{path}"), id=f"nav-{path or 'explore'}", **({} if path else {"aria-current": "page"}))
+        for path, title in PAGES.items()
+    ]
+    saves = [html.Button(text, id={"save": kind}) for kind, text in SAVED.items()]
+    settings = html.Div([
+        controls.labelled("save-width", "width, px", dbc.Input(id="save-width", type="number", value=1600, min=300, max=6000)),
+        dbc.Switch(id="save-white", label="on white", value=True),
+    ], className="row")  # fmt: skip
+    return html.Header([
+        html.H1("trs explore"),
+        html.Nav(links, **{"aria-label": "pages"}),
+        *controls.header_controls(runs),
+        html.Span(id="run-words"),
+        html.Span("read-only", className="tag") if readonly else None,
+        controls.switch("present", "present", "the slices and the matrix alone, in large type (f)"),
+        html.Button("copy link", id="link", title="a link that brings this screen back"),
+        html.Details([html.Summary("save"), html.Div([settings, *saves], className="menu")], id="save", className="pop"),
+        controls.theme_select(),
+        html.Button("?", id="help-button", title="keys", **{"aria-label": "keys"}),
+    ])  # fmt: skip
+
+
+def _pick(readonly: bool) -> html.Section:
+    upload = dcc.Upload(
+        html.Button("own picture", disabled=readonly, title="or drop a picture file here"),
+        id="upload", accept="image/*", max_size=MAX_FILE, disabled=readonly,
+    )  # fmt: skip
+    return _section("pick", "Pick", [
+        html.Div(controls.pick_controls(), className="row"),
+        html.Div([controls.number("image", "image"), html.Div(upload, id="upload-label")], className="row"),
+        html.P([html.Span(id="picked-words"), " ", html.Span(id="upload-words", role="status")]),
+        html.Div(id="gallery", role="group", **{"aria-label": "images to pick from"}),
+        html.P(id="gallery-words"),
+    ])  # fmt: skip
+
+
+def _slices() -> html.Section:
+    graph = dcc.Graph(id="slices", config=GRAPH, figure={"data": [], "layout": {}}, responsive=True)
+    return _section("slice", "Slices", [
+        html.Div(controls.slice_controls(), className="row"),
+        html.Div([graph, html.Div(id="crosshair")], id="slice-box", tabIndex=0, role="group",
+                 **{"aria-label": "slices: arrow keys move the crosshair, Enter attacks", "aria-describedby": "readout"}),
+        html.P(id="slice-error", className="warn"),
+        html.P(id="start-words", className="warn", role="status"),
+        html.Div([html.Span(id="layer-words"), html.Span(id="slice-status", role="status")], className="row small"),
+        html.Div([
+            html.Details([html.Summary("at the crosshair"), scrolling("readout", "what the models predict at the crosshair")],
+                         id="readout-box"),
+            html.Details([html.Summary("how to read it"), html.P(id="slice-words")]),
+            html.Details([html.Summary("table"), scrolling("share-table", "share of the square by class")]),
+        ], className="row folds"),
+    ])  # fmt: skip
+
+
+def _transfer() -> html.Section:
+    return _section("transfer", "Transfer", [
+        html.Div(controls.attack_controls(), className="row"),
+        html.Div(id="matrix"),
+        html.P(id="fooled-words", className="said"),
+        html.P(id="transfer-summary", role="status"),
+        html.Details([html.Summary("what was measured"), html.P(id="transfer-words")]),
+        html.Div(id="strip"),
+    ])  # fmt: skip
+
+
+def _angles() -> html.Section:
+    return _section("angles", "Angles and smoothness", [
+        html.P(id="angle-words", className="said"),
+        html.Details([html.Summary("table"), scrolling("angle-table", "angles in numbers")]),
+    ])  # fmt: skip
+
+
+def _history() -> html.Section:
+    return _section("history", "Training", [
+        html.Div(id="history-chart"),
+        html.Details([html.Summary("table"), scrolling("history-table", "the training in numbers")]),
+    ])  # fmt: skip
+
+
+def scrolling(name: str, label: str) -> html.Div:
+    """Build a container for a table that may be wider than its section: it scrolls, with the keyboard too."""
+    return html.Div(id=name, tabIndex=0, role="group", className="scrolling", **{"aria-label": label})
+
+
+def _section(name: str, title: str, children: list) -> html.Section:
+    return html.Section([html.H2(title, id=f"{name}-title"), *children], id=name, **{"aria-labelledby": f"{name}-title"})
+
+
+def image_button(place: str, content: object, label: str, *, pressed: bool = False, **fields: object) -> html.Button:
+    """Build a button that sets fields of the state."""
+    attributes = {"aria-label": label, "aria-pressed": json.dumps(pressed)}
+    return html.Button(content, id=controls.sets(place, **fields), title=label, n_clicks=0, **attributes)
+
+
+def history_graph(figure: Json) -> dcc.Graph:
+    """Build the training chart."""
+    return dcc.Graph(id="history-figure", figure=figure, config=GRAPH, style={"height": "230px"})

@@ -1,0 +1,207 @@
+"""The callbacks of the other sections: transfer matrix, gallery, angles, training, uploads.
+
+They follow the store "settled": the state, once the slice of it is on the screen and nothing has changed for a moment.
+"""
+
+from functools import partial
+from typing import Any
+
+import dash
+import torch
+from dash import ClientsideFunction, Input, Output, ctx, no_update
+from dash import State as Held
+
+from trs_explorer.explore.angles import angles, angles_sentence
+from trs_explorer.explore.compute_lock import PROCESS_LOCK
+from trs_explorer.explore.jobs import Full, Jobs, Snapshot
+from trs_explorer.explore.library import Library
+from trs_explorer.files import Json
+from trs_explorer.web import gallery, history, matrix
+from trs_explorer.web.page import history_graph
+from trs_explorer.web.page_request import NO_UPLOADS, PageRequest, parse_request
+from trs_explorer.web.slice_cache import SliceCache
+from trs_explorer.web.state_callbacks import SHOWN_ERRORS
+
+
+def add_sections(app: dash.Dash, library: Library, jobs: Jobs, slices: SliceCache) -> None:
+    """Add the callbacks."""
+    _add_transfer(app, library, jobs)
+    _add_gallery(app, library, jobs)
+    _add_angles(app, library, slices)
+    _add_history(app, library)
+    _add_upload(app, library)
+    app.clientside_callback(
+        ClientsideFunction("explorer", "beat"),
+        Output("alive", "data"),
+        Output("gone", "children"),
+        Input("beat", "n_intervals"),
+    )
+
+
+def matrix_snapshot(jobs: Jobs, request: PageRequest, *, again: bool = False) -> Snapshot:
+    """Return the requested matrix as far as it is measured; start it if necessary. again: the page polls a second time."""
+    key = matrix.matrix_key(request.loaded, request.state)
+    make = partial(matrix.measure_matrix, request.loaded, request.state)
+    return jobs.follow(key, f"matrix of {request.client}", make, again=again)
+
+
+def _request(library: Library, state: Json, client: str) -> PageRequest:
+    return parse_request(library, {**state, "client": client})
+
+
+def _add_transfer(app: dash.Dash, library: Library, jobs: Jobs) -> None:
+    @app.callback(
+        Output("matrix", "children"),
+        Output("transfer-words", "children"),
+        Output("transfer-summary", "children"),
+        Output("strip", "children"),
+        Output("poll", "disabled"),
+        Input("settled", "data"),
+        Input("poll", "n_intervals"),
+        Held("client", "data"),
+    )
+    def transfer(state: Json | None, polls: int | None, client: str) -> tuple:
+        del polls
+        if not state:
+            raise dash.exceptions.PreventUpdate
+        if "error" in state:
+            return None, "", "", None, True
+        again = ctx.triggered_id == "poll"
+        try:
+            request = _request(library, state, client)
+            snapshot = matrix_snapshot(jobs, request, again=again)
+        except SHOWN_ERRORS as error:  # if too many jobs run, the page polls again
+            return None, "", str(error), None, not isinstance(error, Full)
+        partial_matrix, done = snapshot.value, snapshot.state != "running"
+        words = matrix.matrix_caption(snapshot, request.state, request.loaded)
+        summary = matrix.matrix_summary(snapshot, request.state, request.loaded) or words
+        pair = (request.state.surrogate, request.state.target)
+        if not isinstance(partial_matrix, matrix.PartialMatrix):
+            empty = matrix.empty_matrix(len(request.loaded.ensemble))
+            return matrix.matrix_table(empty, selected=pair), words, summary, None, done
+        table = matrix.matrix_table(partial_matrix.matrix, selected=pair)
+        if again and not done:  # the page polls often while the matrix fills: thumbnails can wait
+            return table, words, summary, no_update, False
+        with PROCESS_LOCK.hold():
+            thumbnails = matrix.example_thumbnails(request.loaded, request.state, partial_matrix.matrix)
+        return table, words, summary, thumbnails, done
+
+
+def _add_gallery(app: dash.Dash, library: Library, jobs: Jobs) -> None:
+    @app.callback(
+        Output("gallery", "children"),
+        Output("gallery-words", "children"),
+        Output("picked-words", "children"),
+        Output("upload-words", "children", allow_duplicate=True),
+        Input("settled", "data"),
+        Input("poll", "n_intervals"),
+        Input("poll", "disabled"),
+        Held("client", "data"),
+        prevent_initial_call="initial_duplicate",
+    )
+    def images(state: Json | None, polls: int | None, finished: bool, client: str) -> tuple:
+        del polls, finished
+        waits = ctx.triggered_id == "poll" and (state or {}).get("filter") not in gallery.MATRIX_FILTERS
+        if not state or waits:
+            raise dash.exceptions.PreventUpdate
+        if "error" in state:
+            return None, "", "", ""
+        try:
+            request = _request(library, state, client)
+            with PROCESS_LOCK.hold():
+                measured = partial(matrix_snapshot, jobs, request, again=True)
+                buttons, sentence = gallery.image_buttons(request.loaded, request.state, lambda: measured().value)
+                picked = gallery.picked_sentence(request.loaded, request.state)
+        except SHOWN_ERRORS as error:
+            return [], str(error), no_update, no_update
+        spoken = no_update if request.state.own else ""  # what was said of an own picture ends with it
+        return buttons, sentence, picked, spoken
+
+
+def _add_angles(app: dash.Dash, library: Library, slices: SliceCache) -> None:
+    @app.callback(Output("angle-words", "children"), Output("angle-table", "children"), Input("settled", "data"))
+    def measure(state: Json | None) -> tuple:
+        if not state or "error" in state:
+            return "", None
+        try:
+            request = parse_request(library, state)
+        except SHOWN_ERRORS:
+            return "", None  # the slice's own callback shows the message
+        wanted = request.state
+        with PROCESS_LOCK.hold():
+            view = slices.view(request)
+            settings = {"eps": wanted.eps, "norm": wanted.norm, "seed": wanted.seed}
+            compute = partial(angles, request.loaded.ensemble, view.x[None], torch.tensor([view.y]), **settings)
+            measured = slices.remembered(("angles", view.digest, view.x.numpy().tobytes(), *settings.values()), compute)
+        i, j = wanted.surrogate, wanted.target
+        pair = (i, j) if i != j and max(i, j) < len(request.loaded.ensemble) else None
+        return angles_sentence(measured, pair=pair), history.angle_table(measured)
+
+
+def _add_history(app: dash.Dash, library: Library) -> None:
+    seen: dict[tuple, object] = {}
+
+    @app.callback(
+        Output("history-chart", "children"),
+        Output("history-table", "children"),
+        Output("run-words", "children"),
+        Input("settled", "data"),
+        Input("alive", "data"),
+        Held("run-words", "children"),
+        Held("client", "data"),
+    )
+    def follow(state: Json | None, beats: int | None, words_before: Any, client: str) -> tuple:
+        del beats
+        name = (state or {}).get("run")
+        if not state or not name:
+            raise dash.exceptions.PreventUpdate
+        try:
+            events, checkpoints = library.events(name), library.checkpoints(name)
+            status = history.status_line(library.run(name).config, library.status(name), events, checkpoints)
+        except SHOWN_ERRORS as error:
+            return None, None, str(error)
+        chosen = str(state.get("at") or "") or (checkpoints[-1] if checkpoints else "")
+        now = (name, len(events), chosen, state.get("theme"))
+        if ctx.triggered_id == "alive" and status == words_before and seen.get((client, "history")) == now:
+            raise dash.exceptions.PreventUpdate
+        while len(seen) > 256:
+            seen.pop(next(iter(seen)))
+        seen[(client, "history")] = now
+        figure = history.history_figure(events, at_step=history.step_of(events, chosen), dark=state.get("theme") == "dark")
+        chart = history_graph(figure) if figure["data"] else "No step of the training is in the log yet."
+        return chart, history.history_table(events), status
+
+    @app.callback(
+        Output("newest", "data"), Input("alive", "data"), Held("state", "data"), Held("newest", "data"), prevent_initial_call=True
+    )
+    def newest(beats: int | None, state: Json | None, before: Json | None) -> Any:
+        """Notice that a run has saved more, or has gone, or that one has come: the state is then resolved again."""
+        del beats
+        name = (state or {}).get("run") or ""
+        try:
+            now = {"run": name, "saved": library.checkpoints(name) if name else [], "runs": library.names}
+        except SHOWN_ERRORS as error:
+            now = {"run": name, "error": str(error), "runs": library.names}
+        return no_update if now == before else now
+
+
+def _add_upload(app: dash.Dash, library: Library) -> None:
+    @app.callback(
+        Output("own", "data"),
+        Output("upload-words", "children"),
+        Output("upload", "contents"),
+        Input("upload", "contents"),
+        Held("state", "data"),
+        prevent_initial_call=True,
+    )
+    def upload(contents: str | None, state: Json | None) -> tuple:
+        """Set the picture. The component is emptied: the same file again is then a change too."""
+        if not contents or not state or not state.get("run"):
+            raise dash.exceptions.PreventUpdate
+        if library.readonly:
+            return no_update, NO_UPLOADS, None
+        try:
+            pixels, conversion = gallery.decode_upload(contents, library.run(state["run"]).config.data)
+        except SHOWN_ERRORS as error:
+            return no_update, str(error), None
+        return pixels, f"own picture: {conversion}", None

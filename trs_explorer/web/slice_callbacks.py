@@ -1,0 +1,135 @@
+"""The callbacks of the slices: grids from coarse to fine, the attacks on them, and the crosshair's readout."""
+
+from functools import partial
+from typing import Any
+
+import dash
+from dash import ClientsideFunction, Input, Output, no_update
+from dash import State as Held
+
+from trs_explorer.explore.angles import fooled_sentence
+from trs_explorer.explore.compute_lock import PROCESS_LOCK
+from trs_explorer.explore.library import Library
+from trs_explorer.explore.slices import LEVELS, Cancelled, assemble
+from trs_explorer.figures.layers import KEYS
+from trs_explorer.files import Json
+from trs_explorer.web.attack_paths import make_attack_paths, slice_caption, start_sentence
+from trs_explorer.web.drawing import attack_parts, share_table, slice_parts
+from trs_explorer.web.page_request import parse_request
+from trs_explorer.web.readout import readout
+from trs_explorer.web.slice_cache import SliceCache
+from trs_explorer.web.slice_view import the
+from trs_explorer.web.state import ATTACK_FIELDS, SLICE_FIELDS
+from trs_explorer.web.state_callbacks import SHOWN_ERRORS
+
+
+def add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
+    """Add the callbacks."""
+
+    @app.callback(
+        Output("slice-data", "data"),
+        Output("slice-error", "children"),
+        Output("slice-status", "children"),
+        Output("layer-words", "children"),
+        Output("share-table", "children"),
+        Input("state", "data"),
+        Input("next", "data"),
+        Held("slice-data", "data"),
+        Held("client", "data"),
+    )
+    def draw(state: Json | None, following: Json | None, shown: Json | None, client: str) -> tuple:
+        if not state:
+            raise dash.exceptions.PreventUpdate
+        if "error" in state:
+            return None, state["error"], "", "", ""
+        key = KEYS[state["layer"]]
+        try:
+            request = parse_request(library, state)
+            with PROCESS_LOCK.hold():
+                view = slices.view(request)
+            level = _wanted_level(view.key, state["layer"], following, shown)
+            if level is None:
+                return no_update, "", no_update, key, no_update
+            samples = [slices.samples(view, k, str(client)[:64]) for k in range(level + 1)]
+        except Cancelled:  # a newer request has superseded this one
+            raise dash.exceptions.PreventUpdate from None
+        except SHOWN_ERRORS as error:
+            return None, str(error), "", "", ""
+        n = LEVELS[level]
+        table = share_table(view, assemble(samples)) if level == len(LEVELS) - 1 else no_update
+        return slice_parts(view, samples, state["layer"]), "", f"{n} x {n} points", key, table
+
+    @app.callback(
+        Output("attack-data", "data"),
+        Output("slice-words", "children"),
+        Output("start-words", "children"),
+        Output("fooled-words", "children"),
+        Input("state", "data"),
+        Held("attack-data", "data"),
+    )
+    def attack(state: Json | None, shown: Json | None) -> tuple:
+        if not state or "error" in state:
+            return None, "", "", ""
+        asked = attack_id(state)
+        if shown and shown["id"] == asked:
+            raise dash.exceptions.PreventUpdate
+        try:
+            request = parse_request(library, state)
+            with PROCESS_LOCK.hold():
+                view = slices.view(request)
+                compute = partial(make_attack_paths, request.loaded, request.state, view)
+                paths = slices.remembered(("attacks", asked, view.key), compute)
+        except SHOWN_ERRORS:
+            return None, "", "", ""  # the slice's own callback shows the message
+        surrogate = request.state.surrogate
+        fooled = [the(name) for k, name in enumerate(view.models) if paths.fools(surrogate, k)]
+        return (
+            attack_parts(view, paths, surrogate) | {"id": asked},
+            slice_caption(view, paths, request.state),
+            start_sentence(request.state, paths),
+            fooled_sentence(the(view.models[surrogate]), fooled),
+        )
+
+    @app.callback(Output("readout", "children"), Input("pointer", "data"), Held("state", "data"))
+    def read(pointer: Json | None, state: Json | None) -> Any:
+        if not pointer or not state or (view := slices.get(str(pointer.get("key")))) is None:
+            return no_update
+        a, b = (float(value) for value in pointer["point"])
+        return readout(view, a, b)
+
+    app.clientside_callback(
+        ClientsideFunction("explorer", "draw"),
+        Output("slices", "figure"),
+        Input("slice-data", "data"),
+        Input("attack-data", "data"),
+        Input("state", "data"),
+        Held("looks", "data"),
+    )
+    app.clientside_callback(
+        ClientsideFunction("explorer", "switch"),
+        Output("switched", "data"),
+        Input("layer", "value"),
+        Input("shown", "value"),
+        prevent_initial_call=True,
+    )
+
+
+def _wanted_level(key: str, layer: str, following: Json | None, shown: Json | None) -> int | None:
+    """Return the level of the grid to draw next; None if the page has what it needs.
+
+    Whatever has triggered the callback: the browser drops the answer to a request when a newer one starts, which makes up for it.
+
+    key, layer: of the slice that the page should show.
+    following: the key and level that it has asked for.
+    shown: what it shows.
+    """
+    if not shown or shown["key"] != key:
+        return 0
+    if following and following["key"] == key and int(following["level"]) == shown["level"] + 1 < len(LEVELS):
+        return int(following["level"])
+    return None if layer in shown["layers"] else int(shown["level"])
+
+
+def attack_id(state: Json) -> str:
+    """Return what the attacks of a state depend on, as a text."""
+    return "|".join(str(state.get(name, "")) for name in (*SLICE_FIELDS, "weights", *ATTACK_FIELDS))

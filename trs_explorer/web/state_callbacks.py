@@ -1,0 +1,140 @@
+"""The callback that owns the page's state: every control, button and address goes through it, and it sets all of them."""
+
+import json
+from urllib.parse import parse_qsl, urlencode
+
+import dash
+from dash import ALL, Input, Output, ctx, no_update
+from dash import State as Held
+
+from trs_explorer.catalogue import DATA
+from trs_explorer.explore.library import Library
+from trs_explorer.files import Json
+from trs_explorer.options import UsageError
+from trs_explorer.runs import RunError
+from trs_explorer.web import controls
+from trs_explorer.web.changes import changed_fields
+from trs_explorer.web.history import checkpoint_label
+from trs_explorer.web.page_request import PageRequest, parse_request, preferred_run
+from trs_explorer.web.slice_view import model_names
+from trs_explorer.web.state import is_plane
+
+SHOWN_ERRORS = (UsageError, RunError)  # whose message is shown on the page
+SHOWN_IF = ("loss", "steps", "step_size", "restarts", "norm", "second", "third", "plane", "span", "seed", "upload", "target")
+MODEL_CHOICES = ("surrogate", "target")
+
+
+def add_state(app: dash.Dash, library: Library) -> None:
+    """Add the callback."""
+
+    @app.callback(
+        {
+            "state": Output("state", "data"),
+            "search": Output("address", "search"),
+            "notice": Output("notice", "children"),
+            "fields": {name: Output(name, prop) for name, prop in controls.FIELDS.items()},
+            "options": {name: Output(name, "options") for name in ("run", "at", "label", "shown", *MODEL_CHOICES)},
+            "styles": {name: Output(f"{name}-label", "style") for name in SHOWN_IF},
+            "eps": {"text": Output("eps-value", "children"), "max": Output("eps", "max"), "step": Output("eps", "step")},
+            "compare": Output("nav-compare", "href"),
+        },
+        {
+            "search": Input("address", "search"),
+            "fields": {name: Input(name, prop) for name, prop in controls.FIELDS.items()},
+            "clicks": Input({"place": ALL, "set": ALL}, "n_clicks"),
+            "newest": Input("newest", "data"),
+            "before": Held("state", "data"),
+        },
+    )
+    def set_state(search: str, fields: Json, clicks: list, newest: object, before: Json | None) -> Json:
+        del clicks, newest
+        wanted = _wanted(search or "", fields, before, {name: run.config.data for name, run in library.runs().items()})
+        if wanted is None:
+            raise dash.exceptions.PreventUpdate
+        unknown = _unknown(library, str(wanted.get("run") or ""))
+        if unknown:
+            wanted = {"theme": wanted.get("theme", "")}
+        try:
+            request = parse_request(library, wanted)
+            request.warnings.extend([unknown] if unknown else [])
+        except SHOWN_ERRORS as error:
+            return _unusable(library, wanted, error)
+        return _answer(app, library, request, wanted, keep_address=before is None)
+
+
+def _unknown(library: Library, run: str) -> str:
+    """Say that there is no such run, and which one is shown instead; "" if there is, or none was named."""
+    if not run or run in library.names or not library.names:
+        return ""
+    return f"there is no run {run[:80]} here: this is {preferred_run(library)}"
+
+
+def _wanted(search: str, fields: Json, before: Json | None, data_of: dict[str, str]) -> Json | None:
+    """Return the fields that the page should show now; None if nothing has changed."""
+    trigger = ctx.triggered_id
+    if before is None or trigger in (None, "address"):
+        return dict(parse_qsl(search.lstrip("?")))
+    if trigger == "newest":
+        return before
+    if isinstance(trigger, dict):
+        if not ctx.triggered[0]["value"]:
+            return None  # the buttons were drawn, not clicked
+        changes = json.loads(trigger["set"])
+    else:
+        value = fields[trigger]
+        if value is None or (value == "" and trigger not in ("at", "start", "own")):
+            return None  # a number that is being typed
+        value = "" if (trigger, value) == ("at", controls.NEWEST) else value
+        changes = {trigger: int(value) if trigger in controls.SWITCHES else value}
+    if "shown" in changes:
+        models = len(model_names(int(before.get("members", 1))))
+        changes = {"hide": ",".join(str(k) for k in range(models) if str(k) not in changes["shown"])}
+    if changes.pop("start", None) is not None:
+        changes["start"] = fields["start"] or ""
+    changed = changed_fields(before, changes, data_of)
+    return None if changed == before else changed
+
+
+def _answer(app: dash.Dash, library: Library, request: PageRequest, wanted: Json, *, keep_address: bool) -> Json:
+    state, members = request.state, len(request.loaded.ensemble)
+    names, data = model_names(members), request.loaded.data.name
+    fields = state.to_json() | {"members": members}
+    checkpoints = library.checkpoints(state.run)
+    most, step = controls.eps_range(state, data)
+    numbered = controls.options({str(k): name for k, name in enumerate(names)})
+    needed = controls.visible(state, plane_data=is_plane(data))
+    compare = {"a": state.run, "image": state.image, "eps": f"{state.eps:g}", "attack": state.attack, "steps": state.steps}
+    runs = library.names
+    # The address is written once the page has changed something: a link that was opened stays as it was.
+    search = "?" + urlencode({name: value for name, value in state.to_json().items() if value != ""})
+    return {
+        "state": fields,
+        "search": no_update if keep_address and not wanted else search,
+        "notice": "\n".join(request.warnings),
+        "fields": controls.values(state, names),
+        "options": {
+            "run": controls.options({name: name for name in runs}),
+            "at": controls.options({controls.NEWEST: controls.NEWEST, **{name: checkpoint_label(name) for name in checkpoints}}),
+            "label": controls.options({"-1": "all", **{str(c): str(c) for c in range(DATA[data].classes)}}),
+            "shown": numbered, "surrogate": numbered, "target": numbered,
+        },
+        "styles": {name: {} if needed[name] else {"display": "none"} for name in SHOWN_IF},
+        "eps": {"text": f"{state.eps:.3g} ({controls.NORM_LABELS[state.norm]})", "max": most, "step": step},
+        "compare": app.get_relative_path("/compare") + "?" + urlencode(compare),
+    }  # fmt: skip
+
+
+def _unusable(library: Library, wanted: Json, error: Exception) -> Json:
+    """Return the page for a run that cannot be shown: its name and the reason; everything else stays as it is."""
+    run = str(wanted.get("run") or (preferred_run(library) if library.names else ""))
+    names = {name: name for name in library.names}
+    return {
+        "state": {"run": run if run in names else "", "error": str(error), "live": run in names},
+        "search": no_update,
+        "notice": "",
+        "fields": dict.fromkeys(controls.FIELDS, no_update) | ({"run": run} if run in names else {}),
+        "options": {"run": controls.options(names)} | dict.fromkeys(("at", "label", "shown", *MODEL_CHOICES), no_update),
+        "styles": dict.fromkeys(SHOWN_IF, no_update),
+        "eps": {"text": no_update, "max": no_update, "step": no_update},
+        "compare": no_update,
+    }
