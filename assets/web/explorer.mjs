@@ -12,8 +12,12 @@ window.explorerView = view; // for tests and the benchmark
 function theme(state) {
   const chosen = state?.theme ?? "auto";
   const dark = chosen === "dark" || (chosen === "auto" && matchMedia("(prefers-color-scheme: dark)").matches);
-  document.documentElement.dataset.theme = dark ? "dark" : "light";
-  return dark ? "dark" : "light";
+  const look = dark ? "dark" : "light";
+  if (view.look !== look) {
+    view.look = document.documentElement.dataset.theme = look;
+    setTimeout(() => dash.set_props("look", {data: look}), 0);
+  }
+  return look;
 }
 
 const shown = (state, models) => {

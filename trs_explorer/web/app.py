@@ -28,10 +28,11 @@ from trs_explorer.web.state_callbacks import SHOWN_ERRORS, add_state
 OTHER_PAGES = ("compare", "lesson")  # folders of assets/web with the scripts of other pages
 
 
-def create_app(library: Library, *, readonly: bool = False) -> dash.Dash:
+def create_app(library: Library, *, readonly: bool = False, url_prefix: str = "") -> dash.Dash:
     """Create the explorer for a library of runs, as a Dash app (`.server` is the Flask app).
 
     readonly: requests can only read; pictures cannot be uploaded. From now on the library's errors name no folders.
+    url_prefix: the path before all of the page's addresses, as "/path"; `access.protect` removes it from requests.
     """
     library.readonly = library.readonly or readonly
     app = dash.Dash(
@@ -42,6 +43,8 @@ def create_app(library: Library, *, readonly: bool = False) -> dash.Dash:
         update_title="",
         serve_locally=True,
         suppress_callback_exceptions=True,
+        requests_pathname_prefix=f"{url_prefix}/",
+        routes_pathname_prefix="/",
     )
     slices, jobs = SliceCache(), Jobs()
     app.layout = lambda: page(library.names, app.get_relative_path, readonly=library.readonly)

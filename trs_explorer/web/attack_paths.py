@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch import Tensor
 
 from trs_explorer.attack_catalogue import ATTACKS, Label, options_for
 from trs_explorer.catalogue import load as load_function
 from trs_explorer.explore.attack_paths import attack_paths
 from trs_explorer.explore.gallery import predictions
 from trs_explorer.explore.library import Loaded
-from trs_explorer.explore.planes import ball_polygon
+from trs_explorer.explore.starts import Start, start_at, start_of
 from trs_explorer.web.slice_view import Points, SliceView, the
 from trs_explorer.web.state import State
 
@@ -70,44 +69,29 @@ def configured_attack(state: State) -> tuple[str, Callable]:
     return name, partial(function, eps=state.eps, **options)
 
 
-def attack_start(state: State, view: SliceView) -> tuple[Tensor, bool]:
-    """Return the image at which the attacks start, and whether the requested point had to be clipped to [0, 1]."""
+def attack_start(state: State, view: SliceView) -> Start:
+    """Return where the attacks start."""
     point = state.point()
-    if point is None:
-        return view.x, False
-    requested = view.plane.images(torch.tensor([point]))[0]
-    start = requested.clamp(0, 1)
-    return start, not torch.allclose(start, requested, atol=1e-4)
+    return start_of(view.plane, view.x) if point is None else start_at(view.plane, point)
 
 
 def make_attack_paths(loaded: Loaded, state: State, view: SliceView) -> AttackPaths:
     """Run the state's attack on every model, and project what it visits on the slice."""
     ensemble, plane = loaded.ensemble, view.plane
-    start, clipped = attack_start(state, view)
+    start = attack_start(state, view)
     name, attack = configured_attack(state)
-    paths = attack_paths(ensemble, start[None], torch.tensor([view.y]), attack, seed=state.seed)
+    paths = attack_paths(ensemble, start.image, torch.tensor([view.y]), attack, seed=state.seed)
     results = torch.cat([path.x_adv for path in paths])
     return AttackPaths(
         attack=name,
         y=view.y,
-        start=plane.pair(start),
-        clipped=clipped,
-        ball=ball_polygon(plane, start, state.eps, state.norm),
+        start=start.point,
+        clipped=start.clipped,
+        ball=start.ball(state.eps, state.norm),
         paths=[plane.coordinates(path.images).numpy() for path in paths],
-        before=predictions(ensemble, start[None])[:, 0].tolist(),
+        before=predictions(ensemble, start.image)[:, 0].tolist(),
         ends=predictions(ensemble, results).tolist(),
         off_plane=plane.distance(results).tolist(),
-    )
-
-
-def start_sentence(state: State, attacks: AttackPaths) -> str:
-    """Say where the attacks start if that is not where they were asked to; else nothing."""
-    asked = state.point()
-    if not attacks.clipped or asked is None:
-        return ""
-    return (
-        f"No valid image lies at ({asked[0]:.2f}, {asked[1]:.2f}): pixels there leave [0, 1]. The attacks start at the nearest "
-        f"valid image, at ({attacks.start[0]:.2f}, {attacks.start[1]:.2f})."
     )
 
 

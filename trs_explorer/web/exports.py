@@ -46,9 +46,10 @@ def add_exports(app: dash.Dash, library: Library, jobs: Jobs, slices: SliceCache
         Held("state", "data"),
         Held("save-width", "value"),
         Held("save-white", "value"),
+        Held("look", "data"),
         prevent_initial_call=True,
     )
-    def save(clicks: list, state: Json | None, width: float | None, white: bool) -> tuple:
+    def save(clicks: list, state: Json | None, width: float | None, white: bool, drawn: str | None) -> tuple:
         if not any(clicks) or not state or "error" in state:
             raise dash.exceptions.PreventUpdate
         kind = ctx.triggered_id["save"]
@@ -59,7 +60,7 @@ def add_exports(app: dash.Dash, library: Library, jobs: Jobs, slices: SliceCache
                 attacks = make_attack_paths(request.loaded, request.state, view)
             if kind in ("svg", "png", "handout"):
                 samples = [slices.samples(view, level) for level in range(FINEST + 1)]
-                look = "print" if white or kind == "handout" else "dark" if request.state.theme == "dark" else "light"
+                look = "print" if white or kind == "handout" else drawn or "light"
                 made = saved_figure(request, view, attacks, assemble(samples), width=int(width or WIDTH), look=look)
                 if kind != "handout":
                     return no_update, {"figure": made, "format": kind, "name": f"slices-{request.state.run}", **size(made)}, ""

@@ -17,9 +17,11 @@ GRAPH = {"displayModeBar": False, "showSendToCloud": False, "plotlyServerURL": "
 BEAT_MS, POLL_MS = 1500, 400
 # state: the resolved state; settled: the same, once its slice is on the screen. slice-data, attack-data: what is drawn.
 # next: the grid that the page asks for. start, own: fields without a control. newest: what a run has saved.
-# pointer: the crosshair. export: a figure to be saved. The last two only end callbacks.
+# pointer: the crosshair. export: a figure to be saved. look: "light" or "dark", as the page is drawn now. switched and saved only
+# end callbacks.
 STORES = (
     "state", "settled", "slice-data", "attack-data", "next", "start", "own", "newest", "pointer", "export", "switched", "saved",
+    "look",
 )  # fmt: skip
 KEYS = (
     ("left / right / up / down", "move the crosshair (with the slices in focus; Shift: further)"),

@@ -15,6 +15,7 @@ from trs_explorer.explore.angles import angles, angles_sentence
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.jobs import Full, Jobs, Snapshot
 from trs_explorer.explore.library import Library
+from trs_explorer.figures.training import training_spec
 from trs_explorer.files import Json
 from trs_explorer.web import gallery, history, matrix
 from trs_explorer.web.page import history_graph
@@ -147,10 +148,11 @@ def _add_history(app: dash.Dash, library: Library) -> None:
         Output("run-words", "children"),
         Input("settled", "data"),
         Input("alive", "data"),
+        Input("look", "data"),
         Held("run-words", "children"),
         Held("client", "data"),
     )
-    def follow(state: Json | None, beats: int | None, words_before: Any, client: str) -> tuple:
+    def follow(state: Json | None, beats: int | None, look: str | None, words_before: Any, client: str) -> tuple:
         del beats
         name = (state or {}).get("run")
         if not state or not name:
@@ -161,13 +163,13 @@ def _add_history(app: dash.Dash, library: Library) -> None:
         except SHOWN_ERRORS as error:
             return None, None, str(error)
         chosen = str(state.get("at") or "") or (checkpoints[-1] if checkpoints else "")
-        now = (name, len(events), chosen, state.get("theme"))
+        now = (name, len(events), chosen, look)
         if ctx.triggered_id == "alive" and status == words_before and seen.get((client, "history")) == now:
             raise dash.exceptions.PreventUpdate
         while len(seen) > 256:
             seen.pop(next(iter(seen)))
         seen[(client, "history")] = now
-        figure = history.history_figure(events, at_step=history.step_of(events, chosen), dark=state.get("theme") == "dark")
+        figure = training_spec(events, at_step=history.step_of(events, chosen), look=look or "light")
         chart = history_graph(figure) if figure["data"] else "No step of the training is in the log yet."
         return chart, history.history_table(events), status
 

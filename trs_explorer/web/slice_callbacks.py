@@ -13,7 +13,7 @@ from trs_explorer.explore.library import Library
 from trs_explorer.explore.slices import LEVELS, Cancelled, assemble
 from trs_explorer.figures.layers import KEYS
 from trs_explorer.files import Json
-from trs_explorer.web.attack_paths import make_attack_paths, slice_caption, start_sentence
+from trs_explorer.web.attack_paths import attack_start, make_attack_paths, slice_caption
 from trs_explorer.web.drawing import attack_parts, share_table, slice_parts
 from trs_explorer.web.page_request import parse_request
 from trs_explorer.web.readout import readout
@@ -86,7 +86,7 @@ def add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
         return (
             attack_parts(view, paths, surrogate) | {"id": asked},
             slice_caption(view, paths, request.state),
-            start_sentence(request.state, paths),
+            attack_start(request.state, view).sentence(),
             fooled_sentence(the(view.models[surrogate]), fooled),
         )
 

@@ -17,6 +17,7 @@ from trs_explorer.explore.planes import (
     along_gradient,
     box_polygon,
     domain,
+    fitted_range,
     loss_directions,
     three_images,
     two_gradients,
@@ -25,7 +26,6 @@ from trs_explorer.options import UsageError
 from trs_explorer.web.state import State, is_plane, uploaded_pixels
 
 Points = np.ndarray
-MARGIN = 0.15  # around three images, of their range
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +112,7 @@ def make_slice_view(loaded: Loaded, state: State, *, plane: Plane | None = None)
     spanning = _spanning(loaded, state, plane, x) if plane.kind == "images" else ()
     low, high = (0.0, 1.0) if plane.kind == "domain" else (-state.span, state.span)
     if spanning:
-        low, high = _fitted([place for _, *places in spanning for place in places])
+        low, high = fitted_range(torch.tensor([point for _, *point in spanning]))
     return SliceView(
         key=_key(loaded.digest, plane, low, high),
         loaded=loaded,
@@ -138,13 +138,6 @@ def _spanning(loaded: Loaded, state: State, plane: Plane, x: Tensor) -> tuple[tu
     others = loaded.data.images(torch.tensor([state.second, state.third]))
     names = ("own picture" if state.own else f"image {state.image}", f"image {state.second}", f"image {state.third}")
     return tuple((name, *plane.pair(image)) for name, image in zip(names, (x, *others), strict=True))
-
-
-def _fitted(places: list[float]) -> tuple[float, float]:
-    """Return the range that holds all coordinates, with a margin: the square's edges on both axes."""
-    low, high = min(places), max(places)
-    margin = MARGIN * max(high - low, 1.0)
-    return low - margin, high + margin
 
 
 def _plane(loaded: Loaded, state: State, x: Tensor, y: int) -> Plane:
