@@ -15,13 +15,8 @@ from trs_explorer.figures.slices import slice_spec
 from trs_explorer.models import Ensemble, build
 from trs_explorer.shipped import shipped_runs
 from trs_explorer.web.attack_paths import configured_attack, make_attack_paths, slice_caption
-<<<<<<< /tmp/mm/o
 from trs_explorer.web.drawing import attacks_to_draw, slice_to_draw
-from trs_explorer.web.history import history_figure, history_table
-=======
-from trs_explorer.web.figures import slice_figure
 from trs_explorer.web.history import history_table
->>>>>>> /tmp/mm/t
 from trs_explorer.web.slice_view import make_slice_view
 from trs_explorer.web.state import State
 
