@@ -15,13 +15,18 @@ from trs_explorer.web.pages import PAGES, keys_table
 
 GRAPH = {"displayModeBar": False, "showSendToCloud": False, "plotlyServerURL": "", "responsive": True}
 BEAT_MS, POLL_MS = 1500, 400
-# state: the resolved state; settled: the same, once its slice is on the screen. slice-data, attack-data: what is drawn.
-# next: the grid that the page asks for. start, own: fields without a control. newest: what a run has saved.
-# pointer: the crosshair. export: a figure to be saved. look: "light" or "dark", as the page is drawn now. switched and saved only
-# end callbacks.
 STORES = (
-    "state", "settled", "slice-data", "attack-data", "next", "start", "own", "newest", "pointer", "export", "switched", "saved",
-    "look",
+    "state",  # resolved: every field of the URL has a valid value
+    "settled",  # the same, once its slice is on the screen and nothing has changed for a moment
+    "measured",  # what follows from the matrix may be drawn
+    "slice-data", "attack-data",  # what the figure is put together from
+    "next",  # the grid that the page asks for
+    "start", "own",  # fields of the state without a control
+    "newest",  # what the run has saved
+    "look",  # "light" or "dark", as the page is drawn now
+    "pointer",  # the crosshair
+    "export",  # a figure to be saved
+    "switched", "saved",  # only end callbacks of the browser
 )  # fmt: skip
 KEYS = (
     ("left / right / up / down", "move the crosshair (with the slices in focus; Shift: further)"),
@@ -133,7 +138,9 @@ def _angles() -> html.Section:
 
 
 def _history() -> html.Section:
+    slider = dbc.Input(id="scrub", type="range", min=0, max=1, step=1, value=1)
     return _section("history", "Training", [
+        html.Label(["checkpoint ", slider, html.Output(id="scrub-value")], htmlFor="scrub", id="scrub-label"),
         html.Div(id="history-chart"),
         html.Details([html.Summary("table"), scrolling("history-table", "the training in numbers")]),
     ])  # fmt: skip

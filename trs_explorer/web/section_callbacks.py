@@ -55,8 +55,8 @@ def _add_transfer(app: dash.Dash, library: Library, jobs: Jobs) -> None:
         Output("matrix", "children"),
         Output("transfer-words", "children"),
         Output("transfer-summary", "children"),
-        Output("strip", "children"),
         Output("poll", "disabled"),
+        Output("measured", "data"),
         Input("settled", "data"),
         Input("poll", "n_intervals"),
         Held("client", "data"),
@@ -66,26 +66,39 @@ def _add_transfer(app: dash.Dash, library: Library, jobs: Jobs) -> None:
         if not state:
             raise dash.exceptions.PreventUpdate
         if "error" in state:
-            return None, "", "", None, True
+            return None, "", "", True, {}
         again = ctx.triggered_id == "poll"
         try:
             request = _request(library, state, client)
             snapshot = matrix_snapshot(jobs, request, again=again)
         except SHOWN_ERRORS as error:  # if too many jobs run, the page polls again
-            return None, "", str(error), None, not isinstance(error, Full)
-        partial_matrix, done = snapshot.value, snapshot.state != "running"
+            return None, "", str(error), not isinstance(error, Full), {}
+        value, done = snapshot.value, snapshot.state != "running"
+        matrix_so_far = (
+            value.matrix if isinstance(value, matrix.PartialMatrix) else matrix.empty_matrix(len(request.loaded.ensemble))
+        )
         words = matrix.matrix_caption(snapshot, request.state, request.loaded)
         summary = matrix.matrix_summary(snapshot, request.state, request.loaded) or words
-        pair = (request.state.surrogate, request.state.target)
-        if not isinstance(partial_matrix, matrix.PartialMatrix):
-            empty = matrix.empty_matrix(len(request.loaded.ensemble))
-            return matrix.matrix_table(empty, selected=pair), words, summary, None, done
-        table = matrix.matrix_table(partial_matrix.matrix, selected=pair)
-        if again and not done:  # the page polls often while the matrix fills: thumbnails can wait
-            return table, words, summary, no_update, False
-        with PROCESS_LOCK.hold():
-            thumbnails = matrix.example_thumbnails(request.loaded, request.state, partial_matrix.matrix)
-        return table, words, summary, thumbnails, done
+        table = matrix.matrix_table(matrix_so_far, selected=(request.state.surrogate, request.state.target))
+        # What follows from the matrix is drawn when it starts and when it is done: Dash drops an answer that a newer question
+        # overtakes, so that what takes longer than a poll would never appear. Only its own filters follow every batch.
+        follows = not again or done or request.state.filter in gallery.MATRIX_FILTERS
+        measured = {"state": state, "n": matrix_so_far.n, "done": done} if follows else no_update
+        return table, words, summary, done, measured
+
+    @app.callback(Output("strip", "children"), Input("measured", "data"), Held("client", "data"))
+    def thumbnails(measured: Json | None, client: str) -> list | None:
+        if not measured:
+            return None
+        try:
+            request = _request(library, measured["state"], client)
+            value = matrix_snapshot(jobs, request, again=True).value
+            if not isinstance(value, matrix.PartialMatrix):
+                return None
+            with PROCESS_LOCK.hold():
+                return matrix.example_thumbnails(request.loaded, request.state, value.matrix)
+        except SHOWN_ERRORS:
+            return None  # the matrix's own callback shows the message
 
 
 def _add_gallery(app: dash.Dash, library: Library, jobs: Jobs) -> None:
@@ -94,24 +107,21 @@ def _add_gallery(app: dash.Dash, library: Library, jobs: Jobs) -> None:
         Output("gallery-words", "children"),
         Output("picked-words", "children"),
         Output("upload-words", "children", allow_duplicate=True),
-        Input("settled", "data"),
-        Input("poll", "n_intervals"),
-        Input("poll", "disabled"),
+        Input("measured", "data"),
+        Held("settled", "data"),
         Held("client", "data"),
-        prevent_initial_call="initial_duplicate",
+        prevent_initial_call=True,
     )
-    def images(state: Json | None, polls: int | None, finished: bool, client: str) -> tuple:
-        del polls, finished
-        waits = ctx.triggered_id == "poll" and (state or {}).get("filter") not in gallery.MATRIX_FILTERS
-        if not state or waits:
+    def images(measured: Json | None, state: Json | None, client: str) -> tuple:
+        if not state:
             raise dash.exceptions.PreventUpdate
         if "error" in state:
             return None, "", "", ""
         try:
             request = _request(library, state, client)
             with PROCESS_LOCK.hold():
-                measured = partial(matrix_snapshot, jobs, request, again=True)
-                buttons, sentence = gallery.image_buttons(request.loaded, request.state, lambda: measured().value)
+                snapshot = partial(matrix_snapshot, jobs, request, again=True)
+                buttons, sentence = gallery.image_buttons(request.loaded, request.state, lambda: snapshot().value)
                 picked = gallery.picked_sentence(request.loaded, request.state)
         except SHOWN_ERRORS as error:
             return [], str(error), no_update, no_update

@@ -1,6 +1,7 @@
 """The callback that owns the page's state: every control, button and address goes through it, and it sets all of them."""
 
 import json
+from collections.abc import Sequence
 from urllib.parse import parse_qsl, urlencode
 
 import dash
@@ -36,18 +37,26 @@ def add_state(app: dash.Dash, library: Library) -> None:
             "options": {name: Output(name, "options") for name in ("run", "at", "label", "shown", *MODEL_CHOICES)},
             "styles": {name: Output(f"{name}-label", "style") for name in SHOWN_IF},
             "eps": {"text": Output("eps-value", "children"), "max": Output("eps", "max"), "step": Output("eps", "step")},
+            "scrub": {
+                "value": Output("scrub", "value"),
+                "max": Output("scrub", "max"),
+                "text": Output("scrub-value", "children"),
+            },
             "compare": Output("nav-compare", "href"),
         },
         {
             "search": Input("address", "search"),
             "fields": {name: Input(name, prop) for name, prop in controls.FIELDS.items()},
+            "scrub": Input("scrub", "value"),
             "clicks": Input({"place": ALL, "set": ALL}, "n_clicks"),
             "newest": Input("newest", "data"),
             "before": Held("state", "data"),
         },
     )
-    def set_state(search: str, fields: Json, clicks: list, newest: object, before: Json | None) -> Json:
+    def set_state(search: str, fields: Json, scrub: object, clicks: list, newest: object, before: Json | None) -> Json:
         del clicks, newest
+        if ctx.triggered_id == "scrub" and before:
+            fields["scrub"] = _checkpoint_at(library, before, scrub)
         wanted = _wanted(search or "", fields, before, {name: run.config.data for name, run in library.runs().items()})
         if wanted is None:
             raise dash.exceptions.PreventUpdate
@@ -84,6 +93,7 @@ def _wanted(search: str, fields: Json, before: Json | None, data_of: dict[str, s
         value = fields[trigger]
         if value is None or (value == "" and trigger not in ("at", "start", "own")):
             return None  # a number that is being typed
+        trigger = "at" if trigger == "scrub" else trigger
         value = "" if (trigger, value) == ("at", controls.NEWEST) else value
         changes = {trigger: int(value) if trigger in controls.SWITCHES else value}
     if "shown" in changes:
@@ -93,6 +103,28 @@ def _wanted(search: str, fields: Json, before: Json | None, data_of: dict[str, s
         changes["start"] = fields["start"] or ""
     changed = changed_fields(before, changes, data_of)
     return None if changed == before else changed
+
+
+def _checkpoint_at(library: Library, state: Json, place: object) -> str | None:
+    """Return the checkpoint at a place of the slider; "newest" for the last one, so that a running training is followed."""
+    try:
+        checkpoints = library.checkpoints(str(state.get("run")))
+    except SHOWN_ERRORS:
+        return None
+    if not str(place).isdecimal() or int(str(place)) >= len(checkpoints):
+        return None
+    k = int(str(place))
+    return controls.NEWEST if k == len(checkpoints) - 1 else checkpoints[k]
+
+
+def _scrubber(checkpoints: Sequence[str], chosen: str) -> Json:
+    place = checkpoints.index(chosen) if chosen in checkpoints else max(0, len(checkpoints) - 1)
+    text = checkpoint_label(checkpoints[place]) if checkpoints else "nothing saved yet"
+    return {
+        "value": place,
+        "max": max(0, len(checkpoints) - 1),
+        "text": text + ("" if chosen else ", newest") * bool(checkpoints),
+    }
 
 
 def _answer(app: dash.Dash, library: Library, request: PageRequest, wanted: Json, *, keep_address: bool) -> Json:
@@ -120,6 +152,7 @@ def _answer(app: dash.Dash, library: Library, request: PageRequest, wanted: Json
         },
         "styles": {name: {} if needed[name] else {"display": "none"} for name in SHOWN_IF},
         "eps": {"text": f"{state.eps:.3g} ({controls.NORM_LABELS[state.norm]})", "max": most, "step": step},
+        "scrub": _scrubber(checkpoints, state.at),
         "compare": app.get_relative_path("/compare") + "?" + urlencode(compare),
     }  # fmt: skip
 
@@ -136,5 +169,6 @@ def _unusable(library: Library, wanted: Json, error: Exception) -> Json:
         "options": {"run": controls.options(names)} | dict.fromkeys(("at", "label", "shown", *MODEL_CHOICES), no_update),
         "styles": dict.fromkeys(SHOWN_IF, no_update),
         "eps": {"text": no_update, "max": no_update, "step": no_update},
+        "scrub": dict.fromkeys(("value", "max", "text"), no_update),
         "compare": no_update,
     }
