@@ -86,7 +86,23 @@ function under(event) {
   return point(axes, event.clientX - box.left, event.clientY - box.top, view.slice.low, view.slice.high);
 }
 
+// A button of the matrix or of the images sets controls: {control: [property, value]}.
+function press(event) {
+  const button = event.target.closest?.("[data-set]");
+  for (const [name, [property, value]] of Object.entries(button ? JSON.parse(button.dataset.set) : {})) {
+    dash.set_props(name, {[property]: value});
+  }
+}
+
 const start = (place) => dash.set_props("start", {data: place ? place.map((v) => v.toFixed(4)).join(",") : ""});
+
+// Keys act on what the controls show, which may be ahead of the state.
+function pick(step) {
+  const field = element("image"), k = Number(field.value) + step;
+  if (k >= 0 && k <= Number(field.max || k)) dash.set_props("image", {value: k});
+}
+
+const flip = (id) => dash.set_props(id, {value: !element(id).checked});
 
 function next(id, step) {
   const choices = [...element(id).options].map((option) => option.value);
@@ -96,12 +112,10 @@ function next(id, step) {
 
 const ARROWS = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1]};
 const KEYS = {
-  ",": () => dash.set_props("image", {value: Math.max(0, Number(view.state.image) - 1)}),
-  ".": () => dash.set_props("image", {value: Number(view.state.image) + 1}),
+  ",": () => pick(-1), ".": () => pick(1),
   "[": () => next("at", -1), "]": () => next("at", 1), l: () => next("layer", 1), p: () => next("plane", 1),
-  x: () => dash.set_props("swap", {value: !Number(view.state.swap)}),
-  t: () => dash.set_props("theme", {value: theme(view.state) === "dark" ? "light" : "dark"}),
-  f: () => dash.set_props("present", {value: !Number(view.state.present)}),
+  x: () => flip("swap"), f: () => flip("present"),
+  t: () => dash.set_props("theme", {value: theme({theme: element("theme").value}) === "dark" ? "light" : "dark"}),
   "?": () => element("help").showModal(), Escape: () => start(null),
 };
 
@@ -126,6 +140,7 @@ function listen() {
   box.addEventListener("pointermove", (event) => { const at = under(event); if (at) moveTo(at); });
   box.addEventListener("click", (event) => { const at = under(event); if (at) { moveTo(at); start(at); } });
   document.addEventListener("keydown", key);
+  document.addEventListener("click", press);
   element("help-button").addEventListener("click", () => element("help").showModal());
   element("help-close").addEventListener("click", () => element("help").close());
   element("link").addEventListener("click", () => navigator.clipboard?.writeText(location.href));
@@ -173,6 +188,8 @@ dash.explorer = {
     return made;
   },
 
+  layerKey: (layer, keys) => keys[layer] ?? "",
+
   // A layer, or models on and off: all of it is in the browser, so plotly only changes what differs.
   switch(layer, names) {
     const {slice, state} = view, plot = graph();
@@ -212,8 +229,8 @@ dash.explorer = {
   // Save the figure that the server has made for it.
   async save(made) {
     if (!made) return dash.no_update;
-    const {data, layout} = made.figure, {format, width, height, name} = made;
-    await window.Plotly.downloadImage({data, layout}, {format, width, height, filename: name});
+    const {data, layout} = made.figure, {format, name, scale} = made, {width, height} = layout;
+    await window.Plotly.downloadImage({data, layout}, {format, width, height, filename: name, scale: format === "png" ? scale : 1});
     return "";
   },
 };

@@ -31,6 +31,9 @@ export function arrange(slice, attack, {layer, shown, columns, width, large}, da
     layout[`${y}.showticklabels`] = column === 0;
     layout[`images[${model}].visible`] = layout[`annotations[${model + 1}].visible`] = at >= 0;
   }
+  slice.spec.layout.images.slice(models).forEach((image, k) => { // thumbnails of images that span the plane
+    layout[`images[${models + k}].visible`] = shown.includes(Number(image.xref.slice(1) || 1) - 1);
+  });
   const {l, r, t, b} = slice.spec.layout.margin;
   const side = ((width - l - r) * (1 - GAP.across * (columns - 1))) / columns;
   layout.height = Math.round(Math.min((side * rows) / (1 - GAP.up * (rows - 1)) + t + b, large ? innerHeight - 100 : innerHeight * 0.8));

@@ -10,7 +10,7 @@ from PIL import Image
 from trs_explorer.explore.planes import ball_polygon, domain
 from trs_explorer.figures.boundaries import decision_boundaries, hatching
 from trs_explorer.figures.pixels import class_picture
-from trs_explorer.figures.slice_data import Attacks, Slice
+from trs_explorer.figures.slice_data import Attacks, Slice, SpanningImage
 from trs_explorer.figures.slices import slice_figure, slice_spec
 from trs_explorer.figures.theme import class_colours
 
@@ -206,12 +206,24 @@ def test_numbers_stand_in_their_regions(view):
 
 def test_training_points_and_the_images_of_the_plane_are_where_they_are(view):
     examples = np.array([[0.1, 0.2, 0], [1.5, -1, 1], [0.3, 0.4, 0]])
-    marked = Slice(view.models, view.outputs, -2.0, 2.0, view.axes, None, examples, [("image 8", 0, 0), ("image 1", 1.5, 0)])
-    spec = slice_spec(marked)
+    spanning = [SpanningImage("image 8", (0, 0), "data:a"), SpanningImage("image 1", (1.5, 0))]
+    spec = slice_spec(Slice(view.models, view.outputs, -2.0, 2.0, view.axes, None, examples, spanning))
     np.testing.assert_array_equal(points(named(spec, 2, "training points of class 0")), [[0.1, 0.2], [0.3, 0.4]])
     images = named(spec, 0, "images in the plane")
     assert (images["text"], images["x"], images["y"]) == (["image 8", "image 1"], [0, 1.5], [0, 0])
+    thumbnails = [i for i in spec["layout"]["images"] if i["source"] == "data:a"]  # one a panel, after all panels' pixels
+    assert spec["layout"]["images"][-3:] == thumbnails
+    assert [(i["xref"], i["yref"]) for i in thumbnails] == [("x", "y"), ("x2", "y2"), ("x3", "y3")]
     assert not [t for t in spec["data"] if "[0, 1]" in t["name"]]  # there is no such question in the plane
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [(-5, 5, [-2.5, 0, 2.5]), (-1.41, 12.7, [0, 5, 10]), (0, 1, [0.25, 0.5, 0.75]), (-0.002, 0.002, [-0.001, 0, 0.001])],
+)
+def test_ticks_are_round_numbers_inside_the_square(view, low, high, ticks):
+    axis = slice_spec(Slice(view.models, view.outputs, low, high, view.axes))["layout"]["xaxis"]
+    assert axis["tickvals"] == ticks
 
 
 def test_panels_share_one_plane_and_one_scale(view, attacks):

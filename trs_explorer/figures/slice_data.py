@@ -9,6 +9,15 @@ from jaxtyping import Bool, Float
 Points = Float[np.ndarray, "point 2"]
 
 
+@dataclass(frozen=True)
+class SpanningImage:
+    """An image that spans a plane: its name, its place, and a picture of it as a data URI ("": none)."""
+
+    name: str
+    point: tuple[float, float]
+    picture: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class Slice:
     """What a plane through an image shows before any attack. Coordinates: L2 distances in [0, 1] pixels, or 2-D inputs.
@@ -19,7 +28,7 @@ class Slice:
     axes: descriptions of the axes, with units and seed.
     box: corners of the plane's part in [0, 1]^d, counter-clockwise; None: that is no question here (2-D data).
     examples: training points with their class, [n, 3].
-    images: names and places of the images that span the plane.
+    images: those that span the plane.
     """
 
     models: Sequence[str]
@@ -29,7 +38,7 @@ class Slice:
     axes: tuple[str, str]
     box: Points | None = None
     examples: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
-    images: Sequence[tuple[str, float, float]] = ()
+    images: Sequence[SpanningImage] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -55,10 +55,10 @@ def attack_traces(models: Sequence[str], attacks: Attacks, model: int, surrogate
 def _images(view: Slice) -> Json:
     """Draw the images that span the plane, with their names."""
     marker = {"symbol": "diamond", "size": 9, "color": "white", "line": {"color": INK, "width": 1.5}}
-    points = np.array([(a, b) for _, a, b in view.images]).reshape(-1, 2)
-    names = [name for name, _, _ in view.images]
+    points = np.array([image.point for image in view.images]).reshape(-1, 2)
+    names = [image.name for image in view.images]
     middle = (view.low + view.high) / 2
-    sides = [f"{'bottom' if b > middle else 'top'} {'left' if a > middle else 'right'}" for _, a, b in view.images]
+    sides = [f"{'bottom' if b > middle else 'top'} {'left' if a > middle else 'right'}" for a, b in points.tolist()]
     text = {"mode": "markers+text", "text": names, "textposition": sides, "textfont": {"color": INK, "size": 12}}
     return _marks("images in the plane", points, marker) | (text if names else {})
 

@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from trs_explorer.figures.pixels import class_picture
-from trs_explorer.figures.slice_data import Attacks, Slice
+from trs_explorer.figures.slice_data import Attacks, Slice, SpanningImage
 from trs_explorer.figures.slice_panel import panel_traces
 from trs_explorer.figures.theme import as_label, class_colours, template
 from trs_explorer.files import Json
@@ -15,6 +15,7 @@ from trs_explorer.files import Json
 MAX_COLUMNS = 4
 LINE_PX = 20  # of text below the panels
 TITLE_PX = 26
+THUMBNAIL = 0.13  # of the square's side
 LONG_NAMES = 90  # characters of both axes' names that no longer fit on a line
 
 
@@ -73,16 +74,18 @@ def slice_spec(
         layout["annotations"].append(_title(view, attacks, axis, model))
         own = {"type": "scatter", "xaxis": f"x{axis}", "yaxis": f"y{axis}", "showlegend": False}
         data += [own | trace for trace in panel_traces(view, attacks, model, surrogate)]
+    for axis in ("" if place == 0 else str(place + 1) for place in range(len(shown))):  # after all models' pixels
+        layout["images"] += [_thumbnail(view, axis, image) for image in view.images if image.picture]
     return {"data": data + class_key(view, shown), "layout": layout}
 
 
 def _axes(view: Slice, axis: str, place: tuple[int, int], rows: int, columns: int, *, last: bool) -> Json:
     """Return a panel's two axes: the same square for all. last: no panel is below it."""
-    (row, column), quarter = place, (view.high - view.low) / 4
+    row, column = place
     common = {
         "range": [view.low, view.high], "constrain": "domain", "fixedrange": True, "showgrid": False, "showline": True,
         "mirror": True, "ticks": "outside", "ticklen": 3, "automargin": False,
-        "tickvals": [view.low + quarter * k for k in (1, 2, 3)], "tickformat": ".3~g", "tickfont": {"size": 11},
+        "tickvals": _ticks(view.low, view.high), "tickformat": ".3~g", "tickfont": {"size": 11},
     }  # fmt: skip
     x = common | {"domain": _part(column, columns, 0.015), "anchor": f"y{axis}", "showticklabels": last}
     y = common | {"domain": _part(rows - 1 - row, rows, 0.09), "anchor": f"x{axis}", "showticklabels": column == 0}
@@ -103,6 +106,23 @@ def _pixels(view: Slice, axis: str, source: str) -> Json:
         "source": source, "xref": f"x{axis}", "yref": f"y{axis}", "x": view.low, "y": view.high, "sizex": side, "sizey": side,
         "sizing": "stretch", "layer": "below", "name": "pixels",
     }  # fmt: skip
+
+
+def _thumbnail(view: Slice, axis: str, image: SpanningImage) -> Json:
+    """Draw a small picture beside the place of an image that spans the plane, towards the middle of the square."""
+    middle, side = (view.low + view.high) / 2, THUMBNAIL * (view.high - view.low)
+    a, b = (place + math.copysign(0.7 * side, middle - place) for place in image.point)
+    return {
+        "source": image.picture, "xref": f"x{axis}", "yref": f"y{axis}", "x": a, "y": b, "sizex": side, "sizey": side,
+        "xanchor": "center", "yanchor": "middle", "layer": "above", "name": image.name, "opacity": 0.9,
+    }  # fmt: skip
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Return round numbers inside a range, away from its ends: the labels of panels side by side do not meet."""
+    step = next(s for s in (k * 10.0**e for e in range(-6, 7) for k in (1, 2, 2.5, 5)) if s >= (high - low) / 4)
+    room = 0.08 * (high - low)
+    return [round(k * step, 9) for k in range(math.ceil((low + room) / step), math.floor((high - room) / step) + 1)]
 
 
 def _title(view: Slice, attacks: Attacks | None, axis: str, model: int) -> Json:

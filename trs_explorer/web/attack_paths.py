@@ -106,7 +106,6 @@ def slice_caption(view: SliceView, attacks: AttackPaths, state: State) -> str:
         f"★ start of the attack. Solid path: {attacks.attack} on this panel's model; dashed path: on {surrogate}.",
         "✕ fools this panel's model, ○ does not.",
         f"Paths are projections: the attack on {surrogate} ends {off_plane:.2f} off the plane." if off_plane > 0.005 else "",
-        "Click, or press Enter at the crosshair, to attack from there.",
         "" if is_domain else "A plane shows two directions of many: trust the matrix for rates.",
     ]
     return " ".join(filter(None, sentences))

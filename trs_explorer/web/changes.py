@@ -17,7 +17,7 @@ def changed_fields(fields: Mapping[str, object], changes: Mapping[str, object], 
     changes: the fields that were changed, with their new values.
     data_of: the data set of every run.
     """
-    changes = {name: value for name, value in changes.items() if not _equal(fields.get(name), value)}
+    changes = {name: value for name, value in changes.items() if not same(fields.get(name), value)}
     dropped: set[str] = set()
     if "run" in changes:
         dropped |= set(OF_A_RUN)
@@ -35,7 +35,7 @@ def changed_fields(fields: Mapping[str, object], changes: Mapping[str, object], 
     return {**kept, **changes}
 
 
-def _equal(before: object, after: object) -> bool:
+def same(before: object, after: object) -> bool:
     """Whether two values of a field are the same, numbers as texts included."""
     try:
         return float(str(before)) == float(str(after))

@@ -10,6 +10,7 @@ from trs_explorer.attack_catalogue import LOSSES, RADIUS_ATTACKS, takes
 from trs_explorer.explore.gallery import FILTERS
 from trs_explorer.figures.layers import LAYERS
 from trs_explorer.files import Json
+from trs_explorer.web.changes import same
 from trs_explorer.web.state import NUMBERS, PLANES, SIZES, THEMES, State, default_eps
 
 NORM_LABELS = {"linf": "max norm", "l2": "L2"}
@@ -25,6 +26,7 @@ FIELDS = {
 }  # fmt: skip
 NEWEST = "newest"  # a selection cannot show an empty value
 SWITCHES = ("swap", "present")
+MAY_BE_EMPTY = ("start", "own")
 
 # The controls that only some states need, and when.
 ATTACK_FORM = ("loss", "steps", "step_size", "restarts", "norm")
@@ -57,9 +59,9 @@ def options(choices: Mapping[str, str]) -> list[Json]:
     return [{"value": value, "label": text} for value, text in choices.items()]
 
 
-def sets(place: str, **fields: object) -> Json:
-    """Return the id of a button that sets fields of the state. place: where it stands, so that no two have one id."""
-    return {"place": place, "set": json.dumps(fields)}
+def sets(**fields: object) -> Json:
+    """Return the attribute of a button that sets controls when it is clicked (assets/web/explorer.mjs)."""
+    return {"data-set": json.dumps({name: [FIELDS[name], value] for name, value in fields.items()})}
 
 
 def slice_controls() -> list:
@@ -117,6 +119,22 @@ def values(state: State, models: Sequence[str]) -> Json:
         | {"shown": shown, "at": state.at or NEWEST}
     )
     return {name: shown_values[name] for name in FIELDS}
+
+
+def changes(shown: Mapping[str, object], state: Mapping[str, object]) -> Json:
+    """Return the fields that the controls show otherwise than a state has them.
+
+    shown: what every control in FIELDS holds; None: a number that is being typed, or a selection without an option.
+    state: its fields, and "members".
+    """
+    values = {name: value for name, value in shown.items() if value is not None and (value != "" or name in MAY_BE_EMPTY)}
+    values |= {name: int(bool(values[name])) for name in SWITCHES if name in values}
+    if values.get("at") == NEWEST:
+        values["at"] = ""
+    if isinstance(selected := values.pop("shown", None), list):
+        hidden = [str(k) for k in range(int(str(state.get("members", 0))) + 1) if str(k) not in selected]
+        values["hide"] = ",".join(hidden)
+    return {name: value for name, value in values.items() if not same(state.get(name), value)}
 
 
 def visible(state: State, *, plane_data: bool) -> dict[str, bool]:

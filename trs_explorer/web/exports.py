@@ -25,6 +25,7 @@ from trs_explorer.web.controls import NORM_LABELS
 from trs_explorer.web.drawing import attacks_to_draw, slice_to_draw
 from trs_explorer.web.history import checkpoint_label
 from trs_explorer.web.markup import markup
+from trs_explorer.web.page import NARROWEST, WIDEST, WIDTH
 from trs_explorer.web.page_request import PageRequest, parse_request
 from trs_explorer.web.section_callbacks import matrix_snapshot
 from trs_explorer.web.slice_cache import SliceCache
@@ -32,7 +33,7 @@ from trs_explorer.web.slice_view import SliceView
 from trs_explorer.web.state_callbacks import SHOWN_ERRORS
 
 FINEST = len(LEVELS) - 1
-WIDTH, NARROWEST, WIDEST = 1600, 300, 6000  # pixels of a saved figure
+PAGE_PX = 900  # width of a saved figure
 
 
 def add_exports(app: dash.Dash, library: Library, jobs: Jobs, slices: SliceCache) -> None:
@@ -61,9 +62,10 @@ def add_exports(app: dash.Dash, library: Library, jobs: Jobs, slices: SliceCache
             if kind in ("svg", "png", "handout"):
                 samples = [slices.samples(view, level) for level in range(FINEST + 1)]
                 look = "print" if white or kind == "handout" else drawn or "light"
-                made = saved_figure(request, view, attacks, assemble(samples), width=int(width or WIDTH), look=look)
+                made = saved_figure(request, view, attacks, assemble(samples), look=look)
                 if kind != "handout":
-                    return no_update, {"figure": made, "format": kind, "name": f"slices-{request.state.run}", **size(made)}, ""
+                    return no_update, {"figure": made, "format": kind, "name": f"slices-{request.state.run}",
+                                       "scale": max(NARROWEST, min(WIDEST, width or WIDTH)) / PAGE_PX}, ""  # fmt: skip
                 page = handout(request, made, attacks, view, matrix_snapshot(jobs, request).value)
                 return dcc.send_string(page, f"handout-{request.state.run}.html"), no_update, ""
             data, name = _file(kind, library, jobs, slices, request, view, attacks)
@@ -104,13 +106,12 @@ def caption(request: PageRequest, attacks: AttackPaths) -> str:
     )
 
 
-def saved_figure(
-    request: PageRequest, view: SliceView, attacks: AttackPaths, logits: np.ndarray, *, width: int, look: str
-) -> Json:
+def saved_figure(request: PageRequest, view: SliceView, attacks: AttackPaths, logits: np.ndarray, *, look: str) -> Json:
     """Return the slices as a figure of its own, with a caption.
 
-    width: in pixels, from NARROWEST to WIDEST; the height follows.
     look: one of `theme.LOOKS`.
+
+    It is PAGE_PX wide, so that its letters are legible at the width of a page; a PNG of more pixels is the same figure, enlarged.
     """
     state = request.state
     data = slice_to_draw(view, logits)
@@ -120,21 +121,15 @@ def saved_figure(
         data, attacks_to_draw(attacks), surrogate=state.surrogate, hidden=hidden, look=look, caption=caption(request, attacks),
         pictures=pictures,
     )  # fmt: skip
-    width = max(NARROWEST, min(WIDEST, width))
     shown = len(view.models) - len(hidden)
     columns = min(4, shown)
     margin = figure["layout"]["margin"]
-    side = (width - margin["l"] - margin["r"]) / columns
+    side = (PAGE_PX - margin["l"] - margin["r"]) / columns
     rows = -(-shown // columns)
-    figure["layout"] |= {"width": width, "height": round(rows * (side + TITLE_PX) + margin["t"] + margin["b"])}
+    figure["layout"] |= {"width": PAGE_PX, "height": round(rows * (side + TITLE_PX) + margin["t"] + margin["b"])}
     if look != "print":
         figure["layout"] |= {"paper_bgcolor": LOOKS[look].paper}
     return figure
-
-
-def size(figure: Json) -> Json:
-    """Return a figure's width and height."""
-    return {name: figure["layout"][name] for name in ("width", "height")}
 
 
 def handout(request: PageRequest, figure: Json, attacks: AttackPaths, view: SliceView, measured: object) -> str:

@@ -67,8 +67,8 @@ def _buttons(loaded: Loaded, indices: list[int], picked: int | None) -> list[htm
             content = html.Img(src=data_uri(png(x)), alt="")
         buttons.append(html.Button(
             content, title=label,
-            id=sets("gallery", image=k, own="", start=""), n_clicks=0,
             **{"aria-label": label, "data-image": str(k), "aria-pressed": "true" if k == picked else "false"},
+            **sets(image=k, own="", start=""),
         ))  # fmt: skip
     return buttons
 

@@ -92,9 +92,9 @@ def _cell(matrix: TransferMatrix, i: int, j: int, names: list[str], button: bool
     style = {"title": label, "style": {"background": f"rgba(var(--hot), {0.03 + 0.42 * (rate or 0):.2f})"}}
     if not button:
         return html.Span(content, className="cell", **style)
-    action = sets("matrix", surrogate=i, target=j, **({"plane": "gradients"} if i != j else {}))
+    action = sets(surrogate=str(i), target=str(j), **({"plane": "gradients"} if i != j else {}))
     named = {"data-cell": f"{i},{j}", "aria-label": label, "aria-pressed": "true" if pressed else "false"}
-    return html.Button(content, id=action, n_clicks=0, **style, **named)
+    return html.Button(content, **style, **named, **action)
 
 
 def matrix_caption(snapshot: Snapshot, state: State, loaded: Loaded) -> list:
@@ -144,7 +144,7 @@ def example_thumbnails(loaded: Loaded, state: State, matrix: TransferMatrix) -> 
     names = model_names(len(matrix.outcomes))
     indices = [k for k, letter in enumerate(matrix.outcomes[i][j]) if letter == "1"][:EXAMPLES]
     if not indices:
-        return [html.P(f"So far no image of the attack on {names[i]} fools {the(names[j])}.")]
+        return [html.P(f"No image of the attack on {names[i]} fools {the(names[j])} among those tried.")]
     _, attack = configured_attack(state)
     adversarial = _adversarial_images(loaded, state, attack, i, indices)
     clean = loaded.data.images(torch.tensor(indices))
@@ -160,8 +160,7 @@ def example_thumbnails(loaded: Loaded, state: State, matrix: TransferMatrix) -> 
                 (change, change_text),
             )
         ]
-        action = sets("strip", image=k, own="", start="")
-        button = html.Button(pictures, title=f"show image {k} in the slices", id=action, n_clicks=0)
+        button = html.Button(pictures, title=f"show image {k} in the slices", **sets(image=k, own="", start=""))
         thumbnails.append(html.Figure([button, html.Figcaption(f"{k}: {y} → {predicted}")]))
     return thumbnails
 

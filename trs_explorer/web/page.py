@@ -1,6 +1,5 @@
 """The Explore page as Dash components: its sections, and the stores through which its callbacks pass on what they found."""
 
-import json
 import secrets
 from collections.abc import Callable, Sequence
 
@@ -8,6 +7,7 @@ import dash_bootstrap_components as dbc
 from dash import dcc, html
 
 from trs_explorer.explore.pictures import MAX_FILE
+from trs_explorer.figures.layers import KEYS as LAYER_KEYS
 from trs_explorer.figures.theme import LOOKS, template
 from trs_explorer.files import Json
 from trs_explorer.web import controls
@@ -15,6 +15,7 @@ from trs_explorer.web.pages import PAGES, keys_table
 
 GRAPH = {"displayModeBar": False, "showSendToCloud": False, "plotlyServerURL": "", "responsive": True}
 BEAT_MS, POLL_MS = 1500, 400
+WIDTH, NARROWEST, WIDEST = 1800, 300, 6000  # pixels of a saved PNG
 STORES = (
     "state",  # resolved: every field of the URL has a valid value
     "settled",  # the same, once its slice is on the screen and nothing has changed for a moment
@@ -52,7 +53,8 @@ def page(runs: Sequence[str], address: Callable[[str], str], *, readonly: bool) 
     return html.Div([
         dcc.Location(id="address", refresh=False),
         *(dcc.Store(id=name) for name in STORES),
-        dcc.Store(id="client", data=secrets.token_hex(8)), dcc.Store(id="looks", data={name: template(name) for name in LOOKS}),
+        dcc.Store(id="client", data=secrets.token_hex(8)), dcc.Store(id="layer-keys", data=LAYER_KEYS),
+        dcc.Store(id="looks", data={name: template(name) for name in LOOKS}),
         dcc.Interval(id="beat", interval=BEAT_MS), dcc.Interval(id="poll", interval=POLL_MS, disabled=True),
         dcc.Store(id="alive"), dcc.Download(id="download"),
         html.A("Skip to the slices", href="#slice-box", className="skip"),
@@ -69,8 +71,9 @@ def _header(runs: Sequence[str], address: Callable[[str], str], readonly: bool) 
         for path, title in PAGES.items()
     ]
     saves = [html.Button(text, id={"save": kind}) for kind, text in SAVED.items()]
+    width = dbc.Input(id="save-width", type="number", value=WIDTH, min=NARROWEST, max=WIDEST)
     settings = html.Div([
-        controls.labelled("save-width", "width, px", dbc.Input(id="save-width", type="number", value=1600, min=300, max=6000)),
+        controls.labelled("save-width", "PNG width, px", width),
         dbc.Switch(id="save-white", label="on white", value=True),
     ], className="row")  # fmt: skip
     return html.Header([
@@ -113,7 +116,8 @@ def _slices() -> html.Section:
         html.Div([
             html.Details([html.Summary("at the crosshair"), scrolling("readout", "what the models predict at the crosshair")],
                          id="readout-box"),
-            html.Details([html.Summary("how to read it"), html.P(id="slice-words")]),
+            html.Details([html.Summary("how to read it"), html.P(id="slice-words"),
+                          html.P("Click, or press Enter at the crosshair, to attack from there.")]),
             html.Details([html.Summary("table"), scrolling("share-table", "share of the square by class")]),
         ], className="row folds"),
     ])  # fmt: skip
@@ -153,12 +157,6 @@ def scrolling(name: str, label: str) -> html.Div:
 
 def _section(name: str, title: str, children: list) -> html.Section:
     return html.Section([html.H2(title, id=f"{name}-title"), *children], id=name, **{"aria-labelledby": f"{name}-title"})
-
-
-def image_button(place: str, content: object, label: str, *, pressed: bool = False, **fields: object) -> html.Button:
-    """Build a button that sets fields of the state."""
-    attributes = {"aria-label": label, "aria-pressed": json.dumps(pressed)}
-    return html.Button(content, id=controls.sets(place, **fields), title=label, n_clicks=0, **attributes)
 
 
 def history_graph(figure: Json) -> dcc.Graph:

@@ -11,7 +11,6 @@ from trs_explorer.explore.angles import fooled_sentence
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.library import Library
 from trs_explorer.explore.slices import LEVELS, Cancelled, assemble
-from trs_explorer.figures.layers import KEYS
 from trs_explorer.files import Json
 from trs_explorer.web.attack_paths import attack_start, make_attack_paths, slice_caption
 from trs_explorer.web.drawing import attack_parts, share_table, slice_parts
@@ -30,7 +29,6 @@ def add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
         Output("slice-data", "data"),
         Output("slice-error", "children"),
         Output("slice-status", "children"),
-        Output("layer-words", "children"),
         Output("share-table", "children"),
         Input("state", "data"),
         Input("next", "data"),
@@ -41,23 +39,22 @@ def add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
         if not state:
             raise dash.exceptions.PreventUpdate
         if "error" in state:
-            return None, state["error"], "", "", ""
-        key = KEYS[state["layer"]]
+            return None, state["error"], "", ""
         try:
             request = parse_request(library, state)
             with PROCESS_LOCK.hold():
                 view = slices.view(request)
             level = _wanted_level(view.key, state["layer"], following, shown)
             if level is None:
-                return no_update, "", no_update, key, no_update
+                return no_update, "", no_update, no_update
             samples = [slices.samples(view, k, str(client)[:64]) for k in range(level + 1)]
         except Cancelled:  # a newer request has superseded this one
             raise dash.exceptions.PreventUpdate from None
         except SHOWN_ERRORS as error:
-            return None, str(error), "", "", ""
+            return None, str(error), "", ""
         n = LEVELS[level]
         table = share_table(view, assemble(samples)) if level == len(LEVELS) - 1 else no_update
-        return slice_parts(view, samples, state["layer"]), "", f"{n} x {n} points", key, table
+        return slice_parts(view, samples, state["layer"]), "", f"{n} x {n} points", table
 
     @app.callback(
         Output("attack-data", "data"),
@@ -104,6 +101,12 @@ def add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
         Input("attack-data", "data"),
         Input("state", "data"),
         Held("looks", "data"),
+    )
+    app.clientside_callback(
+        ClientsideFunction("explorer", "layerKey"),
+        Output("layer-words", "children"),
+        Input("layer", "value"),
+        Held("layer-keys", "data"),
     )
     app.clientside_callback(
         ClientsideFunction("explorer", "switch"),

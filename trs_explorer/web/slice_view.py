@@ -12,6 +12,7 @@ from torch import Tensor
 from trs_explorer.data import Dataset
 from trs_explorer.explore.gallery import predictions
 from trs_explorer.explore.library import Loaded
+from trs_explorer.explore.pictures import data_uri, png
 from trs_explorer.explore.planes import (
     Plane,
     along_gradient,
@@ -22,6 +23,7 @@ from trs_explorer.explore.planes import (
     three_images,
     two_gradients,
 )
+from trs_explorer.figures.slice_data import SpanningImage
 from trs_explorer.options import UsageError
 from trs_explorer.web.state import State, is_plane, uploaded_pixels
 
@@ -43,7 +45,7 @@ class SliceView:
     low, high: the square's edges, on both axes.
     box: corners of the plane's intersection with [0, 1]^d.
     examples: the training points with their class, [n, 3]; none for images.
-    spanning: name and coordinates of the images that span the plane, if images do.
+    spanning: the images that span the plane, if images do.
     """
 
     key: str
@@ -61,7 +63,7 @@ class SliceView:
     high: float
     box: Points
     examples: Points
-    spanning: tuple[tuple[str, float, float], ...] = ()
+    spanning: tuple[SpanningImage, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -112,7 +114,7 @@ def make_slice_view(loaded: Loaded, state: State, *, plane: Plane | None = None)
     spanning = _spanning(loaded, state, plane, x) if plane.kind == "images" else ()
     low, high = (0.0, 1.0) if plane.kind == "domain" else (-state.span, state.span)
     if spanning:
-        low, high = fitted_range(torch.tensor([point for _, *point in spanning]))
+        low, high = fitted_range(torch.tensor([image.point for image in spanning]))
     return SliceView(
         key=_key(loaded.digest, plane, low, high),
         loaded=loaded,
@@ -133,11 +135,11 @@ def make_slice_view(loaded: Loaded, state: State, *, plane: Plane | None = None)
     )
 
 
-def _spanning(loaded: Loaded, state: State, plane: Plane, x: Tensor) -> tuple[tuple[str, float, float], ...]:
-    """Return the three images of the plane with their coordinates."""
-    others = loaded.data.images(torch.tensor([state.second, state.third]))
+def _spanning(loaded: Loaded, state: State, plane: Plane, x: Tensor) -> tuple[SpanningImage, ...]:
+    """Return the three images of the plane."""
+    images = (x, *loaded.data.images(torch.tensor([state.second, state.third])))
     names = ("own picture" if state.own else f"image {state.image}", f"image {state.second}", f"image {state.third}")
-    return tuple((name, *plane.pair(image)) for name, image in zip(names, (x, *others), strict=True))
+    return tuple(SpanningImage(n, plane.pair(image), data_uri(png(image))) for n, image in zip(names, images, strict=True))
 
 
 def _plane(loaded: Loaded, state: State, x: Tensor, y: int) -> Plane:

@@ -1,11 +1,10 @@
 """The callback that owns the page's state: every control, button and address goes through it, and it sets all of them."""
 
-import json
 from collections.abc import Sequence
 from urllib.parse import parse_qsl, urlencode
 
 import dash
-from dash import ALL, Input, Output, ctx, no_update
+from dash import Input, Output, ctx, no_update
 from dash import State as Held
 
 from trs_explorer.catalogue import DATA
@@ -48,15 +47,14 @@ def add_state(app: dash.Dash, library: Library) -> None:
             "search": Input("address", "search"),
             "fields": {name: Input(name, prop) for name, prop in controls.FIELDS.items()},
             "scrub": Input("scrub", "value"),
-            "clicks": Input({"place": ALL, "set": ALL}, "n_clicks"),
             "newest": Input("newest", "data"),
             "before": Held("state", "data"),
         },
     )
-    def set_state(search: str, fields: Json, scrub: object, clicks: list, newest: object, before: Json | None) -> Json:
-        del clicks, newest
+    def set_state(search: str, fields: Json, scrub: object, newest: object, before: Json | None) -> Json:
+        del newest
         if ctx.triggered_id == "scrub" and before:
-            fields["scrub"] = _checkpoint_at(library, before, scrub)
+            fields["at"] = _checkpoint_at(library, before, scrub)
         wanted = _wanted(search or "", fields, before, {name: run.config.data for name, run in library.runs().items()})
         if wanted is None:
             raise dash.exceptions.PreventUpdate
@@ -79,30 +77,15 @@ def _unknown(library: Library, run: str) -> str:
 
 
 def _wanted(search: str, fields: Json, before: Json | None, data_of: dict[str, str]) -> Json | None:
-    """Return the fields that the page should show now; None if nothing has changed."""
-    trigger = ctx.triggered_id
-    if before is None or trigger in (None, "address"):
+    """Return the fields that the page should show now; None if nothing has changed.
+
+    All controls are compared with the state before, not the one alone that has triggered the callback: Dash drops the answer to a
+    request when a newer one starts, and the change that it was about would be lost.
+    """
+    if before is None or ctx.triggered_id in (None, "address"):
         return dict(parse_qsl(search.lstrip("?")))
-    if trigger == "newest":
-        return before
-    if isinstance(trigger, dict):
-        if not ctx.triggered[0]["value"]:
-            return None  # the buttons were drawn, not clicked
-        changes = json.loads(trigger["set"])
-    else:
-        value = fields[trigger]
-        if value is None or (value == "" and trigger not in ("at", "start", "own")):
-            return None  # a number that is being typed
-        trigger = "at" if trigger == "scrub" else trigger
-        value = "" if (trigger, value) == ("at", controls.NEWEST) else value
-        changes = {trigger: int(value) if trigger in controls.SWITCHES else value}
-    if "shown" in changes:
-        models = len(model_names(int(before.get("members", 1))))
-        changes = {"hide": ",".join(str(k) for k in range(models) if str(k) not in changes["shown"])}
-    if changes.pop("start", None) is not None:
-        changes["start"] = fields["start"] or ""
-    changed = changed_fields(before, changes, data_of)
-    return None if changed == before else changed
+    changed = changed_fields(before, controls.changes(fields, before), data_of)
+    return before if ctx.triggered_id == "newest" and changed == before else changed if changed != before else None
 
 
 def _checkpoint_at(library: Library, state: Json, place: object) -> str | None:
