@@ -9,6 +9,7 @@ from trs_explorer.files import Json
 from trs_explorer.matrices import Matrix, mean, off_diagonal, parse_matrix
 from trs_explorer.values import number, text, whole
 
+PROBE = "matrix"  # the kind of a probe's event: its name in the logs of all versions, so that old ones can be read
 LONGEST_ATTACK = 40  # characters of an attack's name
 ROUNDING = 0.005  # two mean |cos| that differ by less are shown as one number
 
@@ -51,7 +52,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Probe:
-    """One measurement on n held-out images, the event of kind "matrix". Logs of older versions lack the log-odds and `interval`.
+    """One measurement on n held-out images, the event of kind PROBE. Logs of older versions lack the log-odds and `interval`.
 
     rates: [surrogate, target], fooled / eligible; None where no image was eligible.
     fooled, eligible: sums over the ordered pairs of different members (None without matrices).  pairs: how many those are.
@@ -178,7 +179,7 @@ def parse_step(event: Json) -> Step:
 
 
 def parse_probe(event: Json, step: int = 0) -> Probe:
-    """Parse an event of kind "matrix". step: where the training was, for an event that does not say."""
+    """Parse an event of kind PROBE. step: where the training was, for an event that does not say."""
     known_step = event_step(event)
     fooled, eligible = parse_matrix(event.get("fooled")), parse_matrix(event.get("eligible"))
     rates, counts = None, None
