@@ -1,6 +1,14 @@
 """One parser of each kind of event in a run's log, for every view. A missing or damaged field becomes None; nothing raises.
 
 A log may be damaged or come from a stranger: any JSON value may be in any field.
+
+The log and this module name |cos| of the members' input gradients differently. Bare "cosine" is of the loss in the log, and of
+the log-odds here, where it is the one that views show first:
+
+    event                 field in the log     attributes (matrix, its mean)       gradients of
+    probe                 log_odds_cosine      Probe.cosines, .cosine              the log-odds
+    probe                 cosine               Probe.loss_cosines, .loss_cosine    the loss: cross-entropy
+    step                  cosine               Step.cosines                        the loss, on the training batch
 """
 
 from dataclasses import dataclass
@@ -33,7 +41,7 @@ class Step:
     """Diagnostics of one training batch.
 
     terms: the method's weighted loss terms by name, "total" is their sum; None where one is not finite.
-    cosines: |cos| between the members' input gradients, [member, member].
+    cosines: |cos| between the members' input gradients of the loss, [member, member].
     options: the weights of the loss as they are now.
     rate: steps per second.  nonfinite: names of the fields that were not finite.
     """
