@@ -84,10 +84,10 @@ def test_the_chart_is_by_the_log_odds_and_dots_the_losss_path_where_it_differs()
     assert letters == {"C": [0.25], "@": pytest.approx([0.07])}
     legend = panels.similarity(history, ASCII, [shipped]).plain
     assert "now |cos| .07, transfer 60 %\n" in legend
-    assert legend.endswith("shipped: C cos-only; dotted: loss gradients, now .00")
-    assert panels.similarity(History(), ASCII, [shipped]).plain.endswith("shipped: C cos-only; dotted: loss gradients")
+    assert legend.endswith("shipped: C cos-only; dots: loss gradients, now .00")
+    assert panels.similarity(History(), ASCII, [shipped]).plain.endswith("shipped: C cos-only; dots: loss gradients")
     alone = panels.similarity(history, ASCII).plain
-    assert alone.endswith("transfer 60 %\ndotted: loss gradients, now .00")
+    assert alone.endswith("transfer 60 %\ndots: loss gradients, now .00")
     same = panels.similarity(probed(matrix_event(100)), ASCII, [reference([0.1], [50.0])]).plain
     assert "loss" not in same
 

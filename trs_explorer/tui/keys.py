@@ -66,7 +66,7 @@ transfer the share of attacks on the row's member
 letters  each loss curve carries the letter of its term;
          a capital letter is the other run's curve
 V        the other run, the one of --against
-dotted   shipped runs on the same data: P standard,
+dots     shipped runs on the same data: P standard,
          C cos-only, S smooth-only, D DVERGE, T TRS;
          and |cos| of the loss gradients, where it differs
 marks    below the loss: checkpoints, changes, resumes (R)

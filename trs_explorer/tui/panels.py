@@ -209,17 +209,17 @@ def similarity(history: History, fmt: Format, references: Sequence[ReferenceRun]
     text = Text("x: |cos|, y: transfer %  ", fmt.colour("muted"))
     if other is not None and other.probes:
         text.append("V other run, ", fmt.colour("muted"))
-    dotted = "dotted: loss gradients" if any(loss_shown(run.cosine, run.loss_cosine) for run in references) else ""
+    dots = "dots: loss gradients" if any(loss_shown(run.cosine, run.loss_cosine) for run in references) else ""
     if probe := history.probe:
         start, end = ("o", "@") if fmt.ascii else ("○", "●")
         text.append(f"{start} first, {end} ", fmt.colour("muted"))
         text.append(f"now {_mean_cosine(probe)}, transfer {percent(probe.transfer)} %", "bold")
         if probe.cosine is not None and probe.differs:
-            dotted = f"dotted: loss gradients, now {cosine(probe.loss_cosine)}"
+            dots = f"dots: loss gradients, now {cosine(probe.loss_cosine)}"
     else:
         text.append("this run's curve starts with its first measurement", fmt.colour("muted"))
     shipped = "shipped: " + ", ".join(f"{run.letter} {run.name}" for run in references) if references else ""
-    notes = "; ".join(filter(None, (shipped, dotted)))
+    notes = "; ".join(filter(None, (shipped, dots)))
     return text.append(f"\n{notes}", fmt.colour("muted")) if notes else text
 
 
