@@ -1,4 +1,4 @@
-"""Square matrices of members as logs and results hold them, and means that nothing breaks. No torch."""
+"""Square matrices of members as logs and results hold them, and means that skip missing entries. No torch."""
 
 import math
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from trs_explorer.files import Json
-from trs_explorer.parse_events import Probe, parse_probe
+from trs_explorer.parse_events import PROBE, Probe, parse_probe
 from trs_explorer.results import read_probe
 from trs_explorer.runs import Run
 
@@ -21,5 +21,5 @@ def completed(probe: Probe, stored: Probe | None) -> Probe:
 
 def newest_probe(run: Run, events: Sequence[Json]) -> Probe | None:
     """The last probe in a run's events, completed by the stored one; None without any."""
-    last = next((event for event in reversed(events) if event["kind"] == "matrix"), None)
+    last = next((event for event in reversed(events) if event["kind"] == PROBE), None)
     return None if last is None else completed(parse_probe(last), stored_probe(run))

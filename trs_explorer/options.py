@@ -122,7 +122,8 @@ HYPER_PARAMETERS = {
         Option(
             "inner_order",
             str,
-            "the steps maximise: the loss (first), the norm as if of two classes (weighted), the norm (second, published)",
+            "what the search for the support point ascends. first: the members' losses; weighted: the losses, with weights that "
+            "favour large gradient norms, at the same cost; second: the gradient norms, Eq. (1) as published, at twice the cost",
             choices=("first", "weighted", "second"),
         ),
         Option(

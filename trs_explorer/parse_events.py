@@ -1,6 +1,14 @@
 """One parser of each kind of event in a run's log, for every view. A missing or damaged field becomes None; nothing raises.
 
 A log may be damaged or come from a stranger: any JSON value may be in any field.
+
+The log and this module name |cos| of the members' input gradients differently. Bare "cosine" is of the loss in the log, and of
+the log-odds here, where it is the one that views show first:
+
+    event                 field in the log     attributes (matrix, its mean)       gradients of
+    probe                 log_odds_cosine      Probe.cosines, .cosine              the log-odds
+    probe                 cosine               Probe.loss_cosines, .loss_cosine    the loss: cross-entropy
+    step                  cosine               Step.cosines                        the loss, on the training batch
 """
 
 from dataclasses import dataclass
@@ -9,6 +17,7 @@ from trs_explorer.files import Json
 from trs_explorer.matrices import Matrix, mean, off_diagonal, parse_matrix
 from trs_explorer.values import number, text, whole
 
+PROBE = "matrix"  # the kind of a probe's event: its name in the logs of all versions, so that old ones can be read
 LONGEST_ATTACK = 40  # characters of an attack's name
 ROUNDING = 0.005  # two mean |cos| that differ by less are shown as one number
 
@@ -32,7 +41,7 @@ class Step:
     """Diagnostics of one training batch.
 
     terms: the method's weighted loss terms by name, "total" is their sum; None where one is not finite.
-    cosines: |cos| between the members' input gradients, [member, member].
+    cosines: |cos| between the members' input gradients of the loss, [member, member].
     options: the weights of the loss as they are now.
     rate: steps per second.  nonfinite: names of the fields that were not finite.
     """
@@ -51,7 +60,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Probe:
-    """One measurement on n held-out images, the event of kind "matrix". Logs of older versions lack the log-odds and `interval`.
+    """One measurement on n held-out images, the event of kind PROBE. Logs of older versions lack the log-odds and `interval`.
 
     rates: [surrogate, target], fooled / eligible; None where no image was eligible.
     fooled, eligible: sums over the ordered pairs of different members (None without matrices).  pairs: how many those are.
@@ -178,7 +187,7 @@ def parse_step(event: Json) -> Step:
 
 
 def parse_probe(event: Json, step: int = 0) -> Probe:
-    """Parse an event of kind "matrix". step: where the training was, for an event that does not say."""
+    """Parse an event of kind PROBE. step: where the training was, for an event that does not say."""
     known_step = event_step(event)
     fooled, eligible = parse_matrix(event.get("fooled")), parse_matrix(event.get("eligible"))
     rates, counts = None, None

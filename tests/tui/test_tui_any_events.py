@@ -57,7 +57,7 @@ def shown(event_log: EventLog) -> list[Text]:
         texts += [panels.header(history, run_state, fmt, 80), panels.losses(history, fmt), panels.settings(history, fmt)]
         texts += [panels.cosines(history, fmt, 40), panels.transfer(history, fmt, 40), panels.accuracy(history, fmt)]
         texts += [
-            panels.similarity(history, fmt, [reference]),
+            panels.similarity(history, fmt, [reference], history),
             panels.versus(history, history, "other", fmt),
             panels.log(history, fmt, 4),
         ]

@@ -55,6 +55,15 @@ def test_the_similarity_chart_has_similarity_across_and_letters_where_curves_end
     }
 
 
+def test_the_legend_says_what_v_is_where_the_chart_has_one():
+    history, unmeasured = probed(matrix_event(100)), History()
+    for other in (history, unmeasured, None):
+        picture = similarity_chart(history, ASCII, other=other)
+        assert picture is not None
+        drawn = any(curve.letter == "V" for curve in picture.curves)
+        assert ("V other run, o first" in panels.similarity(history, ASCII, other=other).plain) == drawn == (other is history)
+
+
 OLD = {"log_odds_cosine": None, "transfer_interval": None}
 ZEROS = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
 ASCII = Format(ascii=True)
@@ -74,22 +83,27 @@ def test_the_chart_is_by_the_log_odds_and_dots_the_losss_path_where_it_differs()
     letters = {curve.letter: curve.x.tolist() for curve in picture.curves if len(curve.x) == 1 and curve.letter in "C@"}
     assert letters == {"C": [0.25], "@": pytest.approx([0.07])}
     legend = panels.similarity(history, ASCII, [shipped]).plain
-    assert "now |cos| .07, transfer 60 % (dots: loss, .00)" in legend
-    assert legend.endswith("dots: by the loss")
+    assert "now |cos| .07, transfer 60 %\n" in legend
+    assert legend.endswith("shipped: C cos-only; dots: loss gradients, now .00")
+    assert panels.similarity(History(), ASCII, [shipped]).plain.endswith("shipped: C cos-only; dots: loss gradients")
+    alone = panels.similarity(history, ASCII).plain
+    assert alone.endswith("transfer 60 %\ndots: loss gradients, now .00")
     same = panels.similarity(probed(matrix_event(100)), ASCII, [reference([0.1], [50.0])]).plain
     assert "loss" not in same
 
 
 def test_an_old_log_is_drawn_by_the_loss_and_says_so():
     history = probed(matrix_event(100, **OLD), matrix_event(200, **OLD))
-    assert "now |cos| of the loss .07," in panels.similarity(history, ASCII).plain
+    assert "now |cos| of loss gradients .07," in panels.similarity(history, ASCII).plain
     ends = {curve.letter: curve.x.tolist() for curve in similarity_chart(history, ASCII).curves}
     assert ends["@"] == pytest.approx([0.07])
     text = panels.cosines(history, ASCII, 40).plain
     assert "loss: median .07" in text
-    assert text.endswith("by log-odds: not in this log")
+    last = text.split("\n")[-1]
+    assert last == "|cos| of log-odds gradients: not logged"
+    assert len(last) <= 40  # the panel's width
     assert "|cos|, loss" in panels.numbers(history, ASCII, 60).plain
-    assert "of the loss" in panels.versus(history, history, "it", ASCII).plain
+    assert "|cos| of loss gradients .07" in panels.versus(history, history, "it", ASCII).plain
 
 
 def test_a_later_measurement_completes_an_old_log():

@@ -141,7 +141,7 @@ def test_references_are_the_shipped_runs_of_the_same_data(run):
     ends = {reference.name: (reference.cosine[-1], reference.transfer[-1]) for reference in references}
     assert ends["standard"][1] > 50 > ends["trs"][1]
     assert ends["smooth-only"][0] > 0.3 > ends["cos-only"][0]
-    text = screen_of(Dashboard(run), (160, 48), "shipped runs: C cos-only, D dverge, S smooth-only, P standard, T trs", "●")
+    text = screen_of(Dashboard(run), (160, 48), "shipped: C cos-only, D dverge, S smooth-only, P standard, T trs", "●")
     assert "now |cos| .07, transfer 60 %" in text
 
 

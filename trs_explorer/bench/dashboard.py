@@ -14,6 +14,7 @@ import numpy as np
 from trs_explorer import runs
 from trs_explorer.bench.terminal import COLUMNS, ROWS, Terminal
 from trs_explorer.config import resolve
+from trs_explorer.parse_events import PROBE
 from trs_explorer.shipped import python_m
 
 TITLE = f"`trs watch` in a terminal of {COLUMNS} x {ROWS}, with a trainer running"
@@ -131,7 +132,7 @@ def write_run(path: Path, events: int) -> runs.Run:
     rng, step = random.Random(0), 0
     for _ in range(events - 2):
         step += LOG_EVERY
-        kind, fields = ("matrix", probe_fields(rng)) if step % STEPS_PER_EPOCH == 0 else ("step", step_fields(rng))
+        kind, fields = (PROBE, probe_fields(rng)) if step % STEPS_PER_EPOCH == 0 else ("step", step_fields(rng))
         writer.write(kind, step=step, epoch=step // STEPS_PER_EPOCH, **fields)
     writer.write("note", text=LAST)
     writer.close()

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from trs_explorer.files import printable
 from trs_explorer.parse_events import (
+    PROBE,
     Probe,
     Step,
     event_time,
@@ -159,7 +160,7 @@ def _line(event: dict, steps: int | None, run: Run) -> str | None:
         return f"{'resumed' if start.resumed else 'started'} at step {start.step} of {start.steps} on {device}"
     if kind == "step":
         return _step_line(parse_step(event), steps)
-    if kind == "matrix":
+    if kind == PROBE:
         return probe_line(parse_probe(event))
     if kind == "checkpoint":
         return f"  saved {parse_checkpoint(event).name}" if run.config.save_every > 1 else None

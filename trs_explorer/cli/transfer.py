@@ -58,7 +58,9 @@ def transfer(
     step_size: StepSizeOption = None,
     restarts: RestartsOption = 1,
     targeted: Annotated[bool, typer.Option("--targeted", help="Targeted: towards a random other class.")] = False,
-    protocol: Annotated[str, typer.Option("--protocol", help="def6, or all-right: images all members have right.")] = "def6",
+    protocol: Annotated[
+        str, typer.Option("--protocol", help="Images that count: def6 (paper, Definition 6) or all-right (all members correct).")
+    ] = "def6",
     steps: StepsOption = 50,
     limit: LimitOption = 1000,
     seed: SeedOption = 0,
@@ -72,12 +74,13 @@ def transfer(
 
     Rows: surrogate, the member attacked. Columns: target, the model tested.
 
-    def6: of the images that both classify correctly and that fool the surrogate, the share that fools the target (Definition 6).
+    --protocol def6, the paper's Definition 6: of the images that both classify correctly and that fool the
+    surrogate, the share that fools the target.
 
-    Diagonal: of the images that the member classifies correctly, the share that fools it.
+    Its diagonal: of the images that the member classifies correctly, the share that fools it.
 
-    all-right: of the first images that all members classify correctly, the share that fools the target with any of five starts
-    (as in DVERGE).
+    --protocol all-right, as in DVERGE: of the first images that all members classify correctly, the share that fools the target
+    with any of five starts.
 
     --targeted: a model is fooled if it answers the wanted class.
 

@@ -18,7 +18,11 @@ from trs_explorer.files import Json
 from trs_explorer.gradients import Images, Labels
 from trs_explorer.models.ensemble import Ensemble
 
-STARTS_OF = {"def6": 1, "all-right": 5}  # by protocol: the number of random starts for each image
+# The protocols, with the random starts that each gives an image. Stored results and CSV files hold these names: keep them.
+STARTS_OF = {
+    "def6": 1,  # Definition 6 of the TRS paper: images that both models classify correctly and that fool the surrogate
+    "all-right": 5,  # as in DVERGE: images that all members classify correctly, whether or not the surrogate is fooled
+}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from trs_explorer.curves import column, pair_means, term_rows, thin
 from trs_explorer.figures.theme import LOOKS, SERIES_COLOURS, SERIES_DASHES, as_label, template
 from trs_explorer.files import Json, printable
-from trs_explorer.parse_events import parse_checkpoint, parse_control, parse_probe
+from trs_explorer.parse_events import PROBE, parse_checkpoint, parse_control, parse_probe
 
 MAX_POINTS = 400  # of a curve
 MAX_STEP = 1 << 53  # larger integers are not exact in a browser
@@ -28,7 +28,7 @@ def training_spec(events: Sequence[Json], *, at_step: int | None = None, look: s
     at_step: a dotted line marks this step, at which the selected checkpoint was saved.
     look: one of `theme.LOOKS`.
     """
-    (steps, step_numbers), (probes, probe_numbers) = of_kind(events, "step"), of_kind(events, "matrix")
+    (steps, step_numbers), (probes, probe_numbers) = of_kind(events, "step"), of_kind(events, PROBE)
     terms = term_rows(steps)
     curves = [(printable(name), step_numbers, column(terms, name), "y") for name in (terms[-1] if terms else ())]
     curves.append(("|cos|, mean of pairs", probe_numbers, pair_means(probes, "log_odds_cosine"), "y2"))

@@ -16,7 +16,7 @@ def probe_run(run: Run, *, device: torch.device | str = "cpu", data_dir: str = "
     - device: where to compute.
     - data_dir: folder with the data, if it is not where the run's config says.
 
-    Returns: what an event of kind "matrix" holds (`evaluation.probe`), and what every stored result says. Not finite: null.
+    Returns: what a probe's event in the log holds (`evaluation.probe`), and what every stored result says. Not finite: null.
     """
     ensemble, loaded = load_newest(run, device)
     held_out = data.load_for(run, train=False, data_dir=data_dir)

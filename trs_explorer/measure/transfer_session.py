@@ -45,7 +45,8 @@ class TransferPlan:
     - limit: how many test images, the first ones.
     - seed: of the random starts and of the wanted classes.
     - targeted: whether each image is to be taken for a random other class.
-    - protocol: as for `evaluation.transfer`.
+    - protocol: which images count. "def6": Definition 6, those that both models classify correctly and that fool the surrogate;
+      "all-right": those that all members classify correctly. Details: `evaluation.transfer.TransferMatrix`.
     - options: of the attack, where they are not the usual ones: {"norm": "l2"}, {"loss": "margin"}.
     - data_dir: folder with the data, if it is not where the run's config says.
     """

@@ -11,6 +11,7 @@ from trs_explorer.catalogue import DATA
 from trs_explorer.evaluation.probe import probe
 from trs_explorer.files import cannot_write
 from trs_explorer.options import UsageError
+from trs_explorer.parse_events import PROBE
 from trs_explorer.training import checkpoints, control
 from trs_explorer.training.parallel import one_thread_each
 from trs_explorer.training.resume import restore
@@ -159,7 +160,7 @@ def _finish_epoch(state: State, step_logger: StepLogger, seconds: float) -> Iter
     if last or state.progress.epoch % config.probe_every == 0:
         eps = DATA[config.data].probe_eps
         result = probe(state.ensemble, state.probe_x, state.probe_y, eps=eps, seed=config.seed)
-        yield step_logger.writer.write("matrix", **position, **result)
+        yield step_logger.writer.write(PROBE, **position, **result)
     yield step_logger.writer.write("epoch", **position, seconds=round(seconds, 3))
     if last or state.progress.epoch % config.save_every == 0:
         yield from _save(state, step_logger)

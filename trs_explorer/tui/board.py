@@ -135,7 +135,7 @@ class Board(Container):
             self._loss.show(printable(panels.losses(history, fmt)), data)
         if self._changed("similarity", (len(history.probes), len(view.references), other_events)):
             self._similarity.show(
-                panels.similarity(history, fmt, view.references), similarity_chart(history, fmt, view.references, other)
+                panels.similarity(history, fmt, view.references, other), similarity_chart(history, fmt, view.references, other)
             )
 
     def _changed(self, key: str, value: object) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 from trs_explorer.curves import column, pair_means, term_rows
 from trs_explorer.newest_probe import completed
 from trs_explorer.parse_events import (
+    PROBE,
     Matrix,
     Probe,
     Start,
@@ -194,7 +195,7 @@ class History:
             self._fold_start(parse_start(event), time)
             return
         step = self._update_position(event_step(event), whole(event.get("epoch")))
-        if kind == "matrix":
+        if kind == PROBE:
             self._fold_probe(parse_probe(event, step))
         elif kind == "epoch":
             epoch = parse_epoch(event)

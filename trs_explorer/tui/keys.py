@@ -54,7 +54,9 @@ tab      next panel; up, down, page up, page down scroll it
 ctrl+p   palette: all commands and themes by name
 
 |cos|    mean over images of |cos| between two members'
-         input gradients; 0 is orthogonal
+         input gradients, of the log-odds; 0 is orthogonal.
+         "loss": of the loss gradients instead, which vanish
+         where a member is certain
 transfer the share of attacks on the row's member
          (surrogate) that fool the column's (target) too,
          counted over images that both classify correctly
@@ -63,9 +65,10 @@ transfer the share of attacks on the row's member
          members. Diagonal: success on the member itself
 letters  each loss curve carries the letter of its term;
          a capital letter is the other run's curve
-dotted   shipped runs on the same data: P standard,
+V        the other run, the one of --against
+dots     shipped runs on the same data: P standard,
          C cos-only, S smooth-only, D DVERGE, T TRS;
-         V is the other run
+         and |cos| of the loss gradients, where it differs
 marks    below the loss: checkpoints, changes, resumes (R)
 
 Every change is recorded in the run's events."""
@@ -84,7 +87,7 @@ def key_line(fmt: Format, width: int, *, controls: bool, weights: Sequence[str])
     scales = [f"{keys} {fmt.weight(name)}" for keys, name in zip(("[ ]", "{ }"), weights, strict=False)]
     train = [f"{key.label} {key.short}" for key in KEYS if key.group == "train" and key.short]
     train = [*train[:2], *scales, *train[2:]] if controls else []
-    arrows = "<- -> scrub" if fmt.ascii else "←→ scrub"
+    arrows = "<- -> earlier/later" if fmt.ascii else "←→ earlier/later"
     replay = [arrows, "r replay", ", . marks", "+ - speed"]
     always = ["q leave", "? help"]
     optional = [*train[:2], *replay[:2], *train[2:], *replay[2:], "p screenshot", "t theme", "^p palette"]

@@ -135,7 +135,7 @@ def cosines(history: History, fmt: Format, width: int) -> Text:
         line = _median_line(loss, history.loss_cosine.trend(), history.loss_cosines_from, fmt)
         rows.append((f"loss: {line}{_vanishing(history)}", fmt.colour("muted") if odds else "bold"))
         if not odds and history.probe:
-            rows.append(("by log-odds: not in this log", fmt.colour("muted")))
+            rows.append(("|cos| of log-odds gradients: not logged", fmt.colour("muted")))
     return Text.assemble(body, *(part for row in rows for part in ("\n", row)))
 
 
@@ -204,23 +204,23 @@ def accuracy(history: History, fmt: Format) -> Text:
     return text
 
 
-def similarity(history: History, fmt: Format, references: Sequence[ReferenceRun] = ()) -> Text:
-    """The legend of the chart of similarity against transfer, with the run's present values."""
-    text = Text("x: |cos|, y: transfer %   ", fmt.colour("muted"))
-    if history.probes:
-        probe = history.probes[-1]
+def similarity(history: History, fmt: Format, references: Sequence[ReferenceRun] = (), other: History | None = None) -> Text:
+    """The legend of the chart of similarity against transfer, with the run's present values. Arguments: `similarity_chart`."""
+    text = Text("x: |cos|, y: transfer %  ", fmt.colour("muted"))
+    if other is not None and other.probes:
+        text.append("V other run, ", fmt.colour("muted"))
+    dots = "dots: loss gradients" if any(loss_shown(run.cosine, run.loss_cosine) for run in references) else ""
+    if probe := history.probe:
         start, end = ("o", "@") if fmt.ascii else ("○", "●")
         text.append(f"{start} first, {end} ", fmt.colour("muted"))
         text.append(f"now {_mean_cosine(probe)}, transfer {percent(probe.transfer)} %", "bold")
         if probe.cosine is not None and probe.differs:
-            text.append(f" (dots: loss, {cosine(probe.loss_cosine)})", fmt.colour("muted"))
+            dots = f"dots: loss gradients, now {cosine(probe.loss_cosine)}"
     else:
         text.append("this run's curve starts with its first measurement", fmt.colour("muted"))
-    if references:
-        names = ", ".join(f"{reference.letter} {reference.name}" for reference in references)
-        dotted = any(loss_shown(reference.cosine, reference.loss_cosine) for reference in references)
-        text.append(f"\nshipped runs: {names}{'; dots: by the loss' if dotted else ''}", fmt.colour("muted"))
-    return text
+    shipped = "shipped: " + ", ".join(f"{run.letter} {run.name}" for run in references) if references else ""
+    notes = "; ".join(filter(None, (shipped, dots)))
+    return text.append(f"\n{notes}", fmt.colour("muted")) if notes else text
 
 
 def name_beside(other: Run, run: Run) -> str:
@@ -243,9 +243,9 @@ def versus(history: History, other: History, name: str, fmt: Format) -> Text:
 
 
 def _mean_cosine(probe: Probe) -> str:
-    """Mean |cos| by the log-odds; of a log that lacks it the loss's, which is named."""
+    """Mean |cos| of the log-odds' gradients; of a log that lacks it of the loss's, which is named."""
     known = probe.cosine is not None or probe.loss_cosine is None
-    return f"|cos| {cosine(probe.cosine)}" if known else f"|cos| of the loss {cosine(probe.loss_cosine)}"
+    return f"|cos| {cosine(probe.cosine)}" if known else f"|cos| of loss gradients {cosine(probe.loss_cosine)}"
 
 
 def warnings(alarms: list[Alarm], fmt: Format) -> Text:

@@ -8,7 +8,7 @@ import numpy as np
 from trs_explorer import runs
 from trs_explorer.config import same_split
 from trs_explorer.newest_probe import completed, stored_probe
-from trs_explorer.parse_events import Probe, parse_probe
+from trs_explorer.parse_events import PROBE, Probe, parse_probe
 from trs_explorer.shipped import shipped_runs
 
 LETTERS = {"standard": "P", "cos-only": "C", "smooth-only": "S", "dverge": "D", "trs": "T"}  # P: plain
@@ -50,7 +50,7 @@ def reference_runs_for(run: runs.Run) -> list[ReferenceRun]:
         except OSError:
             continue
         stored = stored_probe(other)
-        probes = [completed(parse_probe(event), stored) for event in events if event["kind"] == "matrix"]
+        probes = [completed(parse_probe(event), stored) for event in events if event["kind"] == PROBE]
         by_odds, by_loss = similarity_and_transfer(probes), similarity_and_transfer(probes, by_loss=True)
         if len(by_odds[0]) or len(by_loss[0]):
             references.setdefault(letter, ReferenceRun(letter, other.config.method, *by_odds, *by_loss))

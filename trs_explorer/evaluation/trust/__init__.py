@@ -1,4 +1,4 @@
 """The 17 sanity checks of whether robust accuracies can be trusted.
 
-checks: their numbers and names.  from_rates: those that look at rates and outputs.  from_attacks: those that attack again.
+checks: the numbered list, `CHECKS`.  from_rates: those that look at rates and outputs.  from_attacks: those that attack again.
 """

@@ -1,4 +1,4 @@
-"""Sanity checks that look at measured rates and at a model's outputs, without another attack: 1, 3, 5, 8-11 and 17.
+"""Sanity checks of measured rates and of a model's outputs, without another attack: 1, 3, 5, 8-11 and 17 of `checks.CHECKS`.
 
 Each warning is a sentence for the reader of the table.
 """
