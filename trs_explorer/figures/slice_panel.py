@@ -58,7 +58,7 @@ def _images(view: Slice) -> Json:
     points = np.array([image.point for image in view.images]).reshape(-1, 2)
     names = [image.name for image in view.images]
     middle = (view.low + view.high) / 2
-    sides = [f"{'bottom' if b > middle else 'top'} {'left' if a > middle else 'right'}" for a, b in points.tolist()]
+    sides = [f"{'top' if b > middle else 'bottom'} center" for _, b in points.tolist()]
     text = {"mode": "markers+text", "text": names, "textposition": sides, "textfont": {"color": INK, "size": 12}}
     return _marks("images in the plane", points, marker) | (text if names else {})
 

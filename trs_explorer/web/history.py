@@ -10,7 +10,7 @@ from trs_explorer.config import TrainConfig
 from trs_explorer.explore.angles import NORM_NAMES, Angles
 from trs_explorer.figures.training import of_kind
 from trs_explorer.files import Json, printable
-from trs_explorer.parse_events import parse_checkpoint, parse_probe, parse_step
+from trs_explorer.parse_events import PROBE, parse_checkpoint, parse_probe, parse_step
 
 MAX_ROWS = 40  # of a table
 MAX_CHARACTERS = 20  # of a log's field that should be a word or a number
@@ -39,7 +39,7 @@ def step_of(events: Sequence[Json], checkpoint: str) -> int | None:
 
 def history_table(events: Sequence[Json]) -> html.Table:
     """Build a table of the probes, one row each: the numbers behind the curves."""
-    (steps, step_numbers), (probes, _) = of_kind(events, "step"), of_kind(events, "matrix")
+    (steps, step_numbers), (probes, _) = of_kind(events, "step"), of_kind(events, PROBE)
     names, rows = list(parse_step(steps[-1]).terms) if steps else [], []
     for event in probes[:: -max(1, math.ceil(len(probes) / MAX_ROWS))][::-1]:
         probe = parse_probe(event)

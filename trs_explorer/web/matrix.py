@@ -66,8 +66,7 @@ def empty_matrix(members: int) -> TransferMatrix:
 def matrix_table(matrix: TransferMatrix, *, buttons: bool = True, selected: tuple[int, int] | None = None) -> html.Table:
     """Build the table: rows are surrogates, columns targets. buttons: a click on a cell selects its pair in the state."""
     names = model_names(len(matrix.fooled))
-    corner = html.Th(["attack made on ↓", html.Br(), "fools →"], scope="col")
-    head = html.Tr([corner, *(html.Th(name, scope="col") for name in names)])
+    head = html.Tr([html.Td(), *(html.Th(name, scope="col") for name in names)])
     rows = [
         html.Tr(
             [
@@ -77,7 +76,7 @@ def matrix_table(matrix: TransferMatrix, *, buttons: bool = True, selected: tupl
         )
         for i, row in enumerate(matrix.fooled)
     ]
-    return html.Table([html.Caption("transfer rate, %: rows surrogate, columns target"), html.Thead(head), html.Tbody(rows)])
+    return html.Table([html.Caption("transfer rate, %: attack made on ↓, fools →"), html.Thead(head), html.Tbody(rows)])
 
 
 def _cell(matrix: TransferMatrix, i: int, j: int, names: list[str], button: bool, *, pressed: bool) -> html.Button | html.Span:
