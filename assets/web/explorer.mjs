@@ -188,6 +188,22 @@ dash.explorer = {
     return made;
   },
 
+  // Elements that hold what the server wrote as HTML: every text in it is escaped there (web/markup.py).
+  fill(...texts) {
+    const {inputs_list: inputs, triggered} = dash.callback_context, changed = new Set(triggered.map(({prop_id: prop}) => prop));
+    inputs.forEach(({id, property}, k) => {
+      if (changed.has(`${id}.${property}`)) element(id.replace(/-html$/, "")).innerHTML = texts[k] ?? "";
+    });
+    dash.explorer.mark(view.state);
+  },
+
+  // The button of the image that is picked.
+  mark(state) {
+    for (const button of element("gallery").querySelectorAll("[data-image]")) {
+      button.setAttribute("aria-pressed", String(!state?.own && Number(button.dataset.image) === Number(state?.image)));
+    }
+  },
+
   layerKey: (layer, keys) => keys[layer] ?? "",
 
   // A layer, or models on and off: all of it is in the browser, so plotly only changes what differs.

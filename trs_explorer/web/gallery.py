@@ -22,8 +22,8 @@ SHOWN_IMAGES, FILTERED_IMAGES, CACHED = 60, 1000, 64
 _predictions: dict[tuple, torch.Tensor] = {}  # by weights and data; the newest CACHED
 
 
-def image_buttons(loaded: Loaded, state: State, measured_matrix: Callable[[], object]) -> tuple[list, str]:
-    """Return a button for each of the first test images that pass the filter, and a sentence with their number.
+def filtered_images(loaded: Loaded, state: State, measured_matrix: Callable[[], object]) -> tuple[list[int], str]:
+    """Return the numbers of the first test images that pass the filter, and a sentence with their count.
 
     measured_matrix: called by filters that need the matrix; returns it as far as it is measured.
     """
@@ -44,7 +44,7 @@ def image_buttons(loaded: Loaded, state: State, measured_matrix: Callable[[], ob
     except UsageError as error:
         return [], str(error)
     more = f" (the first {SHOWN_IMAGES} shown)" if len(indices) > SHOWN_IMAGES else ""
-    return _buttons(loaded, indices[:SHOWN_IMAGES], None if state.own else state.image), sentence + more
+    return indices[:SHOWN_IMAGES], sentence + more
 
 
 def picked_sentence(loaded: Loaded, state: State) -> str:
@@ -54,7 +54,8 @@ def picked_sentence(loaded: Loaded, state: State) -> str:
     return f"{'point' if is_plane(loaded.data.name) else 'image'} {state.image}: class {int(loaded.data.y[state.image])}"
 
 
-def _buttons(loaded: Loaded, indices: list[int], picked: int | None) -> list[html.Button]:
+def image_buttons(loaded: Loaded, indices: list[int]) -> list[html.Button]:
+    """Return a button for each of some test images. The browser marks the one that is picked."""
     buttons = []
     for k in indices:
         y = int(loaded.data.y[k])
@@ -67,7 +68,7 @@ def _buttons(loaded: Loaded, indices: list[int], picked: int | None) -> list[htm
             content = html.Img(src=data_uri(png(x)), alt="")
         buttons.append(html.Button(
             content, title=label,
-            **{"aria-label": label, "data-image": str(k), "aria-pressed": "true" if k == picked else "false"},
+            **{"aria-label": label, "data-image": str(k)},
             **sets(image=k, own="", start=""),
         ))  # fmt: skip
     return buttons

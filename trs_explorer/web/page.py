@@ -23,12 +23,16 @@ STORES = (
     "slice-data", "attack-data",  # what the figure is put together from
     "next",  # the grid that the page asks for
     "start", "own",  # fields of the state without a control
+    "gallery-key",  # which images stand there
     "newest",  # what the run has saved
     "look",  # "light" or "dark", as the page is drawn now
     "pointer",  # the crosshair
     "export",  # a figure to be saved
     "switched", "saved",  # only end callbacks of the browser
 )  # fmt: skip
+# Elements whose content comes as HTML text: every change of a store costs Dash time for every component on the page, and these
+# would be hundreds.
+FILLED = ("matrix", "strip", "gallery", "readout", "share-table", "angle-table", "history-table")
 KEYS = (
     ("left / right / up / down", "move the crosshair (with the slices in focus; Shift: further)"),
     ("Enter", "attack from the crosshair"),
@@ -52,7 +56,7 @@ def page(runs: Sequence[str], address: Callable[[str], str], *, readonly: bool) 
     """Build the page. runs: the names of all runs.  address: the page's own address of a path, such as `get_relative_path`."""
     return html.Div([
         dcc.Location(id="address", refresh=False),
-        *(dcc.Store(id=name) for name in STORES),
+        *(dcc.Store(id=name) for name in (*STORES, *(f"{name}-html" for name in FILLED))),
         dcc.Store(id="client", data=secrets.token_hex(8)), dcc.Store(id="layer-keys", data=LAYER_KEYS),
         dcc.Store(id="looks", data={name: template(name) for name in LOOKS}),
         dcc.Interval(id="beat", interval=BEAT_MS), dcc.Interval(id="poll", interval=POLL_MS, disabled=True),

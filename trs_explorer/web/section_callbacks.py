@@ -18,7 +18,8 @@ from trs_explorer.explore.library import Library
 from trs_explorer.figures.training import training_spec
 from trs_explorer.files import Json
 from trs_explorer.web import gallery, history, matrix
-from trs_explorer.web.page import history_graph
+from trs_explorer.web.markup import markup
+from trs_explorer.web.page import FILLED, history_graph
 from trs_explorer.web.page_request import NO_UPLOADS, PageRequest, parse_request
 from trs_explorer.web.slice_cache import SliceCache
 from trs_explorer.web.state_callbacks import SHOWN_ERRORS
@@ -31,6 +32,12 @@ def add_sections(app: dash.Dash, library: Library, jobs: Jobs, slices: SliceCach
     _add_angles(app, library, slices)
     _add_history(app, library)
     _add_upload(app, library)
+    app.clientside_callback(
+        ClientsideFunction("explorer", "fill"),
+        *(Input(f"{name}-html", "data") for name in FILLED),
+        prevent_initial_call=True,
+    )
+    app.clientside_callback(ClientsideFunction("explorer", "mark"), Input("state", "data"))
     app.clientside_callback(
         ClientsideFunction("explorer", "beat"),
         Output("alive", "data"),
@@ -52,7 +59,7 @@ def _request(library: Library, state: Json, client: str) -> PageRequest:
 
 def _add_transfer(app: dash.Dash, library: Library, jobs: Jobs) -> None:
     @app.callback(
-        Output("matrix", "children"),
+        Output("matrix-html", "data"),
         Output("transfer-words", "children"),
         Output("transfer-summary", "children"),
         Output("poll", "disabled"),
@@ -66,78 +73,82 @@ def _add_transfer(app: dash.Dash, library: Library, jobs: Jobs) -> None:
         if not state:
             raise dash.exceptions.PreventUpdate
         if "error" in state:
-            return None, "", "", True, {}
+            return "", "", "", True, {}
         again = ctx.triggered_id == "poll"
         try:
             request = _request(library, state, client)
             snapshot = matrix_snapshot(jobs, request, again=again)
         except SHOWN_ERRORS as error:  # if too many jobs run, the page polls again
-            return None, "", str(error), not isinstance(error, Full), {}
+            return "", "", str(error), not isinstance(error, Full), {}
         value, done = snapshot.value, snapshot.state != "running"
         matrix_so_far = (
             value.matrix if isinstance(value, matrix.PartialMatrix) else matrix.empty_matrix(len(request.loaded.ensemble))
         )
         words = matrix.matrix_caption(snapshot, request.state, request.loaded)
         summary = matrix.matrix_summary(snapshot, request.state, request.loaded) or words
-        table = matrix.matrix_table(matrix_so_far, selected=(request.state.surrogate, request.state.target))
+        table = markup(matrix.matrix_table(matrix_so_far, selected=(request.state.surrogate, request.state.target)))
         # What follows from the matrix is drawn when it starts and when it is done: Dash drops an answer that a newer question
         # overtakes, so that what takes longer than a poll would never appear. Only its own filters follow every batch.
         follows = not again or done or request.state.filter in gallery.MATRIX_FILTERS
         measured = {"state": state, "n": matrix_so_far.n, "done": done} if follows else no_update
         return table, words, summary, done, measured
 
-    @app.callback(Output("strip", "children"), Input("measured", "data"), Held("client", "data"))
-    def thumbnails(measured: Json | None, client: str) -> list | None:
+    @app.callback(Output("strip-html", "data"), Input("measured", "data"), Held("client", "data"))
+    def thumbnails(measured: Json | None, client: str) -> str:
         if not measured:
-            return None
+            return ""
         try:
             request = _request(library, measured["state"], client)
             value = matrix_snapshot(jobs, request, again=True).value
             if not isinstance(value, matrix.PartialMatrix):
-                return None
+                return ""
             with PROCESS_LOCK.hold():
-                return matrix.example_thumbnails(request.loaded, request.state, value.matrix)
+                return markup(matrix.example_thumbnails(request.loaded, request.state, value.matrix))
         except SHOWN_ERRORS:
-            return None  # the matrix's own callback shows the message
+            return ""  # the matrix's own callback shows the message
 
 
 def _add_gallery(app: dash.Dash, library: Library, jobs: Jobs) -> None:
     @app.callback(
-        Output("gallery", "children"),
+        Output("gallery-html", "data"),
+        Output("gallery-key", "data"),
         Output("gallery-words", "children"),
         Output("picked-words", "children"),
         Output("upload-words", "children", allow_duplicate=True),
         Input("measured", "data"),
         Held("settled", "data"),
+        Held("gallery-key", "data"),
         Held("client", "data"),
         prevent_initial_call=True,
     )
-    def images(measured: Json | None, state: Json | None, client: str) -> tuple:
+    def images(measured: Json | None, state: Json | None, shown: str | None, client: str) -> tuple:
         if not state:
             raise dash.exceptions.PreventUpdate
         if "error" in state:
-            return None, "", "", ""
+            return "", "", "", "", ""
         try:
             request = _request(library, state, client)
             with PROCESS_LOCK.hold():
                 snapshot = partial(matrix_snapshot, jobs, request, again=True)
-                buttons, sentence = gallery.image_buttons(request.loaded, request.state, lambda: snapshot().value)
+                indices, sentence = gallery.filtered_images(request.loaded, request.state, lambda: snapshot().value)
+                key = f"{request.loaded.data.name} {indices}"
+                buttons = no_update if key == shown else markup(gallery.image_buttons(request.loaded, indices))
                 picked = gallery.picked_sentence(request.loaded, request.state)
         except SHOWN_ERRORS as error:
-            return [], str(error), no_update, no_update
+            return "", "", str(error), no_update, no_update
         spoken = no_update if request.state.own else ""  # what was said of an own picture ends with it
-        return buttons, sentence, picked, spoken
+        return buttons, key, sentence, picked, spoken
 
 
 def _add_angles(app: dash.Dash, library: Library, slices: SliceCache) -> None:
-    @app.callback(Output("angle-words", "children"), Output("angle-table", "children"), Input("settled", "data"))
+    @app.callback(Output("angle-words", "children"), Output("angle-table-html", "data"), Input("settled", "data"))
     def measure(state: Json | None) -> tuple:
         if not state or "error" in state:
-            return "", None
+            return "", ""
         try:
             request = parse_request(library, state)
         except SHOWN_ERRORS:
-            return "", None  # the slice's own callback shows the message
+            return "", ""  # the slice's own callback shows the message
         wanted = request.state
         with PROCESS_LOCK.hold():
             view = slices.view(request)
@@ -146,7 +157,7 @@ def _add_angles(app: dash.Dash, library: Library, slices: SliceCache) -> None:
             measured = slices.remembered(("angles", view.digest, view.x.numpy().tobytes(), *settings.values()), compute)
         i, j = wanted.surrogate, wanted.target
         pair = (i, j) if i != j and max(i, j) < len(request.loaded.ensemble) else None
-        return angles_sentence(measured, pair=pair), history.angle_table(measured)
+        return angles_sentence(measured, pair=pair), markup(history.angle_table(measured))
 
 
 def _add_history(app: dash.Dash, library: Library) -> None:
@@ -154,7 +165,7 @@ def _add_history(app: dash.Dash, library: Library) -> None:
 
     @app.callback(
         Output("history-chart", "children"),
-        Output("history-table", "children"),
+        Output("history-table-html", "data"),
         Output("run-words", "children"),
         Input("settled", "data"),
         Input("alive", "data"),
@@ -171,7 +182,7 @@ def _add_history(app: dash.Dash, library: Library) -> None:
             events, checkpoints = library.events(name), library.checkpoints(name)
             status = history.status_line(library.run(name).config, library.status(name), events, checkpoints)
         except SHOWN_ERRORS as error:
-            return None, None, str(error)
+            return None, "", str(error)
         chosen = str(state.get("at") or "") or (checkpoints[-1] if checkpoints else "")
         now = (name, len(events), chosen, look)
         if ctx.triggered_id == "alive" and status == words_before and seen.get((client, "history")) == now:
@@ -181,7 +192,7 @@ def _add_history(app: dash.Dash, library: Library) -> None:
         seen[(client, "history")] = now
         figure = training_spec(events, at_step=history.step_of(events, chosen), look=look or "light")
         chart = history_graph(figure) if figure["data"] else "No step of the training is in the log yet."
-        return chart, history.history_table(events), status
+        return chart, markup(history.history_table(events)), status
 
     @app.callback(
         Output("newest", "data"), Input("alive", "data"), Held("state", "data"), Held("newest", "data"), prevent_initial_call=True

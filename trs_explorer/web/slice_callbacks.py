@@ -14,6 +14,7 @@ from trs_explorer.explore.slices import LEVELS, Cancelled, assemble
 from trs_explorer.files import Json
 from trs_explorer.web.attack_paths import attack_start, make_attack_paths, slice_caption
 from trs_explorer.web.drawing import attack_parts, share_table, slice_parts
+from trs_explorer.web.markup import markup
 from trs_explorer.web.page_request import parse_request
 from trs_explorer.web.readout import readout
 from trs_explorer.web.slice_cache import SliceCache
@@ -29,7 +30,7 @@ def add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
         Output("slice-data", "data"),
         Output("slice-error", "children"),
         Output("slice-status", "children"),
-        Output("share-table", "children"),
+        Output("share-table-html", "data"),
         Input("state", "data"),
         Input("next", "data"),
         Held("slice-data", "data"),
@@ -53,7 +54,7 @@ def add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
         except SHOWN_ERRORS as error:
             return None, str(error), "", ""
         n = LEVELS[level]
-        table = share_table(view, assemble(samples)) if level == len(LEVELS) - 1 else no_update
+        table = markup(share_table(view, assemble(samples))) if level == len(LEVELS) - 1 else no_update
         return slice_parts(view, samples, state["layer"]), "", f"{n} x {n} points", table
 
     @app.callback(
@@ -87,12 +88,12 @@ def add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
             fooled_sentence(the(view.models[surrogate]), fooled),
         )
 
-    @app.callback(Output("readout", "children"), Input("pointer", "data"), Held("state", "data"))
+    @app.callback(Output("readout-html", "data"), Input("pointer", "data"), Held("state", "data"))
     def read(pointer: Json | None, state: Json | None) -> Any:
         if not pointer or not state or (view := slices.get(str(pointer.get("key")))) is None:
             return no_update
         a, b = (float(value) for value in pointer["point"])
-        return readout(view, a, b)
+        return markup(readout(view, a, b))
 
     app.clientside_callback(
         ClientsideFunction("explorer", "draw"),

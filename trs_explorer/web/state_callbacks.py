@@ -58,6 +58,7 @@ def add_state(app: dash.Dash, library: Library) -> None:
         wanted = _wanted(search or "", fields, before, {name: run.config.data for name, run in library.runs().items()})
         if wanted is None:
             raise dash.exceptions.PreventUpdate
+        same = wanted == before
         unknown = _unknown(library, str(wanted.get("run") or ""))
         if unknown:
             wanted = {"theme": wanted.get("theme", "")}
@@ -66,7 +67,10 @@ def add_state(app: dash.Dash, library: Library) -> None:
             request.warnings.extend([unknown] if unknown else [])
         except SHOWN_ERRORS as error:
             return _unusable(library, wanted, error)
-        return _answer(app, library, request, wanted, keep_address=before is None)
+        answer = _answer(app, library, request, wanted, keep_address=before is None)
+        if same and not request.warnings:  # a run that has saved more is no reason to take back what was said of the state
+            answer["notice"] = no_update
+        return _only_changes(answer, fields, before, ctx.triggered_id) if before else answer
 
 
 def _unknown(library: Library, run: str) -> str:
@@ -86,6 +90,22 @@ def _wanted(search: str, fields: Json, before: Json | None, data_of: dict[str, s
         return dict(parse_qsl(search.lstrip("?")))
     changed = changed_fields(before, controls.changes(fields, before), data_of)
     return before if ctx.triggered_id == "newest" and changed == before else changed if changed != before else None
+
+
+def _only_changes(answer: Json, shown: Json, before: Json, trigger: object) -> Json:
+    """Leave out what the page shows already: Dash takes 100 ms and more to set all of it again. shown: by the controls."""
+    fields = {name: no_update if _shows(shown.get(name), value) else value for name, value in answer["fields"].items()}
+    same_run = answer["state"]["run"] == before.get("run") and trigger != "newest"
+    needed, needed_before = answer["state"]["needed"], before.get("needed") or {}
+    styles = {
+        name: no_update if needed.get(name) == needed_before.get(name) else style for name, style in answer["styles"].items()
+    }
+    kept = dict.fromkeys(answer["options"], no_update)
+    return answer | {"fields": fields, "styles": styles} | ({"options": kept} if same_run else {})
+
+
+def _shows(shown: object, value: object) -> bool:
+    return shown is not None and type(shown) is type(value) and shown == value
 
 
 def _checkpoint_at(library: Library, state: Json, place: object) -> str | None:
@@ -113,11 +133,11 @@ def _scrubber(checkpoints: Sequence[str], chosen: str) -> Json:
 def _answer(app: dash.Dash, library: Library, request: PageRequest, wanted: Json, *, keep_address: bool) -> Json:
     state, members = request.state, len(request.loaded.ensemble)
     names, data = model_names(members), request.loaded.data.name
-    fields = state.to_json() | {"members": members}
+    needed = controls.visible(state, plane_data=is_plane(data))
+    fields = state.to_json() | {"members": members, "needed": needed}
     checkpoints = library.checkpoints(state.run)
     most, step = controls.eps_range(state, data)
     numbered = controls.options({str(k): name for k, name in enumerate(names)})
-    needed = controls.visible(state, plane_data=is_plane(data))
     compare = {"a": state.run, "image": state.image, "eps": f"{state.eps:g}", "attack": state.attack, "steps": state.steps}
     runs = library.names
     # The address is written once the page has changed something: a link that was opened stays as it was.
