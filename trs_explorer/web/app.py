@@ -15,6 +15,7 @@ from trs_explorer.shipped import folder
 from trs_explorer.web.compare.routes import add_compare
 from trs_explorer.web.drawing import with_ensemble
 from trs_explorer.web.exports import add_exports
+from trs_explorer.web.film import add_film
 from trs_explorer.web.lesson.deck import add_lesson
 from trs_explorer.web.markup import markup
 from trs_explorer.web.page import page
@@ -55,6 +56,7 @@ def create_app(library: Library, *, readonly: bool = False, url_prefix: str = ""
     add_slices(app, library, slices)
     add_sections(app, library, jobs, slices)
     add_exports(app, library, jobs, slices)
+    add_film(app, library, jobs, slices)
     add_compare(app.server, library, jobs)
     add_lesson(app.server, library, jobs)
     return app

@@ -25,7 +25,7 @@ from trs_explorer.web.controls import NORM_LABELS
 from trs_explorer.web.drawing import attacks_to_draw, slice_to_draw
 from trs_explorer.web.history import checkpoint_label
 from trs_explorer.web.markup import markup
-from trs_explorer.web.page import NARROWEST, WIDEST, WIDTH
+from trs_explorer.web.page import NARROWEST, PAGE_PX, WIDEST, WIDTH
 from trs_explorer.web.page_request import PageRequest, parse_request
 from trs_explorer.web.section_callbacks import matrix_snapshot
 from trs_explorer.web.slice_cache import SliceCache
@@ -33,7 +33,6 @@ from trs_explorer.web.slice_view import SliceView
 from trs_explorer.web.state_callbacks import SHOWN_ERRORS
 
 FINEST = len(LEVELS) - 1
-PAGE_PX = 900  # width of a saved figure
 
 
 def add_exports(app: dash.Dash, library: Library, jobs: Jobs, slices: SliceCache) -> None:

@@ -15,6 +15,7 @@ from trs_explorer.web.pages import PAGES, keys_table
 
 GRAPH = {"displayModeBar": False, "showSendToCloud": False, "plotlyServerURL": "", "responsive": True}
 BEAT_MS, POLL_MS = 1500, 400
+PAGE_PX = 900  # width of a saved figure
 WIDTH, NARROWEST, WIDEST = 1800, 300, 6000  # pixels of a saved PNG
 STORES = (
     "state",  # resolved: every field of the URL has a valid value
@@ -28,6 +29,7 @@ STORES = (
     "look",  # "light" or "dark", as the page is drawn now
     "pointer",  # the crosshair
     "export",  # a figure to be saved
+    "film-state",  # what a film is being made of
     "switched", "saved",  # only end callbacks of the browser
 )  # fmt: skip
 # Elements whose content comes as HTML text: every change of a store costs Dash time for every component on the page, and these
@@ -60,6 +62,7 @@ def page(runs: Sequence[str], address: Callable[[str], str], *, readonly: bool) 
         dcc.Store(id="client", data=secrets.token_hex(8)), dcc.Store(id="layer-keys", data=LAYER_KEYS),
         dcc.Store(id="looks", data={name: template(name) for name in LOOKS}),
         dcc.Interval(id="beat", interval=BEAT_MS), dcc.Interval(id="poll", interval=POLL_MS, disabled=True),
+        dcc.Interval(id="film-poll", interval=POLL_MS, disabled=True),
         dcc.Store(id="alive"), dcc.Download(id="download"),
         html.A("Skip to the slices", href="#slice-box", className="skip"),
         _header(runs, address, readonly),
@@ -76,6 +79,8 @@ def _header(runs: Sequence[str], address: Callable[[str], str], readonly: bool) 
     ]
     saves = [html.Button(text, id={"save": kind}) for kind, text in SAVED.items()]
     width = dbc.Input(id="save-width", type="number", value=WIDTH, min=NARROWEST, max=WIDEST)
+    progress = html.Span(id="film-words", role="status")
+    film = html.Button("film of the checkpoints: one offline HTML file", id="film")
     settings = html.Div([
         controls.labelled("save-width", "PNG width, px", width),
         dbc.Switch(id="save-white", label="on white", value=True),
@@ -88,7 +93,7 @@ def _header(runs: Sequence[str], address: Callable[[str], str], readonly: bool) 
         html.Span("read-only", className="tag") if readonly else None,
         controls.switch("present", "present", "the slices and the matrix alone, in large type (f)"),
         html.Button("copy link", id="link", title="a link that brings this screen back"),
-        html.Details([html.Summary("save"), html.Div([settings, *saves], className="menu")], id="save", className="pop"),
+        html.Details([html.Summary("save"), html.Div([settings, *saves, film, progress], className="menu")], id="save", className="pop"),
         controls.theme_select(),
         html.Button("?", id="help-button", title="keys", **{"aria-label": "keys"}),
     ])  # fmt: skip
