@@ -26,7 +26,7 @@ from trs_explorer.web.drawing import attacks_to_draw, slice_to_draw
 from trs_explorer.web.history import checkpoint_label
 from trs_explorer.web.markup import markup
 from trs_explorer.web.page import NARROWEST, PAGE_PX, WIDEST, WIDTH
-from trs_explorer.web.page_request import PageRequest, parse_request
+from trs_explorer.web.page_request import PageRequest, image_name, parse_request
 from trs_explorer.web.section_callbacks import matrix_snapshot
 from trs_explorer.web.slice_cache import SliceCache
 from trs_explorer.web.slice_view import SliceView
@@ -98,9 +98,8 @@ def _file(
 def caption(request: PageRequest, attacks: AttackPaths) -> str:
     """Say what a saved figure shows: run, checkpoint, image, attack."""
     state = request.state
-    image = "own picture" if state.own else f"test image {state.image}"
     return (
-        f"{state.run}, {checkpoint_label(request.loaded.checkpoint)}, {image} (class {attacks.y}); {attacks.attack}, "
+        f"{state.run}, {checkpoint_label(request.loaded.checkpoint)}, {image_name(request)} (class {attacks.y}); {attacks.attack}, "
         f"eps {state.eps:g} ({NORM_LABELS[state.norm]}), seed {state.seed}; weights {request.loaded.digest[:12]}"
     )
 

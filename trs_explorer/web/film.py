@@ -22,10 +22,10 @@ from trs_explorer.web.drawing import slice_to_draw
 from trs_explorer.web.history import checkpoint_label
 from trs_explorer.web.markup import markup
 from trs_explorer.web.page import PAGE_PX
-from trs_explorer.web.page_request import PageRequest, parse_request
+from trs_explorer.web.page_request import PageRequest, image_name, parse_request
 from trs_explorer.web.slice_cache import SliceCache
 from trs_explorer.web.slice_view import SliceView, make_slice_view
-from trs_explorer.web.state import SLICE_FIELDS
+from trs_explorer.web.state import SLICE_FIELDS, is_plane
 from trs_explorer.web.state_callbacks import SHOWN_ERRORS
 
 MAX_FRAMES = 60  # of a longer training, evenly spread
@@ -109,8 +109,10 @@ def _frame(library: Library, request: PageRequest, view: SliceView, checkpoint: 
 def film_page(request: PageRequest, frames: list[Slice], labels: list[str]) -> str:
     """Return one offline HTML file with the film."""
     state = request.state
-    image = "own picture" if state.own else f"test image {state.image}"
-    caption = f"{state.run}, {image}; the plane is that of {checkpoint_label(request.loaded.checkpoint)}"
+    plane = "" if is_plane(request.loaded.data.name) else (
+        f", {image_name(request)}; the plane is that of {checkpoint_label(request.loaded.checkpoint)}"
+    )  # fmt: skip
+    caption = f"{state.run}, {labels[0]} to {labels[-1]}{plane}"
     figure = film_spec(frames, labels, caption=caption)
     figure["layout"]["width"] = PAGE_PX
     body = plotly.io.to_html(

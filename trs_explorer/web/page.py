@@ -79,12 +79,12 @@ def _header(runs: Sequence[str], address: Callable[[str], str], readonly: bool) 
     ]
     saves = [html.Button(text, id={"save": kind}) for kind, text in SAVED.items()]
     width = dbc.Input(id="save-width", type="number", value=WIDTH, min=NARROWEST, max=WIDEST)
-    progress = html.Span(id="film-words", role="status")
     film = html.Button("film of the checkpoints: one offline HTML file", id="film")
     settings = html.Div([
         controls.labelled("save-width", "PNG width, px", width),
         dbc.Switch(id="save-white", label="on white", value=True),
     ], className="row")  # fmt: skip
+    menu = html.Div([settings, *saves, film, html.Span(id="film-words", role="status")], className="menu")
     return html.Header([
         html.H1("trs explore"),
         html.Nav(links, **{"aria-label": "pages"}),
@@ -93,7 +93,7 @@ def _header(runs: Sequence[str], address: Callable[[str], str], readonly: bool) 
         html.Span("read-only", className="tag") if readonly else None,
         controls.switch("present", "present", "the slices and the matrix alone, in large type (f)"),
         html.Button("copy link", id="link", title="a link that brings this screen back"),
-        html.Details([html.Summary("save"), html.Div([settings, *saves, film, progress], className="menu")], id="save", className="pop"),
+        html.Details([html.Summary("save"), menu], id="save", className="pop"),
         controls.theme_select(),
         html.Button("?", id="help-button", title="keys", **{"aria-label": "keys"}),
     ])  # fmt: skip

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from trs_explorer.explore.library import Library, Loaded
 from trs_explorer.files import Json
 from trs_explorer.options import UsageError
-from trs_explorer.web.state import State, parse_state
+from trs_explorer.web.state import State, is_plane, parse_state
 
 PREFERRED = "mnist-trs"  # the run that the page opens on, if it is there
 NO_UPLOADS = "read-only: pictures cannot be uploaded here"
@@ -64,6 +64,13 @@ def parse_request(library: Library, fields: Mapping[str, object]) -> PageRequest
         dark=str(fields.get("dark")).lower() in ("1", "true"),
         client=str(fields.get("client", ""))[:64],
     )
+
+
+def image_name(request: PageRequest) -> str:
+    """Return what the request's image is called in a caption."""
+    if request.state.own:
+        return "own picture"
+    return f"{'test point' if is_plane(request.loaded.data.name) else 'test image'} {request.state.image}"
 
 
 def preferred_run(library: Library) -> str:
