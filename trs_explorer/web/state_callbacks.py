@@ -85,29 +85,9 @@ def _wanted(search: str, fields: Json, before: Json | None, data_of: dict[str, s
     if before is None or ctx.triggered_id in (None, "address"):
         return dict(parse_qsl(search.lstrip("?")))
     changed = changed_fields(before, controls.changes(fields, before), data_of)
-    return before if ctx.triggered_id == "newest" and changed == before else changed if changed != before else None
-
-
-def _checkpoint_at(library: Library, state: Json, place: object) -> str | None:
-    """Return the checkpoint at a place of the slider; "newest" for the last one, so that a running training is followed."""
-    try:
-        checkpoints = library.checkpoints(str(state.get("run")))
-    except SHOWN_ERRORS:
+    if changed == before and ctx.triggered_id != "newest":
         return None
-    if not str(place).isdecimal() or int(str(place)) >= len(checkpoints):
-        return None
-    k = int(str(place))
-    return controls.NEWEST if k == len(checkpoints) - 1 else checkpoints[k]
-
-
-def _scrubber(checkpoints: Sequence[str], chosen: str) -> Json:
-    place = checkpoints.index(chosen) if chosen in checkpoints else max(0, len(checkpoints) - 1)
-    text = checkpoint_label(checkpoints[place]) if checkpoints else "nothing saved yet"
-    return {
-        "value": place,
-        "max": max(0, len(checkpoints) - 1),
-        "text": text + ("" if chosen else ", newest") * bool(checkpoints),
-    }
+    return {**changed, "weights": ""}  # a link alone names the weights that it was made with
 
 
 def _answer(app: dash.Dash, library: Library, request: PageRequest, wanted: Json, *, keep_address: bool) -> Json:
