@@ -90,6 +90,28 @@ def _wanted(search: str, fields: Json, before: Json | None, data_of: dict[str, s
     return {**changed, "weights": ""}  # a link alone names the weights that it was made with
 
 
+def _checkpoint_at(library: Library, state: Json, place: object) -> str | None:
+    """Return the checkpoint at a place of the slider; "newest" for the last one, so that a running training is followed."""
+    try:
+        checkpoints = library.checkpoints(str(state.get("run")))
+    except SHOWN_ERRORS:
+        return None
+    if not str(place).isdecimal() or int(str(place)) >= len(checkpoints):
+        return None
+    k = int(str(place))
+    return controls.NEWEST if k == len(checkpoints) - 1 else checkpoints[k]
+
+
+def _scrubber(checkpoints: Sequence[str], chosen: str) -> Json:
+    place = checkpoints.index(chosen) if chosen in checkpoints else max(0, len(checkpoints) - 1)
+    text = checkpoint_label(checkpoints[place]) if checkpoints else "nothing saved yet"
+    return {
+        "value": place,
+        "max": max(0, len(checkpoints) - 1),
+        "text": text + ("" if chosen else ", newest") * bool(checkpoints),
+    }
+
+
 def _answer(app: dash.Dash, library: Library, request: PageRequest, wanted: Json, *, keep_address: bool) -> Json:
     state, members = request.state, len(request.loaded.ensemble)
     names, data = model_names(members), request.loaded.data.name
