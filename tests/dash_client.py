@@ -78,14 +78,22 @@ def state_of(app: dash.Dash, **fields: object) -> State:
     return resolve(app, **fields)["state.data"]
 
 
+def controls_of(app: dash.Dash, state: State) -> State:
+    """Return what every control shows for a state."""
+    answer = resolve(app, **{name: value for name, value in state.items() if name != "members"})
+    return {name: answer[f"{name}.{prop}"] for name, prop in FIELDS.items()}
+
+
 def set_control(app: dash.Dash, state: State, name: str, value: object) -> State:
-    """Return what the page sets after a user has set one control. state: the page's before."""
-    return call(app, "state.data", changed=f"{name}.{FIELDS[name]}", state=state, **{name: value})
+    """Return what the page sets after a user has set one control. state: the page's before, which all other controls show."""
+    shown = {**controls_of(app, state), name: value}
+    return call(app, "state.data", changed=f"{name}.{FIELDS[name]}", state=state, **shown)
 
 
-def click(app: dash.Dash, state: State, button: State) -> State:
-    """Return what the page sets after a click on a button that sets fields. state: the page's before.  button: its id."""
-    return call(app, "state.data", clicked=button, state=state)
+def click(app: dash.Dash, state: State, fields: State) -> State:
+    """Return what the page sets after a click on a button. state: the page's before.  fields: what it sets, as in `buttons`."""
+    shown = {**controls_of(app, state), **fields}
+    return call(app, "state.data", changed=[f"{name}.{FIELDS[name]}" for name in fields], state=state, **shown)
 
 
 def save(app: dash.Dash, state: State, kind: str, **values: object) -> State:
@@ -119,6 +127,6 @@ def rows(table: Component) -> list[list[str]]:
 
 
 def buttons(component: Component) -> list[State]:
-    """Return the fields that the buttons in a component set, in order."""
-    ids = [button["props"].get("id") for button in parts(component, "Button")]
-    return [json.loads(one["set"]) for one in ids if isinstance(one, dict) and "set" in one]
+    """Return the controls that the buttons in a component set, in order: {control: value}."""
+    texts_of = [button["props"].get("data-set") for button in parts(component, "Button")]
+    return [{name: value for name, (_, value) in json.loads(text).items()} for text in texts_of if text]

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+from pathlib import Path
 
 import dash
 import numpy as np
@@ -70,8 +71,10 @@ def test_every_element_that_the_scripts_name_is_on_the_page(app):
 
 def test_every_client_side_function_of_the_callbacks_is_in_the_scripts(app):
     used = {c["clientside_function"]["function_name"] for c in app._callback_list if c["clientside_function"]}
-    (namespace,) = [s.read_text() for s in SCRIPTS if "dash.explorer = {" in s.read_text()]
-    defined = set(re.findall(r"^  (?:async )?(\w+)\([^)]*\) \{$", namespace.partition("dash.explorer = {")[2], re.MULTILINE))
+    (functions,) = [
+        text.partition("dash.explorer = {")[2] for text in map(Path.read_text, SCRIPTS) if "dash.explorer = {" in text
+    ]
+    defined = set(re.findall(r"^  (?:async )?(\w+)(?:\([^)]*\) \{$|: \()", functions, re.MULTILINE))
     assert used == defined
 
 

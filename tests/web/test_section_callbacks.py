@@ -9,7 +9,7 @@ import threading
 
 import pytest
 import torch
-from dash_client import buttons, call, parts, resolve, rows, save, state_of, texts
+from dash_client import buttons, call, parts, resolve, rows, save, set_control, state_of, texts
 from PIL import Image
 
 from trs_explorer.evaluation.transfer import transfer_matrix
@@ -29,7 +29,13 @@ def measured(app, state, client="one"):
     while not answer["poll.disabled"]:
         threading.Event().wait(0.02)  # or the measurement hardly gets a turn
         answer = call(app, "matrix.children", changed="poll.n_intervals", settled=state, client=client)
-    return call(app, "matrix.children", settled=state, client=client)
+    assert answer["measured.data"]["done"]
+    return answer | call(app, "strip.children", measured=answer["measured.data"], client=client)
+
+
+def gallery(app, state, client="one"):
+    """What the gallery shows once the page has drawn the state's slice."""
+    return call(app, "gallery.children", measured={"state": state}, settled=state, client=client)
 
 
 def cells(table):
@@ -54,7 +60,7 @@ def test_the_matrix_is_the_one_that_the_command_measures(app, explorer):
     assert cells(answer["matrix.children"]) == {
         (names[i], names[j]): f"{expected.fooled[i][j]}/{expected.eligible[i][j]}" for i in range(3) for j in range(4)
     }
-    pairs = [(fields["surrogate"], fields["target"]) for fields in buttons(answer["matrix.children"])]
+    pairs = [(int(fields["surrogate"]), int(fields["target"])) for fields in buttons(answer["matrix.children"])]
     assert pairs == [(i, j) for i in range(3) for j in range(4)]
     pressed = [part["props"]["data-cell"] for part in parts(answer["matrix.children"], "Button")
                if part["props"]["aria-pressed"] == "true"]  # fmt: skip
@@ -66,7 +72,7 @@ def test_the_matrix_is_the_one_that_the_command_measures(app, explorer):
     assert answer["transfer-summary.children"] in words
     assert answer["transfer-summary.children"].startswith("Transfer over all pairs: ")
     hits = [k for k, letter in enumerate(expected.outcomes[1][2]) if letter == "1"]
-    shown = call(app, "gallery.children", settled={**state, "filter": "transfers"}, client="one")
+    shown = gallery(app, {**state, "filter": "transfers"})
     assert [fields["image"] for fields in buttons(shown["gallery.children"])] == hits
     assert shown["gallery-words.children"].startswith(f"{len(hits)} of 64 images")
     examples = [int(texts(part).split(":")[0]) for part in parts(answer["strip.children"], "Figcaption")]
@@ -81,7 +87,7 @@ def test_rows_are_attacked_and_columns_are_fooled(one_way):
     found = {pair: text.split("/")[0] for pair, text in cells(table).items()}
     expected = {("F1", "F1"): 1, ("F1", "F2"): 1, ("F1", "ensemble"): 1, ("F2", "F1"): 0, ("F2", "F2"): 1, ("F2", "ensemble"): 0}
     assert found == {pair: str(fooled) for pair, fooled in expected.items()}
-    assert texts(next(parts(table, "Th"))) == "attack made on ↓  fools →"
+    assert texts(next(parts(table, "Caption"))) == "transfer rate, %: attack made on ↓, fools →"
     labels = [part["props"]["aria-label"] for part in parts(table, "Button")]
     assert [label.partition(":")[0] for label in labels] == [f"attack on {i}, target {j}" for i, j in expected]
     sent = save(one_way, state, "matrix")["download.data"]
@@ -106,10 +112,11 @@ def test_a_new_setting_starts_from_an_empty_matrix_and_a_failure_leaves_none(app
     state = state_of(app, run="mnist-trs", n=1000, steps=50, seed=9)
     answer = call(app, "matrix.children", settled=state, client="three")
     assert answer["poll.disabled"] is False
-    assert answer["strip.children"] is None
+    assert call(app, "strip.children", measured=answer["measured.data"], client="three")["strip.children"] is None
     assert set(cells(answer["matrix.children"]).values()) == {"0/0"}
     failed = call(app, "matrix.children", settled={**state, "run": "nowhere"}, client="three")
-    assert (failed["matrix.children"], failed["strip.children"], failed["poll.disabled"]) == (None, None, True)
+    assert (failed["matrix.children"], failed["poll.disabled"], failed["measured.data"]) == (None, True, {})
+    assert call(app, "strip.children", measured={}, client="three")["strip.children"] is None
     assert "nowhere" in failed["transfer-summary.children"]
     call(app, "matrix.children", settled=state_of(app, run="bars-cos-only", n=1), client="three")  # ends the long one
 
@@ -131,9 +138,9 @@ def test_filters_that_look_at_predictions(app, explorer):
     loaded = explorer.library.load("mnist-trs")
     outputs = loaded.ensemble.member_logits(loaded.data.images(slice(0, 1000))).argmax(-1)
     expected = (outputs != outputs[0]).any(0).nonzero()[:, 0].tolist()
-    shown = call(app, "gallery.children", settled=state_of(app, run="mnist-trs", filter="disagree"))
+    shown = gallery(app, state_of(app, run="mnist-trs", filter="disagree"))
     assert [fields["image"] for fields in buttons(shown["gallery.children"])] == expected[:60]
-    shown = call(app, "gallery.children", settled=state_of(app, run="mnist-trs", filter="all", label=7, image=17))
+    shown = gallery(app, state_of(app, run="mnist-trs", filter="all", label=7, image=17))
     labels = [part["props"]["aria-label"] for part in parts(shown["gallery.children"], "Button")]
     assert len(labels) == 60
     assert all(label.endswith("class 7") for label in labels)
@@ -145,7 +152,7 @@ def test_filters_that_look_at_predictions(app, explorer):
 
 def test_the_pictures_of_the_gallery_are_those_of_their_numbers(app, explorer):
     data = explorer.library.load("mnist-trs").data
-    shown = call(app, "gallery.children", settled=state_of(app, run="mnist-trs"))["gallery.children"]
+    shown = gallery(app, state_of(app, run="mnist-trs"))["gallery.children"]
     for button in list(parts(shown, "Button"))[:5]:
         (image,) = parts(button["props"]["children"], "Img")
         raw = base64.b64decode(image["props"]["src"].partition(",")[2])
@@ -220,19 +227,19 @@ def test_a_picture_of_ones_own_is_shown(app):
     answer = upload(app, picture())
     own = answer["own.data"]
     assert "28 x 28" in answer["upload-words.children"]
-    shown = call(app, "state.data", changed="own.data", own=own, state=state_of(app, run="mnist-trs"))
+    shown = set_control(app, state_of(app, run="mnist-trs"), "own", own)
     state = shown["state.data"]
     assert state["own"] == own
-    gallery = call(app, "gallery.children", settled=state)
-    assert gallery["picked-words.children"] == "own picture"
-    assert "upload-words.children" not in gallery  # how it was converted stays
-    assert not [b for b in parts(gallery["gallery.children"], "Button") if b["props"]["aria-pressed"] == "true"]
+    images = gallery(app, state)
+    assert images["picked-words.children"] == "own picture"
+    assert "upload-words.children" not in images  # how it was converted stays
+    assert not [b for b in parts(images["gallery.children"], "Button") if b["props"]["aria-pressed"] == "true"]
     key = call(app, "slice-data.data", state=state)["slice-data.data"]["key"]
     readout = call(app, "readout.children", pointer={"key": key, "point": [0, 0]}, state=state)["readout.children"]
     (image,) = parts(readout, "Img")
     pixels = Image.open(io.BytesIO(base64.b64decode(image["props"]["src"].partition(",")[2]))).tobytes()
     assert max(abs(a - b) for a, b in zip(pixels, base64.urlsafe_b64decode(own), strict=True)) <= 1
-    back = call(app, "gallery.children", settled=state_of(app, run="mnist-trs", image=4))
+    back = gallery(app, state_of(app, run="mnist-trs", image=4))
     assert (back["picked-words.children"], back["upload-words.children"]) == ("image 4: class 4", "")
 
 
@@ -275,7 +282,7 @@ def test_read_only_takes_no_picture(app, explorer):
     assert ("own.data" in answer, answer["upload-words.children"]) == (False, NO_UPLOADS)
     opened = resolve(closed, run="mnist-trs", own=own)
     assert (opened["state.data"]["own"], opened["notice.children"]) == ("", NO_UPLOADS)
-    set_by_script = call(closed, "state.data", changed="own.data", own=own, state=state_of(closed, run="mnist-trs"))
+    set_by_script = set_control(closed, state_of(closed, run="mnist-trs"), "own", own)
     assert set_by_script["state.data"]["own"] == ""
     layout = json.loads(closed.server.test_client().get("/_dash-layout").data)
     assert [part["props"]["disabled"] for part in parts(layout, "Upload")] == [True]

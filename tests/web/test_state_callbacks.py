@@ -6,13 +6,12 @@ import shutil
 from urllib.parse import parse_qs
 
 import pytest
-from dash_client import call, click, open_link, resolve, set_control, state_of
+from dash_client import call, click, controls_of, open_link, resolve, set_control, state_of
 
 from trs_explorer.explore.library import Library
 from trs_explorer.shipped import folder
 from trs_explorer.web import controls
 from trs_explorer.web.app import create_app
-from trs_explorer.web.controls import sets
 from trs_explorer.web.state import State
 
 OWN = base64.urlsafe_b64encode(bytes(range(256)) * 3 + bytes(16)).decode()
@@ -150,18 +149,18 @@ def test_another_image_drops_the_start_and_the_own_picture(app, unusual):
 
 
 def test_a_click_on_a_cell_shows_its_pair_and_on_an_image_that_image(app, unusual):
-    state = click(app, unusual, sets("matrix", surrogate=1, target=2, plane="gradients"))["state.data"]
+    state = click(app, unusual, {"surrogate": "1", "target": "2", "plane": "gradients"})["state.data"]
     assert (state["surrogate"], state["target"], state["plane"]) == (1, 2, "gradients")
-    state = click(app, unusual, sets("gallery", image=5, own="", start=""))["state.data"]
+    state = click(app, unusual, {"image": 5, "own": "", "start": ""})["state.data"]
     assert (state["image"], state["own"], state["start"], state["eps"]) == (5, "", "", 0.125)
 
 
-def test_buttons_that_are_drawn_are_not_clicked(app):
-    button = sets("gallery", image=5)
+def test_changes_that_overtake_one_another_are_all_kept(app):
+    """Dash drops the answer to a request when a newer one starts: the newer one makes both changes."""
     state = state_of(app, run="mnist-trs")
-    drawn = {"place": "gallery", "set": button["set"]}
-    assert click(app, state, drawn)["state.data"]["image"] == 5
-    assert call(app, "state.data", changed='{"place":"gallery","set":"{\\"image\\": 5}"}.n_clicks', state=state) == {}
+    shown = {**controls_of(app, state), "eps": "0.1", "image": 5}
+    after = call(app, "state.data", changed="image.value", state=state, **shown)["state.data"]
+    assert (after["eps"], after["image"]) == (0.1, 5)
 
 
 def test_a_number_that_is_being_typed_changes_nothing(app):
@@ -217,6 +216,20 @@ def test_models_and_classes_to_choose_from_are_those_of_the_run(app):
     assert len(answer["label.options"]) == 11
 
 
+def test_the_slider_of_checkpoints_and_the_selection_are_one(app):
+    opened = resolve(app, run="mnist-trs", at="0018")
+    assert (opened["scrub.value"], opened["scrub.max"], opened["scrub-value.children"]) == (0, 1, "epoch 18")
+    state = opened["state.data"]
+    last = call(app, "state.data", changed="scrub.value", scrub="1", state=state, **controls_of(app, state))
+    assert (last["state.data"]["at"], last["at.value"]) == ("", "newest")  # so that a running training is followed
+    assert last["scrub-value.children"] == "epoch 36, newest"
+    state = last["state.data"]
+    first = call(app, "state.data", changed="scrub.value", scrub="0", state=state, **controls_of(app, state))
+    assert (first["state.data"]["at"], first["at.value"]) == ("0018", "0018")
+    for place in ("2", "-1", "x", None, 10**30, [1]):
+        assert call(app, "state.data", changed="scrub.value", scrub=place, state=state, **controls_of(app, state)) == {}
+
+
 def test_the_state_follows_a_run_that_saves_more_and_says_that_one_has_gone(tmp_path, monkeypatch):
     shutil.copytree(folder("checkpoints") / "bars-cos-only", tmp_path / "live")
     shutil.copytree(folder("checkpoints") / "bars-trs", tmp_path / "other")
@@ -229,12 +242,13 @@ def test_the_state_follows_a_run_that_saves_more_and_says_that_one_has_gone(tmp_
     shutil.copy(tmp_path / "live" / "epoch-0400.safetensors", tmp_path / "live" / "epoch-0900.safetensors")
     later = call(app, "newest.data", changed="alive.data", alive=3, state=state, newest=noticed)["newest.data"]
     assert later["saved"] == ["0400", "0800", "0900"]
-    answer = call(app, "state.data", changed="newest.data", newest=later, state=state)
+    shown = controls_of(app, state)
+    answer = call(app, "state.data", changed="newest.data", newest=later, state=state, **shown)
     assert [option["value"] for option in answer["at.options"]] == ["newest", "0400", "0800", "0900"]
     assert answer["state.data"]["weights"] == library.load("live", "0900").digest[:12] != state["weights"]
     assert answer["notice.children"] == ""  # it was no link that named the older weights
     shutil.rmtree(tmp_path / "live")
     gone = call(app, "newest.data", changed="alive.data", alive=4, state=state, newest=later)["newest.data"]
     assert gone["runs"] == ["other"]
-    answer = call(app, "state.data", changed="newest.data", newest=gone, state=answer["state.data"])
+    answer = call(app, "state.data", changed="newest.data", newest=gone, state=answer["state.data"], **shown)
     assert answer["notice.children"] == "there is no run live here: this is other"
