@@ -69,7 +69,7 @@ def told(client: FlaskClient, path: str) -> dict:
 
 def history_of(app: dash.Dash, run: str) -> dict:
     """What the training section shows of a run."""
-    return call(app, "history-chart.children", settled={"run": run})
+    return call(app, "history-chart.children", settled=state_of(app, run=run))
 
 
 def every_page_answers(app: dash.Dash) -> None:
