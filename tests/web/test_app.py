@@ -135,7 +135,7 @@ def test_a_runs_name_cannot_break_out_of_the_page(tmp_path):
     answer = resolve(app, run=name)
     assert (answer["run.options"], answer["notice.children"]) == ([{"value": name, "label": name}], "")
     handout = call(app, "download.data", clicked={"save": "handout"}, state=answer["state.data"])["download.data"]["content"]
-    assert name not in handout.partition("<script")[0] + handout.rpartition("</script>")[2]
+    assert name not in handout
     assert html_text.escape(name) in handout
 
 

@@ -174,6 +174,20 @@ def test_angles_are_those_between_the_members_gradients(one_way):
     assert float(row[3]) == pytest.approx(0, abs=1e-3)
 
 
+def test_the_angle_at_the_image_is_in_its_column(app, explorer):
+    """Of curved members, the mean in the ball is another number."""
+    state = state_of(app, run="mnist-trs", image=3)
+    loaded = explorer.library.load("mnist-trs")
+    x, y = loaded.data.images(torch.tensor([3])).requires_grad_(), loaded.data.y[3:4]
+    losses = [torch.nn.functional.cross_entropy(member(x).double(), y) for member in loaded.ensemble.members]
+    first, second, _ = (torch.autograd.grad(loss, x)[0].flatten() for loss in losses)
+    expected = float(torch.nn.functional.cosine_similarity(first, second, dim=0).abs())
+    (row,) = [row for row in rows(call(app, "angle-table.children", settled=state)["angle-table.children"]) if row[0] == "F1, F2"]
+    at_image, mean = float(row[1]), float(row[2])
+    assert at_image == pytest.approx(expected, rel=0.02)
+    assert abs(mean - expected) > 3 * abs(at_image - expected)
+
+
 # --- training --------------------------------------------------------------------------------------------------------
 
 
