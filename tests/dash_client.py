@@ -1,56 +1,119 @@
 """Call the explorer's Dash callbacks as a browser would, through the server's test client."""
 
 import json
+from collections.abc import Iterator, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 import dash
+from werkzeug.test import TestResponse
+
+from trs_explorer.web.controls import FIELDS
 
 State = dict[str, Any]
+Component = Any  # as JSON: {"type", "props"}, a list of these, a text, or None
+ADDRESS = "/_dash-update-component"
 
 
-def call(app: dash.Dash, output: str, *, changed: str = "", **values: object) -> dict[str, Any]:
-    """What the callback with this output ("slice-data.data") answers: {"component.property": value}, without what stays.
+def post(
+    app: dash.Dash, output: str, *, changed: str | Sequence[str] = "", clicked: State | None = None, **values: object
+) -> TestResponse:
+    """Return the response to a request of the callback with this output, such as "slice-data.data".
 
-    changed: the input that has changed, such as "state.data"; by default the first one.
-    values: of inputs and held properties, by component id with _ for -; None for the rest, [] for buttons.
+    output: one of the callback's outputs, or its name in `callback_map`.
+    changed: the properties that have changed, such as "state.data"; by default the callback's first input.
+    clicked: the id of the button that was clicked, if one was.
+    values: of the inputs and of what the callback reads besides, by component id, with _ for -. None for the rest.
     """
-    key, callback = next((k, c) for k, c in app.callback_map.items() if output in k.strip(".").split("..."))
-    value_of = {name.replace("_", "-"): value for name, value in values.items()} | values
+    key, callback = next((k, c) for k, c in app.callback_map.items() if output in (k, *outputs_of(k)))
+    by_id = {name.replace("_", "-"): value for name, value in values.items()} | values
 
-    def part(one: dict) -> object:
-        if one["id"].startswith("{"):  # buttons: none of them is on the page
-            buttons = value_of.get("buttons") or []
-            return [{"id": button, "property": one["property"], "value": 1} for button in buttons]
-        return {**one, "value": value_of.get(one["id"])}
+    def part(one: State) -> object:
+        if one["id"].startswith("{"):  # a pattern, which the ids of buttons match
+            return [{"id": clicked, "property": one["property"], "value": 1}] if clicked else []
+        return {**one, "value": by_id.get(one["id"])}
 
-    outputs = [dict(zip(("id", "property"), one.rsplit(".", 1), strict=True)) for one in key.strip(".").split("...")]
+    first = callback["inputs"][0]
+    if clicked:
+        changed = f"{json.dumps(clicked, sort_keys=True, separators=(',', ':'))}.n_clicks"
+    outputs = [dict(zip(("id", "property"), one.rsplit(".", 1), strict=True)) for one in outputs_of(key)]
     body = {
         "output": key,
         "outputs": outputs if key.startswith("..") else outputs[0],
         "inputs": [part(one) for one in callback["inputs"]],
         "state": [part(one) for one in callback["state"]],
-        "changedPropIds": [changed or "{id}.{property}".format(**callback["inputs"][0])],
+        "changedPropIds": [changed or f"{first['id']}.{first['property']}"] if isinstance(changed, str) else list(changed),
     }
-    answer = app.server.test_client().post("/_dash-update-component", json=body)
-    assert answer.status_code in (200, 204), answer.data
-    found = json.loads(answer.data)["response"] if answer.data else {}
-    return {f"{name}.{prop}": value for name, props in found.items() for prop, value in props.items()}
+    return app.server.test_client().post(ADDRESS, json=body)
 
 
-def resolve(app: dash.Dash, **fields: object) -> dict[str, Any]:
-    """What the page is told about a state that an address describes."""
-    from urllib.parse import urlencode
+def outputs_of(key: str) -> list[str]:
+    """Return a callback's outputs, as "component.property". key: its name in `callback_map`."""
+    return key.strip(".").split("...")
 
-    return call(app, "state.data", changed="address.search", search=None, address="?" + urlencode(fields))
+
+def call(
+    app: dash.Dash, output: str, *, changed: str | Sequence[str] = "", clicked: State | None = None, **values: object
+) -> State:
+    """Return what a callback changes: {"component.property": value}, without what stays as it is. Arguments: see `post`."""
+    response = post(app, output, changed=changed, clicked=clicked, **values)
+    assert response.status_code in (200, 204), (output, response.status_code, response.data)
+    changes = json.loads(response.data)["response"] if response.data else {}
+    # An output that several callbacks set has a hash after its name.
+    return {f"{name}.{prop.partition('@')[0]}": value for name, props in changes.items() for prop, value in props.items()}
+
+
+def resolve(app: dash.Dash, **fields: object) -> State:
+    """Return what opening an address with these fields sets on the page."""
+    return open_link(app, "?" + urlencode(fields))
+
+
+def open_link(app: dash.Dash, search: str) -> State:
+    """Return what opening an address with this query string sets on the page."""
+    return call(app, "state.data", changed="address.search", address=search)
 
 
 def state_of(app: dash.Dash, **fields: object) -> State:
-    """The resolved state of an address."""
+    """Return the resolved state of an address with these fields."""
     return resolve(app, **fields)["state.data"]
 
 
-def texts(component: object) -> str:
-    """All texts in a component (as JSON), joined by spaces."""
+def controls_of(app: dash.Dash, state: State) -> State:
+    """Return what every control shows for a state."""
+    answer = resolve(app, **{name: value for name, value in state.items() if name != "members"})
+    return {name: answer[f"{name}.{prop}"] for name, prop in FIELDS.items()}
+
+
+def set_control(app: dash.Dash, state: State, name: str, value: object) -> State:
+    """Return what the page sets after a user has set one control. state: the page's before, which all other controls show."""
+    shown = {**controls_of(app, state), name: value}
+    return call(app, "state.data", changed=f"{name}.{FIELDS[name]}", state=state, **shown)
+
+
+def click(app: dash.Dash, state: State, fields: State) -> State:
+    """Return what the page sets after a click on a button. state: the page's before.  fields: what it sets, as in `buttons`."""
+    shown = {**controls_of(app, state), **fields}
+    return call(app, "state.data", changed=[f"{name}.{FIELDS[name]}" for name in fields], state=state, **shown)
+
+
+def save(app: dash.Dash, state: State, kind: str, **values: object) -> State:
+    """Return what a click in the "save" menu sets. values: such as save_width and save_white."""
+    return call(app, "download.data", clicked={"save": kind}, state=state, **values)
+
+
+def parts(component: Component, kind: str = "") -> Iterator[State]:
+    """Yield a component and all components within it, in order. kind: only of this type, such as "Button"."""
+    if isinstance(component, list):
+        for one in component:
+            yield from parts(one, kind)
+    elif isinstance(component, dict) and "props" in component:
+        if kind in ("", component["type"]):
+            yield component
+        yield from parts(component["props"].get("children"), kind)
+
+
+def texts(component: Component) -> str:
+    """Return all texts in a component, joined by spaces."""
     if isinstance(component, list):
         return " ".join(map(texts, component))
     if isinstance(component, dict):
@@ -58,12 +121,12 @@ def texts(component: object) -> str:
     return "" if component is None else str(component)
 
 
-def buttons(component: object) -> list[dict[str, Any]]:
-    """What the buttons in a component (as JSON) set, in order."""
-    if isinstance(component, list):
-        return [one for part in component for one in buttons(part)]
-    if not isinstance(component, dict):
-        return []
-    props = component.get("props", {})
-    own = [json.loads(props["id"]["set"])] if isinstance(props.get("id"), dict) and "set" in props["id"] else []
-    return own + buttons(props.get("children"))
+def rows(table: Component) -> list[list[str]]:
+    """Return the texts of a table's cells, row by row, the head first."""
+    return [[texts(cell["props"].get("children")) for cell in row["props"]["children"]] for row in parts(table, "Tr")]
+
+
+def buttons(component: Component) -> list[State]:
+    """Return the controls that the buttons in a component set, in order: {control: value}."""
+    texts_of = [button["props"].get("data-set") for button in parts(component, "Button")]
+    return [{name: value for name, (_, value) in json.loads(text).items()} for text in texts_of if text]

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
+import dash_client
+
 from trs_explorer import runs
 from trs_explorer.cli import main
 from trs_explorer.explore.library import Library
@@ -23,6 +25,7 @@ Command = Callable[[Path], None]
 Wrong = AssertionError
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # but for tabs and newlines
 DRAWN = 8
+SECTIONS = ("attack-data.data", "gallery.children", "angle-words.children", "history-chart.children")
 
 
 def trs(*arguments: str) -> Command:
@@ -48,31 +51,25 @@ def explorer(folder: Path) -> None:
         _require(answer.status_code in (*status, 200), f"GET {path[:200]}: {answer.status_code}")
         return answer.get_data(as_text=True)
 
-    home = get("/")
+    home = get("/") + get("/_dash-layout")
     _require("<script>alert" not in home, "/ holds markup of a run's")
     _require(home.count('id="react-entry-point"') == 1, "/ has another number of Dash's entry points")
     _require("good" in library.names, f"the other run is gone, there are {library.names}")
     for name in library.names:
         whole = name == "good"
         quoted = quote(name.encode("utf-8", "surrogateescape"), safe="")
-        scene, page = get(f"/scene?run={quoted}&n=25"), get(f"/compare/stored?a={quoted}&b=good")
-        _require(not whole or '"wrong"' not in scene + page, f"the other run: {scene[:100]} {page[:100]}")
+        get(f"/?run={quoted}")
+        page = get(f"/compare/stored?a={quoted}&b=good")
+        state = dash_client.state_of(app, run=name, n=25)
+        slices = dash_client.call(app, "slice-data.data", state=state)
+        _require(not whole or '"wrong"' not in page, f"the other run: {page[:100]}")
+        _require(not whole or slices["slice-data.data"], f"the other run: {slices['slice-error.children'][:100]}")
         if not whole:
-            get(f"/export/history/{quoted}.csv", (404,))
-            _ask_history(app, client, name)
-            if key := re.search(r'"key":"(\w+)"', scene):
-                _require(client.get(f"/slice/{key[1]}/0").status_code == 200, "the slice of a scene")
+            for output in SECTIONS:
+                dash_client.call(app, output, state=state, settled=state, measured={"state": state})
+            if "error" not in state:
+                dash_client.save(app, state, "history")
     get("/compare")
-
-
-def _ask_history(app: object, client: object, name: str) -> None:
-    key, callback = next((k, c) for k, c in app.callback_map.items() if c["inputs"][0]["id"] == "ask-history")
-    outputs = [dict(zip(("id", "property"), one.rsplit(".", 1), strict=True)) for one in key.strip(".").split("...")]
-    inputs = [{**one, "value": {"run": name} if one["id"] == "ask-history" else None} for one in callback["inputs"]]
-    state = [{**one, "value": None} for one in callback["state"]]
-    body = {"output": key, "outputs": outputs, "inputs": inputs, "state": state, "changedPropIds": ["ask-history.data"]}
-    answer = client.post("/_dash-update-component", json=body)
-    _require(answer.status_code in (200, 204), f"the history of {name!r}: {answer.status_code}")
 
 
 def dashboard(folder: Path) -> None:

@@ -28,6 +28,7 @@ from random import Random
 os.environ["OMP_NUM_THREADS"] = "1"
 # A config may name a data set that would be downloaded: nothing leaves this machine.
 os.environ.update(dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9"), COLUMNS="120")
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # for dash_client: this is no process of pytest's
 
 import damage_mutations
 import torch

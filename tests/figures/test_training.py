@@ -1,8 +1,10 @@
 """Curves of a training: every term is there, damaged events break nothing, and ticks can be read."""
 
+import math
+
 import pytest
 
-from trs_explorer.figures.training import TICKS, training_figure
+from trs_explorer.figures.training import TICKS, training_figure, training_spec
 
 EVENTS = [
     {"kind": "step", "step": 10, "terms": {"total": 2.0, "ce": 1.5}},
@@ -81,3 +83,10 @@ def test_ticks_of_losses_do_not_run_into_each_other(low, high):
 def test_names_of_strangers_are_text():
     curves = by_name(training_figure([{"kind": "step", "step": 1, "terms": {"<b>%{x}": 1.0}}]))
     assert list(curves) == ["&lt;b&gt;%&#123;x}"]
+
+
+@pytest.mark.parametrize("loss", [1.7e308, 5e-324])
+def test_losses_at_the_ends_of_what_a_number_can_be_have_an_axis(loss):
+    spec = training_spec([{"kind": "step", "step": k, "terms": {"total": value}} for k, value in enumerate((1.0, loss))])
+    axis = next(a for name, a in spec["layout"].items() if name.startswith("yaxis") and a.get("type") == "log")
+    assert all(math.isfinite(tick) and tick > 0 for tick in axis.get("tickvals", [1]))

@@ -18,6 +18,7 @@ from trs_explorer.models import Ensemble
 from trs_explorer.shipped import folder, shipped_runs
 
 if TYPE_CHECKING:
+    import dash
     from playwright.sync_api import Browser, BrowserContext
     from web_screen import Screen
 
@@ -67,6 +68,32 @@ def mnist(explorer: Explorer) -> Loaded:
 @pytest.fixture(scope="session")
 def bars(explorer: Explorer) -> Loaded:
     return explorer.library.load("bars-cos-only")
+
+
+@pytest.fixture(scope="session")
+def app(explorer: Explorer) -> "dash.Dash":
+    """The explorer's app, whose callbacks `dash_client` calls."""
+    from trs_explorer.web.app import create_app
+
+    return create_app(explorer.library)
+
+
+@pytest.fixture
+def one_way(explorer: Explorer, monkeypatch: pytest.MonkeyPatch) -> "dash.Dash":
+    """An app in which attacks transfer in one direction only: FGSM with eps .2 at (.4, .4).
+
+    F1 predicts class 1 where 4 x1 + 8 x2 > 6, F2 where 8 x1 - x2 > 3.5. The attack on F1 ends at (.6, .6), which fools F1, F2
+    and the ensemble; that on F2 at (.6, .2), which fools F2 alone.
+    """
+    from trs_explorer.web.app import create_app
+
+    ensemble = Ensemble([Line([4.0, 8.0], 6.0), Line([8.0, -1.0], 3.5)])
+    x = torch.tensor([[0.4, 0.4], [0.9, 0.9]]).view(2, 1, 1, 2)
+    data = Dataset("bars", x, torch.tensor([0, 1]), 2)
+    library = Library([explorer.library.run("bars-cos-only").path.parent])
+    loaded = Loaded(library.run("bars-cos-only"), "bars-cos-only", "0800", ensemble, "cd" * 32, data, data)
+    monkeypatch.setattr(library, "load", lambda name, at="": loaded)
+    return create_app(library)
 
 
 @pytest.fixture(scope="session")

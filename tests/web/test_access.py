@@ -114,7 +114,7 @@ FETCHED = ({"Sec_Fetch_Dest": "image"}, {"Sec_Fetch_Dest": "iframe"}, {"Sec_Fetc
 def test_another_sites_page_lets_nothing_work_but_a_link_to_a_page_is_followed(served: Served, site: str, method: str) -> None:
     client, foreign = served(), {"Sec_Fetch_Site": site, "Sec_Fetch_Mode": "navigate"}
     for path in (
-        "/scene",
+        "/_dash-layout",
         "/compare/live?n=1000",
         "/lesson/train-it/train",
         "/lesson/a/b",

@@ -1,5 +1,6 @@
 """Runs with anything in their files, among good ones: every page answers, good runs are whole, bad ones in words."""
 
+import base64
 import csv
 import io
 import json
@@ -9,17 +10,19 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
-from html import unescape
+from html import escape
 from pathlib import Path
-from urllib.parse import quote
 
+import dash
 import plotly.graph_objects as go
 import pytest
+from dash_client import call, post, resolve, save, state_of, texts
 from flask import Flask
 from flask.testing import FlaskClient
 
 from trs_explorer.explore import library as library_module
 from trs_explorer.explore.library import Library
+from trs_explorer.figures.theme import as_label
 from trs_explorer.figures.training import training_spec
 from trs_explorer.results import write_result
 from trs_explorer.runs import open_run
@@ -32,8 +35,7 @@ from trs_explorer.web.page_request import NO_UPLOADS
 
 GOOD, BAD = "bars-cos-only", "bars-trs"
 HUGE = 10**400
-PAGES = ("/", "/compare", "/lesson/images", "/lesson/teacher")
-SCENE = f"/scene?run={GOOD}"
+PAGES = ("/", "/_dash-layout", "/compare", "/lesson/images", "/lesson/teacher")
 PAIR = f"/compare/stored?a={GOOD}"
 
 
@@ -51,8 +53,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def client_of(place: Path, *, readonly: bool = False) -> FlaskClient:
-    return create_app(Library([place]), readonly=readonly).server.test_client()
+def app_of(place: Path, *, readonly: bool = False) -> dash.Dash:
+    return create_app(Library([place]), readonly=readonly)
+
+
+def client_of(place: Path) -> FlaskClient:
+    return app_of(place).server.test_client()
 
 
 def told(client: FlaskClient, path: str) -> dict:
@@ -61,29 +67,18 @@ def told(client: FlaskClient, path: str) -> dict:
     return json.loads(answer.data)
 
 
-def history_of(client: FlaskClient, run: str) -> dict:
-    """What the callback of the training's room answers."""
-    found = client.application.config["history"]
-    outputs = [dict(zip(("id", "property"), one.rsplit(".", 1), strict=True)) for one in found.strip(".").split("...")]
-    ask, beat, story = ("ask-history", "data"), ("live", "n_intervals"), ("story", "data")
-    inputs = [{"id": ask[0], "property": ask[1], "value": {"run": run}}, {"id": beat[0], "property": beat[1], "value": 0}]
-    body = {"output": found, "outputs": outputs, "inputs": inputs, "changedPropIds": ["ask-history.data"]}
-    body["state"] = [{"id": story[0], "property": story[1], "value": None}]
-    answer = client.post("/_dash-update-component", json=body)
-    assert answer.status_code == 200, answer.data
-    return json.loads(answer.data)["response"]
+def history_of(app: dash.Dash, run: str) -> dict:
+    """What the training section shows of a run."""
+    return call(app, "history-chart.children", settled=state_of(app, run=run))
 
 
-def with_history(place: Path) -> FlaskClient:
-    app = create_app(Library([place]))
-    app.server.config["history"] = next(key for key in app.callback_map if "history-chart" in key)
-    return app.server.test_client()
-
-
-def every_page_answers(client: FlaskClient) -> None:
+def every_page_answers(app: dash.Dash) -> None:
+    client = app.server.test_client()
     for path in PAGES:
         assert client.get(path).status_code == 200, path
-    assert told(client, SCENE)["fixed"]["run"] == GOOD
+    state = state_of(app, run=GOOD)
+    assert state["run"] == GOOD
+    assert call(app, "slice-data.data", state=state)["slice-data.data"]["key"]
     assert told(client, PAIR)["fixed"]["a"] == GOOD
 
 
@@ -118,21 +113,30 @@ def test_whatever_runs_are_called_every_page_answers_and_shows_them_escaped(plac
     before = client_of(place).get("/").data.decode()
     for name in NAMES:
         shutil.copytree(place / BAD, place / name.replace("/", ""))
-    client = client_of(place)
-    every_page_answers(client)
-    page = client.get("/").data.decode()
-    for part in ('id="react-entry-point"', 'id="_dash-config"', "<script", "<b>", "<i>"):
-        assert page.count(part) == before.count(part), part
-    shown = json.loads(re.search(r'id="meta">(.*?)</script>', page)[1])["runs"]
+    app = app_of(place)
+    client = app.server.test_client()
+    every_page_answers(app)
+    shown = [option["value"] for option in resolve(app)["run.options"]]
     assert len(shown) == 2 + len(NAMES)
     assert all(name.isprintable() for name in shown)
     assert {"dash goes here", "a\\nb", "bad\\xffname", "%{x}{{7*7}}"} <= set(shown)
-    assert [unescape(option) for option in re.findall(r'<option value="([^"]*)"', page)][: len(shown)] == list(shown)
     for name in shown:
-        assert client.get("/scene", query_string={"run": name}).get_json()["fixed"]["run"] == name
-        saved = client.get(f"/export/history/{quote(name)}.csv")
-        assert saved.status_code == 200
-        assert "\n" not in saved.headers["Content-Disposition"]
+        page = client.get("/", query_string={"run": name}).data.decode()
+        for part in ('id="react-entry-point"', 'id="_dash-config"', "<script", "<i>"):
+            assert page.count(part) == before.count(part), (name, part)
+        opened = resolve(app, run=name)
+        assert (opened["state.data"]["run"], opened["notice.children"]) == (name, "")
+        sent = save(app, opened["state.data"], "history")["download.data"]
+        assert sent["filename"] == f"history-{name}.csv"
+        assert "\n" not in sent["filename"]
+        figure = save(app, opened["state.data"], "svg")["export.data"]["figure"]
+        caption = figure["layout"]["annotations"][0]["text"]
+        assert as_label(name)[:60] in caption.replace("<br>", " ")
+        assert not re.search(r"<(?!br>)", caption), caption
+        handout = save(app, opened["state.data"], "handout")["download.data"]["content"]
+        words = handout.rpartition("</script>")[2]
+        assert escape(name) in words
+        assert not re.search(r"<(i|script|b>&)", words), name
     stored = told(client, "/compare/stored?a=dash goes here")
     for chart in ("cosine", "robust", "curves"):
         for trace in go.Figure(stored[chart]).data:
@@ -189,12 +193,13 @@ def test_damaged_probes_hide_no_other_run_and_no_curve(place: Path) -> None:
     for number, damage in enumerate(PROBES):
         shutil.copytree(place / BAD, place / f"bad-{number}")
         append(place / f"bad-{number}", {**probe, **damage})
-    client = with_history(place)
+    app = app_of(place)
+    client = app.server.test_client()
     assert {GOOD, BAD} <= {trace["name"] for trace in told(client, PAIR)["cosine"]["data"]}
     for number in range(len(PROBES)):
-        shown = history_of(client, f"bad-{number}")
-        assert len(shown["history-chart"]["children"]["props"]["figure"]["data"]) >= 3
-        assert "\ud800" not in shown["story"]["data"]["history-table"]
+        shown = history_of(app, f"bad-{number}")
+        assert len(shown["history-chart.children"]["props"]["figure"]["data"]) >= 3
+        assert "\ud800" not in texts(shown["history-table.children"])
 
 
 TERMS = (
@@ -209,17 +214,18 @@ def test_whatever_terms_are_the_history_is_drawn_and_saved(place: Path) -> None:
     for number, terms in enumerate(TERMS):
         shutil.copytree(place / BAD, place / f"bad-{number}")
         append(place / f"bad-{number}", {"kind": "step", "step": 900, "epoch": 900, "terms": terms})
-    client = with_history(place)
+    app = app_of(place)
     for number, terms in enumerate(TERMS):
         event = {"kind": "step", "step": 900, "epoch": 900, "terms": terms}
-        shown = history_of(client, f"bad-{number}")
-        for figure in (shown["history-chart"]["children"]["props"]["figure"], training_spec([event])):
+        shown = history_of(app, f"bad-{number}")
+        for figure in (shown["history-chart.children"]["props"]["figure"], training_spec([event])):
             names = [trace.name for trace in go.Figure(figure).data]
             assert len(names) >= sum(isinstance(value, float) and math.isfinite(value) for value in terms.values())
             assert all(name.isprintable() and "<b" not in name for name in names)
             json.dumps(figure, allow_nan=False).encode()
         assert markup(history_table([event, {"kind": "matrix", "step": 900}])).encode()
-        rows = list(csv.reader(io.StringIO(client.get(f"/export/history/bad-{number}.csv").data.decode())))
+        sent = save(app, state_of(app, run=f"bad-{number}"), "history")["download.data"]
+        rows = list(csv.reader(io.StringIO(base64.b64decode(sent["content"]).decode())))
         assert rows[0] == ["step", "term", "value"]
         assert not [cell for row in rows for cell in row if cell.startswith(("=", "+", "@"))]
         assert float(rows[1][2]) == pytest.approx(first_loss(place / BAD))  # numbers as they were
@@ -227,10 +233,10 @@ def test_whatever_terms_are_the_history_is_drawn_and_saved(place: Path) -> None:
 
 def test_a_state_of_any_kind_is_shown_in_printable_characters(place: Path) -> None:
     (place / BAD / "status.json").write_text(json.dumps({"state": "\x1b]0;\ud800</p>" * 99, "heartbeat": HUGE}))
-    client = with_history(place)
-    words = history_of(client, BAD)["story"]["data"]["run-words"]
+    app = app_of(place)
+    client, words = app.server.test_client(), history_of(app, BAD)["run-words.children"]
     assert words.isprintable()
-    assert "</p" not in words
+    assert isinstance(words, str)  # a text, which React escapes, and no component
     assert len(words) < 150
     assert told(client, f"/compare/live?a={GOOD}&b={BAD}&n=1&steps=1")["fixed"]["b"] == BAD
 
@@ -241,7 +247,7 @@ def test_a_state_of_any_kind_is_shown_in_printable_characters(place: Path) -> No
 def test_a_run_that_cannot_be_looked_into_hides_no_other(
     place: Path, clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client, look, scan = client_of(place), os.stat, os.scandir
+    app, other, look, scan = app_of(place), app_of(place), os.stat, os.scandir
 
     def refusing(function: Callable) -> Callable:
         def refuse(path: object = ".", *given: object, **named: object) -> object:
@@ -253,31 +259,35 @@ def test_a_run_that_cannot_be_looked_into_hides_no_other(
 
     monkeypatch.setattr(os, "stat", refusing(look))
     monkeypatch.setattr(os, "scandir", refusing(scan))
-    every_page_answers(client)  # as of the last look
-    assert "wrong" in told(client, f"/scene?run={BAD}")
-    assert history_of(with_history(place), GOOD)
+    every_page_answers(app)  # as of the last look
+    assert "error" in state_of(app, run=BAD)
+    assert history_of(other, GOOD)["history-chart.children"]
     clock[0] += 2
-    every_page_answers(client)
-    assert f'value="{BAD}"' not in client.get("/").data.decode()
+    every_page_answers(app)
+    assert [option["value"] for option in resolve(app)["run.options"]] == [GOOD]
 
 
 @pytest.mark.parametrize("readonly", [False, True])
 def test_when_the_last_run_has_gone_pages_say_so_until_there_is_one(place: Path, clock: list[float], readonly: bool) -> None:
-    client, kept = client_of(place, readonly=readonly), place.with_name("kept")
+    app, kept = app_of(place, readonly=readonly), place.with_name("kept")
+    client, state = app.server.test_client(), state_of(app, run=GOOD)
     place.rename(kept)
     clock[0] += 2
     for path in ("/", "/compare"):
         answer = client.get(path)
         assert (answer.status_code, answer.headers["Refresh"]) == (200, "5"), path
         assert "no run here any more" in answer.data.decode()
-    for path in ("/scene", "/compare/stored", SCENE, "/angles", "/compare/live"):
+    for path in ("/compare/stored", PAIR, "/compare/live"):
         assert "wrong" in told(client, path)
-    for path in ("/figure", "/export/slice.csv"):
-        assert client.get(path).status_code == 404
+    assert "no run" in state_of(app)["error"]
+    for output, words in {"slice-data.data": "slice-error", "matrix.children": "transfer-summary",
+                          "history-chart.children": "run-words"}.items():  # fmt: skip
+        assert GOOD in call(app, output, state=state, settled=state)[f"{words}.children"], output
+    assert GOOD in save(app, state, "csv")["notice.children"]
     assert client.get("/lesson/zigzag").status_code == 200
     kept.rename(place)
     clock[0] += 2
-    every_page_answers(client)
+    every_page_answers(app)
 
 
 # --- read-only -------------------------------------------------------------------------------------------------------
@@ -285,16 +295,9 @@ def test_when_the_last_run_has_gone_pages_say_so_until_there_is_one(place: Path,
 
 def addresses(app: Flask) -> list[str]:
     """Every address of the app's own that answers a GET, with a run that each knows."""
-    ours = [
-        str(rule)
-        for rule in app.url_map.iter_rules()
-        if "GET" in rule.methods and not str(rule).startswith(("/_", "/assets", "/plotly"))
-    ]
-    return [
-        re.sub("<name>", "mnist-trs", rule).replace("<kind>", "npz")
-        for rule in ours
-        if "<key>" not in rule and "<path" not in rule
-    ]
+    rules = [str(rule) for rule in app.url_map.iter_rules() if "GET" in rule.methods]
+    ours = [rule for rule in rules if not rule.startswith(("/_", "/assets", "/plotly"))]
+    return [re.sub("<name>", "mnist-trs", rule) for rule in ours if "<key>" not in rule and "<path" not in rule]
 
 
 def test_read_only_no_address_takes_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,9 +306,10 @@ def test_read_only_no_address_takes_a_picture(tmp_path: Path, monkeypatch: pytes
     own = "A" * (28 * 28 // 3 * 4) + "AA=="
     asked = {"run": "mnist-trs", "a": "mnist-trs", "own": own, "image": 3, "n": 1, "steps": 1}
     for readonly in (False, True):
-        client = client_of(tmp_path, readonly=readonly)
-        scene = client.get("/scene", query_string=asked).get_json()
-        assert (scene["fixed"]["own"], NO_UPLOADS in scene["notice"]) == (("", True) if readonly else (own, False))
+        app = app_of(tmp_path, readonly=readonly)
+        client, opened = app.server.test_client(), resolve(app, **asked)
+        found = opened["state.data"]["own"], NO_UPLOADS in opened["notice.children"]
+        assert found == (("", True) if readonly else (own, False))
         # The lesson takes none at all.
         pictures = [
             client.get("/lesson/baseline/view", query_string={**asked, "own": given, "reveal": 1}).get_json()["figures"][
@@ -328,12 +332,17 @@ def test_read_only_no_answer_names_a_folder(tmp_path: Path, readonly: bool) -> N
     (place / BAD / "epoch-0800.safetensors").write_bytes(b"nonsense")
     for weights in (place / GOOD).glob("*.safetensors"):
         weights.unlink()
-    client = client_of(place, readonly=readonly)
-    paths = addresses(client.application)
-    assert len(paths) > 15
-    answers = [
-        client.get(path, query_string={"run": run, "a": run}) for path in paths for run in (GOOD, BAD, "mnist-trs", "none")
-    ]
+    app = app_of(place, readonly=readonly)
+    client, runs = app.server.test_client(), (GOOD, BAD, "mnist-trs", "none")
+    paths = addresses(app.server)
+    assert len(paths) > 10
+    answers = [client.get(path, query_string={"run": run, "a": run}) for path in paths for run in runs]
+    usual = state_of(app, run="mnist-trs")
+    for state in ({**usual, "run": run} for run in runs):
+        for key in (key for key, callback in app.callback_map.items() if "callback" in callback):
+            answers.append(post(app, key, state=state, settled=state, measured={"state": state}))
+        answers.append(post(app, "state.data", address=f"?run={state['run']}"))
+        answers += [post(app, "download.data", clicked={"save": kind}, state=state) for kind in ("csv", "matrix", "history")]
     said = b"\n".join(answer.data for answer in answers).decode("utf-8", "replace")
     assert f"{BAD}/epoch-0800.safetensors" in said
     assert "there is no folder" in said

@@ -1,12 +1,13 @@
 """What a class full of browsers, or a stranger's page, can cost this machine."""
 
-import json
 import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import dash
 import pytest
+from dash_client import call, state_of, texts
 from flask.testing import FlaskClient
 
 from trs_explorer.explore import jobs as jobs_module
@@ -21,14 +22,19 @@ RUN = "bars-cos-only"
 
 
 @pytest.fixture
-def client(tmp_path: Path) -> Iterator[FlaskClient]:
+def app(tmp_path: Path) -> Iterator[dash.Dash]:
     shutil.copytree(folder("checkpoints") / RUN, tmp_path / RUN)
     before = set(jobs_module._all_jobs)
-    app = create_app(Library([tmp_path])).server
-    protect(app)
-    yield app.test_client()
+    app = create_app(Library([tmp_path]))
+    protect(app.server)
+    yield app
     for jobs in set(jobs_module._all_jobs) - before:
         jobs.stop(10.0)
+
+
+@pytest.fixture
+def client(app: dash.Dash) -> FlaskClient:
+    return app.server.test_client()
 
 
 def threads() -> set[threading.Thread]:
@@ -38,8 +44,9 @@ def threads() -> set[threading.Thread]:
 def test_a_strangers_page_starts_no_work(client: FlaskClient) -> None:
     before = threads()
     for k in range(100):
-        for path in (f"/compare/live?client={k}&seed={k}", f"/lesson/train-it/view?train=this&client={k}", f"/scene?image={k}"):
+        for path in (f"/compare/live?client={k}&seed={k}", f"/lesson/train-it/view?train=this&client={k}", "/_dash-layout"):
             assert client.get(path, headers=STRANGER).status_code == 403
+        assert client.post("/_dash-update-component", json={}, headers=STRANGER).status_code == 403
     assert threads() == before
 
 
@@ -59,14 +66,26 @@ def test_any_number_of_measurements_has_one_thread_and_what_is_too_much_is_refus
         assert training.status_code in (200, 429)
 
 
-def test_a_page_of_the_explorer_is_told_and_asks_again(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_of_the_explorer_is_told_and_asks_again(app: dash.Dash, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs_module, "RUNNING_JOBS", 0)
     monkeypatch.setattr(jobs_module.Jobs, "_running", lambda self: [jobs_module._Job("a", jobs_module._items(list), set())])
-    body = {"output": "transfer-found.data", "outputs": {"id": "transfer-found", "property": "data"}, "state": []}
-    body |= {
-        "inputs": [{"id": "ask-transfer", "property": "data", "value": {"run": RUN}}],
-        "changedPropIds": ["ask-transfer.data"],
-    }
-    told = json.loads(client.post("/_dash-update-component", json=body).data)["response"]["transfer-found"]["data"]
-    assert "try again" in told["transfer-words"]
-    assert not told["done"]
+    state = state_of(app, run=RUN)
+    answer = call(app, "matrix.children", settled=state)
+    assert "try again" in answer["transfer-summary.children"]
+    assert answer["poll.disabled"] is False
+    monkeypatch.undo()
+    again = call(app, "matrix.children", changed="poll.n_intervals", settled=state)
+    assert "try again" not in again["transfer-summary.children"]
+    assert again["matrix.children"]
+
+
+def test_any_number_of_pages_measures_one_matrix_at_a_time(app: dash.Dash) -> None:
+    before = threads()
+    state = state_of(app, run=RUN)
+    with PROCESS_LOCK.hold():  # nothing gets on meanwhile
+        answers = [call(app, "matrix.children", settled={**state, "seed": k}, client=str(k))
+                   for k in range(jobs_module.RUNNING_JOBS + 3)]  # fmt: skip
+        refused = ["try again" in texts(answer["transfer-summary.children"]) for answer in answers]
+        assert refused == [False] * jobs_module.RUNNING_JOBS + [True] * 3
+        assert [answer["poll.disabled"] for answer in answers] == [False] * len(answers)
+        assert len(threads() - before) == 1

@@ -104,7 +104,7 @@ def _loss_axis(values: np.ndarray) -> Json:
     if (values < 0).any() or not len(positive):
         return {"type": "linear", "nticks": 4}
     low, high = math.log10(positive.min()), math.log10(positive.max())
-    decades = range(math.floor(low), math.ceil(high) + 1)
+    decades = range(max(math.floor(low), -307), min(math.ceil(high), 308) + 1)  # powers that a float holds
     factors = (1,) if high - low > 2 else (1, 3) if high - low > 1 else (1, 2, 5)
     ticks = [k * 10.0**decade for decade in decades for k in factors]
     inside = [tick for tick in ticks if low - 0.1 <= math.log10(tick) <= high + 0.1]

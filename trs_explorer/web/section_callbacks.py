@@ -210,7 +210,7 @@ def _add_history(app: dash.Dash, library: Library) -> None:
 
 def _add_upload(app: dash.Dash, library: Library) -> None:
     @app.callback(
-        Output("own", "data"),
+        Output("own", "data", allow_duplicate=True),
         Output("upload-words", "children"),
         Output("upload", "contents"),
         Input("upload", "contents"),

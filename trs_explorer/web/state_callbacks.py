@@ -89,7 +89,9 @@ def _wanted(search: str, fields: Json, before: Json | None, data_of: dict[str, s
     if before is None or ctx.triggered_id in (None, "address"):
         return dict(parse_qsl(search.lstrip("?")))
     changed = changed_fields(before, controls.changes(fields, before), data_of)
-    return before if ctx.triggered_id == "newest" and changed == before else changed if changed != before else None
+    if changed == before and ctx.triggered_id != "newest":
+        return None
+    return {**changed, "weights": ""}  # a link alone names the weights that it was made with
 
 
 def _only_changes(answer: Json, shown: Json, before: Json, trigger: object) -> Json:

@@ -5,6 +5,7 @@ import json
 import re
 
 import pytest
+from dash_client import parts
 from flask.testing import FlaskClient
 from web_explorer import Explorer
 
@@ -84,6 +85,10 @@ def test_the_addresses(client: FlaskClient) -> None:
 
 
 def test_the_pages_lead_to_one_another(client: FlaskClient) -> None:
-    for page in ("/", "/compare", "/lesson/zigzag", "/lesson/teacher"):
+    pages = ("/", "/compare", "/lesson")
+    for page in ("/compare", "/lesson/zigzag", "/lesson/teacher"):
         text = client.get(page).text
-        assert all(f'href="{other}"' in text for other in ("/", "/compare", "/lesson"))
+        assert all(f'href="{other}"' in text for other in pages)
+    layout = client.get("/_dash-layout").get_json()  # of the Explore page
+    (nav,) = parts(layout, "Nav")
+    assert tuple(link["props"]["href"] for link in parts(nav, "A")) == pages

@@ -1,0 +1,91 @@
+"""The figure that the browser puts together (assets/web/panels.mjs): what is visible, in which pixels, under which title."""
+
+import json
+import shutil
+import subprocess
+from typing import Any
+
+import dash
+import plotly.graph_objects as go
+import pytest
+from dash_client import call, state_of
+
+from trs_explorer.figures.theme import template
+from trs_explorer.shipped import folder
+
+PANELS = folder("assets") / "web" / "panels.mjs"
+NODE = shutil.which("node")
+SCRIPT = """
+import {readFileSync} from "node:fs";
+globalThis.innerHeight = 800;
+const {compose} = await import(process.argv[1]);
+const {slice, attack, wants} = JSON.parse(readFileSync(0, "utf8"));
+console.log(JSON.stringify(wants.map((want) => compose(slice, attack, want))));
+"""
+pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed")
+
+
+@pytest.fixture(scope="module")
+def parts(app: dash.Dash) -> dict[str, Any]:
+    """A slice of four models with all layers, on a plane through three images, and the attacks on it."""
+    state = state_of(app, run="mnist-trs", plane="images", eps=0.3)
+    shown = call(app, "slice-data.data", state=state)["slice-data.data"]
+    for level in (1, 2):
+        following = {"key": shown["key"], "level": level}
+        answer = call(app, "slice-data.data", changed="next.data", state=state, next=following, slice_data=shown)
+        shown = answer["slice-data.data"]
+    return {"slice": shown, "attack": call(app, "attack-data.data", state=state)["attack-data.data"]}
+
+
+def compose(parts: dict[str, Any], **changes: object) -> dict[str, Any]:
+    want = {"layer": "class", "shown": [0, 1, 2, 3], "columns": 2, "template": template("light"), "large": False, "width": 900}
+    assert NODE
+    text = json.dumps({**parts, "wants": [want | changes]})
+    command = [NODE, "--input-type=module", "-e", SCRIPT, PANELS.as_uri()]
+    (figure,) = json.loads(subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout)
+    go.Figure(figure)  # plotly checks every property
+    return figure
+
+
+def model_of(part: dict[str, Any], name: str = "xaxis") -> int:
+    return int(part[name][1:] or 1) - 1
+
+
+def visible_models(figure: dict[str, Any]) -> list[set[int]]:
+    """The models of which anything is visible: among traces, pictures, titles and axes."""
+    layout = figure["layout"]
+    traces = {model_of(trace) for trace in figure["data"] if trace["visible"] and not trace["showlegend"]}
+    pictures = {model_of(image, "xref") for image in layout["images"] if image["visible"]}
+    titles = {model for model, note in enumerate(layout["annotations"][1:]) if note["visible"]}
+    axes = {model for model in range(4) if layout[f"xaxis{model + 1 if model else ''}"]["visible"]}
+    return [traces, pictures, titles, axes]
+
+
+@pytest.mark.parametrize("shown", [[0, 1, 2, 3], [0, 2, 3], [3], [1, 2]])
+def test_hidden_models_have_nothing_visible_and_shown_ones_their_place(parts: dict[str, Any], shown: list[int]) -> None:
+    figure = compose(parts, shown=shown)
+    assert visible_models(figure) == [set(shown)] * 4
+    layout = figure["layout"]
+    places = [
+        (layout[f"xaxis{m + 1 if m else ''}"]["domain"][0], -layout[f"yaxis{m + 1 if m else ''}"]["domain"][0]) for m in shown
+    ]
+    assert len(set(places)) == len(shown)
+    assert sorted(places, key=lambda place: (place[1], place[0])) == places  # row by row, in the models' order
+
+
+def test_every_trace_of_the_attacks_is_on_its_models_panel(parts: dict[str, Any]) -> None:
+    figure = compose(parts)
+    for model, name in enumerate(("F1", "F2", "F3", "ensemble")):
+        own = [trace["name"] for trace in figure["data"] if not trace["showlegend"] and model_of(trace) == model]
+        assert [words for words in own if words.endswith(f"fools {name}") or words.endswith(f"fool {name}")]
+        assert not [words for words in own if "fool" in words and not words.endswith(name)]
+        headline = parts["attack"]["headlines"][model]
+        assert figure["layout"]["annotations"][model + 1]["text"] == f"<b>{name}</b>: {headline}"
+
+
+@pytest.mark.parametrize("layer", ["class", "margin", "confidence", "disagreement", "arrows"])
+def test_pixels_are_those_of_the_layer_and_arrows_are_in_theirs_only(parts: dict[str, Any], layer: str) -> None:
+    figure = compose(parts, layer=layer)
+    assert [image["source"] for image in figure["layout"]["images"][:4]] == parts["slice"]["layers"][layer]
+    arrows = [trace["visible"] for trace in figure["data"] if trace["name"] == "gradient arrows"]
+    assert arrows == [layer == "arrows"] * 4

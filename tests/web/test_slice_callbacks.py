@@ -1,0 +1,311 @@
+"""The callbacks of the slices, read from the figure's data: what is drawn where, who fools whom, and what the crosshair says."""
+
+import base64
+import io
+import threading
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+import torch
+from dash_client import call, parts, post, rows, state_of, texts
+from PIL import Image
+
+from trs_explorer.explore.slices import LEVELS, sample
+from trs_explorer.figures.layers import LAYERS
+from trs_explorer.figures.pixels import PALEST, SHADES
+from trs_explorer.figures.theme import class_colours
+from trs_explorer.web import slice_cache
+from trs_explorer.web.page_request import parse_request
+from trs_explorer.web.slice_view import make_slice_view
+
+ONE_WAY = {"run": "bars-cos-only", "image": 0, "eps": 0.2, "attack": "fgsm"}
+
+
+def draw(app, state, level=0):
+    """What the page has of a slice when the grid of a level is on the screen."""
+    shown = call(app, "slice-data.data", state=state)["slice-data.data"]
+    for k in range(1, level + 1):
+        following = {"key": shown["key"], "level": k}
+        answer = call(app, "slice-data.data", changed="next.data", state=state, next=following, slice_data=shown)
+        shown = answer["slice-data.data"]
+    return shown
+
+
+def attacks(app, state):
+    return call(app, "attack-data.data", state=state)
+
+
+def pixels(source):
+    """The colours of a picture, [row from the top, column, 3]."""
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))).convert("RGB")).astype(int)
+
+
+def classes_of(source, n, classes):
+    """The class whose colour, in any of its shades, a picture has at each of n x n points, [row from the bottom, column]."""
+    picture = pixels(source)[::-1]
+    factor = (len(picture) - 1) // (n - 1)
+    at_points = picture[::factor, ::factor]
+    colours = np.array([[int(c[k : k + 2], 16) for k in (1, 3, 5)] for c in class_colours(classes)])
+    share = PALEST * (1 - np.arange(SHADES) / (SHADES - 1))
+    shades = np.round(colours[:, None] + share[:, None] * (255 - colours[:, None]))  # [class, shade, 3]
+    distance = np.abs(at_points[:, :, None, None] - shades).sum(-1)
+    assert distance.min((-2, -1)).max() == 0  # every point has one of these colours exactly
+    return distance.min(-1).argmin(-1)
+
+
+def outputs_at(loaded, view, points):
+    """The outputs of every model and the ensemble at points of the plane, [point, model, class]."""
+    x = view.plane.images(torch.as_tensor(np.asarray(points), dtype=torch.float32))
+    with torch.no_grad():
+        return torch.stack([*(member(x) for member in loaded.ensemble.members), loaded.ensemble(x)], 1).numpy()
+
+
+def panel(figure, model, name):
+    """A trace of a model's panel by its name."""
+    axis = f"x{model + 1}" if model else "x"
+    (found,) = [trace for trace in figure["data"] if trace.get("xaxis") == axis and trace["name"] == name]
+    return found
+
+
+# --- what is drawn ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_the_pixels_have_the_class_that_each_model_predicts_at_the_grids_points(app, explorer, level):
+    state = state_of(app, run="mnist-trs", image=3, span=8)
+    shown = draw(app, state, level)
+    request = parse_request(explorer.library, state)
+    view, n = make_slice_view(request.loaded, request.state), LEVELS[level]
+    torch.testing.assert_close(view.plane.origin, request.loaded.data.images(torch.tensor([3]))[0])
+    along = np.linspace(-8, 8, n)
+    points = np.stack(np.meshgrid(along, along), -1).reshape(-1, 2)  # (a, b): rows are b
+    expected = outputs_at(request.loaded, view, points)
+    top = np.sort(expected, -1)
+    clear = (top[..., -1] - top[..., -2] > 1e-3).reshape(n, n, -1)  # batches of other sizes round otherwise
+    predicted = expected.argmax(-1).reshape(n, n, -1)
+    assert shown["models"] == ["F1", "F2", "F3", "ensemble"]
+    for model, source in enumerate(shown["layers"]["class"]):
+        drawn = classes_of(source, n, 10)
+        np.testing.assert_array_equal(drawn[clear[:, :, model]], predicted[:, :, model][clear[:, :, model]])
+        assert shown["spec"]["layout"]["images"][model]["source"] == source
+    assert len(np.unique(predicted)) > 2
+
+
+def test_boundaries_lie_where_two_classes_tie(app, explorer):
+    state = state_of(app, run="bars-cos-only")
+    shown = draw(app, state, 2)
+    request = parse_request(explorer.library, state)
+    view = make_slice_view(request.loaded, request.state)
+    for model in range(3):
+        line = panel(shown["spec"], model, "boundaries")
+        points = np.array([p for p in zip(line["x"], line["y"], strict=True) if p[0] is not None])
+        assert len(points) > 20
+        first = outputs_at(request.loaded, view, points)[:, model]
+        margin = np.abs(first[:, 0] - first[:, 1])
+        everywhere = np.abs(np.diff(outputs_at(request.loaded, view, np.random.default_rng(0).random((500, 2)))[:, model]))
+        assert np.median(margin) < 0.02 * np.median(everywhere), model
+
+
+def test_grids_come_from_coarse_to_fine_and_end_with_the_table(app):
+    state = state_of(app, run="bars-cos-only")
+    shown = draw(app, state)
+    for level in range(1, len(LEVELS)):
+        following = {"key": shown["key"], "level": level}
+        answer = call(app, "slice-data.data", changed="next.data", state=state, next=following, slice_data=shown)
+        shown = answer["slice-data.data"]
+        assert (shown["level"], answer["slice-status.children"]) == (level, f"{LEVELS[level]} x {LEVELS[level]} points")
+        assert ("share-table.children" in answer) == (level == len(LEVELS) - 1)
+    go.Figure(shown["spec"])
+    table = rows(answer["share-table.children"])
+    assert table[0] == ["class", "F1", "F2", "ensemble"]
+    for model, source in enumerate(shown["layers"]["class"]):
+        shares = [float(row[1 + model].removesuffix(" %")) for row in table[1:]]
+        assert sum(shares) == pytest.approx(100, abs=0.2)
+        drawn = classes_of(source, LEVELS[-1], 2)
+        assert shares == pytest.approx([100 * (drawn == c).mean() for c in range(2)], abs=0.06)
+    following = {"key": shown["key"], "level": len(LEVELS)}
+    end = call(app, "slice-data.data", changed="next.data", state=state, next=following, slice_data=shown)
+    assert "slice-data.data" not in end  # there is no finer one
+    skipping = {"key": shown["key"], "level": 3}
+    first = draw(app, state)
+    answer = call(app, "slice-data.data", changed="next.data", state=state, next=skipping, slice_data=first)
+    assert "slice-data.data" not in answer
+
+
+def test_what_changes_no_slice_draws_none_again(app):
+    state = state_of(app, run="mnist-trs", image=3)
+    shown = draw(app, state)
+    for field, value in {"eps": 0.1, "attack": "fgsm", "hide": "1", "n": 64, "theme": "dark", "start": "1,1"}.items():
+        answer = call(app, "slice-data.data", state={**state, field: value}, slice_data=shown)
+        assert "slice-data.data" not in answer, field
+    for field, value in {"image": 4, "plane": "random", "swap": 1, "span": 2.0, "target": 2}.items():
+        answer = call(app, "slice-data.data", state={**state, field: value}, slice_data=shown)
+        assert answer["slice-data.data"]["key"] != shown["key"], field
+        assert answer["slice-data.data"]["level"] == 0
+
+
+def test_a_layer_that_the_page_lacks_is_sent_at_the_grid_that_it_shows(app):
+    state = state_of(app, run="mnist-trs", image=3, layer="margin")
+    coarse = draw(app, state)
+    assert set(coarse["layers"]) == {"class", "margin"}
+    answer = call(app, "slice-data.data", state={**state, "layer": "confidence"}, slice_data=coarse)
+    assert set(answer["slice-data.data"]["layers"]) == {"class", "confidence"}
+    fine = draw(app, state, 2)
+    assert set(fine["layers"]) == set(LAYERS)
+    assert fine["layers"]["arrows"] == fine["layers"]["class"]
+    arrows = [trace for trace in fine["spec"]["data"] if trace["name"] == "gradient arrows"]
+    assert [trace["xaxis"] for trace in arrows] == ["x", "x2", "x3", "x4"]
+
+
+def test_the_margin_is_blue_where_the_true_class_leads(app, explorer):
+    state = state_of(app, run="mnist-trs", image=3, layer="margin")
+    shown = draw(app, state)
+    request = parse_request(explorer.library, state)
+    view, n = make_slice_view(request.loaded, request.state), LEVELS[0]
+    along = np.linspace(view.low, view.high, n)
+    outputs = outputs_at(request.loaded, view, np.stack(np.meshgrid(along, along), -1).reshape(-1, 2))
+    margin = (outputs[..., view.y] - np.delete(outputs, view.y, -1).max(-1)).reshape(n, n, -1)
+    for model, source in enumerate(shown["layers"]["margin"]):
+        picture = pixels(source)[::-1]
+        at_points = picture[:: (len(picture) - 1) // (n - 1), :: (len(picture) - 1) // (n - 1)]
+        blue = at_points[..., 2] > at_points[..., 0]
+        clear = np.abs(margin[..., model]) > 0.2
+        np.testing.assert_array_equal(blue[clear], (margin[..., model] > 0)[clear])
+
+
+def test_the_axes_are_named_in_the_planes_order(app, explorer):
+    """a, to the right, is the direction of the surrogate's gradient; swapped, it is the target's."""
+    for swap, names in ((0, ("F2", "F3")), (1, ("F3", "F2"))):
+        state = state_of(app, run="mnist-trs", image=3, surrogate=1, target=2, swap=swap)
+        text = draw(app, state)["spec"]["layout"]["annotations"][0]["text"]
+        right, _, up = text.partition("↑")
+        assert (names[0] in right, names[1] in right) == (True, False), text
+        assert names[1] in up, text
+        request = parse_request(explorer.library, state)
+        view = make_slice_view(request.loaded, request.state)
+        x = view.plane.origin[None].clone().requires_grad_()
+        cosines = []
+        for member in request.loaded.ensemble.members:
+            loss = torch.nn.functional.cross_entropy(member(x), torch.tensor([view.y]))
+            (gradient,) = torch.autograd.grad(loss, x)
+            cosines.append(float(torch.nn.functional.cosine_similarity(gradient.flatten(), view.plane.u.flatten(), dim=0)))
+        assert cosines[2 if swap else 1] > 0.99 > 2 * max(cosines[1 if swap else 2], cosines[0])
+
+
+# --- attacks ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("surrogate", "sentence"),
+    [
+        (0, "The attack on F1 also fools F2 and the ensemble."),
+        (1, "The attack on F2 fools no other model."),
+    ],
+)
+def test_the_sentence_says_whose_attack_fools_whom(one_way, surrogate, sentence):
+    """Exchanging attacked and judged model would say that F2's attack fools F1."""
+    answer = attacks(one_way, state_of(one_way, **ONE_WAY, surrogate=surrogate))
+    assert answer["fooled-words.children"] == sentence
+
+
+@pytest.mark.parametrize("surrogate", [0, 1])
+def test_a_cross_stands_where_the_attack_fools_the_panels_model_and_a_ring_elsewhere(one_way, surrogate):
+    ends = {0: [0.6, 0.6], 1: [0.6, 0.2]}  # of the attack on F1, and on F2
+    fools = {(0, 0), (0, 1), (0, 2), (1, 1), (2, 0), (2, 1), (2, 2)}  # (attacked, judged)
+    data = attacks(one_way, state_of(one_way, **ONE_WAY, surrogate=surrogate))["attack-data.data"]
+    for judged, name in enumerate(("F1", "F2", "ensemble")):
+        drawn = {}
+        for trace in data["traces"][judged]:
+            if trace["name"] in (f"fools {name}", f"does not fool {name}"):
+                places = zip(trace["x"], trace["y"], strict=True)
+                for attacked, place in zip(trace["meta"]["attacked"], places, strict=True):
+                    drawn[attacked] = (trace["marker"]["symbol"], trace["name"].startswith("fools"), place)
+        for attacked in {surrogate, judged} - {2}:
+            symbol, said, place = drawn[f"F{attacked + 1}"]
+            assert place == pytest.approx(ends[attacked], abs=1e-5)
+            assert (symbol, said) == (("x", True) if (attacked, judged) in fools else ("circle-open", False))
+    assert data["headlines"][:2] == ["0 → 1, fooled", "0 → 1, fooled"]
+
+
+def test_the_attack_starts_where_the_state_says(one_way):
+    answer = attacks(one_way, state_of(one_way, **ONE_WAY, start="0.1,0.65"))
+    (star,) = [trace for trace in answer["attack-data.data"]["traces"][0] if trace["name"] == "start of the attack"]
+    assert (star["x"], star["y"]) == ([0.1], [0.65])
+    (ball,) = [trace for trace in answer["attack-data.data"]["traces"][0] if trace["name"] == "eps-ball of the attack"]
+    assert min(x for x in ball["x"] if x is not None) == pytest.approx(-0.1)
+    assert max(y for y in ball["y"] if y is not None) == pytest.approx(0.85)
+    outside = attacks(one_way, state_of(one_way, **ONE_WAY, start="1.5,0.5"))
+    assert outside["start-words.children"]
+    assert attacks(one_way, state_of(one_way, **ONE_WAY))["start-words.children"] == ""
+
+
+def test_attacks_are_made_anew_only_if_they_would_differ(app):
+    state = state_of(app, run="bars-cos-only")
+    shown = attacks(app, state)["attack-data.data"]
+    for field, value in {"layer": "margin", "hide": "1", "n": 64, "label": 1, "filter": "wrong", "present": 1}.items():
+        assert call(app, "attack-data.data", state={**state, field: value}, attack_data=shown) == {}, field
+    for field, value in {"eps": 0.1, "attack": "fgsm", "steps": 5, "start": "0.2,0.2", "image": 4, "surrogate": 1}.items():
+        assert call(app, "attack-data.data", state={**state, field: value}, attack_data=shown)["attack-data.data"], field
+
+
+# --- the crosshair ---------------------------------------------------------------------------------------------------
+
+
+def test_the_readout_is_what_the_models_say_at_the_crosshair(one_way):
+    state = state_of(one_way, **ONE_WAY)
+    key = draw(one_way, state)["key"]
+    answer = call(one_way, "readout.children", pointer={"key": key, "point": [0.6, 0.2]}, state=state)["readout.children"]
+    table = rows(answer)
+    assert texts(answer).startswith("at (0.60, 0.20)")
+    assert [row[:2] for row in table[1:]] == [["F1", "0"], ["F2", "1"], ["ensemble", "0"]]
+    # F1's score is 4 * .6 + 8 * .2 - 6 = -2, F2's 8 * .6 - .2 - 3.5 = 1.1; the logits of class 0 and 1 are -score and score
+    assert [row[3:] for row in table[1:3]] == [["+4.00", "2.0 -2.0"], ["-2.20", "-1.1 1.1"]]
+    assert float(table[2][2]) == pytest.approx(1 / (1 + np.exp(-2.2)), abs=1e-3)
+    assert call(one_way, "readout.children", pointer={"key": "gone", "point": [0, 0]}, state=state) == {}
+
+
+def test_the_readout_of_an_image_shows_it_and_says_where_it_is_none(app):
+    state = state_of(app, run="mnist-trs", image=3)
+    key = draw(app, state)["key"]
+    answer = call(app, "readout.children", pointer={"key": key, "point": [0, 0]}, state=state)["readout.children"]
+    (picture,) = parts(answer, "Img")
+    assert pixels(picture["props"]["src"]).shape[2] == 3
+    assert "not a valid image" not in texts(answer)
+    far = call(app, "readout.children", pointer={"key": key, "point": [4.9, 4.9]}, state=state)["readout.children"]
+    assert "not a valid image" in texts(far)
+
+
+# --- requests that overtake one another ------------------------------------------------------------------------------
+
+
+def test_a_newer_slice_of_the_same_page_takes_the_place_of_the_older(app, monkeypatch):
+    begun = threading.Semaphore(0)
+    monkeypatch.setattr(slice_cache, "sample", lambda *args, **kwargs: (begun.release(), sample(*args, **kwargs))[1])
+    one, other = (state_of(app, run="mnist-trs", image=k) for k in (20, 21))
+    shown = {k: draw(app, state, 1) for k, state in ((20, one), (21, other))}
+    found = {}
+
+    def fetch(state, image, level, client):
+        key = shown[image]["key"]
+        before = {**shown[image], "level": level - 1}
+        response = post(
+            app, "slice-data.data", changed="next.data", state=state, next={"key": key, "level": level}, slice_data=before,
+            client=client,
+        )  # fmt: skip
+        found[image, client] = response.status_code
+
+    while begun.acquire(blocking=False):
+        pass
+    first = threading.Thread(target=fetch, args=(one, 20, 3, "page"))
+    other_page = threading.Thread(target=fetch, args=(one, 20, 2, "other page"))
+    first.start()
+    other_page.start()
+    assert begun.acquire(timeout=30)
+    assert begun.acquire(timeout=30)
+    fetch(other, 21, 1, "page")
+    first.join()
+    other_page.join()
+    assert found[21, "page"] == 200
+    assert found[20, "page"] == 204
+    assert found[20, "other page"] == 200

@@ -1,0 +1,110 @@
+"""Check the values that a browser posts into callbacks: one that the page cannot hold is refused in words.
+
+The stores of the page hold what callbacks have put there, and callbacks rely on that. Anyone can post something else.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+
+from flask import Flask, Response, request
+
+from trs_explorer.explore.slices import LEVELS
+from trs_explorer.figures.layers import LAYERS
+from trs_explorer.figures.theme import LOOKS
+from trs_explorer.web.controls import FIELDS
+from trs_explorer.web.state import State
+
+ADDRESS = "/_dash-update-component"
+MAX_MEMBERS = 1000
+REFUSAL = "this is no value that the page holds: reload it"
+
+
+def refuse_malformed(server: Flask) -> None:
+    """Respond with status 400 to a callback's request with a value that its component cannot have."""
+
+    @server.before_request
+    def check() -> Response | None:
+        if request.path != ADDRESS or all(_fits(name, value) for name, value in _values(request.get_json(silent=True))):
+            return None
+        return Response(REFUSAL, 400, mimetype="text/plain")
+
+
+def _values(body: object) -> Iterator[tuple[object, object]]:
+    """Yield the id and the value of every component in a request. Buttons, whose ids are no texts, are left out."""
+    for group in ("inputs", "state"):
+        parts = body.get(group) if isinstance(body, dict) else None
+        for part in parts if isinstance(parts, list) else []:
+            if isinstance(part, dict) and isinstance(part.get("id"), str):
+                yield part["id"], part.get("value")
+
+
+def _fits(name: object, value: object) -> bool:
+    check = CHECKS.get(name)
+    return value is None or check is None or check(value)
+
+
+def _is_number(value: object) -> bool:
+    """Whether a value is a number that calculations can take."""
+    return type(value) in (int, float) and abs(value) < 1e300 and math.isfinite(value)  # type: ignore[arg-type]
+
+
+def _is_text(value: object) -> bool:
+    """Whether a value is a text that an answer can repeat: half a surrogate pair could not be encoded."""
+    return isinstance(value, str) and value == value.encode("utf-8", "replace").decode()
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, bool) or _is_text(value) or _is_number(value)
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _is_state(value: object) -> bool:
+    """Whether it is a resolved state with its number of members, or the reason why there is none."""
+    if isinstance(value, dict) and "error" in value:
+        return _has(value, run=_is_text, error=_is_text)
+    fields = {name: _is_text if _is_text(default) else _is_number for name, default in State("").to_json().items()}
+    return _has(value, **fields | {"layer": _is_layer, "members": _is_member_count})
+
+
+def _is_layer(value: object) -> bool:
+    return _is_text(value) and value in LAYERS
+
+
+def _is_member_count(value: object) -> bool:
+    return type(value) is int and 0 < value <= MAX_MEMBERS
+
+
+def _is_slice(value: object) -> bool:
+    return _has(value, key=_is_text, level=_is_level, layers=lambda layers: isinstance(layers, dict))
+
+
+def _has(value: object, **checks: Callable[[object], bool]) -> bool:
+    return isinstance(value, dict) and all(name in value and check(value[name]) for name, check in checks.items())
+
+
+def _is_level(value: object) -> bool:
+    return type(value) is int and 0 <= value <= len(LEVELS)
+
+
+def _is_point(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+
+
+CHECKS: dict[object, Callable[[object], bool]] = {
+    **dict.fromkeys((*FIELDS, "client", "scrub"), _is_plain),
+    "shown": _are_texts,
+    "address": _is_text,
+    "upload": _is_text,
+    "save-width": _is_number,
+    "state": _is_state,
+    "settled": _is_state,
+    "measured": lambda value: value == {} or _has(value, state=_is_state),
+    "slice-data": _is_slice,
+    "attack-data": lambda value: _has(value, id=_is_text),
+    "next": lambda value: _has(value, key=_is_text, level=_is_level),
+    "pointer": lambda value: _has(value, key=_is_text, point=_is_point),
+    "look": lambda value: _is_text(value) and value in LOOKS,
+}
