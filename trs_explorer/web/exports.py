@@ -98,9 +98,10 @@ def _file(
 def caption(request: PageRequest, attacks: AttackPaths) -> str:
     """Say what a saved figure shows: run, checkpoint, image, attack."""
     state = request.state
+    norm = NORM_LABELS[state.norm]
     return (
-        f"{state.run}, {checkpoint_label(request.loaded.checkpoint)}, {image_name(request)} (class {attacks.y}); {attacks.attack}, "
-        f"eps {state.eps:g} ({NORM_LABELS[state.norm]}), seed {state.seed}; weights {request.loaded.digest[:12]}"
+        f"{state.run}, {checkpoint_label(request.loaded.checkpoint)}, {image_name(request)} (class {attacks.y}); "
+        f"{attacks.attack}, eps {state.eps:g} ({norm}), seed {state.seed}; weights {request.loaded.digest[:12]}"
     )
 
 
