@@ -99,6 +99,7 @@ CHECKS: dict[object, Callable[[object], bool]] = {
     "address": _is_text,
     "upload": _is_text,
     "save-width": _is_number,
+    "needed": lambda value: isinstance(value, dict),
     "state": _is_state,
     "settled": _is_state,
     "measured": lambda value: value == {} or _has(value, state=_is_state),
