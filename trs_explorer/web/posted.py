@@ -102,6 +102,8 @@ CHECKS: dict[object, Callable[[object], bool]] = {
     "needed": lambda value: isinstance(value, dict),
     "state": _is_state,
     "settled": _is_state,
+    "film-state": _is_state,
+    "gallery-key": _is_text,
     "measured": lambda value: value == {} or _has(value, state=_is_state),
     "slice-data": _is_slice,
     "attack-data": lambda value: _has(value, id=_is_text),
