@@ -5,7 +5,7 @@ once for all attacks that take them: from there come command-line flags, checks 
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -147,14 +147,17 @@ def takes(attack: str, option: str) -> bool:
 def check_attack_options(attacks: Sequence[str], options: Mapping[str, object]) -> dict[str, Any]:
     """The options with values of their types, ready for the attacks that take them (`options_for`).
 
-    Raises: UsageError for an unknown option, a value out of range, or an option that none of the attacks takes.
+    Raises: UsageError for an unknown option, a value out of range, an option that none of the attacks takes, or a norm that one
+    of them does not search in (`check_norm`).
     """
     for name in options:
         if name not in ATTACK_OPTIONS:
             raise UsageError(unknown("attack option", name, ATTACK_OPTIONS))
     checked = {name: ATTACK_OPTIONS[name].check(value) for name, value in options.items()}
+    if "norm" in checked:
+        check_norm(attacks, checked["norm"])
     for name, value in checked.items():
-        if any(takes(attack, name) for attack in attacks):
+        if any(takes(attack, name) for attack in attacks) or (name == "norm" and any(map(_only_max_norm, attacks))):
             continue
         flag, names, one = ATTACK_OPTIONS[name].flag, " and ".join(attacks), len(attacks) == 1
         if name == "norm":
@@ -163,6 +166,18 @@ def check_attack_options(attacks: Sequence[str], options: Mapping[str, object]) 
         known = f"{', '.join(takers[:-1])} and {takers[-1]} do" if takers[1:] else f"{takers[0]} does"
         raise UsageError(f"{flag}: {names} {'takes' if one else 'take'} none; {known}")
     return checked
+
+
+def check_norm(attacks: Iterable[str], norm: str) -> None:
+    """Raise UsageError unless the attacks in a ball can search in the norm: those without that option only in the max norm."""
+    unable = [attack for attack in attacks if _only_max_norm(attack)]
+    if unable and norm != "linf":
+        has, searches = ("has", "it searches") if len(unable) == 1 else ("have", "they search")
+        raise UsageError(f"--norm {norm}: {' and '.join(unable)} {has} no --norm: {searches} the max norm")
+
+
+def _only_max_norm(attack: str) -> bool:
+    return ATTACKS[attack].has_radius and not takes(attack, "norm")
 
 
 def options_for(attack: str, options: Mapping[str, Any]) -> dict[str, Any]:
