@@ -1,7 +1,8 @@
 """The attacks: what each one is, the hyper-parameters it takes, and the labels of its results. No torch here.
 
 A new attack is a file with a function in attacks/ and an entry in ATTACKS. Its hyper-parameters are declared in ATTACK_OPTIONS,
-once for all attacks that take them: from there come command-line flags, checks and web forms.
+once for all attacks that take them: type, range and help. Values are checked against these (`check_attack_options`). Which
+hyper-parameters have a command-line flag is decided in cli/flags.py.
 """
 
 import re
@@ -25,7 +26,7 @@ class Attack:
     single_step: it takes one step; the others iterate.
     loss: what it maximises by default, one of LOSSES.
     norms: in which its radius can be measured; for attacks without a radius, in which they look for the smallest change.
-    for_transfer: it is made to fool other models than the one it attacks, on which attacks without this are stronger.
+    made_for_transfer: it is made to fool other models than the one it attacks, on which attacks without this are stronger.
     classes: how many a data set must have for it.
     """
 
@@ -36,7 +37,7 @@ class Attack:
     single_step: bool = False
     loss: str = "ce"
     norms: tuple[str, ...] = NORMS
-    for_transfer: bool = False
+    made_for_transfer: bool = False
     classes: int = 2
 
 
@@ -92,33 +93,38 @@ ATTACKS = {
         "trs_explorer.attacks.di2:di2",
         "50 steps through randomly resized images (Xie et al. 2019)",
         (*_STEPS, "probability", "momentum"),
-        for_transfer=True,
+        made_for_transfer=True,
     ),
-    "mdi2": Attack("trs_explorer.attacks.di2:mdi2", "the same with momentum", _STEPS, for_transfer=True),
+    "mdi2": Attack("trs_explorer.attacks.di2:mdi2", "the same with momentum", _STEPS, made_for_transfer=True),
     "ila": Attack(
         "trs_explorer.attacks.ila:ila",
         "10 steps, then 50 that move features the same way (Huang et al. 2019)",
         (*_STEPS, "layer", "reference_steps"),
-        for_transfer=True,
+        made_for_transfer=True,
     ),
     "ira": Attack(
         "trs_explorer.attacks.ira:ira",
         "50 steps to changes whose parts need no others (Wang et al. 2021)",
         (*_STEPS, "interaction_weight", "samples", "grid", "loss"),
         loss="margin",
-        for_transfer=True,
+        made_for_transfer=True,
     ),
 }
 
 RADIUS_ATTACKS = tuple(name for name, attack in ATTACKS.items() if attack.has_radius)
-TRANSFER_ATTACKS = tuple(name for name, attack in ATTACKS.items() if attack.for_transfer)
+TRANSFER_ATTACKS = tuple(name for name, attack in ATTACKS.items() if attack.made_for_transfer)
 
 # No test set needs more starts or steps; 1e10: beyond, squares overflow in float32.
 ATTACK_OPTIONS = {
     option.name: option
     for option in (
         Option("norm", str, "norm of the radius: linf or l2", choices=NORMS),
-        Option("loss", str, "what the attack maximises: cross-entropy, the margin, or the margin as a ratio", choices=LOSSES),
+        Option(
+            "loss",
+            str,
+            "what the attack maximises: cross-entropy, the margin, or the difference of logits ratio (DLR)",
+            choices=LOSSES,
+        ),
         Option("steps", int, "Steps of the iterated attacks.", low=1, high=100_000),
         Option("step_size", float, "length of a step, in [0, 1] pixels", low=0, high=1e10, above_low=True),
         Option("restarts", int, "Random starts, where an attack has them; the worst counts.", low=1, high=1_000),
