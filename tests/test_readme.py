@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 import types
 from pathlib import Path
@@ -16,7 +17,8 @@ from trs_explorer.catalogue import load
 from trs_explorer.cli import main
 from trs_explorer.evaluation.accuracy import evaluate, measure
 
-README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
 LINE = re.compile(r'^# (ATTACKS|METHODS|MODELS|DATA): "([\w-]+)": (.+)$', re.M)
 
 
@@ -84,12 +86,13 @@ def test_the_attack_draws_the_same_noise_for_an_image_whatever_the_batches_and_t
 
 @pytest.mark.parametrize("command", ["evaluate {run} --attacks", "blackbox {run} --attacks", "transfer {run} --attack"])
 def test_an_attack_without_a_norm_is_refused_in_l2(
-    parts: dict[str, str], command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    parts: dict[str, str], command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    run = shutil.copytree(ROOT / "checkpoints" / "mnist-trs", tmp_path / "run")  # a result would be stored with it
     attack = parts["ATTACKS"]
     names = attack if command.startswith("transfer") else f"pgd,{attack}"
     monkeypatch.setattr("trs_explorer.training.surrogates.standard_surrogates", None)  # it is refused before any is trained
-    monkeypatch.setattr(sys, "argv", ["trs", *f"{command.format(run='mnist-trs')} {names} --norm l2 --eps 1 --limit 1".split()])
+    monkeypatch.setattr(sys, "argv", ["trs", *f"{command.format(run=run)} {names} --norm l2 --eps 1 --limit 1".split()])
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 2
