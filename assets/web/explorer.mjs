@@ -133,6 +133,14 @@ function key(event) {
   }
 }
 
+// Dash drops a picture that is too large without a word.
+function tooLarge(event) {
+  const file = (event.dataTransfer ?? event.target).files?.[0], most = Number(event.currentTarget.dataset.most);
+  if (!(file?.size > most)) return;
+  const [size, limit] = [file.size, most].map((bytes) => bytes / 2 ** 20);
+  dash.set_props("upload-words", {children: `the picture has ${size.toFixed(1)} MiB: at most ${limit} MiB are allowed`});
+}
+
 function listen() {
   if (view.listening || !element("slice-box")) return;
   view.listening = true;
@@ -141,6 +149,7 @@ function listen() {
   box.addEventListener("click", (event) => { const at = under(event); if (at) { moveTo(at); start(at); } });
   document.addEventListener("keydown", key);
   document.addEventListener("click", press);
+  for (const kind of ["change", "drop"]) element("upload-label").addEventListener(kind, tooLarge, true);
   element("help-button").addEventListener("click", () => element("help").showModal());
   element("help-close").addEventListener("click", () => element("help").close());
   element("link").addEventListener("click", () => navigator.clipboard?.writeText(location.href));

@@ -107,7 +107,7 @@ def _pick(readonly: bool) -> html.Section:
     )  # fmt: skip
     return _section("pick", "Pick", [
         html.Div(controls.pick_controls(), className="row"),
-        html.Div([controls.number("image", "image"), html.Div(upload, id="upload-label")], className="row"),
+        html.Div([controls.number("image", "image"), html.Div(upload, id="upload-label", **{"data-most": str(MAX_FILE)})], className="row"),
         html.P([html.Span(id="picked-words"), " ", html.Span(id="upload-words", role="status")]),
         html.Div(id="gallery", role="group", **{"aria-label": "images to pick from"}),
         html.P(id="gallery-words"),

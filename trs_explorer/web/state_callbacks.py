@@ -146,7 +146,7 @@ def _answer(app: dash.Dash, library: Library, request: PageRequest, wanted: Json
     numbered = controls.options({str(k): name for k, name in enumerate(names)})
     compare = {"a": state.run, "image": state.image, "eps": f"{state.eps:g}", "attack": state.attack, "steps": state.steps}
     runs = library.names
-    # The address is written once the page has changed something: a link that was opened stays as it was.
+    # A bare address stays bare until something is changed.
     search = "?" + urlencode({name: value for name, value in state.to_json().items() if value != ""})
     return {
         "state": fields,
