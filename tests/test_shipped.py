@@ -1,6 +1,7 @@
 """The runs that ship with the project are what their logs say, small, and can be replayed."""
 
 import pytest
+import torch
 
 from trs_explorer import runs
 from trs_explorer.catalogue import METHODS
@@ -12,17 +13,26 @@ from trs_explorer.shipped import folder, shipped_runs
 
 IN_THE_PLANE = ("standard", "trs", "cos-only", "cos-l2", "smooth-only")
 CONTROL = "mnist-standard-lr"  # the standard ensemble, trained with a lower rate
-NAMES = [*(f"mnist-{method}" for method in METHODS), CONTROL, *(f"bars-{method}" for method in IN_THE_PLANE)]
+TEN = "mnist-trs-ten"  # with all of its ten checkpoints, in float16
+NAMES = [*(f"mnist-{method}" for method in METHODS), CONTROL, TEN, *(f"bars-{method}" for method in IN_THE_PLANE)]
 
 
 def test_there_is_a_run_of_every_method_on_images_and_of_the_papers_own_in_the_plane():
     assert [run.name for run in shipped_runs()] == sorted(NAMES)
 
 
+def test_one_run_has_ten_checkpoints_that_are_used_as_stored():
+    run = runs.open_run(folder("checkpoints") / TEN)
+    assert [c.name for c in run.checkpoints()] == [f"{epoch:04d}" for epoch in range(1, 11)]
+    for checkpoint in run.checkpoints():
+        ensemble, _ = load_ensemble(run, checkpoint=checkpoint)
+        assert all(torch.equal(value, value.half().float()) for value in ensemble.state_dict().values())
+
+
 def test_they_are_small():
     """But for results/, of which only Table 1 is shipped: the others are of who evaluates them here."""
     files = [p for name in NAMES for p in (folder("checkpoints") / name).rglob("*") if p.is_file() and p.parent.name != "results"]
-    assert sum(p.stat().st_size for p in files) < 20e6
+    assert sum(p.stat().st_size for p in files) < 25e6
     assert all(p.stat().st_size < 30e3 for p in folder("checkpoints").glob(f"*/results/{TABLE}") if p.parts[-3] in NAMES)
 
 
@@ -41,7 +51,7 @@ def test_a_shipped_table_is_of_the_shipped_weights_and_whole(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shipped_run_is_a_finished_training_of_its_method(name):
     run = runs.open_run(folder("checkpoints") / name)
-    data, _, method = name.removesuffix("-lr").partition("-")
+    data, _, method = name.removesuffix("-lr").removesuffix("-ten").partition("-")
     assert (run.config.data, run.config.method) == (data, method)
     batch = runs.read_events(run)
     assert batch.damaged == 0

@@ -210,7 +210,7 @@ def test_training_points_and_the_images_of_the_plane_are_where_they_are(view):
     spec = slice_spec(Slice(view.models, view.outputs, -2.0, 2.0, view.axes, None, examples, spanning))
     np.testing.assert_array_equal(points(named(spec, 2, "training points of class 0")), [[0.1, 0.2], [0.3, 0.4]])
     images = named(spec, 0, "images in the plane")
-    assert (images["text"], images["x"], images["y"]) == (["image 8", "image 1"], [0, 1.5], [0, 0])
+    assert (images["text"], images["x"], images["y"]) == (["", "image 1"], [0, 1.5], [0, 0])
     thumbnails = [i for i in spec["layout"]["images"] if i["source"] == "data:a"]  # one a panel, after all panels' pixels
     assert spec["layout"]["images"][-3:] == thumbnails
     assert [(i["xref"], i["yref"]) for i in thumbnails] == [("x", "y"), ("x2", "y2"), ("x3", "y3")]

@@ -111,8 +111,11 @@ def test_panels_share_one_scale_and_hidden_models_have_none(deep):
 
 def test_three_images_are_all_in_the_square_and_have_their_names(deep):
     scene, walks = drawn(deep, State("mnist-trs", image=0, plane="images", second=1, third=2))
-    marked = marks(slice_figure(scene, walks), "images in the plane")[0]
-    assert marked["text"] == ["image 0", "image 1", "image 2"]
+    figure = slice_figure(scene, walks)
+    marked = marks(figure, "images in the plane")[0]
+    thumbnails = [one for one in figure["layout"]["images"] if one["name"].startswith("image ")]
+    assert [one["name"] for one in thumbnails] == ["image 0", "image 1", "image 2"] * len(scene.models)
+    assert len({one["source"] for one in thumbnails}) == 3
     expected = scene.plane.coordinates(deep.data.x).numpy()
     np.testing.assert_allclose(np.column_stack([marked["x"], marked["y"]]), expected, atol=1e-4)
     assert scene.low < expected.min()

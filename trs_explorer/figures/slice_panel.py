@@ -53,10 +53,10 @@ def attack_traces(models: Sequence[str], attacks: Attacks, model: int, surrogate
 
 
 def _images(view: Slice) -> Json:
-    """Draw the images that span the plane, with their names."""
+    """Draw the images that span the plane; those without a picture with their names."""
     marker = {"symbol": "diamond", "size": 9, "color": "white", "line": {"color": INK, "width": 1.5}}
     points = np.array([image.point for image in view.images]).reshape(-1, 2)
-    names = [image.name for image in view.images]
+    names = ["" if image.picture else image.name for image in view.images]
     middle = (view.low + view.high) / 2
     sides = [f"{'top' if b > middle else 'bottom'} center" for _, b in points.tolist()]
     text = {"mode": "markers+text", "text": names, "textposition": sides, "textfont": {"color": INK, "size": 12}}
