@@ -36,7 +36,9 @@ def test_the_page_loads_without_a_word_on_the_console_and_asks_nobody_else(scree
     assert screen.js("watch.refused") == []
     assert screen.notice == ""
     assert screen.js("explorerView.state.run") == "mnist-trs"
-    assert screen.url["run"] == "mnist-trs"
+    assert screen.js("explorerView.state.run") == "mnist-trs"
+    screen.beats()
+    assert screen.url == {}  # is written once something has been changed
     assert screen.page.locator("#gallery button").count() == 60
     titles = screen.page.locator("h2:visible").all_text_contents()
     assert titles == ["Slices", "Transfer", "Pick", "Angles and smoothness", "Training"]

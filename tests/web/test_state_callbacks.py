@@ -246,7 +246,7 @@ def test_the_state_follows_a_run_that_saves_more_and_says_that_one_has_gone(tmp_
     answer = call(app, "state.data", changed="newest.data", newest=later, state=state, **shown)
     assert [option["value"] for option in answer["at.options"]] == ["newest", "0400", "0800", "0900"]
     assert answer["state.data"]["weights"] == library.load("live", "0900").digest[:12] != state["weights"]
-    assert answer["notice.children"] == ""  # it was no link that named the older weights
+    assert not answer.get("notice.children")  # it was no link that named the older weights
     shutil.rmtree(tmp_path / "live")
     gone = call(app, "newest.data", changed="alive.data", alive=4, state=state, newest=later)["newest.data"]
     assert gone["runs"] == ["other"]

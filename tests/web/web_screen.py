@@ -28,10 +28,14 @@ BEAT = '"changedPropIds":["alive.data"]'  # every 1.5 s: whether the run has gro
 
 # Runs before the page's own scripts: counts what it waits for, and writes down what it paints and what its policy refuses.
 WATCH = """
-window.watch = {pending: 0, refused: [], painted: []};
+window.watch = {pending: 0, beats: 0, refused: [], painted: []};
 const ask = window.fetch;
 window.fetch = async (...what) => {
-  if (/\\balive$/.test(what[0]) || String(what[1]?.body ?? "").includes('%s')) return ask(...what);
+  const body = String(what[1]?.body ?? "");
+  if (/\\balive$/.test(what[0]) || body.includes('%s')) {
+    watch.beats += body.includes('"output":"newest.data"');
+    return ask(...what);
+  }
   watch.pending++;
   try {
     const answer = await ask(...what);
@@ -98,6 +102,11 @@ class Screen:
         """Wait until nothing is on its way to or from the server, for a dozen frames. The beats do not count."""
         self.until("window.explorerView?.state")
         self.js("watch.idle()")
+
+    def beats(self, count: int = 2) -> None:
+        """Wait until the page has asked that often whether the run has changed, and for what follows from the answer."""
+        self.until("(until) => watch.beats > until", self.js("watch.beats") + count)
+        self.idle()
 
     def measured(self) -> None:
         """Wait until the matrix and the attack on the ensemble itself are done."""

@@ -58,7 +58,7 @@ def add_state(app: dash.Dash, library: Library) -> None:
         wanted = _wanted(search or "", fields, before, {name: run.config.data for name, run in library.runs().items()})
         if wanted is None:
             raise dash.exceptions.PreventUpdate
-        same = wanted == before
+        same = bool(before) and wanted | {"weights": before.get("weights")} == before  # only the run has changed
         unknown = _unknown(library, str(wanted.get("run") or ""))
         if unknown:
             wanted = {"theme": wanted.get("theme", "")}
@@ -70,6 +70,8 @@ def add_state(app: dash.Dash, library: Library) -> None:
         answer = _answer(app, library, request, wanted, keep_address=before is None)
         if same and not request.warnings:  # a run that has saved more is no reason to take back what was said of the state
             answer["notice"] = no_update
+        if same and answer["state"] == before:
+            answer["search"] = no_update  # a link that was opened stays as it was
         return _only_changes(answer, fields, before, ctx.triggered_id) if before else answer
 
 
