@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urlencode
 
@@ -9,6 +10,8 @@ import dash
 from werkzeug.test import TestResponse
 
 from trs_explorer.web.controls import FIELDS
+from trs_explorer.web.markup import EMPTY
+from trs_explorer.web.page import FILLED
 
 State = dict[str, Any]
 Component = Any  # as JSON: {"type", "props"}, a list of these, a text, or None
@@ -25,6 +28,8 @@ def post(
     clicked: the id of the button that was clicked, if one was.
     values: of the inputs and of what the callback reads besides, by component id, with _ for -. None for the rest.
     """
+    name, _, prop = output.partition(".")
+    output = f"{name}-html.data" if name in FILLED and prop == "children" else output
     key, callback = next((k, c) for k, c in app.callback_map.items() if output in (k, *outputs_of(k)))
     by_id = {name.replace("_", "-"): value for name, value in values.items()} | values
 
@@ -55,12 +60,45 @@ def outputs_of(key: str) -> list[str]:
 def call(
     app: dash.Dash, output: str, *, changed: str | Sequence[str] = "", clicked: State | None = None, **values: object
 ) -> State:
-    """Return what a callback changes: {"component.property": value}, without what stays as it is. Arguments: see `post`."""
+    """Return what a callback changes: {"component.property": value}, without what stays as it is. Arguments: see `post`.
+
+    What a callback sends as HTML text is parsed: "matrix.children" is the content that the element "matrix" then has.
+    """
     response = post(app, output, changed=changed, clicked=clicked, **values)
     assert response.status_code in (200, 204), (output, response.status_code, response.data)
     changes = json.loads(response.data)["response"] if response.data else {}
     # An output that several callbacks set has a hash after its name.
-    return {f"{name}.{prop.partition('@')[0]}": value for name, props in changes.items() for prop, value in props.items()}
+    named = {f"{name}.{prop.partition('@')[0]}": value for name, props in changes.items() for prop, value in props.items()}
+    filled = {f"{name}.children": parsed(named[f"{name}-html.data"]) for name in FILLED if f"{name}-html.data" in named}
+    return named | filled
+
+
+def parsed(text: str) -> Component:
+    """Return HTML as components."""
+    reader = _Reader()
+    reader.feed(text or "")
+    reader.close()
+    return reader.root
+
+
+class _Reader(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.root: list[Component] = []
+        self.open = [self.root]
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        children: list[Component] = []
+        self.open[-1].append({"type": tag.capitalize(), "props": {**{k: v or "" for k, v in attrs}, "children": children}})
+        if tag not in EMPTY:
+            self.open.append(children)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in EMPTY:
+            self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        self.open[-1].append(data)
 
 
 def resolve(app: dash.Dash, **fields: object) -> State:

@@ -13,6 +13,7 @@ from trs_explorer.attack_catalogue import (
     NORMS,
     RADIUS_ATTACKS,
     TRANSFER_ATTACKS,
+    Attack,
     Label,
     check_attack_options,
     options_for,
@@ -117,6 +118,19 @@ def test_an_option_that_no_attack_takes_or_out_of_range_is_refused_in_words(atta
     with pytest.raises(UsageError) as refusal:
         check_attack_options(attacks, options)
     assert str(refusal.value).startswith(message)
+
+
+def test_an_attack_in_a_ball_without_a_norm_searches_the_max_norm_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "two"):
+        monkeypatch.setitem(ATTACKS, name, Attack("", "", ("steps",)))
+    for attacks, message in (
+        (["one"], "one has no --norm: it searches the max norm"),
+        (["pgd", "one", "cw", "two"], "one and two have no --norm: they search the max norm"),
+    ):
+        with pytest.raises(UsageError) as refusal:
+            check_attack_options(attacks, {"norm": "l2"})
+        assert str(refusal.value) == f"--norm l2: {message}"
+        assert options_for("one", check_attack_options(attacks, {"norm": "linf"})) == {}
 
 
 def test_an_option_goes_to_the_attacks_that_take_it() -> None:

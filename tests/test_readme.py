@@ -2,16 +2,23 @@
 
 import json
 import re
+import shutil
 import sys
 import types
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
 from trs_explorer import attack_catalogue, catalogue, runs
+from trs_explorer.attack_catalogue import ATTACKS, RADIUS_ATTACKS
+from trs_explorer.catalogue import load
 from trs_explorer.cli import main
+from trs_explorer.evaluation.accuracy import evaluate, measure
 
-README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
 LINE = re.compile(r'^# (ATTACKS|METHODS|MODELS|DATA): "([\w-]+)": (.+)$', re.M)
 
 
@@ -29,6 +36,7 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
             monkeypatch.setitem(sys.modules, module.__name__, module)
             monkeypatch.setitem(getattr(tables, table), name, made)
             names[table] = name
+    monkeypatch.setattr("trs_explorer.cli.blackbox.KINDS", (*RADIUS_ATTACKS, names["ATTACKS"]))  # as an import would have it
     return names
 
 
@@ -39,6 +47,9 @@ def test_each_is_ten_lines_and_works_as_ours_do(parts: dict[str, str], tmp_path:
     for line in (
         f"train --method {method} --model {model} --data {data} --epochs 2 --batch-size 50 --log-every 1 --out run --plain",
         f"evaluate run --attacks {attack} --eps 0.05,1 --limit 50 --json rates.json --device cpu",
+        f"transfer run --attack {attack} --eps 1 --limit 50 --json matrix.json --device cpu",
+        f"train --method standard --model {model} --data {data} --epochs 1 --batch-size 50 --out surrogate --plain",
+        f"blackbox run --surrogates surrogate --attacks {attack} --eps 1 --limit 50 --json blackbox.json --device cpu",
     ):
         monkeypatch.setattr(sys, "argv", ["trs", *line.split()])
         with pytest.raises(SystemExit) as end:
@@ -51,6 +62,41 @@ def test_each_is_ten_lines_and_works_as_ours_do(parts: dict[str, str], tmp_path:
     clean, small, large = (rate["correct"] for rate in result["rates"])
     assert clean == 50
     assert clean >= small > large
+    matrix, [blackbox] = (json.loads(Path(f"{name}.json").read_text()) for name in ("matrix", "blackbox"))
+    assert sum(matrix["pooled"]) > 0
+    assert [(row["attack"], row["attempts"]) for row in blackbox["rows"]] == [(attack, 1)]
+    assert blackbox["rows"][0]["robust"]["correct"] < 50
+
+
+def test_the_attack_draws_the_same_noise_for_an_image_whatever_the_batches_and_the_interruptions(parts: dict[str, str]) -> None:
+    attack, generator = load(ATTACKS[parts["ATTACKS"]].function), torch.Generator().manual_seed(0)
+    x, y = torch.rand(60, 1, 4, 4, generator=generator), torch.arange(60) % 2
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
+    nn.init.normal_(linear[1].weight, generator=generator)
+    attacks = [("corners", attack, {"eps": 0.1, "steps": 3})]
+    clean, whole = evaluate(linear, x, y, attacks=attacks)
+    assert clean.correct > whole.correct
+    assert evaluate(linear, x, y, attacks=attacks, batch_size=7) == [clean, whole]
+    *_, (_, interrupted) = measure(linear, x[:20], y[:20], attacks=attacks)
+    *_, (_, resumed) = measure(linear, x, y, attacks=attacks, done={0: clean, 1: interrupted})
+    assert resumed == whole
+    *_, (_, shard) = measure(linear, x[20:], y[20:], attacks=attacks, first=20)
+    assert shard.outcomes == whole.outcomes[20:]
+
+
+@pytest.mark.parametrize("command", ["evaluate {run} --attacks", "blackbox {run} --attacks", "transfer {run} --attack"])
+def test_an_attack_without_a_norm_is_refused_in_l2(
+    parts: dict[str, str], command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(ROOT / "checkpoints" / "mnist-trs", tmp_path / "run")  # a result would be stored with it
+    attack = parts["ATTACKS"]
+    names = attack if command.startswith("transfer") else f"pgd,{attack}"
+    monkeypatch.setattr("trs_explorer.training.surrogates.standard_surrogates", None)  # it is refused before any is trained
+    monkeypatch.setattr(sys, "argv", ["trs", *f"{command.format(run=run)} {names} --norm l2 --eps 1 --limit 1".split()])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1].endswith(f"--norm l2: {attack} has no --norm: it searches the max norm")
 
 
 def test_the_readme_is_short() -> None:

@@ -1,11 +1,12 @@
 """The attacks: what each one is, the hyper-parameters it takes, and the labels of its results. No torch here.
 
 A new attack is a file with a function in attacks/ and an entry in ATTACKS. Its hyper-parameters are declared in ATTACK_OPTIONS,
-once for all attacks that take them: from there come command-line flags, checks and web forms.
+once for all attacks that take them: type, range and help. Values are checked against these (`check_attack_options`). Which
+hyper-parameters have a command-line flag is decided in cli/flags.py.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,7 +26,7 @@ class Attack:
     single_step: it takes one step; the others iterate.
     loss: what it maximises by default, one of LOSSES.
     norms: in which its radius can be measured; for attacks without a radius, in which they look for the smallest change.
-    for_transfer: it is made to fool other models than the one it attacks, on which attacks without this are stronger.
+    made_for_transfer: it is made to fool other models than the one it attacks, on which attacks without this are stronger.
     classes: how many a data set must have for it.
     """
 
@@ -36,7 +37,7 @@ class Attack:
     single_step: bool = False
     loss: str = "ce"
     norms: tuple[str, ...] = NORMS
-    for_transfer: bool = False
+    made_for_transfer: bool = False
     classes: int = 2
 
 
@@ -92,33 +93,38 @@ ATTACKS = {
         "trs_explorer.attacks.di2:di2",
         "50 steps through randomly resized images (Xie et al. 2019)",
         (*_STEPS, "probability", "momentum"),
-        for_transfer=True,
+        made_for_transfer=True,
     ),
-    "mdi2": Attack("trs_explorer.attacks.di2:mdi2", "the same with momentum", _STEPS, for_transfer=True),
+    "mdi2": Attack("trs_explorer.attacks.di2:mdi2", "the same with momentum", _STEPS, made_for_transfer=True),
     "ila": Attack(
         "trs_explorer.attacks.ila:ila",
         "10 steps, then 50 that move features the same way (Huang et al. 2019)",
         (*_STEPS, "layer", "reference_steps"),
-        for_transfer=True,
+        made_for_transfer=True,
     ),
     "ira": Attack(
         "trs_explorer.attacks.ira:ira",
         "50 steps to changes whose parts need no others (Wang et al. 2021)",
         (*_STEPS, "interaction_weight", "samples", "grid", "loss"),
         loss="margin",
-        for_transfer=True,
+        made_for_transfer=True,
     ),
 }
 
 RADIUS_ATTACKS = tuple(name for name, attack in ATTACKS.items() if attack.has_radius)
-TRANSFER_ATTACKS = tuple(name for name, attack in ATTACKS.items() if attack.for_transfer)
+TRANSFER_ATTACKS = tuple(name for name, attack in ATTACKS.items() if attack.made_for_transfer)
 
 # No test set needs more starts or steps; 1e10: beyond, squares overflow in float32.
 ATTACK_OPTIONS = {
     option.name: option
     for option in (
         Option("norm", str, "norm of the radius: linf or l2", choices=NORMS),
-        Option("loss", str, "what the attack maximises: cross-entropy, the margin, or the margin as a ratio", choices=LOSSES),
+        Option(
+            "loss",
+            str,
+            "what the attack maximises: cross-entropy, the margin, or the difference of logits ratio (DLR)",
+            choices=LOSSES,
+        ),
         Option("steps", int, "Steps of the iterated attacks.", low=1, high=100_000),
         Option("step_size", float, "length of a step, in [0, 1] pixels", low=0, high=1e10, above_low=True),
         Option("restarts", int, "Random starts, where an attack has them; the worst counts.", low=1, high=1_000),
@@ -147,14 +153,17 @@ def takes(attack: str, option: str) -> bool:
 def check_attack_options(attacks: Sequence[str], options: Mapping[str, object]) -> dict[str, Any]:
     """The options with values of their types, ready for the attacks that take them (`options_for`).
 
-    Raises: UsageError for an unknown option, a value out of range, or an option that none of the attacks takes.
+    Raises: UsageError for an unknown option, a value out of range, an option that none of the attacks takes, or a norm that one
+    of them does not search in (`check_norm`).
     """
     for name in options:
         if name not in ATTACK_OPTIONS:
             raise UsageError(unknown("attack option", name, ATTACK_OPTIONS))
     checked = {name: ATTACK_OPTIONS[name].check(value) for name, value in options.items()}
+    if "norm" in checked:
+        check_norm(attacks, checked["norm"])
     for name, value in checked.items():
-        if any(takes(attack, name) for attack in attacks):
+        if any(takes(attack, name) for attack in attacks) or (name == "norm" and any(map(_only_max_norm, attacks))):
             continue
         flag, names, one = ATTACK_OPTIONS[name].flag, " and ".join(attacks), len(attacks) == 1
         if name == "norm":
@@ -163,6 +172,18 @@ def check_attack_options(attacks: Sequence[str], options: Mapping[str, object]) 
         known = f"{', '.join(takers[:-1])} and {takers[-1]} do" if takers[1:] else f"{takers[0]} does"
         raise UsageError(f"{flag}: {names} {'takes' if one else 'take'} none; {known}")
     return checked
+
+
+def check_norm(attacks: Iterable[str], norm: str) -> None:
+    """Raise UsageError unless the attacks in a ball can search in the norm: those without that option only in the max norm."""
+    unable = [attack for attack in attacks if _only_max_norm(attack)]
+    if unable and norm != "linf":
+        has, searches = ("has", "it searches") if len(unable) == 1 else ("have", "they search")
+        raise UsageError(f"--norm {norm}: {' and '.join(unable)} {has} no --norm: {searches} the max norm")
+
+
+def _only_max_norm(attack: str) -> bool:
+    return ATTACKS[attack].has_radius and not takes(attack, "norm")
 
 
 def options_for(attack: str, options: Mapping[str, Any]) -> dict[str, Any]:

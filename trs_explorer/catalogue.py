@@ -25,7 +25,7 @@ class Method:
     - voting: how its members vote, see `Ensemble`.
     - leaky: whether its models have leaky ReLUs.
     - trained_start: whether it starts from a trained run (`--from`).
-    - member_losses: whether each member has a loss of its own weights alone, and "total" is their sum. Then gradients are
+    - separate_losses: whether each member has a loss of its own weights alone, and "total" is their sum. Then gradients are
       clipped member by member, so that one optimiser does the same as one for each member.
     - whole_batch: whether its terms are not means over examples, so that a batch must not be computed in parts.
     - boost: a function that weighs the examples and the votes between members, which are trained one after another.
@@ -41,7 +41,7 @@ class Method:
     voting: str = "mean"
     leaky: bool = False
     trained_start: bool = False
-    member_losses: bool = False
+    separate_losses: bool = False
     whole_batch: bool = False
     boost: str = ""
     member_check: str = ""
@@ -120,7 +120,7 @@ METHODS = {
         {"distill_eps": 0.35, "distill_steps": 10},
         recipe={"optimizer": "sgd", "lr": 0.05, "weight_decay": 1e-4},  # by measurement on MNIST: checkpoints/README.md
         trained_start=True,
-        member_losses=True,
+        separate_losses=True,
         member_check="trs_explorer.defences.member_checks:features_by_layers",
     ),
     "ckae": Method(

@@ -3,9 +3,9 @@ const GAP = {across: 0.015, up: 0.09}, TITLE = 26;
 
 // How many panels stand side by side so that they are as large as they can be.
 export function columnsFor(count, width, height) {
-  let best = 1, largest = 0;
-  for (let columns = count; columns >= 1; columns--) {
-    const rows = Math.ceil(count / columns), side = Math.min(width / columns, Math.max(height, 150) / rows);
+  let best = count, largest = 0;
+  for (let rows = 1; rows <= count; rows++) {
+    const columns = Math.ceil(count / rows), side = Math.min(width / columns, Math.max(height, 150) / rows);
     if (side > largest * 1.15) [best, largest] = [columns, side]; // fewer rows are easier to compare
   }
   return best;

@@ -87,3 +87,15 @@ def test_goes_on_in_the_middle_of_an_attempt(problem):
         assert again[-1] == steps[-1]
     alone = run(attempt, ensemble.members[0], targets, x, y, seed=2, batch_size=30, done={"t": steps[0]["t"]})
     assert alone == steps[-1]  # the other target lacks what this one has
+
+
+def test_an_attack_without_a_norm_is_made_in_the_max_norm_and_in_no_other(problem):
+    ensemble, x, y = problem
+
+    def without_norm(model, x, y, *, eps, generator=None):
+        return (x + eps).clamp(0, 1)
+
+    rate = run(Attempt("s", "mine", without_norm, 0.1), ensemble, {"t": ensemble}, x, y)["t"]
+    assert (rate.n, rate.norm) == (len(x), "linf")
+    with pytest.raises(ValueError, match=r"mine takes no norm and searches the maximum norm, got 'l2'"):
+        run(Attempt("s", "mine", without_norm, 0.1, norm="l2"), ensemble, {"t": ensemble}, x, y)

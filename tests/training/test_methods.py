@@ -2,7 +2,9 @@
 
 import copy
 import json
+import sys
 import threading
+import types
 from pathlib import Path
 
 import pytest
@@ -10,13 +12,14 @@ import torch
 from safetensors.torch import load_file
 
 from trs_explorer import runs
-from trs_explorer.catalogue import METHODS, load
+from trs_explorer.catalogue import METHODS, Method, load
 from trs_explorer.config import resolve
 from trs_explorer.defences.dverge import dverge
 from trs_explorer.models import build
 from trs_explorer.models.stored import load_ensemble
 from trs_explorer.options import UsageError
 from trs_explorer.training import train
+from trs_explorer.training.model_check import check_model
 from trs_explorer.training.state import prepare
 from trs_explorer.training.steps import EPOCH, epoch_orders, generator, learning_rate, training_step
 
@@ -244,6 +247,27 @@ def test_what_cannot_start_says_why(tmp_path, start, settings, words):
 def test_what_a_method_cannot_train_with_is_refused_before_a_folder_is_made(settings, words):
     with pytest.raises(UsageError, match=words):
         resolve(settings)
+
+
+def test_a_defence_that_would_ignore_adversarial_images_is_refused(tmp_path, monkeypatch):
+    def clean_only(ensemble, x, y):
+        return {"total": ensemble.member_logits(x).mean()}
+
+    def both(ensemble, x, y, *, x_ce):
+        return clean_only(ensemble, x_ce, y)
+
+    module = types.ModuleType("mine")
+    vars(module).update(clean_only=clean_only, both=both)
+    monkeypatch.setitem(sys.modules, "mine", module)
+    for name in ("clean_only", "both"):
+        monkeypatch.setitem(METHODS, name, Method(f"mine:{name}", ""))
+    for settings in ({"method": "clean_only"}, {"method": "both", "adversarial": True}):
+        check_model(resolve({**PLANE, **settings}))
+    settings = {**PLANE, "method": "clean_only", "adversarial": True}
+    with pytest.raises(UsageError, match=r"^--adversarial: clean_only has no parameter x_ce, .*: drop the flag$"):
+        check_model(resolve(settings))
+    with pytest.raises(UsageError, match="--adversarial"):
+        trained(tmp_path / "run", **settings)
 
 
 def test_gal_gets_leaky_relus_and_others_none():

@@ -19,7 +19,7 @@ def test_wide_shows_every_panel(live):
     assert "rows surrogate, columns target, PGD-10, n=128, eps .3" in text
     assert "F1   92   61   58" in text
     assert "F1    ·  .05  .07" in text
-    assert "median .07" in text
+    assert "mean .07" in text
     assert f"{ALARM}: orthogonality alone is not enough" in text
     assert "clean 93  FGSM 61  PGD 44  % correct, n=128  max ‖∇ℓ‖ 3.1" in text
     assert "saved checkpoint 0007" in text

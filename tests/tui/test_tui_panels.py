@@ -61,7 +61,7 @@ def test_the_legend_says_what_v_is_where_the_chart_has_one():
         picture = similarity_chart(history, ASCII, other=other)
         assert picture is not None
         drawn = any(curve.letter == "V" for curve in picture.curves)
-        assert ("V other run, o first" in panels.similarity(history, ASCII, other=other).plain) == drawn == (other is history)
+        assert ("V other, o first" in panels.similarity(history, ASCII, other=other).plain) == drawn == (other is history)
 
 
 OLD = {"log_odds_cosine": None, "transfer_interval": None}
@@ -83,7 +83,7 @@ def test_the_chart_is_by_the_log_odds_and_dots_the_losss_path_where_it_differs()
     letters = {curve.letter: curve.x.tolist() for curve in picture.curves if len(curve.x) == 1 and curve.letter in "C@"}
     assert letters == {"C": [0.25], "@": pytest.approx([0.07])}
     legend = panels.similarity(history, ASCII, [shipped]).plain
-    assert "now |cos| .07, transfer 60 %\n" in legend
+    assert "now mean |cos| .07, transfer 60 %\n" in legend
     assert legend.endswith("shipped: C cos-only; dots: loss gradients, now .00")
     assert panels.similarity(History(), ASCII, [shipped]).plain.endswith("shipped: C cos-only; dots: loss gradients")
     alone = panels.similarity(history, ASCII).plain
@@ -94,11 +94,11 @@ def test_the_chart_is_by_the_log_odds_and_dots_the_losss_path_where_it_differs()
 
 def test_an_old_log_is_drawn_by_the_loss_and_says_so():
     history = probed(matrix_event(100, **OLD), matrix_event(200, **OLD))
-    assert "now |cos| of loss gradients .07," in panels.similarity(history, ASCII).plain
+    assert "now mean |cos| of loss gradients .07," in panels.similarity(history, ASCII).plain
     ends = {curve.letter: curve.x.tolist() for curve in similarity_chart(history, ASCII).curves}
     assert ends["@"] == pytest.approx([0.07])
     text = panels.cosines(history, ASCII, 40).plain
-    assert "loss: median .07" in text
+    assert "loss gradients: mean .07" in text
     last = text.split("\n")[-1]
     assert last == "|cos| of log-odds gradients: not logged"
     assert len(last) <= 40  # the panel's width
@@ -113,9 +113,9 @@ def test_a_later_measurement_completes_an_old_log():
     assert [probe.cosine for probe in history.copy().probes] == [None, pytest.approx(0.2)]
     lines = panels.cosines(history, ASCII, 40).plain.split("\n")
     assert lines[1].split() == ["F1", ".", ".20", ".20"]
-    assert lines[-2].startswith("median .20, mean ")
+    assert lines[-2].startswith("mean .20 ")
     assert lines[-2].endswith("held-out, n=128")
-    assert lines[-1].startswith("loss: median .00")
+    assert lines[-1].startswith("loss gradients: mean .00")
     assert lines[-1].endswith("90 % vanish")
 
 

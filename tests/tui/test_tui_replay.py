@@ -130,7 +130,7 @@ def test_two_runs_on_the_same_axes(run, tmp_path):
     append(other, matrix_event(1400, clean=64))
     other.write_status(state="finished")
     text = screen_of(Dashboard(run, against=other), (160, 48), "V cos-only-x at epoch 7", "1000")
-    assert "|cos| .07, transfer 60 %, clean 93  FGSM 61  PGD 44" in text, "its probe at this run's step, not its last"
+    assert "mean |cos| .07, transfer 60 %, clean 93  FGSM 61  PGD 44" in text, "its probe at this run's step, not its last"
     beyond = next(line for line in text.splitlines() if re.search(r"T +T +T", line))
     assert beyond.rindex("T") > beyond.rindex("t"), "the other run's curve goes on where this one ends"
 
@@ -142,7 +142,7 @@ def test_references_are_the_shipped_runs_of_the_same_data(run):
     assert ends["standard"][1] > 50 > ends["trs"][1]
     assert ends["smooth-only"][0] > 0.3 > ends["cos-only"][0]
     text = screen_of(Dashboard(run), (160, 48), "shipped: C cos-only, D dverge, S smooth-only, P standard, T trs", "●")
-    assert "now |cos| .07, transfer 60 %" in text
+    assert "now mean |cos| .07, transfer 60 %" in text
 
 
 def test_a_run_is_no_reference_for_itself_and_a_damaged_one_none_at_all(monkeypatch, tmp_path):

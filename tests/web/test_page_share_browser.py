@@ -156,7 +156,10 @@ def test_layers_and_models_are_switched_before_any_request_and_one_model_stays(s
     assert screen.asked[asked:] == []  # nor does the crosshair need one, while its readout is folded
 
     held: list[Route] = []
-    hold = held.append
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
     screen.page.route(CALLBACKS, hold)
     pictures = {screen.picture(0)}
     for layer in [*LAYERS][1:]:

@@ -1,11 +1,13 @@
 """States from links: what fits is taken, what does not is said, nothing raises."""
 
 import base64
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trs_explorer.attack_catalogue import ATTACKS
 from trs_explorer.web.state import CHOICES, NUMBERS, State, defaults, parse_state, uploaded_pixels
 
 MNIST = {"run": "r", "data": "mnist", "members": 3, "images": 10_000}
@@ -25,6 +27,14 @@ def test_a_state_read_back_from_its_own_fields_is_the_same():
         start="1.5,-2", filter="wrong", label=4, theme="dark",
     )  # fmt: skip
     assert parse_state({name: str(value) for name, value in state.to_json().items()}, **MNIST) == (state, [])
+
+
+def test_an_attack_without_a_norm_is_shown_in_the_max_norm(monkeypatch):
+    """Else a maximum-norm attack would be drawn in an L2 ball."""
+    without = replace(ATTACKS["fgsm"], options=("steps",))
+    monkeypatch.setitem(ATTACKS, "fgsm", without)
+    state, warnings = parse_state({"attack": "fgsm", "norm": "l2", "eps": "2"}, **MNIST)
+    assert (state.norm, state.eps, warnings) == ("linf", 0.3, ["fgsm searches the max norm only"])
 
 
 @pytest.mark.parametrize(

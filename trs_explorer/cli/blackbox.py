@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from trs_explorer.attack_catalogue import ATTACKS, check_attack_options
+from trs_explorer.attack_catalogue import ATTACKS, check_attack_options, check_norm
 from trs_explorer.catalogue import DATA
 from trs_explorer.cli import exit_on_interrupt
 from trs_explorer.cli.blackbox_page import curve_page
@@ -91,6 +91,7 @@ def blackbox(
         if kind not in KINDS:
             raise UsageError(unknown("--attacks", kind, KINDS))
     radii = parse_radii(eps, norm)
+    check_norm(kinds, norm)
     starts = restarts if restarts > 1 else None
     options = attack_options(kinds, step_size=step_size, restarts=starts)
     options |= check_attack_options(kinds, {} if loss is None else {"loss": loss})  # one loss is never what pgd here usually has

@@ -41,7 +41,7 @@ from trs_explorer.cli.progress import progress
 from trs_explorer.evaluation.table1.columns import MEASURED_ATTACKS, parameters
 from trs_explorer.options import UsageError, unknown
 
-SETS = {"table1": MEASURED_ATTACKS, "all": tuple(name for name, attack in ATTACKS.items() if not attack.for_transfer)}
+SETS = {"table1": MEASURED_ATTACKS, "all": tuple(name for name, attack in ATTACKS.items() if not attack.made_for_transfer)}
 
 
 def evaluate(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from trs_explorer.attacks.checks import check_images
 from trs_explorer.attacks.noise import draw_seeds, seeded
-from trs_explorer.attacks.options import transfer_kwargs
+from trs_explorer.attacks.options import keywords, transfer_kwargs
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.evaluation.accuracy import Rate, add_batch, batches, correct, empty_rate
 from trs_explorer.evaluation.intervals import of_ratio
@@ -23,8 +23,8 @@ class Attempt:
     """One attack on one surrogate at one radius, from one start.
 
     - surrogate, kind: names of the surrogate and of the attack.
-    - attack: attack(surrogate, x, y, *, eps, norm, generator, ...) -> x_adv.
-    - eps, norm: the radius, in [0, 1] pixels.
+    - attack: attack(surrogate, x, y, *, eps, generator, ...) -> x_adv. It also gets the norm, if its signature names it.
+    - eps, norm: the radius, in [0, 1] pixels. An attack without a norm searches the maximum norm, "linf".
     - start: the number of the random start, from 0.
     """
 
@@ -82,17 +82,21 @@ def measure_attempt(
     - seed, first: as for `accuracy.measure`; start k uses the seed + k.
     - done: rates of an interrupted measurement; used if they are of the same number of images for every target.
 
+    Raises: ValueError for another norm than "linf" of an attack that takes none, and as `accuracy.measure`.
     Denominator: all images. The targets get the image with the highest loss on the surrogate, even if it does not fool that one.
     """
+    takes_norm = "norm" in keywords(attempt.attack)
+    if not takes_norm and attempt.norm != "linf":
+        raise ValueError(f"{attempt.kind} takes no norm and searches the maximum norm, got {attempt.norm!r}: take linf")
     rates = {name: (done or {}).get(name, empty_rate(attempt.name, attempt.eps, norm=attempt.norm)) for name in targets}
     if len({rate.n for rate in rates.values()}) > 1:
         rates = {name: empty_rate(attempt.name, attempt.eps, norm=attempt.norm) for name in targets}
     tried = next(iter(rates.values())).n
     generator = seeded(seed + attempt.start)
     draw_seeds(first + tried, 1, generator)  # skip the draws for the images before
-    options = transfer_kwargs(attempt.attack, for_transfer=True)
+    options = {**transfer_kwargs(attempt.attack, for_transfer=True), **({"norm": attempt.norm} if takes_norm else {})}
     for images, labels in batches(surrogate, x[tried:], y[tried:], batch_size):
-        x_adv = attempt.attack(surrogate, images, labels, eps=attempt.eps, norm=attempt.norm, generator=generator, **options)
+        x_adv = attempt.attack(surrogate, images, labels, eps=attempt.eps, generator=generator, **options)
         check_images(x_adv, labels)
         for name, target in targets.items():
             rates[name] = add_batch(rates[name], x_adv, images, correct(target, x_adv, labels))

@@ -178,7 +178,7 @@ def _warnings(
     Attacks made for transfer need not be strong on this model, and look at transformed copies of their images: for them the
     checks are only that they stay in the ball and give back the original.
     """
-    direct = [not ATTACKS[name].for_transfer for name, _ in plan.attacks]
+    direct = [not ATTACKS[name].made_for_transfer for name, _ in plan.attacks]
     attacks = list(compress(plan.labelled_attacks(), direct))
     others = check_rates(list(compress(rates[1:], [not each for each in direct])))
     rates = [rates[0], *compress(rates[1:], direct)]

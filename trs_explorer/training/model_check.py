@@ -1,5 +1,7 @@
 """Check that a method can train a model, on newly built members and before anything is written."""
 
+import inspect
+
 import torch
 
 from trs_explorer.catalogue import DATA, METHODS, load
@@ -20,9 +22,11 @@ def check_members(config: TrainConfig, ensemble: Ensemble) -> None:
     """Run the members once on noise, and run the method's own check. Leaves them in eval mode.
 
     Raises: UsageError if they do not accept the data's images, do not return logits of its classes, or cannot be trained by
-    the method.
+    the method; and if the config is for adversarial training, which the method's loss terms would ignore.
     """
     data, method = DATA[config.data], METHODS[config.method]
+    if config.adversarial and "x_ce" not in inspect.signature(load(method.function)).parameters:
+        raise UsageError(f"--adversarial: {config.method} has no parameter x_ce, the images for the cross-entropy: drop the flag")
     device = next((weight.device for weight in ensemble.parameters()), torch.device("cpu"))
     x = torch.rand((IMAGES, *data.shape), generator=torch.Generator().manual_seed(0)).to(device)
     ensemble.eval()

@@ -63,7 +63,7 @@ def _apply(state: State, checkpoint: Checkpoint, stored: Mapping) -> list[str]:
     optimizer = stored.get("optimizer")
     problem = (
         _wrong_progress(state, checkpoint, stored)
-        or _wrong_arithmetic(state, stored)
+        or _wrong_numerics(state, stored)
         or _wrong_options(state, stored.get("options"))
         or _wrong_settings(state, optimizer)
         or _wrong_memory(state, optimizer["state"])
@@ -80,7 +80,7 @@ def _apply(state: State, checkpoint: Checkpoint, stored: Mapping) -> list[str]:
     state.optimizer.load_state_dict(ours)
     state.progress = state.saved_at = Progress(stored["epoch"], stored["step_in_epoch"], stored["step"])
     state.options = {name: HYPER_PARAMETERS[name].check(value) for name, value in stored["options"].items()}
-    return _same_arithmetic(state, stored)
+    return _same_numerics(state, stored)
 
 
 def _wrong_progress(state: State, checkpoint: Checkpoint, stored: Mapping) -> str:
@@ -95,13 +95,13 @@ def _wrong_progress(state: State, checkpoint: Checkpoint, stored: Mapping) -> st
     return ""
 
 
-def _wrong_arithmetic(state: State, stored: Mapping) -> str:
+def _wrong_numerics(state: State, stored: Mapping) -> str:
     whole, pixels = METHODS[state.run.config.method].whole_batch, state.images.x[0].numel()
     parts, most = stored.get("parts"), 1 if whole else most_parts(state.ensemble, state.batch_size, pixels)
     if type(parts) is not int or not 1 <= parts <= most:
         return f"its batches were computed in an impossible number of parts, at most {most} can be"
     if stored.get("device") not in ("cpu", "cuda") or type(stored.get("bfloat16")) is not bool:
-        return "it does not say in which arithmetic it was trained"
+        return "it does not say on which device and in which precision it was trained"
     return ""
 
 
@@ -141,18 +141,18 @@ def _wrong_memory(state: State, stored: Mapping) -> str:
     weights, names = list(state.ensemble.parameters()), PER_WEIGHT[state.run.config.optimizer]
     for index, memory in stored.items():
         if type(index) is not int or not 0 <= index < len(weights):
-            return "its optimiser remembers weights that the model does not have"
+            return "its optimiser state is of weights that the model does not have"
         wanted = {*names, *(["step"] if state.run.config.optimizer == "adam" else [])}
         if not isinstance(memory, dict) or set(memory) != wanted:
-            return f"its optimiser does not remember what --optimizer {state.run.config.optimizer} does"
+            return f"its optimiser state has other fields than that of --optimizer {state.run.config.optimizer}"
         scalars = [memory["step"]] if "step" in memory else []
         if not all(_is_plain_tensor(step, torch.Size(()), torch.float32) and 0 <= step <= state.steps for step in scalars):
-            return "its optimiser has counted steps that cannot be"
+            return "its optimiser has an impossible step count"
         for name in names:
             if not _is_plain_tensor(memory[name], weights[index].shape, weights[index].dtype):
                 return f"{name} of weight {index} has another shape or type than the weight"
             if not bool(memory[name].isfinite().all()) or (name == "exp_avg_sq" and bool((memory[name] < 0).any())):
-                return f"{name} of weight {index} has values that cannot be"
+                return f"{name} of weight {index} has values that are impossible"
     return ""
 
 
@@ -167,11 +167,11 @@ def _is_plain_tensor(value: object, shape: torch.Size, dtype: torch.dtype) -> bo
     )
 
 
-def _same_arithmetic(state: State, stored: Mapping) -> list[str]:
+def _same_numerics(state: State, stored: Mapping) -> list[str]:
     """Split batches as before; returns a note if this machine cannot produce the same bits."""
-    before = {name: stored[name] for name in state.arithmetic}
+    before = {name: stored[name] for name in state.numerics}
     if state.device.type == "cpu":
         state.parts = before["parts"]
-    if before == state.arithmetic:
+    if before == state.numerics:
         return []
-    return [f"trained with {before}, goes on with {state.arithmetic}: not the same bits as an uninterrupted training"]
+    return [f"trained with {before}, goes on with {state.numerics}: not the same bits as an uninterrupted training"]

@@ -111,7 +111,7 @@ class State:
         self.weights_member = done if training else None
 
     @property
-    def arithmetic(self) -> dict[str, object]:
+    def numerics(self) -> dict[str, object]:
         """What the exact bits depend on besides the config. Stored with a checkpoint, for a resume on another machine."""
         return {"device": self.device.type, "bfloat16": self.bfloat16, "parts": self.parts}
 
@@ -124,7 +124,7 @@ class State:
         if broken:
             raise TrainingError(f"the weights {broken} are not finite at step {self.progress.step}: not saved; try a lower --lr")
         at = self.progress
-        stored = {"optimizer": self.optimizer.state_dict(), "options": self.options, **self.arithmetic, **asdict(at)}
+        stored = {"optimizer": self.optimizer.state_dict(), "options": self.options, **self.numerics, **asdict(at)}
         fields = checkpoints.save(self.run, self.ensemble, stored, epoch=at.epoch, step_in_epoch=at.step_in_epoch)
         self.saved_at = at
         return fields

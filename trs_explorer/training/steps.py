@@ -51,7 +51,7 @@ def training_step(state: State, orders: Tensor) -> dict[str, Tensor]:
         parameter.grad = None
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient.contiguous()  # fused Adam ignores the gradient's strides
-    clipped = [list(member.parameters()) for member in ensemble.members] if method.member_losses else [parameters]
+    clipped = [list(member.parameters()) for member in ensemble.members] if method.separate_losses else [parameters]
     terms["update_norm"] = torch.stack([torch.nn.utils.clip_grad_norm_(group, config.clip) for group in clipped]).max()
     state.optimizer.step()
     state.progress = Progress(state.progress.epoch, state.progress.step_in_epoch + 1, state.progress.step + 1)

@@ -55,8 +55,9 @@ ctrl+p   palette: all commands and themes by name
 
 |cos|    mean over images of |cos| between two members'
          input gradients, of the log-odds; 0 is orthogonal.
-         "loss": of the loss gradients instead, which vanish
-         where a member is certain
+         One number: the mean over pairs. "loss gradients":
+         of the cross-entropy instead, which vanish where a
+         member is certain
 transfer the share of attacks on the row's member
          (surrogate) that fool the column's (target) too,
          counted over images that both classify correctly

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 
 from rich.text import Text
 
 from trs_explorer import values
 from trs_explorer.config import same_split
 from trs_explorer.evaluation.intervals import of_share
-from trs_explorer.matrices import Matrix, off_diagonal
+from trs_explorer.matrices import Matrix, mean, off_diagonal
 from trs_explorer.parse_events import ROUNDING, Probe
 from trs_explorer.runs import Run
 from trs_explorer.tui.alarms import Alarm
@@ -119,10 +118,10 @@ def grid(square: Matrix, write, fmt: Format, *, alert=None, diagonal: bool = Tru
 
 
 def cosines(history: History, fmt: Format, width: int) -> Text:
-    """|cos| between the members' input gradients, with the median over pairs and the trend of their mean.
+    """|cos| between the members' input gradients, with the mean over pairs and its trend.
 
-    The matrix is by the log-odds on held-out images. Below it is the loss's median, which is live on training batches; before
-    the first probe, and of logs without log-odds, the loss's matrix.
+    The matrix is by the log-odds on held-out images. Below it is the mean of the cross-entropy's gradients, which is live on
+    training batches; before the first probe, and of logs without log-odds, their matrix.
     """
     odds, loss = history.cosines, history.loss_cosines
     if not odds and not loss:
@@ -130,10 +129,10 @@ def cosines(history: History, fmt: Format, width: int) -> Text:
     body = grid(odds or loss or [], cosine, fmt, diagonal=False, width=width)
     rows = []
     if odds and history.probe:
-        rows.append((_median_line(odds, history.cosine.trend(), f"held-out, n={values.text(history.probe.n)}", fmt), "bold"))
+        rows.append((_mean_line(odds, history.cosine.trend(), f"held-out, n={values.text(history.probe.n)}", fmt), "bold"))
     if loss and (not odds or differ(odds, loss)):
-        line = _median_line(loss, history.loss_cosine.trend(), history.loss_cosines_from, fmt)
-        rows.append((f"loss: {line}{_vanishing(history)}", fmt.colour("muted") if odds else "bold"))
+        line = _mean_line(loss, history.loss_cosine.trend(), history.loss_cosines_from, fmt)
+        rows.append((f"loss gradients: {line}{_vanishing(history)}", fmt.colour("muted") if odds else "bold"))
         if not odds and history.probe:
             rows.append(("|cos| of log-odds gradients: not logged", fmt.colour("muted")))
     return Text.assemble(body, *(part for row in rows for part in ("\n", row)))
@@ -145,9 +144,8 @@ def differ(one: Matrix, other: Matrix) -> bool:
     return len(one) != len(other) or any(abs(a - b) > ROUNDING for a, b in pairs)
 
 
-def _median_line(square: Matrix, trend: int, source: str, fmt: Format) -> str:
-    pairs = off_diagonal(square)
-    return f"median {cosine(median(pairs) if pairs else None)}, mean {fmt.arrow(trend)}  {source}"
+def _mean_line(square: Matrix, trend: int, source: str, fmt: Format) -> str:
+    return f"mean {cosine(mean(off_diagonal(square)))} {fmt.arrow(trend)}  {source}"
 
 
 def _vanishing(history: History) -> str:
@@ -171,7 +169,8 @@ def transfer(history: History, fmt: Format, width: int) -> Text:
 
     A cell counts images that both members classify correctly and on which the attack fools the surrogate: the share of them on
     which it fools the target too. The diagonal is the attack's success rate on the member itself.
-    "each +-" bounds the half-width of every pair's 95 % interval, in points: that of a rate of .5 on the fewest images.
+    "each ±" is an upper bound of the half-widths of the pairs' 95 % intervals, in percentage points: the half-width for a rate
+    of .5 on the fewest images that any pair has.
     """
     probe = history.probe
     if probe is None or probe.rates is None:
@@ -208,7 +207,7 @@ def similarity(history: History, fmt: Format, references: Sequence[ReferenceRun]
     """The legend of the chart of similarity against transfer, with the run's present values. Arguments: `similarity_chart`."""
     text = Text("x: |cos|, y: transfer %  ", fmt.colour("muted"))
     if other is not None and other.probes:
-        text.append("V other run, ", fmt.colour("muted"))
+        text.append("V other, ", fmt.colour("muted"))
     dots = "dots: loss gradients" if any(loss_shown(run.cosine, run.loss_cosine) for run in references) else ""
     if probe := history.probe:
         start, end = ("o", "@") if fmt.ascii else ("○", "●")
@@ -243,9 +242,9 @@ def versus(history: History, other: History, name: str, fmt: Format) -> Text:
 
 
 def _mean_cosine(probe: Probe) -> str:
-    """Mean |cos| of the log-odds' gradients; of a log that lacks it of the loss's, which is named."""
+    """Mean |cos| over pairs of the log-odds' gradients; where a log lacks it, of the loss gradients, which are named."""
     known = probe.cosine is not None or probe.loss_cosine is None
-    return f"|cos| {cosine(probe.cosine)}" if known else f"|cos| of loss gradients {cosine(probe.loss_cosine)}"
+    return f"mean |cos| {cosine(probe.cosine)}" if known else f"mean |cos| of loss gradients {cosine(probe.loss_cosine)}"
 
 
 def warnings(alarms: list[Alarm], fmt: Format) -> Text:

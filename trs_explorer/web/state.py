@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
-from trs_explorer.attack_catalogue import LOSSES, NORMS, RADIUS_ATTACKS
+from trs_explorer.attack_catalogue import LOSSES, NORMS, RADIUS_ATTACKS, takes
 from trs_explorer.catalogue import DATA
 from trs_explorer.explore.gallery import FILTERS
 from trs_explorer.figures.layers import LAYERS
@@ -156,7 +156,10 @@ def parse_state(fields: Mapping[str, object], *, run: str, data: str, members: i
             set_field(name, raw)
         elif raw not in (None, ""):
             warnings.append(f"{name} must be one of {', '.join(choices)}, got {str(raw)[:40]!r}")
-    if fields.get("eps") in (None, ""):
+    if state.norm != "linf" and not takes(state.attack, "norm"):
+        warnings.append(f"{state.attack} searches the max norm only")
+        state = replace(state, norm="linf", eps=default_eps(data, "linf"))
+    elif fields.get("eps") in (None, ""):
         state = replace(state, eps=default_eps(data, state.norm))
     for name in ("image", "second", "third"):
         if getattr(state, name) >= images:

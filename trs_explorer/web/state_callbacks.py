@@ -30,6 +30,7 @@ def add_state(app: dash.Dash, library: Library) -> None:
     @app.callback(
         {
             "state": Output("state", "data"),
+            "needed": Output("needed", "data"),
             "search": Output("address", "search"),
             "notice": Output("notice", "children"),
             "fields": {name: Output(name, prop) for name, prop in controls.FIELDS.items()},
@@ -49,13 +50,14 @@ def add_state(app: dash.Dash, library: Library) -> None:
             "scrub": Input("scrub", "value"),
             "newest": Input("newest", "data"),
             "before": Held("state", "data"),
+            "needed": Held("needed", "data"),
         },
     )
-    def set_state(search: str, fields: Json, scrub: object, newest: object, before: Json | None) -> Json:
+    def set_state(search: str, fields: Json, scrub: object, newest: object, before: Json | None, needed: Json | None) -> Json:
         del newest
-        if ctx.triggered_id == "scrub" and before:
-            fields["at"] = _checkpoint_at(library, before, scrub)
-        wanted = _wanted(search or "", fields, before, {name: run.config.data for name, run in library.runs().items()})
+        moved = ctx.triggered_id == "scrub" and before
+        wanted_fields = fields | ({"at": _checkpoint_at(library, before, scrub)} if moved else {})
+        wanted = _wanted(search or "", wanted_fields, before, {name: run.config.data for name, run in library.runs().items()})
         if wanted is None:
             raise dash.exceptions.PreventUpdate
         same = bool(before) and wanted | {"weights": before.get("weights")} == before  # only the run has changed
@@ -72,7 +74,7 @@ def add_state(app: dash.Dash, library: Library) -> None:
             answer["notice"] = no_update
         if same and answer["state"] == before:
             answer["search"] = no_update  # a link that was opened stays as it was
-        return _only_changes(answer, fields, before, ctx.triggered_id) if before else answer
+        return _only_changes(answer, fields, needed or {}, before, ctx.triggered_id) if before else answer
 
 
 def _unknown(library: Library, run: str) -> str:
@@ -96,16 +98,18 @@ def _wanted(search: str, fields: Json, before: Json | None, data_of: dict[str, s
     return {**changed, "weights": ""}  # a link alone names the weights that it was made with
 
 
-def _only_changes(answer: Json, shown: Json, before: Json, trigger: object) -> Json:
-    """Leave out what the page shows already: Dash takes 100 ms and more to set all of it again. shown: by the controls."""
+def _only_changes(answer: Json, shown: Json, needed: Json, before: Json, trigger: object) -> Json:
+    """Leave out what the page shows already: Dash takes 100 ms and more to set all of it again.
+
+    shown: what the controls hold.
+    needed: which of them are on the screen, as `controls.visible`.
+    """
     fields = {name: no_update if _shows(shown.get(name), value) else value for name, value in answer["fields"].items()}
+    now = answer["needed"]
+    styles = {name: no_update if now.get(name) == needed.get(name) else style for name, style in answer["styles"].items()}
     same_run = answer["state"]["run"] == before.get("run") and trigger != "newest"
-    needed, needed_before = answer["state"]["needed"], before.get("needed") or {}
-    styles = {
-        name: no_update if needed.get(name) == needed_before.get(name) else style for name, style in answer["styles"].items()
-    }
-    kept = dict.fromkeys(answer["options"], no_update)
-    return answer | {"fields": fields, "styles": styles} | ({"options": kept} if same_run else {})
+    kept = {"options": dict.fromkeys(answer["options"], no_update)} if same_run else {}
+    return answer | {"fields": fields, "styles": styles} | kept
 
 
 def _shows(shown: object, value: object) -> bool:
@@ -138,7 +142,7 @@ def _answer(app: dash.Dash, library: Library, request: PageRequest, wanted: Json
     state, members = request.state, len(request.loaded.ensemble)
     names, data = model_names(members), request.loaded.data.name
     needed = controls.visible(state, plane_data=is_plane(data))
-    fields = state.to_json() | {"members": members, "needed": needed}
+    fields = state.to_json() | {"members": members}
     checkpoints = library.checkpoints(state.run)
     most, step = controls.eps_range(state, data)
     numbered = controls.options({str(k): name for k, name in enumerate(names)})
@@ -148,6 +152,7 @@ def _answer(app: dash.Dash, library: Library, request: PageRequest, wanted: Json
     search = "?" + urlencode({name: value for name, value in state.to_json().items() if value != ""})
     return {
         "state": fields,
+        "needed": needed,
         "search": no_update if keep_address and not wanted else search,
         "notice": "\n".join(request.warnings),
         "fields": controls.values(state, names),
@@ -170,6 +175,7 @@ def _unusable(library: Library, wanted: Json, error: Exception) -> Json:
     names = {name: name for name in library.names}
     return {
         "state": {"run": run if run in names else "", "error": str(error), "live": run in names},
+        "needed": no_update,
         "search": no_update,
         "notice": "",
         "fields": dict.fromkeys(controls.FIELDS, no_update) | ({"run": run} if run in names else {}),

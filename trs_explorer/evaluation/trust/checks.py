@@ -2,13 +2,13 @@
 
 # What is checked, by its number, in the words of a passed check.
 CHECKS = {
-    1: "iterated attacks leave no more right than a single step",
-    2: "with eps 1 nothing is left right",
+    1: "iterated attacks leave no more images correct than a single step",
+    2: "with eps 1 no image is still classified correctly",
     3: "accuracy falls as eps grows",
     4: "images made on another model do no better than the attack itself",
     5: "no input gradient is zero, NaN or infinite",
     6: "the last 10 steps change nothing any more",
-    7: "no attack passes over an image that fooled",
+    7: "no attack visits an adversarial example without returning one",
     8: "attacks of one radius agree, on cross-entropy and on the margin",
     9: "the same images give the same outputs",
     10: "outputs are logits or log-probabilities",

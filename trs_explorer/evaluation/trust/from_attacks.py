@@ -259,7 +259,7 @@ def _passed_over(
     missed = fooled & correct(model, returned, y)
     if not missed.any():
         return []
-    return [f"{name} passed over an image that fooled, for {_of(missed)}: its result is not the best of its steps"]
+    return [f"{name} visited an adversarial example and did not return one, for {_of(missed)}: it must return its best iterate"]
 
 
 def _of(outcomes: Outcomes) -> str:
