@@ -102,14 +102,16 @@ def test_every_panel_shows_what_its_model_answers_on_the_plane_of_two_gradients(
     for model in range(4):
         seen = classes_at(screen.picture(model), points, 10)
         assert np.array_equal(seen[clear[model]], expected[model].argmax(-1)[clear[model]]), model
-        assert len(np.unique(expected[model].argmax(-1))) > 1  # a slice of one class would prove little
         # The lines lie where two classes tie, and the numbers in regions of their class.
-        lines = screen.points(model, "boundaries")
-        ties = two_largest(outputs(mnist, images_at(plane, lines))[model])
-        assert np.median(ties) < 0.02 * np.median(two_largest(expected[model])), model
+        if "boundaries" in screen.traces(model):
+            ties = two_largest(outputs(mnist, images_at(plane, screen.points(model, "boundaries")))[model])
+            assert np.median(ties) < 0.02 * np.median(two_largest(expected[model])), model
+        else:
+            assert len(np.unique(expected[model].argmax(-1))) == 1
         numbers = screen.points(model, "class numbers")
         answers = outputs(mnist, images_at(plane, numbers))[model].argmax(-1)
         assert [int(text) for text in screen.traces(model)["class numbers"]["text"]] == answers.tolist()
+    assert len(np.unique(expected[0].argmax(-1))) > 2  # a slice of one class would prove little
 
 
 def test_the_colours_of_the_margin_are_those_of_its_sign(screen: Screen, bars: Loaded) -> None:
