@@ -169,6 +169,7 @@ function redraw() {
 
 function painted() {
   document.getElementById("still")?.remove();
+  document.querySelector("#upload input")?.setAttribute("aria-label", "own picture"); // dcc.Upload has no property for it
   crosshair();
   const {slice} = view;
   if (!slice?.spec) return;
