@@ -252,3 +252,11 @@ def test_the_state_follows_a_run_that_saves_more_and_says_that_one_has_gone(tmp_
     assert gone["runs"] == ["other"]
     answer = call(app, "state.data", changed="newest.data", newest=gone, state=answer["state.data"], **shown)
     assert answer["notice.children"] == "there is no run live here: this is other"
+
+
+def test_changes_that_arrive_together_all_count(app):
+    """Dash joins what changes while a request is under way: the slider's move counts also if it is not the first of them."""
+    state = state_of(app, run="mnist-trs")
+    shown = {**controls_of(app, state), "image": 5}
+    answer = call(app, "state.data", changed=["image.value", "scrub.value"], scrub="0", state=state, **shown)
+    assert (answer["state.data"]["image"], answer["state.data"]["at"]) == (5, "0018")
