@@ -104,16 +104,24 @@ function pick(step) {
 
 const flip = (id) => dash.set_props(id, {value: !element(id).checked});
 
-function next(id, step) {
-  const choices = [...element(id).options].map((option) => option.value);
-  const at = choices.indexOf(element(id).value);
-  dash.set_props(id, {value: choices[(at + step + choices.length) % choices.length]});
+const choices = (id) => [...element(id).options].map((option) => option.value).filter(Boolean); // not the placeholder
+
+function next(id) {
+  const all = choices(id);
+  dash.set_props(id, {value: all[(all.indexOf(element(id).value) + 1) % all.length]});
+}
+
+// The newest checkpoint is the last one, and is followed when there is a newer one.
+function checkpoint(step) {
+  const [newest, ...all] = choices("at"), shown = element("at").value;
+  const k = (shown === newest ? all.length - 1 : all.indexOf(shown)) + step;
+  if (k >= 0 && k < all.length) dash.set_props("at", {value: k === all.length - 1 ? newest : all[k]});
 }
 
 const ARROWS = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1]};
 const KEYS = {
   ",": () => pick(-1), ".": () => pick(1),
-  "[": () => next("at", -1), "]": () => next("at", 1), l: () => next("layer", 1), p: () => next("plane", 1),
+  "[": () => checkpoint(-1), "]": () => checkpoint(1), l: () => next("layer"), p: () => next("plane"),
   x: () => flip("swap"), f: () => flip("present"),
   t: () => dash.set_props("theme", {value: theme({theme: element("theme").value}) === "dark" ? "light" : "dark"}),
   "?": () => element("help").showModal(), Escape: () => start(null),
@@ -170,6 +178,7 @@ function redraw() {
 
 function painted() {
   document.getElementById("still")?.remove();
+  document.querySelector("#upload input")?.setAttribute("aria-label", "own picture"); // dcc.Upload has no property for it
   crosshair();
   const {slice} = view;
   if (!slice?.spec) return;

@@ -36,7 +36,6 @@ NOTE = "ms from the event's time stamp to its painted frame; requests: the part 
 STOPWATCH = Path(__file__).with_name("stopwatch.js").read_text()
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ADDRESS = re.compile(r"http://[^\s/]+/")
-FIRST_SEED = 100  # any but the seed that the page opens with
 
 Lap = tuple[float, float]  # milliseconds, and how many of them a request was under way
 
@@ -117,15 +116,19 @@ def laps_row(mark: Mark, laps: list[Lap]) -> dict:
 
 def hover(page: Page, turn: int) -> None:
     """Move the pointer to a random point of the first panel."""
-    box = page.locator("#panels .frame").first.bounding_box()
-    assert box
+    left, top, width, height = page.evaluate(FIRST_PANEL)
     rng = random.Random(turn)
-    page.mouse.move(box["x"] + rng.uniform(0.05, 0.95) * box["width"], box["y"] + rng.uniform(0.05, 0.95) * box["height"])
+    page.mouse.move(left + rng.uniform(0.05, 0.95) * width, top + rng.uniform(0.05, 0.95) * height)
+
+
+def unfold_models(page: Page, turn: int) -> None:
+    """Show the switches of the models."""
+    page.locator("#slice summary", has_text="more").locator("xpath=..").evaluate("(details) => { details.open = true; }")
 
 
 def toggle_member(page: Page, turn: int) -> None:
     """Click on a member: hide it, or show it again."""
-    page.locator("[data-hide='1']").click()
+    page.get_by_label("F2", exact=True).click()
 
 
 def press(key: str) -> Callable[[Page, int], None]:
@@ -133,51 +136,54 @@ def press(key: str) -> Callable[[Page, int], None]:
     return lambda page, turn: page.keyboard.press(key)
 
 
-def type_seed(page: Page, turn: int) -> None:
-    """Type a seed that was not used before."""
-    page.locator("#seed").fill(str(FIRST_SEED + turn))
+def focus(name: str) -> Callable[[Page, int], None]:
+    """The preparation that focuses an element."""
+    return lambda page, turn: page.locator(f"#{name}").focus()
 
 
-def focus_eps(page: Page, turn: int) -> None:
-    """Focus the slider of eps."""
-    page.locator("#eps").focus()
-
-
+FIRST_PANEL = """(() => {
+  const graph = document.querySelector("#slices .js-plotly-plot"), {xaxis, yaxis} = graph._fullLayout;
+  const box = graph.getBoundingClientRect();
+  return [box.left + xaxis._offset, box.top + yaxis._offset, xaxis._length, yaxis._length];
+})()"""
 COARSE, FINE, FINEST = LEVELS[0], LEVELS[2], LEVELS[3]
 WITHOUT_REQUEST = (
-    Interaction(hover, "pointermove", (Mark("hover: the readout", 50, "readout"),), times=4),
-    Interaction(press("l"), "keydown", (Mark("the next layer", 50, "painted"),), times=4),
-    Interaction(toggle_member, "click", (Mark("hide or show a member", 50, "panels"),)),
+    Interaction(hover, "pointermove", (Mark("hover: the crosshair on all panels", 50, "crosshair"),), times=4),
+    Interaction(press("l"), "keydown", (Mark("the next layer", 50, "redrawn"),), prepare=focus("slice-box"), times=4),
+    Interaction(toggle_member, "click", (Mark("hide or show a member", 50, "redrawn"),), prepare=unfold_models),
 )
 SLICES = Interaction(
     press("."),  # the next image
     "keydown",
     (
-        Mark(f"a new image: slice {COARSE} x {COARSE}", 150, "level 0"),
+        Mark(f"a new image: slice {COARSE} x {COARSE}", 200, "level 0"),
         Mark(f"a new image: slice {FINE} x {FINE}", 1000, "level 2"),
         Mark(f"a new image: slice {FINEST} x {FINEST}", 4000, "level 3"),
     ),
+    prepare=focus("slice-box"),
 )
 # Not settled: a slider is moved while the matrix of its last position is still being filled.
 EPS = Interaction(
-    press("ArrowRight"),
+    press("ArrowLeft"),
     "keydown",
-    (Mark("eps, one step: the attack's path", 100, "path"), Mark("eps, one step: the paths on all four models", None, "paths")),
-    prepare=focus_eps,
+    (Mark("eps, one step: the attacks' paths", 150, "path"),),
+    prepare=focus("eps"),
     settle=False,
 )
 MATRIX = Interaction(
-    press("Enter"),
+    press("ArrowLeft"),  # a further step, of which nothing is known yet
     "keydown",
     (
-        Mark("a new seed: first cells of the matrix", 1000, "cells"),
-        Mark("a new seed: the matrix, N=3, n=256, PGD-10", 8000, "pairs"),
-        Mark("a new seed: the attack on the ensemble itself", None, "everything"),
+        Mark("a new eps: first cells of the matrix", 1000, "cells"),
+        Mark("a new eps: the matrix, N=3, n=256, PGD-10", 8000, "pairs"),
+        Mark("a new eps: the attack on the ensemble itself", None, "everything"),
     ),
-    prepare=type_seed,
+    prepare=focus("eps"),
 )
 LINK = (
-    Mark(f"a link to what is cached: slice {COARSE} x {COARSE}", 500, "level 0"),
+    Mark("a link to what is cached: a picture of the slice", 500, "still"),
+    Mark("a link to what is cached: the live figure", 2200, "level 0"),
+    Mark("a link to what is cached: all sections", 3500, "rooms"),
     Mark(f"a link to what is cached: slice {FINEST} x {FINEST}", None, "level 3"),
 )
 

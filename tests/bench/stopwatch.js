@@ -4,24 +4,27 @@
 
 window.stopwatch = (() => {
   const PATIENCE = 120000; // ms
+  const QUIET = 6; // tenths of a second without a change
   let watch = null; // {start, event, marks, laps, before, resolve, reject}
 
   const text = (id) => (document.getElementById(id) || {}).textContent || "";
-  const panels = () => trs.panels().length;
-  const lines = () => JSON.stringify(trs.walks && trs.walks.trails);
+  const graph = () => document.querySelector("#slices .js-plotly-plot");
+  const view = () => window.explorerView || {};
+  const there = (...selectors) => selectors.every((selector) => document.querySelector(selector));
+  const words = (before) => (text("transfer-words") !== before.words ? text("transfer-words") : "");
 
   // What has to be seen for a mark. signal: who spoke.
   const reached = {
-    readout: (signal) => signal === "readout",
-    painted: (signal) => signal === "paint",
-    panels: (signal, before) => signal === "marks" && panels() !== before.panels,
-    path: (signal, before) => signal === "marks" && lines() !== before.lines,
-    paths: (signal, before) => signal === "marks" && trs.walks.words !== before.said, // which say the radius
+    still: (signal) => signal === "frame" && (document.querySelector("#still img")?.complete || graph()?._fullLayout?.images?.length > 0),
+    rooms: (signal) => signal === "frame" && there("#matrix b", "#gallery button", "#angle-words:not(:empty)", "#history-figure .main-svg", "#slices .main-svg image"),
+    crosshair: (signal) => signal === "crosshair",
+    redrawn: (signal) => signal === "redrawn",
+    path: (signal, before) => signal.startsWith("level") && view().attack?.id !== before.attack,
     cells: (signal) => signal === "matrix" && /\/[1-9]/.test(text("matrix")),
-    pairs: (signal, before) => signal === "matrix words" && text("transfer-words") !== before.words && text("transfer-words").includes("Transfer over all pairs"),
-    everything: (signal, before) => signal === "matrix words" && text("transfer-words") !== before.words && text("transfer-words").includes("Ensemble robust accuracy"),
+    pairs: (signal, before) => signal === "matrix words" && words(before).includes("Transfer over all pairs"),
+    everything: (signal, before) => signal === "matrix words" && words(before).includes("Ensemble robust accuracy"),
   };
-  for (const level of [0, 1, 2, 3]) reached[`level ${level}`] = (signal) => signal === `level ${level}`;
+  for (const level of [0, 1, 2, 3]) reached[`level ${level}`] = (signal, before) => signal === `level ${level}` && view().slice?.key !== before.key;
 
   function signal(name) {
     if (!watch || watch.start === null) return;
@@ -41,7 +44,8 @@ window.stopwatch = (() => {
 
   // Milliseconds between the two moments in which one request or more was under way.
   function waited(start, end) {
-    const spans = performance.getEntriesByType("resource").map((entry) => [Math.max(entry.startTime, start), Math.min(entry.responseEnd, end)]);
+    const spans = performance.getEntriesByType("resource").filter(({name}) => !name.endsWith("/alive"))
+      .map((entry) => [Math.max(entry.startTime, start), Math.min(entry.responseEnd, end)]);
     let total = 0, until = start;
     for (const [from, to] of spans.filter(([from, to]) => to > from).sort(([one], [other]) => one - other)) {
       total += Math.max(0, to - Math.max(from, until));
@@ -63,46 +67,53 @@ window.stopwatch = (() => {
 
   // Listen to what the page shows by now; once for every thing.
   function listen() {
-    const ids = {readout: "readout", matrix: "matrix", "transfer-words": "matrix words"};
+    const ids = {crosshair: "crosshair", matrix: "matrix", "transfer-words": "matrix words"};
     for (const [id, name] of Object.entries(ids)) {
       const box = document.getElementById(id);
       if (!box || box.listenedTo) continue;
       box.listenedTo = new MutationObserver(() => signal(name));
       box.listenedTo.observe(box, {childList: true, characterData: true, subtree: true}); // not attributes: marks of what is chosen
     }
-    if (!trs.paint.listenedTo) {
-      const paint = trs.paint;
-      trs.paint = () => (paint(), signal("paint"));
-      trs.paint.listenedTo = true;
-    }
+    const plot = graph();
+    if (!plot || plot.listenedTo) return;
+    plot.listenedTo = true;
+    for (const event of ["plotly_relayout", "plotly_update"]) plot.on(event, () => signal("redrawn"));
   }
 
-  document.addEventListener("trs:marked", () => signal("marks"));
-  document.addEventListener("trs:painted", ({detail}) => signal(`level ${detail.level}`));
+  document.addEventListener("explorer:painted", ({detail}) => signal(`level ${detail.level}`));
+
+  // What nobody speaks of while the page is opened is looked for in every frame.
+  function look() {
+    signal("frame");
+    if (!["still", "rooms"].every((mark) => watch.seen.has(mark) || !watch.marks.includes(mark))) requestAnimationFrame(look);
+  }
 
   const own = {
-    // From the start of the navigation to the first and to the finest picture.
-    opened: begin(0, ["level 0", "level 3"], {}),
+    // From the start of the navigation to what stands there before plotly, the first figure, every section, the finest grid.
+    opened: begin(0, ["still", "level 0", "rooms", "level 3"], {}),
 
     // From the next such event.
     arm(event, marks) {
       listen();
       performance.clearResourceTimings();
-      own.done = begin(null, marks, {panels: panels(), lines: lines(), words: text("transfer-words"), said: trs.walks && trs.walks.words});
+      own.done = begin(null, marks, {key: view().slice?.key, attack: view().attack?.id, words: text("transfer-words")});
       const mine = watch;
       addEventListener(event, ({timeStamp}) => (mine.start = timeStamp), {capture: true, once: true});
     },
 
-    // Until nothing is being computed: neither slice nor matrix.
+    // Until nothing is being computed for a while: neither slice nor matrix.
     settled: () => new Promise((resolve, reject) => {
       const since = performance.now();
+      let quiet = 0;
       const look = setInterval(() => {
-        const quiet = window.trs && trs.grid && trs.grid.level === 3 && text("transfer-words") && !text("transfer-words").endsWith("...");
-        if (!quiet && performance.now() - since < PATIENCE) return;
+        const {slice} = view(), words = text("transfer-words");
+        quiet = slice?.spec && slice.level === slice.levels - 1 && words && !words.endsWith("...") ? quiet + 1 : 0;
+        if (quiet < QUIET && performance.now() - since < PATIENCE) return;
         clearInterval(look);
         quiet ? resolve() : reject(new Error("it never stops computing"));
       }, 100);
     }),
   };
+  requestAnimationFrame(look);
   return own;
 })();

@@ -23,22 +23,21 @@ SHOWN = 120  # ms after a click at which the page below shows something
 # What the stopwatch expects of the explorer's page, with delays of our own.
 PAGE = f"""
 <button id="show">show</button> <button id="busy">busy</button> <button id="nothing">nothing</button>
-<div id="readout"></div>
+<div id="crosshair"></div>
 <div id="matrix"></div> <p id="transfer-words">starting ...</p>
 <script>
-  window.trs = {{panels: () => [0], scene: {{trails: []}}, paint() {{}}}};
-  const readout = (text) => document.getElementById("readout").textContent = text;
-  document.getElementById("show").onclick = () => setTimeout(() => readout("shown"), {SHOWN});
+  const move = (text) => document.getElementById("crosshair").textContent = text;
+  document.getElementById("show").onclick = () => setTimeout(() => move("moved"), {SHOWN});
   const work = () => {{
     for (const until = performance.now() + {SHOWN}; performance.now() < until;);
   }};
   document.getElementById("busy").onclick = () => {{
-    readout("busy");
+    move("busy");
     Promise.resolve().then(() => requestAnimationFrame(work)); // after the stopwatch's own first one: the frame comes late
   }};
 </script>
 """
-READOUT = (explore.Mark("the readout", None, "readout"),)
+CROSSHAIR = (explore.Mark("the crosshair", None, "crosshair"),)
 
 
 def test_an_address_is_found_in_what_the_explorer_prints() -> None:
@@ -50,10 +49,10 @@ def test_an_address_is_found_in_what_the_explorer_prints() -> None:
 
 def test_the_95th_percentile_is_held_to_the_target() -> None:
     laps = [(float(i), i / 2) for i in range(101)]
-    row = explore.laps_row(explore.Mark("x", 94, "readout"), laps)
+    row = explore.laps_row(explore.Mark("x", 94, "crosshair"), laps)
     assert (row["p50"], row["p95"], row["requests"], row["met"]) == (50, pytest.approx(95), 25, "NO")
-    assert explore.laps_row(explore.Mark("x", 96, "readout"), laps)["met"] == "yes"
-    assert explore.laps_row(explore.Mark("x", None, "readout"), laps)["met"] == ""
+    assert explore.laps_row(explore.Mark("x", 96, "crosshair"), laps)["met"] == "yes"
+    assert explore.laps_row(explore.Mark("x", None, "crosshair"), laps)["met"] == ""
     assert explore.row("x", 21.0, "%", 20)["met"] == "NO"
 
 
@@ -124,7 +123,7 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
 
 
 def click(name: str) -> explore.Interaction:
-    return explore.Interaction(lambda page, turn: page.locator(f"#{name}").click(), "click", READOUT)
+    return explore.Interaction(lambda page, turn: page.locator(f"#{name}").click(), "click", CROSSHAIR)
 
 
 @pytest.mark.browser
@@ -140,22 +139,22 @@ def test_a_lap_runs_from_the_event_to_the_frame(page: Page, name: str) -> None:
 
 @pytest.mark.browser
 def test_what_moves_before_the_event_is_not_its_answer(page: Page) -> None:
-    page.evaluate("setTimeout(() => readout('from before'), 10)")
-    what = explore.Interaction(lambda page, turn: (page.wait_for_timeout(50), page.locator("#show").click()), "click", READOUT)
+    page.evaluate("setTimeout(() => move('from before'), 10)")
+    what = explore.Interaction(lambda page, turn: (page.wait_for_timeout(50), page.locator("#show").click()), "click", CROSSHAIR)
     assert explore.time_once(page, what, 0)[0][0] >= SHOWN
 
 
 @pytest.mark.browser
 def test_time_in_which_answers_are_awaited_counts_once(page: Page) -> None:
     both = "Promise.all([fetch('slow?1'), fetch('slow?2')].map(async (answer) => (await answer).text()))"
-    page.evaluate(f"document.getElementById('show').onclick = async () => {{ await {both}; readout('x'); }}")
+    page.evaluate(f"document.getElementById('show').onclick = async () => {{ await {both}; move('x'); }}")
     ((ms, waited),) = explore.time_once(page, click("show"), 0)
     assert SHOWN - 1 <= waited <= ms
 
 
 @pytest.mark.browser
 def test_what_is_never_shown_ends_with_its_name(page: Page) -> None:
-    with pytest.raises(Error, match="not seen: readout"):
+    with pytest.raises(Error, match="not seen: crosshair"):
         explore.time_once(page, click("nothing"), 0)
 
 
@@ -169,10 +168,10 @@ def test_every_figure_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert any("plotly" in line for line in figures["beside"])
     rows = {row["what"]: row for row in figures["rows"]}
-    assert [row["target"] for row in rows.values()] == [50, 50, 50, 150, 1000, 4000, 500, None, 100, None, 1000, 8000, None, 20]
+    assert [row["target"] for row in rows.values()] == [50, 50, 50, 200, 1000, 4000, 500, 2200, 3500, None, 150, 1000, 8000, None, 20]
     assert all(math.isfinite(row["p50"]) for row in rows.values())
     assert all(row["p50"] <= row["p95"] and row["requests"] <= row["p95"] for row in rows.values() if row["unit"] == "ms")
     coarse, fine, finest = (rows[f"a new image: slice {n} x {n}"]["p50"] for n in (25, 97, 193))
     assert coarse < fine < finest
     assert rows["a new image: slice 193 x 193"]["requests"] > 0
-    assert rows["hover: the readout"]["requests"] == 0
+    assert rows["hover: the crosshair on all panels"]["requests"] == 0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from trs_explorer.web.changes import changed_fields
+from trs_explorer.web.changes import changed_fields, same
 from trs_explorer.web.state import State, default_eps, parse_state
 
 DATA = {"one": "mnist", "two": "mnist", "flat": "bars"}
@@ -49,3 +49,11 @@ def test_the_radius_is_the_norms_own(data, linf, l2):
     assert (state.eps, warnings) == (default_eps(data, "l2"), [])
     state, _ = parse_state({**after(norm="l2"), "eps": "1.5"}, run="one", data=data, members=3, images=10)
     assert state.eps == 1.5
+
+
+def test_a_field_that_is_not_there_is_not_zero():
+    """After an error the page's state has no image: image 0, which the control shows, is then a change."""
+    assert not same(None, 0)
+    assert same(None, "")
+    assert same("", None)
+    assert same("0", 0)

@@ -1,4 +1,4 @@
-"""What leaves the page: the address with the whole state, and own pictures. In a real browser."""
+"""What leaves the page: the address with the whole state, and own pictures; and what needs no request. In a real browser."""
 
 from pathlib import Path
 
@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Route
 from web_explorer import Explorer
-from web_screen import BARS, CHART, MARKS, PIXELS, QUICK, Screen
+from web_screen import BARS, GRAPH, MARKS, QUICK, Screen, decoded
 from web_screen import screen as new_screen
 
+from trs_explorer.figures.layers import LAYERS
+from trs_explorer.web.controls import FIELDS
+
 pytestmark = MARKS
+CALLBACKS = "**/_dash-update-component"
 
 
 # --- the address -----------------------------------------------------------------------------------------------------
@@ -20,10 +24,12 @@ pytestmark = MARKS
 @pytest.mark.slow
 def test_the_address_brings_the_same_screen_back_elsewhere(screen: Screen, explorer: Explorer, browser: Browser) -> None:
     begin = {**QUICK, "image": "5", "plane": "random", "seed": "3", "span": "2.5", "swap": "1", "at": "0018", "theme": "dark"}
-    before = screen.open(begin).js("trs.scene.key")
+    before = screen.open(begin).key
     page = screen.page
     page.locator("#layer").select_option("confidence")
-    page.locator('[data-hide="1"]').click()
+    _more(screen)
+    page.get_by_label("F2", exact=True).uncheck()
+    screen.until_url(layer="confidence", hide="1")
     page.locator("#eps").focus()
     page.keyboard.press("ArrowLeft")
     screen.until("!location.search.includes('eps=0.3&')")
@@ -31,69 +37,73 @@ def test_the_address_brings_the_same_screen_back_elsewhere(screen: Screen, explo
     page.keyboard.press("ArrowUp")
     page.keyboard.press("Enter")
     screen.until("location.search.includes('start=')")
+    screen.painted(level=3)
     screen.idle()
-    shown = "[trs.scene.key, trs.walks.start, trs.get('layer'), Number(trs.get('eps')), trs.dark(), trs.get('at')]"
-    wanted = screen.js(shown)
-    assert wanted[0] == before  # none of it changes the plane
+    assert screen.key == before  # none of it changes the plane
     assert screen.shown == [0, 2, 3]
-    assert wanted[2:] == ["confidence", 0.295, True, "0018"]
-    with browser.new_context() as elsewhere:
+    wanted = screen.url
+    assert (wanted["layer"], wanted["theme"], wanted["at"], wanted["hide"]) == ("confidence", "dark", "0018", "1")
+    assert 0.2 < float(wanted["eps"]) < 0.3
+    with browser.new_context(viewport={"width": 1280, "height": 720}) as elsewhere:
         other = new_screen(elsewhere, explorer.address)
-        assert screen.url  # has been written
         other.page.goto(page.url)
-        other.painted()
-        other.idle()
-        assert other.js(shown) == wanted
+        other.painted(level=3)
+        assert other.url == wanted
+        assert (other.key, other.notice) == (before, "")
+        assert other.js("explorerView.state") == screen.js("explorerView.state")
+        _more(other)
+        for name, prop in FIELDS.items():
+            if prop == "value" and name != "shown":
+                values = [one.page.locator(f"#{name}").evaluate("(e) => [e.value, e.checked]") for one in (other, screen)]
+                assert values[0] == values[1], name
         assert other.shown == [0, 2, 3]
-        assert other.url == screen.url
-        assert other.notice == ""
-        for name in (
-            "plane",
-            "surrogate",
-            "seed",
-            "span",
-            "layer",
-            "attack",
-            "steps",
-            "norm",
-            "n",
-            "image",
-            "filter",
-            "eps",
-            "at",
-        ):
-            assert other.page.locator(f"#{name}").input_value() == page.locator(f"#{name}").input_value(), name
         assert other.js("document.documentElement.dataset.theme") == "dark"
-        canvas = f"[...document.querySelectorAll('{PIXELS}')].map((c) => c.toDataURL())"
-        assert len(set(other.js(canvas))) == 3
+        for model in other.shown:
+            assert other.picture(model) == screen.picture(model)
+            assert other.traces(model) == screen.traces(model)
+            assert other.headline(model) == screen.headline(model)
 
 
-def test_a_link_made_on_other_weights_says_so_and_goes_on_saying_it(screen: Screen, explorer: Explorer) -> None:
-    screen.open({**BARS, "weights": "0123456789ab"})
+def _more(screen: Screen) -> None:
+    """Unfold the rare controls of the slices."""
+    screen.page.locator("#slice summary", has_text="more").click()
+
+
+def test_two_quick_changes_both_arrive_in_the_address(screen: Screen) -> None:
+    """Dash drops the answer to a request when a newer one starts: what it was about must not be lost."""
+    screen.open(QUICK)
+    screen.measured()
+    screen.page.locator("#slice-box").focus()
+    screen.page.keyboard.press(".")
+    screen.page.keyboard.press(".")
+    screen.page.locator("#eps").focus()
+    screen.page.keyboard.press("ArrowLeft")
+    eps = screen.page.locator("#eps").input_value()
+    assert float(eps) < 0.3
+    screen.until_url(image="2", eps=eps)
     screen.idle()
-    assert "other weights" in screen.notice
-    assert screen.url["weights"] == explorer.library.load("bars-cos-only").digest[:12]
+    assert (screen.url["image"], screen.url["eps"]) == ("2", eps)
+    assert screen.page.locator("#image").input_value() == "2"
+    assert screen.page.locator("#eps").input_value() == eps
+    screen.until("document.getElementById('picked-words').textContent.startsWith('image 2:')")
 
 
-@pytest.mark.slow
-def test_what_is_broken_in_an_address_is_named_and_the_page_goes_on(screen: Screen) -> None:
+def test_what_is_broken_in_an_address_is_named_and_the_page_goes_on(screen: Screen, explorer: Explorer) -> None:
     broken = {"eps": "abc", "image": "99999", "start": "nan", "own": "xx", "plane": "nonsense", "surrogate": "9", "at": "7777"}
-    screen.open({**QUICK, **broken})
+    unneeded = {"layer": "nonsense", "filter": "some", "n": "abc", "label": "77"}  # by the slices
+    screen.open({**QUICK, **broken, **unneeded, "weights": "0123456789ab"})
     screen.idle()
-    for name, value in broken.items():
-        assert name in screen.notice
+    for name, value in {**broken, **unneeded}.items():
+        assert name in screen.notice, name
         assert screen.url.get(name) != value
-    assert screen.js("[trs.get('plane'), Number(trs.get('surrogate'))]") == ["gradients", 0]
-
-
-def test_also_what_the_slices_do_not_need_is_named(screen: Screen) -> None:
-    broken = {"layer": "nonsense", "filter": "some", "n": "abc", "label": "77"}
-    screen.open({**QUICK, **broken})
-    screen.idle()
-    for name, value in broken.items():
-        assert screen.page.locator(f"#{name}").input_value() not in ("", value), name
-        assert screen.url.get(name) != value
-    assert [name for name in broken if name not in screen.notice] == []
+    assert "other weights" in screen.notice
+    assert screen.url["weights"] == explorer.library.load("mnist-trs").digest[:12]
+    assert (screen.url["plane"], screen.url["surrogate"]) == ("gradients", "0")
+    for name in unneeded:
+        assert screen.page.locator(f"#{name}").input_value() not in ("", unneeded[name]), name
+    said = screen.notice
+    screen.beats()
+    assert screen.notice == said  # it goes on saying it
 
 
 @pytest.mark.slow
@@ -110,7 +120,6 @@ def test_an_address_of_a_run_that_is_not_there(screen: Screen) -> None:
     screen.open({**QUICK, **broken})
     screen.idle()
     assert "nonsense" in screen.notice
-    assert "eps" in screen.notice
     assert screen.url["run"] == "mnist-trs"
     assert screen.page.locator("#notice b").count() == 0
     assert screen.shown == [0, 1, 2, 3]
@@ -119,71 +128,85 @@ def test_an_address_of_a_run_that_is_not_there(screen: Screen) -> None:
 @pytest.mark.slow
 def test_back_and_forth_between_runs(screen: Screen) -> None:
     """Images and points of the plane have other fields: what does not fit the other run is left behind."""
-    screen.open({**QUICK, "image": "700", "span": "2", "hide": "2", "eps": "0.2"})
+    first = screen.open({**QUICK, "image": "700", "span": "2", "hide": "2", "eps": "0.2"}).key
     screen.page.locator("#run").select_option("bars-cos-only")
-    screen.until("trs.scene.kind === 'domain' && trs.grid && trs.grid.models.length === 3")
+    second = screen.painted(but=first)
     screen.idle()
     assert screen.notice == ""
     assert screen.shown == [0, 1, 2]
-    assert [o.text_content() for o in screen.page.locator("#surrogate option").all()] == ["F1", "F2", "ensemble"]
+    assert screen.page.locator("#surrogate option").all_text_contents() == ["F1", "F2", "ensemble"]
     screen.page.locator("#run").select_option("mnist-standard")
-    screen.until("trs.scene.kind === 'gradients' && trs.grid && trs.grid.models.length === 4")
+    screen.painted(but=second)
     screen.idle()
     assert screen.notice == ""
     assert (screen.url["run"], screen.url["eps"]) == ("mnist-standard", "0.3")
+    assert screen.shown == [0, 1, 2, 3]
 
 
 # --- what needs no request -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
-def test_layers_and_the_crosshair_need_no_request(screen: Screen) -> None:
+def test_layers_and_models_are_switched_before_any_request_and_the_last_brings_all_back(screen: Screen) -> None:
+    """No answer of the server comes while it is tried: every one is held back."""
     screen.open(QUICK, level=3)
     screen.measured()
-    screen.until(f"{CHART} && {CHART}._fullLayout")  # the last to come
-    screen.idle()
     asked = len(screen.asked)
-    pictures = set()
-    for layer in ("margin", "confidence", "disagreement", "arrows", "class"):
-        screen.page.locator("#layer").select_option(layer)
-        screen.until_url(layer=layer)
-        pictures.add(screen.js("document.querySelector('#panels canvas.pixels').toDataURL()"))
     screen.page.mouse.move(*screen.at(2, -1, 1))
     screen.idle()
-    assert len(pictures) == 5
-    assert screen.asked[asked:] == []
+    assert screen.asked[asked:] == []  # nor does the crosshair need one, while its readout is folded
 
+    held: list[Route] = []
 
-def test_models_are_hidden_and_shown_and_one_stays(screen: Screen) -> None:
-    screen.open(BARS)
-    key = screen.js("trs.scene.key")
-    for model, left in (("0", 2), ("2", 1)):
-        screen.page.locator(f'[data-hide="{model}"]').click()
-        assert len(screen.shown) == left
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    screen.page.route(CALLBACKS, hold)
+    pictures = {screen.picture(0)}
+    for layer in [*LAYERS][1:]:
+        screen.page.locator("#layer").select_option(layer)
+        screen.until(f"(layer) => {GRAPH}._fullLayout.images.slice(0, 4)"
+                     ".every(({source}, k) => source === explorerView.slice.layers[layer][k])", layer)  # fmt: skip
+        pictures.add(screen.picture(0))
+        assert ("gradient arrows" in screen.traces(0)) == (layer == "arrows")
+    assert len(pictures) == 4  # margin, confidence, disagreement; arrows lie on the classes
+    widths = [screen.panel(0)[2]]
+    _more(screen)
+    for name, left in (("F1", [1, 2, 3]), ("F3", [1, 3]), ("ensemble", [1])):
+        screen.page.get_by_label(name, exact=True).uncheck()
+        screen.until(f"(n) => Object.entries({GRAPH}._fullLayout).filter(([k, v]) => /^xaxis/.test(k) && v.visible).length === n",
+                     len(left))  # fmt: skip
+        assert screen.shown == left
+        widths.append(screen.panel(left[0])[2])
+    assert widths == sorted(widths)
+    assert widths[-1] > 1.2 * widths[0]
+    assert [screen.headline(1)[:2], screen.traces(0), screen.traces(3)] == ["F2", {}, {}]
+
+    screen.page.unroute(CALLBACKS, hold)
+    for route in held:
+        route.continue_()
+    screen.until_url(layer="arrows", hide="0,2,3")
+    screen.idle()
     assert screen.shown == [1]
-    assert screen.url["hide"] == "0,2"
-    assert screen.headline(1).startswith("F2")
-    screen.page.locator('[data-hide="1"]').click()
-    screen.until("document.getElementById('notice').textContent.includes('one model stays')")
-    assert screen.url["hide"] == "0,2"
-    for model, left in (("0", 2), ("2", 3)):
-        screen.page.locator(f'[data-hide="{model}"]').click()
-        assert len(screen.shown) == left
-    assert screen.js("trs.scene.key") == key
-    screen.until(
-        "document.querySelectorAll('#panels canvas.pixels')[2].getContext('2d').getImageData(50, 50, 1, 1).data[3] === 255"
-    )
+    screen.page.get_by_label("F2", exact=True).uncheck()
+    screen.until_url(hide="")
+    screen.idle()
+    assert screen.shown == [0, 1, 2, 3]
+    assert all(screen.page.get_by_label(name, exact=True).is_checked() for name in ("F1", "F2", "F3", "ensemble"))
 
 
 @pytest.mark.slow
 def test_swapped_axes_are_the_slice_mirrored(screen: Screen) -> None:
-    before = screen.open({**QUICK, "image": "8"}, level=3).js("trs.scene.key")
-    straight, names = screen.classes(), screen.js("trs.scene.names")
+    before = screen.open({**QUICK, "image": "8"}, level=3).key
+    straight, names = [decoded(screen.picture(model)) for model in range(4)], screen.axes().split("   ")
+    _more(screen)
     screen.page.locator("#swap").click()
     screen.painted(but=before, level=3)
-    assert screen.page.locator("#swap").get_attribute("aria-pressed") == "true"
-    assert screen.js("trs.scene.names") == names[::-1]
-    assert (screen.classes() == straight.transpose(0, 2, 1)).mean() > 0.999
+    assert screen.page.locator("#swap").is_checked()
+    assert [name[2:] for name in screen.axes().split("   ")] == [name[2:] for name in names[::-1]]
+    for model in range(4):
+        mirrored = decoded(screen.picture(model))
+        same = (mirrored[::-1] == straight[model][::-1].transpose(1, 0, 2)).all(-1)
+        assert same.mean() > 0.99
 
 
 # --- own pictures ----------------------------------------------------------------------------------------------------
@@ -194,30 +217,36 @@ def test_an_own_picture_is_in_the_address_and_survives_a_reload(screen: Screen, 
     pixels = np.zeros((28, 28), dtype=np.uint8)
     pixels[4:24, 12:16] = np.arange(160, 240, 4, dtype=np.uint8)[:, None]
     Image.fromarray(pixels).resize((56, 56), Image.Resampling.NEAREST).save(tmp_path / "one.png")
-    before = screen.open(QUICK).js("trs.scene.key")
-    screen.page.locator("#own-file").set_input_files(tmp_path / "one.png")
+    before = screen.open(QUICK).key
+    screen.page.locator("#upload input").set_input_files(tmp_path / "one.png")
     screen.until("location.search.includes('own=')")
     key = screen.painted(but=before)
     screen.idle()
-    assert "resized to 28 x 28" in screen.notice  # it goes on saying what was done to the picture
+    assert "resized to 28 x 28" in screen.page.locator("#upload-words").text_content()  # it goes on saying what was done
     loaded = explorer.library.load("mnist-trs")
     x = torch.from_numpy(pixels / 255).float().view(1, 1, 28, 28)
     with torch.no_grad():
         answer = int(loaded.ensemble(x).argmax())
-    assert screen.page.locator("#picked-words").text_content() == f"own picture: class {answer} (the ensemble's prediction)"
-    assert np.abs(screen.plane()[0] - pixels.flatten() / 255).max() < 1e-6
+    assert screen.page.locator("#picked-words").text_content() == "own picture"
+    assert screen.headline(3).startswith(f"ensemble: {answer}")
+    assert screen.page.locator('#gallery [aria-pressed="true"]').count() == 0
+    screen.page.locator("#readout-box summary").click()
+    screen.page.mouse.move(*screen.at(1, 0, 0))
+    screen.until("document.querySelector('#readout img')")
+    middle = decoded(screen.page.locator("#readout img").get_attribute("src"))[..., 0]
+    assert np.abs(middle - pixels.astype(int)).mean() < 1
     screen.page.reload()
     assert screen.painted() == key
+    screen.idle()
     screen.page.locator('#gallery [data-image="2"]').click()
     screen.until_url(own="", image="2")
+    screen.until("!document.getElementById('upload-words').textContent")
 
 
 @pytest.mark.slow
 def test_a_file_that_is_no_picture_is_refused_in_words(screen: Screen, tmp_path: Path) -> None:
     (tmp_path / "no.png").write_text("this is no picture")
     screen.open(QUICK)
-    screen.page.locator("#own-file").set_input_files(tmp_path / "no.png")
-    screen.until("document.getElementById('notice').textContent.includes('not a readable picture')")
-    screen.idle()
-    assert "not a readable picture" in screen.notice
+    screen.page.locator("#upload input").set_input_files(tmp_path / "no.png")
+    screen.until("document.getElementById('upload-words').textContent.includes('not a readable picture')")
     assert "own" not in screen.url

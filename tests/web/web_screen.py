@@ -1,5 +1,7 @@
 """One page of the explorer in a real browser, and the patience to wait for what it does."""
 
+import base64
+import io
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -9,26 +11,32 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 from playwright.sync_api import BrowserContext, Page
 
 # waitress drops the buffers of connections that are open at the end of the session without closing them.
 MARKS = [pytest.mark.browser, pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")]
+GRAPH = "document.querySelector('#slices .js-plotly-plot')"
 CHART = "document.querySelector('#history-figure .js-plotly-plot')"
 # The matrix of 64 images, and mostly the same slice: what one test has made the server compute, it keeps for the next.
 PLAIN = {"n": "64", "eps": "0.3", "surrogate": "0", "target": "1", "theme": "light"}
-PIXELS = "#panels > figure:not([hidden]) canvas.pixels"
 QUICK = {"run": "mnist-trs", "image": "0", "plane": "gradients", "span": "4", **PLAIN}
 BARS = {"run": "bars-cos-only", "image": "0", **PLAIN}
 PATIENCE_S = 60
 FUNCTION = re.compile(r"\([^()]*\) =>")
+BEAT = '"changedPropIds":["alive.data"]'  # every 1.5 s: whether the run has grown; and /alive, whether the server is there
 
-# Runs before the page's own scripts: counts what it waits for, and writes down what its policy refuses.
+# Runs before the page's own scripts: counts what it waits for, and writes down what it paints and what its policy refuses.
 WATCH = """
-window.watch = {pending: 0, asked: 0, refused: []};
+window.watch = {pending: 0, beats: 0, refused: [], painted: []};
 const ask = window.fetch;
 window.fetch = async (...what) => {
+  const body = String(what[1]?.body ?? "");
+  if (/\\balive$/.test(what[0]) || body.includes('%s')) {
+    watch.beats += body.includes('"output":"newest.data"');
+    return ask(...what);
+  }
   watch.pending++;
-  watch.asked++;
   try {
     const answer = await ask(...what);
     const whole = await answer.clone().arrayBuffer().catch(() => null);  // so that a body on its way counts as pending
@@ -38,15 +46,16 @@ window.fetch = async (...what) => {
   }
 };
 document.addEventListener("securitypolicyviolation", (event) => watch.refused.push(event.violatedDirective + event.blockedURI));
+document.addEventListener("explorer:painted", ({detail}) => watch.painted.push(detail));
 watch.idle = () => new Promise((resolve) => {
   let quiet = 0;
   const look = () => {
-    quiet = watch.pending || !window.trs || !trs.ready ? 0 : quiet + 1;
+    quiet = watch.pending ? 0 : quiet + 1;
     if (quiet > 12) resolve(true); else setTimeout(look, 16);
   };
   look();
 });
-"""
+""" % BEAT
 
 
 @dataclass
@@ -63,7 +72,7 @@ class Screen:
         """Load the page in a state, and wait for its slices at a level of the grid; None: only for the page."""
         text = query if isinstance(query, str) else urlencode(query)
         self.page.goto(f"{self.address}?{text}")
-        self.until("window.trs && trs.meta")
+        self.until("window.explorerView?.state")
         if level is not None:
             self.painted(level=level)
         return self
@@ -75,18 +84,29 @@ class Screen:
         return self
 
     def painted(self, *, but: str | None = None, level: int = 0) -> str:
-        """Wait until a slice is on the screen at a level (another one than `but`); its key."""
+        """Wait until a slice is on the screen at a level (another one than `but`), with its attacks; its key."""
         self.until(
-            "([level, but]) => trs.scene && trs.scene.key !== but"
-            " && trs.grid && trs.grid.models.length === trs.scene.models.length && trs.grid.level >= level && trs.walks",
+            "([level, but]) => { const {slice, attack} = explorerView, last = watch.painted.at(-1);"
+            " return slice?.spec && slice.key !== but && slice.level >= level && attack?.key === slice.key"
+            " && last?.key === slice.key && last.level === slice.level; }",
             [level, but],
         )
-        return self.js("trs.scene.key")
+        return self.key
+
+    @property
+    def key(self) -> str:
+        """The key of the slice that the page has."""
+        return self.js("explorerView.slice.key")
 
     def idle(self) -> None:
-        """Wait until nothing is on its way to or from the server, for a dozen frames."""
-        self.until("window.trs && trs.ready")
+        """Wait until nothing is on its way to or from the server, for a dozen frames. The beats do not count."""
+        self.until("window.explorerView?.state")
         self.js("watch.idle()")
+
+    def beats(self, count: int = 2) -> None:
+        """Wait until the page has asked that often whether the run has changed, and for what follows from the answer."""
+        self.until("(until) => watch.beats > until", self.js("watch.beats") + count)
+        self.idle()
 
     def measured(self) -> None:
         """Wait until the matrix and the attack on the ensemble itself are done."""
@@ -134,8 +154,8 @@ class Screen:
 
     @property
     def url(self) -> dict[str, str]:
-        """The state as the address has it, once it has been written there: the page does not write it at every change."""
-        self.until("new URL(trs.query(), location).search === location.search")
+        """The state as the address has it, once nothing is on its way any more."""
+        self.idle()
         return dict(parse_qsl(urlsplit(self.page.url).query))
 
     def until_url(self, **fields: str) -> None:
@@ -162,37 +182,72 @@ class Screen:
             [canvas, colour],
         )
 
-    def classes(self) -> np.ndarray:
-        """The class of every model at every point, [model, row, column], as the page has derived it from the samples."""
-        models, n = self.js("[trs.grid.models.map((model) => Array.from(model.cls)), trs.grid.n]")
-        return np.array(models).reshape(len(models), n, n)
-
-    def plane(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Origin and axes of the plane, flat, that the page has been given."""
-        return tuple(np.array(part, dtype=np.float32) for part in self.js(
-            "[trs.scene.origin, trs.scene.u, trs.scene.v].map((values) => Array.from(values))"))  # fmt: skip
+    # --- what plotly has drawn -------------------------------------------------------------------------------------------
 
     @property
     def shown(self) -> list[int]:
-        """The numbers of the models that are on the screen."""
-        panels = "[...document.querySelectorAll('#panels > figure')]"
-        return self.js(f"{panels}.flatMap((figure, model) => (figure.checkVisibility() ? [model] : []))")
+        """The numbers of the models whose panels are on the screen."""
+        axes = "Object.keys(layout).filter((name) => /^xaxis\\d*$/.test(name) && layout[name].visible)"
+        numbers = f"{axes}.map((name) => Number(name.slice(5) || 1) - 1).sort((a, b) => a - b)"
+        return self.js(f"(() => {{ const layout = {GRAPH}._fullLayout; return {numbers}; }})()")
+
+    @property
+    def layout(self) -> dict:
+        """What the slices' figure has besides traces: its pictures, the titles of its panels, its template's colours."""
+        return self.js(
+            f"(() => {{ const {{images, annotations, font, height}} = {GRAPH}._fullLayout;"
+            " const texts = annotations.map(({text, visible}) => ({text, visible}));"
+            " const pictures = images.map(({source, visible, name}) => ({source, visible, name}));"
+            " return {images: pictures, annotations: texts, colour: font.color, size: font.size, height}; })()"
+        )
+
+    def traces(self, model: int) -> dict[str, dict]:
+        """The traces that are visible on a model's panel, by name."""
+        found = self.js(
+            f"(axis) => {GRAPH}._fullData.filter((trace) => trace.visible === true && trace.xaxis === axis && !trace.showlegend)"
+            ".map(({name, x, y, text, mode, meta, marker}) => ({name, x: [...x], y: [...y], text, mode, meta,"
+            " symbol: marker?.symbol}))",
+            f"x{model + 1}" if model else "x",
+        )
+        return {trace["name"]: trace for trace in found}
+
+    def points(self, model: int, name: str) -> np.ndarray:
+        """The points of a trace, [point, 2], without gaps."""
+        trace = self.traces(model)[name]
+        return np.array([point for point in zip(trace["x"], trace["y"], strict=True) if point[0] is not None])
+
+    def headline(self, model: int) -> str:
+        """What stands above a model's panel."""
+        return re.sub(r"<[^>]*>", "", self.layout["annotations"][model + 1]["text"])
+
+    def axes(self) -> str:
+        """What stands below the panels: the names of both axes."""
+        return self.layout["annotations"][0]["text"]
+
+    def picture(self, model: int) -> str:
+        """The pixels of a model's panel as plotly has them; the same are in the document."""
+        source = self.layout["images"][model]["source"]
+        assert self.js("(uri) => [...document.querySelectorAll('#slices image')].some((e) => e.getAttribute('href') === uri)", source)
+        return source
 
     def panel(self, model: int) -> tuple[float, float, float, float]:
         """Left, top, width and height in the window of what a model's panel draws on."""
         return tuple(self.js(
-            "(model) => { const b = document.querySelectorAll('#panels .frame')[model].getBoundingClientRect();"
-            " return [b.left, b.top, b.width, b.height]; }", model))  # fmt: skip
-
-    def headline(self, model: int) -> str:
-        """What stands above a model's panel."""
-        return self.page.locator("#panels figcaption").nth(model).text_content()
+            f"(axis) => {{ const box = {GRAPH}.getBoundingClientRect(), layout = {GRAPH}._fullLayout;"
+            " const x = layout[`xaxis${axis}`], y = layout[`yaxis${axis}`];"
+            " return [box.left + x._offset, box.top + y._offset, x._length, y._length]; }",
+            str(model + 1) if model else ""))  # fmt: skip
 
     def at(self, model: int, a: float, b: float) -> tuple[float, float]:
         """Where a point (a, b) of the plane lies in the window, on a model's panel."""
         left, top, width, height = self.panel(model)
-        low, high = self.js("[trs.scene.low, trs.scene.high]")
+        low, high = self.js("[explorerView.slice.low, explorerView.slice.high]")
         return left + (a - low) / (high - low) * width, top + (high - b) / (high - low) * height
+
+
+def decoded(source: str) -> np.ndarray:
+    """The colours of a data URI, [row from the top, column, 3]."""
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))).convert("RGB")).astype(int)
 
 
 def screen(context: BrowserContext, address: str) -> Screen:
@@ -204,9 +259,8 @@ def screen(context: BrowserContext, address: str) -> Screen:
     own = urlsplit(address).netloc
 
     def request(url: str, body: str = "") -> None:
-        beat = '"changedPropIds":["live.n_intervals"]' in body  # the look, every two seconds, whether the run has grown
-        if "favicon" not in url and not beat:
-            found.asked.append(url)
+        if "favicon" not in url and not url.endswith("/alive") and BEAT not in body:
+            found.asked.append(f"{url} {body[:5000]}")
         if urlsplit(url).scheme not in ("data", "blob") and urlsplit(url).netloc != own:
             found.foreign.append(url)
 
@@ -220,9 +274,5 @@ def screen(context: BrowserContext, address: str) -> Screen:
 
 
 def serious(problems: list[str]) -> list[str]:
-    """Problems without those of a slice that a newer one has cancelled (409, or the page went on before it came)."""
-    return [
-        p
-        for p in problems
-        if "409" not in p and "willReadFrequently" not in p and not re.match(r"failed: .*(slice/|ERR_ABORTED)", p)
-    ]
+    """Problems without requests that were on their way when the page went on."""
+    return [p for p in problems if "willReadFrequently" not in p and not re.match(r"failed: .*ERR_ABORTED", p)]

@@ -82,11 +82,10 @@ def _class_numbers(outputs: np.ndarray, along: np.ndarray) -> Json:
         of_class = (cells == c).astype(float)
         padded = np.pad(of_class, LABEL_REACH)
         windows = np.lib.stride_tricks.sliding_window_view(padded, (2 * LABEL_REACH + 1,) * 2)
-        score = windows.sum((-2, -1)) * of_class
+        score = (windows.sum((-2, -1)) * of_class)[2:-2, 2:-2]  # a number at the edge would be cut
         if score.max() >= MIN_LABEL_CELLS:
             row, column = np.unravel_index(score.argmax(), score.shape)
-            inner = at[np.clip([column, row], 2, LABEL_CELLS - 2)]  # a number at the edge would be cut
-            places.append(along[inner])
+            places.append(along[at[[column + 2, row + 2]]])
             texts.append(str(c))
     trace = _marks("class numbers", np.array(places).reshape(-1, 2), {})
     return trace | {"mode": "text", "text": texts, "textfont": {"color": INK, "size": 13}}

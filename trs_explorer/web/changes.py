@@ -40,4 +40,4 @@ def same(before: object, after: object) -> bool:
     try:
         return float(str(before)) == float(str(after))
     except ValueError:
-        return str(before or "") == str(after or "")
+        return ("" if before is None else str(before)) == ("" if after is None else str(after))

@@ -155,7 +155,7 @@ def _history() -> html.Section:
     slider = dbc.Input(id="scrub", type="range", min=0, max=1, step=1, value=1)
     return _section("history", "Training", [
         html.Label(["checkpoint ", slider, html.Output(id="scrub-value")], htmlFor="scrub", id="scrub-label"),
-        html.Div(id="history-chart"),
+        scrolling("history-chart", "the training as curves"),
         html.Details([html.Summary("table"), scrolling("history-table", "the training in numbers")]),
     ])  # fmt: skip
 

@@ -55,12 +55,12 @@ def add_state(app: dash.Dash, library: Library) -> None:
     )
     def set_state(search: str, fields: Json, scrub: object, newest: object, before: Json | None, needed: Json | None) -> Json:
         del newest
-        moved = ctx.triggered_id == "scrub" and before
+        moved = _has_changed("scrub") and before
         wanted_fields = fields | ({"at": _checkpoint_at(library, before, scrub)} if moved else {})
         wanted = _wanted(search or "", wanted_fields, before, {name: run.config.data for name, run in library.runs().items()})
         if wanted is None:
             raise dash.exceptions.PreventUpdate
-        same = wanted == before
+        same = bool(before) and wanted | {"weights": before.get("weights")} == before  # only the run has changed
         unknown = _unknown(library, str(wanted.get("run") or ""))
         if unknown:
             wanted = {"theme": wanted.get("theme", "")}
@@ -72,7 +72,9 @@ def add_state(app: dash.Dash, library: Library) -> None:
         answer = _answer(app, library, request, wanted, keep_address=before is None)
         if same and not request.warnings:  # a run that has saved more is no reason to take back what was said of the state
             answer["notice"] = no_update
-        return _only_changes(answer, fields, needed or {}, before, ctx.triggered_id) if before else answer
+        if same and answer["state"] == before:
+            answer["search"] = no_update  # a link that was opened stays as it was
+        return _only_changes(answer, fields, needed or {}, before) if before else answer
 
 
 def _unknown(library: Library, run: str) -> str:
@@ -91,12 +93,17 @@ def _wanted(search: str, fields: Json, before: Json | None, data_of: dict[str, s
     if before is None or ctx.triggered_id in (None, "address"):
         return dict(parse_qsl(search.lstrip("?")))
     changed = changed_fields(before, controls.changes(fields, before), data_of)
-    if changed == before and ctx.triggered_id != "newest":
+    if changed == before and not _has_changed("newest"):
         return None
     return {**changed, "weights": ""}  # a link alone names the weights that it was made with
 
 
-def _only_changes(answer: Json, shown: Json, needed: Json, before: Json, trigger: object) -> Json:
+def _has_changed(component: str) -> bool:
+    """Whether a component is one of those that have triggered the callback: Dash joins what changes in quick succession."""
+    return component in ctx.triggered_prop_ids.values()
+
+
+def _only_changes(answer: Json, shown: Json, needed: Json, before: Json) -> Json:
     """Leave out what the page shows already: Dash takes 100 ms and more to set all of it again.
 
     shown: what the controls hold.
@@ -105,7 +112,7 @@ def _only_changes(answer: Json, shown: Json, needed: Json, before: Json, trigger
     fields = {name: no_update if _shows(shown.get(name), value) else value for name, value in answer["fields"].items()}
     now = answer["needed"]
     styles = {name: no_update if now.get(name) == needed.get(name) else style for name, style in answer["styles"].items()}
-    same_run = answer["state"]["run"] == before.get("run") and trigger != "newest"
+    same_run = answer["state"]["run"] == before.get("run") and not _has_changed("newest")
     kept = {"options": dict.fromkeys(answer["options"], no_update)} if same_run else {}
     return answer | {"fields": fields, "styles": styles} | kept
 
