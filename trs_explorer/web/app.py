@@ -21,7 +21,7 @@ from trs_explorer.web.markup import markup
 from trs_explorer.web.page import page
 from trs_explorer.web.page_request import parse_request
 from trs_explorer.web.pages import no_runs_page
-from trs_explorer.web.posted import refuse_malformed
+from trs_explorer.web.posted import CHECKS, refuse_malformed
 from trs_explorer.web.section_callbacks import add_sections
 from trs_explorer.web.slice_cache import SliceCache
 from trs_explorer.web.slice_callbacks import add_slices
@@ -52,7 +52,7 @@ def create_app(library: Library, *, readonly: bool = False, url_prefix: str = ""
     app.layout = lambda: page(library.names, app.get_relative_path, readonly=library.readonly)
     app.interpolate_index = partial(_index, library, slices)
     app.server.before_request(partial(_no_runs_left, library))
-    refuse_malformed(app.server)
+    refuse_malformed(app.server, CHECKS)
     app.server.get("/alive")(lambda: Response("", 204, {"Cache-Control": "no-store"}))
     add_state(app, library)
     add_slices(app, library, slices)
