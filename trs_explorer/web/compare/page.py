@@ -118,8 +118,9 @@ def _transfer(side: str) -> html.Section:
 
 
 def _chart(name: str, table: Sequence[str] = ()) -> html.Section:
+    drawn = scrolling(f"{name}-chart", f"chart: {TITLES[name]}")
     folded = [html.Details([html.Summary("table"), scrolling(*table)])] if table else []
-    return section(name, TITLES[name], [html.Div(id=f"{name}-chart"), html.P(id=f"{name}-words"), *folded])
+    return section(name, TITLES[name], [drawn, html.P(id=f"{name}-words"), *folded])
 
 
 def chart(figure: Json | None) -> dcc.Graph | None:

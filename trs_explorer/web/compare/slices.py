@@ -9,6 +9,7 @@ import torch
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.planes import Plane, along_gradient, domain, loss_directions, two_gradients
 from trs_explorer.explore.slices import LEVELS
+from trs_explorer.figures.slices import LINE_PX
 from trs_explorer.files import Json
 from trs_explorer.web.attack_paths import AttackPaths, make_attack_paths
 from trs_explorer.web.compare.pair import Pair
@@ -19,6 +20,7 @@ from trs_explorer.web.slice_view import SliceView, chosen_image, loss_name, make
 from trs_explorer.web.state import ATTACK_OPTION_FIELDS, is_plane
 
 LEVEL = 2  # of the nested grids: 97 x 97 points
+KEY_PX = 24  # of the classes' key
 ATTACK_FIELDS = ("eps", "norm", "attack", *ATTACK_OPTION_FIELDS, "seed")
 
 
@@ -76,8 +78,12 @@ def side_attacks(pair: Pair, slices: SliceCache) -> dict[str, Side]:
 
 
 def side_parts(view: SliceView, samples: list[np.ndarray]) -> Json:
-    """Return what the browser draws of a side's slices."""
-    return slice_parts(view, samples, "class", all_from=len(LEVELS))
+    """Return what the browser draws of a side's slices: without the axes' names, which are the caption's, for both sides."""
+    parts = slice_parts(view, samples, "class", all_from=len(LEVELS))
+    layout = parts["spec"]["layout"]
+    layout["margin"]["b"] = LINE_PX + KEY_PX
+    layout["annotations"][0]["text"] = ""
+    return parts
 
 
 def side_attack_parts(side: Side) -> Json:
@@ -93,6 +99,7 @@ def slices_caption(pair: Pair, sides: dict[str, Side]) -> str:
     outline = "" if is_domain else "; dotted: [0, 1]; hatched: outside it (not a valid image)"
     furthest = max(distance for side in sides.values() for distance in side.attacks.off_plane)
     sentences = [
+        f"→ {view.plane.names[0]}; ↑ {view.plane.names[1]}.",
         f"Both rows: the same plane and scale, {view.low:g} to {view.high:g}, {units}. Image {state.image}, class {view.y}.",
         f"Solid outline: the ball of eps {state.eps:g} ({NORM_LABELS[state.norm]}){outline}.",
         f"★ start; path: {attacks.attack} on this panel's model; ✕ fools it, ○ does not.",
