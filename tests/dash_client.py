@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 import dash
 from werkzeug.test import TestResponse
 
-from trs_explorer.web.controls import FIELDS
 from trs_explorer.web.compare.page import FILLED as COMPARE_FILLED
+from trs_explorer.web.controls import FIELDS
 from trs_explorer.web.markup import EMPTY
 from trs_explorer.web.page import FILLED as EXPLORE_FILLED
 
