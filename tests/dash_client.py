@@ -1,4 +1,4 @@
-"""Call the explorer's Dash callbacks as a browser would, through the server's test client."""
+"""Call the Dash callbacks of the explorer's pages as a browser would, through the server's test client."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -9,13 +9,15 @@ from urllib.parse import urlencode
 import dash
 from werkzeug.test import TestResponse
 
+from trs_explorer.web.compare.page import FILLED as COMPARE_FILLED
 from trs_explorer.web.controls import FIELDS
 from trs_explorer.web.markup import EMPTY
-from trs_explorer.web.page import FILLED
+from trs_explorer.web.page import FILLED as EXPLORE_FILLED
 
 State = dict[str, Any]
 Component = Any  # as JSON: {"type", "props"}, a list of these, a text, or None
-ADDRESS = "/_dash-update-component"
+ADDRESS = "_dash-update-component"  # of callbacks, below the page's own
+FILLED = (*EXPLORE_FILLED, *COMPARE_FILLED)
 
 
 def post(
@@ -49,7 +51,7 @@ def post(
         "state": [part(one) for one in callback["state"]],
         "changedPropIds": [changed or f"{first['id']}.{first['property']}"] if isinstance(changed, str) else list(changed),
     }
-    return app.server.test_client().post(ADDRESS, json=body)
+    return app.server.test_client().post(app.config.routes_pathname_prefix + ADDRESS, json=body)
 
 
 def outputs_of(key: str) -> list[str]:

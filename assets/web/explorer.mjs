@@ -1,24 +1,14 @@
 // What Dash cannot do in time: one crosshair over all panels, and layers and models switched without asking the server.
 import {arrange, columnsFor, compose, point} from "./panels.mjs";
+import {beat, choices, COMMON_KEYS, dash, element, fill, listenToHeader, look, next, press as pressKey} from "./shared.mjs";
 
 const REST_MS = 60; // between two questions about the crosshair
 const SETTLED_MS = 150; // without a change, before what costs much is asked: the matrix, the gallery, the angles
-const dash = (window.dash_clientside = window.dash_clientside || {});
-const element = (id) => document.getElementById(id);
 const graph = () => element("slices")?.querySelector(".js-plotly-plot");
 const view = {state: null, slice: null, attack: null, looks: null, cross: null, drawn: "", asked: 0};
 window.explorerView = view; // for tests and the benchmark
 
-function theme(state) {
-  const chosen = state?.theme ?? "auto";
-  const dark = chosen === "dark" || (chosen === "auto" && matchMedia("(prefers-color-scheme: dark)").matches);
-  const look = dark ? "dark" : "light";
-  if (view.look !== look) {
-    view.look = document.documentElement.dataset.theme = look;
-    setTimeout(() => dash.set_props("look", {data: look}), 0);
-  }
-  return look;
-}
+const theme = (state) => look(state?.theme);
 
 const shown = (state, models) => {
   const hidden = new Set(String(state.hide).split(",").filter(Boolean).map(Number));
@@ -96,20 +86,7 @@ function press(event) {
 
 const start = (place) => dash.set_props("start", {data: place ? place.map((v) => v.toFixed(4)).join(",") : ""});
 
-// Keys act on what the controls show, which may be ahead of the state.
-function pick(step) {
-  const field = element("image"), k = Number(field.value) + step;
-  if (k >= 0 && k <= Number(field.max || k)) dash.set_props("image", {value: k});
-}
-
 const flip = (id) => dash.set_props(id, {value: !element(id).checked});
-
-const choices = (id) => [...element(id).options].map((option) => option.value).filter(Boolean); // not the placeholder
-
-function next(id) {
-  const all = choices(id);
-  dash.set_props(id, {value: all[(all.indexOf(element(id).value) + 1) % all.length]});
-}
 
 // The newest checkpoint is the last one, and is followed when there is a newer one.
 function checkpoint(step) {
@@ -120,11 +97,10 @@ function checkpoint(step) {
 
 const ARROWS = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1]};
 const KEYS = {
-  ",": () => pick(-1), ".": () => pick(1),
+  ...COMMON_KEYS,
   "[": () => checkpoint(-1), "]": () => checkpoint(1), l: () => next("layer"), p: () => next("plane"),
   x: () => flip("swap"), f: () => flip("present"),
-  t: () => dash.set_props("theme", {value: theme({theme: element("theme").value}) === "dark" ? "light" : "dark"}),
-  "?": () => element("help").showModal(), Escape: () => start(null),
+  Escape: () => start(null),
 };
 
 function key(event) {
@@ -136,9 +112,7 @@ function key(event) {
     if (event.key === "Enter") start(from);
     else moveTo(from.map((v, k) => Math.min(high, Math.max(low, v + far * ARROWS[event.key][k]))));
     event.preventDefault();
-  } else if (event.key in KEYS && !/^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName) && !document.querySelector("dialog[open]")) {
-    KEYS[event.key]();
-  }
+  } else pressKey(event, KEYS);
 }
 
 // Dash drops a picture that is too large without a word.
@@ -158,11 +132,8 @@ function listen() {
   document.addEventListener("keydown", key);
   document.addEventListener("click", press);
   for (const kind of ["change", "drop"]) element("upload-label").addEventListener(kind, tooLarge, true);
-  element("help-button").addEventListener("click", () => element("help").showModal());
-  element("help-close").addEventListener("click", () => element("help").close());
-  element("link").addEventListener("click", () => navigator.clipboard?.writeText(location.href));
+  listenToHeader(redraw);
   new ResizeObserver(() => redraw()).observe(box);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => redraw());
 }
 
 // The other sections follow once the slice is on the screen, and a slider has come to rest.
@@ -206,12 +177,8 @@ dash.explorer = {
     return made;
   },
 
-  // Elements that hold what the server wrote as HTML: every text in it is escaped there (web/markup.py).
   fill(...texts) {
-    const {inputs_list: inputs, triggered} = dash.callback_context, changed = new Set(triggered.map(({prop_id: prop}) => prop));
-    inputs.forEach(({id, property}, k) => {
-      if (changed.has(`${id}.${property}`)) element(id.replace(/-html$/, "")).innerHTML = texts[k] ?? "";
-    });
+    fill(texts);
     dash.explorer.mark(view.state);
   },
 
@@ -249,16 +216,7 @@ dash.explorer = {
     return dash.no_update;
   },
 
-  // Whether the server still answers: said within two beats, and unsaid when it is back.
-  async beat(count) {
-    try {
-      const answer = await fetch("alive", {signal: AbortSignal.timeout(1200), cache: "no-store"});
-      if (!answer.ok) throw new Error(String(answer.status));
-      return [count, ""];
-    } catch {
-      return [dash.no_update, "The server does not answer any more. Start `trs explore` again: this page then goes on by itself."];
-    }
-  },
+  beat: (count) => beat(count),
 
   // Save the figure that the server has made for it.
   async save(made) {

@@ -115,7 +115,8 @@ def test_another_sites_page_lets_nothing_work_but_a_link_to_a_page_is_followed(s
     client, foreign = served(), {"Sec_Fetch_Site": site, "Sec_Fetch_Mode": "navigate"}
     for path in (
         "/_dash-layout",
-        "/compare/live?n=1000",
+        "/compare/_dash-layout",
+        "/compare/_dash-update-component",
         "/lesson/train-it/train",
         "/lesson/a/b",
         "/compare/",

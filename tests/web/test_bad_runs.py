@@ -21,6 +21,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from trs_explorer.explore import library as library_module
+from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
 from trs_explorer.figures.theme import as_label
 from trs_explorer.figures.training import training_spec
@@ -28,6 +29,7 @@ from trs_explorer.results import write_result
 from trs_explorer.runs import open_run
 from trs_explorer.shipped import folder
 from trs_explorer.web.app import create_app
+from trs_explorer.web.compare.app import create_compare
 from trs_explorer.web.history import history_table
 from trs_explorer.web.lesson import baseline
 from trs_explorer.web.markup import markup
@@ -36,7 +38,6 @@ from trs_explorer.web.page_request import NO_UPLOADS
 GOOD, BAD = "bars-cos-only", "bars-trs"
 HUGE = 10**400
 PAGES = ("/", "/_dash-layout", "/compare", "/lesson/images", "/lesson/teacher")
-PAIR = f"/compare/stored?a={GOOD}"
 
 
 @pytest.fixture
@@ -61,10 +62,15 @@ def client_of(place: Path) -> FlaskClient:
     return app_of(place).server.test_client()
 
 
-def told(client: FlaskClient, path: str) -> dict:
-    answer = client.get(path)
-    assert answer.status_code == 200, (path, answer.data)
-    return json.loads(answer.data)
+def compare_of(place: Path) -> dash.Dash:
+    return create_compare(Flask("compare"), Library([place]), Jobs())
+
+
+def stored(compare: dash.Dash, name: str = GOOD) -> dict:
+    """What Compare shows of the stored results of all runs on the data of one: chart to figure."""
+    shown = call(compare, "cosine-chart.children", run_fields=state_of(compare, a=name))
+    charts = {chart: shown[f"{chart}-chart.children"] for chart in ("cosine", "robust", "curves")}
+    return {chart: graph["props"]["figure"] if graph else None for chart, graph in charts.items()}
 
 
 def history_of(app: dash.Dash, run: str) -> dict:
@@ -79,7 +85,6 @@ def every_page_answers(app: dash.Dash) -> None:
     state = state_of(app, run=GOOD)
     assert state["run"] == GOOD
     assert call(app, "slice-data.data", state=state)["slice-data.data"]["key"]
-    assert told(client, PAIR)["fixed"]["a"] == GOOD
 
 
 def append(run: Path, *events: dict) -> None:
@@ -137,13 +142,17 @@ def test_whatever_runs_are_called_every_page_answers_and_shows_them_escaped(plac
         words = handout.rpartition("</script>")[2]
         assert escape(name) in words
         assert not re.search(r"<(i|script|b>&)", words), name
-    stored = told(client, "/compare/stored?a=dash goes here")
-    for chart in ("cosine", "robust", "curves"):
-        for trace in go.Figure(stored[chart]).data:
+    compare = compare_of(place)
+    charts = stored(compare, "dash goes here")
+    for figure in filter(None, charts.values()):
+        for trace in go.Figure(figure).data:
             for text in filter(None, (trace.name, trace.hovertemplate, *(trace.text or ()))):
                 assert "<b" not in text.replace("<br>", ""), text
                 assert "%{x}{{" not in text, text
-    assert len(stored["cosine"]["data"]) == len(shown)
+    assert len(charts["cosine"]["data"]) == len(shown)
+    for name in shown:
+        opened = resolve(compare, a=name, b=name)
+        assert (opened["state.data"]["a"], opened["notice.children"]) == (name, "")
 
 
 # --- what stands in the files ----------------------------------------------------------------------------------------
@@ -162,14 +171,14 @@ EVALUATIONS = (
 
 
 def test_damaged_evaluations_leave_the_curves_of_good_ones(place: Path) -> None:
-    client, run = client_of(place), open_run(place / BAD)
+    run = open_run(place / BAD)
     good = {"name": "mim-10", "eps": 0.123, "correct": 5, "n": 10}
     about = {"kind": "evaluate", "weights": run.checkpoints()[-1].digest(), "versions": {"trs_explorer": "0"}, "options": {}}
     for rate in (good, *({**good, **damage} for damage in EVALUATIONS)):
         write_result(run, "evaluate", {**about, "rates": [rate]})
     write_result(run, "evaluate", {**about, "options": [], "rates": [good]})
     write_result(run, "evaluate", {**about, "rates": HUGE, "trust": [{"check": HUGE, "warnings": []}]})
-    found = told(client, PAIR)
+    found = stored(compare_of(place))
     assert [trace["x"] for trace in found["curves"]["data"] if 0.123 in trace["x"]]
     assert len(found["cosine"]["data"]) == 2
 
@@ -194,8 +203,7 @@ def test_damaged_probes_hide_no_other_run_and_no_curve(place: Path) -> None:
         shutil.copytree(place / BAD, place / f"bad-{number}")
         append(place / f"bad-{number}", {**probe, **damage})
     app = app_of(place)
-    client = app.server.test_client()
-    assert {GOOD, BAD} <= {trace["name"] for trace in told(client, PAIR)["cosine"]["data"]}
+    assert {GOOD, BAD} <= {trace["name"] for trace in stored(compare_of(place))["cosine"]["data"]}
     for number in range(len(PROBES)):
         shown = history_of(app, f"bad-{number}")
         assert len(shown["history-chart.children"]["props"]["figure"]["data"]) >= 3
@@ -233,12 +241,11 @@ def test_whatever_terms_are_the_history_is_drawn_and_saved(place: Path) -> None:
 
 def test_a_state_of_any_kind_is_shown_in_printable_characters(place: Path) -> None:
     (place / BAD / "status.json").write_text(json.dumps({"state": "\x1b]0;\ud800</p>" * 99, "heartbeat": HUGE}))
-    app = app_of(place)
-    client, words = app.server.test_client(), history_of(app, BAD)["run-words.children"]
+    words = history_of(app_of(place), BAD)["run-words.children"]
     assert words.isprintable()
     assert isinstance(words, str)  # a text, which React escapes, and no component
     assert len(words) < 150
-    assert told(client, f"/compare/live?a={GOOD}&b={BAD}&n=1&steps=1")["fixed"]["b"] == BAD
+    assert state_of(compare_of(place), a=GOOD, b=BAD)["b"] == BAD
 
 
 # --- folders ---------------------------------------------------------------------------------------------------------
@@ -270,15 +277,18 @@ def test_a_run_that_cannot_be_looked_into_hides_no_other(
 @pytest.mark.parametrize("readonly", [False, True])
 def test_when_the_last_run_has_gone_pages_say_so_until_there_is_one(place: Path, clock: list[float], readonly: bool) -> None:
     app, kept = app_of(place, readonly=readonly), place.with_name("kept")
-    client, state = app.server.test_client(), state_of(app, run=GOOD)
+    client, state, compare = app.server.test_client(), state_of(app, run=GOOD), compare_of(place)
     place.rename(kept)
     clock[0] += 2
     for path in ("/", "/compare"):
         answer = client.get(path)
         assert (answer.status_code, answer.headers["Refresh"]) == (200, "5"), path
         assert "no run here any more" in answer.data.decode()
-    for path in ("/compare/stored", PAIR, "/compare/live"):
-        assert "wrong" in told(client, path)
+    held = state_of(compare, a=GOOD)
+    assert "no run" in held["error"]
+    for output in ("attack-data.data", "poll.disabled", "cosine-chart.children", "newest.data"):
+        call(compare, output, **dict.fromkeys(("state", "settled", "attack_fields", "run_fields"), held))
+    assert "no run" in call(compare, "slices-a.data", slice_fields=held)["slice-error.children"]
     assert "no run" in state_of(app)["error"]
     for output, words in {"slice-data.data": "slice-error", "matrix.children": "transfer-summary",
                           "history-chart.children": "run-words"}.items():  # fmt: skip
@@ -296,7 +306,7 @@ def test_when_the_last_run_has_gone_pages_say_so_until_there_is_one(place: Path,
 def addresses(app: Flask) -> list[str]:
     """Every address of the app's own that answers a GET, with a run that each knows."""
     rules = [str(rule) for rule in app.url_map.iter_rules() if "GET" in rule.methods]
-    ours = [rule for rule in rules if not rule.startswith(("/_", "/assets", "/plotly"))]
+    ours = [rule for rule in rules if not re.match(r"(/compare)?/(_|assets)|/plotly", rule)]
     return [re.sub("<name>", "mnist-trs", rule) for rule in ours if "<key>" not in rule and "<path" not in rule]
 
 
@@ -332,7 +342,8 @@ def test_read_only_no_answer_names_a_folder(tmp_path: Path, readonly: bool) -> N
     (place / BAD / "epoch-0800.safetensors").write_bytes(b"nonsense")
     for weights in (place / GOOD).glob("*.safetensors"):
         weights.unlink()
-    app = app_of(place, readonly=readonly)
+    library = Library([place])
+    app = create_app(library, readonly=readonly)
     client, runs = app.server.test_client(), (GOOD, BAD, "mnist-trs", "none")
     paths = addresses(app.server)
     assert len(paths) > 10
@@ -343,7 +354,15 @@ def test_read_only_no_answer_names_a_folder(tmp_path: Path, readonly: bool) -> N
             answers.append(post(app, key, state=state, settled=state, measured={"state": state}))
         answers.append(post(app, "state.data", address=f"?run={state['run']}"))
         answers += [post(app, "download.data", clicked={"save": kind}, state=state) for kind in ("csv", "matrix", "history")]
+    compare = create_compare(Flask("compare"), library, Jobs())
+    usual = state_of(compare, a="mnist-trs", n=1, steps=1)
+    for state in ({**usual, "a": run} for run in runs):
+        held = dict.fromkeys(("run_fields", "slice_fields", "attack_fields", "settled", "state"), state)
+        for key in (key for key, callback in compare.callback_map.items() if "callback" in callback):
+            answers.append(post(compare, key, handout=1, alive=1, **held))
+        answers.append(post(compare, "state.data", address=f"?a={state['a']}"))
     said = b"\n".join(answer.data for answer in answers).decode("utf-8", "replace")
+    said = said.replace(r"\u002f", "/")  # as Dash writes it in JSON
     assert f"{BAD}/epoch-0800.safetensors" in said
     assert "there is no folder" in said
     assert (str(tmp_path) in said) == (not readonly)

@@ -8,14 +8,18 @@ from pathlib import Path
 import dash
 import pytest
 from dash_client import call, state_of, texts
+from flask import Flask
 from flask.testing import FlaskClient
 
 from trs_explorer.explore import jobs as jobs_module
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
+from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
 from trs_explorer.shipped import folder
 from trs_explorer.web.access import protect
 from trs_explorer.web.app import create_app
+from trs_explorer.web.compare.app import create_compare
+from trs_explorer.web.lesson.deck import add_lesson
 
 STRANGER = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
 RUN = "bars-cos-only"
@@ -44,26 +48,33 @@ def threads() -> set[threading.Thread]:
 def test_a_strangers_page_starts_no_work(client: FlaskClient) -> None:
     before = threads()
     for k in range(100):
-        for path in (f"/compare/live?client={k}&seed={k}", f"/lesson/train-it/view?train=this&client={k}", "/_dash-layout"):
+        for path in ("/compare/_dash-layout", f"/lesson/train-it/view?train=this&client={k}", "/_dash-layout"):
             assert client.get(path, headers=STRANGER).status_code == 403
-        assert client.post("/_dash-update-component", json={}, headers=STRANGER).status_code == 403
+        for path in ("/_dash-update-component", "/compare/_dash-update-component"):
+            assert client.post(path, json={}, headers=STRANGER).status_code == 403
     assert threads() == before
 
 
-def test_any_number_of_measurements_has_one_thread_and_what_is_too_much_is_refused(client: FlaskClient) -> None:
-    before = threads()
-    asked = f"/compare/live?a={RUN}&b={RUN}&n=64&steps=2"
+def test_any_number_of_measurements_has_one_thread_and_what_is_too_much_is_refused(app: dash.Dash, tmp_path: Path) -> None:
+    """Two pages of one server: Compare's measurements, and a training of the lesson."""
+    server, library, jobs = Flask("compare"), Library([tmp_path]), Jobs()
+    compare = create_compare(server, library, jobs)
+    add_lesson(server, library, jobs)
+    before, state = threads(), state_of(compare, a=RUN, b=RUN, n=64, steps=2)
     with PROCESS_LOCK.hold():  # nothing gets on meanwhile
-        answers = [client.get(f"{asked}&client={k}&seed={k}") for k in range(jobs_module.RUNNING_JOBS + 3)]
-        assert [answer.status_code for answer in answers] == [200] * jobs_module.RUNNING_JOBS + [429] * 3
-        assert "try again" in answers[-1].data.decode()
-        assert answers[-1].headers["Retry-After"] == "10"
+        answers = [call(compare, "poll.disabled", settled={**state, "seed": k}, client=str(k))
+                   for k in range(jobs_module.RUNNING_JOBS + 3)]  # fmt: skip
+        refused = ["try again" in answer["live-words.children"] for answer in answers]
+        assert refused == [False] * jobs_module.RUNNING_JOBS + [True] * 3
+        assert [answer["poll.disabled"] for answer in answers] == [False] * len(answers)  # the page asks again
         assert len(threads() - before) == 1
-        assert client.get(f"{asked}&client=late&seed=1").status_code == 200  # what is made already, others may look at
-        training = client.get(
+        late = call(compare, "poll.disabled", settled={**state, "seed": 1}, client="late")
+        assert "try again" not in late["live-words.children"]  # what is made already, others may look at
+        training = server.test_client().get(
             "/lesson/train-it/view", query_string={"train": "this", "seed": 0, "lambda_a": 0, "neighbours": 0, "smooth": 0}
         )
         assert training.status_code in (200, 429)
+    jobs.stop(10.0)
 
 
 def test_a_page_of_the_explorer_is_told_and_asks_again(app: dash.Dash, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,5 +126,5 @@ def test_whatever_a_store_holds_the_answer_is_clean(app: dash.Dash, usual: dict[
 def test_a_body_that_is_no_request_is_not_checked_for_its_values(app: dash.Dash, body: bytes) -> None:
     """The check itself does not fail on it; what Dash says of it is Dash's own."""
     app.server.config["PROPAGATE_EXCEPTIONS"] = False
-    response = app.server.test_client().post(ADDRESS, data=body, content_type="application/json")
+    response = app.server.test_client().post(f"/{ADDRESS}", data=body, content_type="application/json")
     assert response.status_code >= 400

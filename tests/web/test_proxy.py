@@ -1,7 +1,9 @@
 """The explorer behind a proxy and in a frame, by real requests to real sockets."""
 
 import html
+import json
 import re
+from urllib.parse import urljoin
 
 import flask
 import pytest
@@ -9,8 +11,10 @@ from small_server import Served, small_app
 from web_explorer import Explorer
 
 from trs_explorer.options import UsageError
+from trs_explorer.shipped import folder
 from trs_explorer.web import access
 from trs_explorer.web.app import create_app
+from trs_explorer.web.compare.app import MODULES
 
 NAVIGATED = {"Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "iframe"}
 
@@ -112,3 +116,25 @@ def test_the_lesson_s_first_card_is_below_the_prefix(explorer: Explorer) -> None
     app = create_app(explorer.library, url_prefix="/user/trs")
     access.protect(app.server, prefix="/user/trs")
     assert app.server.test_client().get("/user/trs/lesson").headers["Location"].startswith("/user/trs/lesson/")
+
+
+def test_every_page_calls_its_callbacks_below_the_prefix_and_refuses_strangers(explorer: Explorer) -> None:
+    app = create_app(explorer.library, url_prefix="/user/trs")
+    access.protect(app.server, prefix="/user/trs")
+    client, strange = app.server.test_client(), {"Origin": "http://evil.example"}
+    for path, below in (("/", "/user/trs/"), ("/compare", "/user/trs/compare/")):
+        config = re.search(r'id="_dash-config" type="application/json">(.*?)</script>', client.get(f"/user/trs{path}").text)[1]
+        assert json.loads(config)["requests_pathname_prefix"] == below
+        assert client.get(f"{below}_dash-layout").status_code == 200
+        address = f"{below}_dash-update-component"
+        assert client.post(address, json={}, headers=strange).status_code == 403
+        assert client.post(address, json={}, headers={"Host": "evil.example"}).status_code == 400
+        malformed = {"inputs": [{"id": "address", "property": "search", "value": 5}]}
+        assert client.post(address, json=malformed).status_code == 400
+
+
+def test_the_scripts_of_compare_import_those_of_explore_below_the_prefix() -> None:
+    script = (folder("assets") / "web" / "compare" / "compare.mjs").read_text()
+    imports = re.findall(r'from "([^"]*)"', script)
+    base = "http://host/user/trs/compare/assets/compare.mjs"
+    assert [urljoin(base, path) for path in imports] == [f"http://host/user/trs/assets/{name}" for name in MODULES]

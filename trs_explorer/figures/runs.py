@@ -75,7 +75,7 @@ def curves_spec(curves: Mapping[str, Mapping[str, Sequence[Point]]], sides: Mapp
             entry = run if run in sides.values() else "other runs"
             data.append(_curve(run, points, sides) | {
                 "xaxis": f"x{axis}", "yaxis": f"y{axis}", "legendgroup": as_label(entry), "showlegend": entry not in named,
-                "name": as_label(_legend(run, sides)),
+                "name": as_label(_legend(run, sides)), "legendrank": [*sides.values(), run].index(run),
             })  # fmt: skip
             named.add(entry)
     return {"data": data, "layout": layout}

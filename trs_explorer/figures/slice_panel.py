@@ -15,7 +15,7 @@ LABEL_REACH = 3  # cells around a number
 MIN_LABEL_CELLS = 9  # of them must have its class
 
 
-def panel_traces(view: Slice, attacks: Attacks | None, model: int, surrogate: int) -> list[Json]:
+def panel_traces(view: Slice, attacks: Attacks | None, model: int, surrogate: int | None) -> list[Json]:
     """Return what lies above the pixels of a model's panel, the lowest first. Names say what a trace is."""
     outputs = view.outputs[:, :, model]
     along = np.linspace(view.low, view.high, len(outputs))
@@ -33,10 +33,14 @@ def panel_traces(view: Slice, attacks: Attacks | None, model: int, surrogate: in
     return [trace for trace in traces if trace["x"]]
 
 
-def attack_traces(models: Sequence[str], attacks: Attacks, model: int, surrogate: int) -> list[Json]:
-    """Return what an attack adds to a model's panel: ball, paths, their ends and their start. models: the names of all."""
+def attack_traces(models: Sequence[str], attacks: Attacks, model: int, surrogate: int | None) -> list[Json]:
+    """Return what an attack adds to a model's panel: ball, paths, their ends and their start.
+
+    models: the names of all.
+    surrogate: the model whose attack is drawn besides the one on the panel's model; None: that one alone.
+    """
     traces = _outlined("eps-ball of the attack", [_closed(attacks.ball)], 1.8, "solid") if len(attacks.ball) else []
-    attacked = list(dict.fromkeys([surrogate, model]))
+    attacked = [model] if surrogate is None else list(dict.fromkeys([surrogate, model]))
     for k in attacked:
         own = k == model
         name = f"path of {attacks.name} on {models[k]}"

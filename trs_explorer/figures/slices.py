@@ -28,7 +28,7 @@ def slice_spec(
     view: Slice,
     attacks: Attacks | None = None,
     *,
-    surrogate: int = 0,
+    surrogate: int | None = 0,
     hidden: Sequence[int] = (),
     columns: int = MAX_COLUMNS,
     look: str = "light",
@@ -42,7 +42,7 @@ def slice_spec(
     ends in ✕ if its result fools the panel's model, else in ○. ★ is the start, ◆ an image that spans the plane.
 
     view, attacks: what to draw.
-    surrogate: the model whose attack is shown in every panel.
+    surrogate: the model whose attack is shown in every panel; None: only the attack on the panel's own model.
     hidden: models without a panel.
     columns: panels side by side, at most.
     look: one of `theme.LOOKS`.

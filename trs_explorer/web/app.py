@@ -12,7 +12,7 @@ from trs_explorer.explore.library import Library
 from trs_explorer.explore.slices import assemble
 from trs_explorer.figures.pixels import class_picture
 from trs_explorer.shipped import folder
-from trs_explorer.web.compare.routes import add_compare
+from trs_explorer.web.compare.app import create_compare
 from trs_explorer.web.drawing import with_ensemble
 from trs_explorer.web.exports import add_exports
 from trs_explorer.web.film import add_film
@@ -20,8 +20,8 @@ from trs_explorer.web.lesson.deck import add_lesson
 from trs_explorer.web.markup import markup
 from trs_explorer.web.page import page
 from trs_explorer.web.page_request import parse_request
-from trs_explorer.web.pages import no_runs_page
-from trs_explorer.web.posted import refuse_malformed
+from trs_explorer.web.pages import dash_document, no_runs_page
+from trs_explorer.web.posted import CHECKS, refuse_malformed
 from trs_explorer.web.section_callbacks import add_sections
 from trs_explorer.web.slice_cache import SliceCache
 from trs_explorer.web.slice_callbacks import add_slices
@@ -52,31 +52,26 @@ def create_app(library: Library, *, readonly: bool = False, url_prefix: str = ""
     app.layout = lambda: page(library.names, app.get_relative_path, readonly=library.readonly)
     app.interpolate_index = partial(_index, library, slices)
     app.server.before_request(partial(_no_runs_left, library))
-    refuse_malformed(app.server)
+    refuse_malformed(app.server, CHECKS)
     app.server.get("/alive")(lambda: Response("", 204, {"Cache-Control": "no-store"}))
     add_state(app, library)
     add_slices(app, library, slices)
     add_sections(app, library, jobs, slices)
     add_exports(app, library, jobs, slices)
     add_film(app, library, jobs, slices)
-    add_compare(app.server, library, jobs)
+    create_compare(app.server, library, jobs, url_prefix=url_prefix)
     add_lesson(app.server, library, jobs)
     return app
 
 
 def _no_runs_left(library: Library) -> Response | None:
     """Return a replacement for the page when the last run has gone."""
-    return None if request.path != "/" or library.names else no_runs_page()
+    return None if request.path not in ("/", "/compare") or library.names else no_runs_page()
 
 
 def _index(library: Library, slices: SliceCache, **parts: str) -> str:
     """Return the page's HTML. parts: what Dash puts into it."""
-    head = "".join(parts[name] for name in ("metas", "favicon", "css")) + f"<title>{parts['title']}</title>"
-    scripts = "".join(parts[name] for name in ("config", "scripts", "renderer"))
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>{_still(library, slices)}{parts["app_entry"]}'
-        f"<footer>{scripts}</footer></body></html>"
-    )
+    return dash_document(parts, before=_still(library, slices))
 
 
 def _still(library: Library, slices: SliceCache) -> str:

@@ -52,15 +52,16 @@ def attacks_to_draw(attacks: AttackPaths) -> Attacks:
     )
 
 
-def slice_parts(view: SliceView, samples: Sequence[np.ndarray], layer: str) -> Json:
+def slice_parts(view: SliceView, samples: Sequence[np.ndarray], layer: str, *, all_from: int = ALL_LAYERS) -> Json:
     """Return what the page draws of a slice: the figure without attacks, and the pixels of its layers.
 
     samples: the logits at the new points of levels 0, 1, ...
-    layer: the layer that is on the screen; from ALL_LAYERS on, all of them are sent.
+    layer: the layer that is on the screen.
+    all_from: the level from which on all layers are sent.
     """
     level = len(samples) - 1
     data = slice_to_draw(view, assemble(samples))
-    wanted = list(LAYERS) if level >= ALL_LAYERS else list(dict.fromkeys(["class", layer]))
+    wanted = list(LAYERS) if level >= all_from else list(dict.fromkeys(["class", layer]))
     pictures = {name: layer_pictures(data.outputs, name, view.y) for name in wanted if name != "arrows"}
     if "arrows" in wanted:
         pictures["arrows"] = pictures["class"]
@@ -88,7 +89,7 @@ def _arrows(view: SliceView, data: Slice, model: int) -> Json:
     }  # fmt: skip
 
 
-def attack_parts(view: SliceView, paths: AttackPaths, surrogate: int) -> Json:
+def attack_parts(view: SliceView, paths: AttackPaths, surrogate: int | None) -> Json:
     """Return what the page adds to a slice for its attacks: the traces and the headline of every panel."""
     attacks, models = attacks_to_draw(paths), range(len(view.models))
     traces = [[t for t in attack_traces(view.models, attacks, k, surrogate) if t["x"]] for k in models]

@@ -14,7 +14,7 @@ from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
 from trs_explorer.explore.slices import LEVELS, assemble
 from trs_explorer.figures.layers import layer_pictures
-from trs_explorer.figures.slices import TITLE_PX, slice_spec
+from trs_explorer.figures.slices import MAX_COLUMNS, TITLE_PX, slice_spec
 from trs_explorer.figures.theme import LOOKS
 from trs_explorer.files import Json
 from trs_explorer.parse_events import parse_step
@@ -120,15 +120,19 @@ def saved_figure(request: PageRequest, view: SliceView, attacks: AttackPaths, lo
         data, attacks_to_draw(attacks), surrogate=state.surrogate, hidden=hidden, look=look, caption=caption(request, attacks),
         pictures=pictures,
     )  # fmt: skip
-    shown = len(view.models) - len(hidden)
-    columns = min(4, shown)
-    margin = figure["layout"]["margin"]
-    side = (PAGE_PX - margin["l"] - margin["r"]) / columns
-    rows = -(-shown // columns)
-    figure["layout"] |= {"width": PAGE_PX, "height": round(rows * (side + TITLE_PX) + margin["t"] + margin["b"])}
+    figure["layout"] |= page_size(figure, len(view.models) - len(hidden))
     if look != "print":
         figure["layout"] |= {"paper_bgcolor": LOOKS[look].paper}
     return figure
+
+
+def page_size(figure: Json, shown: int) -> Json:
+    """Return the width and height of a figure of slices on a page. shown: the number of panels."""
+    columns = min(MAX_COLUMNS, shown)
+    margin = figure["layout"]["margin"]
+    side = (PAGE_PX - margin["l"] - margin["r"]) / columns
+    rows = -(-shown // columns)
+    return {"width": PAGE_PX, "height": round(rows * (side + TITLE_PX) + margin["t"] + margin["b"])}
 
 
 def handout(request: PageRequest, figure: Json, attacks: AttackPaths, view: SliceView, measured: object) -> str:

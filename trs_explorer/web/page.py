@@ -105,9 +105,10 @@ def _pick(readonly: bool) -> html.Section:
         html.Button("own picture", disabled=readonly, title="or drop a picture file here"),
         id="upload", accept="image/*", max_size=MAX_FILE, disabled=readonly,
     )  # fmt: skip
-    return _section("pick", "Pick", [
+    own = html.Div(upload, id="upload-label", **{"data-most": str(MAX_FILE)})
+    return section("pick", "Pick", [
         html.Div(controls.pick_controls(), className="row"),
-        html.Div([controls.number("image", "image"), html.Div(upload, id="upload-label", **{"data-most": str(MAX_FILE)})], className="row"),
+        html.Div([controls.number("image", "image"), own], className="row"),
         html.P([html.Span(id="picked-words"), " ", html.Span(id="upload-words", role="status")]),
         html.Div(id="gallery", role="group", **{"aria-label": "images to pick from"}),
         html.P(id="gallery-words"),
@@ -116,7 +117,7 @@ def _pick(readonly: bool) -> html.Section:
 
 def _slices() -> html.Section:
     graph = dcc.Graph(id="slices", config=GRAPH, figure={"data": [], "layout": {}}, responsive=True)
-    return _section("slice", "Slices", [
+    return section("slice", "Slices", [
         html.Div(controls.slice_controls(), className="row"),
         html.Div([graph, html.Div(id="crosshair")], id="slice-box", tabIndex=0, role="group",
                  **{"aria-label": "slices: arrow keys move the crosshair, Enter attacks", "aria-describedby": "readout"}),
@@ -134,7 +135,7 @@ def _slices() -> html.Section:
 
 
 def _transfer() -> html.Section:
-    return _section("transfer", "Transfer", [
+    return section("transfer", "Transfer", [
         html.Div(controls.attack_controls(), className="row"),
         html.Div(id="matrix"),
         html.P(id="fooled-words", className="said"),
@@ -145,7 +146,7 @@ def _transfer() -> html.Section:
 
 
 def _angles() -> html.Section:
-    return _section("angles", "Angles and smoothness", [
+    return section("angles", "Angles and smoothness", [
         html.P(id="angle-words", className="said"),
         html.Details([html.Summary("table"), scrolling("angle-table", "angles in numbers")]),
     ])  # fmt: skip
@@ -153,7 +154,7 @@ def _angles() -> html.Section:
 
 def _history() -> html.Section:
     slider = dbc.Input(id="scrub", type="range", min=0, max=1, step=1, value=1)
-    return _section("history", "Training", [
+    return section("history", "Training", [
         html.Label(["checkpoint ", slider, html.Output(id="scrub-value")], htmlFor="scrub", id="scrub-label"),
         scrolling("history-chart", "the training as curves"),
         html.Details([html.Summary("table"), scrolling("history-table", "the training in numbers")]),
@@ -165,7 +166,8 @@ def scrolling(name: str, label: str) -> html.Div:
     return html.Div(id=name, tabIndex=0, role="group", className="scrolling", **{"aria-label": label})
 
 
-def _section(name: str, title: str, children: list) -> html.Section:
+def section(name: str, title: str, children: list) -> html.Section:
+    """Build a section of the page with its heading."""
     return html.Section([html.H2(title, id=f"{name}-title"), *children], id=name, **{"aria-labelledby": f"{name}-title"})
 
 

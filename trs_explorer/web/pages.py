@@ -1,16 +1,12 @@
-"""Shared by all pages: navigation, the HTML document, and JSON responses."""
+"""Shared by all pages: navigation, and the HTML document."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
-import orjson
 from dash import html
 from flask import Response, has_request_context, request
 
-from trs_explorer.explore.jobs import Full
-from trs_explorer.files import Json, finite
-from trs_explorer.options import UsageError
-from trs_explorer.runs import RunError
+from trs_explorer.files import Json
 from trs_explorer.web.markup import markup
 
 Keys = Sequence[tuple[str, str]]  # (key, description)
@@ -66,26 +62,19 @@ def document(title: str, body: object, meta: Json, *, styles: Sequence[str], scr
 </html>"""
 
 
-def json_response(compute: Callable[[], Json]) -> Response:
-    """Respond with what `compute` returns, as JSON.
+def dash_document(parts: Mapping[str, str], *, head: str = "", before: str = "") -> str:
+    """Build the HTML document of a Dash page.
 
-    A UsageError or RunError becomes {"wrong": message}; `Full` becomes status 429 with the message.
+    parts: what Dash puts into it.
+    head: HTML for its head.
+    before: HTML that stands before Dash's element.
     """
-    try:
-        return as_json(compute())
-    except Full as error:
-        return Response(str(error), 429, mimetype="text/plain", headers={"Retry-After": "10"})
-    except (UsageError, RunError) as error:
-        return as_json({"wrong": str(error)})
-
-
-def as_json(value: Json) -> Response:
-    """Respond with a value as JSON, even if a damaged file has put something unusual into it."""
-    try:
-        body = orjson.dumps(value)
-    except TypeError:  # half a surrogate pair, or a number of more than 64 bits
-        body = json.dumps(finite(value, "", [])).encode()
-    return Response(body, mimetype="application/json")
+    first = "".join(parts[name] for name in ("metas", "favicon", "css")) + f"<title>{parts['title']}</title>"
+    scripts = "".join(parts[name] for name in ("config", "scripts", "renderer"))
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head>{first}{head}</head><body>{before}{parts["app_entry"]}'
+        f"<footer>{scripts}</footer></body></html>"
+    )
 
 
 def no_runs_page() -> Response:

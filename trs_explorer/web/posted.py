@@ -4,7 +4,7 @@ The stores of the page hold what callbacks have put there, and callbacks rely on
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from flask import Flask, Response, request
 
@@ -17,14 +17,22 @@ from trs_explorer.web.state import State
 ADDRESS = "/_dash-update-component"
 MAX_MEMBERS = 1000
 REFUSAL = "this is no value that the page holds: reload it"
+Checks = Mapping[object, Callable[[object], bool]]  # by component id
 
 
-def refuse_malformed(server: Flask) -> None:
-    """Respond with status 400 to a callback's request with a value that its component cannot have."""
+def refuse_malformed(server: Flask, checks: Checks, address: str = ADDRESS) -> None:
+    """Respond with status 400 to a callback's request with a value that its component cannot have.
+
+    checks: what a component of the page can have; None, which any component may have, passes without a check.
+    address: that of the page's callbacks.
+    """
 
     @server.before_request
     def check() -> Response | None:
-        if request.path != ADDRESS or all(_fits(name, value) for name, value in _values(request.get_json(silent=True))):
+        if request.path != address:
+            return None
+        values = _values(request.get_json(silent=True))
+        if all(value is None or name not in checks or checks[name](value) for name, value in values):
             return None
         return Response(REFUSAL, 400, mimetype="text/plain")
 
@@ -38,39 +46,36 @@ def _values(body: object) -> Iterator[tuple[object, object]]:
                 yield part["id"], part.get("value")
 
 
-def _fits(name: object, value: object) -> bool:
-    check = CHECKS.get(name)
-    return value is None or check is None or check(value)
-
-
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
     """Whether a value is a number that calculations can take."""
     return type(value) in (int, float) and abs(value) < 1e300 and math.isfinite(value)  # type: ignore[arg-type]
 
 
-def _is_text(value: object) -> bool:
+def is_text(value: object) -> bool:
     """Whether a value is a text that an answer can repeat: half a surrogate pair could not be encoded."""
     return isinstance(value, str) and value == value.encode("utf-8", "replace").decode()
 
 
-def _is_plain(value: object) -> bool:
-    return isinstance(value, bool) or _is_text(value) or _is_number(value)
+def is_plain(value: object) -> bool:
+    """Whether a value is a text, a number or a truth value."""
+    return isinstance(value, bool) or is_text(value) or is_number(value)
 
 
-def _are_texts(value: object) -> bool:
-    return isinstance(value, list) and all(map(_is_text, value))
+def are_texts(value: object) -> bool:
+    """Whether a value is a list of texts."""
+    return isinstance(value, list) and all(map(is_text, value))
 
 
 def _is_state(value: object) -> bool:
     """Whether it is a resolved state with its number of members, or the reason why there is none."""
     if isinstance(value, dict) and "error" in value:
-        return _has(value, run=_is_text, error=_is_text)
-    fields = {name: _is_text if _is_text(default) else _is_number for name, default in State("").to_json().items()}
-    return _has(value, **fields | {"layer": _is_layer, "members": _is_member_count})
+        return has(value, run=is_text, error=is_text)
+    fields = {name: is_text if is_text(default) else is_number for name, default in State("").to_json().items()}
+    return has(value, **fields | {"layer": _is_layer, "members": _is_member_count})
 
 
 def _is_layer(value: object) -> bool:
-    return _is_text(value) and value in LAYERS
+    return is_text(value) and value in LAYERS
 
 
 def _is_member_count(value: object) -> bool:
@@ -78,10 +83,11 @@ def _is_member_count(value: object) -> bool:
 
 
 def _is_slice(value: object) -> bool:
-    return _has(value, key=_is_text, level=_is_level, layers=lambda layers: isinstance(layers, dict))
+    return has(value, key=is_text, level=_is_level, layers=lambda layers: isinstance(layers, dict))
 
 
-def _has(value: object, **checks: Callable[[object], bool]) -> bool:
+def has(value: object, **checks: Callable[[object], bool]) -> bool:
+    """Whether a value is a dictionary with these fields, each of which passes its check."""
     return isinstance(value, dict) and all(name in value and check(value[name]) for name, check in checks.items())
 
 
@@ -90,24 +96,24 @@ def _is_level(value: object) -> bool:
 
 
 def _is_point(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+    return isinstance(value, list) and len(value) == 2 and all(map(is_number, value))
 
 
-CHECKS: dict[object, Callable[[object], bool]] = {
-    **dict.fromkeys((*FIELDS, "client", "scrub"), _is_plain),
-    "shown": _are_texts,
-    "address": _is_text,
-    "upload": _is_text,
-    "save-width": _is_number,
+CHECKS: Checks = {
+    **dict.fromkeys((*FIELDS, "client", "scrub"), is_plain),
+    "shown": are_texts,
+    "address": is_text,
+    "upload": is_text,
+    "save-width": is_number,
     "needed": lambda value: isinstance(value, dict),
     "state": _is_state,
     "settled": _is_state,
     "film-state": _is_state,
-    "gallery-key": _is_text,
-    "measured": lambda value: value == {} or _has(value, state=_is_state),
+    "gallery-key": is_text,
+    "measured": lambda value: value == {} or has(value, state=_is_state),
     "slice-data": _is_slice,
-    "attack-data": lambda value: _has(value, id=_is_text),
-    "next": lambda value: _has(value, key=_is_text, level=_is_level),
-    "pointer": lambda value: _has(value, key=_is_text, point=_is_point),
-    "look": lambda value: _is_text(value) and value in LOOKS,
+    "attack-data": lambda value: has(value, id=is_text),
+    "next": lambda value: has(value, key=is_text, level=_is_level),
+    "pointer": lambda value: has(value, key=is_text, point=_is_point),
+    "look": lambda value: is_text(value) and value in LOOKS,
 }

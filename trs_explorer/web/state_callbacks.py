@@ -151,7 +151,8 @@ def _answer(app: dash.Dash, library: Library, request: PageRequest, wanted: Json
     checkpoints = library.checkpoints(state.run)
     most, step = controls.eps_range(state, data)
     numbered = controls.options({str(k): name for k, name in enumerate(names)})
-    compare = {"a": state.run, "image": state.image, "eps": f"{state.eps:g}", "attack": state.attack, "steps": state.steps}
+    handed_on = {name: getattr(state, name) for name in ("image", "norm", "attack", "steps")}  # to Compare
+    compare = {"a": state.run, **handed_on, "eps": f"{state.eps:g}"}
     runs = library.names
     # A bare address stays bare until something is changed.
     search = "?" + urlencode({name: value for name, value in state.to_json().items() if value != ""})

@@ -11,21 +11,12 @@ from web_explorer import Explorer
 
 from trs_explorer.explore.library import Library
 from trs_explorer.explore.planes import loss_directions
-from trs_explorer.explore.slices import LEVELS
 from trs_explorer.shipped import folder
-from trs_explorer.web.compare import slices
 from trs_explorer.web.compare.pair import default_opponent, parse_pair
-from trs_explorer.web.compare.slices import both_slices, common_plane
+from trs_explorer.web.compare.slices import common_plane
 from trs_explorer.web.compare.stored_results import runs_on_same_data
-from trs_explorer.web.slice_cache import SliceCache
 
 PLAIN = {"a": "mnist-trs", "b": "mnist-standard", "image": "3"}
-QUICK = {**PLAIN, "steps": "4", "eps": "0.1"}
-
-
-@pytest.fixture
-def _coarse(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slices, "LEVEL", 1)
 
 
 def test_it_opens_on_trs_and_a_run_on_the_same_data(explorer: Explorer) -> None:
@@ -94,33 +85,6 @@ def test_the_plane_goes_along_the_ensembles_gradients(explorer: Explorer, along:
     assert (u @ v).item() == pytest.approx(0, abs=1e-5)
     rest = of_b / of_b.norm() - (of_b / of_b.norm() @ u) * u
     assert (cosine_similarity(v, rest, dim=0).item() > 0.999) == (along == "both")
-
-
-@pytest.mark.usefixtures("_coarse")
-def test_both_rows_are_the_same_square(explorer: Explorer) -> None:
-    pair = parse_pair(explorer.library, {**QUICK, "span": "3"})
-    told = both_slices(pair, SliceCache())
-    assert [(told[side]["low"], told[side]["high"], told[side]["run"]) for side in "ab"] == [
-        (-3, 3, "mnist-trs"),
-        (-3, 3, "mnist-standard"),
-    ]
-    assert told["a"]["box"] == told["b"]["box"]
-    assert told["a"]["ball"] == told["b"]["ball"]
-    for side, asked in pair.sides.items():
-        models = told[side]["models"]
-        assert [model["name"] for model in models] == ["F1", "F2", "F3", "ensemble"]
-        at_image = asked.loaded.ensemble(asked.loaded.data.images(torch.tensor([3]))).argmax(1).item()
-        assert models[-1]["headline"].startswith(str(at_image))
-        assert sum(models[-1]["picture"]["counts"].values()) == LEVELS[1] ** 2
-
-
-@pytest.mark.usefixtures("_coarse")
-def test_swapped_sides_show_the_same_pictures_in_the_other_row(explorer: Explorer) -> None:
-    one = both_slices(parse_pair(explorer.library, {**QUICK, "along": "a"}), SliceCache())
-    other_way = {**QUICK, "a": PLAIN["b"], "b": PLAIN["a"], "along": "b"}
-    two = both_slices(parse_pair(explorer.library, other_way), SliceCache())
-    assert one["a"]["models"] == two["b"]["models"]
-    assert one["b"]["models"] == two["a"]["models"]
 
 
 def test_runs_on_other_images_of_one_name_are_no_pair(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from dash import html
+
 from trs_explorer.evaluation.table1.columns import CLEAN, Column, Figure
 from trs_explorer.evaluation.table1.rows import Row
 from trs_explorer.figures.runs import Point, RunPoint
@@ -45,6 +47,18 @@ def curves_caption(curves: Curves, rows: Sequence[Row], sides: Mapping[str, str]
     if masked := ", ".join(row.label for row in rows if row.masked):
         sentences.append(f"Masked, so too high: {masked}.")
     return " ".join(sentences)
+
+
+def curves_table(curves: Mapping[str, Mapping[str, Sequence[Point]]], sides: Mapping[str, str]) -> html.Table:
+    """Build a table of the charts' points. sides: the runs that are A and B, by "a" and "b"."""
+    letters = {name: "".join(f" ({side.upper()})" for side, run in sides.items() if run == name) for name in sides.values()}
+    head = html.Tr([html.Th(name, scope="col") for name in ("attack", "run", "eps", "accuracy, %", "95 %", "n")])
+    body = [
+        html.Tr([html.Th(attack, scope="row"), html.Td(run + letters.get(run, "")),
+                 *map(html.Td, (f"{eps:g}", f"{rate:.1f}", f"{low:.1f}-{high:.1f}", str(n)))])
+        for attack, runs in curves.items() for run, points in runs.items() for eps, rate, low, high, n in points
+    ]  # fmt: skip
+    return html.Table([html.Thead(head), html.Tbody(body)])
 
 
 def _attack(column: Column) -> str:

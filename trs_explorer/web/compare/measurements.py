@@ -4,20 +4,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
+from dash import html
+
 from trs_explorer.catalogue import DATA
 from trs_explorer.evaluation.accuracy import Rate
 from trs_explorer.explore.jobs import Jobs, Snapshot
 from trs_explorer.explore.library import Loaded
-from trs_explorer.files import Json
 from trs_explorer.web import matrix
 from trs_explorer.web.compare.charts import Point
 from trs_explorer.web.compare.pair import Pair
-from trs_explorer.web.markup import markup
 from trs_explorer.web.robust_accuracy import evaluation_attack, first_images, robust_accuracies
 from trs_explorer.web.state import State, is_plane
 
 RADII = 6  # of the curve
-MAX_L2_RADIUS = 5.0  # as on the slider
+MAX_L2_RADIUS = 5.0  # our choice
+
+Matrices = dict[str, tuple[html.Table, list]]
 
 
 @dataclass(frozen=True)
@@ -56,13 +58,15 @@ def curve_points(rates: list[Rate], n: int) -> list[Point]:
     return [(rate.eps or 0.0, 100 * rate.correct / rate.n, 100 * rate.low, 100 * rate.high, rate.n) for rate in complete]
 
 
-def live_measurements(pair: Pair, jobs: Jobs, *, again: bool) -> tuple[Json, dict[str, list[Point]], bool]:
-    """Return both matrices and both curves as far as they are measured, and whether all is done; start what is missing.
+def live_measurements(pair: Pair, jobs: Jobs, *, again: bool) -> tuple[Matrices, dict[str, list[Point]], bool]:
+    """Return what is measured so far, and whether that is all; start what is missing.
+
+    The matrices are (table, caption) by side, the curves points by run.
 
     again: the page polls a second time; a failed job is then reported, not started anew.
     """
     snapshots = _snapshots(pair, jobs, again=again)
-    response, curves = {}, {}
+    matrices, curves = {}, {}
     for side, request in pair.sides.items():
         snapshot, loaded = snapshots[side], request.loaded
         progress = snapshot.value if isinstance(snapshot.value, SideProgress) else SideProgress(None, [])
@@ -70,10 +74,10 @@ def live_measurements(pair: Pair, jobs: Jobs, *, again: bool) -> tuple[Json, dic
         shown_matrix = partial_matrix.matrix if partial_matrix else matrix.empty_matrix(len(loaded.ensemble))
         matrix_state = "done" if progress.rates and snapshot.state == "running" else snapshot.state
         caption = matrix.matrix_caption(replace(snapshot, value=partial_matrix, state=matrix_state), request.state, loaded)
-        response[side] = {"matrix": markup(matrix.matrix_table(shown_matrix, buttons=False)), "words": markup(caption)}
+        matrices[side] = matrix.matrix_table(shown_matrix, buttons=False), caption
         if progress.rates:
             curves[loaded.name] = curve_points(progress.rates, min(request.state.n, len(loaded.data)))
-    return response, curves, all(snapshot.state != "running" for snapshot in snapshots.values())
+    return matrices, curves, all(snapshot.state != "running" for snapshot in snapshots.values())
 
 
 def _snapshots(pair: Pair, jobs: Jobs, *, again: bool) -> dict[str, Snapshot]:

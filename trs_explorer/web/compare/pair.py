@@ -17,7 +17,8 @@ ALONG = {
     "a": "gradient of A, a random direction",
     "b": "gradient of B, a random direction",
 }
-SHARED = ("image", "seed", "span", "eps", "norm", "attack", *ATTACK_OPTION_FIELDS, "n")  # fields of `State` that both runs share
+# Fields of `State` that both runs share.
+SHARED = ("image", "seed", "span", "eps", "norm", "attack", *ATTACK_OPTION_FIELDS, "n", "theme")
 FIELDS = ("a", "b", "along", *SHARED)  # of the address
 
 
@@ -65,9 +66,14 @@ def parse_pair(library: Library, fields: Mapping[str, object]) -> Pair:
     if along not in ALONG:
         warnings.append(f"along must be one of {', '.join(ALONG)}, got {along[:40]!r}")
         along = "both"
-    shared = {name: fields.get(name) for name in (*SHARED, "dark")} | {"client": fields.get("client", "")}
+    shared = {name: fields.get(name) for name in SHARED} | {"client": fields.get("client", "")}
     a, b = (parse_request(library, {**shared, "run": name}) for name in (first, second))
     return Pair(a, b, "a" if is_plane(data) else along, [*warnings, *dict.fromkeys([*a.warnings, *b.warnings])])
+
+
+def run_a(library: Library, fields: Mapping[str, object]) -> str:
+    """Return the name of the run A that a request's fields describe."""
+    return _readable(library, fields.get("a"), _first(library), "A", [])
 
 
 def _readable(library: Library, name: object, replacement: str, side: str, warnings: list[str]) -> str:

@@ -1,20 +1,27 @@
 """The slices of both runs through one image: the same plane and square, each with the attacks on its own models."""
 
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
 import torch
 
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.planes import Plane, along_gradient, domain, loss_directions, two_gradients
-from trs_explorer.explore.slices import assemble
+from trs_explorer.explore.slices import LEVELS
+from trs_explorer.figures.slices import LINE_PX
 from trs_explorer.files import Json
-from trs_explorer.web.attack_paths import make_attack_paths
+from trs_explorer.web.attack_paths import AttackPaths, make_attack_paths
 from trs_explorer.web.compare.pair import Pair
-from trs_explorer.web.page_request import PageRequest
+from trs_explorer.web.controls import NORM_LABELS
+from trs_explorer.web.drawing import attack_parts, slice_parts
 from trs_explorer.web.slice_cache import SliceCache
-from trs_explorer.web.slice_picture import slice_pictures
-from trs_explorer.web.slice_view import chosen_image, loss_name, make_slice_view
-from trs_explorer.web.state import is_plane
+from trs_explorer.web.slice_view import SliceView, chosen_image, loss_name, make_slice_view
+from trs_explorer.web.state import ATTACK_OPTION_FIELDS, is_plane
 
 LEVEL = 2  # of the nested grids: 97 x 97 points
+KEY_PX = 24  # of the classes' key
+ATTACK_FIELDS = ("eps", "norm", "attack", *ATTACK_OPTION_FIELDS, "seed")
 
 
 def common_plane(pair: Pair) -> Plane:
@@ -31,32 +38,72 @@ def common_plane(pair: Pair) -> Plane:
     return along_gradient(gradient, x, name=name, seed=seed)
 
 
-def both_slices(pair: Pair, slices: SliceCache) -> Json:
-    """Return for each side and model its picture, headline and attack path, and the outlines in the square."""
-    with PROCESS_LOCK.hold():
+@dataclass(frozen=True, eq=False)
+class Side:
+    """The slice through one of the two runs, and the attacks on its models."""
+
+    view: SliceView
+    attacks: AttackPaths
+
+
+def side_views(pair: Pair, slices: SliceCache) -> dict[str, SliceView]:
+    """Return both runs' views of the common plane, by side."""
+    state = pair.a.state
+    digests = [request.loaded.digest for request in pair.sides.values()]
+    key = ("pair", *pair.names.values(), *digests, pair.along, state.image, state.seed, state.span)
+
+    def compute() -> dict[str, SliceView]:
         plane = common_plane(pair)
-    sides = {side: _side(request, plane, slices) for side, request in pair.sides.items()}
-    return {**sides, "names": list(plane.names), "kind": plane.kind}
+        return {side: make_slice_view(one.loaded, one.state, plane=plane) for side, one in pair.sides.items()}
+
+    with PROCESS_LOCK.hold():
+        return slices.remembered(key, compute)
 
 
-def _side(request: PageRequest, plane: Plane, slices: SliceCache) -> Json:
-    loaded, state = request.loaded, request.state
-    with PROCESS_LOCK.hold():
-        view = make_slice_view(loaded, state, plane=plane)
-    logits = assemble([slices.samples(view, level) for level in range(LEVEL + 1)])
-    with PROCESS_LOCK.hold():
-        attacks = make_attack_paths(loaded, state, view)
-        pictures = slice_pictures(logits, loaded.ensemble.vote)
-    models = [
-        {
-            "name": name,
-            "picture": picture.to_json(),
-            "headline": attacks.headline(model),
-            "trail": attacks.paths[model].tolist(),
-            "fooled": attacks.fools(model, model),
-        }
-        for model, (name, picture) in enumerate(zip(view.models, pictures, strict=True))
+def side_samples(view: SliceView, slices: SliceCache, client: str = "") -> list[np.ndarray]:
+    """Return the logits of a view's levels. Raises Cancelled as soon as the same client requests another slice."""
+    return [slices.samples(view, level, client) for level in range(LEVEL + 1)]
+
+
+def side_attacks(pair: Pair, slices: SliceCache) -> dict[str, Side]:
+    """Return the views with the attacks on each run's own models, by side."""
+    sides = {}
+    for side, view in side_views(pair, slices).items():
+        request = pair.sides[side]
+        key = ("attacks", request.loaded.name, view.key, *(getattr(request.state, name) for name in ATTACK_FIELDS))
+        with PROCESS_LOCK.hold():
+            paths = slices.remembered(key, partial(make_attack_paths, request.loaded, request.state, view))
+        sides[side] = Side(view, paths)
+    return sides
+
+
+def side_parts(view: SliceView, samples: list[np.ndarray]) -> Json:
+    """Return what the browser draws of a side's slices: without the axes' names, which are the caption's, for both sides."""
+    parts = slice_parts(view, samples, "class", all_from=len(LEVELS))
+    layout = parts["spec"]["layout"]
+    layout["margin"]["b"] = LINE_PX + KEY_PX
+    layout["annotations"][0]["text"] = ""
+    return parts
+
+
+def side_attack_parts(side: Side) -> Json:
+    """Return what the browser draws of the attacks: that on each panel's own model."""
+    return attack_parts(side.view, side.attacks, None)
+
+
+def slices_caption(pair: Pair, sides: dict[str, Side]) -> str:
+    """Explain the marks in both rows of slices, and the limits of what they show."""
+    view, attacks, state = sides["a"].view, sides["a"].attacks, pair.a.state
+    is_domain = view.plane.kind == "domain"
+    units = "the inputs themselves" if is_domain else "L2 distance from the image (each pixel in [0, 1])"
+    outline = "" if is_domain else "; dotted: [0, 1]; hatched: outside it (not a valid image)"
+    furthest = max(distance for side in sides.values() for distance in side.attacks.off_plane)
+    sentences = [
+        f"→ {view.plane.names[0]}; ↑ {view.plane.names[1]}.",
+        f"Both rows: the same plane and scale, {view.low:g} to {view.high:g}, {units}. Image {state.image}, class {view.y}.",
+        f"Solid outline: the ball of eps {state.eps:g} ({NORM_LABELS[state.norm]}){outline}.",
+        f"★ start; path: {attacks.attack} on this panel's model; ✕ fools it, ○ does not.",
+        f"Paths are projections: they end up to {furthest:.2f} off the plane." if furthest > 0.005 else "",
+        "" if is_domain else "A plane shows two directions of many: trust the rates.",
     ]
-    about = {"run": loaded.name, "method": loaded.run.config.method, "digest": loaded.digest, "attack": attacks.attack}
-    outlines = {"box": view.box.tolist(), "ball": attacks.ball.tolist(), "start": list(attacks.start)}
-    return {**about, **outlines, "low": view.low, "high": view.high, "y": view.y, "models": models}
+    return " ".join(filter(None, sentences))

@@ -197,8 +197,8 @@ def _cell(one: Row, column: Column, first: Row | None) -> html.Td:
     return html.Td([shown, html.Br(), html.Small(f"{low:.1f}-{high:.1f}"), *paper], title=f"{figure.correct} of {figure.n}")
 
 
-def probe_caption(probes: Mapping[str, Probe]) -> str:
-    """Describe how the |cos| and transfer rates in the charts were measured."""
+def probe_caption(probes: Mapping[str, Probe], left_out: Sequence[str] = ()) -> str:
+    """Describe how the |cos| and transfer rates in the charts were measured. left_out: the runs without a probe."""
     if not probes:
         return "No run has a probe in its log."
     settings = sorted({f"eps {probe.eps:g}, {probe.n}" for probe in probes.values()})
@@ -207,6 +207,7 @@ def probe_caption(probes: Mapping[str, Probe]) -> str:
         "transfer over all pairs, counted over images both models classify correctly and on which the attack fools the "
         "surrogate (Def. 6). Bars: 95 % intervals, each image counted once. |cos| is of the gradients of the log-odds; where "
         "most of the cross-entropy's vanish (†, norm below 1e-6), attacks that follow those are weak."
+        + (f" Without a probe, so not drawn: {', '.join(left_out)}." if left_out else "")
     )
 
 

@@ -1,0 +1,61 @@
+// What Dash does not do on the Compare page: put the slices' figures together, keys, and whether the server is there.
+import {columnsFor, compose} from "../../assets/panels.mjs";
+import {beat, COMMON_KEYS, dash, element, fill, listenToHeader, look, next, press} from "../../assets/shared.mjs";
+
+const SETTLED_MS = 150; // without a change, before what costs much is asked: the matrices and the curves
+const SIDES = ["a", "b"];
+const view = {drawn: {}};
+window.compareView = view; // for tests
+
+const KEYS = {
+  ...COMMON_KEYS,
+  s: () => element("swap").click(),
+  p: () => element("along-label").style.display === "none" || next("along"),
+};
+
+// The figure of a side; nothing if it is on the screen already.
+function figure(side) {
+  const slice = view.slices?.[side], attack = view.attacks?.[side], {state, looks} = view, width = element(`side-${side}`).clientWidth;
+  if (!slice?.spec || !state || !width) return dash.no_update;
+  const fits = attack?.key === slice.key ? attack : null, theme = look(state.theme), shown = slice.models.map((_, k) => k);
+  const now = JSON.stringify([slice.key, state[side], fits?.headlines, fits?.traces, width, innerHeight, theme]);
+  if (now === view.drawn[side]) return dash.no_update;
+  view.drawn[side] = now;
+  const columns = columnsFor(shown.length, width, innerHeight * 0.4);
+  const made = compose(slice, fits, {layer: "class", shown, columns, template: looks[theme], large: false, width});
+  element(`graph-${side}`).style.height = `${made.layout.height}px`;
+  return made;
+}
+
+function redraw() {
+  for (const side of SIDES) {
+    const made = figure(side);
+    if (made !== dash.no_update) dash.set_props(`graph-${side}`, {figure: made});
+  }
+}
+
+function listen() {
+  if (view.listening || !element("sides")) return;
+  view.listening = true;
+  document.addEventListener("keydown", (event) => press(event, KEYS) && event.preventDefault());
+  listenToHeader(redraw);
+  new ResizeObserver(redraw).observe(element("sides"));
+}
+
+dash.compare = {
+  draw(a, b, attacks, state, looks) {
+    Object.assign(view, {slices: {a, b}, attacks, state, looks});
+    if (state) look(state.theme);
+    listen();
+    return SIDES.map(figure);
+  },
+
+  settle(fields) {
+    clearTimeout(view.settling);
+    view.settling = setTimeout(() => dash.set_props("settled", {data: fields}), SETTLED_MS);
+  },
+
+  fill: (...texts) => fill(texts),
+
+  beat: (count) => beat(count),
+};

@@ -1,0 +1,71 @@
+// What the pages of Dash components share: light and dark, keys, the server's beat, and elements that hold HTML.
+const ALIVE = new URL("../alive", import.meta.url); // this script is below /assets, the prefix of a proxy before it
+export const dash = (window.dash_clientside = window.dash_clientside || {});
+export const element = (id) => document.getElementById(id);
+let drawn = "";
+
+// "light" or "dark", as the page is to be drawn now. The store "look" has it too.
+export function look(theme) {
+  const dark = theme === "dark" || (theme !== "light" && matchMedia("(prefers-color-scheme: dark)").matches);
+  const now = dark ? "dark" : "light";
+  if (drawn !== now) {
+    drawn = document.documentElement.dataset.theme = now;
+    setTimeout(() => dash.set_props("look", {data: now}), 0);
+  }
+  return now;
+}
+
+// Fill elements with what the server wrote as HTML: every text in it is escaped there (web/markup.py).
+export function fill(texts) {
+  const {inputs_list: inputs, triggered} = dash.callback_context, changed = new Set(triggered.map(({prop_id: prop}) => prop));
+  inputs.forEach(({id, property}, k) => {
+    if (changed.has(`${id}.${property}`)) element(id.replace(/-html$/, "")).innerHTML = texts[k] ?? "";
+  });
+}
+
+// Whether the server still answers: said within two beats, and unsaid when it is back.
+export async function beat(count) {
+  try {
+    const answer = await fetch(ALIVE, {signal: AbortSignal.timeout(1200), cache: "no-store"});
+    if (!answer.ok) throw new Error(String(answer.status));
+    return [count, ""];
+  } catch {
+    return [dash.no_update, "The server does not answer any more. Start `trs explore` again: this page then goes on by itself."];
+  }
+}
+
+// Keys act on what the controls show, which may be ahead of the state.
+export function pick(step) {
+  const field = element("image"), k = Number(field.value) + step;
+  if (k >= 0 && k <= Number(field.max || k)) dash.set_props("image", {value: k});
+}
+
+// The values of a selection, without its placeholder.
+export const choices = (id) => [...element(id).options].map((option) => option.value).filter(Boolean);
+
+export function next(id) {
+  const all = choices(id);
+  dash.set_props(id, {value: all[(all.indexOf(element(id).value) + 1) % all.length]});
+}
+
+export const COMMON_KEYS = {
+  ",": () => pick(-1), ".": () => pick(1),
+  t: () => dash.set_props("theme", {value: look(element("theme").value) === "dark" ? "light" : "dark"}),
+  "?": () => element("help").showModal(),
+};
+
+// Whether a key is one of `keys`, and is meant for the page; it is then done.
+export function press(event, keys) {
+  const elsewhere = event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName);
+  if (elsewhere || !(event.key in keys) || document.querySelector("dialog[open]")) return false;
+  keys[event.key]();
+  return true;
+}
+
+// What both headers do; `redraw` when the system turns dark or light.
+export function listenToHeader(redraw) {
+  element("help-button").addEventListener("click", () => element("help").showModal());
+  element("help-close").addEventListener("click", () => element("help").close());
+  element("link").addEventListener("click", () => navigator.clipboard?.writeText(location.href));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => redraw());
+}

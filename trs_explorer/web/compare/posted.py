@@ -1,0 +1,27 @@
+"""What the Compare page's components can hold: the checks of `web.posted` for its callbacks."""
+
+from trs_explorer.figures.theme import LOOKS
+from trs_explorer.web.compare.pair import FIELDS
+from trs_explorer.web.posted import Checks, has, is_plain, is_text
+
+ADDRESS = "/compare/_dash-update-component"
+
+
+def _is_state(value: object) -> bool:
+    """Whether it has all fields of the address, also beside the reason why they cannot be used."""
+    return _are_fields(value) and has(value, **dict.fromkeys(FIELDS, is_plain))
+
+
+def _are_fields(value: object) -> bool:
+    return isinstance(value, dict) and all(is_text(name) and is_plain(held) for name, held in value.items())
+
+
+CHECKS: Checks = {
+    **dict.fromkeys((*FIELDS, "client", "swap", "beat", "poll", "alive"), is_plain),
+    "address": is_text,
+    "state": _is_state,
+    **dict.fromkeys(("run-fields", "slice-fields", "attack-fields", "measure-fields", "settled", "remembered"), _are_fields),
+    "live-drawn": is_text,
+    "newest": lambda value: isinstance(value, dict),
+    "look": lambda value: is_text(value) and value in LOOKS,
+}

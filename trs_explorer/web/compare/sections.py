@@ -1,0 +1,98 @@
+"""What the sections below the slices show, as figures, sentences and tables: for the page and for the handout."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from trs_explorer.explore.jobs import Jobs
+from trs_explorer.explore.library import Library
+from trs_explorer.figures.runs import RunPoint, curves_spec, scatter_spec
+from trs_explorer.files import Json
+from trs_explorer.web.attack_paths import configured_attack
+from trs_explorer.web.compare import charts, measurements, stored_results
+from trs_explorer.web.compare.pair import Pair
+
+TRANSFER = "transfer between members, %"
+MASKED = "‡: gradients are masked, the accuracy is too high."
+NOT_STORED = "No accuracy under several attacks is stored for these runs yet. Measure it with: trs compare"
+
+
+@dataclass(frozen=True)
+class Section:
+    """One section. figure: None if there is nothing to draw: the words say why.  table: its numbers, a component."""
+
+    figure: Json | None
+    words: Any
+    table: Any = None
+
+
+@dataclass(frozen=True)
+class Live:
+    """What is measured while one looks.
+
+    matrices: a table and its caption, by side.
+    curves: the accuracies over eps.
+    drawn: what the chart shows, as a text, to see whether it has changed.
+    done: whether all is measured.
+    """
+
+    matrices: dict[str, Section]
+    curves: Section
+    drawn: str
+    done: bool
+
+
+def live_sections(pair: Pair, jobs: Jobs, *, look: str, again: bool = False) -> Live:
+    """Return what is measured so far, and start what is missing. again: see `measurements.live_measurements`."""
+    matrices, curves, done = measurements.live_measurements(pair, jobs, again=again)
+    state, (attack, _) = pair.a.state, configured_attack(pair.a.state)
+    count, norm = min(state.n, len(pair.a.loaded.data)), "L2" if state.norm == "l2" else "max norm"
+    caption = f"{attack} on the ensembles, eps in {norm}, first {count} test images, seed {state.seed}; 95 % intervals."
+    by_attack = {attack: curves}
+    measured = any(curves.values())
+    return Live(
+        {side: Section(None, words, table) for side, (table, words) in matrices.items()},
+        Section(
+            curves_spec(by_attack, pair.names, look=look) if measured else None,
+            caption if measured else f"{caption} {'Nothing could be measured.' if done else 'Measured after the matrices ...'}",
+            charts.curves_table(by_attack, pair.names) if measured else None,
+        ),
+        f"{look} {pair.names} {caption} {curves}",
+        done,
+    )
+
+
+def stored_sections(library: Library, pair: Pair, *, look: str) -> dict[str, Section]:
+    """Return what is stored of all runs on the same data: "cosine", "robust", "curves" and "table1"."""
+    config, names = pair.a.loaded.run.config, pair.names
+    rows = stored_results.stored_rows(library, config)
+    labels = {row.run: row.label.removeprefix(f"{config.data}-") for row in rows}
+    runs = stored_results.runs_on_same_data(library, config)
+    probes = {name: probe for name in runs if (probe := stored_results.last_probe(library, name))}
+    accuracies, attacks = charts.robust_points(rows, probes, labels)
+    under = f"Accuracy under {attacks}, image by image, against the transfer rate of the last probe. {MASKED}"
+    curves = charts.robust_curves(rows, stored_results.other_points(library, rows))
+    cosines = _scatter(charts.cosine_points(probes, labels), names, x_title="mean |cos| of pairs of gradients", y_title=TRANSFER,
+                       x_span=1.0, look=look)  # fmt: skip
+    return {
+        "cosine": Section(
+            cosines,
+            stored_results.probe_caption(probes, [labels.get(name, name) for name in runs if name not in probes]),
+            stored_results.probe_table(probes, names),
+        ),
+        "robust": Section(
+            _scatter(accuracies, names, x_title=TRANSFER, y_title="ensemble robust accuracy, %", look=look),
+            under if accuracies else NOT_STORED,
+        ),
+        "curves": Section(
+            curves_spec(curves, names, look=look) if curves else None,
+            charts.curves_caption(curves, rows, names),
+            charts.curves_table(curves, names) if curves else None,
+        ),
+        "table1": Section(None, "", stored_results.table1(rows, names)),
+    }
+
+
+def _scatter(points: Mapping[str, RunPoint], names: Mapping[str, str], **settings: Any) -> Json | None:
+    """Draw a scatter chart; None without any point: an empty chart would say nothing."""
+    return scatter_spec(points, names, **settings) if points else None
