@@ -6,13 +6,13 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from trs_explorer.web.layout import KEYS
 from web_explorer import Explorer
 from web_screen import BARS, CHART, MARKS, QUICK, Screen
 
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.evaluation.transfer import TransferMatrix, transfer_matrix
 from trs_explorer.explore.library import Loaded
-from trs_explorer.web.layout import KEYS
 
 pytestmark = MARKS
 
