@@ -1,4 +1,4 @@
-"""The Compare page as a whole: its components, callbacks, scripts and addresses, and hostile values posted into every callback."""
+"""The Compare page as a whole: components, callbacks, scripts and addresses; hostile values posted into every callback."""
 
 import json
 import math
