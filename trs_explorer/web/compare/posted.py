@@ -5,11 +5,16 @@ from trs_explorer.web.compare.pair import FIELDS
 from trs_explorer.web.posted import Checks, has, is_plain, is_text
 
 ADDRESS = "/compare/_dash-update-component"
+MAX_COUNT = 10**9  # of clicks
 
 
 def _is_state(value: object) -> bool:
     """Whether it has all fields of the address, also beside the reason why they cannot be used."""
-    return _are_fields(value) and has(value, **dict.fromkeys(FIELDS, is_plain))
+    return _are_fields(value) and has(value, **dict.fromkeys(FIELDS, is_plain), swaps=_is_count)
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value <= MAX_COUNT
 
 
 def _are_fields(value: object) -> bool:
@@ -17,8 +22,9 @@ def _are_fields(value: object) -> bool:
 
 
 CHECKS: Checks = {
-    **dict.fromkeys((*FIELDS, "client", "swap", "beat", "poll", "alive"), is_plain),
+    **dict.fromkeys((*FIELDS, "client", "beat", "poll", "alive"), is_plain),
     "address": is_text,
+    "swap": _is_count,
     "state": _is_state,
     **dict.fromkeys(("run-fields", "slice-fields", "attack-fields", "measure-fields", "settled", "remembered"), _are_fields),
     "live-drawn": is_text,

@@ -63,13 +63,17 @@ def add_state(app: dash.Dash, library: Library, url_prefix: str) -> None:
     ) -> Json:
         del newest
         data_of = {name: run.config.data for name, run in library.runs().items()}
-        opened = before is None or ctx.triggered_id in (None, "address")
-        chosen = {} if opened or not before else changes(fields, before)
-        wanted = dict(parse_qsl((search or "").lstrip("?"))) if opened or not before else changed_fields(before, chosen, data_of)
-        # Clicks are counted, not answered one by one: Dash drops the answer to a request when a newer one starts.
-        is_swapped = not opened and bool(((swaps or 0) - int((before or {}).get("swaps", 0))) % 2)
-        if is_swapped:
-            wanted = swapped(wanted)
+        chosen: Json = {}
+        is_swapped = False
+        if before is None or ctx.triggered_id in (None, "address"):
+            wanted: Json = dict(parse_qsl((search or "").lstrip("?")))
+        else:
+            # All controls are compared with the state before, and clicks are counted: Dash drops the answer to a request when a
+            # newer one starts, and the change that it was about would be lost.
+            chosen = changes(fields, before)
+            wanted = changed_fields(before, chosen, data_of)
+            is_swapped = ((swaps or 0) - before["swaps"]) % 2 == 1
+            wanted = swapped(wanted) if is_swapped else wanted
         if wanted == before and ctx.triggered_id != "newest":
             raise dash.exceptions.PreventUpdate
         kept = dict(remembered or {})
