@@ -1,4 +1,5 @@
 // Pure functions: which panel goes where, and the figure of it. The parts come from trs_explorer/figures/slices.py.
+const LOWEST = 200; // pixels of a figure, in however low a window
 const GAP = {across: 0.015, up: 0.09}, TITLE = 26;
 
 // How many panels stand side by side so that they are as large as they can be.
@@ -36,7 +37,8 @@ export function arrange(slice, attack, {layer, shown, columns, width, large}, da
   });
   const {l, r, t, b} = slice.spec.layout.margin;
   const side = ((width - l - r) * (1 - GAP.across * (columns - 1))) / columns;
-  layout.height = Math.round(Math.min((side * rows) / (1 - GAP.up * (rows - 1)) + t + b, large ? innerHeight - 100 : innerHeight * 0.8));
+  const wanted = (side * rows) / (1 - GAP.up * (rows - 1)) + t + b, most = large ? innerHeight - 100 : innerHeight * 0.8;
+  layout.height = Math.round(Math.max(LOWEST, Math.min(wanted, most)));
   const visible = data.map((trace) => {
     if (trace.showlegend) return true;
     const model = Number((trace.xaxis ?? "x").slice(1) || 1) - 1;
