@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from playwright.sync_api import Browser, Route
 from web_explorer import Explorer
-from web_screen import BARS, GRAPH, MARKS, QUICK, Screen, decoded
+from web_screen import GRAPH, MARKS, QUICK, Screen, decoded
 from web_screen import screen as new_screen
 
 from trs_explorer.figures.layers import LAYERS
