@@ -119,7 +119,7 @@ def test_every_control_has_a_name_and_every_chart_a_table(screen: Screen) -> Non
     screen.measured()
     nameless = screen.js(
         """(() => { const all = [...document.querySelectorAll("button, select, input, [tabindex='0']")];
-          const labels = (e) => [...(e.labels || [])].map((l) => l.textContent).join(" ");
+          const labels = (e) => [...(e.labels || [])].map((label) => label.textContent).join(" ");
           const name = (e) => e.ariaLabel || labels(e) || e.textContent || e.title;
           return all.filter((e) => e.checkVisibility() && !name(e).trim()).map((e) => e.outerHTML.slice(0, 200)); })()"""
     )

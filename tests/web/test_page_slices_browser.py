@@ -213,8 +213,9 @@ def test_a_click_starts_an_attack_there_on_every_model(screen: Screen, bars: Loa
     together = {"eps": eps, "steps": 10, "step_size": eps / 4, "early_stop": False}
     rows = x.repeat(3, 1, 1, 1), y.repeat(3)
     models, names = (*bars.ensemble.members, bars.ensemble), ("F1", "F2", "ensemble")
-    noise = (torch.Generator().manual_seed(0) for _ in models)
-    ends = [pgd(model, *rows, **together, generator=next(noise))[k : k + 1] for k, model in enumerate(models)]
+    ends = [
+        pgd(model, *rows, **together, generator=torch.Generator().manual_seed(0))[k : k + 1] for k, model in enumerate(models)
+    ]
     for panel, (model, name) in enumerate(zip(models, names, strict=True)):
         assert screen.points(panel, "start of the attack")[0] == pytest.approx(start, abs=1e-4)
         with torch.no_grad():

@@ -32,7 +32,7 @@ window.watch = {pending: 0, beats: 0, refused: [], painted: []};
 const ask = window.fetch;
 window.fetch = async (...what) => {
   const body = String(what[1]?.body ?? "");
-  if (/\\balive$/.test(what[0]) || body.includes('BEAT')) {
+  if (/\\balive$/.test(what[0]) || body.includes('@BEAT')) {
     watch.beats += body.includes('"output":"newest.data"');
     return ask(...what);
   }
@@ -55,7 +55,7 @@ watch.idle = () => new Promise((resolve) => {
   };
   look();
 });
-""".replace("BEAT", BEAT)
+""".replace("@BEAT", BEAT)
 
 
 @dataclass
@@ -227,8 +227,9 @@ class Screen:
     def picture(self, model: int) -> str:
         """The pixels of a model's panel as plotly has them; the same are in the document."""
         source = self.layout["images"][model]["source"]
-        drawn = "(uri) => [...document.querySelectorAll('#slices image')].some((e) => e.getAttribute('href') === uri)"
-        assert self.js(drawn, source)
+        assert self.js(
+            "(uri) => [...document.querySelectorAll('#slices image')].some((e) => e.getAttribute('href') === uri)", source
+        )
         return source
 
     def panel(self, model: int) -> tuple[float, float, float, float]:
