@@ -41,9 +41,13 @@ def similarity_and_transfer(probes: Sequence[Probe], *, by_loss: bool = False) -
 def reference_runs_for(run: runs.Run) -> list[ReferenceRun]:
     """Shipped runs on the same data as `run`, the first of each method above; not `run` itself, and no damaged ones."""
     references: dict[str, ReferenceRun] = {}
+    first: dict[str, runs.Run] = {}
     for other in shipped_runs():
         letter = LETTERS.get(other.config.method)
-        if letter is None or not same_split(other.config, run.config, "test") or other.path.resolve() == run.path.resolve():
+        if letter is not None and same_split(other.config, run.config, "test"):
+            first.setdefault(letter, other)
+    for letter, other in first.items():
+        if other.path.resolve() == run.path.resolve():
             continue
         try:
             events = runs.read_events(other).events
