@@ -3,6 +3,7 @@
 import html
 import json
 import re
+from pathlib import Path
 from urllib.parse import urljoin
 
 import flask
@@ -138,3 +139,12 @@ def test_the_scripts_of_compare_import_those_of_explore_below_the_prefix() -> No
     imports = re.findall(r'from "([^"]*)"', script)
     base = "http://host/user/trs/compare/assets/compare.mjs"
     assert [urljoin(base, path) for path in imports] == [f"http://host/user/trs/assets/{name}" for name in MODULES]
+
+
+SCRIPTS = sorted(path for kind in ("*.js", "*.mjs") for path in (folder("assets") / "web").rglob(kind))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_no_script_names_an_address_from_the_root(script: Path) -> None:
+    """Behind a proxy's prefix it would be somebody else's page: addresses are relative to the script or to the document."""
+    assert re.findall(r"""(?:src: |href = |fetch\(|from |open\()["'`]/""", script.read_text()) == []

@@ -72,7 +72,7 @@ async function ask(name, fields, signal) {
 let script = null;
 export function plotly() {
   script ||= new Promise((resolve) => {
-    document.head.append(Object.assign(document.createElement("script"), {src: "/plotly.js", onload: resolve}));
+    document.head.append(Object.assign(document.createElement("script"), {src: new URL("../../plotly.js", import.meta.url), onload: resolve}));
   });
   return script;
 }
