@@ -107,8 +107,9 @@ const flip = (id) => dash.set_props(id, {value: !element(id).checked});
 const choices = (id) => [...element(id).options].map((option) => option.value).filter(Boolean); // not the placeholder
 
 function next(id) {
-  const all = choices(id);
-  dash.set_props(id, {value: all[(all.indexOf(element(id).value) + 1) % all.length]});
+  const all = choices(id), value = all[(all.indexOf(element(id).value) + 1) % all.length];
+  if (id === "layer") switchTo(value);
+  dash.set_props(id, {value});
 }
 
 // The newest checkpoint is the last one, and is followed when there is a newer one.
@@ -141,6 +142,32 @@ function key(event) {
   }
 }
 
+// A layer, or models on and off: all of it is in the browser, so plotly only changes what differs. Not a callback of Dash, which
+// would wait for the server: its answer sets the same controls.
+function switchTo(layer) {
+  const names = [...document.querySelectorAll("#shown input:checked")].map((box) => box.value);
+  const {slice, state} = view, plot = graph();
+  if (!slice?.spec || !plot || !state || !names?.length) return;
+  const hide = slice.models.map((_, k) => k).filter((k) => !names.includes(String(k))).join(",");
+  if (layer === state.layer && hide === String(state.hide)) return;
+  view.state = {...state, layer, hide};
+  const models = shown(view.state, slice.models), {columns, width, large} = room(models.length);
+  const {layout, visible} = arrange(slice, view.attack, {layer, shown: models, columns, width, large}, plot.data, plot.layout);
+  if (hide === String(state.hide)) {
+    const sources = slice.layers[layer];
+    if (!sources) return; // not in the browser yet: the server sends it
+    const arrows = plot.data.map((trace, k) => [trace, k]).filter(([trace]) => trace.name === "gradient arrows");
+    if (arrows.length) window.Plotly.restyle(plot, {visible: layer === "arrows"}, arrows.map(([, k]) => k));
+    window.Plotly.relayout(plot, Object.fromEntries(sources.map((source, k) => [`images[${k}].source`, source])));
+  } else {
+    element("slices").style.height = `${layout.height}px`;
+    window.Plotly.update(plot, {visible}, layout);
+  }
+  const fits = view.attack?.key === slice.key ? view.attack : null;
+  view.drawn = signature([slice.key, slice.level, fits?.id, layer, models, columns, width, large, theme(state)]);
+  requestAnimationFrame(crosshair);
+}
+
 function listen() {
   if (view.listening || !element("slice-box")) return;
   view.listening = true;
@@ -149,6 +176,7 @@ function listen() {
   box.addEventListener("click", (event) => { const at = under(event); if (at) { moveTo(at); start(at); } });
   document.addEventListener("keydown", key);
   document.addEventListener("click", press);
+  document.addEventListener("change", ({target}) => { if (target.id === "layer" || target.closest("#shown")) switchTo(element("layer").value); });
   element("help-button").addEventListener("click", () => element("help").showModal());
   element("help-close").addEventListener("click", () => element("help").close());
   element("link").addEventListener("click", () => navigator.clipboard?.writeText(location.href));
@@ -214,31 +242,6 @@ dash.explorer = {
   },
 
   layerKey: (layer, keys) => keys[layer] ?? "",
-
-  // A layer, or models on and off: all of it is in the browser, so plotly only changes what differs.
-  switch(layer, names) {
-    const {slice, state} = view, plot = graph();
-    if (!slice?.spec || !plot || !state || !names?.length) return dash.no_update;
-    const hide = slice.models.map((_, k) => k).filter((k) => !names.includes(String(k))).join(",");
-    if (layer === state.layer && hide === String(state.hide)) return dash.no_update;
-    view.state = {...state, layer, hide};
-    const models = shown(view.state, slice.models), {columns, width, large} = room(models.length);
-    const {layout, visible} = arrange(slice, view.attack, {layer, shown: models, columns, width, large}, plot.data, plot.layout);
-    if (hide === String(state.hide)) {
-      const sources = slice.layers[layer];
-      if (!sources) return dash.no_update; // not in the browser yet: the server sends it
-      const arrows = plot.data.map((trace, k) => [trace, k]).filter(([trace]) => trace.name === "gradient arrows");
-      if (arrows.length) window.Plotly.restyle(plot, {visible: layer === "arrows"}, arrows.map(([, k]) => k));
-      window.Plotly.relayout(plot, Object.fromEntries(sources.map((source, k) => [`images[${k}].source`, source])));
-    } else {
-      element("slices").style.height = `${layout.height}px`;
-      window.Plotly.update(plot, {visible}, layout);
-    }
-    const fits = view.attack?.key === slice.key ? view.attack : null;
-    view.drawn = signature([slice.key, slice.level, fits?.id, layer, models, columns, width, large, theme(state)]);
-    requestAnimationFrame(crosshair);
-    return dash.no_update;
-  },
 
   // Whether the server still answers: said within two beats, and unsaid when it is back.
   async beat(count) {
