@@ -98,7 +98,7 @@ function checkpoint(step) {
 const ARROWS = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1]};
 const KEYS = {
   ...COMMON_KEYS,
-  "[": () => checkpoint(-1), "]": () => checkpoint(1), l: () => next("layer"), p: () => next("plane"),
+  "[": () => checkpoint(-1), "]": () => checkpoint(1), l: () => switchTo(next("layer")), p: () => next("plane"),
   x: () => flip("swap"), f: () => flip("present"),
   Escape: () => start(null),
 };
@@ -123,6 +123,32 @@ function tooLarge(event) {
   dash.set_props("upload-words", {children: `the picture has ${size.toFixed(1)} MiB: at most ${limit} MiB are allowed`});
 }
 
+// A layer, or models on and off: all of it is in the browser, so plotly only changes what differs. Not a callback of Dash, which
+// would wait for the server: its answer sets the same controls.
+function switchTo(layer) {
+  const names = [...document.querySelectorAll("#shown input:checked")].map((box) => box.value);
+  const {slice, state} = view, plot = graph();
+  if (!slice?.spec || !plot || !state || !names?.length) return;
+  const hide = slice.models.map((_, k) => k).filter((k) => !names.includes(String(k))).join(",");
+  if (layer === state.layer && hide === String(state.hide)) return;
+  view.state = {...state, layer, hide};
+  const models = shown(view.state, slice.models), {columns, width, large} = room(models.length);
+  const {layout, visible} = arrange(slice, view.attack, {layer, shown: models, columns, width, large}, plot.data, plot.layout);
+  if (hide === String(state.hide)) {
+    const sources = slice.layers[layer];
+    if (!sources) return; // not in the browser yet: the server sends it
+    const arrows = plot.data.map((trace, k) => [trace, k]).filter(([trace]) => trace.name === "gradient arrows");
+    if (arrows.length) window.Plotly.restyle(plot, {visible: layer === "arrows"}, arrows.map(([, k]) => k));
+    window.Plotly.relayout(plot, Object.fromEntries(sources.map((source, k) => [`images[${k}].source`, source])));
+  } else {
+    element("slices").style.height = `${layout.height}px`;
+    window.Plotly.update(plot, {visible}, layout);
+  }
+  const fits = view.attack?.key === slice.key ? view.attack : null;
+  view.drawn = signature([slice.key, slice.level, fits?.id, layer, models, columns, width, large, theme(state)]);
+  requestAnimationFrame(crosshair);
+}
+
 function listen() {
   if (view.listening || !element("slice-box")) return;
   view.listening = true;
@@ -131,6 +157,9 @@ function listen() {
   box.addEventListener("click", (event) => { const at = under(event); if (at) { moveTo(at); start(at); } });
   document.addEventListener("keydown", key);
   document.addEventListener("click", press);
+  document.addEventListener("change", ({target}) => {
+    if (target.id === "layer" || target.closest("#shown")) switchTo(element("layer").value);
+  });
   for (const kind of ["change", "drop"]) element("upload-label").addEventListener(kind, tooLarge, true);
   listenToHeader(redraw);
   new ResizeObserver(() => redraw()).observe(box);
@@ -190,31 +219,6 @@ dash.explorer = {
   },
 
   layerKey: (layer, keys) => keys[layer] ?? "",
-
-  // A layer, or models on and off: all of it is in the browser, so plotly only changes what differs.
-  switch(layer, names) {
-    const {slice, state} = view, plot = graph();
-    if (!slice?.spec || !plot || !state || !names?.length) return dash.no_update;
-    const hide = slice.models.map((_, k) => k).filter((k) => !names.includes(String(k))).join(",");
-    if (layer === state.layer && hide === String(state.hide)) return dash.no_update;
-    view.state = {...state, layer, hide};
-    const models = shown(view.state, slice.models), {columns, width, large} = room(models.length);
-    const {layout, visible} = arrange(slice, view.attack, {layer, shown: models, columns, width, large}, plot.data, plot.layout);
-    if (hide === String(state.hide)) {
-      const sources = slice.layers[layer];
-      if (!sources) return dash.no_update; // not in the browser yet: the server sends it
-      const arrows = plot.data.map((trace, k) => [trace, k]).filter(([trace]) => trace.name === "gradient arrows");
-      if (arrows.length) window.Plotly.restyle(plot, {visible: layer === "arrows"}, arrows.map(([, k]) => k));
-      window.Plotly.relayout(plot, Object.fromEntries(sources.map((source, k) => [`images[${k}].source`, source])));
-    } else {
-      element("slices").style.height = `${layout.height}px`;
-      window.Plotly.update(plot, {visible}, layout);
-    }
-    const fits = view.attack?.key === slice.key ? view.attack : null;
-    view.drawn = signature([slice.key, slice.level, fits?.id, layer, models, columns, width, large, theme(state)]);
-    requestAnimationFrame(crosshair);
-    return dash.no_update;
-  },
 
   beat: (count) => beat(count),
 

@@ -44,8 +44,9 @@ export function pick(step) {
 export const choices = (id) => [...element(id).options].map((option) => option.value).filter(Boolean);
 
 export function next(id) {
-  const all = choices(id);
-  dash.set_props(id, {value: all[(all.indexOf(element(id).value) + 1) % all.length]});
+  const all = choices(id), value = all[(all.indexOf(element(id).value) + 1) % all.length];
+  dash.set_props(id, {value});
+  return value;
 }
 
 export const COMMON_KEYS = {

@@ -15,7 +15,7 @@ from trs_explorer.figures.layers import LAYERS
 from trs_explorer.web.controls import FIELDS
 
 pytestmark = MARKS
-CALLBACKS = "**/_dash-update-component"
+CALLBACKS = "**/_dash-update-component*"
 
 
 # --- the address -----------------------------------------------------------------------------------------------------
@@ -134,7 +134,7 @@ def test_back_and_forth_between_runs(screen: Screen) -> None:
     screen.idle()
     assert screen.notice == ""
     assert screen.shown == [0, 1, 2]
-    assert screen.page.locator("#surrogate option").all_text_contents() == ["F1", "F2", "ensemble"]
+    assert screen.page.locator("#surrogate option:not([value=''])").all_text_contents() == ["F1", "F2", "ensemble"]
     screen.page.locator("#run").select_option("mnist-standard")
     screen.painted(but=second)
     screen.idle()
@@ -156,9 +156,10 @@ def test_layers_and_models_are_switched_before_any_request_and_the_last_brings_a
     assert screen.asked[asked:] == []  # nor does the crosshair need one, while its readout is folded
 
     held: list[Route] = []
+    free: list[bool] = []
 
     def hold(route: Route) -> None:
-        held.append(route)
+        route.continue_() if free else held.append(route)
 
     screen.page.route(CALLBACKS, hold)
     pictures = {screen.picture(0)}
@@ -181,7 +182,9 @@ def test_layers_and_models_are_switched_before_any_request_and_the_last_brings_a
     assert widths[-1] > 1.2 * widths[0]
     assert [screen.headline(1)[:2], screen.traces(0), screen.traces(3)] == ["F2", {}, {}]
 
-    screen.page.unroute(CALLBACKS, hold)
+    assert held
+    assert held
+    free.append(True)
     for route in held:
         route.continue_()
     screen.until_url(layer="arrows", hide="0,2,3")

@@ -140,7 +140,7 @@ def test_a_slice_that_is_left_and_taken_again_is_never_mixed(screen: Screen, mni
         late = not held and NEXT_GRID.search(body) and '"level":2}' in body
         held.append(route) if late else route.continue_()
 
-    screen.page.route("**/_dash-update-component", hold)
+    screen.page.route("**/_dash-update-component*", hold)
     screen.open({**QUICK, "image": "12"}, level=1)
     first = screen.key
     while not held:

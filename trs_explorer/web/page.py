@@ -31,7 +31,7 @@ STORES = (
     "pointer",  # the crosshair
     "export",  # a figure to be saved
     "film-state",  # what a film is being made of
-    "switched", "saved",  # only end callbacks of the browser
+    "saved",  # only ends a callback of the browser
 )  # fmt: skip
 # Elements whose content comes as HTML text: every change of a store costs Dash time for every component on the page, and these
 # would be hundreds.

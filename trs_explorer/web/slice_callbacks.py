@@ -109,13 +109,6 @@ def add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
         Input("layer", "value"),
         Held("layer-keys", "data"),
     )
-    app.clientside_callback(
-        ClientsideFunction("explorer", "switch"),
-        Output("switched", "data"),
-        Input("layer", "value"),
-        Input("shown", "value"),
-        prevent_initial_call=True,
-    )
 
 
 def _wanted_level(key: str, layer: str, following: Json | None, shown: Json | None) -> int | None:
