@@ -1,6 +1,6 @@
 // What Dash cannot do in time: one crosshair over all panels, and layers and models switched without asking the server.
 import {arrange, columnsFor, compose, point} from "./panels.mjs";
-import {beat, choices, COMMON_KEYS, dash, element, fill, listenToHeader, look, next, press as pressKey} from "./shared.mjs";
+import {beat, choices, COMMON_KEYS, dash, element, fill, following, listenToHeader, look, next, press as pressKey} from "./shared.mjs";
 
 const REST_MS = 60; // between two questions about the crosshair
 const SETTLED_MS = 150; // without a change, before what costs much is asked: the matrix, the gallery, the angles
@@ -95,10 +95,18 @@ function checkpoint(step) {
   if (k >= 0 && k < all.length) dash.set_props("at", {value: k === all.length - 1 ? newest : all[k]});
 }
 
+// The control follows once the new layer is on the screen: Dash takes a while to set it.
+function nextLayer() {
+  const value = following("layer");
+  switchTo(value);
+  element("layer").value = value; // for the next press, however soon
+  requestAnimationFrame(() => setTimeout(() => dash.set_props("layer", {value}), 0));
+}
+
 const ARROWS = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1]};
 const KEYS = {
   ...COMMON_KEYS,
-  "[": () => checkpoint(-1), "]": () => checkpoint(1), l: () => switchTo(next("layer")), p: () => next("plane"),
+  "[": () => checkpoint(-1), "]": () => checkpoint(1), l: nextLayer, p: () => next("plane"),
   x: () => flip("swap"), f: () => flip("present"),
   Escape: () => start(null),
 };
@@ -123,6 +131,13 @@ function tooLarge(event) {
   dash.set_props("upload-words", {children: `the picture has ${size.toFixed(1)} MiB: at most ${limit} MiB are allowed`});
 }
 
+// New pixels under the same lines. Plotly's relayout would draw all of the figure again, which takes 300 ms.
+function recolour(plot, models, sources) {
+  const pictures = plot.querySelectorAll(".imagelayer image");
+  models.forEach((model, place) => pictures[place].setAttribute("href", sources[model]));
+  for (const layout of [plot.layout, plot._fullLayout]) sources.forEach((source, k) => (layout.images[k].source = source));
+}
+
 // A layer, or models on and off: all of it is in the browser, so plotly only changes what differs. Not a callback of Dash, which
 // would wait for the server: its answer sets the same controls.
 function switchTo(layer) {
@@ -138,8 +153,10 @@ function switchTo(layer) {
     const sources = slice.layers[layer];
     if (!sources) return; // not in the browser yet: the server sends it
     const arrows = plot.data.map((trace, k) => [trace, k]).filter(([trace]) => trace.name === "gradient arrows");
-    if (arrows.length) window.Plotly.restyle(plot, {visible: layer === "arrows"}, arrows.map(([, k]) => k));
-    window.Plotly.relayout(plot, Object.fromEntries(sources.map((source, k) => [`images[${k}].source`, source])));
+    if (arrows.length && (layer === "arrows") !== (state.layer === "arrows")) {
+      window.Plotly.restyle(plot, {visible: layer === "arrows"}, arrows.map(([, k]) => k));
+    }
+    recolour(plot, models, sources);
   } else {
     element("slices").style.height = `${layout.height}px`;
     window.Plotly.update(plot, {visible}, layout);

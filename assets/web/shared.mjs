@@ -43,11 +43,12 @@ export function pick(step) {
 // The values of a selection, without its placeholder.
 export const choices = (id) => [...element(id).options].map((option) => option.value).filter(Boolean);
 
-export function next(id) {
-  const all = choices(id), value = all[(all.indexOf(element(id).value) + 1) % all.length];
-  dash.set_props(id, {value});
-  return value;
+export function following(id) {
+  const all = choices(id);
+  return all[(all.indexOf(element(id).value) + 1) % all.length];
 }
+
+export const next = (id) => dash.set_props(id, {value: following(id)});
 
 export const COMMON_KEYS = {
   ",": () => pick(-1), ".": () => pick(1),

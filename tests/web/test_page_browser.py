@@ -49,6 +49,7 @@ def test_the_page_loads_without_a_word_on_the_console_and_asks_nobody_else(scree
     assert box["y"] + box["height"] <= 720
 
 
+@pytest.mark.slow
 def test_an_image_is_picked_by_its_thumbnail_its_number_and_its_class(screen: Screen, mnist: Loaded) -> None:
     before = screen.open(QUICK).key
     screen.page.locator('#gallery [data-image="3"]').click()

@@ -88,6 +88,7 @@ def test_two_quick_changes_both_arrive_in_the_address(screen: Screen) -> None:
     screen.until("document.getElementById('picked-words').textContent.startsWith('image 2:')")
 
 
+@pytest.mark.slow
 def test_what_is_broken_in_an_address_is_named_and_the_page_goes_on(screen: Screen, explorer: Explorer) -> None:
     broken = {"eps": "abc", "image": "99999", "start": "nan", "own": "xx", "plane": "nonsense", "surrogate": "9", "at": "7777"}
     unneeded = {"layer": "nonsense", "filter": "some", "n": "abc", "label": "77"}  # by the slices

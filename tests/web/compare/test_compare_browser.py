@@ -53,6 +53,7 @@ def test_both_rows_have_every_model_on_one_plane(screen: Screen) -> None:
         assert [panel[1].partition(": ")[2] for panel in panels] == words
 
 
+@pytest.mark.slow
 def test_one_key_swaps_the_runs_and_back_and_the_choice_of_b_is_remembered(screen: Screen) -> None:
     opened(screen, along="a")
     before = screen.js(SHOWN)
