@@ -133,12 +133,12 @@ def attack_bars(rows: Sequence[str], groups: Sequence[tuple[Series, Sequence[Sha
     ink = LOOKS[look].text
     traces = []
     for series, shares in groups:
-        known = [(row, share) for row, share in zip(rows, shares, strict=True) if share]
+        measured = [(row, share) for row, share in zip(rows, shares, strict=True) if share]
         traces.append({
-            "type": "bar", "orientation": "h", "name": series.name, "y": [row for row, _ in known],
-            "x": [100 * share.value for _, share in known], "error_x": _interval([share for _, share in known], ink),
+            "type": "bar", "orientation": "h", "name": series.name, "y": [row for row, _ in measured],
+            "x": [100 * share.value for _, share in measured], "error_x": _interval([share for _, share in measured], ink),
             "marker": {"color": series.colour, "pattern": {"shape": series.symbol, "fgcolor": ink, "bgcolor": series.colour}},
-            "hovertemplate": [f"{row}, {series.name}: {share.text}<extra></extra>" for row, share in known],
+            "hovertemplate": [f"{row}, {series.name}: {share.text}<extra></extra>" for row, share in measured],
         })  # fmt: skip
     said = "; ".join(
         f"{row}, {series.name}: {share.text}"

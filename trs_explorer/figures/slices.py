@@ -72,8 +72,8 @@ def slice_spec(
         source = pictures[model] if pictures else class_picture(view.outputs[:, :, model])
         layout["images"].append(_pixels(view, axis, source))
         layout["annotations"].append(_title(view, attacks, axis, model))
-        own = {"type": "scatter", "xaxis": f"x{axis}", "yaxis": f"y{axis}", "showlegend": False}
-        data += [own | trace for trace in panel_traces(view, attacks, model, surrogate)]
+        axes = {"type": "scatter", "xaxis": f"x{axis}", "yaxis": f"y{axis}", "showlegend": False}
+        data += [axes | trace for trace in panel_traces(view, attacks, model, surrogate)]
     for axis in ("" if place == 0 else str(place + 1) for place in range(len(shown))):  # after all models' pixels
         layout["images"] += [_thumbnail(view, axis, image) for image in view.images if image.picture]
     return {"data": data + class_key(view, shown), "layout": layout}

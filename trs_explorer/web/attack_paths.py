@@ -102,6 +102,7 @@ def slice_caption(view: SliceView, attacks: AttackPaths, state: State) -> str:
     units = "Axes: the inputs themselves" if is_domain else "Axes: L2 distance from the image (each pixel in [0, 1])"
     outline = "" if is_domain else "; dotted outline: [0, 1]; hatched: outside [0, 1] (not a valid image)"
     sentences = [
+        f"True class: {view.y} ({view.label_source}).",
         f"{units}. Solid outline: the ball of eps {state.eps:g}{outline}.",
         f"★ start of the attack. Solid path: {attacks.attack} on this panel's model; dashed path: on {surrogate}.",
         "✕ fools this panel's model, ○ does not.",

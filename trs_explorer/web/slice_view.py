@@ -1,6 +1,5 @@
 """What a slice shows before any attack: its plane, its square, the image, outlines and training points."""
 
-import base64
 import hashlib
 import math
 from dataclasses import dataclass
@@ -37,8 +36,6 @@ class SliceView:
     key: a hash of weights, plane and square: views with equal keys have equal samples.
     loaded: the ensemble to sample, and its data.
     models: the names of the members, then of the ensemble.
-    votes: the members' weights in the ensemble: of their logits if `sums`, else of their probabilities.
-    classes: the number of classes.
     x, y: the image and its class, which attacks try to leave.
     label_source: where y comes from, such as "the label".
     home: the image's coordinates.
@@ -52,9 +49,6 @@ class SliceView:
     loaded: Loaded
     plane: Plane
     models: list[str]
-    votes: list[float]
-    sums: bool
-    classes: int
     x: Tensor
     y: int
     label_source: str
@@ -69,11 +63,6 @@ class SliceView:
     def digest(self) -> str:
         """The SHA-256 of the weights."""
         return self.loaded.digest
-
-
-def base64_floats(array: np.ndarray) -> str:
-    """Encode an array as base64 of little-endian float32: a JSON list would be five times as long, and slow to parse."""
-    return base64.b64encode(array.astype("<f4", copy=False).tobytes()).decode()
 
 
 def model_names(members: int) -> list[str]:
@@ -120,9 +109,6 @@ def make_slice_view(loaded: Loaded, state: State, *, plane: Plane | None = None)
         loaded=loaded,
         plane=plane,
         models=model_names(len(loaded.ensemble)),
-        votes=loaded.ensemble.votes.tolist(),
-        sums=loaded.ensemble.voting == "sum",
-        classes=loaded.data.classes,
         x=x,
         y=y,
         label_source=label_source,
