@@ -1,14 +1,22 @@
 // What Dash cannot do in time: one crosshair over all panels, and layers and models switched without asking the server.
-import {arrange, columnsFor, compose, point} from "./panels.mjs";
+import {cover, move, recolour} from "./at_once.mjs";
+import {columnsFor, compose, point, TITLE} from "./panels.mjs";
 import {beat, choices, COMMON_KEYS, dash, element, fill, following, listenToHeader, look, next, press as pressKey} from "./shared.mjs";
 
-const REST_MS = 60; // between two questions about the crosshair
+const ASK_MS = 60; // between two questions about the crosshair
 const SETTLED_MS = 150; // without a change, before what costs much is asked: the matrix, the gallery, the angles
+const PATIENCE_MS = 1200; // that these wait for the slice's finer grids
+const FINE = 2; // the level of the grid for which they wait
+const ATTACK_MS = 120; // that a new slice's lines wait for the attacks, to be drawn once
+const REST_MS = 300; // without a change, before plotly draws an attack that has been moved already
 const graph = () => element("slices")?.querySelector(".js-plotly-plot");
-const view = {state: null, slice: null, attack: null, looks: null, cross: null, drawn: "", asked: 0};
+const view = {state: null, slice: null, attack: null, looks: null, cross: null, drawn: null, asked: 0};
 window.explorerView = view; // for tests and the benchmark
 
 const theme = (state) => look(state?.theme);
+
+// For tests and the benchmark: what is on the screen now.
+const tell = (what) => document.dispatchEvent(new CustomEvent(`explorer:${what}`, {detail: {key: view.slice.key, level: view.slice.level}}));
 
 const shown = (state, models) => {
   const hidden = new Set(String(state.hide).split(",").filter(Boolean).map(Number));
@@ -23,21 +31,57 @@ function room(count) {
   return {columns, width: box.clientWidth, large};
 }
 
-// Where everything goes that is drawn: a signature, to leave alone what is on the screen already.
-const signature = (parts) => JSON.stringify(parts);
+// What is drawn, as texts to compare: all of it, the slice alone, and the arrangement of the panels.
+function drawing() {
+  const {slice, attack, state} = view, models = shown(state, slice.models), {columns, width, large} = room(models.length);
+  const fits = attack?.key === slice.key ? attack : null, look = theme(state);
+  const frame = JSON.stringify([slice.models, slice.low, slice.high, models, columns, width, large, look]);
+  const pixels = `${slice.key} ${slice.level} ${state.layer}`;
+  const want = {layer: state.layer, shown: models, columns, template: view.looks[look], large, width};
+  return {frame, pixels, all: JSON.stringify([frame, pixels, fits?.id]), fits, want};
+}
 
+// The figure, unless it is on the screen already.
 function figure() {
-  const {slice, attack, state, looks} = view;
-  if (!slice?.spec || !state?.run) return dash.no_update;
-  const models = shown(state, slice.models), {columns, width, large} = room(models.length);
-  const fits = attack?.key === slice.key ? attack : null;
-  const now = signature([slice.key, slice.level, fits?.id, state.layer, models, columns, width, large, theme(state)]);
-  if (now === view.drawn) return dash.no_update;
-  view.drawn = now;
-  const made = compose(slice, fits, {layer: state.layer, shown: models, columns, template: looks[theme(state)], large, width});
+  if (!view.slice?.spec || !view.state?.run) return dash.no_update;
+  const {frame, pixels, all, fits, want} = drawing();
+  if (all === view.drawn?.all) return dash.no_update;
+  view.drawn = {frame, pixels, all, key: view.slice.key};
+  const made = compose(view.slice, fits, want);
   element("slices").style.height = `${made.layout.height}px`;
   return made;
 }
+
+// Plotly takes 100 ms to draw all of a figure. What is new is shown before: pixels of the slice, or another path of the attack.
+// Returns whether it was; plotly then follows.
+function drawAtOnce() {
+  const plot = graph(), {slice, state} = view;
+  if (!plot?._fullLayout || !view.drawn || !state?.run) return false;
+  const {frame, pixels, all, fits, want} = drawing(), sources = slice.layers[state.layer];
+  if (frame !== view.drawn.frame || all === view.drawn.all) return false;
+  if (pixels !== view.drawn.pixels && sources) {
+    recolour(plot, want.shown, sources);
+    const other = slice.key !== view.drawn.key;
+    element("slice-box").classList.toggle("stale", other); // the lines are not those of these pixels
+    view.drawn.pixels = pixels;
+    later(other && !fits ? ATTACK_MS : 0);
+    tell("pixels");
+    return true;
+  }
+  if (slice.key !== view.drawn.key) later(0);
+  else if (fits && move(plot, compose(slice, fits, want).data)) {
+    later(REST_MS);
+    tell("attack");
+  } else return false;
+  return true;
+}
+
+function later(ms) {
+  clearTimeout(view.later);
+  requestAnimationFrame(() => (view.later = setTimeout(redraw, ms)));
+}
+
+const axes = (plot, model) => ["x", "y"].map((name) => plot._fullLayout[`${name}axis${model ? model + 1 : ""}`]);
 
 function crosshair() {
   const box = element("crosshair"), plot = graph()?._fullLayout;
@@ -45,7 +89,7 @@ function crosshair() {
   box.replaceChildren();
   if (!view.cross || !plot || !view.slice?.spec) return;
   for (const k of shown(view.state, view.slice.models)) {
-    const x = plot[`xaxis${k ? k + 1 : ""}`], y = plot[`yaxis${k ? k + 1 : ""}`];
+    const [x, y] = axes(graph(), k);
     const {low, high} = view.slice;
     const left = x._offset + ((view.cross[0] - low) / (high - low)) * x._length;
     const top = y._offset + ((high - view.cross[1]) / (high - low)) * y._length;
@@ -65,15 +109,15 @@ function moveTo(cross) {
   view.waiting = setTimeout(() => {
     view.waiting = 0;
     dash.set_props("pointer", {data: {point: view.cross, key: view.slice.key}});
-  }, Math.max(0, view.asked + REST_MS - performance.now()));
+  }, Math.max(0, view.asked + ASK_MS - performance.now()));
   view.asked = performance.now();
 }
 
 function under(event) {
   const box = element("slices")?.getBoundingClientRect(), plot = graph()?._fullLayout;
   if (!box || !plot || !view.slice?.spec) return null;
-  const axes = shown(view.state, view.slice.models).map((k) => [plot[`xaxis${k ? k + 1 : ""}`], plot[`yaxis${k ? k + 1 : ""}`]]);
-  return point(axes, event.clientX - box.left, event.clientY - box.top, view.slice.low, view.slice.high);
+  const panels = shown(view.state, view.slice.models).map((k) => axes(graph(), k));
+  return point(panels, event.clientX - box.left, event.clientY - box.top, view.slice.low, view.slice.high);
 }
 
 // A button of the matrix or of the images sets controls: {control: [property, value]}.
@@ -131,39 +175,25 @@ function tooLarge(event) {
   dash.set_props("upload-words", {children: `the picture has ${size.toFixed(1)} MiB: at most ${limit} MiB are allowed`});
 }
 
-// New pixels under the same lines. Plotly's relayout would draw all of the figure again, which takes 300 ms.
-function recolour(plot, models, sources) {
-  const pictures = plot.querySelectorAll(".imagelayer image");
-  models.forEach((model, place) => pictures[place].setAttribute("href", sources[model]));
-  for (const layout of [plot.layout, plot._fullLayout]) sources.forEach((source, k) => (layout.images[k].source = source));
-}
-
-// A layer, or models on and off: all of it is in the browser, so plotly only changes what differs. Not a callback of Dash, which
-// would wait for the server: its answer sets the same controls.
+// A layer, or models on and off: all of it is in the browser. Not a callback of Dash, which would wait for the server: its answer
+// sets the same controls.
 function switchTo(layer) {
   const names = [...document.querySelectorAll("#shown input:checked")].map((box) => box.value);
   const {slice, state} = view, plot = graph();
-  if (!slice?.spec || !plot || !state || !names?.length) return;
+  if (!slice?.spec || !plot?._fullLayout || !state || !names?.length) return;
   const hide = slice.models.map((_, k) => k).filter((k) => !names.includes(String(k))).join(",");
-  if (layer === state.layer && hide === String(state.hide)) return;
+  if ((layer === state.layer && hide === String(state.hide)) || !slice.layers[layer]) return; // a layer that the server has to send
+  const before = shown(state, slice.models);
   view.state = {...state, layer, hide};
-  const models = shown(view.state, slice.models), {columns, width, large} = room(models.length);
-  const {layout, visible} = arrange(slice, view.attack, {layer, shown: models, columns, width, large}, plot.data, plot.layout);
-  if (hide === String(state.hide)) {
-    const sources = slice.layers[layer];
-    if (!sources) return; // not in the browser yet: the server sends it
-    const arrows = plot.data.map((trace, k) => [trace, k]).filter(([trace]) => trace.name === "gradient arrows");
-    if (arrows.length && (layer === "arrows") !== (state.layer === "arrows")) {
-      window.Plotly.restyle(plot, {visible: layer === "arrows"}, arrows.map(([, k]) => k));
-    }
-    recolour(plot, models, sources);
-  } else {
-    element("slices").style.height = `${layout.height}px`;
-    window.Plotly.update(plot, {visible}, layout);
+  const after = shown(view.state, slice.models);
+  for (const model of before) if (!after.includes(model)) cover(plot, element("slice-box"), axes(plot, model), TITLE);
+  const {frame, pixels, all, want} = drawing(), arrows = [layer, state.layer].includes("arrows");
+  if (frame === view.drawn?.frame) {
+    recolour(plot, after, slice.layers[layer]);
+    if (!arrows) Object.assign(view.drawn, {pixels, all});
   }
-  const fits = view.attack?.key === slice.key ? view.attack : null;
-  view.drawn = signature([slice.key, slice.level, fits?.id, layer, models, columns, width, large, theme(state)]);
-  requestAnimationFrame(crosshair);
+  if (frame !== view.drawn?.frame || arrows) later(0);
+  tell("switched");
 }
 
 function listen() {
@@ -182,15 +212,31 @@ function listen() {
   new ResizeObserver(() => redraw()).observe(box);
 }
 
-// The other sections follow once the slice is on the screen, and a slider has come to rest.
+// The other sections follow once a fine grid of the slice is on the screen, and a slider has come to rest.
 function settle() {
+  const fine = view.state.error || view.slice.level >= FINE, waited = performance.now() - view.since;
   clearTimeout(view.settling);
-  view.settling = setTimeout(() => dash.set_props("settled", {data: view.state}), SETTLED_MS);
+  view.settling = setTimeout(() => {
+    if (view.told === view.state) return;
+    view.told = view.state;
+    dash.set_props("settled", {data: view.state});
+  }, fine ? SETTLED_MS : Math.max(SETTLED_MS, PATIENCE_MS - waited));
+}
+
+// The slices' figure, of what the server found last.
+function newest() {
+  if (drawAtOnce()) return dash.no_update;
+  const made = figure();
+  if (made === dash.no_update) painted();
+  else requestAnimationFrame(() => setTimeout(painted, 0));
+  return made;
 }
 
 function redraw() {
   const made = figure();
-  if (made !== dash.no_update) dash.set_props("slices", {figure: made});
+  if (made === dash.no_update) return;
+  dash.set_props("slices", {figure: made});
+  requestAnimationFrame(() => setTimeout(painted, 0));
 }
 
 function painted() {
@@ -199,28 +245,34 @@ function painted() {
   crosshair();
   const {slice} = view;
   if (!slice?.spec) return;
-  document.dispatchEvent(new CustomEvent("explorer:painted", {detail: {key: slice.key, level: slice.level}}));
-  if (slice.level + 1 < slice.levels && view.next !== `${slice.key} ${slice.level}`) {
-    view.next = `${slice.key} ${slice.level}`;
-    setTimeout(() => dash.set_props("next", {data: {key: slice.key, level: slice.level + 1}}), 0);
-  }
+  if (view.drawn?.key === slice.key) element("slice-box").classList.remove("stale");
+  tell("painted");
+}
+
+// The next finer grid is asked for while this one is drawn.
+function askNext() {
+  const {key, next} = view.slice, asked = `${key} ${next}`;
+  if (view.next === asked) return;
+  view.next = asked;
+  setTimeout(() => dash.set_props("next", {data: {key, level: next}}), 0);
 }
 
 dash.explorer = {
-  // The slices' figure, of what the server found last. The next finer grid is asked for when this one is on the screen.
-  draw(slice, attack, state, looks) {
-    Object.assign(view, {slice: slice?.spec ? slice : view.slice, attack, state, looks});
+  draw(slice, state, looks) {
+    if (state !== view.state) view.since = performance.now();
+    Object.assign(view, {slice: slice?.spec ? slice : view.slice, state, looks});
     listen();
     document.documentElement.classList.toggle("present", Number(state?.present) === 1);
-    if (state && state !== view.told && (state.error || slice?.spec)) {
-      view.told = state;
-      settle();
-    }
+    if (state?.error || (state && slice?.spec)) settle();
     if (!slice?.spec) return dash.no_update;
-    const made = figure();
-    if (made === dash.no_update) painted();
-    else requestAnimationFrame(() => setTimeout(painted, 0));
-    return made;
+    askNext();
+    return newest();
+  },
+
+  // Not together with the slice: Dash would wait for both.
+  drawAttack(attack) {
+    view.attack = attack;
+    return view.slice?.spec && view.state ? newest() : dash.no_update;
   },
 
   fill(...texts) {

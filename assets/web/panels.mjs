@@ -1,6 +1,7 @@
 // Pure functions: which panel goes where, and the figure of it. The parts come from trs_explorer/figures/slices.py.
 const LOWEST = 200; // pixels of a figure, in however low a window
-const GAP = {across: 0.015, up: 0.09}, TITLE = 26;
+const GAP = {across: 0.015, up: 0.09};
+export const TITLE = 26; // pixels above a panel
 
 // How many panels stand side by side so that they are as large as they can be.
 export function columnsFor(count, width, height) {
@@ -19,8 +20,8 @@ export function part(place, places, gap) {
 
 const suffix = (model) => (model ? String(model + 1) : "");
 
-// What changes when models, layer or room change: relayout for plotly, and which traces are visible.
-export function arrange(slice, attack, {layer, shown, columns, width, large}, data) {
+// What models and room change in the layout, and which traces are visible.
+export function arrange(slice, {shown, columns, width, large}, data) {
   const rows = Math.ceil(shown.length / columns), layout = {}, models = slice.models.length;
   for (let model = 0; model < models; model++) {
     const at = shown.indexOf(model), place = Math.max(0, at), row = Math.floor(place / columns), column = place % columns;
@@ -42,7 +43,7 @@ export function arrange(slice, attack, {layer, shown, columns, width, large}, da
   const visible = data.map((trace) => {
     if (trace.showlegend) return true;
     const model = Number((trace.xaxis ?? "x").slice(1) || 1) - 1;
-    return shown.includes(model) && (trace.name !== "gradient arrows" || layer === "arrows");
+    return shown.includes(model);
   });
   return {layout, visible};
 }
@@ -50,7 +51,7 @@ export function arrange(slice, attack, {layer, shown, columns, width, large}, da
 // The whole figure: the slice, the attacks on it if they are known, in the look and arrangement that is wanted.
 export function compose(slice, attack, want) {
   const {spec} = slice;
-  const data = spec.data.map((trace) => ({...trace}));
+  const data = spec.data.filter(({name}) => name !== "gradient arrows" || want.layer === "arrows").map((trace) => ({...trace}));
   for (const [model, traces] of (attack?.traces ?? []).entries()) {
     const axes = {xaxis: `x${suffix(model)}`, yaxis: `y${suffix(model)}`, type: "scatter", showlegend: false};
     data.push(...traces.map((trace) => ({...trace, ...axes})));
@@ -64,7 +65,7 @@ export function compose(slice, attack, want) {
     const sources = slice.layers[want.layer];
     if (sources) layout.images[model].source = sources[model];
   });
-  const {layout: changes, visible} = arrange(slice, attack, want, data);
+  const {layout: changes, visible} = arrange(slice, want, data);
   data.forEach((trace, k) => (trace.visible = visible[k]));
   for (const [path, value] of Object.entries(changes)) {
     const [, name, index, rest] = path.match(/^(\w+?)(?:\[(\d+)\])?(?:\.(\w+))?$/);

@@ -121,14 +121,22 @@ def hover(page: Page, turn: int) -> None:
     page.mouse.move(left + rng.uniform(0.05, 0.95) * width, top + rng.uniform(0.05, 0.95) * height)
 
 
-def unfold_models(page: Page, turn: int) -> None:
-    """Show the switches of the models."""
-    page.locator("#slice summary", has_text="more").locator("xpath=..").evaluate("(details) => { details.open = true; }")
-
-
-def toggle_member(page: Page, turn: int) -> None:
-    """Click on a member: hide it, or show it again."""
+def click_member(page: Page, turn: int) -> None:
+    """Hide a member, or show it again."""
     page.get_by_label("F2", exact=True).click()
+
+
+def with_member(*, shown: bool) -> Callable[[Page, int], None]:
+    """The preparation that shows a member or hides it, and waits until that is done."""
+
+    def prepare(page: Page, turn: int) -> None:
+        page.locator("#slice summary", has_text="more").locator("xpath=..").evaluate("(details) => { details.open = true; }")
+        if page.get_by_label("F2", exact=True).is_checked() is not shown:
+            click_member(page, turn)
+            page.wait_for_timeout(500)
+            wait_until_settled(page)
+
+    return prepare
 
 
 def press(key: str) -> Callable[[Page, int], None]:
@@ -149,14 +157,16 @@ FIRST_PANEL = """(() => {
 COARSE, FINE, FINEST = LEVELS[0], LEVELS[2], LEVELS[3]
 WITHOUT_REQUEST = (
     Interaction(hover, "pointermove", (Mark("hover: the crosshair on all panels", 50, "crosshair"),), times=4),
-    Interaction(press("l"), "keydown", (Mark("the next layer", 50, "redrawn"),), prepare=focus("slice-box"), times=4),
-    Interaction(toggle_member, "click", (Mark("hide or show a member", 50, "redrawn"),), prepare=unfold_models),
+    Interaction(press("l"), "keydown", (Mark("the next layer", 50, "switched"),), prepare=focus("slice-box"), times=4),
+    Interaction(click_member, "click", (Mark("hide a member", 50, "switched"),), prepare=with_member(shown=True)),
+    Interaction(click_member, "click", (Mark("show a member again", 50, "lines"),), prepare=with_member(shown=False)),
 )
 SLICES = Interaction(
     press("."),  # the next image
     "keydown",
     (
         Mark(f"a new image: slice {COARSE} x {COARSE}", 200, "level 0"),
+        Mark("a new image: its lines, drawn by plotly", None, "lines 0"),
         Mark(f"a new image: slice {FINE} x {FINE}", 1000, "level 2"),
         Mark(f"a new image: slice {FINEST} x {FINEST}", 4000, "level 3"),
     ),

@@ -18,13 +18,16 @@ window.stopwatch = (() => {
     still: (signal) => signal === "frame" && (document.querySelector("#still img")?.complete || graph()?._fullLayout?.images?.length > 0),
     rooms: (signal) => signal === "frame" && there("#matrix b", "#gallery button", "#angle-words:not(:empty)", "#history-figure .main-svg", "#slices .main-svg image"),
     crosshair: (signal) => signal === "crosshair",
-    redrawn: (signal) => signal === "redrawn",
-    path: (signal, before) => signal.startsWith("level") && view().attack?.id !== before.attack,
+    switched: (signal) => signal === "switched",
+    lines: (signal) => signal === "painted",
+    "lines 0": (signal, before) => signal === "painted" && view().slice?.key !== before.key,
+    path: (signal, before) => ["painted", "attack"].includes(signal) && view().attack?.id !== before.attack,
     cells: (signal) => signal === "matrix" && /\/[1-9]/.test(text("matrix")),
     pairs: (signal, before) => signal === "matrix words" && words(before).includes("Transfer over all pairs"),
     everything: (signal, before) => signal === "matrix words" && words(before).includes("Ensemble robust accuracy"),
   };
-  for (const level of [0, 1, 2, 3]) reached[`level ${level}`] = (signal, before) => signal === `level ${level}` && view().slice?.key !== before.key;
+  // Pixels of a grid: lines follow, see assets/web/at_once.mjs.
+  for (const level of [0, 1, 2, 3]) reached[`level ${level}`] = (signal, before) => ["pixels", "painted"].includes(signal) && view().slice?.level >= level && view().slice?.key !== before.key;
 
   function signal(name) {
     if (!watch || watch.start === null) return;
@@ -74,13 +77,9 @@ window.stopwatch = (() => {
       box.listenedTo = new MutationObserver(() => signal(name));
       box.listenedTo.observe(box, {childList: true, characterData: true, subtree: true}); // not attributes: marks of what is chosen
     }
-    const plot = graph();
-    if (!plot || plot.listenedTo) return;
-    plot.listenedTo = true;
-    for (const event of ["plotly_relayout", "plotly_update"]) plot.on(event, () => signal("redrawn"));
   }
 
-  document.addEventListener("explorer:painted", ({detail}) => signal(`level ${detail.level}`));
+  for (const what of ["pixels", "painted", "attack", "switched"]) document.addEventListener(`explorer:${what}`, () => signal(what));
 
   // What nobody speaks of while the page is opened is looked for in every frame.
   function look() {
@@ -107,7 +106,7 @@ window.stopwatch = (() => {
       let quiet = 0;
       const look = setInterval(() => {
         const {slice} = view(), words = text("transfer-words");
-        quiet = slice?.spec && slice.level === slice.levels - 1 && words && !words.endsWith("...") ? quiet + 1 : 0;
+        quiet = slice?.layers?.arrows && words && !words.endsWith("...") ? quiet + 1 : 0;
         if (quiet < QUIET && performance.now() - since < PATIENCE) return;
         clearInterval(look);
         quiet ? resolve() : reject(new Error("it never stops computing"));

@@ -25,11 +25,15 @@ ONE_WAY = {"run": "bars-cos-only", "image": 0, "eps": 0.2, "attack": "fgsm"}
 def draw(app, state, level=0):
     """What the page has of a slice when the grid of a level is on the screen."""
     shown = call(app, "slice-data.data", state=state)["slice-data.data"]
-    for k in range(1, level + 1):
-        following = {"key": shown["key"], "level": k}
-        answer = call(app, "slice-data.data", changed="next.data", state=state, next=following, slice_data=shown)
-        shown = answer["slice-data.data"]
+    for _ in range(level):
+        shown = follow(app, state, shown)["slice-data.data"]
     return shown
+
+
+def follow(app, state, shown, step=None):
+    """The answer to what the page asks for when it has that slice. step: ask for this one instead."""
+    following = {"key": shown["key"], "level": shown["next"] if step is None else step}
+    return call(app, "slice-data.data", changed="next.data", state=state, next=following)
 
 
 def attacks(app, state):
@@ -107,16 +111,22 @@ def test_boundaries_lie_where_two_classes_tie(app, explorer):
         assert np.median(margin) < 0.02 * np.median(everywhere), model
 
 
-def test_grids_come_from_coarse_to_fine_and_end_with_the_table(app):
-    state = state_of(app, run="bars-cos-only")
+def test_grids_come_from_coarse_to_fine_then_the_other_layers_and_the_table(app):
+    state = state_of(app, run="bars-cos-only", layer="margin")
     shown = draw(app, state)
     for level in range(1, len(LEVELS)):
-        following = {"key": shown["key"], "level": level}
-        answer = call(app, "slice-data.data", changed="next.data", state=state, next=following, slice_data=shown)
+        answer = follow(app, state, shown)
         shown = answer["slice-data.data"]
         assert (shown["level"], answer["slice-status.children"]) == (level, f"{LEVELS[level]} x {LEVELS[level]} points")
-        assert ("share-table.children" in answer) == (level == len(LEVELS) - 1)
-    go.Figure(shown["spec"])
+        assert set(shown["layers"]) == {"class", "margin"}
+        assert "share-table.children" not in answer
+    answer = follow(app, state, shown)
+    everything = answer["slice-data.data"]
+    assert (everything["level"], set(everything["layers"])) == (len(LEVELS) - 1, set(LAYERS))
+    assert everything["layers"]["arrows"] == everything["layers"]["class"] == shown["layers"]["class"]
+    arrows = [trace for trace in everything["spec"]["data"] if trace["name"] == "gradient arrows"]
+    assert [trace["xaxis"] for trace in arrows] == ["x", "x2", "x3"]
+    go.Figure(everything["spec"])
     table = rows(answer["share-table.children"])
     assert table[0] == ["class", "F1", "F2", "ensemble"]
     for model, source in enumerate(shown["layers"]["class"]):
@@ -124,38 +134,29 @@ def test_grids_come_from_coarse_to_fine_and_end_with_the_table(app):
         assert sum(shares) == pytest.approx(100, abs=0.2)
         drawn = classes_of(source, LEVELS[-1], 2)
         assert shares == pytest.approx([100 * (drawn == c).mean() for c in range(2)], abs=0.06)
-    following = {"key": shown["key"], "level": len(LEVELS)}
-    end = call(app, "slice-data.data", changed="next.data", state=state, next=following, slice_data=shown)
-    assert "slice-data.data" not in end  # there is no finer one
-    skipping = {"key": shown["key"], "level": 3}
-    first = draw(app, state)
-    answer = call(app, "slice-data.data", changed="next.data", state=state, next=skipping, slice_data=first)
-    assert "slice-data.data" not in answer
+    assert "slice-data.data" not in follow(app, state, everything)  # there is nothing more
 
 
 def test_what_changes_no_slice_draws_none_again(app):
     state = state_of(app, run="mnist-trs", image=3)
     shown = draw(app, state)
+    done = {"key": shown["key"], "level": len(LEVELS) + 1}
     for field, value in {"eps": 0.1, "attack": "fgsm", "hide": "1", "n": 64, "theme": "dark", "start": "1,1"}.items():
-        answer = call(app, "slice-data.data", state={**state, field: value}, slice_data=shown)
+        answer = call(app, "slice-data.data", state={**state, field: value}, next=done)
         assert "slice-data.data" not in answer, field
     for field, value in {"image": 4, "plane": "random", "swap": 1, "span": 2.0, "target": 2}.items():
-        answer = call(app, "slice-data.data", state={**state, field: value}, slice_data=shown)
+        answer = call(app, "slice-data.data", state={**state, field: value}, next=done)
         assert answer["slice-data.data"]["key"] != shown["key"], field
         assert answer["slice-data.data"]["level"] == 0
 
 
-def test_a_layer_that_the_page_lacks_is_sent_at_the_grid_that_it_shows(app):
-    state = state_of(app, run="mnist-trs", image=3, layer="margin")
+def test_what_the_page_still_waits_for_is_the_answer_to_every_change(app):
+    """Dash drops the answer to a request when a newer one starts: the newer one's is then the same, with the layer that it names."""
+    state = state_of(app, run="mnist-trs", image=3)
     coarse = draw(app, state)
-    assert set(coarse["layers"]) == {"class", "margin"}
-    answer = call(app, "slice-data.data", state={**state, "layer": "confidence"}, slice_data=coarse)
-    assert set(answer["slice-data.data"]["layers"]) == {"class", "confidence"}
-    fine = draw(app, state, 2)
-    assert set(fine["layers"]) == set(LAYERS)
-    assert fine["layers"]["arrows"] == fine["layers"]["class"]
-    arrows = [trace for trace in fine["spec"]["data"] if trace["name"] == "gradient arrows"]
-    assert [trace["xaxis"] for trace in arrows] == ["x", "x2", "x3", "x4"]
+    waited_for = {"key": coarse["key"], "level": coarse["next"]}
+    answer = call(app, "slice-data.data", state={**state, "layer": "confidence"}, next=waited_for)["slice-data.data"]
+    assert (answer["level"], set(answer["layers"])) == (1, {"class", "confidence"})
 
 
 def test_the_margin_is_blue_where_the_true_class_leads(app, explorer):

@@ -49,6 +49,7 @@ class _SideBySide(nn.Module):
 
     def __init__(self, ensemble: Ensemble) -> None:
         super().__init__()
+        self.ensemble = ensemble
         self.models = nn.ModuleList([*ensemble.members, ensemble])
         self.visited: list[Tensor] = []
 
@@ -58,7 +59,9 @@ class _SideBySide(nn.Module):
         if len(x) != len(self.models):
             raise _NotBatchable
         self.visited.append(x.detach().clone())
-        return torch.cat([model(image) for model, image in zip(self.models, x.split(1), strict=True)])
+        # A member sees its own row and the ensemble's, in one pass.
+        logits = self.ensemble.member_logits([torch.cat([image, x[-1:]]) for image in x[:-1].split(1)])
+        return torch.cat([logits[:, 0], self.ensemble.vote(logits[:, 1:])])
 
     @property
     def member_logits(self) -> None:

@@ -2,12 +2,14 @@
 
 import threading
 import weakref
+from collections.abc import Hashable
 
 
 class Ticket:
-    """One request's place in its slot."""
+    """The place of a request in its slot, and of those after it that are about the same."""
 
-    def __init__(self) -> None:
+    def __init__(self, about: Hashable) -> None:
+        self.about = about
         self._superseded = False
 
     def cancelled(self) -> bool:
@@ -16,18 +18,20 @@ class Ticket:
 
 
 class Latest:
-    """Slots by name; a new request in a slot cancels the one before it."""
+    """Slots by name; a new request in a slot cancels the one before it, unless both are about the same."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         # Weak: a slot disappears with the request that holds its newest ticket, so closed pages cost nothing.
         self._newest: weakref.WeakValueDictionary[str, Ticket] = weakref.WeakValueDictionary()
 
-    def enter(self, slot: str) -> Ticket:
-        """Return a ticket for a new request in this slot, and cancel the previous request."""
-        ticket = Ticket()
+    def enter(self, slot: str, about: Hashable) -> Ticket:
+        """Return a ticket for a new request in this slot; a previous one about something else is cancelled."""
+        ticket = Ticket(about)
         with self._lock:
             previous = self._newest.get(slot)
+            if previous is not None and previous.about == about:
+                return previous
             if previous is not None:
                 previous._superseded = True
             self._newest[slot] = ticket

@@ -6,16 +6,14 @@ import numpy as np
 import torch
 from dash import html
 
-from trs_explorer.explore.slices import LEVELS, assemble
-from trs_explorer.figures.layers import LAYERS, arrows, layer_pictures
+from trs_explorer.explore.slices import assemble
+from trs_explorer.figures.layers import arrows, layer_pictures
 from trs_explorer.figures.slice_data import Attacks, Slice
 from trs_explorer.figures.slice_panel import attack_traces
 from trs_explorer.figures.slices import slice_spec
 from trs_explorer.files import Json
 from trs_explorer.web.attack_paths import AttackPaths
 from trs_explorer.web.slice_view import SliceView
-
-ALL_LAYERS = 2  # from this level of the grid on, the page gets the pixels of every layer
 
 
 def slice_to_draw(view: SliceView, logits: np.ndarray) -> Slice:
@@ -52,16 +50,14 @@ def attacks_to_draw(attacks: AttackPaths) -> Attacks:
     )
 
 
-def slice_parts(view: SliceView, samples: Sequence[np.ndarray], layer: str, *, all_from: int = ALL_LAYERS) -> Json:
-    """Return what the page draws of a slice: the figure without attacks, and the pixels of its layers.
+def slice_parts(view: SliceView, samples: Sequence[np.ndarray], layers: Sequence[str]) -> Json:
+    """Return what the page draws of a slice: the figure without attacks, and the pixels of some layers.
 
     samples: the logits at the new points of levels 0, 1, ...
-    layer: the layer that is on the screen.
-    all_from: the level from which on all layers are sent.
+    layers: the names of the layers; that of the classes is always there.
     """
-    level = len(samples) - 1
     data = slice_to_draw(view, assemble(samples))
-    wanted = list(LAYERS) if level >= all_from else list(dict.fromkeys(["class", layer]))
+    wanted = dict.fromkeys(["class", *layers])
     pictures = {name: layer_pictures(data.outputs, name, view.y) for name in wanted if name != "arrows"}
     if "arrows" in wanted:
         pictures["arrows"] = pictures["class"]
@@ -70,8 +66,7 @@ def slice_parts(view: SliceView, samples: Sequence[np.ndarray], layer: str, *, a
         spec["data"] += [_arrows(view, data, model) for model in range(len(view.models))]
     return {
         "key": view.key,
-        "level": level,
-        "levels": len(LEVELS),
+        "level": len(samples) - 1,
         "models": view.models,
         "low": view.low,
         "high": view.high,

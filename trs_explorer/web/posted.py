@@ -82,17 +82,13 @@ def _is_member_count(value: object) -> bool:
     return type(value) is int and 0 < value <= MAX_MEMBERS
 
 
-def _is_slice(value: object) -> bool:
-    return has(value, key=is_text, level=_is_level, layers=lambda layers: isinstance(layers, dict))
-
-
 def has(value: object, **checks: Callable[[object], bool]) -> bool:
     """Whether a value is a dictionary with these fields, each of which passes its check."""
     return isinstance(value, dict) and all(name in value and check(value[name]) for name, check in checks.items())
 
 
 def _is_level(value: object) -> bool:
-    return type(value) is int and 0 <= value <= len(LEVELS)
+    return type(value) is int and 0 <= value <= len(LEVELS) + 1
 
 
 def _is_point(value: object) -> bool:
@@ -111,7 +107,6 @@ CHECKS: Checks = {
     "film-state": _is_state,
     "gallery-key": is_text,
     "measured": lambda value: value == {} or has(value, state=_is_state),
-    "slice-data": _is_slice,
     "attack-data": lambda value: has(value, id=is_text),
     "next": lambda value: has(value, key=is_text, level=_is_level),
     "pointer": lambda value: has(value, key=is_text, point=_is_point),

@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from threading import Lock
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -28,6 +29,7 @@ class SliceCache:
         self._by_key, self._by_fields = OrderedDict[str, SliceView](), OrderedDict[tuple, SliceView]()
         self._samples, self._latest = _SAMPLES, Latest()
         self._answers: OrderedDict[Hashable, Any] = OrderedDict()
+        self._computing: WeakValueDictionary[tuple[str, int], Lock] = WeakValueDictionary()
 
     def view(self, request: PageRequest) -> SliceView:
         """Return the request's slice; it is built anew only if a field that it depends on has changed."""
@@ -50,14 +52,21 @@ class SliceCache:
 
         Raises: Cancelled as soon as the same client requests another slice.
         """
-        cached = self._samples.get((view.key, level))
-        ticket = self._latest.enter(f"slice of {client}") if client else None
-        if cached is not None:
-            return cached
-        points = coordinates(new_points(level), level, low=view.low, high=view.high)
+        ticket = self._latest.enter(f"slice of {client}", view.key) if client else None
         stop = ticket.cancelled if ticket else (lambda: False)
-        logits = sample(view.loaded.ensemble, view.plane, points, stop=stop, lock=PROCESS_LOCK.hold)
-        return self._samples.put((view.key, level), logits)
+        key = view.key, level
+        with self._computing_of(key):  # of two requests for the same samples, the second finds those of the first
+            cached = self._samples.get(key)
+            if cached is not None:
+                return cached
+            points = coordinates(new_points(level), level, low=view.low, high=view.high)
+            logits = sample(view.loaded.ensemble, view.plane, points, stop=stop, lock=PROCESS_LOCK.hold)
+            return self._samples.put(key, logits)
+
+    def _computing_of(self, key: tuple[str, int]) -> Lock:
+        """Return the lock of the samples with this key, the same for all that ask at the same time."""
+        with self._lock:
+            return self._computing.setdefault(key, Lock())
 
     def remembered(self, key: Hashable, compute: Callable[[], T]) -> T:
         """Return what `compute` gave for this key before, or call it."""

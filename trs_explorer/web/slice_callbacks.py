@@ -11,6 +11,7 @@ from trs_explorer.explore.angles import fooled_sentence
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.library import Library
 from trs_explorer.explore.slices import LEVELS, Cancelled, assemble
+from trs_explorer.figures.layers import LAYERS
 from trs_explorer.files import Json
 from trs_explorer.web.attack_paths import attack_start, make_attack_paths, slice_caption
 from trs_explorer.web.drawing import attack_parts, share_table, slice_parts
@@ -24,7 +25,11 @@ from trs_explorer.web.state_callbacks import SHOWN_ERRORS
 
 
 def add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
-    """Add the callbacks."""
+    """Add the callbacks.
+
+    The store "next" says which step of which slice the page asks for: grids from coarse to fine, then the finest one's other layers.
+    Whatever has triggered `draw`, that step is its answer: the browser drops an answer when a newer request starts.
+    """
 
     @app.callback(
         Output("slice-data", "data"),
@@ -33,10 +38,9 @@ def add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
         Output("share-table-html", "data"),
         Input("state", "data"),
         Input("next", "data"),
-        Held("slice-data", "data"),
         Held("client", "data"),
     )
-    def draw(state: Json | None, following: Json | None, shown: Json | None, client: str) -> tuple:
+    def draw(state: Json | None, following: Json | None, client: str) -> tuple:
         if not state:
             raise dash.exceptions.PreventUpdate
         if "error" in state:
@@ -45,17 +49,18 @@ def add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
             request = parse_request(library, state)
             with PROCESS_LOCK.hold():
                 view = slices.view(request)
-            level = _wanted_level(view.key, state["layer"], following, shown)
-            if level is None:
+            step = int(following["level"]) if following and following["key"] == view.key else 0
+            if step > len(LEVELS):  # the page has all of it
                 return no_update, "", no_update, no_update
+            level, layers = (step, [state["layer"]]) if step < len(LEVELS) else (len(LEVELS) - 1, list(LAYERS))
             samples = [slices.samples(view, k, str(client)[:64]) for k in range(level + 1)]
         except Cancelled:  # a newer request has superseded this one
             raise dash.exceptions.PreventUpdate from None
         except SHOWN_ERRORS as error:
             return None, str(error), "", ""
         n = LEVELS[level]
-        table = markup(share_table(view, assemble(samples))) if level == len(LEVELS) - 1 else no_update
-        return slice_parts(view, samples, state["layer"]), "", f"{n} x {n} points", table
+        table = markup(share_table(view, assemble(samples))) if step == len(LEVELS) else no_update
+        return slice_parts(view, samples, layers) | {"next": step + 1}, "", f"{n} x {n} points", table
 
     @app.callback(
         Output("attack-data", "data"),
@@ -75,6 +80,8 @@ def add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
             request = parse_request(library, state)
             with PROCESS_LOCK.hold():
                 view = slices.view(request)
+            slices.samples(view, 0)  # the coarse picture goes first
+            with PROCESS_LOCK.hold():
                 compute = partial(make_attack_paths, request.loaded, request.state, view)
                 paths = slices.remembered(("attacks", asked, view.key), compute)
         except SHOWN_ERRORS:
@@ -99,9 +106,14 @@ def add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
         ClientsideFunction("explorer", "draw"),
         Output("slices", "figure"),
         Input("slice-data", "data"),
-        Input("attack-data", "data"),
         Input("state", "data"),
         Held("looks", "data"),
+    )
+    app.clientside_callback(
+        ClientsideFunction("explorer", "drawAttack"),
+        Output("slices", "figure", allow_duplicate=True),
+        Input("attack-data", "data"),
+        prevent_initial_call=True,
     )
     app.clientside_callback(
         ClientsideFunction("explorer", "layerKey"),
@@ -109,22 +121,6 @@ def add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
         Input("layer", "value"),
         Held("layer-keys", "data"),
     )
-
-
-def _wanted_level(key: str, layer: str, following: Json | None, shown: Json | None) -> int | None:
-    """Return the level of the grid to draw next; None if the page has what it needs.
-
-    Whatever has triggered the callback: the browser drops the answer to a request when a newer one starts, which makes up for it.
-
-    key, layer: of the slice that the page should show.
-    following: the key and level that it has asked for.
-    shown: what it shows.
-    """
-    if not shown or shown["key"] != key:
-        return 0
-    if following and following["key"] == key and int(following["level"]) == shown["level"] + 1 < len(LEVELS):
-        return int(following["level"])
-    return None if layer in shown["layers"] else int(shown["level"])
 
 
 def attack_id(state: Json) -> str:

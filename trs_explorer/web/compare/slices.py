@@ -79,7 +79,7 @@ def side_attacks(pair: Pair, slices: SliceCache) -> dict[str, Side]:
 
 def side_parts(view: SliceView, samples: list[np.ndarray]) -> Json:
     """Return what the browser draws of a side's slices: without the axes' names, which are the caption's, for both sides."""
-    parts = slice_parts(view, samples, "class", all_from=len(LEVELS))
+    parts = slice_parts(view, samples, ["class"])
     layout = parts["spec"]["layout"]
     layout["margin"]["b"] = LINE_PX + KEY_PX
     layout["annotations"][0]["text"] = ""
