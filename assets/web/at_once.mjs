@@ -10,6 +10,7 @@ export function recolour(plot, shown, sources) {
     pictures[place].setAttributeNS(XLINK, "href", sources[model]);
     pictures[place]._imgSrc = sources[model]; // plotly leaves a picture alone that has its source already
   });
+  for (const layout of [plot.layout, plot._fullLayout]) sources.forEach((source, model) => (layout.images[model].source = source));
 }
 
 // Other places of lines and marks that are there already. Returns false, and does nothing, if anything else is different.

@@ -1,7 +1,7 @@
 // What Dash cannot do in time: one crosshair over all panels, and layers and models switched without asking the server.
 import {cover, move, recolour} from "./at_once.mjs";
 import {columnsFor, compose, point, TITLE} from "./panels.mjs";
-import {beat, choices, COMMON_KEYS, dash, element, fill, following, listenToHeader, look, next, press as pressKey} from "./shared.mjs";
+import {beat, choices, COMMON_KEYS, dash, element, fill, following, listenToHeader, look, next, press as pressKey, show} from "./shared.mjs";
 
 const ASK_MS = 60; // between two questions about the crosshair
 const SETTLED_MS = 150; // without a change, before what costs much is asked: the matrix, the gallery, the angles
@@ -48,7 +48,7 @@ function figure() {
   if (all === view.drawn?.all) return dash.no_update;
   view.drawn = {frame, pixels, all, key: view.slice.key};
   const made = compose(view.slice, fits, want);
-  element("slices").style.height = `${made.layout.height}px`;
+  element("slices-room").style.height = `${made.layout.height}px`;
   return made;
 }
 
@@ -224,19 +224,14 @@ function settle() {
 }
 
 // The slices' figure, of what the server found last.
-function newest() {
-  if (drawAtOnce()) return dash.no_update;
-  const made = figure();
-  if (made === dash.no_update) painted();
-  else requestAnimationFrame(() => setTimeout(painted, 0));
-  return made;
-}
-
 function redraw() {
   const made = figure();
-  if (made === dash.no_update) return;
-  dash.set_props("slices", {figure: made});
-  requestAnimationFrame(() => setTimeout(painted, 0));
+  if (made !== dash.no_update) show("slices", made, view.graph);
+  afterwards();
+}
+
+function afterwards() {
+  requestAnimationFrame(() => setTimeout(() => (graph()?._fullLayout ? painted() : afterwards()), 0));
 }
 
 function painted() {
@@ -258,21 +253,21 @@ function askNext() {
 }
 
 dash.explorer = {
-  draw(slice, state, looks) {
+  draw(slice, state, looks, graph) {
     if (state !== view.state) view.since = performance.now();
-    Object.assign(view, {slice: slice?.spec ? slice : view.slice, state, looks});
+    Object.assign(view, {slice: slice?.spec ? slice : view.slice, state, looks, graph});
     listen();
     document.documentElement.classList.toggle("present", Number(state?.present) === 1);
     if (state?.error || (state && slice?.spec)) settle();
-    if (!slice?.spec) return dash.no_update;
+    if (!slice?.spec) return;
     askNext();
-    return newest();
+    if (!drawAtOnce()) redraw();
   },
 
   // Not together with the slice: Dash would wait for both.
   drawAttack(attack) {
     view.attack = attack;
-    return view.slice?.spec && view.state ? newest() : dash.no_update;
+    if (view.slice?.spec && view.state && !drawAtOnce()) redraw();
   },
 
   fill(...texts) {

@@ -15,6 +15,12 @@ export function look(theme) {
   return now;
 }
 
+// Show a figure: in the graph with this id, which the first figure puts into its room.
+export function show(id, figure, graph) {
+  if (element(id)) dash.set_props(id, {figure});
+  else dash.set_props(`${id}-room`, {children: {...graph, props: {...graph.props, id, figure}}});
+}
+
 // Fill elements with what the server wrote as HTML: every text in it is escaped there (web/markup.py).
 export function fill(texts) {
   const {inputs_list: inputs, triggered} = dash.callback_context, changed = new Set(triggered.map(({prop_id: prop}) => prop));

@@ -23,7 +23,7 @@ from trs_explorer.web.app import create_app
 from trs_explorer.web.markup import markup
 
 SCRIPTS = sorted((folder("assets") / "web").glob("*.mjs"))
-LATER = {"still", "history-figure"}  # elements that the layout lacks: of the HTML, and of a callback
+LATER = {"still", "history-figure", "slices"}  # elements that the layout lacks: of the HTML, and of a callback
 
 
 def components(app):

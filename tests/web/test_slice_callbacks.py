@@ -151,7 +151,7 @@ def test_what_changes_no_slice_draws_none_again(app):
 
 
 def test_what_the_page_still_waits_for_is_the_answer_to_every_change(app):
-    """Dash drops the answer to a request when a newer one starts: the newer one's is then the same, with the layer that it names."""
+    """Dash drops the answer to a request when a newer one starts: the newer one's is then the same, with its layer."""
     state = state_of(app, run="mnist-trs", image=3)
     coarse = draw(app, state)
     waited_for = {"key": coarse["key"], "level": coarse["next"]}

@@ -4,7 +4,7 @@ from functools import partial
 
 import dash
 from dash import html
-from flask import Response, request
+from flask import Response, request, send_file
 
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.jobs import Jobs
@@ -20,14 +20,16 @@ from trs_explorer.web.lesson.deck import add_lesson
 from trs_explorer.web.markup import markup
 from trs_explorer.web.page import page
 from trs_explorer.web.page_request import parse_request
-from trs_explorer.web.pages import dash_document, no_runs_page
+from trs_explorer.web.pages import PLOTLY_JS, dash_document, no_runs_page
+from trs_explorer.web.plotly_script import plotly_script
 from trs_explorer.web.posted import CHECKS, refuse_malformed
 from trs_explorer.web.section_callbacks import add_sections
 from trs_explorer.web.slice_cache import SliceCache
 from trs_explorer.web.slice_callbacks import add_slices
 from trs_explorer.web.state_callbacks import SHOWN_ERRORS, add_state
 
-OTHER_PAGES = ("compare", "lesson")  # folders of assets/web with the scripts of other pages
+NO_SCRIPTS = ("compare", "lesson", "plotly")  # folders of assets/web with what the Explore page does not load
+ONE_DAY_S = 86400
 
 
 def create_app(library: Library, *, readonly: bool = False, url_prefix: str = "") -> dash.Dash:
@@ -40,7 +42,7 @@ def create_app(library: Library, *, readonly: bool = False, url_prefix: str = ""
     app = dash.Dash(
         "trs_explorer",
         assets_folder=str(folder("assets") / "web"),
-        assets_path_ignore=list(OTHER_PAGES),
+        assets_path_ignore=list(NO_SCRIPTS),
         title="trs explore",
         update_title="",
         serve_locally=True,
@@ -53,7 +55,8 @@ def create_app(library: Library, *, readonly: bool = False, url_prefix: str = ""
     app.interpolate_index = partial(_index, library, slices)
     app.server.before_request(partial(_no_runs_left, library))
     refuse_malformed(app.server, CHECKS)
-    app.server.get("/alive")(lambda: Response("", 204, {"Cache-Control": "no-store"}))
+    app.server.get(PLOTLY_JS)(_plotly_js)
+    app.server.get("/alive")(_alive)
     add_state(app, library)
     add_slices(app, library, slices)
     add_sections(app, library, jobs, slices)
@@ -62,6 +65,14 @@ def create_app(library: Library, *, readonly: bool = False, url_prefix: str = ""
     create_compare(app.server, library, jobs, url_prefix=url_prefix)
     add_lesson(app.server, library, jobs)
     return app
+
+
+def _plotly_js() -> Response:
+    return send_file(plotly_script(), mimetype="text/javascript", max_age=ONE_DAY_S)
+
+
+def _alive() -> Response:
+    return Response("", 204, {"Cache-Control": "no-store"})
 
 
 def _no_runs_left(library: Library) -> Response | None:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import dash
 import numpy as np
-import plotly.io
 from dash import ALL, ClientsideFunction, Input, Output, ctx, dcc, no_update
 from dash import State as Held
 
@@ -27,6 +26,7 @@ from trs_explorer.web.history import checkpoint_label
 from trs_explorer.web.markup import markup
 from trs_explorer.web.page import NARROWEST, PAGE_PX, WIDEST, WIDTH
 from trs_explorer.web.page_request import PageRequest, image_name, parse_request
+from trs_explorer.web.plotly_script import figure_html
 from trs_explorer.web.section_callbacks import matrix_snapshot
 from trs_explorer.web.slice_cache import SliceCache
 from trs_explorer.web.slice_view import SliceView
@@ -137,7 +137,7 @@ def page_size(figure: Json, shown: int) -> Json:
 
 def handout(request: PageRequest, figure: Json, attacks: AttackPaths, view: SliceView, measured: object) -> str:
     """Return one offline HTML file: the figure, the matrix as far as it is measured, and how to read both."""
-    body = plotly.io.to_html(figure, include_plotlyjs=True, full_html=False, config={"displayModeBar": False}, validate=False)
+    body = figure_html(figure)
     table = matrix.matrix_table(measured.matrix, buttons=False) if isinstance(measured, matrix.PartialMatrix) else None
     words = [slice_caption(view, attacks, request.state), caption(request, attacks)]
     text = "".join(f"<p>{markup(part)}</p>" for part in words)

@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import dash
-import plotly.io
 from dash import Input, Output, ctx, dcc, no_update
 from dash import State as Held
 
@@ -23,6 +22,7 @@ from trs_explorer.web.history import checkpoint_label
 from trs_explorer.web.markup import markup
 from trs_explorer.web.page import PAGE_PX
 from trs_explorer.web.page_request import PageRequest, image_name, parse_request
+from trs_explorer.web.plotly_script import figure_html
 from trs_explorer.web.slice_cache import SliceCache
 from trs_explorer.web.slice_view import SliceView, make_slice_view
 from trs_explorer.web.state import SLICE_FIELDS, is_plane
@@ -115,9 +115,7 @@ def film_page(request: PageRequest, frames: list[Slice], labels: list[str]) -> s
     caption = f"{state.run}, {labels[0]} to {labels[-1]}{plane}"
     figure = film_spec(frames, labels, caption=caption)
     figure["layout"]["width"] = PAGE_PX
-    body = plotly.io.to_html(
-        figure, include_plotlyjs=True, full_html=False, auto_play=False, config={"displayModeBar": False}, validate=False
-    )
+    body = figure_html(figure, auto_play=False)
     title = markup(f"trs explore: {state.run}, {labels[0]} to {labels[-1]}")
     style = "body{font:15px/1.4 system-ui,sans-serif;margin:1.5rem}"
     return (

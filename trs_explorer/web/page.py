@@ -61,7 +61,7 @@ def page(runs: Sequence[str], address: Callable[[str], str], *, readonly: bool) 
         dcc.Location(id="address", refresh=False),
         *(dcc.Store(id=name) for name in (*STORES, *(f"{name}-html" for name in FILLED))),
         dcc.Store(id="client", data=secrets.token_hex(8)), dcc.Store(id="layer-keys", data=LAYER_KEYS),
-        dcc.Store(id="looks", data={name: template(name) for name in LOOKS}),
+        dcc.Store(id="looks", data={name: template(name) for name in LOOKS}), dcc.Store(id="graph", data=empty_graph()),
         dcc.Interval(id="beat", interval=BEAT_MS), dcc.Interval(id="poll", interval=POLL_MS, disabled=True),
         dcc.Interval(id="film-poll", interval=POLL_MS, disabled=True),
         dcc.Store(id="alive"), dcc.Download(id="download"),
@@ -116,10 +116,9 @@ def _pick(readonly: bool) -> html.Section:
 
 
 def _slices() -> html.Section:
-    graph = dcc.Graph(id="slices", config=GRAPH, figure={"data": [], "layout": {}}, responsive=True)
     return section("slice", "Slices", [
         html.Div(controls.slice_controls(), className="row"),
-        html.Div([graph, html.Div(id="crosshair")], id="slice-box", tabIndex=0, role="group",
+        html.Div([html.Div(id="slices-room"), html.Div(id="crosshair")], id="slice-box", tabIndex=0, role="group",
                  **{"aria-label": "slices: arrow keys move the crosshair, Enter attacks", "aria-describedby": "readout"}),
         html.P(id="slice-error", className="warn"),
         html.P(id="start-words", className="warn", role="status"),
@@ -169,6 +168,11 @@ def scrolling(name: str, label: str) -> html.Div:
 def section(name: str, title: str, children: list) -> html.Section:
     """Build a section of the page with its heading."""
     return html.Section([html.H2(title, id=f"{name}-title"), *children], id=name, **{"aria-labelledby": f"{name}-title"})
+
+
+def empty_graph() -> Json:
+    """Return the chart that the browser puts into the place of a figure with its first one: to draw an empty one takes 100 ms."""
+    return dcc.Graph(config=GRAPH, responsive=True, style={"height": "100%"}).to_plotly_json()
 
 
 def history_graph(figure: Json) -> dcc.Graph:

@@ -10,6 +10,7 @@ from trs_explorer.files import Json
 from trs_explorer.web.markup import markup
 
 Keys = Sequence[tuple[str, str]]  # (key, description)
+PLOTLY_JS = "/plotly.js"
 PAGES = {"": "Explore", "compare": "Compare", "lesson": "Lesson"}
 
 
@@ -70,6 +71,7 @@ def dash_document(parts: Mapping[str, str], *, head: str = "", before: str = "")
     before: HTML that stands before Dash's element.
     """
     first = "".join(parts[name] for name in ("metas", "favicon", "css")) + f"<title>{parts['title']}</title>"
+    first += f'<script src="{at(PLOTLY_JS)}" defer></script>'  # Dash would load all of plotly, and only when it needs it
     scripts = "".join(parts[name] for name in ("config", "scripts", "renderer"))
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head>{first}{head}</head><body>{before}{parts["app_entry"]}'

@@ -67,6 +67,7 @@ def _add_transfer(app: dash.Dash, library: Library, jobs: Jobs) -> None:
         Input("settled", "data"),
         Input("poll", "n_intervals"),
         Held("client", "data"),
+        prevent_initial_call=True,
     )
     def transfer(state: Json | None, polls: int | None, client: str) -> tuple:
         del polls
@@ -93,7 +94,7 @@ def _add_transfer(app: dash.Dash, library: Library, jobs: Jobs) -> None:
         measured = {"state": state, "n": matrix_so_far.n, "done": done} if follows else no_update
         return table, words, summary, done, measured
 
-    @app.callback(Output("strip-html", "data"), Input("measured", "data"), Held("client", "data"))
+    @app.callback(Output("strip-html", "data"), Input("measured", "data"), Held("client", "data"), prevent_initial_call=True)
     def thumbnails(measured: Json | None, client: str) -> str:
         if not measured:
             return ""
@@ -141,7 +142,9 @@ def _add_gallery(app: dash.Dash, library: Library, jobs: Jobs) -> None:
 
 
 def _add_angles(app: dash.Dash, library: Library, slices: SliceCache) -> None:
-    @app.callback(Output("angle-words", "children"), Output("angle-table-html", "data"), Input("settled", "data"))
+    @app.callback(
+        Output("angle-words", "children"), Output("angle-table-html", "data"), Input("settled", "data"), prevent_initial_call=True
+    )
     def measure(state: Json | None) -> tuple:
         if not state or "error" in state:
             return "", ""
@@ -172,6 +175,7 @@ def _add_history(app: dash.Dash, library: Library) -> None:
         Input("look", "data"),
         Held("run-words", "children"),
         Held("client", "data"),
+        prevent_initial_call=True,
     )
     def follow(state: Json | None, beats: int | None, look: str | None, words_before: Any, client: str) -> tuple:
         del beats
@@ -185,7 +189,7 @@ def _add_history(app: dash.Dash, library: Library) -> None:
             return None, "", str(error)
         chosen = str(state.get("at") or "") or (checkpoints[-1] if checkpoints else "")
         now = (name, len(events), chosen, look)
-        if ctx.triggered_id == "alive" and status == words_before and seen.get((client, "history")) == now:
+        if status == words_before and seen.get((client, "history")) == now:
             raise dash.exceptions.PreventUpdate
         while len(seen) > 256:
             seen.pop(next(iter(seen)))

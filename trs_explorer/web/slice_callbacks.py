@@ -27,8 +27,8 @@ from trs_explorer.web.state_callbacks import SHOWN_ERRORS
 def add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
     """Add the callbacks.
 
-    The store "next" says which step of which slice the page asks for: grids from coarse to fine, then the finest one's other layers.
-    Whatever has triggered `draw`, that step is its answer: the browser drops an answer when a newer request starts.
+    The store "next" says which step of which slice the page asks for: grids from coarse to fine, then the finest one's other
+    layers. Whatever has triggered `draw`, that step is its answer: the browser drops an answer when a newer request starts.
     """
 
     @app.callback(
@@ -95,7 +95,7 @@ def add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
             fooled_sentence(the(view.models[surrogate]), fooled),
         )
 
-    @app.callback(Output("readout-html", "data"), Input("pointer", "data"), Held("state", "data"))
+    @app.callback(Output("readout-html", "data"), Input("pointer", "data"), Held("state", "data"), prevent_initial_call=True)
     def read(pointer: Json | None, state: Json | None) -> Any:
         if not pointer or not state or (view := slices.get(str(pointer.get("key")))) is None:
             return no_update
@@ -104,17 +104,12 @@ def add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
 
     app.clientside_callback(
         ClientsideFunction("explorer", "draw"),
-        Output("slices", "figure"),
         Input("slice-data", "data"),
         Input("state", "data"),
         Held("looks", "data"),
+        Held("graph", "data"),
     )
-    app.clientside_callback(
-        ClientsideFunction("explorer", "drawAttack"),
-        Output("slices", "figure", allow_duplicate=True),
-        Input("attack-data", "data"),
-        prevent_initial_call=True,
-    )
+    app.clientside_callback(ClientsideFunction("explorer", "drawAttack"), Input("attack-data", "data"), prevent_initial_call=True)
     app.clientside_callback(
         ClientsideFunction("explorer", "layerKey"),
         Output("layer-words", "children"),

@@ -74,6 +74,7 @@ def add_state(app: dash.Dash, library: Library) -> None:
             answer["notice"] = no_update
         if same and answer["state"] == before:
             answer["search"] = no_update  # a link that was opened stays as it was
+            answer["state"] = no_update  # nothing that follows from it changes
         return _only_changes(answer, fields, needed or {}, before) if before else answer
 
 
@@ -112,8 +113,8 @@ def _only_changes(answer: Json, shown: Json, needed: Json, before: Json) -> Json
     fields = {name: no_update if _shows(shown.get(name), value) else value for name, value in answer["fields"].items()}
     now = answer["needed"]
     styles = {name: no_update if now.get(name) == needed.get(name) else style for name, style in answer["styles"].items()}
-    same_run = answer["state"]["run"] == before.get("run") and not _has_changed("newest")
-    kept = {"options": dict.fromkeys(answer["options"], no_update)} if same_run else {}
+    same_run = answer["state"] is no_update or answer["state"]["run"] == before.get("run")
+    kept = {"options": dict.fromkeys(answer["options"], no_update)} if same_run and not _has_changed("newest") else {}
     return answer | {"fields": fields, "styles": styles} | kept
 
 

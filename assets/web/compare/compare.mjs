@@ -1,6 +1,6 @@
 // What Dash does not do on the Compare page: put the slices' figures together, keys, and whether the server is there.
 import {columnsFor, compose} from "../../assets/panels.mjs";
-import {beat, COMMON_KEYS, dash, element, fill, listenToHeader, look, next, press} from "../../assets/shared.mjs";
+import {beat, COMMON_KEYS, dash, element, fill, listenToHeader, look, next, press, show} from "../../assets/shared.mjs";
 
 const SETTLED_MS = 150; // without a change, before what costs much is asked: the matrices and the curves
 const SIDES = ["a", "b"];
@@ -23,14 +23,14 @@ function figure(side) {
   view.drawn[side] = now;
   const columns = columnsFor(shown.length, width, innerHeight * 0.4);
   const made = compose(slice, fits, {layer: "class", shown, columns, template: looks[theme], large: false, width});
-  element(`graph-${side}`).style.height = `${made.layout.height}px`;
+  element(`graph-${side}-room`).style.height = `${made.layout.height}px`;
   return made;
 }
 
 function redraw() {
   for (const side of SIDES) {
     const made = figure(side);
-    if (made !== dash.no_update) dash.set_props(`graph-${side}`, {figure: made});
+    if (made !== dash.no_update) show(`graph-${side}`, made, view.graph);
   }
 }
 
@@ -43,11 +43,11 @@ function listen() {
 }
 
 dash.compare = {
-  draw(a, b, attacks, state, looks) {
-    Object.assign(view, {slices: {a, b}, attacks, state, looks});
+  draw(a, b, attacks, state, looks, graph) {
+    Object.assign(view, {slices: {a, b}, attacks, state, looks, graph});
     if (state) look(state.theme);
     listen();
-    return SIDES.map(figure);
+    redraw();
   },
 
   settle(fields) {

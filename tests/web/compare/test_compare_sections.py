@@ -287,7 +287,7 @@ def test_the_handout_is_whole_and_works_alone(compare: dash.Dash, explorer: Expl
     words = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
     assert re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', words) == []
     assert page.count("Plotly.newPlot(") == 2 + 1 + 3  # both sides, measured, stored
-    assert page.index("plotly.js v") < page.index("Plotly.newPlot(")
+    assert page.index("* plotly.js") < page.index("Plotly.newPlot(")
     pair = parse_pair(explorer.library, QUICK)
     for request in pair.sides.values():
         assert f"weights {request.loaded.digest}" in words

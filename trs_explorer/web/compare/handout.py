@@ -2,7 +2,6 @@
 
 from urllib.parse import urlencode
 
-import plotly.io
 from dash import html
 
 from trs_explorer.explore.jobs import Jobs
@@ -19,6 +18,7 @@ from trs_explorer.web.exports import page_size
 from trs_explorer.web.history import checkpoint_label
 from trs_explorer.web.markup import Html, markup
 from trs_explorer.web.page import PAGE_PX
+from trs_explorer.web.plotly_script import figure_html
 from trs_explorer.web.slice_cache import SliceCache
 
 STYLE = (
@@ -76,8 +76,7 @@ class _Figures:
 
     def add(self, figure: Json) -> Html:
         figure = {**figure, "layout": {**figure["layout"], "width": PAGE_PX}}
-        config = {"displayModeBar": False}
-        text = plotly.io.to_html(figure, include_plotlyjs=not self._has_script, full_html=False, config=config, validate=False)
+        text = figure_html(figure, script=not self._has_script)
         self._has_script = True
         return Html(text)
 

@@ -9,7 +9,7 @@ from trs_explorer.figures.theme import LOOKS, template
 from trs_explorer.files import Json
 from trs_explorer.web import controls
 from trs_explorer.web.compare.pair import ALONG
-from trs_explorer.web.page import BEAT_MS, GRAPH, POLL_MS, scrolling, section
+from trs_explorer.web.page import BEAT_MS, GRAPH, POLL_MS, empty_graph, scrolling, section
 from trs_explorer.web.pages import PAGES, keys_table
 
 STORES = (
@@ -48,7 +48,7 @@ def page(runs: Sequence[str], url_prefix: str, *, readonly: bool) -> html.Div:
         *(dcc.Store(id=name) for name in (*STORES, *(f"{name}-html" for name in FILLED))),
         dcc.Store(id="remembered", storage_type="local"),  # the runs B that the user has chosen, by data set
         dcc.Store(id="client", data=secrets.token_hex(8)),
-        dcc.Store(id="looks", data={name: template(name) for name in LOOKS}),
+        dcc.Store(id="looks", data={name: template(name) for name in LOOKS}), dcc.Store(id="graph", data=empty_graph()),
         dcc.Interval(id="beat", interval=BEAT_MS), dcc.Interval(id="poll", interval=POLL_MS, disabled=True),
         dcc.Store(id="alive"), dcc.Download(id="download"),
         html.A("Skip to the slices", href="#sides", className="skip"),
@@ -104,11 +104,11 @@ def _slices() -> html.Section:
 
 
 def _side(side: str) -> html.Div:
-    graph = dcc.Graph(id=f"graph-{side}", config=GRAPH, figure={"data": [], "layout": {}}, responsive=True)
     table = html.Details([html.Summary("table"), scrolling(f"shares-{side}", f"share of the square by class, {side.upper()}")])
     return html.Div([
         html.Div([html.H3(side.upper(), id=f"name-{side}"), table], className="row folds"),
-        html.Div(graph, id=f"side-{side}", role="group", **{"aria-label": f"slices of {side.upper()}"}),
+        html.Div(html.Div(id=f"graph-{side}-room"), id=f"side-{side}", role="group",
+                 **{"aria-label": f"slices of {side.upper()}"}),
     ], className="side")  # fmt: skip
 
 

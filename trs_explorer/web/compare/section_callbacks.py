@@ -30,8 +30,7 @@ def add_sections(app: dash.Dash, library: Library, jobs: Jobs, slices: SliceCach
     _add_newest(app, library)
     _add_handout(app, library, jobs, slices)
     for function, output, inputs in (
-        ("draw", ("graph-a.figure", "graph-b.figure"), ("slices-a.data", "slices-b.data", "attack-data.data", "state.data",
-                                                        "looks.data")),
+        ("draw", (), ("slices-a.data", "slices-b.data", "attack-data.data", "state.data", "looks.data", "graph.data")),
         ("settle", (), ("measure-fields.data",)),
         ("fill", (), tuple(f"{name}-html.data" for name in FILLED)),
         ("beat", ("alive.data", "gone.children"), ("beat.n_intervals",)),

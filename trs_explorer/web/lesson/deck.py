@@ -1,9 +1,6 @@
 """The cards in order, and the routes of the lesson."""
 
-from pathlib import Path
-
-import plotly
-from flask import Flask, Response, redirect, send_file
+from flask import Flask, Response, redirect
 
 from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
@@ -15,12 +12,10 @@ from trs_explorer.web.pages import at
 
 MODULES = (one_attack, zigzag, train_it, theorem, images, baseline, doubt)
 CARDS = tuple(module.CARD for module in MODULES)
-PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-ONE_DAY_S = 86400
 
 
 def add_lesson(server: Flask, library: Library, jobs: Jobs) -> None:
-    """Add /lesson, /lesson/NAME, /lesson/teacher, /lesson/NAME/view of the cards that the server draws, and /plotly.js."""
+    """Add /lesson, /lesson/NAME, /lesson/teacher, and /lesson/NAME/view of the cards that the server draws."""
 
     @server.get("/lesson")
     def first() -> Response:
@@ -31,10 +26,6 @@ def add_lesson(server: Flask, library: Library, jobs: Jobs) -> None:
         if name not in {card.name for card in CARDS}:
             return unknown_card_page(CARDS, name), 404
         return lesson_page(CARDS)
-
-    @server.get("/plotly.js")
-    def plotly_js() -> Response:
-        return send_file(PLOTLY, mimetype="text/javascript", max_age=ONE_DAY_S)
 
     @server.get("/lesson/teacher")
     def teacher() -> str:
