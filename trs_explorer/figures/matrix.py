@@ -9,7 +9,7 @@ from trs_explorer.figures.theme import LOOKS, as_label, template
 from trs_explorer.files import Json
 
 HOT = "213,94,0"  # the colour of a rate of 100 %; the number is its second cue
-CELL_PX, HEAD_PX = 64, 56
+CELL_PX, HEAD_PX, LINE_PX = 64, 56, 18
 SMALL = 8  # members above which a cell shows its rate alone
 
 
@@ -44,7 +44,7 @@ def matrix_spec(transfer: Transfer, *, selected: tuple[int, int] | None = None, 
 
     selected: (surrogate, target) of the cell with a frame.
     look: one of `theme.LOOKS`.
-    caption: printed below, for exports.
+    caption: printed below, for exports; its lines are kept.
     """
     rows, columns = len(transfer.surrogates), len(transfer.targets)
     cells = [[_cell(transfer, i, j, brief=rows > SMALL) for j in range(columns)] for i in range(rows)]
@@ -57,11 +57,13 @@ def matrix_spec(transfer: Transfer, *, selected: tuple[int, int] | None = None, 
         "text": [[text for text, _ in row] for row in cells], "texttemplate": "%{text}", "textfont": {"color": ink},
         "customdata": [[hover for _, hover in row] for row in cells], "hovertemplate": "%{customdata}<extra></extra>",
     }  # fmt: skip
+    lines = [as_label(line) for line in caption.splitlines()]
+    below = LINE_PX * len(lines) + 8 if lines else 4
     axis = {"showgrid": False, "showline": False, "ticks": "", "fixedrange": True, "tickfont": {"size": 13}}
     layout: Json = {
         "template": template(look),
-        "height": CELL_PX * rows + HEAD_PX + (24 if caption else 0),
-        "margin": {"l": 8, "r": 8, "t": HEAD_PX - 8, "b": 24 if caption else 4},
+        "height": CELL_PX * rows + HEAD_PX + below - 4,
+        "margin": {"l": 8, "r": 8, "t": HEAD_PX - 8, "b": below},
         "xaxis": axis | _names(transfer.targets) | {"side": "top", "title": {"text": "fools →", "standoff": 2}},
         "yaxis": axis
         | _names(transfer.surrogates)
@@ -69,9 +71,9 @@ def matrix_spec(transfer: Transfer, *, selected: tuple[int, int] | None = None, 
         "shapes": [_frame(*selected, ink)] if selected else [],
         "annotations": [],
     }
-    if caption:
+    if lines:
         layout["annotations"].append({
-            "text": as_label(caption), "x": 0, "y": 0, "xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "top",
+            "text": "<br>".join(lines), "x": 0, "y": 0, "xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "top",
             "yshift": -4, "showarrow": False, "align": "left",
         })  # fmt: skip
     return {"data": [heat], "layout": layout}

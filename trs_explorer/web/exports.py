@@ -13,6 +13,7 @@ from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
 from trs_explorer.explore.slices import LEVELS, assemble
 from trs_explorer.figures.layers import layer_pictures
+from trs_explorer.figures.matrix import matrix_spec
 from trs_explorer.figures.slices import MAX_COLUMNS, TITLE_PX, slice_spec
 from trs_explorer.figures.theme import LOOKS
 from trs_explorer.files import Json
@@ -33,6 +34,7 @@ from trs_explorer.web.slice_view import SliceView
 from trs_explorer.web.state_callbacks import SHOWN_ERRORS
 
 FINEST = len(LEVELS) - 1
+MATRIX_PX = 480  # width of a saved matrix
 
 
 def add_exports(app: dash.Dash, library: Library, jobs: Jobs, slices: SliceCache) -> None:
@@ -58,13 +60,17 @@ def add_exports(app: dash.Dash, library: Library, jobs: Jobs, slices: SliceCache
             with PROCESS_LOCK.hold():
                 view = slices.view(request)
                 attacks = make_attack_paths(request.loaded, request.state, view)
+            look = "print" if white or kind == "handout" else drawn or "light"
+            scale = max(NARROWEST, min(WIDEST, width or WIDTH)) / PAGE_PX
+            if kind.startswith("matrix-"):
+                made = saved_matrix(request, attacks, matrix_snapshot(jobs, request).value, look=look)
+                return no_update, {"figure": made, "format": kind.removeprefix("matrix-"),
+                                   "name": f"transfer-{request.state.run}", "scale": scale}, ""  # fmt: skip
             if kind in ("svg", "png", "handout"):
                 samples = [slices.samples(view, level) for level in range(FINEST + 1)]
-                look = "print" if white or kind == "handout" else drawn or "light"
                 made = saved_figure(request, view, attacks, assemble(samples), look=look)
                 if kind != "handout":
-                    return no_update, {"figure": made, "format": kind, "name": f"slices-{request.state.run}",
-                                       "scale": max(NARROWEST, min(WIDEST, width or WIDTH)) / PAGE_PX}, ""  # fmt: skip
+                    return no_update, {"figure": made, "format": kind, "name": f"slices-{request.state.run}", "scale": scale}, ""
                 page = handout(request, made, attacks, view, matrix_snapshot(jobs, request).value)
                 return dcc.send_string(page, f"handout-{request.state.run}.html"), no_update, ""
             data, name = _file(kind, library, jobs, slices, request, view, attacks)
@@ -126,6 +132,22 @@ def saved_figure(request: PageRequest, view: SliceView, attacks: AttackPaths, lo
     return figure
 
 
+def saved_matrix(request: PageRequest, attacks: AttackPaths, measured: object, *, look: str) -> Json:
+    """Return the matrix, as far as it is measured, as a figure of its own with a caption. look: one of `theme.LOOKS`."""
+    state, members = request.state, len(request.loaded.ensemble)
+    transfer = measured.matrix if isinstance(measured, matrix.PartialMatrix) else matrix.empty_matrix(members)
+    words = (
+        f"{state.run}, {checkpoint_label(request.loaded.checkpoint)}: transfer, % of the images that fool the attacked model\n"
+        f"(95 % interval, n); {attacks.attack}, eps {state.eps:g} ({NORM_LABELS[state.norm]}), seed {state.seed}, "
+        f"first {transfer.n} test images\nweights {request.loaded.digest[:12]}"
+    )
+    figure = matrix_spec(matrix.matrix_to_draw(transfer), look=look, caption=words)
+    figure["layout"]["width"] = MATRIX_PX
+    if look != "print":
+        figure["layout"]["paper_bgcolor"] = LOOKS[look].paper
+    return figure
+
+
 def page_size(figure: Json, shown: int) -> Json:
     """Return the width and height of a figure of slices on a page. shown: the number of panels."""
     columns = min(MAX_COLUMNS, shown)
@@ -138,6 +160,7 @@ def page_size(figure: Json, shown: int) -> Json:
 def handout(request: PageRequest, figure: Json, attacks: AttackPaths, view: SliceView, measured: object) -> str:
     """Return one offline HTML file: the figure, the matrix as far as it is measured, and how to read both."""
     body = figure_html(figure)
+    drawn = figure_html(saved_matrix(request, attacks, measured, look="print"), script=False)
     table = matrix.matrix_table(measured.matrix, buttons=False) if isinstance(measured, matrix.PartialMatrix) else None
     words = [slice_caption(view, attacks, request.state), caption(request, attacks)]
     text = "".join(f"<p>{markup(part)}</p>" for part in words)
@@ -145,7 +168,7 @@ def handout(request: PageRequest, figure: Json, attacks: AttackPaths, view: Slic
     title = markup(f"trs explore: {request.state.run}")
     return (
         f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{style}</style></head>'
-        f"<body><h1>{title}</h1>{body}{text}<h2>Transfer</h2>{markup(table) if table else ''}</body></html>"
+        f"<body><h1>{title}</h1>{body}{text}<h2>Transfer</h2>{drawn}{markup(table) if table else ''}</body></html>"
     )
 
 

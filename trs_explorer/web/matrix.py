@@ -14,6 +14,7 @@ from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.jobs import Snapshot
 from trs_explorer.explore.library import Loaded
 from trs_explorer.explore.pictures import data_uri, difference, png
+from trs_explorer.figures.matrix import Transfer
 from trs_explorer.tables import to_csv
 from trs_explorer.web.attack_paths import configured_attack
 from trs_explorer.web.controls import sets
@@ -61,6 +62,13 @@ def empty_matrix(members: int) -> TransferMatrix:
     """Return a matrix without any image, which the page shows until the first batch is done."""
     zeros = [[0] * (members + 1) for _ in range(members)]
     return TransferMatrix(zeros, zeros, 0, ensemble_column=True)
+
+
+def matrix_to_draw(matrix: TransferMatrix) -> Transfer:
+    """Return the matrix for `figures.matrix`."""
+    names, pairs = model_names(len(matrix.fooled)), range(len(matrix.fooled) + 1)
+    intervals = [[matrix.interval(i, j) for j in pairs] for i in range(len(matrix.fooled))]
+    return Transfer(names[:-1], names, matrix.fooled, matrix.eligible, intervals)
 
 
 def matrix_table(matrix: TransferMatrix, *, buttons: bool = True, selected: tuple[int, int] | None = None) -> html.Table:

@@ -50,8 +50,9 @@ KEYS = (
     ("?", "this list"),
 )
 SAVED = {
-    "svg": "slices as SVG", "png": "slices as PNG", "csv": "logits as CSV", "npz": "logits as NPZ", "matrix": "matrix as CSV",
-    "history": "history as CSV", "handout": "handout: one offline HTML file",
+    "svg": "slices as SVG", "png": "slices as PNG", "csv": "logits as CSV", "npz": "logits as NPZ", "matrix-svg": "matrix as SVG",
+    "matrix-png": "matrix as PNG", "matrix": "matrix as CSV", "history": "history as CSV",
+    "handout": "handout: one offline HTML file",
 }  # fmt: skip
 
 
