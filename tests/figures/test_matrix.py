@@ -23,8 +23,9 @@ def seen(figure):
     assert (layout.yaxis.autorange, layout.xaxis.side) == ("reversed", "top")  # the first row is on top, as names are read
     rows = dict(zip(layout.yaxis.tickvals, layout.yaxis.ticktext, strict=True))
     columns = dict(zip(layout.xaxis.tickvals, layout.xaxis.ticktext, strict=True))
+    texts = {(note.y, note.x): note.text for note in layout.annotations if note.xref is None}
     return {
-        (rows[i], columns[j]): (heat.z[i][j], heat.text[i][j], heat.customdata[i][j])
+        (rows[i], columns[j]): (heat.z[i][j], texts[i, j], heat.customdata[i][j])
         for i in range(len(rows)) for j in range(len(columns))
     }  # fmt: skip
 
@@ -81,5 +82,5 @@ def test_sixteen_members_show_their_rates_alone(look):
     )  # fmt: skip
     assert members > SMALL
     figure = go.Figure(matrix_spec(many, look=look))
-    assert figure.data[0].text[3][4] == "<b>25</b>"
+    assert seen(figure)["F3", "F4"][1] == "<b>25</b>"
     assert "(10.0-50.0)" in figure.data[0].customdata[3][4]

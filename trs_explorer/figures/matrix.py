@@ -54,7 +54,6 @@ def matrix_spec(transfer: Transfer, *, selected: tuple[int, int] | None = None, 
         "z": [[None if (rate := transfer.rate(i, j)) is None else 100 * rate for j in range(columns)] for i in range(rows)],
         "x": list(range(columns)), "y": list(range(rows)), "zmin": 0, "zmax": 100, "showscale": False, "xgap": 2, "ygap": 2,
         "colorscale": [[0, f"rgba({HOT},.04)"], [1, f"rgba({HOT},.6)"]], "hoverongaps": True,
-        "text": [[text for text, _ in row] for row in cells], "texttemplate": "%{text}", "textfont": {"color": ink},
         "customdata": [[hover for _, hover in row] for row in cells], "hovertemplate": "%{customdata}<extra></extra>",
     }  # fmt: skip
     lines = [as_label(line) for line in caption.splitlines()]
@@ -69,8 +68,12 @@ def matrix_spec(transfer: Transfer, *, selected: tuple[int, int] | None = None, 
         | _names(transfer.surrogates)
         | {"autorange": "reversed", "title": {"text": "attack made on ↓", "standoff": 4}},
         "shapes": [_frame(*selected, ink)] if selected else [],
-        "annotations": [],
-    }
+        # Not the trace's own text: plotly draws lines of two sizes over one another there.
+        "annotations": [
+            {"text": cells[i][j][0], "x": j, "y": i, "showarrow": False, "font": {"size": 15, "color": ink}}
+            for i in range(rows) for j in range(columns)
+        ],
+    }  # fmt: skip
     if lines:
         layout["annotations"].append({
             "text": "<br>".join(lines), "x": 0, "y": 0, "xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "top",
@@ -87,7 +90,7 @@ def _cell(transfer: Transfer, i: int, j: int, *, brief: bool) -> tuple[str, str]
         return "-", f"{pair}: no image yet"
     low, high = (100 * end for end in transfer.intervals[i][j])
     counts = f"{transfer.fooled[i][j]} of {transfer.eligible[i][j]} images"
-    details = "" if brief else f"<br><span style='font-size:10px'>{low:.0f}-{high:.0f}, n {transfer.eligible[i][j]}</span>"
+    details = "" if brief else f"<br><span style='font-size:11px'>{low:.0f}-{high:.0f}, n {transfer.eligible[i][j]}</span>"
     return f"<b>{100 * rate:.0f}</b>{details}", f"{pair}: {100 * rate:.1f} % ({low:.1f}-{high:.1f}), {counts}"
 
 

@@ -34,7 +34,7 @@ from trs_explorer.web.slice_view import SliceView
 from trs_explorer.web.state_callbacks import SHOWN_ERRORS
 
 FINEST = len(LEVELS) - 1
-MATRIX_PX = 480  # width of a saved matrix
+MATRIX_PX = 560  # width of a saved matrix
 
 
 def add_exports(app: dash.Dash, library: Library, jobs: Jobs, slices: SliceCache) -> None:
@@ -137,9 +137,9 @@ def saved_matrix(request: PageRequest, attacks: AttackPaths, measured: object, *
     state, members = request.state, len(request.loaded.ensemble)
     transfer = measured.matrix if isinstance(measured, matrix.PartialMatrix) else matrix.empty_matrix(members)
     words = (
-        f"{state.run}, {checkpoint_label(request.loaded.checkpoint)}: transfer, % of the images that fool the attacked model\n"
-        f"(95 % interval, n); {attacks.attack}, eps {state.eps:g} ({NORM_LABELS[state.norm]}), seed {state.seed}, "
-        f"first {transfer.n} test images\nweights {request.loaded.digest[:12]}"
+        f"{state.run}, {checkpoint_label(request.loaded.checkpoint)}; % of the images that fool the attacked model\n"
+        f"(95 % interval, n); {attacks.attack}, eps {state.eps:g} ({NORM_LABELS[state.norm]}), seed {state.seed},\n"
+        f"first {transfer.n} test images; weights {request.loaded.digest[:12]}"
     )
     figure = matrix_spec(matrix.matrix_to_draw(transfer), look=look, caption=words)
     figure["layout"]["width"] = MATRIX_PX
