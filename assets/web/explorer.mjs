@@ -192,7 +192,8 @@ function switchTo(layer) {
     recolour(plot, after, slice.layers[layer]);
     if (!arrows) Object.assign(view.drawn, {pixels, all});
   }
-  if (frame !== view.drawn?.frame || arrows) later(0);
+  if (before.some((model) => !after.includes(model)) || arrows) later(0); // what is covered or coloured first is on the screen first
+  else if (frame !== view.drawn?.frame) redraw();
   tell("switched");
 }
 

@@ -18,7 +18,7 @@ function figure(side) {
   const slice = view.slices?.[side], attack = view.attacks?.[side], {state, looks} = view, width = element(`side-${side}`).clientWidth;
   if (!slice?.spec || !state || !width) return dash.no_update;
   const fits = attack?.key === slice.key ? attack : null, theme = look(state.theme), shown = slice.models.map((_, k) => k);
-  const now = JSON.stringify([slice.key, state[side], fits?.headlines, fits?.traces, width, innerHeight, theme]);
+  const now = JSON.stringify([slice.key, slice.level, state[side], fits?.headlines, fits?.traces, width, innerHeight, theme]);
   if (now === view.drawn[side]) return dash.no_update;
   view.drawn[side] = now;
   const columns = columnsFor(shown.length, width, innerHeight * 0.4);
@@ -34,6 +34,14 @@ function redraw() {
   }
 }
 
+// The finer grids are asked for when there are coarse ones of both sides.
+function askForFiner() {
+  const keys = Object.fromEntries(SIDES.map((side) => [side, view.slices[side]?.key])), asked = JSON.stringify(keys);
+  if (!keys.a || !keys.b || view.asked === asked) return;
+  view.asked = asked;
+  setTimeout(() => dash.set_props("fine", {data: keys}), 0);
+}
+
 function listen() {
   if (view.listening || !element("sides")) return;
   view.listening = true;
@@ -47,6 +55,7 @@ dash.compare = {
     Object.assign(view, {slices: {a, b}, attacks, state, looks, graph});
     if (state) look(state.theme);
     listen();
+    askForFiner();
     redraw();
   },
 

@@ -44,7 +44,11 @@ def _coarse(monkeypatch: pytest.MonkeyPatch) -> None:
 def drawn(app: dash.Dash, **fields: object) -> State:
     """What the slices show of an address: by side, and what is said of them."""
     state = state_of(app, **fields)
-    shown = call(app, "slices-a.data", slice_fields=state)
+    coarse = call(app, "slices-a.data", slice_fields=state)
+    keys = {side: coarse[f"slices-{side}.data"]["key"] for side in "ab"}
+    shown = call(app, "slices-a.data", changed="fine.data", slice_fields=state, fine=keys)
+    assert [coarse[f"slices-{side}.data"]["level"] for side in "ab"] == [0, 0]
+    assert {side: shown[f"slices-{side}.data"]["key"] for side in "ab"} == keys
     attacks = call(app, "attack-data.data", attack_fields=state)
     return shown | attacks | {side: shown[f"slices-{side}.data"] for side in "ab"} | {"attacks": attacks["attack-data.data"]}
 

@@ -16,6 +16,7 @@ STORES = (
     "state",  # resolved: every field of the address has a valid value; and both weights' digests
     "run-fields", "slice-fields", "attack-fields", "measure-fields",  # the parts of it that a section depends on
     "settled",  # measure-fields, once nothing has changed for a moment
+    "fine",  # the slices, by side, of which a coarse grid is on the screen: the finer one is asked for
     "slices-a", "slices-b", "attack-data",  # what the figures are put together from
     "live-drawn",  # what the chart of the measured accuracies shows
     "newest",  # what both runs have saved

@@ -53,15 +53,18 @@ def _add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
             "error": Output("slice-error", "children"),
         },
         Input("slice-fields", "data"),
+        Input("fine", "data"),
         Held("client", "data"),
     )
-    def draw(fields: Json | None, client: str | None) -> Json:
+    def draw(fields: Json | None, fine: Json | None, client: str | None) -> Json:
         if not fields:
             raise dash.exceptions.PreventUpdate
         try:
             pair = _pair(library, fields)
             views = sides.side_views(pair, slices)
-            samples = {side: sides.side_samples(view, slices, f"compare {client}"[:64]) for side, view in views.items()}
+            coarse = fine != {side: view.key for side, view in views.items()}
+            one = f"compare {client}"[:64]
+            samples = {side: sides.side_samples(view, slices, one, coarse=coarse) for side, view in views.items()}
         except Cancelled:  # a newer request has superseded this one
             raise dash.exceptions.PreventUpdate from None
         except SHOWN_ERRORS as error:
@@ -73,7 +76,7 @@ def _add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
             "slices": {side: sides.side_parts(views[side], samples[side]) for side in "ab"},
             "names": {side: f"{side.upper()}: {one.name}, {checkpoint_label(one.checkpoint)}" for side, one in loaded.items()},
             "titles": {side: f"Transfer in {side.upper()}: {one.name}" for side, one in loaded.items()},
-            "shares": {side: markup(share_table(views[side], assemble(samples[side]))) for side in "ab"},
+            "shares": {side: "" if coarse else markup(share_table(views[side], assemble(samples[side]))) for side in "ab"},
             "error": "",
         }
 

@@ -59,9 +59,12 @@ def side_views(pair: Pair, slices: SliceCache) -> dict[str, SliceView]:
         return slices.remembered(key, compute)
 
 
-def side_samples(view: SliceView, slices: SliceCache, client: str = "") -> list[np.ndarray]:
-    """Return the logits of a view's levels. Raises Cancelled as soon as the same client requests another slice."""
-    return [slices.samples(view, level, client) for level in range(LEVEL + 1)]
+def side_samples(view: SliceView, slices: SliceCache, client: str = "", *, coarse: bool = False) -> list[np.ndarray]:
+    """Return the logits of a view's levels, of the first one alone if coarse.
+
+    Raises: Cancelled as soon as the same client requests another slice.
+    """
+    return [slices.samples(view, level, client) for level in range(1 if coarse else LEVEL + 1)]
 
 
 def side_attacks(pair: Pair, slices: SliceCache) -> dict[str, Side]:
