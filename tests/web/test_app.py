@@ -190,6 +190,14 @@ def test_a_checkpoint_that_is_damaged_later_is_said_in_every_section(tmp_path):
         assert answer == {}
 
 
+@pytest.mark.parametrize("path", ["/nope", "/compare/nope", "/lesson/nope"])
+def test_an_address_without_a_page_is_answered_in_words_with_links_to_those_that_there_are(app, path):
+    response = app.server.test_client().get(path)
+    assert response.status_code == 404
+    assert "There is no" in response.text
+    assert 'href="/compare"' in response.text
+
+
 def test_markup_escapes_everything():
     evil = html.Button(
         ["<script>", html.Img(src='x" onerror="alert(1)', alt="")], title='"><i>', className="a", style={"color": "red"}

@@ -91,7 +91,8 @@ def _axes(view: Slice, axis: str, place: tuple[int, int], rows: int, columns: in
     y = common | {"domain": _part(rows - 1 - row, rows, 0.09), "anchor": f"x{axis}", "showticklabels": column == 0}
     if axis:
         x["matches"], y["matches"] = "x", "y"
-    y["scaleanchor"] = f"x{axis}"
+    else:
+        y["scaleanchor"] = "x"
     return {f"xaxis{axis}": x, f"yaxis{axis}": y}
 
 

@@ -20,7 +20,7 @@ from trs_explorer.web.lesson.deck import add_lesson
 from trs_explorer.web.markup import markup
 from trs_explorer.web.page import page
 from trs_explorer.web.page_request import parse_request
-from trs_explorer.web.pages import PLOTLY_JS, dash_document, no_runs_page
+from trs_explorer.web.pages import PLOTLY_JS, dash_document, no_runs_page, unknown_page
 from trs_explorer.web.plotly_script import plotly_script
 from trs_explorer.web.posted import CHECKS, refuse_malformed
 from trs_explorer.web.section_callbacks import add_sections
@@ -53,6 +53,7 @@ def create_app(library: Library, *, readonly: bool = False, url_prefix: str = ""
     slices, jobs = SliceCache(), Jobs()
     app.layout = lambda: page(library.names, app.get_relative_path, readonly=library.readonly)
     app.interpolate_index = partial(_index, library, slices)
+    app.server.before_request(_no_such_page)
     app.server.before_request(partial(_no_runs_left, library))
     refuse_malformed(app.server, CHECKS)
     app.server.get(PLOTLY_JS)(_plotly_js)
@@ -73,6 +74,11 @@ def _plotly_js() -> Response:
 
 def _alive() -> Response:
     return Response("", 204, {"Cache-Control": "no-store"})
+
+
+def _no_such_page() -> tuple[str, int] | None:
+    """Return a page that says so for an address that a Dash app would answer with its own page, whatever it is."""
+    return unknown_page(request.path) if str(request.endpoint).endswith("<path:path>") else None
 
 
 def _no_runs_left(library: Library) -> Response | None:

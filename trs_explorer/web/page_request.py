@@ -19,14 +19,12 @@ class PageRequest:
     state: the complete, valid state.
     loaded: the ensemble and data that the state is about.
     warnings: for each field that had to be changed, a sentence that says why.
-    dark: whether the page uses the dark theme.
     client: the browser tab's id, empty if it sent none.
     """
 
     state: State
     loaded: Loaded
     warnings: list[str]
-    dark: bool
     client: str
 
     def resolved_fields(self, fields: Mapping[str, object]) -> Json:
@@ -61,7 +59,6 @@ def parse_request(library: Library, fields: Mapping[str, object]) -> PageRequest
         state=replace(state, weights=loaded.digest[:12]),
         loaded=loaded,
         warnings=warnings + state_warnings,
-        dark=str(fields.get("dark")).lower() in ("1", "true"),
         client=str(fields.get("client", ""))[:64],
     )
 

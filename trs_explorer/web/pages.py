@@ -79,6 +79,16 @@ def dash_document(parts: Mapping[str, str], *, head: str = "", before: str = "")
     )
 
 
+def unknown_page(path: str) -> tuple[str, int]:
+    """Respond with a page that says that there is nothing at an address, and names the pages that there are."""
+    links = [html.Li(html.A(title, href=at(f"/{page}"))) for page, title in PAGES.items()]
+    body = [
+        html.Header([html.H1("trs explore"), nav("")], id="bar"),
+        html.Main([html.P(f"There is no page at {path[:80]!r}. These are the pages:"), html.Ul(links)], id="teacher"),
+    ]
+    return document("trs explore", body, {}, styles=["explorer.css"], scripts=[]), 404
+
+
 def no_runs_page() -> Response:
     """Respond with a page that says there is no run any more, and reloads until there is one."""
     message = "There is no run here any more. Runs that are trained into this folder, or restored to it, appear automatically."
