@@ -27,6 +27,7 @@ STORES = (
     "start", "own",  # fields of the state without a control
     "gallery-key",  # which images stand there
     "newest",  # what the run has saved
+    "history-shown",  # which training, to what step, the curves show
     "look",  # "light" or "dark", as the page is drawn now
     "pointer",  # the crosshair
     "export",  # a figure to be saved

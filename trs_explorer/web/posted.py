@@ -106,6 +106,7 @@ CHECKS: Checks = {
     "settled": _is_state,
     "film-state": _is_state,
     "gallery-key": is_text,
+    "history-shown": lambda value: isinstance(value, list),
     "measured": lambda value: value == {} or has(value, state=_is_state),
     "attack-data": lambda value: has(value, id=is_text),
     "next": lambda value: has(value, key=is_text, level=_is_level),

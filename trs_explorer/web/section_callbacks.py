@@ -164,20 +164,18 @@ def _add_angles(app: dash.Dash, library: Library, slices: SliceCache) -> None:
 
 
 def _add_history(app: dash.Dash, library: Library) -> None:
-    seen: dict[tuple, object] = {}
-
     @app.callback(
         Output("history-chart", "children"),
         Output("history-table-html", "data"),
         Output("run-words", "children"),
+        Output("history-shown", "data"),
         Input("settled", "data"),
         Input("alive", "data"),
         Input("look", "data"),
-        Held("run-words", "children"),
-        Held("client", "data"),
+        Held("history-shown", "data"),
         prevent_initial_call=True,
     )
-    def follow(state: Json | None, beats: int | None, look: str | None, words_before: Any, client: str) -> tuple:
+    def follow(state: Json | None, beats: int | None, look: str | None, shown: list | None) -> tuple:
         del beats
         name = (state or {}).get("run")
         if not state or not name:
@@ -186,17 +184,14 @@ def _add_history(app: dash.Dash, library: Library) -> None:
             events, checkpoints = library.events(name), library.checkpoints(name)
             status = history.status_line(library.run(name).config, library.status(name), events, checkpoints)
         except SHOWN_ERRORS as error:
-            return None, "", str(error)
+            return None, "", str(error), []
         chosen = str(state.get("at") or "") or (checkpoints[-1] if checkpoints else "")
-        now = (name, len(events), chosen, look)
-        if status == words_before and seen.get((client, "history")) == now:
+        now = [name, len(events), chosen, look, status]
+        if shown == now:
             raise dash.exceptions.PreventUpdate
-        while len(seen) > 256:
-            seen.pop(next(iter(seen)))
-        seen[(client, "history")] = now
         figure = training_spec(events, at_step=history.step_of(events, chosen), look=look or "light")
         chart = history_graph(figure) if figure["data"] else "No step of the training is in the log yet."
-        return chart, markup(history.history_table(events)), status
+        return chart, markup(history.history_table(events)), status, now
 
     @app.callback(
         Output("newest", "data"), Input("alive", "data"), Held("state", "data"), Held("newest", "data"), prevent_initial_call=True
