@@ -11,8 +11,8 @@ from trs_explorer.explore import jobs as jobs_module
 def drawn(screen: Screen, *names: str) -> None:
     """Wait until the card's view is done, and these figures of it are on the screen."""
     screen.until(
-        "(names) => lesson.cards[lesson.name]?.found?.done && names.every((name) =>"
-        " document.querySelector(`#card-${lesson.name} [data-figure='${name}'] .main-svg`)?.checkVisibility())",
+        "(names) => lessonView.answer?.card === lessonView.shown && lessonView.answer.done && names.every((name) =>"
+        " document.querySelector(`#card-${lessonView.shown} [data-figure='${name}'] .main-svg`)?.checkVisibility())",
         list(names),
     )
 
