@@ -50,7 +50,12 @@ def test_a_strangers_page_starts_no_work(client: FlaskClient) -> None:
     for _ in range(100):
         for path in ("/compare/_dash-layout", "/lesson/_dash-layout", "/_dash-layout"):
             assert client.get(path, headers=STRANGER).status_code == 403
-        for path in ("/_dash-update-component", "/compare/_dash-update-component", "/lesson/_dash-update-component", "/lesson/leave"):
+        for path in (
+            "/_dash-update-component",
+            "/compare/_dash-update-component",
+            "/lesson/_dash-update-component",
+            "/lesson/leave",
+        ):
             assert client.post(path, json={}, headers=STRANGER).status_code == 403
     assert threads() == before
 

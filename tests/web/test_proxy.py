@@ -137,8 +137,12 @@ def test_every_page_calls_its_callbacks_below_the_prefix_and_refuses_strangers(e
 
 def test_the_lesson_s_scripts_are_below_the_prefix() -> None:
     script = (folder("assets") / "web" / "lesson" / LESSON_START).read_text()
-    imports = [urljoin(f"http://host/user/trs/lesson/assets/{LESSON_START}", path) for path in re.findall(r'from "([^"]*)"', script)]
-    assert [path for path in imports if not path.startswith(("http://host/user/trs/assets/", "http://host/user/trs/lesson/assets/"))] == []
+    imports = [
+        urljoin(f"http://host/user/trs/lesson/assets/{LESSON_START}", path) for path in re.findall(r'from "([^"]*)"', script)
+    ]
+    assert [
+        path for path in imports if not path.startswith(("http://host/user/trs/assets/", "http://host/user/trs/lesson/assets/"))
+    ] == []
     assert len(imports) == 4
 
 

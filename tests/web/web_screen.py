@@ -94,7 +94,9 @@ class Screen:
 
     def set(self, **fields: object) -> None:
         """Set the components of the card's fields, and wait until the card shows them."""
-        self.js("(fields) => Object.entries(fields).forEach(([field, value]) => dash_clientside.set_props({field}, {value}))", fields)
+        self.js(
+            "(fields) => Object.entries(fields).forEach(([field, value]) => dash_clientside.set_props({field}, {value}))", fields
+        )
         self.until("(fields) => Object.entries(fields).every(([field, value]) => lessonView.state[field] === value)", fields)
 
     def settled(self) -> None:

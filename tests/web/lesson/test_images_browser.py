@@ -24,7 +24,9 @@ def test_a_student_attacks_and_the_reveal_attacks_cos_only(desk: Screen) -> None
     desk.page.get_by_role("button", name="TRS", exact=True).click()
     desk.until_url(attacked="mnist-standard,mnist-trs")
     assert desk.page.get_by_role("button", name="TRS", exact=True).get_attribute("aria-pressed") == "true"
-    desk.until(f"document.querySelector('{CARD} [data-figure=transfer] .js-plotly-plot')?.data.some((trace) => trace.name === 'TRS')")
+    desk.until(
+        f"document.querySelector('{CARD} [data-figure=transfer] .js-plotly-plot')?.data.some((trace) => trace.name === 'TRS')"
+    )
     drawn(desk, "transfer")
     # What is to be guessed is nowhere to be seen, nor has it been sent.
     assert not desk.page.locator(f"{CARD} [data-figure=robust]").is_visible()

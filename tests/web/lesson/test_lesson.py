@@ -102,7 +102,9 @@ def test_a_question_for_a_test_has_no_answer_in_its_page() -> None:
     for search in ("?lock=1&hide=answer", "?lock=1&hide=answer,sources&reveal=1"):
         sealed = html_of(card, search)
         assert card.question in sealed
-        assert [words for words in ("data-right", "The boundaries become one line", "✓", "Reveal", "revealed") if words in sealed] == []
+        assert [
+            words for words in ("data-right", "The boundaries become one line", "✓", "Reveal", "revealed") if words in sealed
+        ] == []
 
 
 def test_the_page_shows_the_question_before_dash_has_started(client: FlaskClient) -> None:

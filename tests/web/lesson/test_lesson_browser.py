@@ -14,7 +14,8 @@ REVEALED = "[...document.querySelectorAll(`#card-${lessonView.shown} [data-after
 
 # How far below the window, or its scrolled part, the answer and the picture end, and whether they are there at all.
 BELOW = """(() => {
-  const section = document.getElementById(`card-${lessonView.shown}`), right = section.querySelector('.right').getBoundingClientRect();
+  const section = document.getElementById(`card-${lessonView.shown}`);
+  const right = section.querySelector('.right').getBoundingClientRect();
   const answer = section.querySelector('[data-part=answer]').getBoundingClientRect();
   const pictures = [...section.querySelectorAll('.stage canvas, .stage .figure')].filter((one) => one.checkVisibility());
   const boxes = pictures.map((one) => one.getBoundingClientRect());
@@ -89,7 +90,9 @@ def test_after_the_reveal_answer_and_picture_are_on_the_screen_without_scrolling
     assert desk.page.locator(f"#card-{name} .choices [data-right]").is_visible()
 
 
-@pytest.mark.parametrize("focus", ["[data-choice='1']", "[data-set]", "input[type=range]", "summary", "#bar button:text-is('theme')"])
+@pytest.mark.parametrize(
+    "focus", ["[data-choice='1']", "[data-set]", "input[type=range]", "summary", "#bar button:text-is('theme')"]
+)
 def test_enter_reveals_whatever_the_mouse_has_focused(screen: Screen, focus: str) -> None:
     opened(screen, "zigzag", "?reveal=1" if focus == "summary" else "")
     screen.page.locator(focus if focus[0] == "#" else f"#card-zigzag {focus}").first.click()

@@ -30,7 +30,15 @@ def usual(card: str) -> dict[str, object]:
     fields = next(one.fields for one in CARDS if one.name == card)
     small = {name: value for name, value in {"n": 1, "steps": 1}.items() if name in fields}
     asked = {"card": card, **fields, **small, "reveal": 0}
-    return {"asked": asked, "act": None, "look": "light", "poll": 1, "client": "me", "session": "me", "address": f"/lesson/{card}"}
+    return {
+        "asked": asked,
+        "act": None,
+        "look": "light",
+        "poll": 1,
+        "client": "me",
+        "session": "me",
+        "address": f"/lesson/{card}",
+    }
 
 
 def answered(app: dash.Dash, output: str, values: dict[str, object]) -> bool:

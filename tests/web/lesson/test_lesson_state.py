@@ -50,7 +50,15 @@ def test_a_field_that_its_control_cannot_have_is_told(card: str, search: str, sh
 def test_what_makes_no_sense_counts_as_nothing() -> None:
     state = parsed("zigzag", "?guess=99&reveal=perhaps&theme=pink&lock=&hide=all,nav,,<b>&nothing=1&tooth=")
     assert (state.guess, state.reveal, state.theme, state.lock, state.hide, state.notices) == (0, False, "", False, ("nav",), ())
-    assert [parsed("zigzag", f"?guess={guess}").guess for guess in ("0", "1", "4", "5", "-1", "1.5", "x")] == [0, 1, 4, 0, 0, 0, 0]
+    assert [parsed("zigzag", f"?guess={guess}").guess for guess in ("0", "1", "4", "5", "-1", "1.5", "x")] == [
+        0,
+        1,
+        4,
+        0,
+        0,
+        0,
+        0,
+    ]
 
 
 def test_a_question_for_a_test_is_not_revealed() -> None:

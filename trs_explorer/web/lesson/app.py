@@ -4,18 +4,17 @@ from functools import partial
 
 import dash
 from dash import html
-from flask import Flask, Response, redirect, request
+from flask import Flask, redirect, request
 
 from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
 from trs_explorer.shipped import folder
 from trs_explorer.web.lesson.callbacks import add_callbacks
-from trs_explorer.web.lesson.deck import CARDS, VIEWS
+from trs_explorer.web.lesson.deck import CARDS
 from trs_explorer.web.lesson.page import TITLE, card_title, page, question, unknown_card_page
 from trs_explorer.web.lesson.posted import ADDRESS, CHECKS
 from trs_explorer.web.lesson.state import parse_address
 from trs_explorer.web.lesson.teacher import teacher_page
-from trs_explorer.web.lesson.view import slot
 from trs_explorer.web.markup import markup
 from trs_explorer.web.pages import at, dash_document
 from trs_explorer.web.posted import refuse_malformed
@@ -36,13 +35,6 @@ def create_lesson(server: Flask, library: Library, jobs: Jobs, *, url_prefix: st
     @server.get("/lesson/<path:name>", endpoint="card")  # before Dash takes all paths that nobody else does
     def card(name: str) -> str | tuple[str, int]:
         return app.index() if name in names else (unknown_card_page(CARDS, name), 404)
-
-    @server.post("/lesson/leave", endpoint="leave lesson")
-    def leave() -> Response:
-        """End what is measured for a page that is closed."""
-        for name in VIEWS:
-            jobs.leave(slot(name, request.args.get("client", "")))
-        return Response(status=204)
 
     app = dash.Dash(
         "trs_explorer.lesson",

@@ -5,6 +5,7 @@ from typing import Any
 import dash
 from dash import ALL, ClientsideFunction, Input, Output, ctx, no_update
 from dash import State as Held
+from flask import Response, request
 
 from trs_explorer.explore.jobs import Full, Jobs
 from trs_explorer.explore.library import Library
@@ -16,6 +17,7 @@ from trs_explorer.web.lesson.page import card_section
 from trs_explorer.web.lesson.state import parse_address
 from trs_explorer.web.lesson.view import CardRequest, slot
 
+MAX_CLIENT, MAX_CLOSED = 64, 1000
 FULL_MS = 2000  # until the page asks again, if too many measurements run
 
 
@@ -65,6 +67,18 @@ def _add_card(app: dash.Dash) -> None:
 
 
 def _add_view(app: dash.Dash, library: Library, jobs: Jobs) -> None:
+    closed: set[str] = set()  # pages that were closed while a view was made for them, which may have started a measurement
+
+    @app.server.post("/lesson/leave", endpoint="leave lesson")
+    def leave() -> Response:
+        """End what is measured for a page that is closed."""
+        client = request.args.get("client", "")[:MAX_CLIENT]
+        if len(closed) < MAX_CLOSED:
+            closed.add(client)
+        for name in VIEWS:
+            jobs.leave(slot(name, client))
+        return Response(status=204)
+
     @app.callback(
         Output("answer", "data"),
         Output("view-notice", "children"),
@@ -82,20 +96,25 @@ def _add_view(app: dash.Dash, library: Library, jobs: Jobs) -> None:
         del polls
         if not asked or not look:
             raise dash.exceptions.PreventUpdate
+        client = str(client)[:MAX_CLIENT]
+        closed.discard(client)
         name, again = asked["card"], set(ctx.triggered_prop_ids.values()) == {"poll"}
         for other in () if again else VIEWS:
             if other != name:  # a card that is left is not measured any more
-                jobs.leave(slot(other, str(client)))
+                jobs.leave(slot(other, client))
         if name not in VIEWS:
             return no_update, "", no_update, no_update
         fields = {**asked, **(act if act and act["card"] == name else {})}
         more = {"client": client, "session": session, "dark": int(look == "dark"), "again": int(again) or ""}
-        request = CardRequest(library, jobs, name, {field: str(value) for field, value in {**fields, **more}.items()})
+        wanted = CardRequest(library, jobs, name, {field: str(value) for field, value in {**fields, **more}.items()})
         try:
-            made = VIEWS[name](request)
+            made = VIEWS[name](wanted)
         except Full as error:  # the page tries again
             return no_update, str(error), 0, FULL_MS
         except (UsageError, RunError) as error:
             return {"card": name, "done": True}, str(error), no_update, no_update
+        finally:
+            if client in closed:
+                jobs.leave(slot(name, client))
         polling = (no_update, no_update) if made.done else (0, made.wait)
         return {"card": name, **made.to_json()}, made.notice, *polling

@@ -1,4 +1,4 @@
-"""What the server draws of a card: a function of the card's state, asked again by the page until nothing more is to come."""
+"""What the server draws of a card: a function of the card's state, called again by the page until nothing more is to come."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
