@@ -113,6 +113,9 @@ def test_the_page_shows_the_question_before_dash_has_started(client: FlaskClient
     assert markup(CARDS[1].question) in still
     assert 'class="theme-dark"' in page
     assert "<title>The zigzag - trs lesson</title>" in page
+    module, renderer = page.index("/lesson/assets/lesson.mjs?"), page.index("new DashRenderer(")
+    assert module < renderer  # both are modules, which run in their order: Dash finds the browser's callbacks
+    assert page[:renderer].rpartition("<script")[2].startswith(' type="module"')
     assert CARDS[1].question not in client.get("/lesson/zigzag?reveal=1").text  # the answer's place is not the question's
 
 

@@ -70,5 +70,7 @@ def _index(head: str, **parts: str) -> str:
             html.Div([] if state.reveal else question(state), className="right"),
         ], className="card"),
     ], id="still", className=f"theme-{state.theme or 'auto'}", **{"aria-hidden": "true"})  # fmt: skip
+    # After the module with the callbacks of the browser, which it calls at once: module scripts run in their order.
+    parts["renderer"] = parts["renderer"].replace("<script ", '<script type="module" ', 1)
     parts["title"] = markup(f"{state.card.title} - trs lesson")
     return dash_document(parts, head=head, before=markup(still))
