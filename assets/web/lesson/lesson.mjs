@@ -110,6 +110,7 @@ function listen() {
   });
   addEventListener("resize", () => requestAnimationFrame(drawGeometry));
   addEventListener("pagehide", () => navigator.sendBeacon(`${new URL("../leave", import.meta.url)}?client=${view.client}`));
+  addEventListener("pageshow", ({persisted}) => persisted && location.reload()); // kept by the browser, but not measured any more
   const warm = {namespace: "dash_core_components", type: "Graph", props: {config: CONFIG}}; // plotly is there before it is needed
   setTimeout(() => dash.set_props("warm", {children: warm}), 300);
 }
@@ -152,7 +153,8 @@ function show(state) {
 }
 
 dash.lesson = {
-  // Show the state of the card's components; return the part of it that the card's view depends on, and no act. A number that is no number counts as the initial one.
+  // Show the state of the card's components; return the part of it that the card's view depends on, and no act. What is no number
+  // counts as the initial one.
   collect(values, ids, cards, before, client) {
     if (!ids.length) return [dash.no_update, dash.no_update];
     const held = Object.fromEntries(ids.map(({field}, k) => [field, values[k] ?? ""]));
@@ -200,7 +202,10 @@ dash.lesson = {
   // A server that is back goes on with what it was asked.
   async beat(count) {
     const [alive, gone] = await beat(count);
-    if (view.gone && !gone) dash.set_props("poll", {n_intervals: 0});
+    if (view.gone && !gone) {
+      const {pathname, search} = location;
+      dash.set_props(...(view.goal === view.shown ? ["poll", {n_intervals: 0}] : ["address", {pathname, search}]));
+    }
     view.gone = gone;
     return [alive, gone];
   },

@@ -2,7 +2,7 @@
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from lesson_screen import cancelled, drawn, eventually, running
+from lesson_screen import are_cancelled, drawn, eventually, running
 from web_screen import MARKS, Screen
 
 pytestmark = MARKS
@@ -78,16 +78,19 @@ def test_a_locked_card_can_only_be_guessed(desk: Screen) -> None:
 def test_what_a_card_measures_ends_when_it_is_left_and_begins_again_when_one_is_back(desk: Screen) -> None:
     desk.card("images", {**SMALL, "n": 900, "steps": 50, "seed": 77, "reveal": 1})
     desk.until("lessonView.answer.texts.of.includes('Measuring')")
-    eventually(lambda: running() > 0)
-    before = cancelled()
+    eventually(running)
+    measured = running()
     desk.page.keyboard.press("ArrowLeft")
     desk.turned("theorem")
-    eventually(lambda: cancelled() == before + 1)
+    eventually(lambda: are_cancelled(measured))
     desk.page.go_back()
     desk.turned("images")
-    eventually(lambda: running() > 0)
+    eventually(running)
+    measured = running()
     desk.page.goto("about:blank")  # the tab goes elsewhere
-    eventually(lambda: cancelled() == before + 1)
+    eventually(lambda: are_cancelled(measured))
+    desk.page.wait_for_timeout(300)
+    assert running() == []  # nor is it begun again by a request that was on its way
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

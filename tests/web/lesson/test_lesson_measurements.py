@@ -108,6 +108,11 @@ def test_a_card_that_is_left_is_not_measured_any_more_unless_another_tab_shows_i
     assert jobs.get("shared").state == "cancelled"
     ask_page(app, "images", changed="poll.n_intervals", key="next", client="she")  # to poll leaves nothing
     assert jobs.get("next").state == "running"
+    app.server.test_client().post("/lesson/leave?client=she")
+    ask_page(app, "images", changed="poll.n_intervals", key="next", client="she")  # was on its way when the page was closed
+    assert jobs.get("next").state == "cancelled"
+    ask_page(app, "images", key="next", client="she")
+    assert jobs.get("next").state == "running"
 
 
 def test_the_page_polls_until_the_view_is_done_and_again_if_too_much_runs(counting, monkeypatch):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from urllib.parse import urlencode
 
 import pytest
-from lesson_screen import cancelled, drawn, eventually
+from lesson_screen import are_cancelled, drawn, eventually, running
 from web_screen import MARKS, Screen
 
 from trs_explorer.explore.two_nets import CORNERS
@@ -98,10 +98,10 @@ def test_a_training_ends_when_the_card_is_left(screen: Screen) -> None:
     card(screen, seed=17)
     screen.page.get_by_role("button", name="Train", exact=True).click()
     screen.until(f"{STEP} > 0")
-    before = cancelled()
+    training = running()
     screen.page.keyboard.press("ArrowRight")
     screen.turned("theorem")
-    eventually(lambda: cancelled() == before + 1)
+    eventually(lambda: are_cancelled(training))
     assert screen.page.locator("#card-theorem [data-out=training]").text_content() == ""
 
 

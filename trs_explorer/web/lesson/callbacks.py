@@ -67,7 +67,7 @@ def _add_card(app: dash.Dash) -> None:
 
 
 def _add_view(app: dash.Dash, library: Library, jobs: Jobs) -> None:
-    closed: set[str] = set()  # pages that were closed while a view was made for them, which may have started a measurement
+    closed: set[str] = set()  # pages whose requests that are still on their way start no measurement
 
     @app.server.post("/lesson/leave", endpoint="leave lesson")
     def leave() -> Response:
@@ -97,8 +97,10 @@ def _add_view(app: dash.Dash, library: Library, jobs: Jobs) -> None:
         if not asked or not look:
             raise dash.exceptions.PreventUpdate
         client = str(client)[:MAX_CLIENT]
-        closed.discard(client)
         name, again = asked["card"], set(ctx.triggered_prop_ids.values()) == {"poll"}
+        if again and client in closed:  # on its way when the page was closed
+            raise dash.exceptions.PreventUpdate
+        closed.discard(client)
         for other in () if again else VIEWS:
             if other != name:  # a card that is left is not measured any more
                 jobs.leave(slot(other, client))
