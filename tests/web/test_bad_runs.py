@@ -32,6 +32,8 @@ from trs_explorer.web.app import create_app
 from trs_explorer.web.compare.app import create_compare
 from trs_explorer.web.history import history_table
 from trs_explorer.web.lesson import baseline
+from trs_explorer.web.lesson.app import create_lesson
+from trs_explorer.web.lesson.deck import CARDS
 from trs_explorer.web.markup import markup
 from trs_explorer.web.page_request import NO_UPLOADS
 
@@ -306,7 +308,7 @@ def test_when_the_last_run_has_gone_pages_say_so_until_there_is_one(place: Path,
 def addresses(app: Flask) -> list[str]:
     """Every address of the app's own that answers a GET, with a run that each knows."""
     rules = [str(rule) for rule in app.url_map.iter_rules() if "GET" in rule.methods]
-    ours = [rule for rule in rules if not re.match(r"(/compare)?/(_|assets)|/plotly", rule)]
+    ours = [rule for rule in rules if not re.match(r"(/compare|/lesson)?/(_|assets)", rule)]
     return [re.sub("<name>", "mnist-trs", rule) for rule in ours if "<key>" not in rule and "<path" not in rule]
 
 
@@ -317,14 +319,15 @@ def test_read_only_no_address_takes_a_picture(tmp_path: Path, monkeypatch: pytes
     asked = {"run": "mnist-trs", "a": "mnist-trs", "own": own, "image": 3, "n": 1, "steps": 1}
     for readonly in (False, True):
         app = app_of(tmp_path, readonly=readonly)
-        client, opened = app.server.test_client(), resolve(app, **asked)
+        opened = resolve(app, **asked)
         found = opened["state.data"]["own"], NO_UPLOADS in opened["notice.children"]
         assert found == (("", True) if readonly else (own, False))
         # The lesson takes none at all.
+        lesson = create_lesson(Flask("lesson"), Library([tmp_path]), Jobs())
         pictures = [
-            client.get("/lesson/baseline/view", query_string={**asked, "own": given, "reveal": 1}).get_json()["figures"][
-                "mnist-trs"
-            ]
+            call(lesson, "answer.data", look="light", asked={"card": "baseline", "reveal": 1, **asked, "own": given})[
+                "answer.data"
+            ]["figures"]["mnist-trs"]
             for given in (own, "")
         ]
         assert pictures[0] == pictures[1]
@@ -346,7 +349,7 @@ def test_read_only_no_answer_names_a_folder(tmp_path: Path, readonly: bool) -> N
     app = create_app(library, readonly=readonly)
     client, runs = app.server.test_client(), (GOOD, BAD, "mnist-trs", "none")
     paths = addresses(app.server)
-    assert len(paths) > 10
+    assert {"/", "/compare", "/lesson", "/lesson/teacher"} <= set(paths)
     answers = [client.get(path, query_string={"run": run, "a": run}) for path in paths for run in runs]
     usual = state_of(app, run="mnist-trs")
     for state in ({**usual, "run": run} for run in runs):
@@ -361,6 +364,11 @@ def test_read_only_no_answer_names_a_folder(tmp_path: Path, readonly: bool) -> N
         for key in (key for key, callback in compare.callback_map.items() if "callback" in callback):
             answers.append(post(compare, key, handout=1, alive=1, **held))
         answers.append(post(compare, "state.data", address=f"?a={state['a']}"))
+    lesson = create_lesson(Flask("lesson"), library, Jobs())
+    for card in CARDS:
+        asked = {"card": card.name, **card.fields, "n": 1, "steps": 1, "reveal": 1}
+        answers.append(post(lesson, "answer.data", asked=asked, look="light", client="me"))
+        answers.append(post(lesson, "cards.children", address=f"/lesson/{card.name}"))
     said = b"\n".join(answer.data for answer in answers).decode("utf-8", "replace")
     said = said.replace(r"\u002f", "/")  # as Dash writes it in JSON
     assert f"{BAD}/epoch-0800.safetensors" in said

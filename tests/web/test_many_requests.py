@@ -19,7 +19,7 @@ from trs_explorer.shipped import folder
 from trs_explorer.web.access import protect
 from trs_explorer.web.app import create_app
 from trs_explorer.web.compare.app import create_compare
-from trs_explorer.web.lesson.deck import add_lesson
+from trs_explorer.web.lesson.app import create_lesson
 
 STRANGER = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
 RUN = "bars-cos-only"
@@ -47,10 +47,15 @@ def threads() -> set[threading.Thread]:
 
 def test_a_strangers_page_starts_no_work(client: FlaskClient) -> None:
     before = threads()
-    for k in range(100):
-        for path in ("/compare/_dash-layout", f"/lesson/train-it/view?train=this&client={k}", "/_dash-layout"):
+    for _ in range(100):
+        for path in ("/compare/_dash-layout", "/lesson/_dash-layout", "/_dash-layout"):
             assert client.get(path, headers=STRANGER).status_code == 403
-        for path in ("/_dash-update-component", "/compare/_dash-update-component"):
+        for path in (
+            "/_dash-update-component",
+            "/compare/_dash-update-component",
+            "/lesson/_dash-update-component",
+            "/lesson/leave",
+        ):
             assert client.post(path, json={}, headers=STRANGER).status_code == 403
     assert threads() == before
 
@@ -59,7 +64,7 @@ def test_any_number_of_measurements_has_one_thread_and_what_is_too_much_is_refus
     """Two pages of one server: Compare's measurements, and a training of the lesson."""
     server, library, jobs = Flask("compare"), Library([tmp_path]), Jobs()
     compare = create_compare(server, library, jobs)
-    add_lesson(server, library, jobs)
+    lesson = create_lesson(server, library, jobs)
     before, state = threads(), state_of(compare, a=RUN, b=RUN, n=64, steps=2)
     with PROCESS_LOCK.hold():  # nothing gets on meanwhile
         answers = [call(compare, "poll.disabled", settled={**state, "seed": k}, client=str(k))
@@ -70,10 +75,11 @@ def test_any_number_of_measurements_has_one_thread_and_what_is_too_much_is_refus
         assert len(threads() - before) == 1
         late = call(compare, "poll.disabled", settled={**state, "seed": 1}, client="late")
         assert "try again" not in late["live-words.children"]  # what is made already, others may look at
-        training = server.test_client().get(
-            "/lesson/train-it/view", query_string={"train": "this", "seed": 0, "lambda_a": 0, "neighbours": 0, "smooth": 0}
-        )
-        assert training.status_code in (200, 429)
+        asked = {"card": "train-it", "seed": 0, "lambda_a": 0, "neighbours": 0, "smooth": 0, "reveal": 0}
+        act = {"card": "train-it", "train": "this"}
+        training = call(lesson, "answer.data", changed="act.data", asked=asked, act=act, look="light", client="pupil")
+        assert "try again" in training["view-notice.children"]
+        assert training["poll.n_intervals"] == 0  # the page asks again
     jobs.stop(10.0)
 
 

@@ -16,6 +16,7 @@ from trs_explorer.shipped import folder
 from trs_explorer.web import access
 from trs_explorer.web.app import create_app
 from trs_explorer.web.compare.app import MODULES
+from trs_explorer.web.lesson.app import START as LESSON_START
 
 NAVIGATED = {"Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "iframe"}
 
@@ -123,7 +124,7 @@ def test_every_page_calls_its_callbacks_below_the_prefix_and_refuses_strangers(e
     app = create_app(explorer.library, url_prefix="/user/trs")
     access.protect(app.server, prefix="/user/trs")
     client, strange = app.server.test_client(), {"Origin": "http://evil.example"}
-    for path, below in (("/", "/user/trs/"), ("/compare", "/user/trs/compare/")):
+    for path, below in (("/", "/user/trs/"), ("/compare", "/user/trs/compare/"), ("/lesson/zigzag", "/user/trs/lesson/")):
         config = re.search(r'id="_dash-config" type="application/json">(.*?)</script>', client.get(f"/user/trs{path}").text)[1]
         assert json.loads(config)["requests_pathname_prefix"] == below
         assert client.get(f"{below}_dash-layout").status_code == 200
@@ -132,6 +133,17 @@ def test_every_page_calls_its_callbacks_below_the_prefix_and_refuses_strangers(e
         assert client.post(address, json={}, headers={"Host": "evil.example"}).status_code == 400
         malformed = {"inputs": [{"id": "address", "property": "search", "value": 5}]}
         assert client.post(address, json=malformed).status_code == 400
+
+
+def test_the_lesson_s_scripts_are_below_the_prefix() -> None:
+    script = (folder("assets") / "web" / "lesson" / LESSON_START).read_text()
+    imports = [
+        urljoin(f"http://host/user/trs/lesson/assets/{LESSON_START}", path) for path in re.findall(r'from "([^"]*)"', script)
+    ]
+    assert [
+        path for path in imports if not path.startswith(("http://host/user/trs/assets/", "http://host/user/trs/lesson/assets/"))
+    ] == []
+    assert len(imports) == 4
 
 
 def test_the_scripts_of_compare_import_those_of_explore_below_the_prefix() -> None:

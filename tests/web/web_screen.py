@@ -78,10 +78,37 @@ class Screen:
         return self
 
     def card(self, name: str, query: Mapping[str, object] | None = None) -> "Screen":
-        """Load a card of the lesson in a state, and wait until its script knows what it shows."""
+        """Load a card of the lesson in a state, and wait until it shows what the browser or the server has made of it."""
         self.page.goto(f"{self.address}lesson/{name}?{urlencode(query or {})}")
-        self.until("(name) => window.lesson && lesson.name === name && lesson.cards[name].found", name)
+        self.turned(name)
+        self.until("lessonView.found || lessonView.answer")
         return self
+
+    def turned(self, name: str) -> None:
+        """Wait until a card of the lesson is the one on the screen."""
+        self.until(
+            "(name) => window.lessonView?.shown === name && document.querySelectorAll('.card').length === 1"
+            " && document.getElementById(`card-${name}`)?.checkVisibility()",
+            name,
+        )
+
+    def set(self, **fields: object) -> None:
+        """Set the components of the card's fields, and wait until the card shows them."""
+        self.js(
+            "(fields) => Object.entries(fields).forEach(([field, value]) => dash_clientside.set_props({field}, {value}))", fields
+        )
+        self.until("(fields) => Object.entries(fields).every(([field, value]) => lessonView.state[field] === value)", fields)
+
+    def settled(self) -> None:
+        """Wait until nothing is on its way between the lesson and the server, for a dozen frames."""
+        self.until("window.lessonView?.state")
+        self.js("watch.idle()")
+
+    @property
+    def revealed(self) -> bool:
+        """Whether the lesson's card shows its answer, once it is at rest."""
+        self.settled()
+        return self.js("Number(lessonView.state.reveal) === 1")
 
     def painted(self, *, but: str | None = None, level: int = 0) -> str:
         """Wait until a slice is on the screen at a level (another one than `but`), with its attacks; its key."""

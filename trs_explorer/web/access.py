@@ -24,7 +24,7 @@ from trs_explorer.web.log import FORMATTER
 LOOPBACK = "127.0.0.1"
 MAX_BODY, MAX_QUERY = 3 << 20, 16 << 10  # bytes
 
-PAGE = re.compile(r"/|/compare|/lesson(/[^/]*)?")
+PAGE = re.compile(r"/|/compare|/lesson(/[^/_][^/]*)?")
 
 # Dash starts with an inline script and styles elements inline, but needs no eval. Pictures are data: and blob: URLs. Which pages
 # may show these in a frame is added by `protect`.

@@ -16,7 +16,7 @@ from trs_explorer.web.compare.app import create_compare
 from trs_explorer.web.drawing import with_ensemble
 from trs_explorer.web.exports import add_exports
 from trs_explorer.web.film import add_film
-from trs_explorer.web.lesson.deck import add_lesson
+from trs_explorer.web.lesson.app import create_lesson
 from trs_explorer.web.markup import markup
 from trs_explorer.web.page import page
 from trs_explorer.web.page_request import parse_request
@@ -64,7 +64,7 @@ def create_app(library: Library, *, readonly: bool = False, url_prefix: str = ""
     add_exports(app, library, jobs, slices)
     add_film(app, library, jobs, slices)
     create_compare(app.server, library, jobs, url_prefix=url_prefix)
-    add_lesson(app.server, library, jobs)
+    create_lesson(app.server, library, jobs, url_prefix=url_prefix)
     return app
 
 

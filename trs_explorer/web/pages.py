@@ -72,7 +72,9 @@ def dash_document(parts: Mapping[str, str], *, head: str = "", before: str = "")
     """
     first = "".join(parts[name] for name in ("metas", "favicon", "css")) + f"<title>{parts['title']}</title>"
     first += f'<script src="{at(PLOTLY_JS)}" defer></script>'  # Dash would load all of plotly, and only when it needs it
-    scripts = "".join(parts[name] for name in ("config", "scripts", "renderer"))
+    # Dash starts after the modules with the callbacks of the browser, which it calls at once: module scripts run in order.
+    renderer = parts["renderer"].replace("<script ", '<script type="module" ', 1)
+    scripts = parts["config"] + parts["scripts"] + renderer
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head>{first}{head}</head><body>{before}{parts["app_entry"]}'
         f"<footer>{scripts}</footer></body></html>"

@@ -11,24 +11,23 @@ from trs_explorer.explore import jobs as jobs_module
 def drawn(screen: Screen, *names: str) -> None:
     """Wait until the card's view is done, and these figures of it are on the screen."""
     screen.until(
-        "(names) => lesson.cards[lesson.name]?.found?.done && names.every((name) =>"
-        " document.querySelector(`#card-${lesson.name} [data-figure='${name}'] .main-svg`)?.checkVisibility())",
+        "(names) => lessonView.answer?.card === lessonView.shown && lessonView.answer.done && names.every((name) =>"
+        " document.querySelector(`#card-${lessonView.shown} [data-figure='${name}'] .main-svg`)?.checkVisibility())",
         list(names),
     )
 
 
-def running() -> int:
-    """How many measurements run in this process, whose servers they all are."""
-    return sum(len(jobs._running()) for jobs in list(jobs_module._all_jobs))
+def running() -> list[object]:
+    """The measurements that run in this process, whose servers they all are."""
+    return [job for jobs in list(jobs_module._all_jobs) for job in jobs._running()]
 
 
-def cancelled() -> int:
-    """How many measurements were cancelled before their end."""
-    every = [job for jobs in list(jobs_module._all_jobs) for job in list(jobs._jobs.values())]
-    return sum(job.snapshot.state == "cancelled" for job in every)
+def are_cancelled(measurements: list[object]) -> bool:
+    """Whether all of these have ended before their end."""
+    return {job.snapshot.state for job in measurements} == {"cancelled"}
 
 
-def eventually(condition: Callable[[], bool]) -> None:
+def eventually(condition: Callable[[], object]) -> None:
     """Wait until a condition holds."""
     until = time.monotonic() + PATIENCE_S
     while not condition():

@@ -3,9 +3,14 @@
 import time
 from collections.abc import Callable
 
+import dash
+from dash_client import call
+from flask import Flask
+
 from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
 from trs_explorer.shipped import folder
+from trs_explorer.web.lesson.app import create_lesson
 from trs_explorer.web.lesson.view import CardRequest, View
 
 
@@ -26,3 +31,16 @@ def asking(make: Callable[[CardRequest], View], runs: Library | None, jobs: Jobs
         return views if every else views[-1]
 
     return ask
+
+
+def lesson_app(runs: Library | None, jobs: Jobs) -> dash.Dash:
+    """The lesson on a server of its own."""
+    return create_lesson(Flask("lesson"), runs, jobs)
+
+
+def ask_page(
+    app: dash.Dash, card: str, *, changed: str = "asked.data", act: object = None, client: str = "me", **fields: object
+) -> dict:
+    """What the page sets after a change, by "component.property". fields: the card's, and `reveal`."""
+    asked = {"card": card, "reveal": 0, **fields}
+    return call(app, "answer.data", changed=changed, asked=asked, act=act, look="light", client=client, session=client)

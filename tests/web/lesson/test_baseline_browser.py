@@ -16,7 +16,7 @@ CARD = "#card-baseline"
 
 def label(screen: Screen, figure: str) -> str:
     drawn(screen, figure)
-    return screen.page.locator(f"{CARD} [data-figure={figure}]").get_attribute("aria-label")
+    return screen.page.locator(f"{CARD} [data-figure={figure}] [role=img]").get_attribute("aria-label")
 
 
 @pytest.mark.slow
@@ -28,10 +28,10 @@ def test_strong_attacks_and_slices_are_seen_after_the_guess_only(desk: Screen) -
     assert not desk.page.locator(f"{CARD} .slices").is_visible()
     desk.page.keyboard.press("4")
     desk.page.keyboard.press("Enter")
-    desk.until("lesson.cards.baseline.found.figures['mnist-trs']")
+    desk.until("lessonView.answer.figures['mnist-trs']")
     said = label(desk, "curves")
     assert [said.count(name) for name in ("FGSM", "PGD", "MORA")] == [2, 2, 2]
-    assert desk.page.locator(f"{CARD} .choices .right").text_content().startswith("4")
+    assert desk.page.locator(f"{CARD} .choices [data-right]").text_content().startswith("4")
     desk.page.locator(f"{CARD} summary", has_text="the numbers").click()
     assert desk.page.locator(f"{CARD} table tbody tr").count() == 6
     assert desk.page.locator(f"{CARD} table").get_by_text("of 8").count() == 24
@@ -44,10 +44,10 @@ def test_a_slice_follows_the_image_and_eps_and_is_square(desk: Screen) -> None:
     desk.page.locator(f"{CARD} [data-set='{{\"image\": 15}}']").click()
     caption = desk.page.locator(f"{CARD} [data-out={RUNS[1]}]")
     desk.until(f"document.querySelector('{CARD} [data-out={RUNS[1]}]').textContent.startsWith('image 15, a 5')")
-    desk.page.locator(f"{CARD} input[data-field=image]").fill("3")
+    desk.page.locator(f"{CARD} [data-field=image] input").fill("3")
     desk.until(f"document.querySelector('{CARD} [data-out={RUNS[1]}]').textContent.startsWith('image 3, ')")
     desk.until_url(image="3")
-    desk.page.locator(f"{CARD} input[data-field=eps]").focus()
+    desk.page.locator(f"{CARD} [data-field=eps] input").focus()
     desk.page.keyboard.press("ArrowRight")
     desk.until(f"document.querySelector('{CARD} [data-out={RUNS[1]}]').textContent.includes('eps 0.25')")
     assert "off the plane" in caption.text_content()

@@ -22,7 +22,7 @@ def shown(screen: Screen) -> dict[str, dict[str, float]]:
     """By series, by row: what the chart shows."""
     drawn(screen, "accuracy")
     return screen.js(
-        f"Object.fromEntries(document.querySelector('{CARD} [data-figure=accuracy]').data"
+        f"Object.fromEntries(document.querySelector('{CARD} [data-figure=accuracy] .js-plotly-plot').data"
         ".map((trace) => [trace.name, Object.fromEntries(trace.y.map((row, k) => [row, trace.x[k]]))]))"
     )
 
@@ -44,7 +44,7 @@ def test_the_reveal_multiplies_and_the_checks_speak(desk: Screen) -> None:
     said = desk.page.locator(f"{CARD} .checks").text_content()
     assert "input gradients are exactly zero" in said
     assert "check 8 warns: MORA" in said
-    assert desk.page.locator(f"{CARD} .choices .right").text_content().startswith("2")
+    assert desk.page.locator(f"{CARD} .choices [data-right]").text_content().startswith("2")
     assert "The factor changed 0 of the ensemble's 10" in desk.page.locator(f"{CARD} .of").text_content()
     # The chart leaves room for the checks, once it has been drawn again: all of it is there.
     desk.until(
@@ -59,12 +59,12 @@ def test_other_factors_are_measured(desk: Screen) -> None:
     assert set(shown(desk)) == {"logits as they are", "logits x 10"}
     desk.page.get_by_role("button", name="x 1", exact=True).click()
     desk.until_url(factor="1")
-    desk.until("lesson.cards.doubt.found.texts.of.includes('changed 0') && lesson.cards.doubt.found.done")
+    desk.until("lessonView.answer.texts.of.includes('changed 0') && lessonView.answer.done")
     series = shown(desk)
     assert series["logits x 1"] == series["logits as they are"]
-    desk.page.locator(f"{CARD} input[data-field=eps]").focus()
+    desk.page.locator(f"{CARD} [data-field=eps] input").focus()
     desk.page.keyboard.press("ArrowRight")
-    desk.until("lesson.cards.doubt.found.texts.of.includes('eps 0.3,')")
+    desk.until("lessonView.answer.texts.of.includes('eps 0.3,')")
 
 
 def test_without_the_run_the_card_says_how_to_get_it(context: BrowserContext, serve, tmp_path: Path) -> None:

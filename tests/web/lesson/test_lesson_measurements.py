@@ -3,17 +3,18 @@
 import threading
 
 import pytest
-from flask import Flask
+from lesson_views import ask_page, lesson_app
 
 from trs_explorer.evaluation.accuracy import empty_rate
 from trs_explorer.evaluation.intervals import wilson
-from trs_explorer.explore.jobs import Jobs
+from trs_explorer.explore.jobs import Full, Jobs
 from trs_explorer.explore.library import Library
 from trs_explorer.options import UsageError
 from trs_explorer.runs import RunError
 from trs_explorer.shipped import folder
+from trs_explorer.web.lesson.deck import VIEWS
 from trs_explorer.web.lesson.measurements import accuracy_share, follow, paper_figures, parse_card_request, share
-from trs_explorer.web.lesson.view import CardRequest, View, add_view
+from trs_explorer.web.lesson.view import CardRequest, View
 
 
 def test_a_share_has_its_denominator_and_interval():
@@ -81,24 +82,66 @@ def test_what_is_done_does_not_cancel_what_the_card_measures_next():
     jobs.stop()
 
 
-def test_a_card_that_is_left_is_not_measured_any_more_unless_another_tab_shows_it():
-    jobs, go_on, server = Jobs(), threading.Event(), Flask("test")
+@pytest.fixture
+def counting(monkeypatch):
+    """A lesson whose card of images measures what its field "key" names, without end; and its jobs."""
+    jobs, go_on = Jobs(), threading.Event()
 
     def view(card):
         follow(card, card.fields["key"], lambda: iter(lambda: go_on.wait(10.0) and 0, 1))
-        return View(done=False)
+        return View(done=False, wait=150)
 
-    add_view(server, None, jobs, "images", view)
-    client = server.test_client()
-    for key, tab in (("own", "me"), ("shared", "you"), ("shared", "she")):
-        client.get("/lesson/images/view", query_string={"key": key, "client": tab})
-    assert client.post("/lesson/images/leave?client=me").status_code == 204
-    client.post("/lesson/images/leave?client=you")
-    assert [jobs.get(key).state for key in ("own", "shared")] == ["cancelled", "running"]
-    client.post("/lesson/images/leave?client=she")
-    assert jobs.get("shared").state == "cancelled"
+    monkeypatch.setitem(VIEWS, "images", view)
+    yield lesson_app(None, jobs), jobs
     go_on.set()
     jobs.stop()
+
+
+def test_a_card_that_is_left_is_not_measured_any_more_unless_another_tab_shows_it(counting):
+    app, jobs = counting
+    for key, tab in (("own", "me"), ("shared", "you"), ("shared", "she")):
+        ask_page(app, "images", key=key, client=tab)
+    ask_page(app, "zigzag")  # another card, which the server does not draw
+    assert app.server.test_client().post("/lesson/leave?client=you").status_code == 204  # the page is closed
+    assert [jobs.get(key).state for key in ("own", "shared")] == ["cancelled", "running"]
+    ask_page(app, "images", key="next", client="she")
+    assert jobs.get("shared").state == "cancelled"
+    ask_page(app, "images", changed="poll.n_intervals", key="next", client="she")  # to poll leaves nothing
+    assert jobs.get("next").state == "running"
+    app.server.test_client().post("/lesson/leave?client=she")
+    ask_page(app, "images", changed="poll.n_intervals", key="next", client="she")  # was on its way when the page was closed
+    assert jobs.get("next").state == "cancelled"
+    ask_page(app, "images", key="next", client="she")
+    assert jobs.get("next").state == "running"
+
+
+def test_the_page_polls_until_the_view_is_done_and_again_if_too_much_runs(counting, monkeypatch):
+    app, _ = counting
+    answer = ask_page(app, "images", key="a")
+    assert (answer["answer.data"]["done"], answer["poll.n_intervals"], answer["poll.interval"]) == (False, 0, 150)
+    monkeypatch.setitem(VIEWS, "images", lambda card: View({"transfer": "Nothing yet."}, {"of": "all"}, notice="well", done=True))
+    answer = ask_page(app, "images", key="a")
+    told = {"card": "images", "figures": {"transfer": "Nothing yet."}, "texts": {"of": "all"}, "parts": {}, "done": True}
+    assert (answer["answer.data"], answer["view-notice.children"]) == (told, "well")
+    assert not {"poll.n_intervals", "poll.interval"} & set(answer)
+
+    def full(card):
+        raise Full("65 measurements are already running")
+
+    monkeypatch.setitem(VIEWS, "images", full)
+    answer = ask_page(app, "images", key="a")
+    assert "answer.data" not in answer  # what is on the screen stays
+    assert (answer["view-notice.children"], answer["poll.n_intervals"]) == ("65 measurements are already running", 0)
+
+
+def test_what_a_button_asks_for_counts_on_its_own_card_and_until_something_else_is_asked(counting, monkeypatch):
+    app, _ = counting
+    seen = []
+    monkeypatch.setitem(VIEWS, "images", lambda card: seen.append(dict(card.fields)) or View())
+    ask_page(app, "images", act={"card": "images", "train": "this", "press": 1}, changed="act.data")
+    ask_page(app, "images", act={"card": "theorem", "train": "cos"})
+    assert [fields.get("train") for fields in seen] == ["this", None]
+    assert [(fields["again"], fields["dark"], fields["reveal"]) for fields in seen] == [("", "0", "0")] * 2
 
 
 def test_the_papers_figures_are_those_of_its_table():

@@ -26,8 +26,8 @@ def test_g_falls_where_the_law_says(screen: Screen) -> None:
     screen.card("one-attack", {"reveal": 1})
     verdicts = set()
     for angle, distance, eps in BORDERS + OTHERS:
-        screen.js("(fields) => lesson.set(fields)", {"angle": angle, "distance": distance, "eps": eps})
-        found = screen.js("lesson.cards['one-attack'].found")
+        screen.set(angle=angle, distance=distance, eps=eps)
+        found = screen.js("lessonView.found")
         falls = round(eps * math.cos(math.radians(angle)) - distance, 12) > 0
         verdicts.add(falls)
         x, attacked = np.array([found["x"]]), np.array([found["attacked"]])
@@ -48,7 +48,7 @@ def test_g_falls_where_the_law_says(screen: Screen) -> None:
 
 def test_no_point_of_the_ball_is_worse_for_f_than_the_attack(screen: Screen) -> None:
     screen.card("one-attack", {"angle": 37, "eps": 0.8})
-    found = screen.js("lesson.cards['one-attack'].found")
+    found = screen.js("lessonView.found")
     turns, lengths = np.meshgrid(np.linspace(0, 2 * np.pi, 721), np.linspace(0, 0.8, 41))
     ball = np.stack([lengths * np.cos(turns), lengths * np.sin(turns)], axis=-1).reshape(-1, 2)
     lowest = margins(found, np.array([found["attacked"]]))[0][0]
@@ -72,7 +72,7 @@ def test_the_attack_is_seen_after_the_guess_only(screen: Screen) -> None:
     assert screen.page.locator("#card-one-attack [data-out=verdict]").is_visible()
     assert "does not transfer" in canvas.get_attribute("aria-label")
     assert hit() > 500
-    right = screen.page.locator("#card-one-attack [data-choice].right").text_content()
+    right = screen.page.locator("#card-one-attack [data-choice][data-right]").text_content()
     assert "No" in right  # at right angles G never falls
     screen.page.keyboard.press("r")
     assert not screen.page.locator("#card-one-attack [data-out=verdict]").is_visible()
@@ -82,13 +82,13 @@ def test_the_attack_is_seen_after_the_guess_only(screen: Screen) -> None:
 @pytest.mark.slow
 def test_the_state_comes_back_from_the_address(screen: Screen) -> None:
     screen.card("one-attack", {"reveal": 1})
-    screen.page.locator("#card-one-attack input[data-field=angle]").focus()
+    screen.page.locator("#card-one-attack [data-field=angle] input").focus()
     screen.page.keyboard.press("ArrowLeft")
     screen.until_url(angle="89", reveal="1")
-    before = screen.js("lesson.cards['one-attack'].found")
+    before = screen.js("lessonView.found")
     screen.page.reload()
-    screen.until("window.lesson && lesson.cards['one-attack'].found")
-    assert screen.js("lesson.cards['one-attack'].found") == before
+    screen.until("window.lessonView && lessonView.found")
+    assert screen.js("lessonView.found") == before
     assert before["cos"] == pytest.approx(math.cos(math.radians(89)))
 
 

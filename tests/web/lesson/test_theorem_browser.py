@@ -7,7 +7,7 @@ from web_screen import MARKS, Screen
 from trs_explorer.explore.two_nets import CORNERS
 
 pytestmark = MARKS
-LABEL = "document.querySelector('#card-theorem [data-figure=cosines]').getAttribute('aria-label')"
+LABEL = "document.querySelector('#card-theorem [data-figure=cosines] [role=img]').getAttribute('aria-label')"
 
 
 def card(screen: Screen, **fields: object) -> Screen:
@@ -42,7 +42,7 @@ def test_one_more_is_trained_here(screen: Screen) -> None:
     screen.until("document.querySelector('#card-theorem [data-out=training]').textContent === 'done'")
     assert rows(screen)[-1][:2] == ["F", "all three, seed 15"]
     assert "1 trained here" in screen.js(LABEL)
-    assert screen.js("lesson.name") == "theorem"
+    assert screen.js("lessonView.shown") == "theorem"
 
 
 @pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.slow)])

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from urllib.parse import urlencode
 
 import pytest
-from lesson_screen import cancelled, drawn, eventually
+from lesson_screen import are_cancelled, drawn, eventually, running
 from web_screen import MARKS, Screen
 
 from trs_explorer.explore.two_nets import CORNERS
@@ -12,21 +12,21 @@ from trs_explorer.explore.two_nets import CORNERS
 pytestmark = MARKS
 NAMES = ("lambda_a", "neighbours", "smooth")
 CARD = "#card-train-it"
-LABEL = f"document.querySelector('{CARD} [data-figure=plane]').getAttribute('aria-label')"
+LABEL = f"document.querySelector('{CARD} [data-figure=plane] [role=img]')?.getAttribute('aria-label')"
 STEP = f"document.querySelector('{CARD} progress')?.value"
 BOUNDARY = f"document.querySelector('{CARD} [data-figure=plane] .contourlayer path').getAttribute('d')"
 
 
 def card(screen: Screen, name: str = "train-it", **fields: object) -> Screen:
     screen.page.goto(f"{screen.address}lesson/{name}?{urlencode(fields)}")
-    screen.until("window.lesson && lesson.meta")
+    screen.until("window.lessonView?.state")
     return screen
 
 
 def trained(screen: Screen, which: str) -> Mapping[str, str]:
     """Wait until a pair is trained; what the card says of it."""
-    screen.until("(which) => lesson.cards['train-it'].found.texts.step.startsWith(`${which}: trained in`)", which)
-    return screen.js("lesson.cards['train-it'].found.texts")
+    screen.until("(which) => lessonView.answer.texts.step.startsWith(`${which}: trained in`)", which)
+    return screen.js("lessonView.answer.texts")
 
 
 def text(screen: Screen, out: str) -> str:
@@ -52,7 +52,7 @@ def test_two_networks_are_trained_while_one_looks_on(screen: Screen) -> None:
     trained(screen, "cos, seed 11")
     assert "attacks" not in screen.js(LABEL)
     screen.page.keyboard.press("r")
-    screen.until("lesson.cards['train-it'].found.texts.forth")
+    screen.until("lessonView.answer.texts.forth")
     screen.until(f"{LABEL}.includes('attacks that fool F')")
     assert text(screen, "forth").endswith("\u00a0%")
     assert "F → G: " in text(screen, "forthOf")
@@ -67,11 +67,14 @@ def test_corners_set_the_sliders_and_train_nothing(screen: Screen) -> None:
     for corner, weights in CORNERS.items():
         button = screen.page.get_by_role("button", name=corner, exact=True)
         button.click()
-        shown = [screen.page.locator(f"{CARD} input[data-field={name}]").input_value() for name in NAMES]
-        assert [float(value) for value in shown] == list(weights)
+        screen.until(
+            "([names, weights]) => names.every((name, k) =>"
+            f" Number(document.querySelector(`{CARD} [data-field=${{name}}] input`).value) === weights[k])",
+            [NAMES, weights],
+        )
         assert button.get_attribute("aria-pressed") == "true"
     screen.until("new URLSearchParams(location.search).get('smooth') === '0.02'")
-    screen.until("lesson.cards['train-it'].found.texts.step === 'all three, seed 12: not trained yet'")
+    screen.until("lessonView.answer.texts.step === 'all three, seed 12: not trained yet'")
 
 
 @pytest.mark.slow
@@ -80,7 +83,7 @@ def test_the_newest_training_is_the_one_that_is_shown_and_the_table_outlives_a_n
     train = screen.page.get_by_role("button", name="Train", exact=True)
     train.click()
     screen.until(f"{STEP} > 0")
-    screen.page.locator(f"{CARD} input[data-field=seed]").fill("14")
+    screen.page.locator(f"{CARD} [data-field=seed] input").fill("14")
     train.click()
     trained(screen, "cos, seed 14")
     assert screen.notice == ""  # the older one was stopped by its own page
@@ -95,10 +98,10 @@ def test_a_training_ends_when_the_card_is_left(screen: Screen) -> None:
     card(screen, seed=17)
     screen.page.get_by_role("button", name="Train", exact=True).click()
     screen.until(f"{STEP} > 0")
-    before = cancelled()
+    training = running()
     screen.page.keyboard.press("ArrowRight")
-    screen.until("lesson.name === 'theorem'")
-    eventually(lambda: cancelled() == before + 1)
+    screen.turned("theorem")
+    eventually(lambda: are_cancelled(training))
     assert screen.page.locator("#card-theorem [data-out=training]").text_content() == ""
 
 

@@ -20,10 +20,9 @@ from trs_explorer.figures.slice_data import Attacks, Slice
 from trs_explorer.figures.theme import CLASS_COLOURS
 from trs_explorer.web.attack_paths import configured_attack
 from trs_explorer.web.drawing import with_ensemble
-from trs_explorer.web.lesson.card import Card, Teacher, choice, figure, out, part, slider
+from trs_explorer.web.lesson.card import Card, Teacher, choice, figure, out, part, slider, whole_number
 from trs_explorer.web.lesson.measurements import accuracy_share, conditions, follow, paper_figures, requests_of_runs
 from trs_explorer.web.lesson.view import CardRequest, View
-from trs_explorer.web.markup import Field
 from trs_explorer.web.matrix import matrix_key
 from trs_explorer.web.page_request import PageRequest
 from trs_explorer.web.robust_accuracy import evaluation_attack, first_images, robust_accuracies
@@ -61,9 +60,8 @@ CARD = Card(
             slider("eps", "the path's eps", low=0.05, high=0.3, step=0.05),
             html.Span(
                 [
-                    "image ",
+                    whole_number("image", "image ", high=9999),
                     *(choice(str(k), image=k) for k in IMAGES),
-                    Field(type="number", min=0, max=9999, step=1, value=8, **{"data-field": "image", "aria-label": "image"}),
                 ],
                 className="row",
             ),

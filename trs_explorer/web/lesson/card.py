@@ -4,10 +4,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import dash_bootstrap_components as dbc
 from dash import html
-
-from trs_explorer.files import Json
-from trs_explorer.web.markup import Field
 
 
 @dataclass(frozen=True)
@@ -22,7 +20,7 @@ class Teacher:
 
 @dataclass(frozen=True)
 class Card:
-    """One card: all its texts and controls. Its picture is drawn by assets/web/lesson/NAME.js, or by its module's `view`.
+    """One card: all its texts and controls. Its picture is drawn by assets/web/lesson/NAME.mjs, or by its module's `view`.
 
     name: used in its address, /lesson/NAME.
     title, lead: the heading, and what the picture shows.
@@ -32,7 +30,7 @@ class Card:
     answer: paragraphs, shown after the guess.
     paper, measured: what the paper says, and what we measure.
     teacher: notes for the teacher's page.
-    fields: the state's fields with their initial values. They are in the address; a control with a field's name changes it.
+    fields: the state's fields with their initial values. They are in the address; the component {"field": NAME} holds one.
     """
 
     name: str
@@ -49,37 +47,42 @@ class Card:
     teacher: Teacher
     fields: Mapping[str, float | str] = field(default_factory=dict)
 
-    def meta(self) -> Json:
-        """Return the data for the scripts."""
-        return {
-            "name": self.name,
-            "title": self.title,
-            "right": self.right,
-            "choices": len(self.choices),
-            "fields": dict(self.fields),
-        }
-
 
 def slider(name: str, label: str, *, low: float, high: float, step: float, unit: str = "") -> html.Label:
-    """Build a slider with its value beside it. The scripts set both; the initial value is in the card's fields."""
-    control = Field(type="range", min=low, max=high, step=step, value=low, **{"data-field": name})
+    """Build a slider with its value beside it. The initial value is in the card's fields."""
+    control = dbc.Input(id={"field": name}, type="range", min=low, max=high, step=step)
     value = html.Output(**{"data-value-of": name, "data-unit": unit})
-    return html.Label([html.Span(label), control, value], className="slider")
+    return html.Label([html.Span(label), control, value], className="slider", **{"data-field": name})
 
 
-def choice(text: str, /, *, title: str = "", **fields: float | str) -> html.Button:
+def whole_number(name: str, label: str, *, high: int) -> html.Label:
+    """Build an input for a whole number from 0 on. label: what stands before it."""
+    control = dbc.Input(id={"field": name}, type="number", min=0, max=high, step=1)
+    return html.Label([html.Span(label), control], **{"data-field": name})
+
+
+def choice(text: object, /, *, title: str = "", **fields: float | str) -> html.Button:
     """Build a button that sets these fields of the card's state; it is pressed while the state has them."""
-    return html.Button(text, **({"title": title} if title else {}), **{"data-set": json.dumps(fields), "aria-pressed": "false"})
+    sets = json.dumps(fields)
+    return html.Button(
+        text, id={"set": sets}, **({"title": title} if title else {}), **{"data-set": sets, "aria-pressed": "false"}
+    )
+
+
+def toggle(text: object, /, name: str, *values: str) -> html.Button:
+    """Build a button that adds these values to a field which is a list with commas, or, if it is a single one, removes it."""
+    sets = json.dumps({name: values})
+    return html.Button(text, id={"toggle": sets}, **{"data-toggle": sets, "aria-pressed": "false"})
 
 
 def act(text: object, /, **fields: object) -> html.Button:
-    """Build a button that asks the server for a view with these fields besides the card's state; it starts a measurement."""
-    return html.Button(text, **{"data-act": json.dumps(fields)})
+    """Build a button that asks for a view with these fields besides the card's state; it starts a measurement."""
+    return html.Button(text, id={"act": json.dumps(fields)})
 
 
 def figure(name: str) -> html.Div:
     """Build a place for a figure of the card's view."""
-    return html.Div(className="figure", **{"data-figure": name})
+    return html.Div(id={"figure": name}, className="figure", **{"data-figure": name})
 
 
 def part(name: str) -> html.Div:

@@ -14,7 +14,7 @@ from trs_explorer.figures.theme import CLASS_COLOURS
 from trs_explorer.gradients import input_gradients, log_odds, pair_mean, pairwise_cosine
 from trs_explorer.options import UsageError, unknown
 from trs_explorer.web import matrix
-from trs_explorer.web.lesson.card import Card, Teacher, act, after, choice, figure, out, part, slider
+from trs_explorer.web.lesson.card import Card, Teacher, after, choice, figure, out, part, slider, toggle
 from trs_explorer.web.lesson.measurements import accuracy_share, conditions, follow, paper_figures, requests_of_runs, share
 from trs_explorer.web.lesson.view import CardRequest, View
 from trs_explorer.web.page_request import PageRequest
@@ -33,7 +33,7 @@ MEMBER_ATTACKS = {"mdi2": "MDI²-FGSM", "pgd": "PGD"}  # attacks on single membe
 
 
 def _attack_button(text: str, *runs: str) -> html.Button:
-    return act(text, toggle="attacked", values=runs)
+    return toggle(text, "attacked", *runs)
 
 
 OTHERS = tuple(run for run in RUNS if run != GUESSED)

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dash import html
 
 from trs_explorer.web.lesson.card import Card
-from trs_explorer.web.lesson.page import KEYS, PARTS, ROUTE, STYLES, TITLE
+from trs_explorer.web.lesson.page import KEYS, ROUTE, STYLES, TITLE
+from trs_explorer.web.lesson.state import PARTS
 from trs_explorer.web.pages import at, document, keys_table, nav
 
 
@@ -22,7 +23,7 @@ def teacher_page(cards: Sequence[Card]) -> str:
             *_running(),
         ], id="teacher"),
     ]  # fmt: skip
-    return document(f"{TITLE}: the teacher's page", body, {}, styles=STYLES, scripts=["lesson/theme.js"])
+    return document(f"{TITLE}: the teacher's page", body, {}, styles=STYLES, scripts=[])
 
 
 def _notes(number: int, card: Card) -> html.Section:

@@ -10,12 +10,11 @@ from trs_explorer.explore.two_nets import CORNERS, EPS, OPTIONS, Progress, Setti
 from trs_explorer.figures.two_nets import Pair, cosine_ranges
 from trs_explorer.files import Json
 from trs_explorer.options import UsageError, unknown
-from trs_explorer.web.lesson.card import Card, Teacher, act, figure, out, part
+from trs_explorer.web.lesson.card import Card, Teacher, act, figure, out, part, whole_number
 from trs_explorer.web.lesson.ten_seeds import SEEDS, figures, stored, transfer_of
 from trs_explorer.web.lesson.train_it import beta_text, follow_training
 from trs_explorer.web.lesson.trained import TRAINED, corner_of
 from trs_explorer.web.lesson.view import CardRequest, View
-from trs_explorer.web.markup import Field
 
 LETTERS = "ABCDEF"
 HEAD = ("line", "trained with", "|cos| at the points", "S̲ to S̄", "β", "lower bound", "upper bound", "Thm 2 applies up to ε =",
@@ -135,7 +134,7 @@ CARD = Card(
     controls=[
         html.Span("Train one more here:"),
         *(act([html.B(letter), " ", corner], train=corner) for letter, corner in zip(LETTERS, CORNERS, strict=True)),
-        html.Label(["seed ", Field(type="number", min=0, max=OPTIONS[-1].high, step=1, **{"data-field": "seed"})]),
+        whole_number("seed", "seed ", high=OPTIONS[-1].high),
         html.Span(out("training"), role="status"),
     ],
     question="Theorem 2 promises few transfers if S̄, the highest cosine, is small. Which other quantity must be small?",

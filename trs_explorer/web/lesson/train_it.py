@@ -27,11 +27,10 @@ from trs_explorer.figures.lesson import Share
 from trs_explorer.figures.two_nets import plane_figure
 from trs_explorer.files import Json
 from trs_explorer.options import UsageError
-from trs_explorer.web.lesson.card import Card, Teacher, act, after, choice, figure, number, out, part, slider
+from trs_explorer.web.lesson.card import Card, Teacher, act, after, choice, figure, number, out, part, slider, whole_number
 from trs_explorer.web.lesson.ten_seeds import OTHERS, SEEDS, figures, stored
 from trs_explorer.web.lesson.trained import TRAINED, corner_of
 from trs_explorer.web.lesson.view import CardRequest, View
-from trs_explorer.web.markup import Field
 
 SHOWN_ATTACKS = 26
 WAIT_MS = 100  # between two pictures of a training
@@ -245,7 +244,7 @@ CARD = Card(
         slider("lambda_a", "λa: |cos| at the points", low=0, high=1, step=0.01),
         slider("neighbours", "|cos| at neighbours", low=0, high=1, step=0.01),
         slider("smooth", "smoothness", low=0, high=0.5, step=0.01),
-        html.Label(["seed ", Field(type="number", min=0, max=OPTIONS[-1].high, step=1, **{"data-field": "seed"})]),
+        whole_number("seed", "seed ", high=OPTIONS[-1].high),
         act("Train", train="this"),
         act("Train all six", train="all"),
     ],

@@ -1,17 +1,19 @@
-"""What the server draws of a card: a function of the card's state, asked again by the page until nothing more is to come."""
+"""What the server draws of a card: a function of the card's state, called again by the page until nothing more is to come."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import orjson
 import plotly.graph_objects as go
-from flask import Flask, Response, request
 
-from trs_explorer.explore.jobs import Full, Jobs
+from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
-from trs_explorer.options import UsageError
-from trs_explorer.runs import RunError
+from trs_explorer.files import Json
 from trs_explorer.web.markup import markup
+
+
+def slot(card: str, client: str) -> str:
+    """Return the jobs' slot of a card in a browser tab: a new job replaces the tab's older one."""
+    return f"{card} in the lesson of {client[:64]}"
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class CardRequest:
     @property
     def slot(self) -> str:
         """The jobs' slot of this card in this browser tab: a new job replaces the tab's older one."""
-        return f"{self.name} in the lesson of {self.fields.get('client', '')[:64]}"
+        return slot(self.name, self.fields.get("client", ""))
 
     @property
     def session(self) -> str:
@@ -71,32 +73,8 @@ class View:
     done: bool = True
     wait: int = 200
 
-    def to_json(self) -> bytes:
-        """Return the view for the page's script."""
-        figures = {
-            name: figure if isinstance(figure, str) else orjson.Fragment(figure.to_json(engine="orjson").encode())
-            for name, figure in self.figures.items()
-        }
+    def to_json(self) -> Json:
+        """Return the view for the page: figures in plotly's format, components as HTML."""
+        figures = {name: one if isinstance(one, str) else one.to_dict() for name, one in self.figures.items()}
         parts = {name: markup(part) for name, part in self.markup.items()}
-        rest = {"texts": dict(self.texts), "notice": self.notice, "done": self.done, "wait": self.wait}
-        return orjson.dumps({"figures": figures, "markup": parts, **rest})
-
-
-def add_view(server: Flask, library: Library, jobs: Jobs, name: str, make: Callable[[CardRequest], View]) -> None:
-    """Add /lesson/NAME/view (the query string is the state), and /lesson/NAME/leave, which cancels the card's measurements."""
-
-    def card_view() -> Response:
-        try:
-            body = make(CardRequest(library, jobs, name, request.args)).to_json()
-        except Full as error:  # the page tries again
-            return Response(str(error), 429, mimetype="text/plain", headers={"Retry-After": "10"})
-        except (UsageError, RunError) as error:
-            body = orjson.dumps({"wrong": str(error), "done": True})
-        return Response(body, mimetype="application/json")
-
-    def leave() -> Response:
-        jobs.leave(CardRequest(library, jobs, name, request.args).slot)
-        return Response(status=204)
-
-    server.add_url_rule(f"/lesson/{name}/view", f"lesson view {name}", card_view)
-    server.add_url_rule(f"/lesson/{name}/leave", f"lesson leave {name}", leave, methods=["POST"])
+        return {"figures": figures, "texts": dict(self.texts), "parts": parts, "done": self.done}

@@ -1,15 +1,26 @@
 """Card "zigzag": boundaries arbitrarily close with orthogonal gradients. Computed exactly, in the browser."""
 
+import json
+
 from dash import html
 
+from trs_explorer.evaluation.intervals import wilson
 from trs_explorer.web.lesson.card import Card, Teacher, after, choice, number, out, slider
 
 LEGEND = [html.Span("━ F"), html.Span("╍ G", className="second"), html.Span("● class 0"), html.Span("■ class 1")]
 LEGEND_AFTER = [html.Span("× fools F and G"), html.Span("○ fools F only")]
 
+POINTS = 120  # as in assets/web/lesson/zigzag.mjs
+DIGITS = 6  # of an interval's end
 
-def _canvas(name: str, label: str) -> html.Canvas:
-    return html.Canvas(className=name, role="img", **{"aria-label": label})
+
+def interval_table() -> str:
+    """Return the lower ends of the 95 % intervals of k of n points, [n][k], as JSON; the upper end is 1 minus that of n - k."""
+    return json.dumps([[round(wilson(k, n)[0], DIGITS) for k in range(n + 1)] for n in range(POINTS + 1)], separators=(",", ":"))
+
+
+def _canvas(name: str, label: str, **attributes: str) -> html.Canvas:
+    return html.Canvas(className=name, role="img", **{"aria-label": label, **attributes})
 
 
 CARD = Card(
@@ -24,7 +35,7 @@ CARD = Card(
         html.Div(
             [
                 _canvas("zoom", "Two flanks that cross, magnified: the gradients of F and G are at right angles."),
-                after(_canvas("strip", "Transfer over tooth height.")),
+                after(_canvas("strip", "Transfer over tooth height.", **{"data-intervals": interval_table()})),
             ],
             className="below",
         ),

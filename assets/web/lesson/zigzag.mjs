@@ -1,7 +1,6 @@
 // The zigzag, exact: F says class 1 where y > z(x), G where y > -z(x). z is a triangle wave of slope 1 and -1 through the origin;
 // `tooth` is its height from valley to tip, and so is each flank's width.
-import * as drawing from "./drawing.js";
-import {lesson} from "./lesson.js";
+import * as drawing from "./drawing.mjs";
 
 const SEED = 1, POINTS = 120; // half of each class
 const NEAR = 0.05, FAR = 0.25, WIDE = 1.15; // how far they are from the axis y = 0, and along it from the origin
@@ -56,6 +55,9 @@ function attack({x, y, label}, tooth, eps) {
 
 // --- what is measured ---
 
+let lows = []; // of 95 % intervals, [n][k]: the server's
+const interval = (k, n) => [lows[n][k], 1 - lows[n][n - k]];
+
 const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
 // At a tip there are two gradients: both are asked, a hair on either side, and the larger |cos| counts.
@@ -70,7 +72,7 @@ function transfer(tooth, eps) {
     return isRight(models.G, attacked[i], p.label, tooth) ? "F" : "both";
   });
   const both = fate.filter((one) => one === "both").length, n = both + fate.filter((one) => one === "F").length;
-  return {attacked, fate, both, n, share: n ? both / n : null, interval: drawing.wilson(both, n)};
+  return {attacked, fate, both, n, share: n ? both / n : null, interval: interval(both, n)};
 }
 
 // From the middle of a flank of F to that of the next: any model with these two gradients has at least this beta.
@@ -223,8 +225,8 @@ const share = ({share: value}) => (value === null ? "none" : drawing.fixed(value
 const between = ({interval}) => interval.map((end) => drawing.fixed(end)).join(" to ");
 const few = (shares) => shares.filter(({tooth}) => FEW.includes(tooth));
 
-function say(found, shares) {
-  lesson.write({
+function say(found, shares, write) {
+  write({
     share: share(found),
     counts: `transfer: ${found.both} of the ${found.n} that fool F (95 % interval ${between(found)})`,
     cos: drawing.fixed(found.cos.points),
@@ -244,19 +246,18 @@ function inWords(found, revealed) {
   return `${seen} The attack on F fools F at ${found.n} points that both had right, and G too at ${found.both} of them.`;
 }
 
-lesson.cards.zigzag = {
-  draw(state) {
-    const section = lesson.section(), revealed = lesson.revealed(), canvas = (name) => section.querySelector(`canvas.${name}`);
-    const found = measure(state), shares = stripOf(state.eps);
-    this.found = {...found, strip: shares};
-    lesson.write({ratio: `= ${drawing.fixed(state.tooth / state.eps)} ε`});
-    canvas("plane").setAttribute("aria-label", inWords(found, revealed));
-    zoom(canvas("zoom"), found, plane(canvas("plane"), found, revealed));
-    if (!revealed) return;
-    say(found, shares);
-    const curve = few(shares).map((one) => `${share(one)} at ${one.tooth}`).join(", ");
-    const cos = `|cos| is at most ${drawing.fixed(Math.max(...shares.map((one) => one.cos)))}`;
-    canvas("strip").setAttribute("aria-label", `Transfer over tooth height at ε ${state.eps}: ${curve}. ${cos}.`);
-    chart(canvas("strip"), found, shares);
-  },
-};
+export function draw(section, state, revealed, write) {
+  const canvas = (name) => section.querySelector(`canvas.${name}`);
+  if (!lows.length) lows = JSON.parse(canvas("strip").dataset.intervals);
+  const found = measure(state), shares = stripOf(state.eps);
+  write({ratio: `= ${drawing.fixed(state.tooth / state.eps)} ε`});
+  canvas("plane").setAttribute("aria-label", inWords(found, revealed));
+  zoom(canvas("zoom"), found, plane(canvas("plane"), found, revealed));
+  if (!revealed) return {...found, strip: shares};
+  say(found, shares, write);
+  const curve = few(shares).map((one) => `${share(one)} at ${one.tooth}`).join(", ");
+  const cos = `|cos| is at most ${drawing.fixed(Math.max(...shares.map((one) => one.cos)))}`;
+  canvas("strip").setAttribute("aria-label", `Transfer over tooth height at ε ${state.eps}: ${curve}. ${cos}.`);
+  chart(canvas("strip"), found, shares);
+  return {...found, strip: shares};
+}

@@ -1,13 +1,5 @@
 // What the cards draw with that are drawn in the browser.
 
-// The 95 % Wilson score interval of successes / n, as evaluation/intervals.py has it.
-export function wilson(successes, n) {
-  if (!n) return [0, 1];
-  const z = 1.959963984540054, share = successes / n, middle = share + (z * z) / (2 * n);
-  const half = z * Math.sqrt((share * (1 - share)) / n + (z * z) / (4 * n * n)), scale = 1 + (z * z) / n;
-  return [successes ? (middle - half) / scale : 0, successes < n ? (middle + half) / scale : 1];
-}
-
 // A number as text; never "-0.00".
 export function fixed(number, digits = 2) {
   const text = number.toFixed(digits);

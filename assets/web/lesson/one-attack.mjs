@@ -1,6 +1,5 @@
 // Two straight boundaries and the attack on one of them. Distances are those of the plane; x is its origin.
-import * as drawing from "./drawing.js";
-import {lesson} from "./lesson.js";
+import * as drawing from "./drawing.mjs";
 
 const TO_F = 0.4; // from x to F's boundary: less than any step, so that the attack on F always succeeds
 const VIEW = {left: -1.15, right: 1.95, up: 1.25};
@@ -120,17 +119,14 @@ function inWords({angle, distance, eps}, found, revealed) {
   return revealed ? `${said} The attack on F moves x by ${eps} to the right. ${verdict(found)}` : said;
 }
 
-lesson.cards["one-attack"] = {
-  draw(state) {
-    const canvas = lesson.section().querySelector("canvas"), revealed = lesson.revealed(), found = measure(state);
-    this.found = found;
-    const sign = wrong(found.G, found.attacked) ? ">" : "≤";
-    lesson.write({
-      cos: drawing.fixed(found.cos),
-      law: `${drawing.fixed(found.nearer)} ${sign} ${drawing.fixed(state.distance)}`,
-      verdict: verdict(found),
-    });
-    canvas.setAttribute("aria-label", inWords(state, found, revealed));
-    paint(canvas, found, state, revealed);
-  },
-};
+export function draw(section, state, revealed, write) {
+  const canvas = section.querySelector("canvas"), found = measure(state), sign = wrong(found.G, found.attacked) ? ">" : "≤";
+  write({
+    cos: drawing.fixed(found.cos),
+    law: `${drawing.fixed(found.nearer)} ${sign} ${drawing.fixed(state.distance)}`,
+    verdict: verdict(found),
+  });
+  canvas.setAttribute("aria-label", inWords(state, found, revealed));
+  paint(canvas, found, state, revealed);
+  return found;
+}
