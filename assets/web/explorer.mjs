@@ -8,6 +8,7 @@ const SETTLED_MS = 150; // without a change, before what costs much is asked: th
 const PATIENCE_MS = 1200; // that these wait for the slice's finer grids
 const FINE = 2; // the level of the grid for which they wait
 const ATTACK_MS = 120; // that a new slice's lines wait for the attacks, to be drawn once
+const FINER_MS = 400; // that the lines of a finer grid wait for those of the next one
 const REST_MS = 300; // without a change, before plotly draws an attack that has been moved already
 const graph = () => element("slices")?.querySelector(".js-plotly-plot");
 const view = {state: null, slice: null, attack: null, looks: null, cross: null, drawn: null, asked: 0};
@@ -64,7 +65,7 @@ function drawAtOnce() {
     const other = slice.key !== view.drawn.key;
     element("slice-box").classList.toggle("stale", other); // the lines are not those of these pixels
     view.drawn.pixels = pixels;
-    later(other && !fits ? ATTACK_MS : 0);
+    later(!other && slice.level < FINE ? FINER_MS : other && !fits ? ATTACK_MS : 0);
     tell("pixels");
     return true;
   }

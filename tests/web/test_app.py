@@ -23,7 +23,7 @@ from trs_explorer.web.app import create_app
 from trs_explorer.web.markup import markup
 
 SCRIPTS = sorted((folder("assets") / "web").glob("*.mjs"))
-LATER = {"still", "history-figure", "slices"}  # elements that the layout lacks: of the HTML, and of a callback
+LATER = {"still", "help", "help-close", "history-figure", "slices"}  # not in the layout: of the HTML, and of callbacks
 
 
 def components(app):

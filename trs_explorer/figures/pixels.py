@@ -14,6 +14,8 @@ PALEST = 0.6  # of the way to white, where a model is least confident
 PALETTE = 256  # colours of a PNG; the last one is for outputs that are not finite
 PIXELS = 384  # per side, about: the edges of the pixels' colours then follow the boundaries' lines
 
+FINEST = 8  # pixels from one point to the next: a coarse picture soon gives way to a finer one
+
 Outputs = Float[np.ndarray, "row column class"]
 
 
@@ -24,7 +26,7 @@ def class_picture(outputs: Outputs) -> str:
     Between the grid's points, outputs are interpolated. The picture covers the square from the first point to the last. Of more
     than 255 classes that occur, all beyond are grey.
     """
-    factor = max(1, PIXELS // (len(outputs) - 1))
+    factor = max(1, min(FINEST, PIXELS // (len(outputs) - 1)))
     defined = np.isfinite(outputs).all(-1)
     values = np.where(defined[..., None], outputs, 0).astype(np.float32)
     classes = np.unique(values.argmax(-1))[: PALETTE - 1]

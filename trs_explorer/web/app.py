@@ -4,7 +4,7 @@ from functools import partial
 
 import dash
 from dash import html
-from flask import Response, request, send_file
+from flask import Response, request
 
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.jobs import Jobs
@@ -18,7 +18,7 @@ from trs_explorer.web.exports import add_exports
 from trs_explorer.web.film import add_film
 from trs_explorer.web.lesson.app import create_lesson
 from trs_explorer.web.markup import markup
-from trs_explorer.web.page import page
+from trs_explorer.web.page import KEYS, page
 from trs_explorer.web.page_request import parse_request
 from trs_explorer.web.pages import PLOTLY_JS, dash_document, no_runs_page, unknown_page
 from trs_explorer.web.plotly_script import plotly_script
@@ -58,7 +58,7 @@ def create_app(library: Library, *, readonly: bool = False, url_prefix: str = ""
     refuse_malformed(app.server, CHECKS)
     app.server.get(PLOTLY_JS)(_plotly_js)
     app.server.get("/alive")(_alive)
-    add_state(app, library)
+    add_state(app, library, slices)
     add_slices(app, library, slices)
     add_sections(app, library, jobs, slices)
     add_exports(app, library, jobs, slices)
@@ -69,7 +69,8 @@ def create_app(library: Library, *, readonly: bool = False, url_prefix: str = ""
 
 
 def _plotly_js() -> Response:
-    return send_file(plotly_script(), mimetype="text/javascript", max_age=ONE_DAY_S)
+    headers = {"Cache-Control": f"max-age={ONE_DAY_S}"}
+    return Response(plotly_script().read_bytes(), 200, headers, mimetype="text/javascript")
 
 
 def _alive() -> Response:
@@ -88,7 +89,7 @@ def _no_runs_left(library: Library) -> Response | None:
 
 def _index(library: Library, slices: SliceCache, **parts: str) -> str:
     """Return the page's HTML. parts: what Dash puts into it."""
-    return dash_document(parts, before=_still(library, slices))
+    return dash_document(parts, keys=KEYS, before=_still(library, slices))
 
 
 def _still(library: Library, slices: SliceCache) -> str:

@@ -51,7 +51,7 @@ def switch(name: str, label: str, title: str) -> dbc.Switch:
 
 def labelled(name: str, label: object, field: object, title: str = "") -> html.Label:
     """Put a label before a field."""
-    return html.Label([html.Span(label), field], htmlFor=name, id=f"{name}-label", title=title)
+    return html.Label([label, field], htmlFor=name, id=f"{name}-label", title=title)
 
 
 def options(choices: Mapping[str, str]) -> list[Json]:

@@ -11,7 +11,7 @@ from trs_explorer.figures.layers import KEYS as LAYER_KEYS
 from trs_explorer.figures.theme import LOOKS, template
 from trs_explorer.files import Json
 from trs_explorer.web import controls
-from trs_explorer.web.pages import PAGES, keys_table
+from trs_explorer.web.pages import PAGES
 
 GRAPH = {"displayModeBar": False, "showSendToCloud": False, "plotlyServerURL": "", "responsive": True}
 BEAT_MS, POLL_MS = 1500, 400
@@ -71,7 +71,6 @@ def page(runs: Sequence[str], address: Callable[[str], str], *, readonly: bool) 
         _header(runs, address, readonly),
         html.Div(id="gone", role="alert"), html.Div(id="notice", role="status"),
         html.Main([_slices(), _transfer(), _pick(readonly), html.Div([_angles(), _history()], id="lower")], id="rooms"),
-        html.Dialog([html.H2("Keys"), keys_table(KEYS), html.Button("close", id="help-close")], id="help"),
     ], id="explorer")  # fmt: skip
 
 

@@ -63,10 +63,11 @@ def document(title: str, body: object, meta: Json, *, styles: Sequence[str], scr
 </html>"""
 
 
-def dash_document(parts: Mapping[str, str], *, head: str = "", before: str = "") -> str:
+def dash_document(parts: Mapping[str, str], *, keys: Keys, head: str = "", before: str = "") -> str:
     """Build the HTML document of a Dash page.
 
     parts: what Dash puts into it.
+    keys: of its dialog, which is not Dash's: every component costs time at every change.
     head: HTML for its head.
     before: HTML that stands before Dash's element.
     """
@@ -75,10 +76,8 @@ def dash_document(parts: Mapping[str, str], *, head: str = "", before: str = "")
     # Dash starts after the modules with the callbacks of the browser, which it calls at once: module scripts run in order.
     renderer = parts["renderer"].replace("<script ", '<script type="module" ', 1)
     scripts = parts["config"] + parts["scripts"] + renderer
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head>{first}{head}</head><body>{before}{parts["app_entry"]}'
-        f"<footer>{scripts}</footer></body></html>"
-    )
+    body = f"{before}{parts['app_entry']}{markup(keys_dialog(keys))}<footer>{scripts}</footer>"
+    return f'<!DOCTYPE html>\n<html lang="en"><head>{first}{head}</head><body>{body}</body></html>'
 
 
 def unknown_page(path: str) -> tuple[str, int]:

@@ -27,7 +27,7 @@ from trs_explorer.web.state_callbacks import SHOWN_ERRORS
 
 def add_sections(app: dash.Dash, library: Library, jobs: Jobs, slices: SliceCache) -> None:
     """Add the callbacks."""
-    _add_transfer(app, library, jobs)
+    _add_transfer(app, library, jobs, slices)
     _add_gallery(app, library, jobs)
     _add_angles(app, library, slices)
     _add_history(app, library)
@@ -57,7 +57,7 @@ def _request(library: Library, state: Json, client: str) -> PageRequest:
     return parse_request(library, {**state, "client": client})
 
 
-def _add_transfer(app: dash.Dash, library: Library, jobs: Jobs) -> None:
+def _add_transfer(app: dash.Dash, library: Library, jobs: Jobs, slices: SliceCache) -> None:
     @app.callback(
         Output("matrix-html", "data"),
         Output("transfer-words", "children"),
@@ -103,8 +103,11 @@ def _add_transfer(app: dash.Dash, library: Library, jobs: Jobs) -> None:
             value = matrix_snapshot(jobs, request, again=True).value
             if not isinstance(value, matrix.PartialMatrix):
                 return ""
+            chosen = request.state.surrogate, request.state.target
+            key = ("thumbnails", matrix.matrix_key(request.loaded, request.state), value.matrix.n, chosen)
+            compute = partial(matrix.example_thumbnails, request.loaded, request.state, value.matrix)
             with PROCESS_LOCK.hold():
-                return markup(matrix.example_thumbnails(request.loaded, request.state, value.matrix))
+                return markup(slices.remembered(key, compute))
         except SHOWN_ERRORS:
             return ""  # the matrix's own callback shows the message
 

@@ -2,7 +2,8 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from threading import Lock
+from contextlib import suppress
+from threading import Event, Lock, Thread
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -11,7 +12,9 @@ import numpy as np
 from trs_explorer.explore.array_cache import ArrayCache
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.latest import Latest
-from trs_explorer.explore.slices import coordinates, new_points, sample
+from trs_explorer.explore.slices import Cancelled, coordinates, new_points, sample
+from trs_explorer.options import UsageError
+from trs_explorer.runs import RunError
 from trs_explorer.web.page_request import PageRequest
 from trs_explorer.web.slice_view import SliceView, make_slice_view
 from trs_explorer.web.state import SLICE_FIELDS
@@ -29,6 +32,7 @@ class SliceCache:
         self._by_key, self._by_fields = OrderedDict[str, SliceView](), OrderedDict[tuple, SliceView]()
         self._samples, self._latest = _SAMPLES, Latest()
         self._answers: OrderedDict[Hashable, Any] = OrderedDict()
+        self._drawn: OrderedDict[Hashable, Event] = OrderedDict()
         self._computing: WeakValueDictionary[tuple[str, int], Lock] = WeakValueDictionary()
 
     def view(self, request: PageRequest) -> SliceView:
@@ -41,6 +45,17 @@ class SliceCache:
             _put_last(self._by_fields, fields, view)
             _put_last(self._by_key, view.key, view)
         return view
+
+    def begin(self, request: PageRequest, client: str) -> None:
+        """Start to compute the coarse grid of the request's slice; who asks for it in the meantime waits for it."""
+
+        def compute() -> None:
+            with suppress(Cancelled, UsageError, RunError):  # who asks for the slice is told
+                with PROCESS_LOCK.hold():
+                    view = self.view(request)
+                self.samples(view, 0, client)
+
+        Thread(target=compute, daemon=True).start()
 
     def get(self, key: str) -> SliceView | None:
         """Return the view with this key; None if it is not cached (any more)."""
@@ -67,6 +82,13 @@ class SliceCache:
         """Return the lock of the samples with this key, the same for all that ask at the same time."""
         with self._lock:
             return self._computing.setdefault(key, Lock())
+
+    def drawn(self, view: SliceView) -> Event:
+        """Return the event that a first picture of this view has been put together."""
+        with self._lock:
+            event = self._drawn.get(view.key) or Event()
+            _put_last(self._drawn, view.key, event)
+        return event
 
     def remembered(self, key: Hashable, compute: Callable[[], T]) -> T:
         """Return what `compute` gave for this key before, or call it."""

@@ -23,6 +23,8 @@ from trs_explorer.web.slice_view import the
 from trs_explorer.web.state import ATTACK_FIELDS, SLICE_FIELDS
 from trs_explorer.web.state_callbacks import SHOWN_ERRORS
 
+COARSE_FIRST_S = 0.3  # that an attack waits for the coarse picture at most
+
 
 def add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
     """Add the callbacks.
@@ -60,7 +62,9 @@ def add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
             return None, str(error), "", ""
         n = LEVELS[level]
         table = markup(share_table(view, assemble(samples))) if step == len(LEVELS) else no_update
-        return slice_parts(view, samples, layers) | {"next": step + 1}, "", f"{n} x {n} points", table
+        parts = slice_parts(view, samples, layers)
+        slices.drawn(view).set()
+        return parts | {"next": step + 1}, no_update if step else "", f"{n} x {n} points", table
 
     @app.callback(
         Output("attack-data", "data"),
@@ -80,7 +84,7 @@ def add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
             request = parse_request(library, state)
             with PROCESS_LOCK.hold():
                 view = slices.view(request)
-            slices.samples(view, 0)  # the coarse picture goes first
+            slices.drawn(view).wait(COARSE_FIRST_S)  # two computations at once would slow both down
             with PROCESS_LOCK.hold():
                 compute = partial(make_attack_paths, request.loaded, request.state, view)
                 paths = slices.remembered(("attacks", asked, view.key), compute)

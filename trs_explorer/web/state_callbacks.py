@@ -16,6 +16,7 @@ from trs_explorer.web import controls
 from trs_explorer.web.changes import changed_fields
 from trs_explorer.web.history import checkpoint_label
 from trs_explorer.web.page_request import PageRequest, parse_request, preferred_run
+from trs_explorer.web.slice_cache import SliceCache
 from trs_explorer.web.slice_view import model_names
 from trs_explorer.web.state import is_plane
 
@@ -24,8 +25,8 @@ SHOWN_IF = ("loss", "steps", "step_size", "restarts", "norm", "second", "third",
 MODEL_CHOICES = ("surrogate", "target")
 
 
-def add_state(app: dash.Dash, library: Library) -> None:
-    """Add the callback."""
+def add_state(app: dash.Dash, library: Library, slices: SliceCache) -> None:
+    """Add the callback. The slice of a new state is begun at once: the page asks for it when it has got the state."""
 
     @app.callback(
         {
@@ -50,10 +51,19 @@ def add_state(app: dash.Dash, library: Library) -> None:
             "scrub": Input("scrub", "value"),
             "newest": Input("newest", "data"),
             "before": Held("state", "data"),
-            "needed": Held("needed", "data"),
+            "shown": {
+                "needed": Held("needed", "data"),
+                "notice": Held("notice", "children"),
+                "compare": Held("nav-compare", "href"),
+                "eps": {"text": Held("eps-value", "children"), "max": Held("eps", "max"), "step": Held("eps", "step")},
+                "scrub": {"max": Held("scrub", "max"), "text": Held("scrub-value", "children")},
+            },
+            "client": Held("client", "data"),
         },
     )
-    def set_state(search: str, fields: Json, scrub: object, newest: object, before: Json | None, needed: Json | None) -> Json:
+    def set_state(
+        search: str, fields: Json, scrub: object, newest: object, before: Json | None, shown: Json, client: object
+    ) -> Json:
         del newest
         moved = _has_changed("scrub") and before
         wanted_fields = fields | ({"at": _checkpoint_at(library, before, scrub)} if moved else {})
@@ -69,13 +79,14 @@ def add_state(app: dash.Dash, library: Library) -> None:
             request.warnings.extend([unknown] if unknown else [])
         except SHOWN_ERRORS as error:
             return _unusable(library, wanted, error)
+        slices.begin(request, str(client)[:64])
         answer = _answer(app, library, request, wanted, keep_address=before is None)
         if same and not request.warnings:  # a run that has saved more is no reason to take back what was said of the state
             answer["notice"] = no_update
         if same and answer["state"] == before:
             answer["search"] = no_update  # a link that was opened stays as it was
             answer["state"] = no_update  # nothing that follows from it changes
-        return _only_changes(answer, fields, needed or {}, before) if before else answer
+        return _only_changes(answer, fields | {"scrub": scrub}, shown, before) if before else answer
 
 
 def _unknown(library: Library, run: str) -> str:
@@ -104,18 +115,23 @@ def _has_changed(component: str) -> bool:
     return component in ctx.triggered_prop_ids.values()
 
 
-def _only_changes(answer: Json, shown: Json, needed: Json, before: Json) -> Json:
+def _only_changes(answer: Json, held: Json, shown: Json, before: Json) -> Json:
     """Leave out what the page shows already: Dash takes 100 ms and more to set all of it again.
 
-    shown: what the controls hold.
-    needed: which of them are on the screen, as `controls.visible`.
+    held: what the controls hold.
+    shown: what is on the page besides, in the parts of the answer.
     """
-    fields = {name: no_update if _shows(shown.get(name), value) else value for name, value in answer["fields"].items()}
-    now = answer["needed"]
+    fields = {name: no_update if _shows(held.get(name), value) else value for name, value in answer["fields"].items()}
+    now, needed = answer["needed"], shown["needed"] or {}
     styles = {name: no_update if now.get(name) == needed.get(name) else style for name, style in answer["styles"].items()}
     same_run = answer["state"] is no_update or answer["state"]["run"] == before.get("run")
     kept = {"options": dict.fromkeys(answer["options"], no_update)} if same_run and not _has_changed("newest") else {}
-    return answer | {"fields": fields, "styles": styles} | kept
+    shown = {**shown, "scrub": {**shown["scrub"], "value": held["scrub"]}}
+    parts = {
+        name: {k: no_update if _shows(shown[name][k], v) else v for k, v in answer[name].items()} for name in ("eps", "scrub")
+    }
+    texts = {name: no_update if _shows(shown[name], answer[name]) else answer[name] for name in ("needed", "notice", "compare")}
+    return answer | {"fields": fields, "styles": styles} | parts | texts | kept
 
 
 def _shows(shown: object, value: object) -> bool:

@@ -8,7 +8,7 @@ from flask import Flask
 from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
 from trs_explorer.shipped import folder
-from trs_explorer.web.compare.page import page
+from trs_explorer.web.compare.page import KEYS, page
 from trs_explorer.web.compare.posted import ADDRESS, CHECKS
 from trs_explorer.web.compare.section_callbacks import add_sections
 from trs_explorer.web.compare.state_callback import add_state
@@ -50,4 +50,4 @@ def create_compare(server: Flask, library: Library, jobs: Jobs, *, url_prefix: s
 
 
 def _index(head: str, **parts: str) -> str:
-    return dash_document(parts, head=head)
+    return dash_document(parts, keys=KEYS, head=head)

@@ -10,7 +10,7 @@ from trs_explorer.files import Json
 from trs_explorer.web import controls
 from trs_explorer.web.compare.pair import ALONG
 from trs_explorer.web.page import BEAT_MS, GRAPH, POLL_MS, empty_graph, scrolling, section
-from trs_explorer.web.pages import PAGES, keys_table
+from trs_explorer.web.pages import PAGES
 
 STORES = (
     "state",  # resolved: every field of the address has a valid value; and both weights' digests
@@ -65,7 +65,6 @@ def page(runs: Sequence[str], url_prefix: str, *, readonly: bool) -> html.Div:
             section("numbers", TITLES["numbers"], [scrolling("cosine-table", "cosine and transfer in numbers")]),
             section("table", TITLES["table"], [scrolling("table1", "the table in numbers")]),
         ], id="rooms"),
-        html.Dialog([html.H2("Keys"), keys_table(KEYS), html.Button("close", id="help-close")], id="help"),
     ], id="compare")  # fmt: skip
 
 

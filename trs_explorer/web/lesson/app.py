@@ -11,7 +11,7 @@ from trs_explorer.explore.library import Library
 from trs_explorer.shipped import folder
 from trs_explorer.web.lesson.callbacks import add_callbacks
 from trs_explorer.web.lesson.deck import CARDS
-from trs_explorer.web.lesson.page import TITLE, card_title, page, question, unknown_card_page
+from trs_explorer.web.lesson.page import KEYS, TITLE, card_title, page, question, unknown_card_page
 from trs_explorer.web.lesson.posted import ADDRESS, CHECKS
 from trs_explorer.web.lesson.state import parse_address
 from trs_explorer.web.lesson.teacher import teacher_page
@@ -71,4 +71,4 @@ def _index(head: str, **parts: str) -> str:
         ], className="card"),
     ], id="still", className=f"theme-{state.theme or 'auto'}", **{"aria-hidden": "true"})  # fmt: skip
     parts["title"] = markup(f"{state.card.title} - trs lesson")
-    return dash_document(parts, head=head, before=markup(still))
+    return dash_document(parts, keys=KEYS, head=head, before=markup(still))

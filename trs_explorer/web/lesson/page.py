@@ -12,7 +12,7 @@ from trs_explorer.web.lesson.card import Card
 from trs_explorer.web.lesson.state import CardState, components, field_of
 from trs_explorer.web.markup import markup
 from trs_explorer.web.page import BEAT_MS
-from trs_explorer.web.pages import PAGES, at, document, keys_table, nav
+from trs_explorer.web.pages import PAGES, at, document, nav
 
 TITLE = "Orthogonal is not enough"
 STYLES = ("explorer.css", "lesson/lesson.css")
@@ -55,7 +55,6 @@ def page(cards: Sequence[Card], url_prefix: str) -> html.Div:
         html.Div([html.Div(id="address-notice"), html.Div(id="view-notice")], id="notice", role="status"),
         html.Main(id="cards"),
         html.Div(id="warm", hidden=True),
-        html.Dialog([html.H2("Keys"), keys_table(KEYS), html.Button("close", id="help-close")], id="help"),
     ], id="lesson")  # fmt: skip
 
 
