@@ -269,7 +269,8 @@ dash.explorer = {
   // Not together with the slice: Dash would wait for both.
   drawAttack(attack) {
     view.attack = attack;
-    if (view.slice?.spec && view.state && !drawAtOnce()) redraw();
+    const fits = !attack || attack.key === view.slice?.key; // else it is drawn with its slice
+    if (fits && view.slice?.spec && view.state && !drawAtOnce()) redraw();
   },
 
   fill(...texts) {

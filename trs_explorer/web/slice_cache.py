@@ -12,7 +12,7 @@ import numpy as np
 from trs_explorer.explore.array_cache import ArrayCache
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.latest import Latest
-from trs_explorer.explore.slices import Cancelled, coordinates, new_points, sample
+from trs_explorer.explore.slices import LEVELS, Cancelled, coordinates, new_points, sample
 from trs_explorer.options import UsageError
 from trs_explorer.runs import RunError
 from trs_explorer.web.page_request import PageRequest
@@ -50,12 +50,21 @@ class SliceCache:
         """Start to compute the coarse grid of the request's slice; who asks for it in the meantime waits for it."""
 
         def compute() -> None:
-            with suppress(Cancelled, UsageError, RunError):  # who asks for the slice is told
+            with suppress(UsageError, RunError):  # who asks for the slice is told
                 with PROCESS_LOCK.hold():
                     view = self.view(request)
-                self.samples(view, 0, client)
+                self._compute(view, 0, client)
 
         Thread(target=compute, daemon=True).start()
+
+    def go_on(self, view: SliceView, level: int, client: str) -> None:
+        """Start to compute a finer grid, which the page asks for as soon as it has got this one."""
+        if level < len(LEVELS):
+            Thread(target=self._compute, args=(view, level, client), daemon=True).start()
+
+    def _compute(self, view: SliceView, level: int, client: str) -> None:
+        with suppress(Cancelled):
+            self.samples(view, level, client)
 
     def get(self, key: str) -> SliceView | None:
         """Return the view with this key; None if it is not cached (any more)."""

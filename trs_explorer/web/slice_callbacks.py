@@ -56,6 +56,7 @@ def add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
                 return no_update, "", no_update, no_update
             level, layers = (step, [state["layer"]]) if step < len(LEVELS) else (len(LEVELS) - 1, list(LAYERS))
             samples = [slices.samples(view, k, str(client)[:64]) for k in range(level + 1)]
+            slices.go_on(view, level + 1, str(client)[:64])
         except Cancelled:  # a newer request has superseded this one
             raise dash.exceptions.PreventUpdate from None
         except SHOWN_ERRORS as error:
