@@ -113,7 +113,7 @@ def test_before_there_is_a_state_no_section_shows_anything(app):
 def test_the_still_picture_is_that_of_the_link(app, explorer: Explorer):
     found = still(app, run="mnist-trs", image=3, span=2, hide="1", theme="dark")
     assert [name for name, _ in found] == ["F1", "F3", "ensemble"]
-    slices = call(app, "slice-data.data", state=state_of(app, run="mnist-trs", image=3, span=2))["slice-data.data"]
+    slices = call(app, "slice-data.data", slice_state=state_of(app, run="mnist-trs", image=3, span=2))["slice-data.data"]
     drawn = [base64.b64decode(source.partition(",")[2]) for source in slices["layers"]["class"]]
     assert [picture for _, picture in found] == [drawn[0], drawn[2], drawn[3]]
     assert len({np.asarray(Image.open(io.BytesIO(picture))).tobytes() for _, picture in found}) == 3
@@ -164,11 +164,11 @@ def test_a_damaged_checkpoint_is_said_and_the_other_still_works(tmp_path):
     app = create_app(Library([tmp_path]))
     state = state_of(app, run="torn")
     assert "damaged" in state["error"]
-    shown = call(app, "slice-data.data", state=state)
+    shown = call(app, "slice-data.data", slice_state=state)
     assert (shown["slice-data.data"], shown["slice-error.children"]) == (None, state["error"])
     assert call(app, "matrix.children", settled=state)["matrix.children"] == []
     older = state_of(app, run="torn", at="0018")
-    assert call(app, "slice-data.data", state=older)["slice-data.data"]["key"]
+    assert call(app, "slice-data.data", slice_state=older)["slice-data.data"]["key"]
 
 
 def test_a_checkpoint_that_is_damaged_later_is_said_in_every_section(tmp_path):
@@ -180,9 +180,9 @@ def test_a_checkpoint_that_is_damaged_later_is_said_in_every_section(tmp_path):
     app = create_app(Library([tmp_path]))
     for output, words in (("slice-data.data", "slice-error"), ("matrix.children", "transfer-summary"),
                           ("gallery.children", "gallery-words")):  # fmt: skip
-        answer = call(app, output, state=state, settled=state)
+        answer = call(app, output, slice_state=state, settled=state)
         assert "damaged" in answer[f"{words}.children"], output
-    assert call(app, "attack-data.data", state=state)["attack-data.data"] is None
+    assert call(app, "attack-data.data", attack_state=state)["attack-data.data"] is None
     assert call(app, "angle-words.children", settled=state)["angle-words.children"] == ""
     for kind in ("svg", "csv", "matrix", "handout"):
         answer = call(app, "download.data", clicked={"save": kind}, state=state)

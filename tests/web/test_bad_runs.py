@@ -86,7 +86,7 @@ def every_page_answers(app: dash.Dash) -> None:
         assert client.get(path).status_code == 200, path
     state = state_of(app, run=GOOD)
     assert state["run"] == GOOD
-    assert call(app, "slice-data.data", state=state)["slice-data.data"]["key"]
+    assert call(app, "slice-data.data", slice_state=state)["slice-data.data"]["key"]
 
 
 def append(run: Path, *events: dict) -> None:
@@ -294,7 +294,7 @@ def test_when_the_last_run_has_gone_pages_say_so_until_there_is_one(place: Path,
     assert "no run" in state_of(app)["error"]
     for output, words in {"slice-data.data": "slice-error", "matrix.children": "transfer-summary",
                           "history-chart.children": "run-words"}.items():  # fmt: skip
-        assert GOOD in call(app, output, state=state, settled=state)[f"{words}.children"], output
+        assert GOOD in call(app, output, slice_state=state, settled=state)[f"{words}.children"], output
     assert GOOD in save(app, state, "csv")["notice.children"]
     assert client.get("/lesson/zigzag").status_code == 200
     kept.rename(place)

@@ -30,10 +30,10 @@ pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed")
 def parts(app: dash.Dash) -> dict[str, Any]:
     """A slice of four models with all layers, on a plane through three images, and the attacks on it."""
     state = state_of(app, run="mnist-trs", plane="images", eps=0.3)
-    shown = call(app, "slice-data.data", state=state)["slice-data.data"]
+    shown = call(app, "slice-data.data", slice_state=state)["slice-data.data"]
     everything = {"key": shown["key"], "level": len(LEVELS)}
-    shown = call(app, "slice-data.data", changed="next.data", state=state, next=everything)["slice-data.data"]
-    attack = call(app, "attack-data.data", state=state)["attack-data.data"]
+    shown = call(app, "slice-data.data", changed="next.data", slice_state=state, next=everything)["slice-data.data"]
+    attack = call(app, "attack-data.data", attack_state=state)["attack-data.data"]
     return {"slice": shown, "attack": attack | {"headlines": [f"{k}, not fooled" for k in range(4)]}}  # no two alike
 
 

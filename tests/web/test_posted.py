@@ -15,6 +15,7 @@ from trs_explorer.web.posted import CHECKS, REFUSAL
 HOSTILE = (
     True, -1, 10**400, math.nan, "x", "\x00\ud800", "9" * 5000, [[1]], {}, [None], {"key": None}, {"error": []}, {"state": 5},
 )  # fmt: skip
+STATES = ("settled", "slice-state", "attack-state")
 FIELD_VALUES = (None, True, 10**400, math.inf, "<script>", "\ud800", [1, {"a": [3]}])
 
 
@@ -38,11 +39,10 @@ def usual(app: dash.Dash) -> dict[str, Any]:
     """Values of every component as the page holds them."""
     state = state_of(app, run="bars-cos-only", n=1)
     shown = controls_of(app, state)
-    key = json.loads(post(app, "slice-data.data", state=state).data)["response"]["slice-data"]["data"]["key"]
+    key = json.loads(post(app, "slice-data.data", slice_state=state).data)["response"]["slice-data"]["data"]["key"]
     stores = {
-        "state": state, "settled": state, "measured": {"state": state, "n": 0, "done": False}, "address": "?run=bars-cos-only",
-        "slice-data": {"key": key, "level": 0, "layers": {"class": []}}, "next": {"key": key, "level": 1},
-        "film-state": state, "gallery-key": "bars [0]",
+        "state": state, **dict.fromkeys(STATES, state), "measured": {"state": state, "n": 0, "done": False},
+        "address": "?run=bars-cos-only", "next": {"key": key, "level": 1}, "film-state": state, "gallery-key": "bars [0]",
         "attack-data": {"id": "x"}, "pointer": {"key": key, "point": [0.5, 0.5]}, "client": "tab", "look": "dark",
         "save-width": 900, "save-white": True, "newest": {"run": "bars-cos-only"}, "scrub": "0", "upload": "data:,",
     }  # fmt: skip
@@ -68,7 +68,7 @@ def test_what_the_page_holds_is_never_refused(app: dash.Dash, usual: dict[str, A
         assert answered(app, key, dict.fromkeys(names)), key
     broken = {"run": "", "error": "there is no run here any more", "live": False}
     for key in callbacks(app):
-        assert answered(app, key, {**usual, "state": broken, "settled": broken, "measured": {}}), key
+        assert answered(app, key, {**usual, "state": broken, **dict.fromkeys(STATES, broken), "measured": {}}), key
 
 
 def test_hostile_values_of_every_component_get_a_clean_answer(app: dash.Dash, usual: dict[str, Any]) -> None:
@@ -94,13 +94,13 @@ def test_hostile_fields_of_a_state_get_a_clean_answer(app: dash.Dash, usual: dic
     for field in usual["state"]:
         for value in FIELD_VALUES:
             state = {**usual["state"], field: value}
-            values = {**usual, "state": state, "settled": state, "measured": {"state": state}}
+            values = {**usual, "state": state, **dict.fromkeys(STATES, state), "measured": {"state": state}}
             for output in ("slice-data.data", "attack-data.data", "history-chart.children", "newest.data", "state.data"):
                 if field not in ("n", "steps", "restarts") or output != "attack-data.data":
                     key = next(key for key in callbacks(app) if output in outputs_of(key))
                     answered(app, key, values, changed="eps.value" if output == "state.data" else "")
         missing = {name: value for name, value in usual["state"].items() if name != field}
-        assert not answered(app, "slice-data.data", {"state": missing})
+        assert not answered(app, "slice-data.data", {"slice-state": missing})
     assert not answered(app, "state.data", {**usual, "state": {**usual["state"], "members": 10**9}})
 
 

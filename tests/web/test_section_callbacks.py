@@ -242,7 +242,7 @@ def test_a_picture_of_ones_own_is_shown(app):
     images = gallery(app, state)
     assert images["picked-words.children"] == "own picture"
     assert "upload-words.children" not in images  # how it was converted stays
-    key = call(app, "slice-data.data", state=state)["slice-data.data"]["key"]
+    key = call(app, "slice-data.data", slice_state=state)["slice-data.data"]["key"]
     readout = call(app, "readout.children", pointer={"key": key, "point": [0, 0]}, state=state)["readout.children"]
     (image,) = parts(readout, "Img")
     pixels = Image.open(io.BytesIO(base64.b64decode(image["props"]["src"].partition(",")[2]))).tobytes()

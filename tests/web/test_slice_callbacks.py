@@ -24,7 +24,7 @@ ONE_WAY = {"run": "bars-cos-only", "image": 0, "eps": 0.2, "attack": "fgsm"}
 
 def draw(app, state, level=0):
     """What the page has of a slice when the grid of a level is on the screen."""
-    shown = call(app, "slice-data.data", state=state)["slice-data.data"]
+    shown = call(app, "slice-data.data", slice_state=state)["slice-data.data"]
     for _ in range(level):
         shown = follow(app, state, shown)["slice-data.data"]
     return shown
@@ -33,11 +33,11 @@ def draw(app, state, level=0):
 def follow(app, state, shown, step=None):
     """The answer to what the page asks for when it has that slice. step: ask for this one instead."""
     following = {"key": shown["key"], "level": shown["next"] if step is None else step}
-    return call(app, "slice-data.data", changed="next.data", state=state, next=following)
+    return call(app, "slice-data.data", changed="next.data", slice_state=state, next=following)
 
 
 def attacks(app, state):
-    return call(app, "attack-data.data", state=state)
+    return call(app, "attack-data.data", attack_state=state)
 
 
 def pixels(source):
@@ -142,10 +142,10 @@ def test_what_changes_no_slice_draws_none_again(app):
     shown = draw(app, state)
     done = {"key": shown["key"], "level": len(LEVELS) + 1}
     for field, value in {"eps": 0.1, "attack": "fgsm", "hide": "1", "n": 64, "theme": "dark", "start": "1,1"}.items():
-        answer = call(app, "slice-data.data", state={**state, field: value}, next=done)
+        answer = call(app, "slice-data.data", slice_state={**state, field: value}, next=done)
         assert "slice-data.data" not in answer, field
     for field, value in {"image": 4, "plane": "random", "swap": 1, "span": 2.0, "target": 2}.items():
-        answer = call(app, "slice-data.data", state={**state, field: value}, next=done)
+        answer = call(app, "slice-data.data", slice_state={**state, field: value}, next=done)
         assert answer["slice-data.data"]["key"] != shown["key"], field
         assert answer["slice-data.data"]["level"] == 0
 
@@ -155,7 +155,7 @@ def test_what_the_page_still_waits_for_is_the_answer_to_every_change(app):
     state = state_of(app, run="mnist-trs", image=3)
     coarse = draw(app, state)
     waited_for = {"key": coarse["key"], "level": coarse["next"]}
-    answer = call(app, "slice-data.data", state={**state, "layer": "confidence"}, next=waited_for)["slice-data.data"]
+    answer = call(app, "slice-data.data", slice_state={**state, "layer": "confidence"}, next=waited_for)["slice-data.data"]
     assert (answer["level"], set(answer["layers"])) == (1, {"class", "confidence"})
 
 
@@ -245,9 +245,9 @@ def test_attacks_are_made_anew_only_if_they_would_differ(app):
     state = state_of(app, run="bars-cos-only")
     shown = attacks(app, state)["attack-data.data"]
     for field, value in {"layer": "margin", "hide": "1", "n": 64, "label": 1, "filter": "wrong", "present": 1}.items():
-        assert call(app, "attack-data.data", state={**state, field: value}, attack_data=shown) == {}, field
+        assert call(app, "attack-data.data", attack_state={**state, field: value}, attack_data=shown) == {}, field
     for field, value in {"eps": 0.1, "attack": "fgsm", "steps": 5, "start": "0.2,0.2", "image": 4, "surrogate": 1}.items():
-        assert call(app, "attack-data.data", state={**state, field: value}, attack_data=shown)["attack-data.data"], field
+        assert call(app, "attack-data.data", attack_state={**state, field: value}, attack_data=shown)["attack-data.data"], field
 
 
 # --- the crosshair ---------------------------------------------------------------------------------------------------
@@ -288,12 +288,8 @@ def test_a_newer_slice_of_the_same_page_takes_the_place_of_the_older(app, monkey
     found = {}
 
     def fetch(state, image, level, client):
-        key = shown[image]["key"]
-        before = {**shown[image], "level": level - 1}
-        response = post(
-            app, "slice-data.data", changed="next.data", state=state, next={"key": key, "level": level}, slice_data=before,
-            client=client,
-        )  # fmt: skip
+        following = {"key": shown[image]["key"], "level": level}
+        response = post(app, "slice-data.data", changed="next.data", slice_state=state, next=following, client=client)
         found[image, client] = response.status_code
 
     while begun.acquire(blocking=False):
@@ -310,3 +306,20 @@ def test_a_newer_slice_of_the_same_page_takes_the_place_of_the_older(app, monkey
     assert found[21, "page"] == 200
     assert found[20, "page"] == 204
     assert found[20, "other page"] == 200
+
+
+def test_what_two_ask_for_at_once_is_computed_once(app, monkeypatch):
+    """The page's own request and the one that was begun ahead of it; or two pages."""
+    computed = []
+    monkeypatch.setattr(slice_cache, "sample", lambda *args, **kwargs: (computed.append(1), sample(*args, **kwargs))[1])
+    state = state_of(app, run="mnist-trs", image=33)
+    threads = [threading.Thread(target=draw, args=(app, state)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    cache = slice_cache._SAMPLES
+    key = draw(app, state)["key"]
+    assert cache.get((key, 0)) is not None
+    grids = [level for level in range(len(LEVELS)) if cache.get((key, level)) is not None]
+    assert len(computed) <= len(grids) + 1  # the next grid is begun, perhaps not done

@@ -20,7 +20,7 @@ from trs_explorer.files import Json
 from trs_explorer.parse_events import parse_step
 from trs_explorer.tables import to_csv
 from trs_explorer.web import matrix
-from trs_explorer.web.attack_paths import AttackPaths, make_attack_paths, slice_caption
+from trs_explorer.web.attack_paths import AttackPaths, slice_caption
 from trs_explorer.web.controls import NORM_LABELS
 from trs_explorer.web.drawing import attacks_to_draw, slice_to_draw
 from trs_explorer.web.history import checkpoint_label
@@ -59,7 +59,7 @@ def add_exports(app: dash.Dash, library: Library, jobs: Jobs, slices: SliceCache
             request = parse_request(library, state)
             with PROCESS_LOCK.hold():
                 view = slices.view(request)
-                attacks = make_attack_paths(request.loaded, request.state, view)
+            attacks = slices.attacks(request, view)
             look = "print" if white or kind == "handout" else drawn or "light"
             scale = max(NARROWEST, min(WIDEST, width or WIDTH)) / PAGE_PX
             if kind.startswith("matrix-"):

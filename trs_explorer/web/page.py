@@ -19,6 +19,7 @@ PAGE_PX = 900  # width of a saved figure
 WIDTH, NARROWEST, WIDEST = 1800, 300, 6000  # pixels of a saved PNG
 STORES = (
     "state",  # resolved: every field of the URL has a valid value
+    "slice-state", "attack-state",  # the same, set only if something has changed that the slice or its attacks depend on
     "needed",  # which controls are on the screen
     "settled",  # the same, once its slice is on the screen and nothing has changed for a moment
     "measured",  # what follows from the matrix may be drawn

@@ -104,6 +104,8 @@ CHECKS: Checks = {
     "needed": lambda value: isinstance(value, dict),
     "state": _is_state,
     "settled": _is_state,
+    "slice-state": _is_state,
+    "attack-state": _is_state,
     "film-state": _is_state,
     "gallery-key": is_text,
     "history-shown": lambda value: isinstance(value, list),

@@ -2,8 +2,9 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from contextlib import suppress
-from threading import Event, Lock, Thread
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from threading import Event, Lock
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -11,15 +12,15 @@ import numpy as np
 
 from trs_explorer.explore.array_cache import ArrayCache
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
-from trs_explorer.explore.latest import Latest
+from trs_explorer.explore.latest import Latest, Ticket
 from trs_explorer.explore.slices import LEVELS, Cancelled, coordinates, new_points, sample
-from trs_explorer.options import UsageError
-from trs_explorer.runs import RunError
+from trs_explorer.web.attack_paths import AttackPaths, make_attack_paths
 from trs_explorer.web.page_request import PageRequest
 from trs_explorer.web.slice_view import SliceView, make_slice_view
-from trs_explorer.web.state import SLICE_FIELDS
+from trs_explorer.web.state import ATTACK_FIELDS, SLICE_FIELDS
 
 MAX_VIEWS = 128
+COARSE_FIRST_S = 0.3  # that an attack waits for the coarse picture at most
 T = TypeVar("T")
 _SAMPLES = ArrayCache()  # of this process: all pages may show the same slice
 
@@ -33,6 +34,8 @@ class SliceCache:
         self._samples, self._latest = _SAMPLES, Latest()
         self._answers: OrderedDict[Hashable, Any] = OrderedDict()
         self._drawn: OrderedDict[Hashable, Event] = OrderedDict()
+        # Ahead of requests, for one page at a time; who asks for what fails here is told why.
+        self._ahead = ThreadPoolExecutor(1, "ahead")
         self._computing: WeakValueDictionary[tuple[str, int], Lock] = WeakValueDictionary()
 
     def view(self, request: PageRequest) -> SliceView:
@@ -47,40 +50,46 @@ class SliceCache:
         return view
 
     def begin(self, request: PageRequest, client: str) -> None:
-        """Start to compute the coarse grid of the request's slice; who asks for it in the meantime waits for it."""
+        """Start to compute the coarse grid of the request's slice, then its attacks: the page asks for them in a moment."""
+        ticket = self._latest.enter(f"ahead of {client}", object())
 
         def compute() -> None:
-            with suppress(UsageError, RunError):  # who asks for the slice is told
-                with PROCESS_LOCK.hold():
-                    view = self.view(request)
-                self._compute(view, 0, client)
+            if ticket.cancelled():
+                return
+            with PROCESS_LOCK.hold():
+                view = self.view(request)
+            self.samples(view, 0, ticket=ticket)
+            if not ticket.cancelled():
+                self.attacks(request, view)
 
-        Thread(target=compute, daemon=True).start()
+        self._ahead.submit(compute)
 
     def go_on(self, view: SliceView, level: int, client: str) -> None:
         """Start to compute a finer grid, which the page asks for as soon as it has got this one."""
         if level < len(LEVELS):
-            Thread(target=self._compute, args=(view, level, client), daemon=True).start()
-
-    def _compute(self, view: SliceView, level: int, client: str) -> None:
-        with suppress(Cancelled):
-            self.samples(view, level, client)
+            ticket = self._latest.enter(f"ahead of {client}", object())
+            self._ahead.submit(self.samples, view, level, ticket=ticket)
 
     def get(self, key: str) -> SliceView | None:
         """Return the view with this key; None if it is not cached (any more)."""
         with self._lock:
             return self._by_key.get(key)
 
-    def samples(self, view: SliceView, level: int, client: str = "") -> np.ndarray:
+    def samples(self, view: SliceView, level: int, client: str = "", *, ticket: Ticket | None = None) -> np.ndarray:
         """Return the logits at a level's new points, [point, member, class].
 
-        Raises: Cancelled as soon as the same client requests another slice.
+        client: whose request it is.
+        ticket: give up when this one is cancelled; by default, as soon as the same client requests another slice.
+        Raises: Cancelled if it was given up.
         """
-        ticket = self._latest.enter(f"slice of {client}", view.key) if client else None
+        if client:
+            ticket = self._latest.enter(f"slice of {client}", view.key)
         stop = ticket.cancelled if ticket else (lambda: False)
         key = view.key, level
         with self._computing_of(key):  # of two requests for the same samples, the second finds those of the first
             cached = self._samples.get(key)
+            if stop():
+                raise Cancelled
             if cached is not None:
                 return cached
             points = coordinates(new_points(level), level, low=view.low, high=view.high)
@@ -98,6 +107,14 @@ class SliceCache:
             event = self._drawn.get(view.key) or Event()
             _put_last(self._drawn, view.key, event)
         return event
+
+    def attacks(self, request: PageRequest, view: SliceView) -> AttackPaths:
+        """Return the attacks on the models of a request's view, once a first picture of it has been put together."""
+        self.drawn(view).wait(COARSE_FIRST_S)  # two computations at once would slow both down
+        fields = (getattr(request.state, name) for name in (*SLICE_FIELDS, *ATTACK_FIELDS))
+        compute = partial(make_attack_paths, request.loaded, request.state, view)
+        with PROCESS_LOCK.hold():
+            return self.remembered(("attacks", request.loaded.digest, *fields), compute)
 
     def remembered(self, key: Hashable, compute: Callable[[], T]) -> T:
         """Return what `compute` gave for this key before, or call it."""

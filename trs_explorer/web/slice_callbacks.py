@@ -1,6 +1,5 @@
 """The callbacks of the slices: grids from coarse to fine, the attacks on them, and the crosshair's readout."""
 
-from functools import partial
 from typing import Any
 
 import dash
@@ -13,7 +12,7 @@ from trs_explorer.explore.library import Library
 from trs_explorer.explore.slices import LEVELS, Cancelled, assemble
 from trs_explorer.figures.layers import LAYERS
 from trs_explorer.files import Json
-from trs_explorer.web.attack_paths import attack_start, make_attack_paths, slice_caption
+from trs_explorer.web.attack_paths import attack_start, slice_caption
 from trs_explorer.web.drawing import attack_parts, share_table, slice_parts
 from trs_explorer.web.markup import markup
 from trs_explorer.web.page_request import parse_request
@@ -22,8 +21,6 @@ from trs_explorer.web.slice_cache import SliceCache
 from trs_explorer.web.slice_view import the
 from trs_explorer.web.state import ATTACK_FIELDS, SLICE_FIELDS
 from trs_explorer.web.state_callbacks import SHOWN_ERRORS
-
-COARSE_FIRST_S = 0.3  # that an attack waits for the coarse picture at most
 
 
 def add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
@@ -38,7 +35,7 @@ def add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
         Output("slice-error", "children"),
         Output("slice-status", "children"),
         Output("share-table-html", "data"),
-        Input("state", "data"),
+        Input("slice-state", "data"),
         Input("next", "data"),
         Held("client", "data"),
     )
@@ -72,7 +69,7 @@ def add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
         Output("slice-words", "children"),
         Output("start-words", "children"),
         Output("fooled-words", "children"),
-        Input("state", "data"),
+        Input("attack-state", "data"),
         Held("attack-data", "data"),
     )
     def attack(state: Json | None, shown: Json | None) -> tuple:
@@ -85,10 +82,7 @@ def add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
             request = parse_request(library, state)
             with PROCESS_LOCK.hold():
                 view = slices.view(request)
-            slices.drawn(view).wait(COARSE_FIRST_S)  # two computations at once would slow both down
-            with PROCESS_LOCK.hold():
-                compute = partial(make_attack_paths, request.loaded, request.state, view)
-                paths = slices.remembered(("attacks", asked, view.key), compute)
+            paths = slices.attacks(request, view)
         except SHOWN_ERRORS:
             return None, "", "", ""  # the slice's own callback shows the message
         surrogate = request.state.surrogate

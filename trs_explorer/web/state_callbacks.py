@@ -18,11 +18,13 @@ from trs_explorer.web.history import checkpoint_label
 from trs_explorer.web.page_request import PageRequest, parse_request, preferred_run
 from trs_explorer.web.slice_cache import SliceCache
 from trs_explorer.web.slice_view import model_names
-from trs_explorer.web.state import is_plane
+from trs_explorer.web.state import ATTACK_FIELDS, SLICE_FIELDS, is_plane
 
 SHOWN_ERRORS = (UsageError, RunError)  # whose message is shown on the page
 SHOWN_IF = ("loss", "steps", "step_size", "restarts", "norm", "second", "third", "plane", "span", "seed", "upload", "target")
 MODEL_CHOICES = ("surrogate", "target")
+# The stores that hold the state for a part of the page, and what that part depends on.
+DEPENDS = {"slice-state": (*SLICE_FIELDS, "weights", "layer"), "attack-state": (*SLICE_FIELDS, "weights", *ATTACK_FIELDS)}
 
 
 def add_state(app: dash.Dash, library: Library, slices: SliceCache) -> None:
@@ -31,6 +33,7 @@ def add_state(app: dash.Dash, library: Library, slices: SliceCache) -> None:
     @app.callback(
         {
             "state": Output("state", "data"),
+            "parts": {name: Output(name, "data") for name in DEPENDS},
             "needed": Output("needed", "data"),
             "search": Output("address", "search"),
             "notice": Output("notice", "children"),
@@ -126,6 +129,8 @@ def _only_changes(answer: Json, held: Json, shown: Json, before: Json) -> Json:
     styles = {name: no_update if now.get(name) == needed.get(name) else style for name, style in answer["styles"].items()}
     same_run = answer["state"] is no_update or answer["state"]["run"] == before.get("run")
     kept = {"options": dict.fromkeys(answer["options"], no_update)} if same_run and not _has_changed("newest") else {}
+    unchanged = [name for name, part in DEPENDS.items() if all(answer["parts"][name].get(k) == before.get(k) for k in part)]
+    kept["parts"] = answer["parts"] | dict.fromkeys([] if "error" in before else unchanged, no_update)
     shown = {**shown, "scrub": {**shown["scrub"], "value": held["scrub"]}}
     parts = {
         name: {k: no_update if _shows(shown[name][k], v) else v for k, v in answer[name].items()} for name in ("eps", "scrub")
@@ -175,6 +180,7 @@ def _answer(app: dash.Dash, library: Library, request: PageRequest, wanted: Json
     search = "?" + urlencode({name: value for name, value in state.to_json().items() if value != ""})
     return {
         "state": fields,
+        "parts": dict.fromkeys(DEPENDS, fields),
         "needed": needed,
         "search": no_update if keep_address and not wanted else search,
         "notice": "\n".join(request.warnings),
@@ -196,8 +202,10 @@ def _unusable(library: Library, wanted: Json, error: Exception) -> Json:
     """Return the page for a run that cannot be shown: its name and the reason; everything else stays as it is."""
     run = str(wanted.get("run") or (preferred_run(library) if library.names else ""))
     names = {name: name for name in library.names}
+    state = {"run": run if run in names else "", "error": str(error), "live": run in names}
     return {
-        "state": {"run": run if run in names else "", "error": str(error), "live": run in names},
+        "state": state,
+        "parts": dict.fromkeys(DEPENDS, state),
         "needed": no_update,
         "search": no_update,
         "notice": "",
