@@ -4,12 +4,13 @@ import {columnsFor, compose, point, TITLE} from "./panels.mjs";
 import {beat, choices, COMMON_KEYS, dash, element, fill, following, listenToHeader, look, next, press as pressKey, show} from "./shared.mjs";
 
 const ASK_MS = 60; // between two questions about the crosshair
-const SETTLED_MS = 150; // without a change, before what costs much is asked: the matrix, the gallery, the angles
+const SETTLED_MS = 250; // without a change, before what costs much is asked: the matrix, the gallery, the angles
 const PATIENCE_MS = 1200; // that these wait for the slice's finer grids
 const FINE = 2; // the level of the grid for which they wait
 const ATTACK_MS = 120; // that a new slice's lines wait for the attacks, to be drawn once
 const FINER_MS = 400; // that the lines of a finer grid wait for those of the next one
-const REST_MS = 300; // without a change, before plotly draws an attack that has been moved already
+const FRAMES_MS = 50; // until what is covered or coloured is on the screen
+const REST_MS = 1000; // without a change, before plotly draws an attack that has been moved already
 const graph = () => element("slices")?.querySelector(".js-plotly-plot");
 const view = {state: null, slice: null, attack: null, looks: null, cross: null, drawn: null, asked: 0};
 window.explorerView = view; // for tests and the benchmark
@@ -193,7 +194,7 @@ function switchTo(layer) {
     recolour(plot, after, slice.layers[layer]);
     if (!arrows) Object.assign(view.drawn, {pixels, all});
   }
-  if (before.some((model) => !after.includes(model)) || arrows) later(0); // what is covered or coloured first is on the screen first
+  if (before.some((model) => !after.includes(model)) || arrows) later(FRAMES_MS);
   else if (frame !== view.drawn?.frame) redraw();
   tell("switched");
 }
