@@ -1,4 +1,4 @@
-// What Dash cannot do in time: one crosshair over all panels, and layers and models switched without asking the server.
+// What Dash cannot do in time: one crosshair over all panels, layers and models switched without the server, what is new at once.
 import {cover, move, recolour} from "./at_once.mjs";
 import {columnsFor, compose, point, TITLE} from "./panels.mjs";
 import {beat, choices, COMMON_KEYS, dash, element, fill, following, listenToHeader, look, next, press as pressKey, show} from "./shared.mjs";
@@ -189,7 +189,7 @@ function switchTo(layer) {
   view.state = {...state, layer, hide};
   const after = shown(view.state, slice.models);
   for (const model of before) if (!after.includes(model)) cover(plot, element("slice-box"), axes(plot, model), TITLE);
-  const {frame, pixels, all, want} = drawing(), arrows = [layer, state.layer].includes("arrows");
+  const {frame, pixels, all} = drawing(), arrows = [layer, state.layer].includes("arrows");
   if (frame === view.drawn?.frame) {
     recolour(plot, after, slice.layers[layer]);
     if (!arrows) Object.assign(view.drawn, {pixels, all});
@@ -234,7 +234,22 @@ function redraw() {
 }
 
 function afterwards() {
-  requestAnimationFrame(() => setTimeout(() => (graph()?._fullLayout ? painted() : afterwards()), 0));
+  requestAnimationFrame(() => setTimeout(() => {
+    const plot = graph();
+    if (!plot?._fullLayout) return afterwards();
+    if (view.plot !== plot) plot.on("plotly_afterplot", newestPixels);
+    view.plot = plot;
+    newestPixels();
+    painted();
+  }, 0));
+}
+
+// A figure that was put together before newer pixels came may be drawn after they were shown.
+function newestPixels() {
+  const {slice, state} = view, sources = slice.layers[state.layer], images = graph()._fullLayout.images;
+  const {frame, pixels, want} = drawing();
+  if (!sources || frame !== view.drawn.frame || pixels !== view.drawn.pixels) return;
+  if (want.shown.some((model) => images[model].source !== sources[model])) recolour(graph(), want.shown, sources);
 }
 
 function painted() {
