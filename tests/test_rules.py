@@ -15,7 +15,10 @@ BIN = Path(sys.executable).parent
 PAGES = [ROOT / "README.md", ROOT / "checkpoints" / "README.md", *(ROOT / "trs_explorer").rglob("README.md")]
 
 
-@pytest.mark.parametrize("tool", [["ruff", "check", "."], ["mypy"], ["lint-imports"], ["oxlint", "assets/web"]], ids=lambda tool: tool[0])
+TOOLS = (["ruff", "check", "."], ["mypy"], ["lint-imports"], ["oxlint", "assets/web"])
+
+
+@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool[0])
 def test_rules_hold(tool):
     found = subprocess.run([BIN / tool[0], *tool[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout + found.stderr
