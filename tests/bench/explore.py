@@ -166,7 +166,7 @@ SLICES = Interaction(
     "keydown",
     (
         Mark(f"a new image: slice {COARSE} x {COARSE}", 200, "level 0"),
-        Mark("a new image: its lines, drawn by plotly", None, "lines 0"),
+        Mark("a new image: its lines, drawn by plotly", None, "newLines"),
         Mark(f"a new image: slice {FINE} x {FINE}", 1000, "level 2"),
         Mark(f"a new image: slice {FINEST} x {FINEST}", 4000, "level 3"),
     ),

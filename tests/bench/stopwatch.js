@@ -20,7 +20,7 @@ window.stopwatch = (() => {
     crosshair: (signal) => signal === "crosshair",
     switched: (signal) => signal === "switched",
     lines: (signal) => signal === "painted",
-    "lines 0": (signal, before) => signal === "painted" && view().slice?.key !== before.key,
+    newLines: (signal, before) => signal === "painted" && view().slice?.key !== before.key,
     path: (signal, before) => ["painted", "attack"].includes(signal) && view().attack?.id !== before.attack,
     cells: (signal) => signal === "matrix" && /\/[1-9]/.test(text("matrix")),
     pairs: (signal, before) => signal === "matrix words" && words(before).includes("Transfer over all pairs"),

@@ -292,8 +292,10 @@ def test_the_help_teaches(trs) -> None:
 
 
 def test_the_real_page_is_served(trs, monkeypatch: pytest.MonkeyPatch) -> None:
+    from trs_explorer.explore.slices import _one_thread_a_core
     from trs_explorer.web import server
 
+    _one_thread_a_core()  # these threads stay; at the end of an explorer with threads of its own, the process ends at once
     pages: dict[str, flask.Response] = {}
 
     def look(app: flask.Flask, sock: socket.socket) -> None:
