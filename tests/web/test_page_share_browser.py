@@ -169,7 +169,7 @@ def test_layers_and_models_are_switched_before_any_request_and_the_last_brings_a
         screen.until(f"(layer) => {GRAPH}._fullLayout.images.slice(0, 4)"
                      ".every(({source}, k) => source === explorerView.slice.layers[layer]?.[k])", layer)  # fmt: skip
         pictures.add(screen.picture(0))
-        assert ("gradient arrows" in screen.traces(0)) == (layer == "arrows")
+        screen.until(f"(wanted) => {GRAPH}.data.some(({{name}}) => name === 'gradient arrows') === wanted", layer == "arrows")
     assert len(pictures) == 4  # margin, confidence, disagreement; arrows lie on the classes
     widths = [screen.panel(0)[2]]
     _more(screen)
