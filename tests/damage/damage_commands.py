@@ -1,6 +1,7 @@
 """What users do with a run, each as a function of its folder that is called in a process of its own."""
 
 import asyncio
+import json
 import os
 import re
 import sys
@@ -10,9 +11,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 import dash_client
+from flask import Flask
 
 from trs_explorer import runs
 from trs_explorer.cli import main
+from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
 from trs_explorer.tui import app as tui
 from trs_explorer.tui import board
@@ -20,6 +23,7 @@ from trs_explorer.tui.alarms import alarms
 from trs_explorer.tui.follow import Follower
 from trs_explorer.web.access import protect
 from trs_explorer.web.app import create_app
+from trs_explorer.web.compare.app import create_compare
 
 Command = Callable[[Path], None]
 Wrong = AssertionError
@@ -42,6 +46,7 @@ def explorer(folder: Path) -> None:
     """Every page of the explorer on the folder of runs: none fails, and the other run in it is seen as it would be alone."""
     library = Library([folder.parent])
     app = create_app(library)
+    compare = create_compare(Flask("compare"), library, Jobs())
     protect(app.server)
     app.server.config["PROPAGATE_EXCEPTIONS"] = True  # what would be a 500 is seen with its traceback
     client = app.server.test_client()
@@ -59,16 +64,23 @@ def explorer(folder: Path) -> None:
         whole = name == "good"
         quoted = quote(name.encode("utf-8", "surrogateescape"), safe="")
         get(f"/?run={quoted}")
-        page = get(f"/compare/stored?a={quoted}&b=good")
+        get(f"/compare?a={quoted}&b=good")
         state = dash_client.state_of(app, run=name, n=25)
-        slices = dash_client.call(app, "slice-data.data", state=state)
-        _require(not whole or '"wrong"' not in page, f"the other run: {page[:100]}")
+        stores = {"state": state, "slice_state": state, "attack_state": state, "settled": state, "measured": {"state": state}}
+        slices = dash_client.call(app, "slice-data.data", **stores)
         _require(not whole or slices["slice-data.data"], f"the other run: {slices['slice-error.children'][:100]}")
         if not whole:
             for output in SECTIONS:
-                dash_client.call(app, output, state=state, settled=state, measured={"state": state})
+                dash_client.call(app, output, **stores)
             if "error" not in state:
                 dash_client.save(app, state, "history")
+        pair = dash_client.state_of(compare, a=name, b="good", n=8)
+        both = dash_client.call(compare, "slices-a.data", slice_fields=pair)
+        stored = dash_client.call(compare, "table1.children", run_fields=pair)
+        _require(not whole or both["slices-b.data"], f"Compare's other run: {both['slice-error.children'][:100]}")
+        _require(not whole or "good" in json.dumps(stored), f"what Compare has stored is without the other run: {str(stored)[:300]}")
+        if not whole:
+            dash_client.call(compare, "attack-data.data", attack_fields=pair)
     get("/compare")
 
 
