@@ -12,7 +12,7 @@ const FINER_MS = 400; // that the lines of a finer grid wait for those of the ne
 const FRAMES_MS = 50; // until what is covered or coloured is on the screen
 const REST_MS = 1000; // without a change, before plotly draws an attack that has been moved already
 const graph = () => element("slices")?.querySelector(".js-plotly-plot");
-const view = {state: null, slice: null, attack: null, looks: null, cross: null, drawn: null, asked: 0};
+const view = {state: null, slice: null, attack: null, looks: null, cross: null, drawn: null, asked: 0, shown: {}};
 window.explorerView = view; // for tests and the benchmark
 
 const theme = (state) => look(state?.theme);
@@ -40,7 +40,7 @@ function drawing() {
   const frame = JSON.stringify([slice.models, slice.low, slice.high, models, columns, width, large, look]);
   const pixels = `${slice.key} ${slice.level} ${state.layer}`;
   const want = {layer: state.layer, shown: models, columns, template: view.looks[look], large, width};
-  return {frame, pixels, all: JSON.stringify([frame, pixels, fits?.id]), fits, want};
+  return {frame, pixels, all: JSON.stringify([frame, pixels, fits?.about]), fits, want};
 }
 
 // The figure, unless it is on the screen already.
@@ -107,7 +107,8 @@ function crosshair() {
 function moveTo(cross) {
   view.cross = cross;
   crosshair();
-  if (!element("readout-box")?.open || view.waiting) return;
+  if (!cross) element("readout").replaceChildren();
+  if (!cross || !element("readout-box")?.open || view.waiting) return;
   view.waiting = setTimeout(() => {
     view.waiting = 0;
     dash.set_props("pointer", {data: {point: view.cross, key: view.slice.key}});
@@ -186,6 +187,7 @@ function switchTo(layer) {
   const hide = slice.models.map((_, k) => k).filter((k) => !names.includes(String(k))).join(",");
   if ((layer === state.layer && hide === String(state.hide)) || !slice.layers[layer]) return; // a layer that the server has to send
   const before = shown(state, slice.models);
+  element("slice-box").dataset.layer = layer;
   view.state = {...state, layer, hide};
   const after = shown(view.state, slice.models);
   for (const model of before) if (!after.includes(model)) cover(plot, element("slice-box"), axes(plot, model), TITLE);
@@ -213,6 +215,14 @@ function listen() {
   for (const kind of ["change", "drop"]) element("upload-label").addEventListener(kind, tooLarge, true);
   listenToHeader(redraw);
   new ResizeObserver(() => redraw()).observe(box);
+}
+
+// Which sections still show what was measured for other values of their fields. shown: those for which a section shows its own.
+const values = (section, state) => section.dataset.measured.split(" ").map((name) => state?.[name]).join("|");
+function markOutdated() {
+  for (const section of document.querySelectorAll("[data-measured]")) {
+    section.setAttribute("aria-busy", String(!view.state?.error && view.shown[section.id] !== values(section, view.state)));
+  }
 }
 
 // The other sections follow once a fine grid of the slice is on the screen, and a slider has come to rest.
@@ -273,24 +283,34 @@ function askNext() {
 dash.explorer = {
   draw(slice, state, looks, graph) {
     if (state !== view.state) view.since = performance.now();
+    if (slice?.spec && slice.key !== view.slice?.key) moveTo(null); // another plane: its points are others
     Object.assign(view, {slice: slice?.spec ? slice : view.slice, state, looks, graph});
     listen();
+    element("slice-box").dataset.layer = state?.layer;
     document.documentElement.classList.toggle("present", Number(state?.present) === 1);
+    markOutdated();
     if (state?.error || (state && slice?.spec)) settle();
     if (!slice?.spec) return;
     askNext();
     if (!drawAtOnce()) redraw();
   },
 
-  // Not together with the slice: Dash would wait for both.
-  drawAttack(attack) {
+  // Not together with the slice: Dash would wait for both. What is about an earlier state has been overtaken by a newer answer.
+  drawAttack(attack, state) {
+    const outputs = dash.callback_context.outputs_list.map(({id}) => id);
+    if (attack && Object.entries(attack.about).some(([name, value]) => state[name] !== value)) return outputs.map(() => dash.no_update);
     view.attack = attack;
     const fits = !attack || attack.key === view.slice?.key; // else it is drawn with its slice
     if (fits && view.slice?.spec && view.state && !drawAtOnce()) redraw();
+    return outputs.map((id) => attack?.words[id] ?? "");
   },
 
   fill(...texts) {
-    fill(texts);
+    for (const id of fill(texts)) {
+      const section = element(id).closest("[data-measured]");
+      if (section) view.shown[section.id] = values(section, view.told);
+    }
+    markOutdated();
     dash.explorer.mark(view.state);
   },
 

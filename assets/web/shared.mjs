@@ -21,12 +21,12 @@ export function show(id, figure, graph) {
   else dash.set_props(`${id}-room`, {children: {...graph, props: {...graph.props, id, figure}}});
 }
 
-// Fill elements with what the server wrote as HTML: every text in it is escaped there (web/markup.py).
+// Fill elements with what the server wrote as HTML: every text in it is escaped there (web/markup.py). Returns their ids.
 export function fill(texts) {
   const {inputs_list: inputs, triggered} = dash.callback_context, changed = new Set(triggered.map(({prop_id: prop}) => prop));
-  inputs.forEach(({id, property}, k) => {
-    if (changed.has(`${id}.${property}`)) element(id.replace(/-html$/, "")).innerHTML = texts[k] ?? "";
-  });
+  const filled = inputs.map(({id, property}, k) => [id.replace(/-html$/, ""), changed.has(`${id}.${property}`), texts[k]]);
+  for (const [id, isNew, text] of filled) if (isNew) element(id).innerHTML = text ?? "";
+  return filled.filter(([, isNew]) => isNew).map(([id]) => id);
 }
 
 // Whether the server still answers: said within two beats, and unsaid when it is back.

@@ -78,7 +78,7 @@ def explorer(folder: Path) -> None:
         both = dash_client.call(compare, "slices-a.data", slice_fields=pair)
         stored = dash_client.call(compare, "table1.children", run_fields=pair)
         _require(not whole or both["slices-b.data"], f"Compare's other run: {both['slice-error.children'][:100]}")
-        _require(not whole or "good" in json.dumps(stored), f"what Compare has stored is without the other run: {str(stored)[:300]}")
+        _require(not whole or "good" in json.dumps(stored), f"Compare's charts are without the other run: {str(stored)[:300]}")
         if not whole:
             dash_client.call(compare, "attack-data.data", attack_fields=pair)
     get("/compare")

@@ -35,7 +35,7 @@ def test_angles_and_norms_of_linear_members_are_known():
     assert found.deviation == pytest.approx(np.zeros((3, 3)), abs=1e-6)
     assert found.norms[0] == pytest.approx(1 / (1 + math.exp(0.5)), abs=1e-6)
     assert found.norms[2] == pytest.approx(2 / (1 + math.exp(1.0)), abs=1e-6)
-    supremum = 1 / (1 + math.exp(0.3))  # at the side of the ball where the first pixel is .3
+    supremum = 1 / (1 + math.exp(0.3))  # at the side of the ball where the first pixel is 0.3
     assert supremum - 0.005 < found.steepest[0] <= supremum
     assert found.vanishing.tolist() == [0, 0, 0]
 
@@ -149,7 +149,7 @@ def some(at_x, mean=0.09, eps=0.3, steepest=8.1, norm="linf", vanishing=0, loss_
 
 
 TWO = some([[1, 0.07], [0.07, 1]])
-HERE = "Here the gradients of F1 and F2 are 86 degrees apart (|cos| .07)"
+HERE = "Here the gradients of F1 and F2 are 86 degrees apart (|cos| 0.07)"
 
 
 def test_confident_members_have_angles_where_their_cross_entropy_has_none():
@@ -165,7 +165,7 @@ def test_confident_members_have_angles_where_their_cross_entropy_has_none():
     assert np.isnan(found.loss_mean[0, 1])
     assert found.norms.tolist() == [0, 0]  # lengths stay the cross-entropy's
     sentence = angles_sentence(found)
-    assert sentence.startswith("Here the gradients of F1 and F2 are 60 degrees apart (|cos| .50)")
+    assert sentence.startswith("Here the gradients of F1 and F2 are 60 degrees apart (|cos| 0.50)")
     assert "cross-entropy's gradient of F1 at 5 and of F2 at 5 of 5 points is too small for float32" in sentence
 
 
@@ -177,15 +177,15 @@ def test_where_nothing_vanishes_both_losses_have_the_same_angles():
 
 
 def test_gradients_that_oppose_each_other_are_more_than_90_degrees_apart():
-    assert "are 120 degrees apart (|cos| .50)" in angles_sentence(some([[1, -0.5], [-0.5, 1]]))
+    assert "are 120 degrees apart (|cos| 0.50)" in angles_sentence(some([[1, -0.5], [-0.5, 1]]))
     ensemble = Ensemble([Margin([1.0, 0.0]), Margin([-1.0, 0.0])])
     assert angles(ensemble, X, Y, eps=0.0, seed=0).signed[0, 1] == pytest.approx(-1, abs=1e-6)
 
 
 def test_the_sentence_about_angles():
-    assert angles_sentence(TWO) == f"{HERE}, within eps .3 (max norm) |cos| is .09 ± .05; the largest gradient norm is 8.1."
+    assert angles_sentence(TWO) == f"{HERE}, within eps 0.3 (max norm) |cos| is 0.09 ± 0.05; the largest gradient norm is 8.1."
     assert angles_sentence(some([[1, 0.07], [0.07, 1]], eps=0.0)) == f"{HERE}; the largest gradient norm is 8.1."
-    assert "within eps .031 (max norm) |cos|" in angles_sentence(some([[1, 0.07], [0.07, 1]], eps=8 / 255))
+    assert "within eps 0.0314 (max norm) |cos|" in angles_sentence(some([[1, 0.07], [0.07, 1]], eps=8 / 255))
     assert angles_sentence(some([[1]])) == "A single member has no angle to another; the largest gradient norm is 8.1."
     assert angles_sentence(some([[1, 0.07], [0.07, 1]], vanishing=3)).endswith(
         "F1 at 3 and of F2 at 3 of 33 points is too small for float32, so the angles are the log-odds'."
@@ -195,7 +195,7 @@ def test_the_sentence_about_angles():
     assert angles_sentence(three).startswith(
         "Here the gradients of F2 and F3, the closest pair, are 1 degree apart (|cos| 1.00),"
     )
-    assert angles_sentence(three).endswith("norm is .041.")
+    assert angles_sentence(three).endswith("norm is 0.041.")
     assert angles_sentence(three, pair=(0, 1)).startswith(HERE)
 
 

@@ -82,7 +82,7 @@ def test_a_click_moves_the_start_the_ball_and_the_paths(flat):
 def test_a_model_that_was_wrong_before_the_attack_is_not_fooled_by_it(flat):
     scene, walks = drawn(flat, State("bars-trs", image=0, plane="random", eps=0.2, attack="fgsm", start="0.6,0.4"))
     assert walks.before == [1, 0, 0]
-    assert walks.headline(0) == "1, wrong before the attack"
+    assert walks.headline(0) == "1, wrong already"
     assert not any(walks.fools(attacked, 0) for attacked in range(3))
     assert marks(slice_figure(scene, walks, surrogate=0), "does not fool F1")
 

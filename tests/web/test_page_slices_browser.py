@@ -222,7 +222,7 @@ def test_a_click_starts_an_attack_there_on_every_model(screen: Screen, bars: Loa
         assert screen.points(panel, "start of the attack")[0] == pytest.approx(start, abs=1e-4)
         with torch.no_grad():
             before, after = int(model(x).argmax()), int(model(ends[panel]).argmax())
-        effect = f"{before}, wrong before the attack" if before != y else f"{before} → {after}, fooled"
+        effect = f"{before}, wrong already" if before != y else f"{before} → {after}, fooled"
         assert screen.headline(panel) == f"{name}: {effect if before != y or before != after else f'{before}, not fooled'}"
         traces = screen.traces(panel)
         for attacked in {0, panel}:  # the path on the surrogate, and on the panel's own model

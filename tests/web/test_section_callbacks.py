@@ -87,13 +87,15 @@ def test_rows_are_attacked_and_columns_are_fooled(one_way):
     found = {pair: text.split("/")[0] for pair, text in cells(table).items()}
     expected = {("F1", "F1"): 1, ("F1", "F2"): 1, ("F1", "ensemble"): 1, ("F2", "F1"): 0, ("F2", "F2"): 1, ("F2", "ensemble"): 0}
     assert found == {pair: str(fooled) for pair, fooled in expected.items()}
-    assert texts(next(parts(table, "Caption"))) == "transfer rate, %: attack made on ↓, fools →"
+    caption = texts(next(parts(table, "Caption")))
+    assert caption.startswith("FGSM, eps 0.2, 2 points: ")
+    assert caption.endswith("Attack made on ↓, fools\N{NO-BREAK SPACE}→")
     labels = [part["props"]["aria-label"] for part in parts(table, "Button")]
     assert [label.partition(":")[0] for label in labels] == [f"attack on {i}, target {j}" for i, j in expected]
     sent = save(one_way, state, "matrix")["download.data"]
     assert sent["filename"] == "transfer-bars-cos-only.csv"
     about, *table = base64.b64decode(sent["content"]).decode().splitlines()
-    assert about == f"# bars-cos-only, weights {'cd' * 32}; FGSM, eps 0.2, linf, seed 0, 2 images"
+    assert about == f"# bars-cos-only, weights {'cd' * 32}; FGSM, eps 0.2, linf, seed 0, 2 points"
     saved = {(row["surrogate"], row["target"]): row for row in csv.DictReader(table)}
     assert {pair: int(row["fooled"]) for pair, row in saved.items()} == expected
     for row in saved.values():
@@ -113,7 +115,7 @@ def test_a_new_setting_starts_from_an_empty_matrix_and_a_failure_leaves_none(app
     answer = call(app, "matrix.children", settled=state, client="three")
     assert answer["poll.disabled"] is False
     assert not list(parts(call(app, "strip.children", measured=answer["measured.data"], client="three")["strip.children"], "Img"))
-    assert set(cells(answer["matrix.children"]).values()) == {"0/0"}
+    assert set(cells(answer["matrix.children"]).values()) == {"-"}
     failed = call(app, "matrix.children", settled={**state, "run": "nowhere"}, client="three")
     assert (failed["matrix.children"], failed["poll.disabled"], failed["measured.data"]) == ([], True, {})
     assert call(app, "strip.children", measured={}, client="three")["strip.children"] == []

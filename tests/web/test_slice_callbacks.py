@@ -207,7 +207,7 @@ def test_the_axes_are_named_in_the_planes_order(app, explorer):
 def test_the_sentence_says_whose_attack_fools_whom(one_way, surrogate, sentence):
     """Exchanging attacked and judged model would say that F2's attack fools F1."""
     answer = attacks(one_way, state_of(one_way, **ONE_WAY, surrogate=surrogate))
-    assert answer["fooled-words.children"] == sentence
+    assert answer["attack-data.data"]["words"]["fooled-words"] == sentence
 
 
 @pytest.mark.parametrize("surrogate", [0, 1])
@@ -237,8 +237,8 @@ def test_the_attack_starts_where_the_state_says(one_way):
     assert min(x for x in ball["x"] if x is not None) == pytest.approx(-0.1)
     assert max(y for y in ball["y"] if y is not None) == pytest.approx(0.85)
     outside = attacks(one_way, state_of(one_way, **ONE_WAY, start="1.5,0.5"))
-    assert outside["start-words.children"]
-    assert attacks(one_way, state_of(one_way, **ONE_WAY))["start-words.children"] == ""
+    assert outside["attack-data.data"]["words"]["start-words"]
+    assert attacks(one_way, state_of(one_way, **ONE_WAY))["attack-data.data"]["words"]["start-words"] == ""
 
 
 def test_attacks_are_made_anew_only_if_they_would_differ(app):

@@ -154,11 +154,11 @@ def angles_sentence(measured: Angles, *, pair: tuple[int, int] | None = None) ->
     steep += _loss_note(measured, i, j)
     degrees = round(math.degrees(math.acos(float(measured.signed[i, j]))))
     closest = ", the closest pair," if pair is None and members > 2 else ""
-    here = f"Here the gradients {which}{closest} are {degrees} degree{'' if degrees == 1 else 's'} apart (|cos| {_share(cosine)})"
+    here = f"Here the gradients {which}{closest} are {degrees} degree{'' if degrees == 1 else 's'} apart (|cos| {cosine:.2f})"
     if measured.eps == 0 or math.isnan(mean):
         return f"{here}; {steep}."
-    ball = f"within eps {_share(measured.eps, 3)} ({NORM_NAMES[measured.norm]})"
-    around = f"{ball} |cos| is {_share(mean)} ± {_share(float(measured.deviation[i, j]))}"
+    ball = f"within eps {measured.eps:.3g} ({NORM_NAMES[measured.norm]})"
+    around = f"{ball} |cos| is {mean:.2f} ± {measured.deviation[i, j]:.2f}"
     return f"{here}, {around}; {steep}."
 
 
@@ -171,7 +171,7 @@ def _loss_note(measured: Angles, i: int, j: int) -> str:
     here = float(measured.loss_at_x[i, j])
     if abs(here - float(measured.at_x[i, j])) <= DIFFERENT:
         return ""
-    return f"; by the cross-entropy's gradients, which float32 rounds, |cos| would be {_share(here)}"
+    return f"; by the cross-entropy's gradients, which float32 rounds, |cos| would be {here:.2f}"
 
 
 def fooled_sentence(surrogate: str, fooled: Sequence[str]) -> str:
@@ -196,13 +196,6 @@ def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def _share(value: float, digits: int = 2) -> str:
-    """Format a number from 0 to 1 without its leading zero: .07; with 3 digits, an eps such as .3 or .031."""
-    text = f"{value:.2f}" if digits == 2 else f"{value:.{digits}f}".rstrip("0").rstrip(".")
-    return text.removeprefix("0") or "0"
-
-
 def _number(value: float) -> str:
-    """Format a number with two significant digits: 8.1, 120, .04, 1e-05."""
-    text = f"{float(f'{value:.2g}'):g}"
-    return text.removeprefix("0") if text.startswith("0.") else text
+    """Format a number with two significant digits: 8.1, 120, 0.04, 1e-05."""
+    return f"{float(f'{value:.2g}'):g}"

@@ -15,7 +15,7 @@ from trs_explorer.options import UsageError, unknown
 Predictions = Int[Tensor, "model image"]
 
 FILTERS = {
-    "all": "all images",
+    "all": "all",
     "disagree": "members disagree",
     "wrong": "the ensemble is wrong",
     "transfers": "an attack on one model also fools another",
@@ -48,6 +48,7 @@ def pick(
     surrogate: int = 0,
     target: int = 1,
     robust: Rate | None = None,
+    noun: str = "images",
 ) -> tuple[list[int], str]:
     """Return the indices of the images that pass a filter, in order, and a sentence such as "3 of 256 images: ...".
 
@@ -60,6 +61,7 @@ def pick(
     predicted: the models' predictions, for "disagree" and "wrong".
     matrix, surrogate, target: the transfer matrix and a cell of it, for "transfers"; one past the members is the ensemble.
     robust: the ensemble's accuracy under an attack on itself, for "robust".
+    noun: what the sentence calls them, in the plural.
     Raises: UsageError for an unknown kind or cell, or a measurement that does not exist yet.
     """
     if kind not in FILTERS:
@@ -85,7 +87,10 @@ def pick(
     of_class = "" if label is None else f" of class {label}"
     if eligible is not None:
         text = text.format(sum(eligible[i] for i in candidates))
-    return indices, f"{len(indices)} of {len(candidates)} image{'s' * (len(candidates) != 1)}{of_class}: {text}"
+    return (
+        indices,
+        f"{len(indices)} of {len(candidates)} {noun if len(candidates) != 1 else noun.removesuffix('s')}{of_class}: {text}",
+    )
 
 
 def model_name(index: int, members: int) -> str:

@@ -1,5 +1,7 @@
 """What a slice's pixels can show besides the predicted classes: margins, confidence, disagreement; and gradients as arrows."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Float
 
@@ -8,16 +10,16 @@ from trs_explorer.figures.pixels import PALETTE, PIXELS, class_picture, palette_
 
 LAYERS = {
     "class": "class",
-    "margin": "margin of the true class",
+    "margin": "margin",
     "confidence": "confidence",
     "disagreement": "members that differ",
-    "arrows": "class, with gradient arrows",
+    "arrows": "class and arrows",
 }
 KEYS = {
     "class": "Paler: the model is less confident.",
-    "margin": "Blue: the true class leads; orange: another class does; white: the boundary.",
-    "confidence": "Dark: the model is sure; light: it is not.",
-    "disagreement": "White: all members agree; the darker, the more of them differ from the ensemble.",
+    "margin": "The margin of the true class: blue where it leads, orange where another one does.",
+    "confidence": "The probability of the predicted class.",
+    "disagreement": "The same in every panel: members whose class is not the ensemble's.",
     "arrows": "Arrows: where the loss of the true class grows fastest within the plane.",
 }
 MARGIN = 5.0  # logits, from which on the colour is full
@@ -27,15 +29,44 @@ ARROWS = 13  # per side
 Outputs = Float[np.ndarray, "row column model class"]
 
 
+@dataclass(frozen=True)
+class Scale:
+    """What the colours of a layer stand for that does not show classes.
+
+    low, high: what its ends mean.
+    colours: from low to high.
+    """
+
+    low: str
+    high: str
+    colours: tuple[tuple[int, int, int], ...]
+
+    def css(self) -> str:
+        """Return the scale as a CSS gradient."""
+        return f"linear-gradient(to right, {', '.join(map(css_colour, self.colours))})"
+
+
+SCALES = {
+    "margin": Scale(f"-{MARGIN:g} logits or less", f"{MARGIN:g} or more", (ORANGE, WHITE, BLUE)),
+    "confidence": Scale("1 / number of classes", "1", (WHITE, DARK)),
+    "disagreement": Scale("no member differs", "all differ", (WHITE, DARK)),
+}
+
+
+def css_colour(rgb: tuple[int, int, int]) -> str:
+    """Return a colour as plotly and browsers write it."""
+    return f"rgb{rgb}"
+
+
 def layer_pictures(outputs: Outputs, layer: str, y: int) -> list[str]:
     """Return every model's pixels as the data URI of a PNG. layer: one of LAYERS.  y: the true class."""
     models = range(outputs.shape[2])
     if layer == "margin":
-        return [_scale(margins(outputs[:, :, m], y) / MARGIN / 2 + 0.5, ORANGE, WHITE, BLUE) for m in models]
+        return [_scaled(margins(outputs[:, :, m], y) / MARGIN / 2 + 0.5, layer) for m in models]
     if layer == "confidence":
-        return [_scale(_confidence(outputs[:, :, m]), WHITE, DARK) for m in models]
+        return [_scaled(_confidence(outputs[:, :, m]), layer) for m in models]
     if layer == "disagreement":
-        return [_scale(disagreement(outputs), WHITE, DARK)] * len(models)
+        return [_scaled(disagreement(outputs), layer)] * len(models)
     return [class_picture(outputs[:, :, m]) for m in models]
 
 
@@ -78,8 +109,9 @@ def _confidence(outputs: Float[np.ndarray, "row column class"]) -> Float[np.ndar
     return (confidence - lowest) / (1 - lowest)
 
 
-def _scale(values: Float[np.ndarray, "row column"], *colours: tuple[int, int, int]) -> str:
-    """Colour values from 0 to 1 along a scale; those that are not finite are grey."""
+def _scaled(values: Float[np.ndarray, "row column"], layer: str) -> str:
+    """Colour values from 0 to 1 along a layer's scale; those that are not finite are grey."""
+    colours = SCALES[layer].colours
     fine = refined(values.astype(np.float32), max(1, PIXELS // (len(values) - 1)))
     steps = PALETTE - 2
     place = np.where(np.isfinite(fine), fine.clip(0, 1) * steps, PALETTE - 1).astype(np.uint8)

@@ -1,11 +1,12 @@
 """The lines and marks of one panel of the slices, as few plotly traces: many short ones would be slow to redraw."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from trs_explorer.figures.boundaries import decision_boundaries, gapped, hatching
-from trs_explorer.figures.slice_data import Attacks, Points, Slice
+from trs_explorer.figures.slice_data import Attacks, Points, Slice, SpanningImage
 from trs_explorer.figures.theme import class_colours
 from trs_explorer.files import Json
 
@@ -13,17 +14,22 @@ INK, HALO = "#141414", "rgba(255,255,255,.8)"  # on the classes' colours, in eve
 LABEL_CELLS = 24  # per side, of the grid on which class numbers are placed
 LABEL_REACH = 3  # cells around a number
 MIN_LABEL_CELLS = 9  # of them must have its class
+THUMBNAIL = 0.13  # of the square's side: the small picture of an image that spans the plane
 
 
-def panel_traces(view: Slice, attacks: Attacks | None, model: int, surrogate: int | None) -> list[Json]:
-    """Return what lies above the pixels of a model's panel, the lowest first. Names say what a trace is."""
+def panel_traces(view: Slice, attacks: Attacks | None, model: int, surrogate: int | None, *, numbers: bool = True) -> list[Json]:
+    """Return what lies above the pixels of a model's panel, the lowest first. Names say what a trace is.
+
+    numbers: write the classes' numbers, which belong to colours that show classes.
+    """
     outputs = view.outputs[:, :, model]
     along = np.linspace(view.low, view.high, len(outputs))
     traces = []
     if view.box is not None:
         traces.append(_line("outside [0, 1]", hatching(view.box, view.low, view.high), 1, color="rgba(20,20,20,.22)"))
     traces.append(_line("boundaries", decision_boundaries(outputs, along), 1.6))
-    traces.append(_class_numbers(outputs, along))
+    if numbers:
+        traces.append(_class_numbers(outputs, along, [thumbnail_place(view, image) for image in view.images if image.picture]))
     traces += _training_points(view)
     if view.box is not None and len(view.box):
         traces += _outlined("[0, 1] in every pixel", [_closed(view.box)], 1.8, "dot")
@@ -77,16 +83,31 @@ def _training_points(view: Slice) -> list[Json]:
     return traces
 
 
-def _class_numbers(outputs: np.ndarray, along: np.ndarray) -> Json:
-    """Write the number of every class that has a large enough region into it: the colours' second cue."""
+def thumbnail_place(view: Slice, image: SpanningImage) -> tuple[float, float]:
+    """Return the centre of the small picture of an image that spans the plane: beside its place, towards the middle."""
+    middle, away = (view.low + view.high) / 2, 0.7 * THUMBNAIL * (view.high - view.low)
+    a, b = (place + math.copysign(away, middle - place) for place in image.point)
+    return a, b
+
+
+def _class_numbers(outputs: np.ndarray, along: np.ndarray, covered: Sequence[tuple[float, float]] = ()) -> Json:
+    """Write the number of every class that has a large enough region into it: the colours' second cue.
+
+    covered: centres of pictures, under which there is no number.
+    """
     at = np.linspace(0, len(along) - 1, LABEL_CELLS + 1).round().astype(int)
     cells = np.where(np.isfinite(outputs).all(-1), outputs.argmax(-1), -1)[np.ix_(at, at)]
     places, texts = [], []
+    inner = along[at[2:-2]]
+    reach = THUMBNAIL * (along[-1] - along[0])
+    free = np.ones((len(inner), len(inner)))
+    for a, b in covered:
+        free[np.ix_(np.abs(inner - b) < reach, np.abs(inner - a) < reach)] = 0
     for c in np.unique(cells[cells >= 0]).tolist():
         of_class = (cells == c).astype(float)
         padded = np.pad(of_class, LABEL_REACH)
         windows = np.lib.stride_tricks.sliding_window_view(padded, (2 * LABEL_REACH + 1,) * 2)
-        score = (windows.sum((-2, -1)) * of_class)[2:-2, 2:-2]  # a number at the edge would be cut
+        score = (windows.sum((-2, -1)) * of_class)[2:-2, 2:-2] * free  # a number at the edge would be cut
         if score.max() >= MIN_LABEL_CELLS:
             row, column = np.unravel_index(score.argmax(), score.shape)
             places.append(along[at[[column + 2, row + 2]]])

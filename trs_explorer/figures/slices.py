@@ -6,16 +6,15 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from trs_explorer.figures.pixels import class_picture
+from trs_explorer.figures.layers import SCALES, Scale, arrows, css_colour, layer_pictures
 from trs_explorer.figures.slice_data import Attacks, Slice, SpanningImage
-from trs_explorer.figures.slice_panel import panel_traces
+from trs_explorer.figures.slice_panel import INK, THUMBNAIL, panel_traces, thumbnail_place
 from trs_explorer.figures.theme import as_label, class_colours, template
 from trs_explorer.files import Json
 
 MAX_COLUMNS = 4
 LINE_PX = 20  # of text below the panels
 TITLE_PX = 26
-THUMBNAIL = 0.13  # of the square's side
 LONG_NAMES = 90  # characters of both axes' names that no longer fit on a line
 
 
@@ -33,6 +32,8 @@ def slice_spec(
     columns: int = MAX_COLUMNS,
     look: str = "light",
     caption: str = "",
+    layer: str = "class",
+    y: int = 0,
     pictures: Sequence[str] | None = None,
 ) -> Json:
     """Draw a panel for every model that is not hidden, as a plain dictionary: plotly's checks would cost 60 ms and more.
@@ -47,7 +48,8 @@ def slice_spec(
     columns: panels side by side, at most.
     look: one of `theme.LOOKS`.
     caption: printed below the axes' names, for exports.
-    pictures: per model, the data URI of its pixels; by default those of the predicted classes.
+    layer, y: what the pixels show, one of `layers.LAYERS`, and the true class, which "margin" is about.
+    pictures: per model, the data URI of its pixels, if they are there already.
     Raises: ValueError if every model is hidden.
     """
     shown = [model for model in range(len(view.models)) if model not in hidden]
@@ -66,17 +68,20 @@ def slice_spec(
         "annotations": [_below("<br>".join(words))],
     }  # fmt: skip
     data: list[Json] = []
+    pictures = pictures or layer_pictures(view.outputs, layer, y)
+    scale = SCALES.get(layer)
     for place, model in enumerate(shown):
         axis = "" if place == 0 else str(place + 1)
         layout |= _axes(view, axis, divmod(place, columns), rows, columns, last=place + columns >= len(shown))
-        source = pictures[model] if pictures else class_picture(view.outputs[:, :, model])
-        layout["images"].append(_pixels(view, axis, source))
+        layout["images"].append(_pixels(view, axis, pictures[model]))
         layout["annotations"].append(_title(view, attacks, axis, model))
         axes = {"type": "scatter", "xaxis": f"x{axis}", "yaxis": f"y{axis}", "showlegend": False}
-        data += [axes | trace for trace in panel_traces(view, attacks, model, surrogate)]
+        data += [axes | trace for trace in panel_traces(view, attacks, model, surrogate, numbers=scale is None)]
+        if layer == "arrows":
+            data.append(axes | _arrows(view, model, y))
     for axis in ("" if place == 0 else str(place + 1) for place in range(len(shown))):  # after all models' pixels
         layout["images"] += [_thumbnail(view, axis, image) for image in view.images if image.picture]
-    return {"data": data + class_key(view, shown), "layout": layout}
+    return {"data": data + ([_colour_bar(scale)] if scale else class_key(view, shown)), "layout": layout}
 
 
 def _axes(view: Slice, axis: str, place: tuple[int, int], rows: int, columns: int, *, last: bool) -> Json:
@@ -110,13 +115,18 @@ def _pixels(view: Slice, axis: str, source: str) -> Json:
 
 
 def _thumbnail(view: Slice, axis: str, image: SpanningImage) -> Json:
-    """Draw a small picture beside the place of an image that spans the plane, towards the middle of the square."""
-    middle, side = (view.low + view.high) / 2, THUMBNAIL * (view.high - view.low)
-    a, b = (place + math.copysign(0.7 * side, middle - place) for place in image.point)
+    """Draw the small picture of an image that spans the plane."""
+    side, (a, b) = THUMBNAIL * (view.high - view.low), thumbnail_place(view, image)
     return {
         "source": image.picture, "xref": f"x{axis}", "yref": f"y{axis}", "x": a, "y": b, "sizex": side, "sizey": side,
         "xanchor": "center", "yanchor": "middle", "layer": "above", "name": image.name, "opacity": 0.9,
     }  # fmt: skip
+
+
+def _arrows(view: Slice, model: int, y: int) -> Json:
+    a, b = arrows(view.outputs[:, :, model], y, view.low, view.high)
+    line = {"width": 1.2, "color": INK}
+    return {"mode": "lines", "x": a, "y": b, "name": "gradient arrows", "hoverinfo": "skip", "line": line}
 
 
 def _ticks(low: float, high: float) -> list[float]:
@@ -139,6 +149,26 @@ def _below(text: str) -> Json:
         "text": text, "x": 0, "y": 0, "xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "top", "align": "left",
         "yshift": -LINE_PX + 2, "showarrow": False, "name": "axes",
     }  # fmt: skip
+
+
+def _colour_bar(scale: Scale) -> Json:
+    """Return a trace without points, whose colour bar stands in the place of the class key."""
+    steps = [[k / (len(scale.colours) - 1), css_colour(colour)] for k, colour in enumerate(scale.colours)]
+    bar = {
+        "orientation": "h", "x": 0, "xanchor": "left", "y": 0, "yref": "container", "yanchor": "bottom", "len": 0.5,
+        "thickness": 12, "tickvals": [0, 1], "ticktext": [scale.low, scale.high], "ticks": "", "outlinewidth": 1,
+        "xpad": 60, "ypad": 4,
+    }  # fmt: skip
+    marker = {"color": [0], "cmin": 0, "cmax": 1, "colorscale": steps, "showscale": True, "colorbar": bar}
+    return {
+        "type": "scatter",
+        "x": [None],
+        "y": [None],
+        "mode": "markers",
+        "showlegend": False,
+        "name": "scale",
+        "marker": marker,
+    }
 
 
 def class_key(view: Slice, shown: Sequence[int]) -> list[Json]:

@@ -9,7 +9,7 @@ from trs_explorer.files import Json
 
 # Okabe and Ito's seven colours, which colour-blind people can tell apart, and three more; every use has a second cue.
 CLASS_COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#a58bd6", "#a6761d", "#8fd3c7")
-SERIES_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+SERIES_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#a6761d", "#8b7bd8")
 SERIES_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 UNDEFINED = "#808080"  # the colour of outputs that are not a number
 GOLDEN = (math.sqrt(5) - 1) / 2  # steps of hue that never come back to an earlier one

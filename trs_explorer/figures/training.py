@@ -24,7 +24,7 @@ def training_figure(events: Sequence[Json], **settings: object) -> go.Figure:
 def training_spec(events: Sequence[Json], *, at_step: int | None = None, look: str = "light") -> Json:
     """Draw loss terms above, mean |cos| and the probe's transfer rate below, over the steps, as a plain dictionary.
 
-    events: of the run's log. Marks on the upper axis: ◆ a checkpoint, ▲ a change that a viewer asked for.
+    events: of the run's log. Marks between the two: ◆ a checkpoint, ▲ a change that a viewer asked for.
     at_step: a dotted line marks this step, at which the selected checkpoint was saved.
     look: one of `theme.LOOKS`.
     """
@@ -37,6 +37,7 @@ def training_spec(events: Sequence[Json], *, at_step: int | None = None, look: s
     curves.append(("transfer over all pairs", probe_numbers, transfer, "y2"))
     data = [_curve(number, *curve) for number, curve in enumerate(curves) if np.isfinite(curve[2]).any()]
     data += _marks(events)
+    without_axis = {"visible": False, "fixedrange": True}
     values = np.concatenate([y[np.isfinite(y)] for _, _, y, axis in curves if axis == "y"] or [np.zeros(0)])
     last = max((float(x.max()) for _, x, _, _ in curves if len(x)), default=0.0)
     line = {"color": LOOKS[look].text, "width": 1.5, "dash": "dot"}
@@ -45,8 +46,9 @@ def training_spec(events: Sequence[Json], *, at_step: int | None = None, look: s
     layout = {
         "template": template(look),
         "xaxis": {**common, "title": {"text": "step", "standoff": 4}, "anchor": "y2", "tickformat": "d", **_whole_ticks(last)},
-        "yaxis": {**common, "domain": [0.56, 1], "title": {"text": "loss"}, **_loss_axis(values)},
-        "yaxis2": {**common, "domain": [0, 0.46], "range": [0, 1], "title": {"text": "rate"}, "nticks": 4},
+        "yaxis": {**common, "domain": [0.58, 1], "title": {"text": "loss"}, **_loss_axis(values)},
+        "yaxis2": {**common, "domain": [0, 0.43], "range": [0, 1], "title": {"text": "rate"}, "tickvals": [0, 0.5, 1]},
+        "yaxis3": {**without_axis, "domain": [0.46, 0.55], "range": [-1, 1]},
         "shapes": [] if at_step is None else [ruler | {"x0": at_step, "x1": at_step}],
         "hovermode": "x unified", "hoversubplots": "axis", "margin": {"l": 56, "r": 8, "t": 10, "b": 36},
         "legend": {"y": 0.5, "yanchor": "middle", "itemclick": False, "itemdoubleclick": False},
@@ -72,7 +74,7 @@ def _curve(number: int, name: str, x: np.ndarray, y: np.ndarray, axis: str) -> J
 
 
 def _marks(events: Sequence[Json]) -> list[Json]:
-    """Return a trace of checkpoints and one of changes, at the upper edge of the lower chart; none of what never happened."""
+    """Return a trace of checkpoints and one of changes, between the charts; none of what never happened."""
     saved = [
         (int(step), f"checkpoint {parse_checkpoint(event).name}")
         for event, step in zip(*of_kind(events, "checkpoint"), strict=True)
@@ -81,8 +83,8 @@ def _marks(events: Sequence[Json]) -> list[Json]:
     changed = [(step, control.request) for control, step in changes if control.action == "set" and not control.error]
     return [
         {
-            "type": "scatter", "mode": "markers", "name": name, "xaxis": "x", "yaxis": "y2", "cliponaxis": False,
-            "x": [step for step, _ in points], "y": [1] * len(points),
+            "type": "scatter", "mode": "markers", "name": name, "xaxis": "x", "yaxis": "y3", "cliponaxis": False,
+            "x": [step for step, _ in points], "y": [0] * len(points),
             "text": [as_label(printable(words)) for _, words in points],
             "hovertemplate": "%{text}<extra></extra>", "marker": {"symbol": symbol, "size": 8, "color": "#808080"},
         }

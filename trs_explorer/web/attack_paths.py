@@ -12,6 +12,7 @@ from trs_explorer.explore.attack_paths import attack_paths
 from trs_explorer.explore.gallery import predictions
 from trs_explorer.explore.library import Loaded
 from trs_explorer.explore.starts import Start, start_at, start_of
+from trs_explorer.web.controls import NORM_LABELS
 from trs_explorer.web.slice_view import Points, SliceView, the
 from trs_explorer.web.state import State
 
@@ -49,7 +50,7 @@ class AttackPaths:
         """The effect of the attack on a model on that model itself, such as "5 → 6, fooled"."""
         before, after = self.before[model], self.ends[model][model]
         if before != self.y:
-            return f"{before}, wrong before the attack"
+            return f"{before}, wrong already"
         return f"{before}, not fooled" if after == before else f"{before} → {after}, fooled"
 
 
@@ -95,17 +96,25 @@ def make_attack_paths(loaded: Loaded, state: State, view: SliceView) -> AttackPa
     )
 
 
+def attack_caption(view: SliceView, attacks: AttackPaths, state: State) -> str:
+    """Say which attacks a slice shows, and by which marks."""
+    surrogate = the(view.models[state.surrogate])
+    radius = f"{attacks.attack}, eps {state.eps:g} ({NORM_LABELS[state.norm]})"
+    return (
+        f"{radius}. Title and solid path: the attack on the panel's own model; dashed: on {surrogate}. "
+        "✕ fools the panel's model, ○ does not."
+    )
+
+
 def slice_caption(view: SliceView, attacks: AttackPaths, state: State) -> str:
-    """Explain the marks in a slice, and the limits of what a slice shows."""
+    """Explain the outlines in a slice, and the limits of what a slice shows."""
     off_plane, surrogate = attacks.off_plane[state.surrogate], the(view.models[state.surrogate])
     is_domain = view.plane.kind == "domain"
     units = "Axes: the inputs themselves" if is_domain else "Axes: L2 distance from the image (each pixel in [0, 1])"
     outline = "" if is_domain else "; dotted outline: [0, 1]; hatched: outside [0, 1] (not a valid image)"
     sentences = [
         f"True class: {view.y} ({view.label_source}).",
-        f"{units}. Solid outline: the ball of eps {state.eps:g}{outline}.",
-        f"★ start of the attack. Solid path: {attacks.attack} on this panel's model; dashed path: on {surrogate}.",
-        "✕ fools this panel's model, ○ does not.",
+        f"{units}. ★ start of the attack. Solid outline: the ball of eps {state.eps:g} around it{outline}.",
         f"Paths are projections: the attack on {surrogate} ends {off_plane:.2f} off the plane." if off_plane > 0.005 else "",
         "" if is_domain else "A plane shows two directions of many: trust the matrix for rates.",
     ]

@@ -6,14 +6,17 @@ import numpy as np
 import torch
 from dash import html
 
+from trs_explorer.explore.angles import fooled_sentence
 from trs_explorer.explore.slices import assemble
-from trs_explorer.figures.layers import arrows, layer_pictures
+from trs_explorer.figures.layers import layer_pictures
 from trs_explorer.figures.slice_data import Attacks, Slice
 from trs_explorer.figures.slice_panel import attack_traces
 from trs_explorer.figures.slices import slice_spec
 from trs_explorer.files import Json
-from trs_explorer.web.attack_paths import AttackPaths
-from trs_explorer.web.slice_view import SliceView
+from trs_explorer.web.attack_paths import AttackPaths, attack_caption, attack_start, slice_caption
+from trs_explorer.web.page_request import PageRequest
+from trs_explorer.web.slice_view import SliceView, the
+from trs_explorer.web.state import ATTACK_FIELDS, SLICE_FIELDS
 
 
 def slice_to_draw(view: SliceView, logits: np.ndarray) -> Slice:
@@ -61,9 +64,7 @@ def slice_parts(view: SliceView, samples: Sequence[np.ndarray], layers: Sequence
     pictures = {name: layer_pictures(data.outputs, name, view.y) for name in wanted if name != "arrows"}
     if "arrows" in wanted:
         pictures["arrows"] = pictures["class"]
-    spec = slice_spec(data, pictures=pictures["class"])
-    if "arrows" in wanted:
-        spec["data"] += [_arrows(view, data, model) for model in range(len(view.models))]
+    spec = slice_spec(data, layer="arrows" if "arrows" in wanted else "class", y=view.y, pictures=pictures["class"])
     return {
         "key": view.key,
         "level": len(samples) - 1,
@@ -75,20 +76,36 @@ def slice_parts(view: SliceView, samples: Sequence[np.ndarray], layers: Sequence
     }
 
 
-def _arrows(view: SliceView, data: Slice, model: int) -> Json:
-    x, y = arrows(data.outputs[:, :, model], view.y, view.low, view.high)
-    axis = str(model + 1) if model else ""
-    return {
-        "type": "scatter", "mode": "lines", "x": x, "y": y, "xaxis": f"x{axis}", "yaxis": f"y{axis}", "showlegend": False,
-        "name": "gradient arrows", "hoverinfo": "skip", "line": {"width": 1.2, "color": "#141414"},
-    }  # fmt: skip
-
-
 def attack_parts(view: SliceView, paths: AttackPaths, surrogate: int | None) -> Json:
     """Return what the page adds to a slice for its attacks: the traces and the headline of every panel."""
     attacks, models = attacks_to_draw(paths), range(len(view.models))
     traces = [[t for t in attack_traces(view.models, attacks, k, surrogate) if t["x"]] for k in models]
     return {"key": view.key, "traces": traces, "headlines": attacks.headlines}
+
+
+def attack_response(request: PageRequest, view: SliceView, paths: AttackPaths) -> Json:
+    """Return what the page shows of the attacks on a slice: `attack_parts`, texts by the ids of their elements, and what for.
+
+    "about" holds the fields of the state that the attacks depend on: the browser drops what is about another state.
+    """
+    surrogate = request.state.surrogate
+    name = the(view.models[surrogate])
+    fooled = [the(model) for k, model in enumerate(view.models) if paths.fools(surrogate, k)]
+    return attack_parts(view, paths, surrogate) | {
+        "about": attack_fields(request),
+        "words": {
+            "attack-words": attack_caption(view, paths, request.state),
+            "slice-words": slice_caption(view, paths, request.state),
+            "start-words": attack_start(request.state, view).sentence(),
+            "fooled-words": fooled_sentence(name, fooled),
+        },
+    }
+
+
+def attack_fields(request: PageRequest) -> Json:
+    """Return the fields of the state that the attacks on a slice depend on."""
+    state = request.state.to_json()
+    return {name: state[name] for name in (*SLICE_FIELDS, "weights", *ATTACK_FIELDS)}
 
 
 def share_table(view: SliceView, logits: np.ndarray) -> html.Table:

@@ -12,7 +12,6 @@ from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
 from trs_explorer.explore.slices import LEVELS, assemble
-from trs_explorer.figures.layers import layer_pictures
 from trs_explorer.figures.matrix import matrix_spec
 from trs_explorer.figures.slices import MAX_COLUMNS, TITLE_PX, slice_spec
 from trs_explorer.figures.theme import LOOKS
@@ -20,7 +19,7 @@ from trs_explorer.files import Json
 from trs_explorer.parse_events import parse_step
 from trs_explorer.tables import to_csv
 from trs_explorer.web import matrix
-from trs_explorer.web.attack_paths import AttackPaths, slice_caption
+from trs_explorer.web.attack_paths import AttackPaths, attack_caption, slice_caption
 from trs_explorer.web.controls import NORM_LABELS
 from trs_explorer.web.drawing import attacks_to_draw, slice_to_draw
 from trs_explorer.web.history import checkpoint_label
@@ -120,11 +119,10 @@ def saved_figure(request: PageRequest, view: SliceView, attacks: AttackPaths, lo
     """
     state = request.state
     data = slice_to_draw(view, logits)
-    pictures = layer_pictures(data.outputs, state.layer, view.y)
     hidden = state.hidden()
     figure = slice_spec(
         data, attacks_to_draw(attacks), surrogate=state.surrogate, hidden=hidden, look=look, caption=caption(request, attacks),
-        pictures=pictures,
+        layer=state.layer, y=view.y,
     )  # fmt: skip
     figure["layout"] |= page_size(figure, len(view.models) - len(hidden))
     if look != "print":
@@ -162,7 +160,7 @@ def handout(request: PageRequest, figure: Json, attacks: AttackPaths, view: Slic
     body = figure_html(figure)
     drawn = figure_html(saved_matrix(request, attacks, measured, look="print"), script=False)
     table = matrix.matrix_table(measured.matrix, buttons=False) if isinstance(measured, matrix.PartialMatrix) else None
-    words = [slice_caption(view, attacks, request.state), caption(request, attacks)]
+    words = [attack_caption(view, attacks, request.state), slice_caption(view, attacks, request.state), caption(request, attacks)]
     text = "".join(f"<p>{markup(part)}</p>" for part in words)
     style = "body{font:15px/1.4 system-ui,sans-serif;margin:1.5rem}td,th{padding:.2rem .6rem;text-align:left}small{display:block}"
     title = markup(f"trs explore: {request.state.run}")

@@ -17,11 +17,11 @@ from trs_explorer.explore.pictures import data_uri, difference, png
 from trs_explorer.figures.matrix import Transfer
 from trs_explorer.tables import to_csv
 from trs_explorer.web.attack_paths import configured_attack
-from trs_explorer.web.controls import sets
+from trs_explorer.web.controls import NORM_LABELS, sets
 from trs_explorer.web.history import checkpoint_label
 from trs_explorer.web.robust_accuracy import BATCH, evaluation_attack, first_images, robust_accuracies
 from trs_explorer.web.slice_view import model_names, the
-from trs_explorer.web.state import ATTACK_OPTION_FIELDS, State, is_plane
+from trs_explorer.web.state import ATTACK_OPTION_FIELDS, State, is_plane, noun_for
 
 EXAMPLES = 6
 
@@ -71,8 +71,15 @@ def matrix_to_draw(matrix: TransferMatrix) -> Transfer:
     return Transfer(names[:-1], names, matrix.fooled, matrix.eligible, intervals)
 
 
-def matrix_table(matrix: TransferMatrix, *, buttons: bool = True, selected: tuple[int, int] | None = None) -> html.Table:
-    """Build the table: rows are surrogates, columns targets. buttons: a click on a cell selects its pair in the state."""
+def matrix_table(
+    matrix: TransferMatrix, *, buttons: bool = True, selected: tuple[int, int] | None = None, about: str = ""
+) -> html.Table:
+    """Build the table: rows are surrogates, columns targets.
+
+    buttons: a click on a cell selects its pair in the state.
+    selected: (surrogate, target) of the cell that is marked.
+    about: of which attack, for its caption.
+    """
     names = model_names(len(matrix.fooled))
     head = html.Tr([html.Td(), *(html.Th(name, scope="col") for name in names)])
     rows = [
@@ -84,7 +91,14 @@ def matrix_table(matrix: TransferMatrix, *, buttons: bool = True, selected: tupl
         )
         for i, row in enumerate(matrix.fooled)
     ]
-    return html.Table([html.Caption("transfer rate, %: attack made on ↓, fools →"), html.Thead(head), html.Tbody(rows)])
+    caption = f"{about}transfer rate in %, 95 % interval, counts. Attack made on ↓, fools\N{NO-BREAK SPACE}→"
+    return html.Table([html.Caption(caption), html.Thead(head), html.Tbody(rows)])
+
+
+def matrix_settings(state: State, loaded: Loaded) -> str:
+    """Return the settings of a measurement for the table's caption."""
+    count = min(state.n, len(loaded.data))
+    return f"{configured_attack(state)[0]}, eps {state.eps:g}, {count} {noun_for(loaded.data.name)}: "
 
 
 def _cell(matrix: TransferMatrix, i: int, j: int, names: list[str], button: bool, *, pressed: bool) -> html.Button | html.Span:
@@ -92,9 +106,12 @@ def _cell(matrix: TransferMatrix, i: int, j: int, names: list[str], button: bool
     low, high = matrix.interval(i, j)
     number = "-" if rate is None else f"{100 * rate:.0f}"
     label = f"attack on {names[i]}, target {names[j]}: " + (
-        f"{number} % ({100 * low:.0f} to {100 * high:.0f}), {fooled} of {eligible} images" if rate is not None else "no image yet"
+        f"{number} % ({100 * low:.0f} to {100 * high:.0f}), {fooled} of {eligible}"
+        if rate is not None
+        else "nothing measured yet"
     )
-    content = [html.B(number), html.Small(f"{100 * low:.0f}-{100 * high:.0f}"), html.Br(), html.Small(f"{fooled}/{eligible}")]
+    counts = [html.Small(f"{100 * low:.0f}-{100 * high:.0f}"), html.Br(), html.Small(f"{fooled}/{eligible}")]
+    content = [html.B(number), *(counts if rate is not None else [])]
     # The colour repeats the number: the stronger the orange, the higher the rate.
     style = {"title": label, "style": {"background": f"rgba(var(--hot), {0.03 + 0.42 * (rate or 0):.2f})"}}
     if not button:
@@ -113,10 +130,10 @@ def matrix_caption(snapshot: Snapshot, state: State, loaded: Loaded) -> list:
         return ["starting ..."]
     name, _ = configured_attack(state)
     count = min(state.n, len(loaded.data))
-    norm = "L2" if state.norm == "l2" else "max norm"
+    norm, noun = NORM_LABELS[state.norm], noun_for(loaded.data.name)
     sentences = [
         f"{checkpoint_label(loaded.checkpoint)}: {name}, eps {state.eps:g} ({norm}), seed {state.seed}, first {count} test "
-        "images; 95 % intervals, counted over images both models classify correctly and on which the attack fools the surrogate "
+        f"{noun}; 95 % intervals, counted over {noun} both models classify correctly and on which the attack fools the surrogate "
         "(Def. 6)."
     ]
     fooled, eligible = partial.matrix.pooled()
@@ -130,7 +147,7 @@ def matrix_caption(snapshot: Snapshot, state: State, loaded: Loaded) -> list:
         sentences.append(f"Ensemble robust accuracy: {rate.correct}/{rate.n}, {share}.")
     if snapshot.state == "running":
         done = partial.robust.n if partial.robust else partial.matrix.n
-        sentences.append(f"{'Attacking the ensemble' if partial.robust else 'Measuring'}: {done} of {count} images ...")
+        sentences.append(f"{'Attacking the ensemble' if partial.robust else 'Measuring'}: {done} of {count} {noun} ...")
     return [" ".join(sentences)]
 
 
@@ -194,7 +211,7 @@ def matrix_csv(loaded: Loaded, state: State, partial: PartialMatrix) -> bytes:
     name, _ = configured_attack(state)
     names = model_names(len(partial.matrix.fooled))
     about = f"{loaded.name}, weights {loaded.digest}; {name}, eps {state.eps:g}, {state.norm}, seed {state.seed}, "
-    about += f"{partial.matrix.n} images"
+    about += f"{partial.matrix.n} {noun_for(loaded.data.name)}"
     rows = []
     for i, row in enumerate(partial.matrix.fooled):
         for j, fooled in enumerate(row):

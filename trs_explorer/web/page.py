@@ -8,10 +8,12 @@ from dash import dcc, html
 
 from trs_explorer.explore.pictures import MAX_FILE
 from trs_explorer.figures.layers import KEYS as LAYER_KEYS
+from trs_explorer.figures.layers import SCALES
 from trs_explorer.figures.theme import LOOKS, template
 from trs_explorer.files import Json
 from trs_explorer.web import controls
 from trs_explorer.web.pages import PAGES
+from trs_explorer.web.state import ATTACK_OPTION_FIELDS
 
 GRAPH = {"displayModeBar": False, "showSendToCloud": False, "plotlyServerURL": "", "responsive": True}
 BEAT_MS, POLL_MS = 1500, 400
@@ -63,7 +65,7 @@ def page(runs: Sequence[str], address: Callable[[str], str], *, readonly: bool) 
     return html.Div([
         dcc.Location(id="address", refresh=False),
         *(dcc.Store(id=name) for name in (*STORES, *(f"{name}-html" for name in FILLED))),
-        dcc.Store(id="client", data=secrets.token_hex(8)), dcc.Store(id="layer-keys", data=LAYER_KEYS),
+        dcc.Store(id="client", data=secrets.token_hex(8)), dcc.Store(id="layer-keys", data=layer_keys()),
         dcc.Store(id="looks", data={name: template(name) for name in LOOKS}), dcc.Store(id="graph", data=empty_graph()),
         dcc.Interval(id="beat", interval=BEAT_MS), dcc.Interval(id="poll", interval=POLL_MS, disabled=True),
         dcc.Interval(id="film-poll", interval=POLL_MS, disabled=True),
@@ -92,7 +94,6 @@ def _header(runs: Sequence[str], address: Callable[[str], str], readonly: bool) 
         html.H1("trs explore"),
         html.Nav(links, **{"aria-label": "pages"}),
         *controls.header_controls(runs),
-        html.Span(id="run-words"),
         html.Span("read-only", className="tag") if readonly else None,
         controls.switch("present", "present", "the slices and the matrix alone, in large type (f)"),
         html.Button("copy link", id="link", title="a link that brings this screen back"),
@@ -110,7 +111,7 @@ def _pick(readonly: bool) -> html.Section:
     own = html.Div(upload, id="upload-label", **{"data-most": str(MAX_FILE)})
     return section("pick", "Pick", [
         html.Div(controls.pick_controls(), className="row"),
-        html.Div([controls.number("image", "image"), own], className="row"),
+        html.Div([controls.number("image", "number"), own], className="row"),
         html.P([html.Span(id="picked-words"), " ", html.Span(id="upload-words", role="status")]),
         html.Div(id="gallery", role="group", **{"aria-label": "images to pick from"}),
         html.P(id="gallery-words"),
@@ -124,6 +125,7 @@ def _slices() -> html.Section:
                  **{"aria-label": "slices: arrow keys move the crosshair, Enter attacks", "aria-describedby": "readout"}),
         html.P(id="slice-error", className="warn"),
         html.P(id="start-words", className="warn", role="status"),
+        html.P(id="attack-words", className="small"),
         html.Div([html.Span(id="layer-words"), html.Span(id="slice-status", role="status")], className="row small"),
         html.Div([
             html.Details([html.Summary("at the crosshair"), scrolling("readout", "what the models predict at the crosshair")],
@@ -143,19 +145,20 @@ def _transfer() -> html.Section:
         html.P(id="transfer-summary", role="status"),
         html.Details([html.Summary("what was measured"), html.P(id="transfer-words")]),
         html.Div(id="strip"),
-    ])  # fmt: skip
+    ], measured=("run", "weights", "eps", "norm", "attack", *ATTACK_OPTION_FIELDS, "seed", "n"))  # fmt: skip
 
 
 def _angles() -> html.Section:
     return section("angles", "Angles and smoothness", [
         html.P(id="angle-words", className="said"),
         html.Details([html.Summary("table"), scrolling("angle-table", "angles in numbers")]),
-    ])  # fmt: skip
+    ], measured=("run", "weights", "image", "own", "surrogate", "target", "eps", "norm", "seed"))  # fmt: skip
 
 
 def _history() -> html.Section:
     slider = dbc.Input(id="scrub", type="range", min=0, max=1, step=1, value=1)
     return section("history", "Training", [
+        html.P(id="run-words"),
         html.Label(["checkpoint ", slider, html.Output(id="scrub-value")], htmlFor="scrub", id="scrub-label"),
         scrolling("history-chart", "the training as curves"),
         html.Details([html.Summary("table"), scrolling("history-table", "the training in numbers")]),
@@ -167,9 +170,22 @@ def scrolling(name: str, label: str) -> html.Div:
     return html.Div(id=name, tabIndex=0, role="group", className="scrolling", **{"aria-label": label})
 
 
-def section(name: str, title: str, children: list) -> html.Section:
-    """Build a section of the page with its heading."""
-    return html.Section([html.H2(title, id=f"{name}-title"), *children], id=name, **{"aria-labelledby": f"{name}-title"})
+def section(name: str, title: str, children: list, *, measured: Sequence[str] = ()) -> html.Section:
+    """Build a section of the page with its heading.
+
+    measured: the fields of the state that its numbers depend on. While it still shows those of other values, it says so.
+    """
+    attributes = {"aria-labelledby": f"{name}-title", **({"data-measured": " ".join(measured)} if measured else {})}
+    return html.Section([html.H2(title, id=f"{name}-title"), *children], id=name, **attributes)
+
+
+def layer_keys() -> Json:
+    """Return for every layer the component that explains its colours."""
+    scales = {
+        name: [scale.low, html.I(className="scale", style={"background": scale.css()}), f"{scale.high}. "]
+        for name, scale in SCALES.items()
+    }
+    return {name: html.Span([*scales.get(name, []), words]).to_plotly_json() for name, words in LAYER_KEYS.items()}
 
 
 def empty_graph() -> Json:

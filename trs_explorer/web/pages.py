@@ -84,8 +84,8 @@ def unknown_page(path: str) -> tuple[str, int]:
     """Respond with a page that says that there is nothing at an address, and names the pages that there are."""
     links = [html.Li(html.A(title, href=at(f"/{page}"))) for page, title in PAGES.items()]
     body = [
-        html.Header([html.H1("trs explore"), nav("")], id="bar"),
-        html.Main([html.P(f"There is no page at {path[:80]!r}. These are the pages:"), html.Ul(links)], id="teacher"),
+        html.Header([html.H1("trs explore"), nav("none of them")]),
+        html.Main([html.P(f"There is no page at {path[:80]!r}. These are the pages:"), html.Ul(links)], className="plain"),
     ]
     return document("trs explore", body, {}, styles=["explorer.css"], scripts=[]), 404
 
@@ -93,6 +93,6 @@ def unknown_page(path: str) -> tuple[str, int]:
 def no_runs_page() -> Response:
     """Respond with a page that says there is no run any more, and reloads until there is one."""
     message = "There is no run here any more. Runs that are trained into this folder, or restored to it, appear automatically."
-    body = [html.Header([html.H1("trs explore")], id="bar"), html.Main([html.P(message)], id="teacher")]
+    body = [html.Header([html.H1("trs explore")]), html.Main([html.P(message)], className="plain")]
     page = document("trs explore", body, {}, styles=["explorer.css"], scripts=[])
     return Response(page, 200, {"Refresh": "5"}, mimetype="text/html")

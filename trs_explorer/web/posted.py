@@ -61,6 +61,11 @@ def is_plain(value: object) -> bool:
     return isinstance(value, bool) or is_text(value) or is_number(value)
 
 
+def is_fields(value: object) -> bool:
+    """Whether a value is a dictionary."""
+    return isinstance(value, dict)
+
+
 def are_texts(value: object) -> bool:
     """Whether a value is a list of texts."""
     return isinstance(value, list) and all(map(is_text, value))
@@ -101,7 +106,7 @@ CHECKS: Checks = {
     "address": is_text,
     "upload": is_text,
     "save-width": is_number,
-    "needed": lambda value: isinstance(value, dict),
+    "needed": is_fields,
     "state": _is_state,
     "settled": _is_state,
     "slice-state": _is_state,
@@ -110,7 +115,7 @@ CHECKS: Checks = {
     "gallery-key": is_text,
     "history-shown": lambda value: isinstance(value, list),
     "measured": lambda value: value == {} or has(value, state=_is_state),
-    "attack-data": lambda value: has(value, id=is_text),
+    "attack-data": lambda value: has(value, about=is_fields),
     "next": lambda value: has(value, key=is_text, level=_is_level),
     "pointer": lambda value: has(value, key=is_text, point=_is_point),
     "look": lambda value: is_text(value) and value in LOOKS,

@@ -87,7 +87,9 @@ def _add_transfer(app: dash.Dash, library: Library, jobs: Jobs, slices: SliceCac
         )
         words = matrix.matrix_caption(snapshot, request.state, request.loaded)
         summary = matrix.matrix_summary(snapshot, request.state, request.loaded) or words
-        table = markup(matrix.matrix_table(matrix_so_far, selected=(request.state.surrogate, request.state.target)))
+        about = matrix.matrix_settings(request.state, request.loaded)
+        selected = request.state.surrogate, request.state.target
+        table = markup(matrix.matrix_table(matrix_so_far, selected=selected, about=about))
         # What follows from the matrix is drawn when it starts and when it is done: Dash drops an answer that a newer question
         # overtakes, so that what takes longer than a poll would never appear. Only its own filters follow every batch.
         follows = not again or done or request.state.filter in gallery.MATRIX_FILTERS

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from threading import Event, Lock
 from typing import Any, TypeVar
@@ -49,20 +49,22 @@ class SliceCache:
             _put_last(self._by_key, view.key, view)
         return view
 
-    def begin(self, request: PageRequest, client: str) -> None:
-        """Start to compute the coarse grid of the request's slice, then its attacks: the page asks for them in a moment."""
+    def begin(self, request: PageRequest, client: str) -> Future[tuple[SliceView, AttackPaths] | None]:
+        """Start to compute the coarse grid of the request's slice, then its attacks: the page asks for them in a moment.
+
+        Returns: the slice and its attacks, once they are there; None if another slice was begun for this client before.
+        """
         ticket = self._latest.enter(f"ahead of {client}", object())
 
-        def compute() -> None:
+        def compute() -> tuple[SliceView, AttackPaths] | None:
             if ticket.cancelled():
-                return
+                return None
             with PROCESS_LOCK.hold():
                 view = self.view(request)
             self.samples(view, 0, ticket=ticket)
-            if not ticket.cancelled():
-                self.attacks(request, view)
+            return None if ticket.cancelled() else (view, self.attacks(request, view))
 
-        self._ahead.submit(compute)
+        return self._ahead.submit(compute)
 
     def go_on(self, view: SliceView, level: int, client: str) -> None:
         """Start to compute a finer grid, which the page asks for as soon as it has got this one."""

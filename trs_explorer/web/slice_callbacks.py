@@ -6,21 +6,19 @@ import dash
 from dash import ClientsideFunction, Input, Output, no_update
 from dash import State as Held
 
-from trs_explorer.explore.angles import fooled_sentence
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.library import Library
 from trs_explorer.explore.slices import LEVELS, Cancelled, assemble
 from trs_explorer.figures.layers import LAYERS
 from trs_explorer.files import Json
-from trs_explorer.web.attack_paths import attack_start, slice_caption
-from trs_explorer.web.drawing import attack_parts, share_table, slice_parts
+from trs_explorer.web.drawing import attack_fields, attack_response, share_table, slice_parts
 from trs_explorer.web.markup import markup
 from trs_explorer.web.page_request import parse_request
 from trs_explorer.web.readout import readout
 from trs_explorer.web.slice_cache import SliceCache
-from trs_explorer.web.slice_view import the
-from trs_explorer.web.state import ATTACK_FIELDS, SLICE_FIELDS
 from trs_explorer.web.state_callbacks import SHOWN_ERRORS
+
+ATTACK_WORDS = ("attack-words", "slice-words", "start-words", "fooled-words")  # the elements with what is said of the attacks
 
 
 def add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
@@ -64,35 +62,19 @@ def add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
         slices.drawn(view).set()
         return parts | {"next": step + 1}, no_update if step else "", f"{n} x {n} points", table
 
-    @app.callback(
-        Output("attack-data", "data"),
-        Output("slice-words", "children"),
-        Output("start-words", "children"),
-        Output("fooled-words", "children"),
-        Input("attack-state", "data"),
-        Held("attack-data", "data"),
-    )
-    def attack(state: Json | None, shown: Json | None) -> tuple:
+    @app.callback(Output("attack-data", "data"), Input("attack-state", "data"), Held("attack-data", "data"))
+    def attack(state: Json | None, shown: Json | None) -> Json | None:
         if not state or "error" in state:
-            return None, "", "", ""
-        asked = attack_id(state)
-        if shown and shown["id"] == asked:
-            raise dash.exceptions.PreventUpdate
+            return None
         try:
             request = parse_request(library, state)
+            if shown and shown["about"] == attack_fields(request):
+                raise dash.exceptions.PreventUpdate
             with PROCESS_LOCK.hold():
                 view = slices.view(request)
-            paths = slices.attacks(request, view)
+            return attack_response(request, view, slices.attacks(request, view))
         except SHOWN_ERRORS:
-            return None, "", "", ""  # the slice's own callback shows the message
-        surrogate = request.state.surrogate
-        fooled = [the(name) for k, name in enumerate(view.models) if paths.fools(surrogate, k)]
-        return (
-            attack_parts(view, paths, surrogate) | {"id": asked},
-            slice_caption(view, paths, request.state),
-            attack_start(request.state, view).sentence(),
-            fooled_sentence(the(view.models[surrogate]), fooled),
-        )
+            return None  # the slice's own callback shows the message
 
     @app.callback(Output("readout-html", "data"), Input("pointer", "data"), Held("state", "data"), prevent_initial_call=True)
     def read(pointer: Json | None, state: Json | None) -> Any:
@@ -108,15 +90,16 @@ def add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
         Held("looks", "data"),
         Held("graph", "data"),
     )
-    app.clientside_callback(ClientsideFunction("explorer", "drawAttack"), Input("attack-data", "data"), prevent_initial_call=True)
+    app.clientside_callback(
+        ClientsideFunction("explorer", "drawAttack"),
+        *(Output(name, "children") for name in ATTACK_WORDS),
+        Input("attack-data", "data"),
+        Held("state", "data"),
+        prevent_initial_call=True,
+    )
     app.clientside_callback(
         ClientsideFunction("explorer", "layerKey"),
         Output("layer-words", "children"),
         Input("layer", "value"),
         Held("layer-keys", "data"),
     )
-
-
-def attack_id(state: Json) -> str:
-    """Return what the attacks of a state depend on, as a text."""
-    return "|".join(str(state.get(name, "")) for name in (*SLICE_FIELDS, "weights", *ATTACK_FIELDS))

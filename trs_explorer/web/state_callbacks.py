@@ -1,6 +1,8 @@
 """The callback that owns the page's state: every control, button and address goes through it, and it sets all of them."""
 
 from collections.abc import Sequence
+from concurrent.futures import Future
+from contextlib import suppress
 from urllib.parse import parse_qsl, urlencode
 
 import dash
@@ -13,15 +15,18 @@ from trs_explorer.files import Json
 from trs_explorer.options import UsageError
 from trs_explorer.runs import RunError
 from trs_explorer.web import controls
+from trs_explorer.web.attack_paths import AttackPaths
 from trs_explorer.web.changes import changed_fields
+from trs_explorer.web.drawing import attack_response
 from trs_explorer.web.history import checkpoint_label
 from trs_explorer.web.page_request import PageRequest, parse_request, preferred_run
 from trs_explorer.web.slice_cache import SliceCache
-from trs_explorer.web.slice_view import model_names
+from trs_explorer.web.slice_view import SliceView, model_names
 from trs_explorer.web.state import ATTACK_FIELDS, SLICE_FIELDS, is_plane
 
 SHOWN_ERRORS = (UsageError, RunError)  # whose message is shown on the page
 SHOWN_IF = ("loss", "steps", "step_size", "restarts", "norm", "second", "third", "plane", "span", "seed", "upload", "target")
+SOON_S = 0.12  # that the answer to a change of the attack waits for its result
 MODEL_CHOICES = ("surrogate", "target")
 # The stores that hold the state for a part of the page, and what that part depends on.
 DEPENDS = {"slice-state": (*SLICE_FIELDS, "weights", "layer"), "attack-state": (*SLICE_FIELDS, "weights", *ATTACK_FIELDS)}
@@ -47,6 +52,7 @@ def add_state(app: dash.Dash, library: Library, slices: SliceCache) -> None:
                 "text": Output("scrub-value", "children"),
             },
             "compare": Output("nav-compare", "href"),
+            "attack": Output("attack-data", "data", allow_duplicate=True),
         },
         {
             "search": Input("address", "search"),
@@ -63,6 +69,7 @@ def add_state(app: dash.Dash, library: Library, slices: SliceCache) -> None:
             },
             "client": Held("client", "data"),
         },
+        prevent_initial_call="initial_duplicate",
     )
     def set_state(
         search: str, fields: Json, scrub: object, newest: object, before: Json | None, shown: Json, client: object
@@ -82,14 +89,28 @@ def add_state(app: dash.Dash, library: Library, slices: SliceCache) -> None:
             request.warnings.extend([unknown] if unknown else [])
         except SHOWN_ERRORS as error:
             return _unusable(library, wanted, error)
-        slices.begin(request, str(client)[:64])
+        begun = slices.begin(request, str(client)[:64])
         answer = _answer(app, library, request, wanted, keep_address=before is None)
         if same and not request.warnings:  # a run that has saved more is no reason to take back what was said of the state
             answer["notice"] = no_update
         if same and answer["state"] == before:
             answer["search"] = no_update  # a link that was opened stays as it was
             answer["state"] = no_update  # nothing that follows from it changes
-        return _only_changes(answer, fields | {"scrub": scrub}, shown, before) if before else answer
+        if not before:
+            return answer
+        answer = _only_changes(answer, fields | {"scrub": scrub}, shown, before)
+        parts = answer["parts"]
+        if parts["slice-state"] is no_update and parts["attack-state"] is not no_update and (attack := _soon(request, begun)):
+            return answer | {"attack": attack, "parts": dict.fromkeys(parts, no_update)}
+        return answer
+
+
+def _soon(request: PageRequest, begun: Future[tuple[SliceView, AttackPaths] | None]) -> Json | None:
+    """Return the attacks of a state with it, which saves the page a request; None if they take long, or failed."""
+    with suppress(TimeoutError, *SHOWN_ERRORS):
+        if made := begun.result(SOON_S):
+            return attack_response(request, *made)
+    return None
 
 
 def _unknown(library: Library, run: str) -> str:
@@ -195,6 +216,7 @@ def _answer(app: dash.Dash, library: Library, request: PageRequest, wanted: Json
         "eps": {"text": f"{state.eps:.3g} ({controls.NORM_LABELS[state.norm]})", "max": most, "step": step},
         "scrub": _scrubber(checkpoints, state.at),
         "compare": app.get_relative_path("/compare") + "?" + urlencode(compare),
+        "attack": no_update,
     }  # fmt: skip
 
 
@@ -215,4 +237,5 @@ def _unusable(library: Library, wanted: Json, error: Exception) -> Json:
         "eps": {"text": no_update, "max": no_update, "step": no_update},
         "scrub": dict.fromkeys(("value", "max", "text"), no_update),
         "compare": no_update,
+        "attack": no_update,
     }
