@@ -2,6 +2,8 @@
 
 import base64
 import io
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -202,6 +204,48 @@ def test_numbers_stand_in_their_regions(view):
     trace = named(slice_spec(view), 0, "class numbers")
     where = dict(zip(trace["text"], points(trace), strict=True))
     assert where["0"][0] < 0.5 < where["1"][0]
+
+
+def test_no_number_lies_under_a_picture_of_the_plane(view):
+    before = points(named(slice_spec(view), 0, "class numbers"))
+    image = SpanningImage("image 1", tuple(before[0] - 0.3), "data:a")
+    spec = slice_spec(replace(view, images=[image]))
+    picture = next(one for one in spec["layout"]["images"] if one["name"] == "image 1")
+    centre, side, numbers = np.array([picture["x"], picture["y"]]), picture["sizex"], named(spec, 0, "class numbers")
+    assert np.abs(before[0] - centre).max() < side  # where one would be without the picture
+    assert sorted(numbers["text"]) == ["0", "1"]
+    assert (np.abs(points(numbers) - centre).max(-1) > side / 2).all()
+
+
+@pytest.mark.parametrize(
+    ("layer", "low", "high"),
+    [("margin", (214, 104, 0), (0, 92, 160)), ("confidence", (255, 255, 255), (40, 44, 60)),
+     ("disagreement", (255, 255, 255), (40, 44, 60))],
+)  # fmt: skip
+def test_colours_that_show_no_classes_have_a_scale_and_neither_key_nor_numbers(view, layer, low, high):
+    spec = slice_spec(view, layer=layer, y=1)
+    (scale,) = [trace for trace in slice_figure(view, layer=layer, y=1).data if trace.name == "scale"]
+    colours = [tuple(map(int, re.findall(r"\d+", colour))) for _, colour in scale.marker.colorscale]
+    assert (colours[0], colours[-1]) == (low, high)
+    assert len(scale.marker.colorbar.ticktext) == 2
+    names = {trace["name"] for trace in spec["data"]}
+    assert not names & {"class numbers", "0", "1"}
+    assert names > {"boundaries"}
+    if layer == "margin":  # F1 has class 1 right of a = .5, by far at the edges
+        data = base64.b64decode(spec["layout"]["images"][0]["source"].partition(",")[2])
+        picture = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+        middle = len(picture) // 2
+        assert picture[middle, 0, 0] > picture[middle, 0, 2]  # orange, then blue
+        assert picture[middle, -1, 0] < picture[middle, -1, 2]
+
+
+def test_arrows_are_drawn_on_every_panel_of_their_layer(view):
+    spec = slice_spec(view, layer="arrows", y=0)
+    x, y = (np.array([v for v in named(spec, 0, "gradient arrows")[k] if v is not None]) for k in "xy")
+    assert np.abs(np.diff(y.reshape(-1, 5)[:, :2], axis=1)).max() < 1e-6  # F1's score grows along a alone
+    assert (np.diff(x.reshape(-1, 5)[:, :2], axis=1) > 0).all()
+    assert named(spec, 2, "gradient arrows")
+    assert not [t for t in slice_spec(view)["data"] if t["name"] == "gradient arrows"]
 
 
 def test_training_points_and_the_images_of_the_plane_are_where_they_are(view):

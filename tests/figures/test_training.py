@@ -45,6 +45,20 @@ def test_checkpoints_and_changes_are_marks_and_refused_changes_are_none():
     assert (curves["change"].x, curves["change"].text) == ((22,), ("set lambda_a 2",))
 
 
+def test_marks_stand_between_the_charts_and_no_two_curves_look_alike():
+    figure = training_figure(EVENTS)
+    curves = by_name(figure)
+    (low, high), (_, rates), (losses, _) = (figure.layout[f"yaxis{k}"].domain for k in ("3", "2", ""))
+    assert rates < low < high < losses
+    assert {curves[name].yaxis for name in ("checkpoint", "change")} == {"y3"}
+    terms = {f"term {k}": 1.0 for k in range(10)}
+    many = [{"kind": "step", "step": 10, "terms": terms}, *EVENTS]
+    lines = [(t.line.color, t.line.dash) for t in training_figure(many).data if t.mode == "lines"]
+    assert len(set(lines)) == len(lines)
+    few = [t.line.color for t in figure.data if t.mode == "lines"]
+    assert len(set(few)) == len(few)
+
+
 def test_the_ruler_is_at_the_selected_checkpoint():
     (ruler,) = training_figure(EVENTS, at_step=20).layout.shapes
     assert ruler.x0 == ruler.x1 == 20

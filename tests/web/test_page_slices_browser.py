@@ -202,6 +202,54 @@ def _crosshair_at(screen: Screen, a: float, b: float) -> None:
         assert lines[2 * k + 1] == pytest.approx([x, top, 1, height], abs=1.1)
 
 
+def test_the_crosshair_ends_with_its_plane(screen: Screen) -> None:
+    screen.open(QUICK)
+    screen.page.locator("#readout-box summary").click()
+    screen.page.mouse.move(*screen.at(0, 1.5, -2.0))
+    screen.until("document.querySelector('#readout caption')")
+    key = screen.key
+    screen.page.mouse.move(5, 5)
+    screen.page.keyboard.press(".")
+    screen.painted(but=key)
+    assert screen.js("explorerView.cross") is None
+    assert screen.page.locator("#crosshair i").count() == screen.page.locator("#readout caption").count() == 0
+
+
+def test_attacks_of_an_earlier_state_are_not_shown(screen: Screen) -> None:
+    """As when an answer is late: a newer one has been shown already."""
+    screen.open(BARS)
+    late = screen.js("explorerView.attack")
+    screen.js("dash_clientside.set_props('eps', {value: 0.2})")
+    screen.until("document.getElementById('attack-words').textContent.includes('eps 0.2 ')")
+    shown = screen.js("JSON.stringify(explorerView.attack)")
+    screen.js("(late) => dash_clientside.set_props('attack-data', {data: late})", late)
+    screen.idle()
+    assert screen.js("JSON.stringify(explorerView.attack)") == shown
+    assert "eps 0.2 " in (screen.page.locator("#attack-words").text_content() or "")
+
+
+def test_numbers_of_the_settings_before_say_so_until_new_ones_come(screen: Screen) -> None:
+    screen.open(BARS)
+    screen.measured()
+    busy = "(id) => document.getElementById(id).getAttribute('aria-busy')"
+    assert [screen.js(busy, name) for name in ("transfer", "angles")] == ["false", "false"]
+    changes = """(id) => { const room = document.getElementById(id), seen = [[room.getAttribute("aria-busy"), room.innerText]];
+      new MutationObserver(() => seen.push([room.getAttribute("aria-busy"), room.innerText])).observe(room, {attributes: true});
+      window.seen = seen; }"""
+    screen.js(changes, "transfer")
+    screen.js("dash_clientside.set_props('eps', {value: 0.11})")
+    screen.until("seen.length > 2 && document.getElementById('transfer').getAttribute('aria-busy') === 'false'")
+    screen.measured()
+    (_, before), (first, old), *rest = screen.js("seen")
+    matrix = "\n71\n"  # F1's own rate with eps .3
+    assert (first, rest[-1][0]) == ("true", "false")
+    assert ("eps 0.3," in old) and "eps 0.11," in rest[-1][1]
+    assert before.count(matrix) == old.count(matrix)
+    screen.js("dash_clientside.set_props('layer', {value: 'margin'})")  # nothing that is measured depends on it
+    screen.idle()
+    assert screen.js(busy, "transfer") == "false"
+
+
 def test_a_click_starts_an_attack_there_on_every_model(screen: Screen, bars: Loaded) -> None:
     screen.open(BARS)
     screen.page.mouse.click(*screen.at(1, 0.7, 0.2))

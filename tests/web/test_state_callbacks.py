@@ -10,7 +10,7 @@ from dash_client import call, click, controls_of, open_link, resolve, set_contro
 
 from trs_explorer.explore.library import Library
 from trs_explorer.shipped import folder
-from trs_explorer.web import controls
+from trs_explorer.web import controls, state_callbacks
 from trs_explorer.web.app import create_app
 from trs_explorer.web.state import State
 
@@ -102,6 +102,30 @@ def test_every_control_sets_its_field_in_state_and_address(app, name, value, fie
     if field != "run":  # another run is another story: see below
         kept = {name: value for name, value in answer["state.data"].items() if name not in (field, *others)}
         assert kept == {name: before[name] for name in kept}
+
+
+def test_a_step_of_eps_brings_its_attacks_along_and_another_image_does_not(app):
+    """A second request for them takes longer than the attack. The store that would ask for them stays as it is."""
+    before = state_of(app, run="bars-cos-only", image=3)
+    call(app, "slice-data.data", slice_state=before)
+    answer = set_control(app, before, "eps", "0.21")
+    state = answer["state.data"]
+    asked = call(app, "attack-data.data", changed="attack-state.data", attack_state=state)["attack-data.data"]
+    assert answer["attack-data.data"] == asked
+    assert asked["about"]["eps"] == 0.21
+    assert "eps 0.21" in asked["words"]["attack-words"]
+    assert not {"attack-state.data", "slice-state.data"} & set(answer)
+    other = set_control(app, state, "image", 4)
+    assert "attack-data.data" not in other
+    assert other["attack-state.data"] == other["slice-state.data"] == other["state.data"]
+    assert "attack-data.data" not in set_control(app, state, "layer", "margin")
+
+
+def test_attacks_that_take_long_are_asked_for(app, monkeypatch):
+    monkeypatch.setattr(state_callbacks, "SOON_S", 0.0)
+    answer = set_control(app, state_of(app, run="bars-cos-only", image=3), "eps", "0.22")
+    assert "attack-data.data" not in answer
+    assert answer["attack-state.data"]["eps"] == 0.22
 
 
 def test_every_control_has_such_a_case():
