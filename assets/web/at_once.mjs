@@ -46,3 +46,22 @@ export function cover(plot, box, [x, y], margin) {
   box.append(patch);
   plot.once("plotly_afterplot", () => patch.remove());
 }
+
+// Plotly's picture as it is now, to be laid over plotly when all of it comes back.
+export function snapshot(plot) {
+  const picture = plot.querySelector(".svg-container").cloneNode(true);
+  const whole = {position: "absolute", inset: "0 auto auto 0"};
+  for (const part of picture.querySelectorAll(".main-svg")) Object.assign(part.style, whole);
+  for (const part of picture.querySelectorAll("[id]")) part.id += "-earlier"; // or it would be clipped as plotly is by then
+  for (const part of picture.querySelectorAll("[clip-path]")) {
+    part.setAttribute("clip-path", part.getAttribute("clip-path").replace(/(['"]?\))$/, "-earlier$1"));
+  }
+  Object.assign(picture.style, whole, {width: `${plot.clientWidth}px`, height: `${plot.clientHeight}px`});
+  picture.classList.add("cover");
+  return picture;
+}
+
+export function lay(picture, plot, box) {
+  box.append(picture);
+  plot.once("plotly_afterplot", () => picture.remove());
+}

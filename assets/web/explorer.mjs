@@ -1,5 +1,5 @@
 // What Dash cannot do in time: one crosshair over all panels, layers and models switched without the server, what is new at once.
-import {cover, move, recolour} from "./at_once.mjs";
+import {cover, lay, move, recolour, snapshot} from "./at_once.mjs";
 import {columnsFor, compose, point, TITLE} from "./panels.mjs";
 import {beat, choices, COMMON_KEYS, dash, element, fill, following, listenToHeader, look, next, press as pressKey, show} from "./shared.mjs";
 
@@ -186,18 +186,26 @@ function switchTo(layer) {
   if (!slice?.spec || !plot?._fullLayout || !state || !names?.length) return;
   const hide = slice.models.map((_, k) => k).filter((k) => !names.includes(String(k))).join(",");
   if ((layer === state.layer && hide === String(state.hide)) || !slice.layers[layer]) return; // a layer that the server has to send
-  const before = shown(state, slice.models);
+  const before = shown(state, slice.models), {all: was} = drawing();
   element("slice-box").dataset.layer = layer;
   view.state = {...state, layer, hide};
   const after = shown(view.state, slice.models);
-  for (const model of before) if (!after.includes(model)) cover(plot, element("slice-box"), axes(plot, model), TITLE);
+  const gone = before.filter((model) => !after.includes(model));
+  for (const model of gone) cover(plot, element("slice-box"), axes(plot, model), TITLE);
   const {frame, pixels, all} = drawing(), arrows = [layer, state.layer].includes("arrows");
   if (frame === view.drawn?.frame) {
     recolour(plot, after, slice.layers[layer]);
     if (!arrows) Object.assign(view.drawn, {pixels, all});
   }
-  if (before.some((model) => !after.includes(model)) || arrows) later(FRAMES_MS);
-  else if (frame !== view.drawn?.frame) redraw();
+  if (gone.length) requestAnimationFrame(() => setTimeout(() => (view.earlier = {all: was, picture: snapshot(plot)}), 0));
+  if (gone.length || arrows) later(FRAMES_MS);
+  else if (frame !== view.drawn?.frame) {
+    if (all !== view.earlier?.all) redraw();
+    else { // as it was before a model was hidden
+      lay(view.earlier.picture, plot, element("slice-box"));
+      later(FRAMES_MS);
+    }
+  }
   tell("switched");
 }
 

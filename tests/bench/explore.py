@@ -159,7 +159,7 @@ WITHOUT_REQUEST = (
     Interaction(hover, "pointermove", (Mark("hover: the crosshair on all panels", 50, "crosshair"),), times=4),
     Interaction(press("l"), "keydown", (Mark("the next layer", 50, "switched"),), prepare=focus("slice-box"), times=4),
     Interaction(click_member, "click", (Mark("hide a member", 50, "switched"),), prepare=with_member(shown=True)),
-    Interaction(click_member, "click", (Mark("show a member again", 50, "lines"),), prepare=with_member(shown=False)),
+    Interaction(click_member, "click", (Mark("show a member again", 50, "switched"),), prepare=with_member(shown=False)),
 )
 SLICES = Interaction(
     press("."),  # the next image

@@ -215,6 +215,27 @@ def test_the_crosshair_ends_with_its_plane(screen: Screen) -> None:
     assert screen.page.locator("#crosshair i").count() == screen.page.locator("#readout caption").count() == 0
 
 
+def test_a_model_that_is_shown_again_is_there_at_once_and_only_as_it_was(screen: Screen) -> None:
+    """Plotly takes 100 ms for all panels: its picture from before is laid over it, if nothing else has changed."""
+    screen.open(QUICK, level=3)
+    screen.idle()
+    click = """(layer) => new Promise((resolve) => {
+      const laid = () => [...document.querySelectorAll("#slice-box > .svg-container")].map((p) => p.querySelectorAll("image").length);
+      document.addEventListener("explorer:switched", () => resolve(laid()), {once: true});
+      const box = document.querySelectorAll("#shown input")[1];
+      if (layer) { document.getElementById("layer").value = layer; document.getElementById("layer").dispatchEvent(
+        new Event("change", {bubbles: true})); } else box.click(); })"""
+    rested = "!document.querySelector('#slice-box > .svg-container') && !document.querySelector('#slice-box > .cover')"
+    seen = []
+    for step in (None, None, None, "margin", None):
+        seen.append(screen.js(click, step))
+        screen.until(rested)
+        screen.painted(level=3)
+        screen.idle()
+    assert seen == [[], [4], [], [], []]
+    assert screen.shown == [0, 1, 2, 3]
+
+
 def test_attacks_of_an_earlier_state_are_not_shown(screen: Screen) -> None:
     """As when an answer is late: a newer one has been shown already."""
     screen.open(BARS)
