@@ -1,9 +1,10 @@
-// What Dash cannot do in time: one crosshair over all panels, layers and models switched without the server, what is new at once.
+// What Dash cannot do in time: layers and models switched without the server, and what is new shown at once.
 import {cover, lay, move, recolour, snapshot} from "./at_once.mjs";
-import {columnsFor, compose, point, TITLE} from "./panels.mjs";
-import {beat, choices, COMMON_KEYS, dash, element, fill, following, listenToHeader, look, next, press as pressKey, show} from "./shared.mjs";
+import {crosshair, moveTo, under} from "./crosshair.mjs";
+import {columnsFor, compose, TITLE} from "./panels.mjs";
+import {beat, choices, COMMON_KEYS, dash, element, fill, following, listenToHeader, next, press as pressKey, show} from "./shared.mjs";
+import {axes, graph, shown, tell, theme, view} from "./view.mjs";
 
-const ASK_MS = 60; // between two questions about the crosshair
 const SETTLED_MS = 250; // without a change, before what costs much is asked: the matrix, the gallery, the angles
 const PATIENCE_MS = 1200; // that these wait for the slice's finer grids
 const FINE = 2; // the level of the grid for which they wait
@@ -11,20 +12,6 @@ const ATTACK_MS = 120; // that a new slice's lines wait for the attacks, to be d
 const FINER_MS = 400; // that the lines of a finer grid wait for those of the next one
 const FRAMES_MS = 50; // until what is covered or coloured is on the screen
 const REST_MS = 1000; // without a change, before plotly draws an attack that has been moved already
-const graph = () => element("slices")?.querySelector(".js-plotly-plot");
-const view = {state: null, slice: null, attack: null, looks: null, cross: null, drawn: null, asked: 0, shown: {}};
-window.explorerView = view; // for tests and the benchmark
-
-const theme = (state) => look(state?.theme);
-
-// For tests and the benchmark: what is on the screen now.
-const tell = (what) => document.dispatchEvent(new CustomEvent(`explorer:${what}`, {detail: {key: view.slice.key, level: view.slice.level}}));
-
-const shown = (state, models) => {
-  const hidden = new Set(String(state.hide).split(",").filter(Boolean).map(Number));
-  const left = models.map((_, k) => k).filter((k) => !hidden.has(k));
-  return left.length ? left : models.map((_, k) => k);
-};
 
 function room(count) {
   const box = element("slice-box");
@@ -81,46 +68,6 @@ function drawAtOnce() {
 function later(ms) {
   clearTimeout(view.later);
   requestAnimationFrame(() => (view.later = setTimeout(redraw, ms)));
-}
-
-const axes = (plot, model) => ["x", "y"].map((name) => plot._fullLayout[`${name}axis${model ? model + 1 : ""}`]);
-
-function crosshair() {
-  const box = element("crosshair"), plot = graph()?._fullLayout;
-  if (!box) return;
-  box.replaceChildren();
-  if (!view.cross || !plot || !view.slice?.spec) return;
-  for (const k of shown(view.state, view.slice.models)) {
-    const [x, y] = axes(graph(), k);
-    const {low, high} = view.slice;
-    const left = x._offset + ((view.cross[0] - low) / (high - low)) * x._length;
-    const top = y._offset + ((high - view.cross[1]) / (high - low)) * y._length;
-    const lines = [[x._offset, top, x._length, 1], [left, y._offset, 1, y._length]];
-    for (const [l, t, w, h] of lines) {
-      const line = document.createElement("i");
-      Object.assign(line.style, {left: `${l}px`, top: `${t}px`, width: `${w}px`, height: `${h}px`});
-      box.append(line);
-    }
-  }
-}
-
-function moveTo(cross) {
-  view.cross = cross;
-  crosshair();
-  if (!cross) element("readout").replaceChildren();
-  if (!cross || !element("readout-box")?.open || view.waiting) return;
-  view.waiting = setTimeout(() => {
-    view.waiting = 0;
-    dash.set_props("pointer", {data: {point: view.cross, key: view.slice.key}});
-  }, Math.max(0, view.asked + ASK_MS - performance.now()));
-  view.asked = performance.now();
-}
-
-function under(event) {
-  const box = element("slices")?.getBoundingClientRect(), plot = graph()?._fullLayout;
-  if (!box || !plot || !view.slice?.spec) return null;
-  const panels = shown(view.state, view.slice.models).map((k) => axes(graph(), k));
-  return point(panels, event.clientX - box.left, event.clientY - box.top, view.slice.low, view.slice.high);
 }
 
 // A button of the matrix or of the images sets controls: {control: [property, value]}.

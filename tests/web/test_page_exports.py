@@ -239,7 +239,7 @@ def test_a_handout_is_whole(handout):
         "F2 0 0-79 0/1 50 9-91 1/2",
         "fools →",
         "bars-cos-only, epoch 800, test point 0 (class 0); FGSM, eps 0.2 (max norm), seed 0",
-        "✕ fools this panel's model, ○ does not.",
+        "✕ fools the panel's model, ○ does not.",
     ):
         assert part in words, (part, words)
     assert len(re.findall(r'"source":"data:image', handout)) == 3  # a panel for each model

@@ -220,11 +220,13 @@ def test_a_model_that_is_shown_again_is_there_at_once_and_only_as_it_was(screen:
     screen.open(QUICK, level=3)
     screen.idle()
     click = """(layer) => new Promise((resolve) => {
-      const laid = () => [...document.querySelectorAll("#slice-box > .svg-container")].map((p) => p.querySelectorAll("image").length);
-      document.addEventListener("explorer:switched", () => resolve(laid()), {once: true});
-      const box = document.querySelectorAll("#shown input")[1];
-      if (layer) { document.getElementById("layer").value = layer; document.getElementById("layer").dispatchEvent(
-        new Event("change", {bubbles: true})); } else box.click(); })"""
+      const laid = () => [...document.querySelectorAll("#slice-box > .svg-container")];
+      const panels = () => laid().map((picture) => picture.querySelectorAll("image").length);
+      document.addEventListener("explorer:switched", () => resolve(panels()), {once: true});
+      const choice = document.getElementById("layer");
+      if (!layer) return document.querySelectorAll("#shown input")[1].click();
+      choice.value = layer;
+      choice.dispatchEvent(new Event("change", {bubbles: true})); })"""
     rested = "!document.querySelector('#slice-box > .svg-container') && !document.querySelector('#slice-box > .cover')"
     seen = []
     for step in (None, None, None, "margin", None):
