@@ -91,6 +91,7 @@ function attack(sheet, {attacked, G, nearer, transfers}, at) {
 function paint(canvas, found, {angle, eps}, revealed) {
   const sheet = drawing.sheet(canvas, ["ink", "faint", "paper", "second", "hit"]), {pen, width, height, em, ink, second} = sheet;
   const unit = Math.min(width / (VIEW.right - VIEW.left), height / (2 * VIEW.up));
+  sheet.em = Math.min(em, 0.115 * unit); // on a phone the names would lie on each other
   const middle = (width - unit * (VIEW.right + VIEW.left)) / 2, at = (x, y) => [middle + unit * x, height / 2 - unit * y];
   wrongSide(sheet, found.F, at, ink, []);
   wrongSide(sheet, found.G, at, second, [11, 6]);
@@ -104,7 +105,7 @@ function paint(canvas, found, {angle, eps}, revealed) {
   gradients(sheet, found, at, angle, revealed);
   pen.fillStyle = ink;
   pen.beginPath();
-  drawing.ring(pen, at(0, 0), 0.4 * em);
+  drawing.ring(pen, at(0, 0), 0.4 * sheet.em);
   pen.fill();
   [["F wrong", found.F, ink], ["G wrong", found.G, second]].forEach(([text, one, colour]) =>
     drawing.words(sheet, text, ...nameOf(sheet, one, at), {bold: true, colour, align: "center"}));
