@@ -133,7 +133,10 @@ CARD = Card(
     lead="The six trainings of card 3, I to VI, ten seeds each. How far apart are the gradients of F and G, not at the training "
     "points but all around them, where attacks go? A line reaches from the lowest cosine found there, S̲, to the highest, S̄.",
     stage=[
-        html.Div([html.Span("trained with:"), *map(_key, NUMBERS, CORNERS, SERIES_COLOURS)], className="legend"),
+        html.Div(
+            [html.Span("trained with:"), *map(_key, NUMBERS, CORNERS, SERIES_COLOURS), _key("", "trained here", "var(--ink)")],
+            className="legend",
+        ),
         figure("cosines"),
         after(scrolling("the bounds", part("table"))),
     ],
