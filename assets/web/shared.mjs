@@ -2,7 +2,7 @@
 const ALIVE = new URL("../alive", import.meta.url); // this script is below /assets, the prefix of a proxy before it
 export const dash = (window.dash_clientside = window.dash_clientside || {});
 export const element = (id) => document.getElementById(id);
-let drawn = "";
+let drawn = "", command = "trs explore"; // what started the server, by its own word
 
 // "light" or "dark", as the page is to be drawn now. The store "look" has it too.
 export function look(theme) {
@@ -33,10 +33,12 @@ export function fill(texts) {
 export async function beat(count) {
   try {
     const answer = await fetch(ALIVE, {signal: AbortSignal.timeout(1200), cache: "no-store"});
-    if (!answer.ok) throw new Error(String(answer.status));
+    const said = await answer.text();
+    if (!answer.ok || !/^trs \w+$/.test(said)) throw new Error(`${answer.status} ${said}`); // or it is a proxy's own page
+    command = said;
     return [count, ""];
   } catch {
-    return [dash.no_update, "The server does not answer any more. Start `trs explore` again: this page then goes on by itself."];
+    return [dash.no_update, `The server does not answer any more. Start "${command}" again: this page then goes on by itself.`];
   }
 }
 

@@ -34,7 +34,7 @@ class Library:
             raise runs.RunError("there is no run")
         self.names = list(found.values())
 
-def create_app(library, *, readonly, url_prefix):
+def create_app(library, *, readonly, url_prefix, command):
     app = flask.Flask("stub")
     app.add_url_rule("/", "root", lambda: f"readonly={readonly} {url_prefix}{' '.join(library.names)}")
     busy = threading.Thread(target=time.sleep, args=(60,), daemon=False)
@@ -210,10 +210,11 @@ def test_no_browser_is_opened_where_none_is_wanted(
     from trs_explorer.web import server
 
     opened: list[str] = []
+    made: list[dict] = []
     app = SimpleNamespace(server=flask.Flask("stub"))
     stubs = {
         "explore.library": {"Library": lambda _, **__: SimpleNamespace(names=["trained"])},
-        "web.app": {"create_app": lambda *_, **__: app},
+        "web.app": {"create_app": lambda *_, **given: made.append(given) or app},
     }
     for name, stub in stubs.items():
         monkeypatch.setitem(sys.modules, f"trs_explorer.{name}", SimpleNamespace(**stub))
@@ -224,6 +225,7 @@ def test_no_browser_is_opened_where_none_is_wanted(
     assert (result.status, result.err) == (0, "")
     assert opened == ([ADDRESS.search(result.out)[0]] if wanted else [])
     assert ADDRESS.search(result.out)[3] == page
+    assert made[0]["command"] == f"trs {page or 'explore'}"  # what the page says to start again once the server has gone
 
 
 def test_an_ipv6_address_is_printed_whole(capsys: pytest.CaptureFixture[str]) -> None:

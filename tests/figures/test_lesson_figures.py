@@ -41,6 +41,15 @@ def test_similarity_is_from_left_to_right_and_transfer_upwards():
     assert "a: mean |cos| 0.003, transfer 50 %" in figure.layout.meta["label"]
 
 
+def test_an_unknown_transfer_is_a_line_at_its_similarity_over_the_whole_height_and_no_point():
+    figure = similarity_and_transfer([(A, 0.003, HALF)], unknown=[(B, 0.6)], attack="MDI", look="light")
+    assert [trace.name for trace in figure.data] == ["a"]
+    (line,) = figure.layout.shapes
+    assert (line.x0, line.x1, line.y0, line.y1, line.line.color) == (0.6, 0.6, 0, 100, "#222222")
+    assert [(note.x, note.text) for note in figure.layout.annotations] == [(0.6, "<b>b: ?</b>")]
+    assert "b: mean |cos| 0.600, transfer not known" in figure.layout.meta["label"]
+
+
 def test_bars_have_their_ensembles_and_intervals():
     figure = accuracy_bars([(A, HALF), (B, TENTH)], title="correct", look="dark")
     (bars,) = figure.data
@@ -58,7 +67,24 @@ def test_a_curve_is_one_ensembles_under_one_attack_and_an_unknown_one_is_not_dra
     assert list(figure.data[0].y) == [50.0, 10.0]
     assert list(figure.data[0].x) == pytest.approx([0.0, 0.1], abs=0.002)
     assert {note.text: note.y for note in figure.layout.annotations}["<b>b PGD</b>"] == pytest.approx(50)
-    assert figure.layout.xaxis.range[1] > 0.3  # room for the names
+
+
+def test_the_names_of_the_curves_have_room_on_a_phone():
+    """In a chart 337 px wide, of which the axis takes 67, its text is 12 px high; a bold capital is up to 0.75 of that wide."""
+    figure = accuracy_curves([(Series("DVERGE", "#111111", "circle"), {"FGSM": [(0.0, HALF), (0.3, TENTH)]})], look="light")
+    low, high = figure.layout.xaxis.range
+    (note,) = figure.layout.annotations
+    assert note.text == "<b>DVERGE FGSM</b>"
+    assert (high - note.x) / (high - low) * 270 > 0.75 * 12 * len("DVERGE FGSM")
+
+
+def test_a_long_name_of_a_row_goes_on_in_the_next_line():
+    rows = ("PGD", "APGD on the margin as a ratio (DLR)")
+    axis = attack_bars(rows, [(Series("a", "#111111", ""), [HALF, TENTH])], look="light").layout.yaxis
+    assert dict(zip(axis.tickvals, axis.ticktext, strict=True)) == {
+        "PGD": "PGD",
+        "APGD on the margin as a ratio (DLR)": "APGD on the margin<br>as a ratio (DLR)",
+    }
 
 
 def test_bars_of_attacks_stand_in_their_rows_and_what_is_not_known_is_not_drawn():

@@ -103,3 +103,17 @@ def test_no_label_lies_on_another():
     places = [(note.x, note.y) for note in cosine_ranges(pairs, list("ABCD"), over_beta=True).layout.annotations]
     for k, (x, y) in enumerate(places):
         assert all(abs(x - a) > 0.05 or abs(y - b) > 0.1 for a, b in places[:k])
+
+
+def test_on_a_phone_labels_with_numbers_do_not_lie_on_one_another():
+    """The distance from the first to the last is about 200 px there, and a letter of 12 px is about 6.5 px wide."""
+    labels = ["I: 86 %", "II: 100 %", "III: 66 %", "IV: 23 %", "V: 0.6 %", "VI: 0 %"]
+    betas, highs = (47, 8.4, 82, 130, 21, 27), (1, 1, 1, 1, 0.15, 0.03)
+    lows = (-1, 1, -1, -1, 0.09, -0.01)
+    pairs = [Pair(*one, k) for k, one in enumerate(zip(betas, lows, highs, strict=True))]
+    notes = cosine_ranges(pairs, labels, over_beta=True).layout.annotations
+    pixel = 200 / (max(note.x for note in notes) - min(note.x for note in notes))
+    for k, one in enumerate(notes):
+        for other in notes[:k]:
+            apart = 6.5 / 2 * (len(one.text) + len(other.text) - 2 * len("<b></b>"))
+            assert pixel * abs(one.x - other.x) > apart or abs(one.y - other.y) > 0.12, (one.text, other.text)

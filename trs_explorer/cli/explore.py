@@ -99,7 +99,7 @@ def serve(
         from trs_explorer.web.app import create_app
 
         library = Library(places, device="cpu", data_dir=data_dir)  # slices are small; pictures and attacks start on the CPU
-        app = create_app(library, readonly=token is not None, url_prefix=prefix)
+        app = create_app(library, readonly=token is not None, url_prefix=prefix, command=f"trs {page or 'explore'}")
         hosts = (host, sock.getsockname()[0])
         access.protect(app.server, hosts=hosts, token=token, trusted=trusted, prefix=prefix)
     url = server.address(host, sock).rstrip("/") + f"{prefix}/" + page + (f"?token={token}" if token else "")

@@ -1,5 +1,6 @@
 """The charts of the lesson's cards: what was measured, with its intervals. A value that is not known yet is not drawn."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from trs_explorer.files import Json
 
 DASHES = ("dot", "dash", "solid")  # of attacks, from weak to strong
 LINE_HEIGHT = 0.065  # of a chart's height: labels that are closer than this would overlap
+NAMES_ROOM = 1.7  # how far an axis of eps reaches, over the largest eps: a phone has room there for a curve's name
+ROW_CHARACTERS = 20  # of a row's name, before it goes on in the next line
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,14 @@ class Series:
     symbol: str
 
 
-def similarity_and_transfer(points: Sequence[tuple[Series, float, Share]], *, attack: str, look: str) -> go.Figure:
+def similarity_and_transfer(
+    points: Sequence[tuple[Series, float, Share]], *, unknown: Sequence[tuple[Series, float]] = (), attack: str, look: str
+) -> go.Figure:
     """Draw transfer between members over the mean |cos| of their gradients, one point an ensemble.
 
-    points: series, mean |cos|, transfer. attack: its name, for the axis.
+    points: series, mean |cos|, transfer.
+    unknown: series and mean |cos| of ensembles whose transfer is not known: each is a dotted line over all of the chart's height.
+    attack: its name, for the axis.
     """
     ink = LOOKS[look].text
     traces = [
@@ -60,11 +67,27 @@ def similarity_and_transfer(points: Sequence[tuple[Series, float, Share]], *, at
         for series, cosine, share in points
     ]  # fmt: skip
     said = "; ".join(
-        f"{series.name}: mean |cos| {cosine:.3f}, transfer {100 * share.value:.0f} %" for series, cosine, share in points
+        [f"{series.name}: mean |cos| {cosine:.3f}, transfer {100 * share.value:.0f} %" for series, cosine, share in points]
+        + [f"{series.name}: mean |cos| {cosine:.3f}, transfer not known" for series, cosine in unknown]
     )
     layout = base_layout(look, f"transfer by {attack} over mean |cos|. {said}")
     layout["xaxis"] |= {"title": "mean |cos| of members' gradients", "range": [-0.02, 0.72]}
     layout["yaxis"] |= {"title": f"transfer by {attack}, %", "range": [-3, 103]}
+    layout["shapes"] = [
+        {"type": "line", "x0": cosine, "x1": cosine, "y0": 0, "y1": 100, "line": {"color": series.colour, "dash": "dot"}}
+        for series, cosine in unknown
+    ]
+    layout["annotations"] = [
+        {
+            "x": cosine,
+            "y": 100 * (1 - (place + 0.5) * LINE_HEIGHT),
+            "text": f"<b>{series.name}: ?</b>",
+            "showarrow": False,
+            "xanchor": "left" if cosine < 0.45 else "right",
+            "bgcolor": LOOKS[look].paper,
+        }
+        for place, (series, cosine) in enumerate(unknown)
+    ]
     return go.Figure({"data": traces, "layout": layout})
 
 
@@ -118,7 +141,7 @@ def accuracy_curves(curves: Sequence[tuple[Series, Curves]], *, look: str) -> go
             ends.append((name, *points[-1]))
             said.append(f"{name}: " + ", ".join(f"{100 * share.value:.0f} % at {eps:g}" for eps, share in points))
     layout = base_layout(look, f"accuracy over eps. {'; '.join(said)}")
-    layout["xaxis"] |= {"title": "eps", "range": [-0.008, 1.5 * most], "tickvals": [0, 0.1, 0.15, 0.2, 0.3]}
+    layout["xaxis"] |= {"title": "eps", "range": [-0.008, NAMES_ROOM * most], "tickvals": [0, 0.1, 0.15, 0.2, 0.3]}
     layout["yaxis"] |= {"title": "correct, %", "range": [-4, 104]}
     heights = spread([share.value for _, _, share in ends], LINE_HEIGHT)
     layout["annotations"] = [
@@ -148,7 +171,8 @@ def attack_bars(rows: Sequence[str], groups: Sequence[tuple[Series, Sequence[Sha
     )
     layout = base_layout(look, f"accuracy by attack. {said}")
     layout["yaxis"] |= {"categoryorder": "array", "categoryarray": list(reversed(rows)), "showgrid": False}
-    layout["yaxis"] |= {"range": [-0.5, len(rows) - 0.5]}
+    names = ["<br>".join(textwrap.wrap(row, ROW_CHARACTERS)) for row in rows]
+    layout["yaxis"] |= {"range": [-0.5, len(rows) - 0.5], "tickvals": list(rows), "ticktext": names}
     layout["xaxis"] |= {"title": "correct, %", "range": [0, 104]}
     layout |= {"barmode": "group", "bargap": 0.3, "showlegend": len(groups) > 1}
     layout["legend"] = {"orientation": "h", "x": 0, "y": 1.01, "yanchor": "bottom", "traceorder": "reversed"}

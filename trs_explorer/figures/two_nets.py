@@ -19,6 +19,7 @@ CLASSES = CLASS_COLOURS[:2]
 # By look: the second network, and what fools both. As --second and --hit of the page's style sheet.
 SECOND = {"light": "#00795a", "dark": "#3fc79c", "print": "#00795a"}
 HIT = {"light": "#d55e00", "dark": "#ff8a3d", "print": "#d55e00"}
+CHARACTER = 0.031  # of a label, over the distance between the outermost groups: as on a phone
 TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500)  # of beta
 
 Grid = np.ndarray  # [member, row, column], rows from the window's lower edge up
@@ -156,7 +157,7 @@ def cosine_ranges(
         layout["xaxis"] |= {"range": [-0.5, len(labels) - 0.5], "showticklabels": False}
     layout["annotations"] = [
         {"x": x, "y": y, "text": f"<b>{text}</b>", "showarrow": False, "bgcolor": LOOKS[look].paper, "opacity": 0.9}
-        for text, (x, y) in zip(labels, _label_places(groups, middles), strict=True)
+        for text, (x, y) in zip(labels, _label_places(groups, middles, labels), strict=True)
     ]
     return go.Figure({"data": traces, "layout": layout})
 
@@ -172,12 +173,13 @@ def _ranges(pairs: Sequence[Pair], x: Sequence[float], name: str, colour: str) -
     }  # fmt: skip
 
 
-def _label_places(groups: Sequence[Sequence[Pair]], middles: Sequence[float]) -> list[tuple[float, float]]:
+def _label_places(groups: Sequence[Sequence[Pair]], middles: Sequence[float], labels: Sequence[str]) -> list[tuple[float, float]]:
     """Return a place for each group's label: above its lines, below them, or on them where they are long; on no other label.
 
     middles: the groups' places from left to right, in the axis's own units.
     """
-    width = 0.13 * (max(middles) - min(middles)) if len(middles) > 1 else 0.0
+    wide = max(0.13, CHARACTER * max(map(len, labels), default=0))
+    width = wide * (max(middles) - min(middles))
     places: list[tuple[float, float]] = []
     taken = [
         (x, (_low(group) + _high(group)) / 2) for group, x in zip(groups, middles, strict=True) if _high(group) - _low(group) <= 1

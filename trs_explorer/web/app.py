@@ -32,11 +32,12 @@ NO_SCRIPTS = ("compare", "lesson", "plotly")  # folders of assets/web with what 
 ONE_DAY_S = 86400
 
 
-def create_app(library: Library, *, readonly: bool = False, url_prefix: str = "") -> dash.Dash:
+def create_app(library: Library, *, readonly: bool = False, url_prefix: str = "", command: str = "trs explore") -> dash.Dash:
     """Create the explorer for a library of runs, as a Dash app (`.server` is the Flask app).
 
     readonly: requests can only read; pictures cannot be uploaded. From now on the library's errors name no folders.
     url_prefix: the path before all of the page's addresses, as "/path"; `access.protect` removes it from requests.
+    command: what starts the server: a page whose server has gone says so.
     """
     library.readonly = library.readonly or readonly
     app = dash.Dash(
@@ -57,7 +58,7 @@ def create_app(library: Library, *, readonly: bool = False, url_prefix: str = ""
     app.server.before_request(partial(_no_runs_left, library))
     refuse_malformed(app.server, CHECKS)
     app.server.get(PLOTLY_JS)(_plotly_js)
-    app.server.get("/alive")(_alive)
+    app.server.get("/alive")(lambda: Response(command, headers={"Cache-Control": "no-store"}, mimetype="text/plain"))
     add_state(app, library, slices)
     add_slices(app, library, slices)
     add_sections(app, library, jobs, slices)
@@ -71,10 +72,6 @@ def create_app(library: Library, *, readonly: bool = False, url_prefix: str = ""
 def _plotly_js() -> Response:
     headers = {"Cache-Control": f"max-age={ONE_DAY_S}"}
     return Response(plotly_script().read_bytes(), 200, headers, mimetype="text/javascript")
-
-
-def _alive() -> Response:
-    return Response("", 204, {"Cache-Control": "no-store"})
 
 
 def _no_such_page() -> tuple[str, int] | None:

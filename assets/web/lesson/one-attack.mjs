@@ -44,15 +44,16 @@ function wrongSide({pen}, {toward, far}, at, colour, dash) {
   pen.setLineDash([]);
 }
 
-// Where a model's name stands: along its boundary as far as the picture goes, on the wrong side.
-function nameOf({width, height, em}, {toward, far}, at) {
+// Where a model's name stands: along its boundary as far as the picture goes, on the wrong side, and not on another name.
+function nameOf({width, height, em}, {toward, far}, at, other = [-1e9, 0]) {
   const beside = 2.4 * em * Math.abs(toward[0]) + 0.9 * em * Math.abs(toward[1]) + 3, [right, down] = [toward[0], -toward[1]];
   const inside = ([x, y]) => x > 2.4 * em && x < width - 2.4 * em && y > em && y < height - em;
+  const free = ([x, y]) => Math.abs(x - other[0]) > 5 * em || Math.abs(y - other[1]) > 1.4 * em;
   const spots = [1.1, -1.1, 0.95, -0.95, 0.8, -0.8, 0.65, -0.65, 0].map((side) => {
     const [x, y] = at(far * toward[0] - side * toward[1], far * toward[1] + side * toward[0]);
     return [x + beside * right, y + beside * down];
   });
-  return spots.find(inside) || spots.at(-1);
+  return spots.find((spot) => inside(spot) && free(spot)) || spots.at(-1);
 }
 
 // The gradients of the losses: each points the shortest way to where its model is wrong, which is the attack's way.
@@ -63,7 +64,7 @@ function gradients(sheet, {F, G}, at, angle, revealed) {
   drawing.path(pen, sheet.faint, 1.5, () => pen.arc(x, y, half, 0, 2 * way, true));
   drawing.arrow(sheet, [x, y], tip(F), ink, 4);
   drawing.arrow(sheet, [x, y], tip(G), second, 4);
-  const aside = angle < 20 ? -em : 0, [fx, fy] = tip(F), [gx, gy] = tip(G, reach + 0.1);
+  const aside = angle < 20 ? -em : angle < 50 ? -0.5 * em : 0, [fx, fy] = tip(F), [gx, gy] = tip(G, reach + 0.1);
   drawing.words(sheet, "∇F", fx - 0.2 * em, fy + 0.95 * em, {align: "center", bold: true});
   drawing.words(sheet, "∇G", gx, gy + aside, {align: "center", bold: true, colour: second});
   const beside = [x + 1.75 * half * Math.cos(way), y + 1.75 * half * Math.sin(way)];
@@ -91,6 +92,7 @@ function attack(sheet, {attacked, G, nearer, transfers}, at) {
 function paint(canvas, found, {angle, eps}, revealed) {
   const sheet = drawing.sheet(canvas, ["ink", "faint", "paper", "second", "hit"]), {pen, width, height, em, ink, second} = sheet;
   const unit = Math.min(width / (VIEW.right - VIEW.left), height / (2 * VIEW.up));
+  sheet.em = Math.min(em, 0.115 * unit); // on a phone the names would lie on each other
   const middle = (width - unit * (VIEW.right + VIEW.left)) / 2, at = (x, y) => [middle + unit * x, height / 2 - unit * y];
   wrongSide(sheet, found.F, at, ink, []);
   wrongSide(sheet, found.G, at, second, [11, 6]);
@@ -104,10 +106,12 @@ function paint(canvas, found, {angle, eps}, revealed) {
   gradients(sheet, found, at, angle, revealed);
   pen.fillStyle = ink;
   pen.beginPath();
-  drawing.ring(pen, at(0, 0), 0.4 * em);
+  drawing.ring(pen, at(0, 0), 0.4 * sheet.em);
   pen.fill();
-  [["F wrong", found.F, ink], ["G wrong", found.G, second]].forEach(([text, one, colour]) =>
-    drawing.words(sheet, text, ...nameOf(sheet, one, at), {bold: true, colour, align: "center"}));
+  const F = nameOf(sheet, found.F, at), G = nameOf(sheet, found.G, at, F);
+  drawing.words(sheet, "F wrong", ...F, {bold: true, align: "center"});
+  drawing.words(sheet, "G wrong", ...G, {bold: true, colour: second, align: "center"});
+  return {F, G, em: sheet.em};
 }
 
 const verdict = ({transfers}) =>
@@ -127,6 +131,5 @@ export function draw(section, state, revealed, write) {
     verdict: verdict(found),
   });
   canvas.setAttribute("aria-label", inWords(state, found, revealed));
-  paint(canvas, found, state, revealed);
-  return found;
+  return {...found, names: paint(canvas, found, state, revealed)};
 }

@@ -198,7 +198,7 @@ function chart(canvas, found, shares) {
   const at = (tooth, share) => [left + ((right - left) * tooth) / STRIP.to, down - (down - up) * share];
   const small = (text, x, y, align = "center") => drawing.words(sheet, text, x, y, {size: 0.75, align, colour: sheet.faint});
   lines(pen, sheet.line, 1, [0, 0.5, 1].map((share) => [at(0, share), at(STRIP.to, share)]));
-  ["0", ".5", "1"].forEach((text, i) => small(text, left - 0.4 * em, at(0, i / 2)[1], "right"));
+  ["0", "0.5", "1"].forEach((text, i) => small(text, left - 0.4 * em, at(0, i / 2)[1], "right"));
   [0, 0.1, 0.2, 0.3, 0.4, 0.5].forEach((tooth) => small(String(tooth), at(tooth, 0)[0], down + 0.65 * em));
   small("tooth height", (left + right) / 2, height - 0.5 * em);
   const known = shares.filter(({n}) => n);

@@ -1,6 +1,7 @@
 """The card of doubt: multiplied logits, attacks on them, and the checks of `trs evaluate`."""
 
 import copy
+import re
 from functools import partial
 
 import pytest
@@ -119,6 +120,14 @@ def test_times_1000_looks_robust_and_the_checks_of_trs_evaluate_say_what_it_is(c
         assert (f"check {number} warns: </b>{markup(' '.join(texts))}" in said) == bool(texts)
         assert (f"{number} ({markup(doubt.CHECKS[number])})" in said) == (not texts)
     assert {5, 8} <= set(warn)
+
+
+def test_no_text_cites_a_check_before_it_has_run(card):
+    """Their numbers are in the checks' own list alone, which comes last."""
+    _, ask = card
+    assert not re.search(r"[Cc]heck \d", markup([*doubt.CARD.answer]) + doubt.CARD.question + doubt.CARD.lead)
+    first = ask(every=True, factor=1000, seed=5)[0]
+    assert "These run once the attacks are done" in markup(first.markup["checks"])
 
 
 def test_the_attacks_are_those_of_the_catalogue():

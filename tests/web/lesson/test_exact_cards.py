@@ -13,7 +13,7 @@ from trs_explorer.web.lesson.page import card_section
 from trs_explorer.web.lesson.state import parse_address
 from trs_explorer.web.markup import markup
 
-EMPTY = ("input", "meta", "link")
+EMPTY = ("br", "input", "meta", "link")
 
 
 class Page(HTMLParser):

@@ -98,7 +98,16 @@ def test_what_is_to_be_guessed_is_neither_measured_nor_sent_before(card):
     assert rows[GUESSED] == "not attacked yet"
     assert "0.00" in markup(views[-1].markup["table"])  # its |cos| is what the question is about
     empty = ask(attacked="", seed=3)
-    assert empty.figures["transfer"] == "Nothing has been attacked yet."
+    figure = empty.figures["transfer"]
+    assert points(empty) == {}
+    # The question names cos-only's |cos|: the picture has a line there, and no height.
+    assert [note.text for note in figure.layout.annotations] == [
+        f"<b>{series.name}: ?</b>" for _, series in images.ENSEMBLES.values()
+    ]
+    assert [(line.x0, line.y0, line.y1) for line in figure.layout.shapes] == [
+        (pytest.approx(float(cosine), abs=6e-4), 0, 100)
+        for cosine in re.findall(r"</th><td>([^<]*)</td>", markup(empty.markup["table"]))
+    ]
 
 
 @pytest.mark.slow

@@ -63,6 +63,18 @@ def test_a_card_is_whole(card: Card) -> None:
     assert (ASSETS / f"{card.name}.mjs").is_file() != hasattr(module, "view")  # drawn by one of the two
 
 
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
+def test_a_decimal_has_a_digit_before_its_point(card: Card) -> None:
+    notes = card.teacher
+    said = re.sub(r"<[^>]*>", " ", html_of(card)) + markup([*card.answer, card.paper, card.measured, notes.say, notes.ask])
+    assert re.findall(r"(?<![\w)\]}.])\.\d+", said + notes.wrong) == []
+
+
+def test_a_decimal_that_the_browser_draws_has_one_too() -> None:
+    for script in ASSETS.glob("*.mjs"):
+        assert re.findall(r"""["'`]\.\d""", script.read_text()) == [], script
+
+
 PRIVATE = ("fall together", "falls together", "members fall", "without direction", "stands still", "is told", "whole is right")
 
 
@@ -117,6 +129,24 @@ def test_the_page_shows_the_question_before_dash_has_started(client: FlaskClient
     assert module < renderer  # both are modules, which run in their order: Dash finds the browser's callbacks
     assert page[:renderer].rpartition("<script")[2].startswith(' type="module"')
     assert CARDS[1].question not in client.get("/lesson/zigzag?reveal=1").text  # the answer's place is not the question's
+
+
+def test_the_server_says_what_started_it(explorer: Explorer) -> None:
+    """A page whose server has gone says to start it again."""
+    from trs_explorer.web.app import create_app
+
+    for command in ("trs explore", "trs lesson"):
+        answer = create_app(explorer.library, command=command).server.test_client().get("/alive")
+        assert (answer.status_code, answer.text, answer.headers["Cache-Control"]) == (200, command, "no-store")
+
+
+def test_a_box_that_scrolls_has_a_name_and_can_be_reached_by_key() -> None:
+    for name in ("theorem", "baseline", "doubt"):
+        own = html_of(next(card for card in CARDS if card.name == name))
+        (box,) = re.findall(r'<div[^>]*class="scrolling"[^>]*>', own)
+        assert 'role="region"' in box
+        assert 'tabIndex="0"' in box
+        assert re.search(r'aria-label="[^"]+"', box)
 
 
 def test_the_addresses(client: FlaskClient) -> None:

@@ -82,8 +82,11 @@ def test_after_the_reveal_answer_and_picture_are_on_the_screen_without_scrolling
     assert found["picture"] <= 0, found
     assert found["scrolled"] == 0
     assert found["tall"] > 60
-    line = desk.page.locator(f"#card-{name} .line")
-    assert line.bounding_box()["height"] < 60
+    line = desk.page.locator(f"#card-{name} summary.line")
+    card = next(card for card in CARDS if card.name == name)
+    folded = [card.question, f"✓ {card.right + 1} {card.choices[card.right]}"]
+    assert line.locator("small, b").all_text_contents() == folded
+    assert line.evaluate("(e) => [e.scrollWidth - e.clientWidth, e.scrollHeight - e.clientHeight]") == [0, 0]  # all can be read
     assert not desk.page.locator(f"#card-{name} .asked").is_visible()
     assert not desk.page.locator(f"#card-{name} dl").is_visible()  # sources are folded
     line.click()
@@ -237,11 +240,17 @@ def test_full_screen_is_a_key_and_stays_from_card_to_card(screen: Screen) -> Non
     screen.until("document.fullscreenElement === null")
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_on_a_phone_nothing_is_wider_than_the_window(screen: Screen, name: str) -> None:
-    screen.page.set_viewport_size({"width": 400, "height": 800})
-    opened(screen, name, "?reveal=1")
-    assert screen.js("document.scrollingElement.scrollWidth - innerWidth") <= 0
+def test_a_server_that_has_gone_is_to_be_started_by_its_own_command(screen: Screen) -> None:
+    screen.page.route("**/alive", lambda route: route.fulfill(status=200, body="trs lesson"))
+    opened(screen, NAMES[0])
+    with screen.page.expect_response("**/alive"):
+        pass
+    screen.page.unroute("**/alive")
+    screen.page.route("**/alive", lambda route: route.fulfill(status=503, body=""))
+    screen.until("document.getElementById('gone').textContent.includes('Start \"trs lesson\" again')")
+    screen.page.unroute("**/alive")
+    screen.until("document.getElementById('gone').textContent === ''")
+    screen.problems.clear()  # the 503
 
 
 def test_the_teachers_page_has_every_card_and_can_be_left(screen: Screen) -> None:

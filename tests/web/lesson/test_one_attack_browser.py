@@ -46,6 +46,18 @@ def test_g_falls_where_the_law_says(screen: Screen) -> None:
     assert verdicts == {True, False}
 
 
+@pytest.mark.parametrize("size", [(375, 812), (1280, 720)], ids=lambda size: f"{size[0]}x{size[1]}")
+def test_the_models_names_do_not_lie_on_one_another(screen: Screen, size: tuple[int, int]) -> None:
+    screen.page.set_viewport_size({"width": size[0], "height": size[1]})
+    screen.card("one-attack", {"reveal": 1})
+    for angle in range(0, 181, 15):
+        for distance in (0.05, 0.3, 1):
+            screen.set(angle=angle, distance=distance)
+            names = screen.js("lessonView.found.names")
+            (x, y), (a, b), em = names["F"], names["G"], names["em"]
+            assert abs(x - a) > 4.5 * em or abs(y - b) > 1.2 * em, (angle, distance, names)
+
+
 def test_no_point_of_the_ball_is_worse_for_f_than_the_attack(screen: Screen) -> None:
     screen.card("one-attack", {"angle": 37, "eps": 0.8})
     found = screen.js("lessonView.found")

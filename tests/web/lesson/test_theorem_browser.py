@@ -5,6 +5,7 @@ from lesson_screen import drawn
 from web_screen import MARKS, Screen
 
 from trs_explorer.explore.two_nets import CORNERS
+from trs_explorer.web.lesson.theorem import NUMBERS
 
 pytestmark = MARKS
 LABEL = "document.querySelector('#card-theorem [data-figure=cosines] [role=img]').getAttribute('aria-label')"
@@ -24,14 +25,14 @@ def rows(screen: Screen) -> list[list[str]]:
 
 def test_all_settings_are_there_and_the_transfers_after_the_guess(screen: Screen) -> None:
     card(screen)
-    assert all(f"{letter}: cosines" in screen.js(LABEL) for letter in "ABCDEF")
+    assert all(f"{number}: cosines" in screen.js(LABEL) for number in NUMBERS)
     assert "%" not in screen.js(LABEL)
     assert screen.page.locator("#bounds").count() == 0
     screen.page.keyboard.press("1")
     screen.page.keyboard.press("r")
     screen.page.locator("#bounds").wait_for()
-    assert [row[:2] for row in rows(screen)] == [list(pair) for pair in zip("ABCDEF", CORNERS, strict=True)]
-    assert "B: 100\u00a0%: cosines 1.00 to 1.00, beta 8 to 9" in screen.js(LABEL)
+    assert [row[:2] for row in rows(screen)] == [list(pair) for pair in zip(NUMBERS, CORNERS, strict=True)]
+    assert "II: 100\u00a0%: cosines 1.00 to 1.00, beta 8 to 9" in screen.js(LABEL)
 
 
 @pytest.mark.slow
@@ -40,7 +41,7 @@ def test_one_more_is_trained_here(screen: Screen) -> None:
     screen.page.locator("#card-theorem button", has_text="all three").click()
     screen.until("document.querySelector('#card-theorem [data-out=training]').textContent === 'training all three, seed 15'")
     screen.until("document.querySelector('#card-theorem [data-out=training]').textContent === 'done'")
-    assert rows(screen)[-1][:2] == ["F", "all three, seed 15"]
+    assert rows(screen)[-1][:2] == ["VI", "all three, seed 15"]
     assert "1 trained here" in screen.js(LABEL)
     assert screen.js("lessonView.shown") == "theorem"
 

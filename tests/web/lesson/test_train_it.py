@@ -59,6 +59,19 @@ def test_before_the_training_there_is_the_pair_untrained(ask, jobs):
     assert jobs._jobs == {}  # to look starts nothing
 
 
+def test_an_answer_without_a_training_is_that_of_the_stored_ones(ask):
+    shares = [100 * row["fooled"] / row["eligible"] for row in stored() if row["corner"] == "cos" and row["seed"] in SEEDS]
+    view = ask(reveal=1)
+    assert view.texts["forth"] == f"{mean(shares):.0f}\xa0%"
+    said = f"transfer, mean of 10 stored trainings ({min(shares):.0f} to {max(shares):.0f}\xa0%)"
+    assert (view.texts["forthOf"], view.texts["back"]) == (said, "–")
+    assert view.texts["backOf"] == "this pair is not trained yet: press Train"
+    assert markup(view.markup["table"]) == "<p>Nothing has been trained here yet.</p>"
+    own = ask(reveal=1, lambda_a=0.5)
+    assert (own.texts["forth"], own.texts["forthOf"]) == ("–", "this pair is not trained yet: press Train")
+    assert "forth" not in ask().texts
+
+
 def test_a_training_ends_with_its_numbers(ask, seen):
     views = ask(every=True, train="this", reveal=1)
     view, last = views[-1], seen[-1]

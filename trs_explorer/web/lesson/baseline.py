@@ -20,7 +20,7 @@ from trs_explorer.figures.slice_data import Attacks, Slice
 from trs_explorer.figures.theme import CLASS_COLOURS
 from trs_explorer.web.attack_paths import configured_attack
 from trs_explorer.web.drawing import with_ensemble
-from trs_explorer.web.lesson.card import Card, Teacher, choice, figure, out, part, slider, whole_number
+from trs_explorer.web.lesson.card import Card, Teacher, choice, figure, out, part, scrolling, slider, whole_number
 from trs_explorer.web.lesson.measurements import accuracy_share, conditions, follow, paper_figures, requests_of_runs
 from trs_explorer.web.lesson.view import CardRequest, View
 from trs_explorer.web.matrix import matrix_key
@@ -84,11 +84,11 @@ CARD = Card(
         "step; MORA follows the members that can still be changed.",
         "The slices: to the right along the loss's gradient at the image, upwards a random direction, one scale for both. DVERGE "
         "often looks the safer one. But the attack (white line) leaves that gradient, and the plane. Trust curves, not pictures.",
-        html.Details([html.Summary("the numbers"), part("table")]),
+        html.Details([html.Summary("the numbers"), scrolling("the numbers of the curves", part("table"))]),
     ),
-    paper=f"Table 1: FGSM .1 / .2 DVERGE {paper_figures('fgsm', 'dverge')}, TRS {paper_figures('fgsm', 'trs')}; PGD .1 / .15 "
-    f"DVERGE {paper_figures('pgd', 'dverge')}, TRS {paper_figures('pgd', 'trs')} (other networks). Its reading: DVERGE "
-    "protects the gradient direction, TRS is smooth in all.",
+    paper=f"Table 1: FGSM at eps 0.1 / 0.2: DVERGE {paper_figures('fgsm', 'dverge')}, TRS {paper_figures('fgsm', 'trs')}; "
+    f"PGD at eps 0.1 / 0.15: DVERGE {paper_figures('pgd', 'dverge')}, TRS {paper_figures('pgd', 'trs')} (other networks). Its "
+    "reading: DVERGE protects the gradient direction, TRS is smooth in all.",
     measured="Live, here, on the runs that ship: accuracy on all images, 95 % intervals. DVERGE holds better under PGD than the "
     "paper's; MORA shows that a part of that is masked gradients (trs evaluate mnist-dverge --attacks pgd,mora).",
     teacher=Teacher(

@@ -90,6 +90,11 @@ def part(name: str) -> html.Div:
     return html.Div(**{"data-markup": name})
 
 
+def scrolling(label: str, *children: object) -> html.Div:
+    """Build a box that scrolls sideways if its content is wider, and shows so by a shadow. label: what it holds, in words."""
+    return html.Div(list(children), className="scrolling", tabIndex=0, role="region", **{"aria-label": label})
+
+
 def out(name: str) -> html.Span:
     """Build a place for a text that the card writes."""
     return html.Span(**{"data-out": name})

@@ -20,7 +20,7 @@ from trs_explorer.figures.theme import CLASS_COLOURS
 from trs_explorer.models.ensemble import Ensemble
 from trs_explorer.models.recording import RecordingModel
 from trs_explorer.options import UsageError
-from trs_explorer.web.lesson.card import Card, Teacher, after, choice, figure, out, part, slider
+from trs_explorer.web.lesson.card import Card, Teacher, after, choice, figure, out, part, scrolling, slider
 from trs_explorer.web.lesson.measurements import accuracy_share, conditions, follow, requests_of_runs
 from trs_explorer.web.lesson.view import CardRequest, View
 from trs_explorer.web.matrix import matrix_key
@@ -88,7 +88,7 @@ CARD = Card(
         figure("accuracy"),
         html.P(out("of"), className="of", role="status"),
         after([html.H3("Sanity checks of trs evaluate"), part("checks")]),
-        html.Details([html.Summary("the numbers"), part("table")]),
+        html.Details([html.Summary("the numbers"), scrolling("the numbers of the chart", part("table"))]),
     ],
     controls=[
         html.Span(["logits ", *(choice(f"x {factor}", factor=factor) for factor in FACTORS)], className="row",
@@ -107,8 +107,8 @@ CARD = Card(
         "Nothing is safer than before. Where the softmax is exactly 1, cross-entropy is flat: a gradient of exactly zero, and "
         "PGD does not move. Where all members are so sure, the ensemble's own margin is flat, too. MORA uses the members' "
         "margins, whose gradients the factor does not flatten.",
-        "Check 5 sees zero gradients, 8 compares attacks on different losses, 2 asks whether eps 1 leaves anything right. "
-        "Believe no accuracy that has only been attacked one way.",
+        "The sanity checks run once the attacks are done. They look for gradients of zero, compare attacks on different losses, "
+        "and try an eps that should leave nothing right. Believe no accuracy that has only been attacked one way.",
         html.P([html.B("Not only a toy: "), "GAL and cos-only show a milder form after ordinary training. Try ",
                 html.Code("trs evaluate mnist-gal"), " and read its warnings."]),
     ),
@@ -205,7 +205,7 @@ def table(series: Sequence[tuple[Series, Sequence[Share | None]]]) -> html.Table
 def checks(progress: DoubtProgress | None) -> html.Ul:
     """Build the list of what the sanity checks find: warnings first."""
     if progress is None or progress.findings is None:
-        return html.Ul([html.Li("first the attacks, then the checks ...")], className="checks")
+        return html.Ul([html.Li("These run once the attacks are done ...")], className="checks")
     warn = {number: " ".join(texts) for number, texts in progress.findings.items() if texts}
     items = [html.Li([html.B(f"check {number} warns: "), text], className="warn") for number, text in warn.items()]
     passed = "; ".join(f"{number} ({CHECKS[number]})" for number in progress.findings if number not in warn)

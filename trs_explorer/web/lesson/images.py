@@ -42,7 +42,8 @@ CARD = Card(
     title="Real images",
     lead=(
         "Four ensembles of three small networks, trained on handwritten digits, and how similar the gradients of their members "
-        "are. Attack the members: of the images that fool one, how many fool another? Higher up: more attacks transfer."
+        "are. Attack the members: of the images that fool one, how many fool another? Higher up: more attacks transfer. A dotted "
+        "line: how similar is known, how many transfer is not."
     ),
     stage=[
         html.Div([figure("transfer"), after(figure("robust"))], className="pair"),
@@ -66,11 +67,11 @@ CARD = Card(
         html.P(html.B(out("headline"))),
         "Orthogonal at the image is not orthogonal where the attack goes. PGD transfers less: it is not made to transfer. So the "
         "attacker decides how much transfers, not the angle alone.",
-        "To the right: PGD on each ensemble as a whole. Similarity buys lower transfer; smoothness buys robustness; TRS buys "
+        "The bars: PGD on each ensemble as a whole. Similarity buys lower transfer; smoothness buys robustness; TRS buys "
         "both. An attack on the whole ensemble uses all members at once: low transfer between members does not stop it.",
     ),
-    paper=f"Table 1, PGD at eps .1 / .15: cos-only {paper_figures('pgd', 'cos-only')} % right, TRS {paper_figures('pgd', 'trs')} "
-    "(other networks). It says that similarity alone cannot guarantee low transfer.",
+    paper=f"Table 1, PGD at eps 0.1 / 0.15: cos-only {paper_figures('pgd', 'cos-only')} % right, TRS "
+    f"{paper_figures('pgd', 'trs')} (other networks). It says that similarity alone cannot guarantee low transfer.",
     measured="Live, here, on the runs that ship, under the conditions below the picture; 95 % intervals; transfer by Definition "
     "6, an image counted once in all pairs. |cos| is that of the log-odds' gradients: they have the direction of the "
     "cross-entropy's, which vanish in float32 where a member is confident.",
@@ -79,8 +80,8 @@ CARD = Card(
         "Attack the other three and read the picture: where do attacks transfer, and how similar are the gradients? Then the "
         "class guesses cos-only's height. Reveal. Then take PGD for the members, and see how far the points fall.",
         "Why does an attack that is made to transfer get across where PGD does not? What did each of the two terms buy?",
-        "Most take orthogonal gradients for low transfer, and low transfer for safety. The attack on the whole ensemble, to "
-        "the right, needs no transfer at all: it looks at all members.",
+        "Most take orthogonal gradients for low transfer, and low transfer for safety. The attack on the whole ensemble, "
+        "in the bars, needs no transfer at all: it looks at all members.",
     ),
     fields={"eps": 0.3, "pairs": "mdi2", "n": 256, "steps": 20, "seed": 0, "attacked": "mnist-standard"},
 )
@@ -174,10 +175,14 @@ def figures(measured: Mapping[str, Measured], attack: str, *, revealed: bool, lo
     drawn = {run: series for run, (_, series) in ENSEMBLES.items()}
     points = [(drawn[run], one.cosine, one.transfer) for run, one in measured.items() if one.cosine is not None and one.transfer]
     bars = [(drawn[run], one.robust) for run, one in measured.items() if one.robust]
-    empty = "Nothing has been attacked yet."
-    shown = {"transfer": similarity_and_transfer(points, attack=attack, look=look) if points else empty}
+    unknown = [
+        (drawn[run], one.cosine) for run, one in measured.items() if one.cosine is not None and not (one.transfer or one.done)
+    ]
+    empty = "Measuring the gradients ..."
+    transfer = similarity_and_transfer(points, unknown=unknown, attack=attack, look=look) if points or unknown else empty
+    shown = {"transfer": transfer}
     if revealed:
-        shown["robust"] = accuracy_bars(bars, title="correct under PGD, %", look=look) if bars else empty
+        shown["robust"] = accuracy_bars(bars, title="correct under PGD, %", look=look) if bars else "Measuring ..."
     return shown
 
 

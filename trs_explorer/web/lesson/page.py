@@ -90,7 +90,7 @@ def card_section(state: CardState, number: int) -> html.Section:
 
 
 def question(state: CardState) -> list:
-    """Build the question and its choices; once the answer is revealed, they fold to one line with the right one."""
+    """Build the question and its choices; once the answer is revealed, they fold to the question and the right one."""
     card = state.card
     guesses = [
         html.Li(html.Button(
@@ -110,7 +110,7 @@ def question(state: CardState) -> list:
         for k in range(1, len(card.choices) + 1)
         if k != card.right + 1
     ]
-    line = [f"✓ {card.right + 1} {card.choices[card.right]}", *wrong, f" · {card.question}"]
+    line = [html.Small(card.question), html.Br(), html.B(f"✓ {card.right + 1} {card.choices[card.right]}"), *wrong]
     folded = html.Summary([] if state.sealed else line, className="line", title="the question and the choices")
     reveal = html.Button(
         [html.Span("Reveal", className="covered"), html.Span("Cover again", **{"data-after": True})],

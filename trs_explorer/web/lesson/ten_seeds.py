@@ -6,7 +6,7 @@ A machine that sums in another order gets other results: single seeds differ, th
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -78,6 +78,16 @@ def transfer_of(rows: Iterable[Json]) -> Share | None:
     fooled, eligible = sum(row["fooled"] for row in rows), sum(row["eligible"] for row in rows)
     interval = tuple(rows[0]["interval"]) if len(rows) == 1 else wilson(fooled, eligible)
     return Share(fooled, eligible, *interval) if eligible else None
+
+
+def transfer_shares(corner: str, seeds: range = SEEDS) -> list[float]:
+    """Return the transfer of each stored training of a setting, in per cent."""
+    return [100 * row["fooled"] / row["eligible"] for row in stored() if row["corner"] == corner and row["seed"] in seeds]
+
+
+def range_text(shares: Sequence[float]) -> str:
+    """Format the lowest and the highest of these shares in per cent."""
+    return f"{min(shares):.0f} to {max(shares):.0f}\u00a0%"
 
 
 @cache

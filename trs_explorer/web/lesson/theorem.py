@@ -7,17 +7,18 @@ from dash import html
 
 from trs_explorer.explore.jobs import Snapshot
 from trs_explorer.explore.two_nets import CORNERS, EPS, OPTIONS, Progress, Settings
+from trs_explorer.figures.theme import SERIES_COLOURS
 from trs_explorer.figures.two_nets import Pair, cosine_ranges
 from trs_explorer.files import Json
 from trs_explorer.options import UsageError, unknown
-from trs_explorer.web.lesson.card import Card, Teacher, act, figure, out, part, whole_number
+from trs_explorer.web.lesson.card import Card, Teacher, act, after, figure, out, part, scrolling, whole_number
 from trs_explorer.web.lesson.ten_seeds import SEEDS, figures, stored, transfer_of
 from trs_explorer.web.lesson.train_it import beta_text, follow_training
 from trs_explorer.web.lesson.trained import TRAINED, corner_of
 from trs_explorer.web.lesson.view import CardRequest, View
 
-LETTERS = "ABCDEF"
-HEAD = ("line", "trained with", "|cos| at the points", "S̲ to S̄", "β", "lower bound", "upper bound", "Thm 2 applies up to ε =",
+NUMBERS = ("I", "II", "III", "IV", "V", "VI")  # of the trainings; F, G and B are others' names
+HEAD = ("no.", "trained with", "|cos| at the points", "S̲ to S̄", "β", "lower bound", "upper bound", "Thm 2 applies up to ε =",
         "there PGD fools one", "transfer")  # fmt: skip
 
 
@@ -38,8 +39,8 @@ def view(card: CardRequest) -> View:
     own = [(corner_of(settings), settings.seed, found) for settings, found in TRAINED.of(card.session)]
     groups = {corner: rows_of(corner) for corner in CORNERS}
     labels = [
-        f"{letter}: {percent(transfer_of(rows).value)}" if card.revealed else letter
-        for letter, rows in zip(LETTERS, groups.values(), strict=True)
+        f"{number}: {percent(transfer_of(rows).value)}" if card.revealed else number
+        for number, rows in zip(NUMBERS, groups.values(), strict=True)
     ]
     pairs = [_pair(row, group) for group, rows in enumerate(groups.values()) for row in rows]
     trained = [_pair(found, list(CORNERS).index(corner) if corner in CORNERS else -1) for corner, _, found in own]
@@ -65,12 +66,12 @@ def _pair(found: Json, group: int) -> Pair:
 
 def table(groups: dict[str, list[Json]], own: Sequence[tuple[str, int, Json]]) -> html.Table:
     """Build the bounds: one row a setting, then one for each pair that was trained here."""
-    letters = dict(zip(CORNERS, LETTERS, strict=True))
-    lines = [(letters[corner], corner, rows) for corner, rows in groups.items()]
-    lines += [(letters.get(corner, "·"), f"{corner}, seed {seed}", [found]) for corner, seed, found in own]
+    numbers = dict(zip(CORNERS, NUMBERS, strict=True))
+    lines = [(numbers[corner], corner, rows) for corner, rows in groups.items()]
+    lines += [(numbers.get(corner, "·"), f"{corner}, seed {seed}", [found]) for corner, seed, found in own]
     body = [
-        html.Tr([html.Td(letter), html.Th(name, scope="row"), *map(html.Td, _cells(rows))], **{"data-line": name})
-        for letter, name, rows in lines
+        html.Tr([html.Td(number), html.Th(name, scope="row"), *map(html.Td, _cells(rows))], **{"data-line": name})
+        for number, name, rows in lines
     ]
     caption = f"Means of ten seeds, then what was trained here. ε {EPS:g}; transfer and β as on card 3"
     return html.Table([
@@ -122,18 +123,26 @@ def theorem_share(corner: str) -> str:
     return f"{percent(both / tried)}, {both} of {tried}"
 
 
+def _key(number: str, corner: str, colour: str) -> html.Span:
+    return html.Span([html.I(className="swatch", style={"background": colour}), " ", html.B(number), " ", corner])
+
+
 CARD = Card(
     name="theorem",
     title="The theorem",
-    lead="The same six trainings, ten seeds each: how far apart the gradients of F and G are, not at the training points but all "
-    "around them, where attacks go. A line reaches from the lowest cosine found there, S̲, to the highest, S̄.",
+    lead="The six trainings of card 3, I to VI, ten seeds each. How far apart are the gradients of F and G, not at the training "
+    "points but all around them, where attacks go? A line reaches from the lowest cosine found there, S̲, to the highest, S̄.",
     stage=[
+        html.Div(
+            [html.Span("trained with:"), *map(_key, NUMBERS, CORNERS, SERIES_COLOURS), _key("", "trained here", "var(--ink)")],
+            className="legend",
+        ),
         figure("cosines"),
-        html.Div(part("table"), tabIndex=0, role="region", **{"aria-label": "the bounds", "data-after": True}),
+        after(scrolling("the bounds", part("table"))),
     ],
     controls=[
         html.Span("Train one more here:"),
-        *(act([html.B(letter), " ", corner], train=corner) for letter, corner in zip(LETTERS, CORNERS, strict=True)),
+        *(act([html.B(number), " ", corner], train=corner) for number, corner in zip(NUMBERS, CORNERS, strict=True)),
         whole_number("seed", "seed ", high=OPTIONS[-1].high),
         html.Span(out("training"), role="status"),
     ],
@@ -147,14 +156,15 @@ CARD = Card(
     right=0,
     answer=(
         "It says: gradients that are dissimilar everywhere, that change slowly (β) and are short (B), against a small ε: then "
-        "few attacks fool both. C has its right angles at the points only; B is smooth, but its gradients are the same.",
+        "few attacks fool both. III (cos) has its right angles at the points only; II "
+        "(smoothness) is smooth, but its gradients are the same.",
         html.P(
             [
                 "It does not say how few. Here all bounds are ",
                 html.B("vacuous"),
                 ": the conditions of both theorems fail at this ε. Theorem 2 begins to apply ",
                 out("within"),
-                ". B's radius is the largest, and all of B transfers: where gradients "
+                ". II's radius is the largest, and all of II transfers: where gradients "
                 "are short and no point is near a boundary, the theorem promises much, whatever the angle.",
             ]
         ),
@@ -169,15 +179,15 @@ CARD = Card(
     "attacks of either direction. Theorem 1 fails on one confident point: where G's gradient is almost 0, c_G has no limit. "
     "Transfer "
     "is counted as on card 3, over the points that both classify correctly and whose attack fools its own network; the theorems "
-    f"count the same attacks over all of them (C: {theorem_share('cos')}).",
+    f"count the same attacks over all of them (III: {theorem_share('cos')}).",
     teacher=Teacher(
         10,
         "We have seen it; this is what the paper proves. Up and down is the cosine, everywhere around the points; after the "
-        "reveal left to right is β, how fast the gradients turn. The theorem asks for short lines near 0, far to the left: E "
-        "and F. "
-        "Then B: as smooth as can be, and everything transfers, because the two networks are one.",
-        "On the last card |cos| of C was 0.01: why does its line reach from -1 to 1? What is a bound of more than 100 % worth?",
-        "That a theorem's bound is a useful number: all of these are vacuous. That smoothness alone will do: look at B. And "
+        "reveal left to right is β, how fast the gradients turn. The theorem asks for short lines near 0, far to the left: V "
+        "and VI. Then II, smoothness alone: as smooth as can be, and everything transfers, because the two networks are one.",
+        "On the last card |cos| of cos (III) was 0.01: why does its line reach from −1 to 1? "
+        "What is a bound of more than 100 % worth?",
+        "That a theorem's bound is a useful number: all of these are vacuous. That smoothness alone will do: look at II. And "
         "that β is the gradient's length: it is how fast the gradient changes.",
     ),
     fields={"seed": 0},

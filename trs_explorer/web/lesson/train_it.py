@@ -28,7 +28,7 @@ from trs_explorer.figures.two_nets import plane_figure
 from trs_explorer.files import Json
 from trs_explorer.options import UsageError
 from trs_explorer.web.lesson.card import Card, Teacher, act, after, choice, figure, number, out, part, slider, whole_number
-from trs_explorer.web.lesson.ten_seeds import OTHERS, SEEDS, figures, stored
+from trs_explorer.web.lesson.ten_seeds import OTHERS, SEEDS, figures, range_text, stored, transfer_shares
 from trs_explorer.web.lesson.trained import TRAINED, corner_of
 from trs_explorer.web.lesson.view import CardRequest, View
 
@@ -145,8 +145,15 @@ def texts(settings: Settings, snapshot: Snapshot, progress: Progress) -> dict[st
 def transfer_texts(result: Result | None, settings: Settings) -> dict[str, str]:
     """Say how many attacks transfer, in both directions, and what the pair is like."""
     if result is None:
-        none = "transfer: these settings are not trained yet"
-        return {"forth": "–", "back": "–", "forthOf": f"F → G, {none}", "backOf": f"G → F, {none}", "rest": ""}
+        corner, none = corner_of(settings), "this pair is not trained yet: press Train"
+        if corner not in CORNERS:
+            return {"forth": "–", "forthOf": none, "back": "", "backOf": "", "rest": ""}
+        shares = transfer_shares(corner)
+        said = {
+            "forth": f"{mean(shares):.0f}\u00a0%",
+            "forthOf": f"transfer, mean of {len(shares)} stored trainings ({range_text(shares)})",
+        }
+        return {**said, "back": "–", "backOf": none, "rest": ""}
     found = figures(result)
     said: dict[str, str] = {}
     for name, arrow, drawn, (fooled, eligible) in zip(
@@ -177,8 +184,10 @@ def bar(progress: Progress) -> html.Progress:
     return html.Progress(value=str(progress.step), max=str(progress.steps), **{"aria-label": "training"})
 
 
-def table(session: str) -> html.Table:
-    """Build the table of what was trained in this tab."""
+def table(session: str) -> html.Table | html.P:
+    """Build the table of what was trained in this tab, or a sentence if that is nothing."""
+    if not TRAINED.of(session):
+        return html.P("Nothing has been trained here yet.")
     head = ("trained with", "seed", "|cos|", "β", "F → G", "G → F")
     rows: Iterator[html.Tr] = (
         html.Tr([html.Th(corner_of(settings), scope="row"), *map(html.Td, (
@@ -196,10 +205,9 @@ def _percent(counts: tuple[int, int]) -> str:
 
 def _transfer_text(corner: str, seeds: range = SEEDS) -> str:
     """Describe the transfer of a setting on the stored seeds."""
-    rows = [row for row in stored() if row["corner"] == corner and row["seed"] in seeds]
-    shares = [100 * row["fooled"] / row["eligible"] for row in rows]
-    cosine = mean(row["cosine"] for row in rows)
-    return f"{corner} {mean(shares):.0f} % ({min(shares):.0f} to {max(shares):.0f} %) at |cos| {cosine:.3f}"
+    shares = transfer_shares(corner, seeds)
+    cosine = mean(row["cosine"] for row in stored() if row["corner"] == corner and row["seed"] in seeds)
+    return f"{corner} {mean(shares):.0f} % ({range_text(shares)}) at |cos| {cosine:.3f}"
 
 
 DEFAULT = CORNERS["cos"]
