@@ -20,7 +20,7 @@ from trs_explorer.web.lesson.app import create_lesson
 from trs_explorer.web.markup import markup
 from trs_explorer.web.page import KEYS, page
 from trs_explorer.web.page_request import parse_request
-from trs_explorer.web.pages import PLOTLY_JS, dash_document, no_runs_page, unknown_page
+from trs_explorer.web.pages import PLOTLY_JS, dash_document, no_runs_page, preload, unknown_page
 from trs_explorer.web.plotly_script import plotly_script
 from trs_explorer.web.posted import CHECKS, refuse_malformed
 from trs_explorer.web.section_callbacks import add_sections
@@ -28,6 +28,8 @@ from trs_explorer.web.slice_cache import SliceCache
 from trs_explorer.web.slice_callbacks import add_slices
 from trs_explorer.web.state_callbacks import SHOWN_ERRORS, add_state
 
+START = "explorer.mjs"  # imports the other scripts
+MODULES = ("at_once.mjs", "crosshair.mjs", "panels.mjs", "shared.mjs", "view.mjs")
 NO_SCRIPTS = ("compare", "lesson", "plotly")  # folders of assets/web with what the Explore page does not load
 ONE_DAY_S = 86400
 
@@ -44,6 +46,7 @@ def create_app(library: Library, *, readonly: bool = False, url_prefix: str = ""
         "trs_explorer",
         assets_folder=str(folder("assets") / "web"),
         assets_path_ignore=list(NO_SCRIPTS),
+        assets_ignore=rf"^(?!{START}).*\.mjs$",
         title="trs explore",
         update_title="",
         serve_locally=True,
@@ -53,7 +56,7 @@ def create_app(library: Library, *, readonly: bool = False, url_prefix: str = ""
     )
     slices, jobs = SliceCache(), Jobs()
     app.layout = lambda: page(library.names, app.get_relative_path, readonly=library.readonly)
-    app.interpolate_index = partial(_index, library, slices)
+    app.interpolate_index = partial(_index, library, slices, preload(url_prefix, *(f"/assets/{name}" for name in MODULES)))
     app.server.before_request(_no_such_page)
     app.server.before_request(partial(_no_runs_left, library))
     refuse_malformed(app.server, CHECKS)
@@ -84,9 +87,9 @@ def _no_runs_left(library: Library) -> Response | None:
     return None if request.path not in ("/", "/compare") or library.names else no_runs_page()
 
 
-def _index(library: Library, slices: SliceCache, **parts: str) -> str:
+def _index(library: Library, slices: SliceCache, head: str, **parts: str) -> str:
     """Return the page's HTML. parts: what Dash puts into it."""
-    return dash_document(parts, keys=KEYS, before=_still(library, slices))
+    return dash_document(parts, keys=KEYS, head=head, before=_still(library, slices))
 
 
 def _still(library: Library, slices: SliceCache) -> str:

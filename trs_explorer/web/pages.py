@@ -80,6 +80,11 @@ def dash_document(parts: Mapping[str, str], *, keys: Keys, head: str = "", befor
     return f'<!DOCTYPE html>\n<html lang="en"><head>{first}{head}</head><body>{body}</body></html>'
 
 
+def preload(url_prefix: str, *paths: str) -> str:
+    """Build links by which a browser loads scripts at once that another one will import."""
+    return "".join(f'<link rel="modulepreload" href="{url_prefix}{path}">' for path in paths)
+
+
 def unknown_page(path: str) -> tuple[str, int]:
     """Respond with a page that says that there is nothing at an address, and names the pages that there are."""
     links = [html.Li(html.A(title, href=at(f"/{page}"))) for page, title in PAGES.items()]

@@ -16,7 +16,7 @@ from trs_explorer.web.lesson.posted import ADDRESS, CHECKS
 from trs_explorer.web.lesson.state import parse_address
 from trs_explorer.web.lesson.teacher import teacher_page
 from trs_explorer.web.markup import markup
-from trs_explorer.web.pages import at, dash_document
+from trs_explorer.web.pages import at, dash_document, preload
 from trs_explorer.web.posted import refuse_malformed
 
 START = "lesson.mjs"  # imports the other scripts
@@ -50,9 +50,8 @@ def create_lesson(server: Flask, library: Library, jobs: Jobs, *, url_prefix: st
         routes_pathname_prefix="/lesson/",
     )
     scripts = ["/assets/shared.mjs", *(f"/lesson/assets/{name}" for name in MODULES)]
-    preload = "".join(f'<link rel="modulepreload" href="{url_prefix}{path}">' for path in scripts)
     app.layout = lambda: page(CARDS, url_prefix)
-    app.interpolate_index = partial(_index, preload)
+    app.interpolate_index = partial(_index, preload(url_prefix, *scripts))
     refuse_malformed(server, CHECKS, ADDRESS)
     add_callbacks(app, library, jobs)
     return app
