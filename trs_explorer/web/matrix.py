@@ -8,6 +8,7 @@ import torch
 from dash import html
 
 from trs_explorer.attacks.options import transfer_kwargs
+from trs_explorer.catalogue import DATA
 from trs_explorer.evaluation.accuracy import Rate
 from trs_explorer.evaluation.transfer import TransferMatrix, measure_transfer
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
@@ -114,10 +115,11 @@ def matrix_caption(snapshot: Snapshot, state: State, loaded: Loaded) -> list:
     name, _ = configured_attack(state)
     count = min(state.n, len(loaded.data))
     norm = "L2" if state.norm == "l2" else "max norm"
+    examples = DATA[loaded.data.name].examples
     sentences = [
         f"{checkpoint_label(loaded.checkpoint)}: {name}, eps {state.eps:g} ({norm}), seed {state.seed}, first {count} test "
-        "images; 95 % intervals, counted over images both models classify correctly and on which the attack fools the surrogate "
-        "(Def. 6)."
+        f"{examples}; 95 % intervals, counted over {examples} both models classify correctly and on which the attack fools the "
+        "surrogate (Def. 6)."
     ]
     fooled, eligible = partial.matrix.pooled()
     if eligible and partial.matrix.n == count:
@@ -130,7 +132,7 @@ def matrix_caption(snapshot: Snapshot, state: State, loaded: Loaded) -> list:
         sentences.append(f"Ensemble robust accuracy: {rate.correct}/{rate.n}, {share}.")
     if snapshot.state == "running":
         done = partial.robust.n if partial.robust else partial.matrix.n
-        sentences.append(f"{'Attacking the ensemble' if partial.robust else 'Measuring'}: {done} of {count} images ...")
+        sentences.append(f"{'Attacking the ensemble' if partial.robust else 'Measuring'}: {done} of {count} {examples} ...")
     return [" ".join(sentences)]
 
 
