@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Route
 from web_screen import MARKS, Screen
 
 pytestmark = MARKS
@@ -106,6 +107,36 @@ def test_a_slider_draws_no_slice_anew(screen: Screen) -> None:
     bodies = [url for url in screen.asked[asked:] if "_dash-update-component" in url]
     assert bodies
     assert [panel[0] for panel in screen.js(SHOWN)[0]] == sources
+
+
+BUSY = "[...document.querySelectorAll('.box')].filter((box) => box.ariaBusy === 'true').map((box) => box.closest('section').id)"
+
+
+def test_what_is_of_other_settings_is_grey_and_says_so_until_the_answer(screen: Screen) -> None:
+    opened(screen)
+    screen.until(f"{BUSY}.length === 0")
+    numbers = "['matrix', 'words'].map((name) => document.getElementById(`${name}-a`).textContent).join()"
+    before, held = screen.js(numbers), []
+
+    def hold(route: Route) -> None:
+        if '"changedPropIds":["settled.data"]' in (route.request.post_data or ""):
+            held.append(route)
+        else:
+            route.continue_()
+
+    screen.page.route("**/_dash-update-component", hold)
+    screen.page.locator("#eps").focus()
+    screen.page.keyboard.press("ArrowRight")
+    screen.until(f"{BUSY}.join() === 'transfer-a,transfer-b,live'")
+    screen.until("getComputedStyle(document.getElementById('matrix-a')).opacity === '0.45'")
+    screen.until("getComputedStyle(document.querySelector('#transfer-a .waiting')).visibility === 'visible'")
+    assert screen.js(numbers) == before
+    assert held
+    screen.page.unroute("**/_dash-update-component")
+    for route in held:
+        route.continue_()
+    screen.until(f"(before) => {BUSY}.length === 0 && {numbers} !== before", before)
+    assert screen.js("getComputedStyle(document.querySelector('#transfer-a .waiting')).visibility") == "hidden"
 
 
 def test_what_cannot_be_had_is_said_on_the_page(screen: Screen) -> None:
