@@ -39,7 +39,7 @@ def handout(library: Library, pair: Pair, jobs: Jobs, slices: SliceCache) -> str
     body = [
         html.H1(f"A {pair.names['a']}, B {pair.names['b']}"),
         [html.P(_about(pair, side)) for side in "ab"],
-        html.P(f"The same screen: trs explore, then /compare?{urlencode(pair.to_json())}"),
+        html.P(f"The same screen: trs explore, then /compare?{urlencode(pair.address())}"),
         html.H2(TITLES[DATA[pair.a.loaded.data.name].examples]),
         [[html.H3(f"{side.upper()}: {pair.names[side]}"), figures.add(_slices(sides[side], slices))] for side in "ab"],
         html.P(slices_caption(pair, sides)),
