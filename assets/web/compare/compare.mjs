@@ -48,9 +48,7 @@ function note() {
   const [{id, value}] = dash.callback_context.inputs_list, {noted} = view;
   noted[id] = value && JSON.stringify(value);
   const waits = (part) => !noted[`${part}-shown`] || noted[`${part}-fields`] !== noted[`${part}-shown`];
-  for (const box of document.querySelectorAll(".box")) {
-    box.ariaBusy = Boolean(noted.changing) || box.dataset.parts.split(" ").some(waits);
-  }
+  for (const box of document.querySelectorAll(".box")) box.ariaBusy = box.dataset.parts.split(" ").some(waits);
 }
 
 function listen() {

@@ -16,7 +16,6 @@ STORES = (
     "state",  # resolved: every field of the address has a valid value; and both weights' digests
     "run-fields", "slice-fields", "attack-fields", "measure-fields",  # the parts of it that a section depends on
     "run-shown", "slice-shown", "attack-shown", "measure-shown",  # the same parts, as those that sections have answered
-    "changing",  # whether the state is being resolved
     "settled",  # measure-fields, once nothing has changed for a moment
     "fine",  # the slices, by side, of which a coarse grid is on the screen: the finer one is asked for
     "slices-a", "slices-b", "attack-data",  # what the figures are put together from

@@ -24,7 +24,7 @@ from trs_explorer.web.slice_cache import SliceCache
 from trs_explorer.web.state_callbacks import SHOWN_ERRORS
 
 # By which the browser knows what is busy; "settle" notes measure-fields: Dash takes one callback without outputs for an input.
-NOTED = ("changing", "run-fields", "slice-fields", "attack-fields", *(name.replace("-fields", "-shown") for name in PARTS))
+NOTED = ("run-fields", "slice-fields", "attack-fields", *(name.replace("-fields", "-shown") for name in PARTS))
 
 
 def add_sections(app: dash.Dash, library: Library, jobs: Jobs, slices: SliceCache) -> None:

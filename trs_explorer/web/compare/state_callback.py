@@ -56,7 +56,6 @@ def add_state(app: dash.Dash, library: Library, url_prefix: str) -> None:
             "before": Held("state", "data"),
             "remembered": Held("remembered", "data"),
         },
-        running=[(Output("changing", "data"), True, False)],
     )
     def set_state(
         search: str, fields: Json, swaps: int | None, newest: object, before: Json | None, remembered: Json | None
