@@ -62,11 +62,13 @@ function listen() {
 dash.compare = {
   draw(a, b, attacks, state, looks, graph) {
     Object.assign(view, {slices: {a, b}, attacks, state, looks, graph});
-    if (state) look(state.theme);
     listen();
     askForFiner();
     redraw();
   },
+
+  // Before anything is drawn: the figures wait for their attacks.
+  theme: (state) => state && look(state.theme),
 
   settle(fields) {
     note();

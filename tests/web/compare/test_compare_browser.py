@@ -140,6 +140,19 @@ def test_what_is_of_other_settings_is_grey_and_says_so_until_the_answer(screen: 
     assert screen.js("getComputedStyle(document.querySelector('#transfer-a .waiting')).visibility") == "hidden"
 
 
+def test_the_theme_does_not_wait_for_the_figures(screen: Screen) -> None:
+    def hold(route: Route) -> None:
+        if '"output":"..attack-data.data' not in (route.request.post_data or ""):
+            route.continue_()
+
+    screen.page.route("**/_dash-update-component*", hold)
+    screen.page.goto(f"{screen.address}compare?theme=dark&n=64&steps=2")
+    screen.until("document.documentElement.dataset.theme === 'dark'")
+    assert screen.js(f"{GRAPHS}.every((plot) => !plot)")
+    screen.page.unroute("**/_dash-update-component*")
+    screen.until(DRAWN)
+
+
 def test_what_cannot_be_had_is_said_on_the_page(screen: Screen) -> None:
     opened(screen, measured=False, image="99999999")
     assert "test images" in screen.notice

@@ -36,6 +36,7 @@ def add_sections(app: dash.Dash, library: Library, jobs: Jobs, slices: SliceCach
     _add_handout(app, library, jobs, slices)
     for function, output, inputs in (
         ("draw", (), ("slices-a.data", "slices-b.data", "attack-data.data", "state.data", "looks.data", "graph.data")),
+        ("theme", (), ("state.data",)),
         ("settle", (), ("measure-fields.data",)),
         *(("fill", (), tuple(f"{name}-html.data" for name in names)) for names in FILLED_TOGETHER),
         *(("note", (), (f"{name}.data",)) for name in NOTED),
