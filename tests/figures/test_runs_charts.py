@@ -82,7 +82,7 @@ def test_every_run_is_a_point_with_the_interval_of_y():
     assert {trace.name: (trace.x, trace.y) for trace in figure.data} == {n: ((p.x,), (p.y,)) for n, p in POINTS.items()}
     trs = next(trace for trace in figure.data if trace.name == "mnist-trs")
     assert (trs.error_y.array, trs.error_y.arrayminus) == ((pytest.approx(0.9),), (pytest.approx(0.7),))
-    assert trs.hovertemplate == ("<b>TRS</b><br>|cos|: %{x:.3g}<br>transfer, %: %{y:.1f} (2.5-4.1), 16 of 500<extra></extra>")
+    assert trs.hovertemplate == ("TRS<br>|cos|: %{x:.3g}<br>transfer, %: %{y:.1f} (2.5-4.1), 16 of 500<extra></extra>")
     assert (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text) == ("|cos|", "transfer, %")
     assert figure.layout.xaxis.range == (0, 1 + MARGIN)  # there is no |cos| below 0
     assert figure.layout.yaxis.range == (0, 100 * (1 + MARGIN))
@@ -128,6 +128,12 @@ def test_a_and_b_are_labelled_in_a_crowd_by_a_line_that_crosses_nothing():
         assert not any(overlap(part, point) for part in line for point in points)
     visible = {note.name for note in notes.values() if note.arrowcolor != "rgba(0,0,0,0)"}
     assert visible == {note.name for note in led}
+
+
+def test_a_runs_name_is_text_in_its_label_and_under_the_mouse():
+    figure = scatter({"<b>": RunPoint(0.5, 50.0, 40.0, 60.0, 1, 2, "<b>%{x}")})
+    assert [note.text for note in figure.layout.annotations] == ["&lt;b&gt;%&#123;x}"]
+    assert figure.data[0].hovertemplate.startswith("&lt;b&gt;%&#123;x}<br>")
 
 
 def test_a_label_without_room_is_left_out_and_its_run_stays():

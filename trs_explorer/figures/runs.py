@@ -154,7 +154,7 @@ def _marker(run: str, point: RunPoint, sides: Mapping[str, str], titles: tuple[s
         "marker": {"symbol": style["symbol"], "size": 12 if chosen else 8, "color": style["color"]},
         "error_y": {"type": "data", "symmetric": False, "array": [point.high - point.y], "arrayminus": [point.y - point.low],
                     "color": style["color"], "thickness": 1.2},
-        "hovertemplate": f"<b>{as_label(point.label)}</b><br>{titles[0]}: %{{x:.3g}}<br>{titles[1]}: %{{y:.1f}} "
+        "hovertemplate": f"{as_label(point.label)}<br>{titles[0]}: %{{x:.3g}}<br>{titles[1]}: %{{y:.1f}} "
                          f"({point.low:.1f}-{point.high:.1f}), {point.count} of {point.n}<extra></extra>",
     }  # fmt: skip
 
