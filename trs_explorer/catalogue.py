@@ -4,6 +4,7 @@ A new one is a file with a function and an entry below. `load` resolves "module:
 """
 
 import importlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -80,6 +81,11 @@ class Data:
     def computed(self) -> bool:
         """Whether it has no files, and so no fingerprint: the last bits of computed points differ between machines."""
         return self.source is None and not self.embedded
+
+    @property
+    def examples(self) -> str:
+        """What its examples are called: "points" if they lie in the plane, else "images"."""
+        return "points" if math.prod(self.shape) == 2 else "images"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from trs_explorer.figures.labels import place_labels
+from trs_explorer.figures.labels import is_beside, place_labels
 from trs_explorer.figures.theme import LOOKS, as_label, template
 from trs_explorer.files import Json
 
@@ -15,11 +15,10 @@ STYLES = {
 }
 OTHER = {"color": "rgba(128,128,128,.55)", "dash": "solid", "symbol": "circle-open"}
 COLUMNS, HEIGHT = 4, 170  # charts in a row, and the height of one in pixels
-SCATTER_PX = (
-    300,
-    260,
-)  # the smallest plot area of a scatter chart: its labels are placed for it, and have more room in any other
-MARGIN, LABEL_MARGIN = 0.08, 0.2  # of an axis, beyond the outermost point; and on the left, where labels begin
+# The smallest plot area of a scatter chart: its labels are placed for it, and have more room in any other.
+SCATTER_PX = (260, 260)
+MARGIN = 0.08  # of an axis, beyond the largest value
+TICKS = {"ticks": "outside", "ticklen": 7, "tickcolor": "rgba(0,0,0,0)"}  # keep an axis' numbers off the marks of a point at 0
 
 # (eps, rate, low, high, n): a rate with its 95 % interval, in per cent.
 Point = tuple[float, float, float, float, int]
@@ -27,12 +26,18 @@ Point = tuple[float, float, float, float, int]
 
 @dataclass(frozen=True)
 class RunPoint:
-    """A run in a scatter chart. y has a 95 % interval, [low, high]. label: written beside the point."""
+    """A run in a scatter chart.
+
+    y, low, high: count of n in %, and its 95 % interval.
+    label: written beside the point.
+    """
 
     x: float
     y: float
     low: float
     high: float
+    count: int
+    n: int
     label: str
 
 
@@ -66,7 +71,11 @@ def curves_spec(curves: Mapping[str, Mapping[str, Sequence[Point]]], sides: Mapp
         layout[f"xaxis{axis}"] = {
             "fixedrange": True, "rangemode": "tozero", "nticks": 4, "title": {"text": "eps" if is_lowest else "", "standoff": 2}
         }  # fmt: skip
-        layout[f"yaxis{axis}"] = {"fixedrange": True, "range": [-3, 103], "tickvals": [0, 50, 100]}
+        layout[f"yaxis{axis}"] = {
+            "fixedrange": True, "range": [-3, 103], "tickvals": [0, 50, 100], **TICKS,
+            "showticklabels": place % columns == 0,
+            "title": {"text": "" if place % columns else "accuracy, %", "standoff": 2},
+        }  # fmt: skip
         layout["annotations"].append({
             "text": f"<b>{as_label(attack)}</b>", "x": 0.5, "y": 1, "xref": f"x{axis} domain", "yref": f"y{axis} domain",
             "showarrow": False, "yanchor": "bottom", "font": {"size": 12},
@@ -84,7 +93,7 @@ def curves_spec(curves: Mapping[str, Mapping[str, Sequence[Point]]], sides: Mapp
 def _curve(run: str, points: Sequence[Point], sides: Mapping[str, str]) -> Json:
     style, chosen = _style(run, sides)
     trace: Json = {
-        "type": "scatter", "mode": "lines+markers", "x": [p[0] for p in points], "y": [p[1] for p in points],
+        "type": "scatter", "mode": "lines+markers", "cliponaxis": False, "x": [p[0] for p in points], "y": [p[1] for p in points],
         "line": {"color": style["color"], "dash": style["dash"], "width": 2.5 if chosen else 1},
         "marker": {"symbol": style["symbol"], "size": 7 if chosen else 4, "color": style["color"]},
         "customdata": [f"{low:.1f}-{high:.1f}, n {n}" for _, _, low, high, n in points],
@@ -119,33 +128,44 @@ def scatter_spec(
     x_span, y_span: the largest values that the axes must show; they begin at 0.
     look: one of `theme.LOOKS`.
     """
-    ranges = [(-before * span, (1 + MARGIN) * span) for before, span in ((LABEL_MARGIN, x_span), (MARGIN, y_span))]
+    ranges = [(0.0, (1 + MARGIN) * span) for span in (x_span, y_span)]
     order = sorted(points, key=lambda run: (run not in sides.values(), points[run].y))
     (left, right), (bottom, top) = ranges
     width, height = SCATTER_PX
     pixels = [((points[run].x - left) / (right - left) * width, (top - points[run].y) / (top - bottom) * height) for run in order]
-    places = place_labels(pixels, [points[run].label for run in order], SCATTER_PX)
-    data = [_marker(run, points[run], place, sides, look) for run, place in zip(order, places, strict=True)]
+    places = place_labels(pixels, [points[run].label for run in order], SCATTER_PX, first=len(set(sides.values()) & set(order)))
+    titles = (x_title, y_title)
+    data = [_marker(run, points[run], sides, titles) for run in order]
+    labels = [_label(run, points[run], place, sides, look) for run, place in zip(order, places, strict=True) if place]
     layout = {
-        "template": template(look), "showlegend": False, "hovermode": "closest", "height": height + 60,
+        "template": template(look), "showlegend": False, "hovermode": "closest", "height": height + 60, "annotations": labels,
         "margin": {"l": 60, "r": 10, "t": 10, "b": 50},
-        "xaxis": {"fixedrange": True, "automargin": False, "range": list(ranges[0]), "title": {"text": x_title, "standoff": 4}},
-        "yaxis": {"fixedrange": True, "automargin": False, "range": list(ranges[1]), "title": {"text": y_title}},
+        "xaxis": {"fixedrange": True, "automargin": False, "range": list(ranges[0]), **TICKS,
+                  "title": {"text": x_title, "standoff": 4}},
+        "yaxis": {"fixedrange": True, "automargin": False, "range": list(ranges[1]), **TICKS, "title": {"text": y_title}},
     }  # fmt: skip
     return {"data": data, "layout": layout}
 
 
-def _marker(run: str, point: RunPoint, place: str | None, sides: Mapping[str, str], look: str) -> Json:
+def _marker(run: str, point: RunPoint, sides: Mapping[str, str], titles: tuple[str, str]) -> Json:
     style, chosen = _style(run, sides)
-    colours = LOOKS[look]
     return {
-        "type": "scatter", "mode": "markers+text" if place else "markers", "name": as_label(run),
-        "x": [point.x], "y": [point.y], "text": [as_label(point.label)], "textposition": place or "middle right",
-        "textfont": {"size": 12, "color": colours.text if chosen else colours.faint}, "cliponaxis": False,
+        "type": "scatter", "mode": "markers", "name": as_label(run), "x": [point.x], "y": [point.y], "cliponaxis": False,
         "marker": {"symbol": style["symbol"], "size": 12 if chosen else 8, "color": style["color"]},
         "error_y": {"type": "data", "symmetric": False, "array": [point.high - point.y], "arrayminus": [point.y - point.low],
                     "color": style["color"], "thickness": 1.2},
-        "hovertemplate": f"{as_label(point.label)}: %{{x:.3g}}, %{{y:.1f}} ({point.low:.1f}-{point.high:.1f})<extra></extra>",
+        "hovertemplate": f"{as_label(point.label)}<br>{titles[0]}: %{{x:.3g}}<br>{titles[1]}: %{{y:.1f}} "
+                         f"({point.low:.1f}-{point.high:.1f}), {point.count} of {point.n}<extra></extra>",
+    }  # fmt: skip
+
+
+def _label(run: str, point: RunPoint, shift: tuple[float, float], sides: Mapping[str, str], look: str) -> Json:
+    """Write a run's label at a shift from its point, with a line that leads to it if it does not stand beside it."""
+    colours, beside = LOOKS[look], is_beside(point.label, shift)
+    return {
+        "text": as_label(point.label), "name": as_label(run), "x": point.x, "y": point.y, "ax": shift[0], "ay": shift[1],
+        "showarrow": True, "arrowhead": 0, "arrowwidth": 1, "arrowcolor": "rgba(0,0,0,0)" if beside else colours.faint,
+        "standoff": 4, "borderpad": 0, "font": {"size": 12, "color": colours.text if run in sides.values() else colours.faint},
     }  # fmt: skip
 
 

@@ -37,7 +37,7 @@ def select(name: str, label: str, choices: Mapping[str, str]) -> html.Label:
     return labelled(name, label, dbc.Select(id=name, options=options(choices)))
 
 
-def number(name: str, label: str, *, step: float | str = 1) -> html.Label:
+def number(name: str, label: object, *, step: float | str = 1) -> html.Label:
     """Build an input for a numeric field of the state, with its declared range and help."""
     option = NUMBERS[name]
     field = dbc.Input(id=name, type="number", min=option.low, max=option.high, step=step, debounce=TYPED_MS)

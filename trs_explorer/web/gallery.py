@@ -14,7 +14,7 @@ from trs_explorer.explore.pictures import data_uri, png, read_picture
 from trs_explorer.options import UsageError
 from trs_explorer.web.controls import sets
 from trs_explorer.web.matrix import PartialMatrix
-from trs_explorer.web.state import State, is_plane, noun_for
+from trs_explorer.web.state import State, is_plane
 
 MATRIX_FILTERS = ("transfers", "robust")  # that need the matrix
 SHOWN_IMAGES, FILTERED_IMAGES, CACHED = 60, 1000, 64
@@ -40,7 +40,7 @@ def filtered_images(loaded: Loaded, state: State, measured_matrix: Callable[[], 
             surrogate=min(state.surrogate, len(loaded.ensemble) - 1),
             target=state.target,
             robust=partial.robust if partial else None,
-            noun=noun_for(loaded.data.name),
+            noun=DATA[loaded.data.name].examples,
         )
     except UsageError as error:
         return [], str(error)
@@ -52,7 +52,7 @@ def picked_sentence(loaded: Loaded, state: State) -> str:
     """Say which image the slices show."""
     if state.own:
         return "own picture"
-    return f"{noun_for(loaded.data.name).removesuffix('s')} {state.image}: class {int(loaded.data.y[state.image])}"
+    return f"{DATA[loaded.data.name].examples.removesuffix('s')} {state.image}: class {int(loaded.data.y[state.image])}"
 
 
 def image_buttons(loaded: Loaded, indices: list[int]) -> list[html.Button]:

@@ -8,6 +8,7 @@ import torch
 from dash import html
 
 from trs_explorer.attacks.options import transfer_kwargs
+from trs_explorer.catalogue import DATA
 from trs_explorer.evaluation.accuracy import Rate
 from trs_explorer.evaluation.transfer import TransferMatrix, measure_transfer
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
@@ -21,7 +22,7 @@ from trs_explorer.web.controls import NORM_LABELS, sets
 from trs_explorer.web.history import checkpoint_label
 from trs_explorer.web.robust_accuracy import BATCH, evaluation_attack, first_images, robust_accuracies
 from trs_explorer.web.slice_view import model_names, the
-from trs_explorer.web.state import ATTACK_OPTION_FIELDS, State, is_plane, noun_for
+from trs_explorer.web.state import ATTACK_OPTION_FIELDS, State, is_plane
 
 EXAMPLES = 6
 
@@ -98,7 +99,7 @@ def matrix_table(
 def matrix_settings(state: State, loaded: Loaded) -> str:
     """Return the settings of a measurement for the table's caption."""
     count = min(state.n, len(loaded.data))
-    return f"{configured_attack(state)[0]}, eps {state.eps:g}, {count} {noun_for(loaded.data.name)}: "
+    return f"{configured_attack(state)[0]}, eps {state.eps:g}, {count} {DATA[loaded.data.name].examples}: "
 
 
 def _cell(matrix: TransferMatrix, i: int, j: int, names: list[str], button: bool, *, pressed: bool) -> html.Button | html.Span:
@@ -130,11 +131,11 @@ def matrix_caption(snapshot: Snapshot, state: State, loaded: Loaded) -> list:
         return ["starting ..."]
     name, _ = configured_attack(state)
     count = min(state.n, len(loaded.data))
-    norm, noun = NORM_LABELS[state.norm], noun_for(loaded.data.name)
+    norm, examples = NORM_LABELS[state.norm], DATA[loaded.data.name].examples
     sentences = [
         f"{checkpoint_label(loaded.checkpoint)}: {name}, eps {state.eps:g} ({norm}), seed {state.seed}, first {count} test "
-        f"{noun}; 95 % intervals, counted over {noun} both models classify correctly and on which the attack fools the surrogate "
-        "(Def. 6)."
+        f"{examples}; 95 % intervals, counted over {examples} both models classify correctly and on which the attack fools the "
+        "surrogate (Def. 6)."
     ]
     fooled, eligible = partial.matrix.pooled()
     if eligible and partial.matrix.n == count:
@@ -147,7 +148,7 @@ def matrix_caption(snapshot: Snapshot, state: State, loaded: Loaded) -> list:
         sentences.append(f"Ensemble robust accuracy: {rate.correct}/{rate.n}, {share}.")
     if snapshot.state == "running":
         done = partial.robust.n if partial.robust else partial.matrix.n
-        sentences.append(f"{'Attacking the ensemble' if partial.robust else 'Measuring'}: {done} of {count} {noun} ...")
+        sentences.append(f"{'Attacking the ensemble' if partial.robust else 'Measuring'}: {done} of {count} {examples} ...")
     return [" ".join(sentences)]
 
 
@@ -211,7 +212,7 @@ def matrix_csv(loaded: Loaded, state: State, partial: PartialMatrix) -> bytes:
     name, _ = configured_attack(state)
     names = model_names(len(partial.matrix.fooled))
     about = f"{loaded.name}, weights {loaded.digest}; {name}, eps {state.eps:g}, {state.norm}, seed {state.seed}, "
-    about += f"{partial.matrix.n} {noun_for(loaded.data.name)}"
+    about += f"{partial.matrix.n} {DATA[loaded.data.name].examples}"
     rows = []
     for i, row in enumerate(partial.matrix.fooled):
         for j, fooled in enumerate(row):

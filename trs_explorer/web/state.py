@@ -124,11 +124,6 @@ def default_eps(data: str, norm: str) -> float:
     return eps if norm == "linf" or count == 2 else float(f"{eps * math.sqrt(count) / 4:.2g}")
 
 
-def noun_for(data: str) -> str:
-    """Return what the inputs of a data set are called, in the plural."""
-    return "points" if is_plane(data) else "images"
-
-
 def is_plane(data: str) -> bool:
     """Whether a data set's examples are points in the plane, which is then the only slice there is."""
     return math.prod(DATA[data].shape) == 2

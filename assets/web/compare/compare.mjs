@@ -4,7 +4,7 @@ import {beat, COMMON_KEYS, dash, element, fill, listenToHeader, look, next, pres
 
 const SETTLED_MS = 150; // without a change, before what costs much is asked: the matrices and the curves
 const SIDES = ["a", "b"];
-const view = {drawn: {}};
+const view = {drawn: {}, noted: {}};
 window.compareView = view; // for tests
 
 const KEYS = {
@@ -42,6 +42,15 @@ function askForFiner() {
   setTimeout(() => dash.set_props("fine", {data: keys}), 0);
 }
 
+// A box is busy while it does not show the state, in the parts of it that it depends on. One input at a time: Dash would let a
+// callback with all of them wait for the answers.
+function note() {
+  const [{id, value}] = dash.callback_context.inputs_list, {noted} = view;
+  noted[id] = value && JSON.stringify(value);
+  const waits = (part) => !noted[`${part}-shown`] || noted[`${part}-fields`] !== noted[`${part}-shown`];
+  for (const box of document.querySelectorAll(".box")) box.ariaBusy = box.dataset.parts.split(" ").some(waits);
+}
+
 function listen() {
   if (view.listening || !element("sides")) return;
   view.listening = true;
@@ -53,16 +62,21 @@ function listen() {
 dash.compare = {
   draw(a, b, attacks, state, looks, graph) {
     Object.assign(view, {slices: {a, b}, attacks, state, looks, graph});
-    if (state) look(state.theme);
     listen();
     askForFiner();
     redraw();
   },
 
+  // Before anything is drawn: the figures wait for their attacks.
+  theme: (state) => state && look(state.theme),
+
   settle(fields) {
+    note();
     clearTimeout(view.settling);
     view.settling = setTimeout(() => dash.set_props("settled", {data: fields}), SETTLED_MS);
   },
+
+  note: () => note(),
 
   fill: (...texts) => fill(texts),
 

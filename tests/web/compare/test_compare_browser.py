@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Request, Route
 from web_screen import MARKS, Screen
 
 pytestmark = MARKS
@@ -22,6 +23,8 @@ DRAWN = (
     f"{GRAPHS}.every((plot) => plot?.data.some((trace) => trace.name.startsWith('path'))"
     " && plot.layout.annotations[1].text.includes(':'))"
 )
+FINE = f"""['a', 'b'].every((side, k) => compareView.slices[side].level === 2
+  && {GRAPHS}[k].layout.images[0].source === compareView.slices[side].layers.class[0])"""
 MEASURED = "document.querySelector('#live-chart .js-plotly-plot') && ['a', 'b'].every((side) =>"
 MEASURED += " document.getElementById(`words-${side}`).textContent.includes('Ensemble robust accuracy'))"
 STORED = "document.querySelectorAll('#cosine-chart .point').length && document.querySelector('#table1 table')"
@@ -30,7 +33,7 @@ STORED = "document.querySelectorAll('#cosine-chart .point').length && document.q
 def opened(screen: Screen, measured: bool = True, **fields: str) -> Screen:
     query = "&".join(f"{name}={value}" for name, value in {**SMALL, **fields}.items())
     screen.page.goto(f"{screen.address}compare?{query}")
-    screen.until(f"window.compareView && {DRAWN} && {STORED}")
+    screen.until(f"window.compareView && {DRAWN} && {STORED} && {FINE}")
     if measured:
         screen.until(MEASURED)
     return screen
@@ -61,17 +64,17 @@ def test_one_key_swaps_the_runs_and_back_and_the_choice_of_b_is_remembered(scree
     numbers = screen.js(matrices)
     screen.page.keyboard.press("s")
     screen.until(f"([a, b]) => {NAMES}[0] === 'mnist-standard' && {matrices}[0] === b && {matrices}[1] === a", numbers)
-    screen.until(f"(first) => {SHOWN}[1][0][3].join() === first.join()", before[0][0][3])
+    screen.until(f"(first) => {FINE} && {SHOWN}[1][0][3].join() === first.join()", before[0][0][3])
     assert screen.js(SHOWN)[::-1] == before
     screen.until("location.search.includes('a=mnist-standard') && location.search.includes('along=b')")
     assert screen.page.locator("#transfer-a-title").text_content() == "Transfer in A: mnist-standard"
     screen.page.keyboard.press("s")
-    screen.until(f"(first) => {SHOWN}[0][0][3].join() === first.join()", before[0][0][3])
+    screen.until(f"(first) => {FINE} && {SHOWN}[0][0][3].join() === first.join()", before[0][0][3])
     assert screen.js(SHOWN) == before
     screen.page.locator("#b").select_option("mnist-trs")
     screen.until("location.search.includes('b=mnist-trs')")
     screen.page.goto(f"{screen.address}compare?a=mnist-standard&n=64&steps=2")
-    screen.until(f"window.compareView && {NAMES}.join() === 'mnist-standard,mnist-trs'")
+    screen.until(f"window.compareView?.slices && {NAMES}.join() === 'mnist-standard,mnist-trs'")
     screen.js("localStorage.clear()")
 
 
@@ -106,6 +109,48 @@ def test_a_slider_draws_no_slice_anew(screen: Screen) -> None:
     bodies = [url for url in screen.asked[asked:] if "_dash-update-component" in url]
     assert bodies
     assert [panel[0] for panel in screen.js(SHOWN)[0]] == sources
+
+
+BUSY = "[...document.querySelectorAll('.box')].filter((box) => box.ariaBusy === 'true').map((box) => box.closest('section').id)"
+
+
+def test_what_is_of_other_settings_is_grey_and_says_so_until_the_answer(screen: Screen) -> None:
+    opened(screen)
+    screen.until(f"{BUSY}.length === 0")
+    numbers = "['matrix', 'words'].map((name) => document.getElementById(`${name}-a`).textContent).join()"
+    before = screen.js(numbers)
+
+    def is_measurement(request: Request) -> bool:
+        return '"output":"..matrix-a-html.data' in (request.post_data or "")
+
+    def hold(route: Route) -> None:
+        if not is_measurement(route.request):
+            route.continue_()
+
+    screen.page.route("**/_dash-update-component*", hold)
+    screen.page.locator("#eps").focus()
+    with screen.page.expect_request(is_measurement):
+        screen.page.keyboard.press("ArrowRight")
+    screen.until(f"{BUSY}.join() === 'transfer-a,transfer-b,live'")
+    screen.until("getComputedStyle(document.getElementById('matrix-a')).opacity === '0.45'")
+    screen.until("getComputedStyle(document.querySelector('#transfer-a .waiting')).visibility === 'visible'")
+    assert screen.js(numbers) == before
+    screen.page.unroute("**/_dash-update-component*")  # which lets those go on that are held
+    screen.until(f"(before) => {BUSY}.length === 0 && {numbers} !== before", before)
+    assert screen.js("getComputedStyle(document.querySelector('#transfer-a .waiting')).visibility") == "hidden"
+
+
+def test_the_theme_does_not_wait_for_the_figures(screen: Screen) -> None:
+    def hold(route: Route) -> None:
+        if '"output":"..attack-data.data' not in (route.request.post_data or ""):
+            route.continue_()
+
+    screen.page.route("**/_dash-update-component*", hold)
+    screen.page.goto(f"{screen.address}compare?theme=dark&n=64&steps=2")
+    screen.until("document.documentElement.dataset.theme === 'dark'")
+    assert screen.js(f"{GRAPHS}.every((plot) => !plot)")
+    screen.page.unroute("**/_dash-update-component*")
+    screen.until(DRAWN)
 
 
 def test_what_cannot_be_had_is_said_on_the_page(screen: Screen) -> None:

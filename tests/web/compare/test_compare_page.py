@@ -7,9 +7,11 @@ from typing import Any
 
 import dash
 import pytest
-from dash_client import call, outputs_of, parts, post, resolve, state_of
+from dash_client import call, outputs_of, parts, post, resolve, state_of, texts
 
+from trs_explorer.runs import RunError
 from trs_explorer.shipped import folder
+from trs_explorer.web.compare.page import FILLED
 from trs_explorer.web.compare.pair import FIELDS
 from trs_explorer.web.compare.posted import CHECKS
 from trs_explorer.web.posted import REFUSAL
@@ -59,7 +61,51 @@ def test_every_element_and_function_of_the_scripts_is_there(compare: dash.Dash, 
     used = {one["clientside_function"]["function_name"] for one in compare._callback_list if one["clientside_function"]}
     defined = re.findall(r"^  (?:async )?(\w+)(?:\([^)]*\) \{$|: \()", text.partition("dash.compare = {")[2], re.MULTILINE)
     assert used == {name for name in defined if name in used}
-    assert {"draw", "settle", "fill", "beat"} == used
+    assert {"draw", "theme", "settle", "note", "fill", "beat"} == used
+
+
+def test_sections_are_busy_in_words_until_they_show_the_state(compare: dash.Dash) -> None:
+    layout = json.loads(compare.server.test_client().get("/compare/_dash-layout").data)
+    boxes = {}
+    for one in parts(layout, "Section"):
+        (box,) = [part for part in parts(one) if part["props"].get("className") == "box"]
+        assert box["props"]["aria-busy"] == "true"
+        boxes[one["props"]["id"]] = box["props"]["data-parts"], texts(box["props"]["children"][0])
+    drawing, measuring, reading = (
+        "drawing for these settings ...", "measuring for these settings ...", "reading what is stored ..."
+    )  # fmt: skip
+    assert boxes == {
+        "sides": ("slice attack", drawing),
+        **dict.fromkeys(("transfer-a", "transfer-b", "live"), ("measure", measuring)),
+        **dict.fromkeys(("cosine", "robust", "curves", "numbers", "table"), ("run", reading)),
+    }
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_an_answer_says_which_state_it_shows_even_if_it_is_an_error(
+    compare: dash.Dash, monkeypatch: pytest.MonkeyPatch, readable: bool
+) -> None:
+    state = state_of(compare, a="bars-cos-only", n=1, steps=1)
+
+    def unreadable(*_: object) -> None:
+        raise RunError("the run has gone")
+
+    if not readable:
+        monkeypatch.setattr("trs_explorer.web.compare.section_callbacks.parse_pair", unreadable)
+    for part, store in (("slice", "slice-fields"), ("attack", "attack-fields"), ("measure", "settled"), ("run", "run-fields")):
+        assert call(compare, f"{part}-shown.data", **{store: state})[f"{part}-shown.data"] == state
+
+
+def test_a_section_is_filled_without_waiting_for_another(compare: dash.Dash) -> None:
+    """Dash lets a callback wait for all of its inputs: those of one "fill" come from one callback of the server."""
+    fills = [
+        [f"{one['id']}.{one['property']}" for one in callback["inputs"]]
+        for callback in compare._callback_list
+        if (callback["clientside_function"] or {}).get("function_name") == "fill"
+    ]
+    assert sorted(name for names in fills for name in names) == sorted(f"{name}-html.data" for name in FILLED)
+    for names in fills:
+        assert [key for key in compare.callback_map if set(names) <= set(outputs_of(key))], names
 
 
 def test_before_there_is_a_state_no_section_shows_anything(compare: dash.Dash) -> None:

@@ -156,6 +156,29 @@ def test_points_in_the_plane_have_the_plane_itself_and_no_box(compare: dash.Dash
     assert not [t for t in shown["a"]["spec"]["data"] if "[0, 1]" in t["name"]]
 
 
+@pytest.mark.usefixtures("_coarse")
+def test_data_in_the_plane_has_points_and_other_data_images(compare: dash.Dash) -> None:
+    for fields, word, other in (({"a": "bars-cos-only", "b": "bars-cos-only"}, "point", "image"), (PAIR, "image", "point")):
+        fields = {**QUICK, **fields, "n": 1, "steps": 1}
+        shown = drawn(compare, **fields)
+        assert shown["sides-title.children"] == f"One {word}, one plane, one scale"
+        assert shown["example-word.children"] == word
+        assert f"{word.capitalize()} 3, class" in shown["plane-words.children"]
+        answer = measured(compare, state_of(compare, **fields))
+        said = texts(
+            [answer["words-a.children"], answer["live-words.children"], stored(compare, **fields)["cosine-words.children"]]
+        )
+        assert said.count(f"test {word}s") == 2
+        assert f"held-out {word}s" in said
+        assert other not in said
+
+
+@pytest.mark.usefixtures("_coarse")
+def test_the_whole_name_of_a_run_is_under_the_mouse(compare: dash.Dash) -> None:
+    shown = drawn(compare, **QUICK)
+    assert [shown["a-label.title"], shown["b-label.title"]] == ["mnist-trs", "mnist-standard"]
+
+
 # --- what is measured now --------------------------------------------------------------------------------------------
 
 
@@ -250,6 +273,11 @@ def test_stored_charts_have_a_point_a_run_and_their_table(compare: dash.Dash) ->
     assert [row[0] for row in body] == ["mnist-trs (A)", "mnist-standard (B)"]
     assert "The paper" not in texts(answer["table1.children"])
     assert "A  trs" in texts(answer["table1.children"])
+    accuracies = answer["robust-chart.children"]["props"]["figure"]["data"]
+    points = {(round(trace["x"][0], 1), round(trace["y"][0], 1)) for trace in accuracies}
+    assert {(float(row[1]), float(row[2])) for row in rows(answer["robust-table.children"])[1:]} == points
+    assert "n 1000, with 95 % intervals" in answer["robust-words.children"]
+    assert "trs evaluate, n 1000; 95 % intervals" in answer["curves-words.children"]
     curves = answer["curves-chart.children"]["props"]["figure"]["data"]
     assert len(rows(answer["curves-table.children"])) == 1 + sum(len(trace["x"]) for trace in curves)
     dark = call(compare, "cosine-chart.children", changed="look.data", run_fields=state_of(compare, **PAIR), look="dark")
@@ -260,6 +288,7 @@ def test_runs_without_stored_results_get_sentences_and_no_empty_charts(compare: 
     """No table of the runs in the plane is stored: an empty chart would look like a rate of 0."""
     answer = stored(compare, a="bars-cos-only", b="bars-cos-only")
     assert answer["curves-chart.children"] is answer["robust-chart.children"] is None
+    assert answer["curves-table.children"] == answer["robust-table.children"] == []
     assert (
         answer["curves-words.children"] == "No accuracy under attack is stored for these runs yet. Measure it with: trs compare"
     )

@@ -71,8 +71,40 @@ def test_an_address_holds_every_field_and_reads_back_as_the_same_state(compare: 
     assert [name for name in FIELDS if default[name] == state[name]] == []  # a field that is dropped would be seen
     assert "address.search" not in answer  # a link that was opened stays as it was
     written = change(compare, state, image=78)["address.search"]
-    assert query(written) == {name: str(value) for name, value in {**EVERY_FIELD, "image": 78}.items()}
+    weights = {name: state[name][:12] for name in ("weights_a", "weights_b")}
+    assert query(written) == {name: str(value) for name, value in {**EVERY_FIELD, "image": 78, **weights}.items()}
     assert open_link(compare, written)["state.data"] == {**state, "image": 78}
+
+
+def test_a_link_to_other_weights_says_so_for_its_side_alone(compare: dash.Dash) -> None:
+    state = state_of(compare, **PAIR)
+    for side, name, other in (("A", "mnist-trs, epoch 36", "mnist-standard"), ("B", "mnist-standard, epoch 135", "mnist-trs")):
+        field = f"weights_{side.lower()}"
+        answer = resolve(
+            compare, **{**PAIR, "weights_a": state["weights_a"], "weights_b": state["weights_b"], field: "0123abcd" * 8}
+        )
+        (line,) = answer["notice.children"].splitlines()
+        assert line == f"{side} is {name}: the link was made with other weights (0123abcd0123; these are {state[field][:12]})"
+        assert other not in line
+        # It is said of the link, and not again of what the user then chooses.
+        later = change(compare, answer["state.data"], image=9)
+        assert later["notice.children"] == ""
+        assert query(later["address.search"])[field] == state[field][:12]
+
+
+def test_a_run_that_saves_more_is_no_link_to_other_weights(tmp_path: Path) -> None:
+    library = library_of(tmp_path, "mnist-trs-ten", "mnist-standard")
+    run = library.run("mnist-trs-ten").path
+    last = sorted(run.glob("epoch-*.safetensors"))[-1]
+    hidden = last.rename(tmp_path / "later")
+    app = app_of(library)
+    before = resolve(app, a="mnist-trs-ten", b="mnist-standard")
+    link = change(app, before["state.data"], image=9)["address.search"]
+    hidden.rename(last)
+    after = call(app, "state.data", changed="newest.data", state=before["state.data"], newest={"a": 1}, **shown_by(before))
+    assert after["state.data"]["weights_a"] != before["state.data"]["weights_a"]
+    assert "notice.children" not in after
+    assert "A is mnist-trs-ten, epoch 10: the link was made with other weights" in open_link(app, link)["notice.children"]
 
 
 def test_controls_show_the_state(compare: dash.Dash) -> None:

@@ -1,6 +1,7 @@
 """What is stored of all runs: the last probe's counts, curves over eps, charts that plotly takes, and the table."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -129,13 +130,17 @@ def test_points_of_runs_are_their_own_and_marked() -> None:
         "three": Probe(0.5, 0, 6, 6, 0.3, 10, (0.0, 0.3)),
     }
     assert charts.cosine_points(probes, {"three": "3"}) == {
-        "one": RunPoint(0.1, 5.0, 1.0, 20.0, "one"),
-        "two": RunPoint(0.0, 50.0, 30.0, 70.0, "two †"),
-        "three": RunPoint(0.5, 0.0, 0.0, 30.0, "3"),
+        "one": RunPoint(0.1, 5.0, 1.0, 20.0, 3, 60, "one"),
+        "two": RunPoint(0.0, 50.0, 30.0, 70.0, 30, 60, "two †"),
+        "three": RunPoint(0.5, 0.0, 0.0, 30.0, 0, 6, "3"),
     }
     points, under = charts.robust_points(TWO, probes, {})
     assert under == "worst of 3 eps 0.1"
-    assert points == {"two": RunPoint(50.0, 0.0, *Figure("0000").interval, "two")}
+    assert points == {"two": RunPoint(50.0, 0.0, *Figure("0000").interval, 0, 4, "two")}
+    low, high = Figure("0000").interval
+    assert f"two (B)</th><td>50.0</td><td>0.0</td><td>{low:.1f}-{high:.1f}</td><td>0/4</td>" in markup(
+        charts.robust_table(points, SIDES)
+    )
     assert charts.robust_points([], probes, {}) == ({}, "")
 
 
@@ -153,7 +158,8 @@ def test_what_is_not_stored_is_said_with_the_way_to_it() -> None:
 def test_the_table_names_sides_intervals_and_masking() -> None:
     html = markup(stored_results.table1(TWO, SIDES))
     assert "<b>A </b>one" in html
-    assert "warns: 8, MASKED" in html
+    assert "check 8 warns, MASKED" in html
+    assert re.search(r'<div (?=[^>]*tabIndex="0")(?=[^>]*role="region")[^>]*class="scrolling"[^>]*><table', html)
     assert "attacks miss adversarial examples of one" in html
     low, high = Figure("1110").interval
     assert f'<td title="3 of 4">75.0<br><small>{low:.1f}-{high:.1f}</small>' in html

@@ -7,7 +7,7 @@ from dash import html
 from trs_explorer.evaluation.table1.columns import CLEAN, Column, Figure
 from trs_explorer.evaluation.table1.rows import Row
 from trs_explorer.figures.runs import Point, RunPoint
-from trs_explorer.web.compare.stored_results import Probe
+from trs_explorer.web.compare.stored_results import Probe, with_side
 
 WORST = "worst of several"
 MASKED_SHARE = 0.5  # with more vanishing gradients of the cross-entropy than this, attacks that follow it are weak
@@ -40,7 +40,9 @@ def curves_caption(curves: Curves, rows: Sequence[Row], sides: Mapping[str, str]
     if not curves:
         return "No accuracy under attack is stored for these runs yet. Measure it with: trs compare"
     runs_with_curve = {run for runs in curves.values() for run in runs}
-    sentences = ["Stored by trs compare and trs evaluate; 95 % intervals on A and B, other runs in grey."]
+    counts = sorted({point[-1] for runs in curves.values() for points in runs.values() for point in points})
+    n = f"n {counts[0]}" if len(counts) == 1 else f"n {counts[0]} to {counts[-1]}, as the table says"
+    sentences = [f"Stored by trs compare and trs evaluate, {n}; 95 % intervals on A and B, other runs in grey."]
     for run in dict.fromkeys(sides.values()):
         if run not in runs_with_curve:
             sentences.append(f"Nothing is stored for {run}: trs compare measures it.")
@@ -51,10 +53,9 @@ def curves_caption(curves: Curves, rows: Sequence[Row], sides: Mapping[str, str]
 
 def curves_table(curves: Mapping[str, Mapping[str, Sequence[Point]]], sides: Mapping[str, str]) -> html.Table:
     """Build a table of the charts' points. sides: the runs that are A and B, by "a" and "b"."""
-    letters = {name: "".join(f" ({side.upper()})" for side, run in sides.items() if run == name) for name in sides.values()}
     head = html.Tr([html.Th(name, scope="col") for name in ("attack", "run", "eps", "accuracy, %", "95 %", "n")])
     body = [
-        html.Tr([html.Th(attack, scope="row"), html.Td(run + letters.get(run, "")),
+        html.Tr([html.Th(attack, scope="row"), html.Td(with_side(run, sides)),
                  *map(html.Td, (f"{eps:g}", f"{rate:.1f}", f"{low:.1f}-{high:.1f}", str(n)))])
         for attack, runs in curves.items() for run, points in runs.items() for eps, rate, low, high, n in points
     ]  # fmt: skip
@@ -76,6 +77,8 @@ def cosine_points(probes: Mapping[str, Probe], labels: Mapping[str, str]) -> dic
             probe.cosine,
             probe.percent,
             *probe.interval,
+            probe.fooled,
+            probe.eligible,
             labels.get(name, name) + (" †" if probe.vanishing > MASKED_SHARE else ""),
         )
         for name, probe in probes.items()
@@ -93,5 +96,16 @@ def robust_points(rows: Sequence[Row], probes: Mapping[str, Probe], labels: Mapp
         figure = row.figures.get(column)
         if figure and row.run in probes:
             label = labels.get(row.run, row.run) + (" ‡" if row.masked else "")
-            points[row.run] = RunPoint(probes[row.run].percent, figure.percent, *figure.interval, label)
+            points[row.run] = RunPoint(probes[row.run].percent, figure.percent, *figure.interval, figure.correct, figure.n, label)
     return points, column.words
+
+
+def robust_table(points: Mapping[str, RunPoint], sides: Mapping[str, str]) -> html.Table:
+    """Build a table of the points of `robust_points`."""
+    head = [html.Th(name, scope="col") for name in ("run", "transfer, %", "robust accuracy, %", "95 %", "correct/n")]
+    body = [
+        html.Tr([html.Th(with_side(run, sides), scope="row"),
+                 *map(html.Td, (f"{p.x:.1f}", f"{p.y:.1f}", f"{p.low:.1f}-{p.high:.1f}", f"{p.count}/{p.n}"))])
+        for run, p in sorted(points.items(), key=lambda item: -item[1].y)
+    ]  # fmt: skip
+    return html.Table([html.Thead(html.Tr(head)), html.Tbody(body)])

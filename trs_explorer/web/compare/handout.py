@@ -4,6 +4,7 @@ from urllib.parse import urlencode
 
 from dash import html
 
+from trs_explorer.catalogue import DATA
 from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
 from trs_explorer.explore.slices import assemble
@@ -38,8 +39,8 @@ def handout(library: Library, pair: Pair, jobs: Jobs, slices: SliceCache) -> str
     body = [
         html.H1(f"A {pair.names['a']}, B {pair.names['b']}"),
         [html.P(_about(pair, side)) for side in "ab"],
-        html.P(f"The same screen: trs explore, then /compare?{urlencode(pair.to_json())}"),
-        html.H2("One image, one plane, one scale"),
+        html.P(f"The same screen: trs explore, then /compare?{urlencode(pair.address())}"),
+        html.H2(TITLES[DATA[pair.a.loaded.data.name].examples]),
         [[html.H3(f"{side.upper()}: {pair.names[side]}"), figures.add(_slices(sides[side], slices))] for side in "ab"],
         html.P(slices_caption(pair, sides)),
         [[html.H2(f"Transfer in {side.upper()}: {pair.names[side]}"), one.table, html.P(one.words)]

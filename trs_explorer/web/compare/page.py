@@ -15,6 +15,7 @@ from trs_explorer.web.pages import PAGES
 STORES = (
     "state",  # resolved: every field of the address has a valid value; and both weights' digests
     "run-fields", "slice-fields", "attack-fields", "measure-fields",  # the parts of it that a section depends on
+    "run-shown", "slice-shown", "attack-shown", "measure-shown",  # the same parts, as those that sections have answered
     "settled",  # measure-fields, once nothing has changed for a moment
     "fine",  # the slices, by side, of which a coarse grid is on the screen: the finer one is asked for
     "slices-a", "slices-b", "attack-data",  # what the figures are put together from
@@ -22,9 +23,13 @@ STORES = (
     "newest",  # what both runs have saved
     "look",  # "light" or "dark", as the page is drawn now
 )  # fmt: skip
-FILLED = (
-    "matrix-a", "matrix-b", "words-a", "words-b", "shares-a", "shares-b", "live-table", "cosine-table", "curves-table", "table1",
-)  # fmt: skip
+# Elements whose content comes as HTML text, by the callback that writes it: Dash lets a callback wait for all of its inputs.
+FILLED_TOGETHER = (
+    ("shares-a", "shares-b"),
+    ("matrix-a", "matrix-b", "words-a", "words-b", "live-table"),
+    ("cosine-table", "robust-table", "curves-table", "table1"),
+)
+FILLED = tuple(name for names in FILLED_TOGETHER for name in names)
 KEYS = (
     ("s", "swap A and B"),
     (", and .", "the image before, the next one"),
@@ -32,7 +37,15 @@ KEYS = (
     ("t", "dark or light"),
     ("?", "this list"),
 )
+# What a section says until it shows the state: by the parts of the state that it depends on.
+WAITING = {
+    "slice attack": "drawing for these settings ...",
+    "measure": "measuring for these settings ...",
+    "run": "reading what is stored ...",
+}
 TITLES = {
+    "images": "One image, one plane, one scale",
+    "points": "One point, one plane, one scale",
     "live": "Robust accuracy over ε, measured now",
     "cosine": "|cos| against transfer",
     "robust": "Robust accuracy against transfer",
@@ -58,12 +71,14 @@ def page(runs: Sequence[str], url_prefix: str, *, readonly: bool) -> html.Div:
         html.Main([
             _slices(),
             *map(_transfer, "ab"),
-            _chart("live", ["live-table", "the measured accuracies in numbers"]),
-            _chart("cosine"),
-            _chart("robust"),
-            _chart("curves", ["curves-table", "the stored accuracies in numbers"]),
-            section("numbers", TITLES["numbers"], [scrolling("cosine-table", "cosine and transfer in numbers")]),
-            section("table", TITLES["table"], [scrolling("table1", "the table in numbers")]),
+            _chart("live", "measure", ["live-table", "the measured accuracies in numbers"]),
+            _chart("cosine", "run"),
+            _chart("robust", "run", ["robust-table", "robust accuracy and transfer in numbers"]),
+            _chart("curves", "run", ["curves-table", "the stored accuracies in numbers"]),
+            section("numbers", TITLES["numbers"], [
+                _box("run", [scrolling("cosine-table", "cosine and transfer in numbers")]),
+            ]),
+            section("table", TITLES["table"], [_box("run", [html.Div(id="table1")])]),
         ], id="rooms"),
     ], id="compare")  # fmt: skip
 
@@ -91,15 +106,16 @@ def _header(runs: Sequence[str], url_prefix: str, readonly: bool) -> html.Header
 
 
 def _slices() -> html.Section:
+    radius, slider, *attack = controls.attack_controls()
     chosen = [
-        controls.number("image", "image"), controls.select("along", "plane", ALONG),
-        controls.number("span", "± span", step="any"), controls.number("seed", "seed"), *controls.attack_controls(),
+        controls.number("image", html.Span("image", id="example-word")), controls.select("along", "plane", ALONG),
+        controls.number("span", "± span", step="any"), controls.number("seed", "seed"),
+        html.Span([radius, slider], className="together"), *attack,
     ]  # fmt: skip
-    return section("sides", "One image, one plane, one scale", [
+    return section("sides", TITLES["images"], [
         html.Div(chosen, className="row"),
         html.P(id="slice-error", className="warn"),
-        *map(_side, "ab"),
-        html.P(id="plane-words", className="small"),
+        _box("slice attack", [*map(_side, "ab"), html.P(id="plane-words", className="small")]),
     ])  # fmt: skip
 
 
@@ -114,13 +130,24 @@ def _side(side: str) -> html.Div:
 
 def _transfer(side: str) -> html.Section:
     numbers = scrolling(f"matrix-{side}", f"the matrix of {side.upper()} in numbers")
-    return section(f"transfer-{side}", f"Transfer in {side.upper()}", [numbers, html.P(id=f"words-{side}")])
+    return section(f"transfer-{side}", f"Transfer in {side.upper()}", [
+        _box("measure", [numbers, html.P(id=f"words-{side}")]),
+    ])  # fmt: skip
 
 
-def _chart(name: str, table: Sequence[str] = ()) -> html.Section:
+def _chart(name: str, parts: str, table: Sequence[str] = ()) -> html.Section:
     drawn = scrolling(f"{name}-chart", f"chart: {TITLES[name]}")
     folded = [html.Details([html.Summary("table"), scrolling(*table)])] if table else []
-    return section(name, TITLES[name], [drawn, html.P(id=f"{name}-words"), *folded])
+    return section(name, TITLES[name], [_box(parts, [drawn, html.P(id=f"{name}-words"), *folded])])
+
+
+def _box(parts: str, children: list) -> html.Div:
+    """Build a box that is busy until it shows the state: its content is grey then, below a sentence (compare.css).
+
+    parts: of the state, which the content depends on; a key of WAITING. The browser compares them (compare.mjs).
+    """
+    waiting = html.P(WAITING[parts], className="waiting")
+    return html.Div([waiting, *children], className="box", **{"data-parts": parts, "aria-busy": "true"})
 
 
 def chart(figure: Json | None) -> dcc.Graph | None:

@@ -8,6 +8,7 @@ from trs_explorer.explore.library import Library
 from trs_explorer.files import Json
 from trs_explorer.options import UsageError
 from trs_explorer.runs import RunError
+from trs_explorer.web.history import checkpoint_label
 from trs_explorer.web.page_request import PageRequest, parse_request, preferred_run
 from trs_explorer.web.state import ATTACK_OPTION_FIELDS, is_plane
 
@@ -19,7 +20,9 @@ ALONG = {
 }
 # Fields of `State` that both runs share.
 SHARED = ("image", "seed", "span", "eps", "norm", "attack", *ATTACK_OPTION_FIELDS, "n", "theme")
-FIELDS = ("a", "b", "along", *SHARED)  # of the address
+FIELDS = ("a", "b", "along", *SHARED)  # of the address that a control shows
+WEIGHTS = {"a": "weights_a", "b": "weights_b"}  # fields of the address besides: which weights a link was made with
+WEIGHTS_DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,12 @@ class Pair:
         return {side: request.loaded.name for side, request in self.sides.items()}
 
     def to_json(self) -> Json:
-        """Return the resolved fields of the address."""
+        """Return the resolved fields that controls show."""
         return {**self.names, "along": self.along, **{name: getattr(self.a.state, name) for name in SHARED}}
+
+    def address(self) -> Json:
+        """Return the fields of a link: also the first digits of both weights' SHA-256."""
+        return self.to_json() | {WEIGHTS[side]: one.loaded.digest[:WEIGHTS_DIGITS] for side, one in self.sides.items()}
 
 
 def parse_pair(library: Library, fields: Mapping[str, object]) -> Pair:
@@ -68,7 +75,15 @@ def parse_pair(library: Library, fields: Mapping[str, object]) -> Pair:
         along = "both"
     shared = {name: fields.get(name) for name in SHARED} | {"client": fields.get("client", "")}
     a, b = (parse_request(library, {**shared, "run": name}) for name in (first, second))
-    return Pair(a, b, "a" if is_plane(data) else along, [*warnings, *dict.fromkeys([*a.warnings, *b.warnings])])
+    pair = Pair(a, b, "a" if is_plane(data) else along, [*warnings, *dict.fromkeys([*a.warnings, *b.warnings])])
+    for side, request in pair.sides.items():
+        linked, shown = str(fields.get(WEIGHTS[side]) or ""), request.loaded.digest
+        if not shown.startswith(linked):
+            now = f"{side.upper()} is {pair.names[side]}, {checkpoint_label(request.loaded.checkpoint)}"
+            pair.warnings.append(
+                f"{now}: the link was made with other weights ({linked[:WEIGHTS_DIGITS]}; these are {shown[:WEIGHTS_DIGITS]})"
+            )
+    return pair
 
 
 def run_a(library: Library, fields: Mapping[str, object]) -> str:

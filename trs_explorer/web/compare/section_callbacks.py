@@ -6,20 +6,25 @@ import dash
 from dash import ClientsideFunction, Input, Output, ctx, dcc, no_update
 from dash import State as Held
 
+from trs_explorer.catalogue import DATA
 from trs_explorer.explore.jobs import Full, Jobs
 from trs_explorer.explore.library import Library
 from trs_explorer.explore.slices import Cancelled, assemble
 from trs_explorer.files import Json
 from trs_explorer.web.compare import slices as sides
 from trs_explorer.web.compare.handout import handout
-from trs_explorer.web.compare.page import FILLED, chart
+from trs_explorer.web.compare.page import FILLED_TOGETHER, TITLES, chart
 from trs_explorer.web.compare.pair import parse_pair
 from trs_explorer.web.compare.sections import live_sections, stored_sections
+from trs_explorer.web.compare.state_callback import PARTS
 from trs_explorer.web.drawing import share_table
 from trs_explorer.web.history import checkpoint_label
 from trs_explorer.web.markup import markup
 from trs_explorer.web.slice_cache import SliceCache
 from trs_explorer.web.state_callbacks import SHOWN_ERRORS
+
+# By which the browser knows what is busy; "settle" notes measure-fields: Dash takes one callback without outputs for an input.
+NOTED = ("run-fields", "slice-fields", "attack-fields", *(name.replace("-fields", "-shown") for name in PARTS))
 
 
 def add_sections(app: dash.Dash, library: Library, jobs: Jobs, slices: SliceCache) -> None:
@@ -31,8 +36,10 @@ def add_sections(app: dash.Dash, library: Library, jobs: Jobs, slices: SliceCach
     _add_handout(app, library, jobs, slices)
     for function, output, inputs in (
         ("draw", (), ("slices-a.data", "slices-b.data", "attack-data.data", "state.data", "looks.data", "graph.data")),
+        ("theme", (), ("state.data",)),
         ("settle", (), ("measure-fields.data",)),
-        ("fill", (), tuple(f"{name}-html.data" for name in FILLED)),
+        *(("fill", (), tuple(f"{name}-html.data" for name in names)) for names in FILLED_TOGETHER),
+        *(("note", (), (f"{name}.data",)) for name in NOTED),
         ("beat", ("alive.data", "gone.children"), ("beat.n_intervals",)),
     ):  # fmt: skip
         app.clientside_callback(
@@ -49,8 +56,11 @@ def _add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
             "slices": {side: Output(f"slices-{side}", "data") for side in "ab"},
             "names": {side: Output(f"name-{side}", "children") for side in "ab"},
             "titles": {side: Output(f"transfer-{side}-title", "children") for side in "ab"},
+            "whole-names": {side: Output(f"{side}-label", "title") for side in "ab"},
+            "example": (Output("sides-title", "children"), Output("example-word", "children")),
             "shares": {side: Output(f"shares-{side}-html", "data") for side in "ab"},
             "error": Output("slice-error", "children"),
+            "shown": Output("slice-shown", "data"),
         },
         Input("slice-fields", "data"),
         Input("fine", "data"),
@@ -69,18 +79,28 @@ def _add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
             raise dash.exceptions.PreventUpdate from None
         except SHOWN_ERRORS as error:
             return {"slices": dict.fromkeys("ab"), "names": {"a": "A", "b": "B"},
-                    "titles": {"a": "Transfer in A", "b": "Transfer in B"}, "shares": dict.fromkeys("ab", ""),
-                    "error": str(error)}  # fmt: skip
+                    "titles": {"a": "Transfer in A", "b": "Transfer in B"}, "whole-names": dict.fromkeys("ab", ""),
+                    "example": (no_update, no_update), "shares": dict.fromkeys("ab", ""),
+                    "error": str(error), "shown": fields}  # fmt: skip
         loaded = {side: request.loaded for side, request in pair.sides.items()}
+        examples = DATA[pair.a.loaded.data.name].examples
         return {
             "slices": {side: sides.side_parts(views[side], samples[side]) for side in "ab"},
             "names": {side: f"{side.upper()}: {one.name}, {checkpoint_label(one.checkpoint)}" for side, one in loaded.items()},
             "titles": {side: f"Transfer in {side.upper()}: {one.name}" for side, one in loaded.items()},
+            "whole-names": pair.names,
+            "example": (TITLES[examples], examples.removesuffix("s")),
             "shares": {side: "" if coarse else markup(share_table(views[side], assemble(samples[side]))) for side in "ab"},
             "error": "",
+            "shown": fields,
         }
 
-    @app.callback(Output("attack-data", "data"), Output("plane-words", "children"), Input("attack-fields", "data"))
+    @app.callback(
+        Output("attack-data", "data"),
+        Output("plane-words", "children"),
+        Output("attack-shown", "data"),
+        Input("attack-fields", "data"),
+    )
     def attack(fields: Json | None) -> tuple:
         if not fields:
             raise dash.exceptions.PreventUpdate
@@ -88,8 +108,9 @@ def _add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
             pair = _pair(library, fields)
             attacked = sides.side_attacks(pair, slices)
         except SHOWN_ERRORS:
-            return None, ""  # the slices' own callback shows the message
-        return {side: sides.side_attack_parts(one) for side, one in attacked.items()}, sides.slices_caption(pair, attacked)
+            return None, "", fields  # the slices' own callback shows the message
+        parts = {side: sides.side_attack_parts(one) for side, one in attacked.items()}
+        return parts, sides.slices_caption(pair, attacked), fields
 
 
 def _add_live(app: dash.Dash, library: Library, jobs: Jobs) -> None:
@@ -102,6 +123,7 @@ def _add_live(app: dash.Dash, library: Library, jobs: Jobs) -> None:
             "table": Output("live-table-html", "data"),
             "drawn": Output("live-drawn", "data"),
             "done": Output("poll", "disabled"),
+            "shown": Output("measure-shown", "data"),
         },
         Input("settled", "data"),
         Input("poll", "n_intervals"),
@@ -120,7 +142,7 @@ def _add_live(app: dash.Dash, library: Library, jobs: Jobs) -> None:
         except SHOWN_ERRORS as error:  # if too many jobs run, the page polls again
             said = str(error) if isinstance(error, Full) else ""
             return {"matrices": empty, "words": empty, "chart": None, "caption": said, "table": "", "drawn": "",
-                    "done": not isinstance(error, Full)}  # fmt: skip
+                    "done": not isinstance(error, Full), "shown": fields}  # fmt: skip
         curves, new = live.curves, live.drawn != drawn
         return {
             "matrices": {side: markup(matrix.table) for side, matrix in live.matrices.items()},
@@ -130,17 +152,20 @@ def _add_live(app: dash.Dash, library: Library, jobs: Jobs) -> None:
             "table": markup(curves.table) if new else no_update,
             "drawn": live.drawn if new else no_update,
             "done": live.done,
+            "shown": fields,
         }
 
 
 def _add_stored(app: dash.Dash, library: Library) -> None:
-    drawn, tables = ("cosine", "robust", "curves"), {"cosine": "cosine-table", "curves": "curves-table", "table1": "table1"}
+    drawn = ("cosine", "robust", "curves")
+    tables = {**{name: f"{name}-table" for name in drawn}, "table1": "table1"}
 
     @app.callback(
         {
             "charts": {name: Output(f"{name}-chart", "children") for name in drawn},
             "words": {name: Output(f"{name}-words", "children") for name in drawn},
             "tables": {name: Output(f"{table}-html", "data") for name, table in tables.items()},
+            "shown": Output("run-shown", "data"),
         },
         Input("run-fields", "data"),
         Input("look", "data"),
@@ -151,11 +176,13 @@ def _add_stored(app: dash.Dash, library: Library) -> None:
         try:
             found = stored_sections(library, _pair(library, fields), look=look or "light")
         except SHOWN_ERRORS:
-            return {"charts": dict.fromkeys(drawn), "words": dict.fromkeys(drawn, ""), "tables": dict.fromkeys(tables, "")}
+            return {"charts": dict.fromkeys(drawn), "words": dict.fromkeys(drawn, ""), "tables": dict.fromkeys(tables, ""),
+                    "shown": fields}  # fmt: skip
         return {
             "charts": {name: chart(found[name].figure) for name in drawn},
             "words": {name: found[name].words for name in drawn},
             "tables": {name: markup(found[name].table) for name in tables},
+            "shown": fields,
         }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from trs_explorer.catalogue import DATA
 from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
 from trs_explorer.figures.runs import RunPoint, curves_spec, scatter_spec
@@ -47,7 +48,8 @@ def live_sections(pair: Pair, jobs: Jobs, *, look: str, again: bool = False) -> 
     matrices, curves, done = measurements.live_measurements(pair, jobs, again=again)
     state, (attack, _) = pair.a.state, configured_attack(pair.a.state)
     count, norm = min(state.n, len(pair.a.loaded.data)), "L2" if state.norm == "l2" else "max norm"
-    caption = f"{attack} on the ensembles, eps in {norm}, first {count} test images, seed {state.seed}; 95 % intervals."
+    examples = DATA[pair.a.loaded.data.name].examples
+    caption = f"{attack} on the ensembles, eps in {norm}, first {count} test {examples}, seed {state.seed}; 95 % intervals."
     by_attack = {attack: curves}
     measured = any(curves.values())
     return Live(
@@ -70,19 +72,24 @@ def stored_sections(library: Library, pair: Pair, *, look: str) -> dict[str, Sec
     runs = stored_results.runs_on_same_data(library, config)
     probes = {name: probe for name in runs if (probe := stored_results.last_probe(library, name))}
     accuracies, attacks = charts.robust_points(rows, probes, labels)
-    under = f"Accuracy under {attacks}, image by image, against the transfer rate of the last probe. {MASKED}"
+    counts = "-".join(map(str, sorted({point.n for point in accuracies.values()})))
+    under = (
+        f"Accuracy under {attacks}, image by image, n {counts}, with 95 % intervals, against the transfer rate of the last "
+        f"probe. {MASKED} Names without room here are in the table."
+    )
     curves = charts.robust_curves(rows, stored_results.other_points(library, rows))
     cosines = _scatter(charts.cosine_points(probes, labels), names, x_title="mean |cos| of pairs of gradients", y_title=TRANSFER,
                        x_span=1.0, look=look)  # fmt: skip
     return {
         "cosine": Section(
             cosines,
-            stored_results.probe_caption(probes, [labels.get(name, name) for name in runs if name not in probes]),
+            stored_results.probe_caption(probes, config.data, [labels.get(name, name) for name in runs if name not in probes]),
             stored_results.probe_table(probes, names),
         ),
         "robust": Section(
             _scatter(accuracies, names, x_title=TRANSFER, y_title="ensemble robust accuracy, %", look=look),
             under if accuracies else NOT_STORED,
+            charts.robust_table(accuracies, names) if accuracies else None,
         ),
         "curves": Section(
             curves_spec(curves, names, look=look) if curves else None,

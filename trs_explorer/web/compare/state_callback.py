@@ -13,13 +13,12 @@ from trs_explorer.files import Json
 from trs_explorer.web import controls
 from trs_explorer.web.changes import same
 from trs_explorer.web.compare.changes import changed_fields, changes, swapped
-from trs_explorer.web.compare.pair import FIELDS, Pair, parse_pair, run_a
+from trs_explorer.web.compare.pair import FIELDS, WEIGHTS, Pair, parse_pair, run_a
 from trs_explorer.web.compare.stored_results import runs_on_same_data
 from trs_explorer.web.state import ATTACK_OPTION_FIELDS, NUMBERS, is_plane
 from trs_explorer.web.state_callbacks import SHOWN_ERRORS
 
-WEIGHTS = ("weights_a", "weights_b")
-RUN_FIELDS = ("a", "b", *WEIGHTS)
+RUN_FIELDS = ("a", "b", *WEIGHTS.values())
 SLICE_FIELDS = (*RUN_FIELDS, "along", "image", "seed", "span")
 ATTACK_FIELDS = ("eps", "norm", "attack", *ATTACK_OPTION_FIELDS)
 # The parts of the state that sections depend on: a change of ε draws no slice anew.
@@ -64,8 +63,9 @@ def add_state(app: dash.Dash, library: Library, url_prefix: str) -> None:
         del newest
         data_of = {name: run.config.data for name, run in library.runs().items()}
         chosen: Json = {}
-        is_swapped = False
+        is_link = is_swapped = False
         if before is None or ctx.triggered_id in (None, "address"):
+            is_link = True
             wanted: Json = dict(parse_qsl((search or "").lstrip("?")))
         else:
             # All controls are compared with the state before, and clicks are counted: Dash drops the answer to a request when a
@@ -80,6 +80,8 @@ def add_state(app: dash.Dash, library: Library, url_prefix: str) -> None:
         if "b" in chosen and not is_swapped:
             kept[data_of.get(str(wanted.get("a")), "")] = str(wanted["b"])
         same_as_before = wanted == before
+        if not is_link:
+            wanted = {name: value for name, value in wanted.items() if name not in WEIGHTS.values()}  # a page shows the newest
         wanted = _with_remembered(library, wanted, kept) | {"swaps": swaps or 0}
         try:
             pair = parse_pair(library, wanted)
@@ -110,14 +112,14 @@ def _with_remembered(library: Library, wanted: Json, remembered: Mapping[str, ob
 def _answer(library: Library, pair: Pair, wanted: Json, url_prefix: str, *, keep_address: bool) -> Json:
     fields, state, data = pair.to_json(), pair.a.state, pair.a.loaded.data.name
     offers = {"a": library.names, "b": runs_on_same_data(library, pair.a.loaded.run.config)}
-    weights = dict(zip(WEIGHTS, (request.loaded.digest for request in pair.sides.values()), strict=True))
+    weights = {WEIGHTS[side]: request.loaded.digest for side, request in pair.sides.items()}
     resolved = fields | weights | {"data": data, "swaps": wanted["swaps"], "offers": _as_text(offers)}
     needed, (most, step) = _needed(state.attack, data), controls.eps_range(state, data)
     handed_on = {"run": fields["a"], **{name: fields[name] for name in HANDED_ON}}
     return {
         "state": resolved,
         "parts": {name: {field: resolved[field] for field in part} for name, part in PARTS.items()},
-        "search": no_update if keep_address else f"?{urlencode(fields)}",
+        "search": no_update if keep_address else f"?{urlencode(pair.address())}",
         "notice": "\n".join(pair.warnings),
         "fields": {name: value if name in NUMBERS and name != "n" else str(value) for name, value in fields.items()},
         "offers": {side: controls.options({name: name for name in names}) for side, names in offers.items()},

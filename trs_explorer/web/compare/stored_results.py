@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dash import html
 
+from trs_explorer.catalogue import DATA
 from trs_explorer.config import TrainConfig, same_split
 from trs_explorer.evaluation.intervals import wilson
 from trs_explorer.evaluation.table1.columns import LIMIT, SEED, STEPS, Column, all_columns
@@ -147,14 +148,14 @@ def table1(rows: list[Row], sides: dict[str, str]) -> list:
     measured = [one for one in rows if one.figures]
     if not measured:
         return [html.P("No results are stored for these runs yet: run trs compare to measure them and fill this table.")]
-    columns = all_columns(measured[0].config.data)
+    columns, examples = all_columns(measured[0].config.data), DATA[measured[0].config.data].examples
     top = html.Tr([html.Th("", scope="col"), *(html.Th([one.attack, html.Br(), one.at], scope="col") for one in columns)])
     best = {column: best_row(measured, column) for column in columns}
     body = [html.Tr([_name(one, sides), *(_cell(one, column, best[column]) for column in columns)]) for one in measured]
     about = (
-        f"Accuracy in % on the first {image_count(measured)} test images (seed {SEED}, {STEPS} steps, one start); below it the "
-        "95 % interval; below that the paper's figure, for its own models and recipe. * best of its column: not masked, and its "
-        "interval overlaps with no other."
+        f"Accuracy in % on the first {image_count(measured)} test {examples} (seed {SEED}, {STEPS} steps, one start); below it "
+        "the 95 % interval; below that the paper's figure, for its own models and recipe. * best of its column: not masked, and "
+        "its interval overlaps with no other. Sanity checks that warn are numbered: trs evaluate RUN --trust prints them."
     )
     left_out = [one.label for one in rows if not one.figures]
     missing = f"Not measured yet: {', '.join(left_out)}." if left_out else ""
@@ -167,7 +168,13 @@ def table1(rows: list[Row], sides: dict[str, str]) -> list:
         notes.append(f"Order under {order.column.words}: paper (PGD): {order.paper}; ours: {order.ours} (~: intervals overlap).")
     return [
         html.P(about),
-        html.Table([html.Thead(top), html.Tbody(body)]),
+        html.Div(
+            html.Table([html.Thead(top), html.Tbody(body)]),
+            className="scrolling",
+            tabIndex=0,
+            role="region",
+            **{"aria-label": "Table 1: it scrolls sideways"},
+        ),
         html.P(" ".join(filter(None, (warning, missing)))),
         html.Details(
             [
@@ -182,7 +189,9 @@ def table1(rows: list[Row], sides: dict[str, str]) -> list:
 
 def _name(one: Row, sides: dict[str, str]) -> html.Th:
     side = [html.B(f"{letter.upper()} ") for letter, name in sides.items() if name == one.run]
-    warned = f"warns: {', '.join(map(str, one.warned))}" if one.warned else "no warning" if one.checks else "not checked"
+    numbers = ", ".join(map(str, one.warned))
+    checks = f"checks {numbers} warn" if len(one.warned) > 1 else f"check {numbers} warns"
+    warned = checks if one.warned else "no warning" if one.checks else "not checked"
     return html.Th([*side, one.label, html.Br(), html.Small(warned + (", MASKED" if one.masked else ""))], scope="row")
 
 
@@ -197,15 +206,22 @@ def _cell(one: Row, column: Column, first: Row | None) -> html.Td:
     return html.Td([shown, html.Br(), html.Small(f"{low:.1f}-{high:.1f}"), *paper], title=f"{figure.correct} of {figure.n}")
 
 
-def probe_caption(probes: Mapping[str, Probe], left_out: Sequence[str] = ()) -> str:
+def with_side(run: str, sides: Mapping[str, str]) -> str:
+    """Return a run's name, marked if it is A or B. sides: the names of the runs by side, "a" and "b"."""
+    return run + "".join(f" ({side.upper()})" for side, name in sides.items() if name == run)
+
+
+def probe_caption(probes: Mapping[str, Probe], data: str, left_out: Sequence[str] = ()) -> str:
     """Describe how the |cos| and transfer rates in the charts were measured. left_out: the runs without a probe."""
+    examples = DATA[data].examples
     if not probes:
         return "No run has a probe in its log."
     settings = sorted({f"eps {probe.eps:g}, {probe.n}" for probe in probes.values()})
     return (
-        f"Each run's last probe, as its training logged it: PGD-10 on members, {'; '.join(settings)} held-out images; "
-        "transfer over all pairs, counted over images both models classify correctly and on which the attack fools the "
-        "surrogate (Def. 6). Bars: 95 % intervals, each image counted once. |cos| is of the gradients of the log-odds; where "
+        f"Each run's last probe, as its training logged it: PGD-10 on members, {'; '.join(settings)} held-out "
+        f"{examples}; transfer over all pairs, counted over {examples} both models classify correctly and on which the attack "
+        f"fools the surrogate (Def. 6). Bars: 95 % intervals, each of the {examples} counted once. Counts, and names without "
+        "room here, are in the table. |cos| is of the gradients of the log-odds; where "
         "most of the cross-entropy's vanish (†, norm below 1e-6), attacks that follow those are weak."
         + (f" Without a probe, so not drawn: {', '.join(left_out)}." if left_out else "")
     )
@@ -221,9 +237,8 @@ def probe_table(probes: Mapping[str, Probe], sides: dict[str, str]) -> html.Tabl
     )
     body = []
     for name, probe in sorted(probes.items(), key=lambda item: item[1].cosine):
-        side = "".join(f" ({letter.upper()})" for letter, chosen in sides.items() if chosen == name)
         low, high = probe.interval
         rates = (f"{probe.percent:.1f}", f"{low:.1f}-{high:.1f}", f"{probe.fooled}/{probe.eligible}")
         cells = (f"{probe.cosine:.3f}", f"{100 * probe.vanishing:.0f}", *rates)
-        body.append(html.Tr([html.Th(name + side, scope="row"), *map(html.Td, cells)]))
+        body.append(html.Tr([html.Th(with_side(name, sides), scope="row"), *map(html.Td, cells)]))
     return html.Table([html.Thead(head), html.Tbody(body)])
