@@ -190,7 +190,7 @@ def test_the_sentence_about_angles():
     assert angles_sentence(some([[1, 0.07], [0.07, 1]], vanishing=3)).endswith(
         "F1 at 3 and of F2 at 3 of 33 points is too small for float32, so the angles are the log-odds'."
     )
-    assert angles_sentence(some([[1, 0.07], [0.07, 1]], loss_shift=0.1)).endswith("which float32 rounds, |cos| would be .17.")
+    assert angles_sentence(some([[1, 0.07], [0.07, 1]], loss_shift=0.1)).endswith("which float32 rounds, |cos| would be 0.17.")
     three = some([[1, 0.07, 0.1], [0.07, 1, 0.99985], [0.1, 0.99985, 1]], steepest=0.0412)
     assert angles_sentence(three).startswith(
         "Here the gradients of F2 and F3, the closest pair, are 1 degree apart (|cos| 1.00),"

@@ -70,6 +70,16 @@ def test_every_element_that_the_scripts_name_is_on_the_page(app):
     assert named - ids - LATER == set()
 
 
+def test_the_page_starts_one_script_and_preloads_all_that_it_imports(app):
+    """A module that Dash loads too, at an address of its own, would be there twice: with two states of the page."""
+    text = app.server.test_client().get("/").get_data(as_text=True)
+    tags = re.findall(r'<script[^>]*src="/assets/(\w+\.mjs)', text)
+    preloaded = re.findall(r'<link rel="modulepreload" href="/assets/(\w+\.mjs)">', text)
+    imported = {name for script in SCRIPTS for name in re.findall(r'from "\./(\w+\.mjs)";', script.read_text())}
+    assert tags == ["explorer.mjs"]
+    assert sorted(preloaded) == sorted(imported) == sorted({script.name for script in SCRIPTS} - set(tags))
+
+
 def test_every_client_side_function_of_the_callbacks_is_in_the_scripts(app):
     used = {c["clientside_function"]["function_name"] for c in app._callback_list if c["clientside_function"]}
     (functions,) = [
