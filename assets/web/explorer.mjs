@@ -59,15 +59,20 @@ function drawAtOnce() {
   }
   if (slice.key !== view.drawn.key) later(0);
   else if (fits && move(plot, compose(slice, fits, want).data)) {
-    later(REST_MS);
+    later(REST_MS, true);
     tell("attack");
   } else return false;
   return true;
 }
 
-function later(ms) {
+// resting: until nothing has been typed or moved for so long.
+function later(ms, resting = false) {
   clearTimeout(view.later);
-  requestAnimationFrame(() => (view.later = setTimeout(redraw, ms)));
+  view.resting = resting;
+  requestAnimationFrame(() => {
+    clearTimeout(view.later);
+    view.later = setTimeout(redraw, ms);
+  });
 }
 
 // A button of the matrix or of the images sets controls: {control: [property, value]}.
@@ -164,6 +169,7 @@ function listen() {
   box.addEventListener("click", (event) => { const at = under(event); if (at) { moveTo(at); start(at); } });
   document.addEventListener("keydown", key);
   document.addEventListener("click", press);
+  document.addEventListener("input", () => { if (view.resting) later(REST_MS, true); });
   document.addEventListener("change", ({target}) => {
     if (target.id === "layer" || target.closest("#shown")) switchTo(element("layer").value);
   });

@@ -10,6 +10,7 @@ window.stopwatch = (() => {
   const text = (id) => (document.getElementById(id) || {}).textContent || "";
   const graph = () => document.querySelector("#slices .js-plotly-plot");
   const view = () => window.explorerView || {};
+  const about = () => JSON.stringify(view().attack?.about);
   const there = (...selectors) => selectors.every((selector) => document.querySelector(selector));
   const words = (before) => (text("transfer-words") !== before.words ? text("transfer-words") : "");
 
@@ -19,9 +20,8 @@ window.stopwatch = (() => {
     rooms: (signal) => signal === "frame" && there("#matrix b", "#gallery button", "#angle-words:not(:empty)", "#history-figure .main-svg", "#slices .main-svg image"),
     crosshair: (signal) => signal === "crosshair",
     switched: (signal) => signal === "switched",
-    lines: (signal) => signal === "painted",
     newLines: (signal, before) => signal === "painted" && view().slice?.key !== before.key,
-    path: (signal, before) => ["painted", "attack"].includes(signal) && view().attack?.id !== before.attack,
+    path: (signal, before) => ["painted", "attack"].includes(signal) && about() !== before.attack,
     cells: (signal) => signal === "matrix" && /\/[1-9]/.test(text("matrix")),
     pairs: (signal, before) => signal === "matrix words" && words(before).includes("Transfer over all pairs"),
     everything: (signal, before) => signal === "matrix words" && words(before).includes("Ensemble robust accuracy"),
@@ -95,7 +95,7 @@ window.stopwatch = (() => {
     arm(event, marks) {
       listen();
       performance.clearResourceTimings();
-      own.done = begin(null, marks, {key: view().slice?.key, attack: view().attack?.id, words: text("transfer-words")});
+      own.done = begin(null, marks, {key: view().slice?.key, attack: about(), words: text("transfer-words")});
       const mine = watch;
       addEventListener(event, ({timeStamp}) => (mine.start = timeStamp), {capture: true, once: true});
     },

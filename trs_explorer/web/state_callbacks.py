@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from urllib.parse import parse_qsl, urlencode
 
 import dash
@@ -101,6 +102,7 @@ def add_state(app: dash.Dash, library: Library, slices: SliceCache) -> None:
         answer = _only_changes(answer, fields | {"scrub": scrub}, shown, before)
         parts = answer["parts"]
         if parts["slice-state"] is no_update and parts["attack-state"] is not no_update and (attack := _soon(request, begun)):
+            slices.begin(_one_step_on(request, before), str(client)[:64])
             return answer | {"attack": attack, "parts": dict.fromkeys(parts, no_update)}
         return answer
 
@@ -111,6 +113,13 @@ def _soon(request: PageRequest, begun: Future[tuple[SliceView, AttackPaths] | No
         if made := begun.result(SOON_S):
             return attack_response(request, *made)
     return None
+
+
+def _one_step_on(request: PageRequest, before: Json) -> PageRequest:
+    """Return the request that follows if the radius goes on as it has from the state before to this one."""
+    eps = request.state.eps
+    following = round(2 * eps - before.get("eps", eps), 9)  # what the slider holds is a decimal fraction
+    return replace(request, state=replace(request.state, eps=following if following >= 0 else eps))
 
 
 def _unknown(library: Library, run: str) -> str:
