@@ -243,13 +243,16 @@ function askNext() {
 
 dash.explorer = {
   draw(slice, state, looks, graph) {
-    if (state !== view.state) view.since = performance.now();
+    const isNew = state !== view.state;
+    if (isNew) view.since = performance.now();
     if (slice?.spec && slice.key !== view.slice?.key) moveTo(null); // another plane: its points are others
     Object.assign(view, {slice: slice?.spec ? slice : view.slice, state, looks, graph});
     listen();
     element("slice-box").dataset.layer = state?.layer;
     document.documentElement.classList.toggle("present", Number(state?.present) === 1);
     markOutdated();
+    // What is measured of an earlier state is not asked for any more: its answers would hold up those to a slider.
+    if (isNew && element("transfer").ariaBusy === "true") dash.set_props("poll", {disabled: true});
     if (state?.error || (state && slice?.spec)) settle();
     if (!slice?.spec) return;
     askNext();
