@@ -3,6 +3,7 @@
 import base64
 import math
 import shutil
+from queue import Queue
 from urllib.parse import parse_qs
 
 import pytest
@@ -10,7 +11,7 @@ from dash_client import call, click, controls_of, open_link, resolve, set_contro
 
 from trs_explorer.explore.library import Library
 from trs_explorer.shipped import folder
-from trs_explorer.web import controls, state_callbacks
+from trs_explorer.web import controls, slice_cache, state_callbacks
 from trs_explorer.web.app import create_app
 from trs_explorer.web.state import State
 
@@ -104,8 +105,9 @@ def test_every_control_sets_its_field_in_state_and_address(app, name, value, fie
         assert kept == {name: before[name] for name in kept}
 
 
-def test_a_step_of_eps_brings_its_attacks_along_and_another_image_does_not(app):
+def test_a_step_of_eps_brings_its_attacks_along_and_another_image_does_not(app, monkeypatch):
     """A second request for them takes longer than the attack. The store that would ask for them stays as it is."""
+    monkeypatch.setattr(state_callbacks, "SOON_S", 20.0)
     before = state_of(app, run="bars-cos-only", image=3)
     call(app, "slice-data.data", slice_state=before)
     answer = set_control(app, before, "eps", "0.21")
@@ -119,6 +121,25 @@ def test_a_step_of_eps_brings_its_attacks_along_and_another_image_does_not(app):
     assert "attack-data.data" not in other
     assert other["attack-state.data"] == other["slice-state.data"] == other["state.data"]
     assert "attack-data.data" not in set_control(app, state, "layer", "margin")
+
+
+def test_the_attacks_one_step_on_are_begun(app, monkeypatch):
+    """With a slider that goes on as it has, they are there when they are asked for. Below 0 there are none."""
+    monkeypatch.setattr(state_callbacks, "SOON_S", 20.0)
+    made, make = Queue(), slice_cache.make_attack_paths
+
+    def recorded(loaded, state, view):
+        made.put(state.eps)
+        return make(loaded, state, view)
+
+    monkeypatch.setattr(slice_cache, "make_attack_paths", recorded)
+    state = state_of(app, run="bars-cos-only", image=9, eps=0.02)
+    call(app, "slice-data.data", slice_state=state)
+    for eps, begun in (("0.03", [0.02, 0.03, 0.04]), ("0.04", [0.05]), ("0.01", [0.01])):
+        state = set_control(app, state, "eps", eps)["state.data"]
+        assert [made.get(timeout=20) for _ in begun] == begun
+    other = state_of(app, run="bars-cos-only", image=10, eps=0.07)
+    assert made.get(timeout=20) == other["eps"]
 
 
 def test_attacks_that_take_long_are_asked_for(app, monkeypatch):
