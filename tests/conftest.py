@@ -15,7 +15,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # a test that takes two thr
 
 import jaxtyping
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from shape_checks import checked_once_a_kind
 
 # Without their bytecode, two workers would compile 440 files each, and every `trs` that a test starts all of the package.
@@ -35,7 +35,8 @@ ROOMS += tuple(f"data.{module}" for module in ("augment", "cifar", "fashion", "i
 jaxtyping.jaxtyped = checked_once_a_kind  # which the import hook puts around every function
 jaxtyping.install_import_hook([f"trs_explorer.{room}" for room in ROOMS], "beartype.beartype")
 
-settings.register_profile("here", deadline=None)  # other tests run beside: how long one takes says nothing
+# Other tests run beside: how long one takes says nothing.
+settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("here")
 
 

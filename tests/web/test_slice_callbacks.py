@@ -3,6 +3,7 @@
 import base64
 import io
 import threading
+from dataclasses import replace
 
 import numpy as np
 import plotly.graph_objects as go
@@ -275,6 +276,17 @@ def test_the_readout_of_an_image_shows_it_and_says_where_it_is_none(app):
     assert "not a valid image" not in texts(answer)
     far = call(app, "readout.children", pointer={"key": key, "point": [4.9, 4.9]}, state=state)["readout.children"]
     assert "not a valid image" in texts(far)
+
+
+def test_attacks_are_those_of_the_weights(explorer):
+    """A run that is followed saves more: the same fields are then about other weights."""
+    request = parse_request(explorer.library, {"run": "mnist-trs", "image": 1, "attack": "fgsm"})
+    other = parse_request(explorer.library, {"run": "mnist-trs", "at": "0018"})
+    saved_more = replace(request, loaded=other.loaded)
+    cache = slice_cache.SliceCache()
+    first, second, again = (cache.attacks(one, cache.view(one)) for one in (request, saved_more, request))
+    assert first is again
+    assert not np.array_equal(first.paths[0][-1], second.paths[0][-1])
 
 
 # --- requests that overtake one another ------------------------------------------------------------------------------

@@ -123,6 +123,14 @@ def test_a_step_of_eps_brings_its_attacks_along_and_another_image_does_not(app, 
     assert "attack-data.data" not in set_control(app, state, "layer", "margin")
 
 
+def test_the_slice_hears_of_a_layer_and_not_of_what_it_does_not_depend_on(app):
+    """It has the pixels of a layer only if they were asked for."""
+    before = state_of(app, run="bars-cos-only", image=3)
+    assert set_control(app, before, "layer", "margin")["slice-state.data"]["layer"] == "margin"
+    for name, value in (("eps", "0.2"), ("n", "64"), ("filter", "wrong"), ("shown", ["0"])):
+        assert "slice-state.data" not in set_control(app, before, name, value), name
+
+
 def test_the_attacks_one_step_on_are_begun(app, monkeypatch):
     """With a slider that goes on as it has, they are there when they are asked for. Below 0 there are none."""
     monkeypatch.setattr(state_callbacks, "SOON_S", 20.0)
