@@ -16,7 +16,7 @@ const REST_MS = 1000; // without a change, before plotly draws an attack that ha
 function room(count) {
   const box = element("slice-box");
   const large = Number(view.state?.present) === 1;
-  const columns = columnsFor(count, box.clientWidth, large ? innerHeight - 190 : innerHeight * 0.62);
+  const columns = columnsFor(count, box.clientWidth, innerHeight * (large ? 0.56 : 0.62));
   return {columns, width: box.clientWidth, large};
 }
 

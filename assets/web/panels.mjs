@@ -38,7 +38,7 @@ export function arrange(slice, {shown, columns, width, large}, data) {
   });
   const {l, r, t, b} = slice.spec.layout.margin;
   const side = ((width - l - r) * (1 - GAP.across * (columns - 1))) / columns;
-  const wanted = (side * rows) / (1 - GAP.up * (rows - 1)) + t + b, most = large ? innerHeight - 100 : innerHeight * 0.8;
+  const wanted = (side * rows) / (1 - GAP.up * (rows - 1)) + t + b, most = innerHeight * (large ? 0.72 : 0.8);
   layout.height = Math.round(Math.max(LOWEST, Math.min(wanted, most)));
   const visible = data.map((trace) => {
     if (trace.showlegend) return true;
@@ -72,16 +72,26 @@ export function compose(slice, attack, want) {
     if (rest === undefined) layout[name] = value;
     else (index === undefined ? layout[name] : layout[name][index])[rest] = value;
   }
-  const axes = layout.annotations[0], narrow = want.width < 620;
-  if (narrow && !axes.text.includes("<br>")) {
-    axes.text = axes.text.replace("   ↑", "<br>↑");
-    layout.margin.b += 20;
-    layout.height += 20;
-  }
-  if (narrow) layout.annotations.forEach((note) => (note.font = {size: 11}));
+  const axes = layout.annotations[0], narrow = want.width < 620, size = narrow ? 11 : layout.font.size;
+  const lines = axes.text.split("<br>").length;
+  axes.text = wrapped(axes.text.replace("   ↑", narrow ? "<br>↑" : "   ↑"), (want.width - 40) / (0.56 * size));
+  const more = axes.text.split("<br>").length * Math.max(20, 1.4 * size) - 20 * lines; // pixels
+  layout.margin.b += more;
+  layout.height += more;
+  const title = Math.min(size, want.width / Math.min(want.columns, want.shown.length) / 14); // a long one still fits over its panel
+  layout.annotations.forEach((note, k) => (note.font = {size: k ? title : size}));
   layout.margin.t = want.large ? 34 : TITLE;
   layout.uirevision = "always";
   return {data, layout};
+}
+
+// A text with more lines, so that none is longer than so many characters.
+export function wrapped(text, characters) {
+  const lines = text.split("<br>").map((line) => line.split(" ").reduce((done, word) => {
+    const last = done.at(-1);
+    return last !== undefined && last.length + word.length < characters ? [...done.slice(0, -1), `${last} ${word}`] : [...done, word];
+  }, []));
+  return lines.flat().join("<br>");
 }
 
 // The point of the plane under a place in the graph, in pixels; null beside the panels. axes: plotly's, one pair a panel.

@@ -72,10 +72,25 @@ export function press(event, keys) {
   return true;
 }
 
+async function copyLink() {
+  const button = element("link"), before = button.textContent;
+  try {
+    await navigator.clipboard.writeText(location.href);
+    button.textContent = "copied";
+  } catch { // without https the browser has no clipboard
+    button.textContent = "copy the address";
+  }
+  setTimeout(() => (button.textContent = before), 1500);
+}
+
 // What both headers do; `redraw` when the system turns dark or light.
 export function listenToHeader(redraw) {
   element("help-button").addEventListener("click", () => element("help").showModal());
   element("help-close").addEventListener("click", () => element("help").close());
-  element("link").addEventListener("click", () => navigator.clipboard?.writeText(location.href));
+  element("link").addEventListener("click", copyLink);
+  // Menus close when something else is clicked, and with Escape.
+  const close = (but) => document.querySelectorAll("details.pop[open]").forEach((menu) => (menu.open = menu.contains(but)));
+  document.addEventListener("click", ({target}) => close(target));
+  document.addEventListener("keydown", ({key}) => { if (key === "Escape") close(null); });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => redraw());
 }

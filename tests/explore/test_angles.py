@@ -200,15 +200,18 @@ def test_the_sentence_about_angles():
 
 
 @pytest.mark.parametrize(
-    ("fooled", "sentence"),
+    ("fooled", "wrong", "sentence"),
     [
-        (["F1", "F2", "F3", "the ensemble"], "The attack on F1 also fools F2, F3 and the ensemble."),
-        (["F1", "F2", "F3"], "The attack on F1 also fools F2 and F3."),
-        (["F2", "F1"], "The attack on F1 also fools F2."),
-        (["F1"], "The attack on F1 fools no other model."),
-        ([], "The attack on F1 fools no model at all."),
-        (["F3"], "The attack on F1 does not fool F1 itself, but F3."),
+        (["F1", "F2", "F3", "the ensemble"], [], "the attack on F1 also fools F2, F3 and the ensemble."),
+        (["F1", "F2", "F3"], [], "the attack on F1 also fools F2 and F3."),
+        (["F2", "F1"], [], "the attack on F1 also fools F2."),
+        (["F1"], [], "the attack on F1 fools no other model."),
+        ([], [], "the attack on F1 fools no model at all."),
+        (["F3"], [], "the attack on F1 fools F3, but not F1 itself."),
+        ([], ["F1", "F2"], "F1 and F2 are wrong without an attack."),
+        (["F3"], ["F1"], "F1 is wrong without an attack; the attack on F1 fools F3."),
+        (["F1"], ["F3"], "F3 is wrong without an attack; the attack on F1 fools no other model."),
     ],
 )
-def test_the_sentence_about_an_attack(fooled, sentence):
-    assert fooled_sentence("F1", fooled) == sentence
+def test_the_sentence_about_an_attack(fooled, wrong, sentence):
+    assert fooled_sentence("F1", fooled, wrong) == sentence

@@ -28,14 +28,14 @@ def test_every_term_is_a_curve_and_damage_is_a_gap():
     curves = by_name(training_figure(EVENTS))
     assert curves["ce"].y == (1.5, None, None)
     assert curves["ce"].x == (10, 20, 30)
-    assert curves["|cos|, mean of pairs"].y == (pytest.approx(0.4), None)
-    assert curves["transfer over all pairs"].y == (6 / 24, None)
-    assert (curves["ce"].yaxis, curves["transfer over all pairs"].yaxis) == ("y", "y2")
+    assert curves["|cos|"].y == (pytest.approx(0.4), None)
+    assert curves["transfer"].y == (6 / 24, None)
+    assert (curves["ce"].yaxis, curves["transfer"].yaxis) == ("y", "y2")
 
 
 def test_a_curve_without_any_value_is_not_named():
     """A log of an older version has no log-odds: an empty entry in the legend would say that they are 0."""
-    assert "|cos| of the loss's gradients" not in by_name(training_figure(EVENTS))
+    assert "|cos| of the loss" not in by_name(training_figure(EVENTS))
     assert training_figure([]).data == ()
 
 

@@ -14,7 +14,7 @@ from trs_explorer.explore.slices import assemble, coordinates, new_points, sampl
 from trs_explorer.figures.slices import slice_spec
 from trs_explorer.models import Ensemble, build
 from trs_explorer.shipped import shipped_runs
-from trs_explorer.web.attack_paths import configured_attack, make_attack_paths, slice_caption
+from trs_explorer.web.attack_paths import attack_caption, configured_attack, make_attack_paths, slice_caption
 from trs_explorer.web.drawing import attacks_to_draw, slice_to_draw
 from trs_explorer.web.history import history_table
 from trs_explorer.web.slice_view import make_slice_view
@@ -148,10 +148,18 @@ def test_few_steps_are_longer_ones():
 
 
 def test_words_say_that_paths_are_projections_only_where_they_are(flat, deep):
-    assert "projections" not in slice_caption(*drawn(flat, State("b", image=0, plane="random")), State("b"))
-    assert "two directions of many" not in slice_caption(*drawn(flat, State("b", image=0, plane="random")), State("b"))
+    state = State("b", image=0, plane="random")
+    view, attacks = drawn(flat, state)
+    for words in ("projections", "Hatched"):
+        assert words not in attack_caption(view, attacks, state)
+    assert "two directions of many" not in slice_caption(view, state)
     state = State("m", image=0, plane="random", eps=0.3)
-    assert "projections" in slice_caption(*drawn(deep, state), state)
+    view, attacks = drawn(deep, state)
+    assert f"Marks are projections of results off the plane (on F1: by {attacks.off_plane[0]:.2f})" in attack_caption(
+        view, attacks, state
+    )
+    assert "Hatched" in attack_caption(view, attacks, state)
+    assert "two directions of many" in slice_caption(view, state)
 
 
 def test_the_table_has_the_numbers_of_the_probes_and_survives_damaged_events():

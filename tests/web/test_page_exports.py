@@ -102,10 +102,11 @@ def test_a_slice_of_the_plane_is_the_square_itself(app):
 
 def test_a_saved_figure_names_run_checkpoint_image_attack_radius_and_seed(app, explorer):
     made = figure(app, state_of(app, **PICKED))
-    caption = notes(made)[0].rpartition("<br>")[2]
+    *_, caption, marks = notes(made)[0].split("<br>")
     digest = explorer.library.load("mnist-trs", "0018").digest[:12]
     y = int(explorer.library.load("mnist-trs").data.y[3])
     assert caption == (f"mnist-trs, epoch 18, test image 3 (class {y}); MIM-7, eps 0.25 (L2), seed 5; weights {digest}")
+    assert all(mark in marks for mark in ("★ start", "dashed: on F1", "✕ fools, ○ does not", "outline", "hatched"))
     assert (made["format"], made["name"]) == ("svg", "slices-mnist-trs")
     assert figure(app, state_of(app, **PICKED), "png")["format"] == "png"
 

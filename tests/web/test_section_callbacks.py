@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import json
+import re
 import shutil
 import threading
 
@@ -70,7 +71,7 @@ def test_the_matrix_is_the_one_that_the_command_measures(app, explorer):
     low, high = expected.pooled_interval()  # an image counts once, in however many pairs it is
     assert f"({100 * low:.1f}-{100 * high:.1f})" in words
     assert answer["transfer-summary.children"] in words
-    assert answer["transfer-summary.children"].startswith("Transfer over all pairs: ")
+    assert answer["transfer-summary.children"].startswith("Transfer over all pairs of members: ")
     hits = [k for k, letter in enumerate(expected.outcomes[1][2]) if letter == "1"]
     shown = gallery(app, {**state, "filter": "transfers"})
     assert [fields["image"] for fields in buttons(shown["gallery.children"])] == hits
@@ -242,7 +243,7 @@ def test_a_picture_of_ones_own_is_shown(app):
     state = shown["state.data"]
     assert state["own"] == own
     images = gallery(app, state)
-    assert images["picked-words.children"] == "own picture"
+    assert re.fullmatch(r"own picture, class \d by the ensemble's prediction", images["picked-words.children"])
     assert "upload-words.children" not in images  # how it was converted stays
     key = call(app, "slice-data.data", slice_state=state)["slice-data.data"]["key"]
     readout = call(app, "readout.children", pointer={"key": key, "point": [0, 0]}, state=state)["readout.children"]

@@ -12,6 +12,7 @@ import torch
 from dash_client import call, parts, post, rows, state_of, texts
 from PIL import Image
 
+from trs_explorer.explore.array_cache import ArrayCache
 from trs_explorer.explore.slices import LEVELS, sample
 from trs_explorer.figures.layers import LAYERS
 from trs_explorer.figures.pixels import PALEST, SHADES
@@ -201,8 +202,8 @@ def test_the_axes_are_named_in_the_planes_order(app, explorer):
 @pytest.mark.parametrize(
     ("surrogate", "sentence"),
     [
-        (0, "The attack on F1 also fools F2 and the ensemble."),
-        (1, "The attack on F2 fools no other model."),
+        (0, "Test point 0 (class 0): the attack on F1 also fools F2 and the ensemble."),
+        (1, "Test point 0 (class 0): the attack on F2 fools no other model."),
     ],
 )
 def test_the_sentence_says_whose_attack_fools_whom(one_way, surrogate, sentence):
@@ -290,6 +291,20 @@ def test_attacks_are_those_of_the_weights(explorer):
 
 
 # --- requests that overtake one another ------------------------------------------------------------------------------
+
+
+def test_only_a_newer_slice_of_the_same_page_cancels_one(explorer, monkeypatch):
+    cancelled = []
+    monkeypatch.setattr(slice_cache, "sample", lambda *args, stop, **kwargs: (cancelled.append(stop), sample(*args, **kwargs))[1])
+    monkeypatch.setattr(slice_cache, "_SAMPLES", ArrayCache())
+    cache = slice_cache.SliceCache()
+    views = [cache.view(parse_request(explorer.library, {"run": "bars-cos-only", "seed": k})) for k in range(3)]
+    views = [replace(view, key=f"{view.key}{k}") for k, view in enumerate(views)]  # data in the plane have one slice
+    seen = []
+    for view, client in zip(views, ("page", "other page", "page"), strict=True):
+        cache.samples(view, 0, client)
+        seen.append([stop() for stop in cancelled])
+    assert seen == [[False], [False, False], [True, False, False]]
 
 
 def test_a_newer_slice_of_the_same_page_takes_the_place_of_the_older(app, monkeypatch):

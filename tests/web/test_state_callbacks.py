@@ -143,7 +143,9 @@ def test_the_attacks_one_step_on_are_begun(app, monkeypatch):
     monkeypatch.setattr(slice_cache, "make_attack_paths", recorded)
     state = state_of(app, run="bars-cos-only", image=9, eps=0.02)
     call(app, "slice-data.data", slice_state=state)
-    for eps, begun in (("0.03", [0.02, 0.03, 0.04]), ("0.04", [0.05]), ("0.01", [0.01])):
+    call(app, "attack-data.data", attack_state=state)
+    assert made.get(timeout=20) == 0.02
+    for eps, begun in (("0.03", [0.03, 0.04]), ("0.04", [0.05]), ("0.01", [0.01])):
         state = set_control(app, state, "eps", eps)["state.data"]
         assert [made.get(timeout=20) for _ in begun] == begun
     other = state_of(app, run="bars-cos-only", image=10, eps=0.07)

@@ -136,10 +136,11 @@ def _around(x: OneImage, samples: int, *, eps: float, norm: str, generator: torc
     return low + noise * (high - low)
 
 
-def angles_sentence(measured: Angles, *, pair: tuple[int, int] | None = None) -> str:
+def angles_sentence(measured: Angles, *, pair: tuple[int, int] | None = None, at: str = "Here") -> str:
     """Describe the angles in one sentence for students.
 
     pair: the two members to describe; by default the pair with the largest |cos| at x.
+    at: where x is, such as "At image 8", as the sentence's beginning.
     """
     steepest = float(measured.steepest.max())
     steep = f"the largest gradient norm is {_number(steepest)}" if math.isfinite(steepest) else "some gradient is not finite"
@@ -150,11 +151,11 @@ def angles_sentence(measured: Angles, *, pair: tuple[int, int] | None = None) ->
     which = f"of F{i + 1} and F{j + 1}"
     cosine, mean = float(measured.at_x[i, j]), float(measured.mean[i, j])
     if math.isnan(cosine):
-        return f"Here the angle between the gradients {which} is undefined, because one of them vanishes; {steep}."
+        return f"{at} the angle between the gradients {which} is undefined, because one of them vanishes; {steep}."
     steep += _loss_note(measured, i, j)
     degrees = round(math.degrees(math.acos(float(measured.signed[i, j]))))
     closest = ", the closest pair," if pair is None and members > 2 else ""
-    here = f"Here the gradients {which}{closest} are {degrees} degree{'' if degrees == 1 else 's'} apart (|cos| {cosine:.2f})"
+    here = f"{at} the gradients {which}{closest} are {degrees} degree{'' if degrees == 1 else 's'} apart (|cos| {cosine:.2f})"
     if measured.eps == 0 or math.isnan(mean):
         return f"{here}; {steep}."
     ball = f"within eps {measured.eps:.3g} ({NORM_NAMES[measured.norm]})"
@@ -174,13 +175,22 @@ def _loss_note(measured: Angles, i: int, j: int) -> str:
     return f"; by the cross-entropy's gradients, which float32 rounds, |cos| would be {here:.2f}"
 
 
-def fooled_sentence(surrogate: str, fooled: Sequence[str]) -> str:
-    """Say which models an attack fools. fooled: their names, such as "F1" or "the ensemble", possibly with the surrogate."""
+def fooled_sentence(surrogate: str, fooled: Sequence[str], wrong: Sequence[str] = ()) -> str:
+    """Say which models an attack fools. Names are such as "F1" or "the ensemble".
+
+    fooled: the models that it fools, possibly with the surrogate.
+    wrong: the models that predict a wrong class without it; it cannot fool them.
+    """
     others = [name for name in fooled if name != surrogate]
-    attack = f"The attack on {surrogate}"
+    attack = f"the attack on {surrogate}"
+    already = f"{_listed(wrong)} {'are' if len(wrong) > 1 else 'is'} wrong without an attack" if wrong else ""
     if surrogate in fooled:
-        return f"{attack} also fools {_listed(others)}." if others else f"{attack} fools no other model."
-    return f"{attack} does not fool {surrogate} itself, but {_listed(others)}." if others else f"{attack} fools no model at all."
+        said = f"{attack} also fools {_listed(others)}" if others else f"{attack} fools no other model"
+    elif others:
+        said = f"{attack} fools {_listed(others)}" + ("" if surrogate in wrong else f", but not {surrogate} itself")
+    else:
+        said = "" if surrogate in wrong else f"{attack} fools no model at all"
+    return f"{'; '.join(filter(None, (already, said)))}."
 
 
 def _closest(cosine: PairMatrix) -> tuple[int, int]:

@@ -153,7 +153,7 @@ def loss_directions(ensemble: Ensemble, x: OneImage, y: Int[Tensor, "1"]) -> Flo
         return torch.cat([input_gradients(ensemble, point.detach(), y, of=log_odds)[1][:, 0], of_ensemble])
 
 
-def fitted_range(points: Float[Tensor, "point 2"], *, margin: float = 0.1) -> tuple[float, float]:
+def fitted_range(points: Float[Tensor, "point 2"], *, margin: float = 0.15) -> tuple[float, float]:
     """Return (low, high), the edges on both axes of the smallest square [low, high]^2 that holds points of a plane, and a margin.
 
     points: coordinates, such as `Plane.coordinates` of three images.

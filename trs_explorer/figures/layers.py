@@ -12,14 +12,14 @@ LAYERS = {
     "class": "class",
     "margin": "margin",
     "confidence": "confidence",
-    "disagreement": "members that differ",
+    "disagreement": "disagreement",
     "arrows": "class and arrows",
 }
 KEYS = {
     "class": "Paler: the model is less confident.",
-    "margin": "The margin of the true class: blue where it leads, orange where another one does.",
-    "confidence": "The probability of the predicted class.",
-    "disagreement": "The same in every panel: members whose class is not the ensemble's.",
+    "margin": "Blue where the true class leads, orange where another one does.",
+    "confidence": "",
+    "disagreement": "The same in every panel.",
     "arrows": "Arrows: where the loss of the true class grows fastest within the plane.",
 }
 MARGIN = 5.0  # logits, from which on the colour is full
@@ -33,10 +33,12 @@ Outputs = Float[np.ndarray, "row column model class"]
 class Scale:
     """What the colours of a layer stand for that does not show classes.
 
+    name: of what is shown.
     low, high: what its ends mean.
     colours: from low to high.
     """
 
+    name: str
     low: str
     high: str
     colours: tuple[tuple[int, int, int], ...]
@@ -47,9 +49,9 @@ class Scale:
 
 
 SCALES = {
-    "margin": Scale(f"-{MARGIN:g} logits or less", f"{MARGIN:g} or more", (ORANGE, WHITE, BLUE)),
-    "confidence": Scale("1 / number of classes", "1", (WHITE, DARK)),
-    "disagreement": Scale("no member differs", "all differ", (WHITE, DARK)),
+    "margin": Scale("margin of the true class", f"-{MARGIN:g} logits or less", f"{MARGIN:g} or more", (ORANGE, WHITE, BLUE)),
+    "confidence": Scale("probability of the predicted class", "1 / number of classes", "1", (WHITE, DARK)),
+    "disagreement": Scale("members whose class is not the ensemble's", "no member differs", "all differ", (WHITE, DARK)),
 }
 
 

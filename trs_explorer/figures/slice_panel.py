@@ -14,7 +14,7 @@ INK, HALO = "#141414", "rgba(255,255,255,.8)"  # on the classes' colours, in eve
 LABEL_CELLS = 24  # per side, of the grid on which class numbers are placed
 LABEL_REACH = 3  # cells around a number
 MIN_LABEL_CELLS = 9  # of them must have its class
-THUMBNAIL = 0.13  # of the square's side: the small picture of an image that spans the plane
+THUMBNAIL = 0.12  # of the square's side: the small picture of an image that spans the plane
 
 
 def panel_traces(view: Slice, attacks: Attacks | None, model: int, surrogate: int | None, *, numbers: bool = True) -> list[Json]:
@@ -84,9 +84,10 @@ def _training_points(view: Slice) -> list[Json]:
 
 
 def thumbnail_place(view: Slice, image: SpanningImage) -> tuple[float, float]:
-    """Return the centre of the small picture of an image that spans the plane: beside its place, towards the middle."""
+    """Return the centre of the small picture of an image that spans the plane: beside its place, away from the middle."""
     middle, away = (view.low + view.high) / 2, 0.7 * THUMBNAIL * (view.high - view.low)
-    a, b = (place + math.copysign(away, middle - place) for place in image.point)
+    reach = (view.high - view.low) * (1 - THUMBNAIL) / 2  # from the middle, so that all of it is inside
+    a, b = (middle + max(-reach, min(reach, place + math.copysign(away, place - middle) - middle)) for place in image.point)
     return a, b
 
 

@@ -47,7 +47,7 @@ def slice_spec(
     hidden: models without a panel.
     columns: panels side by side, at most.
     look: one of `theme.LOOKS`.
-    caption: printed below the axes' names, for exports.
+    caption: printed below the axes' names, for exports; its lines are kept.
     layer, y: what the pixels show, one of `layers.LAYERS`, and the true class, which "margin" is about.
     pictures: per model, the data URI of its pixels, if they are there already.
     Raises: ValueError if every model is hidden.
@@ -59,7 +59,7 @@ def slice_spec(
     rows = math.ceil(len(shown) / columns)
     names = [as_label(name) for name in view.axes]
     lines = 1 if len("".join(names)) < LONG_NAMES else 2
-    words = [f"→ {names[0]}{'   ' if lines == 1 else '<br>'}↑ {names[1]}", *([as_label(caption)] if caption else [])]
+    words = [f"→ {names[0]}{'   ' if lines == 1 else '<br>'}↑ {names[1]}", *map(as_label, caption.splitlines())]
     layout: Json = {
         "template": template(look), "showlegend": True, "hovermode": False, "images": [],
         "margin": {"l": 36, "r": 8, "t": TITLE_PX, "b": LINE_PX * (lines + len(words)) + 24},
@@ -156,8 +156,8 @@ def _colour_bar(scale: Scale) -> Json:
     steps = [[k / (len(scale.colours) - 1), css_colour(colour)] for k, colour in enumerate(scale.colours)]
     bar = {
         "orientation": "h", "x": 0, "xanchor": "left", "y": 0, "yref": "container", "yanchor": "bottom", "len": 0.5,
-        "thickness": 12, "tickvals": [0, 1], "ticktext": [scale.low, scale.high], "ticks": "", "outlinewidth": 1,
-        "xpad": 60, "ypad": 4,
+        "thickness": 12, "title": {"text": scale.name, "side": "top"}, "tickvals": [0, 1], "ticktext": [scale.low, scale.high],
+        "ticks": "", "outlinewidth": 1, "xpad": 60, "ypad": 4,
     }  # fmt: skip
     marker = {"color": [0], "cmin": 0, "cmax": 1, "colorscale": steps, "showscale": True, "colorbar": bar}
     return {

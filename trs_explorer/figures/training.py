@@ -1,7 +1,7 @@
 """The curves of a training as a figure: loss terms above, similarity and transfer of the probe below."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -14,6 +14,7 @@ from trs_explorer.parse_events import PROBE, parse_checkpoint, parse_control, pa
 MAX_POINTS = 400  # of a curve
 MAX_STEP = 1 << 53  # larger integers are not exact in a browser
 TICKS = 6  # of an axis, at most
+RATES = (5, 6, 7)  # styles of the rates, the same for every run: terms have those before
 
 
 def training_figure(events: Sequence[Json], **settings: object) -> go.Figure:
@@ -21,22 +22,26 @@ def training_figure(events: Sequence[Json], **settings: object) -> go.Figure:
     return go.Figure(training_spec(events, **settings))  # type: ignore[arg-type]
 
 
-def training_spec(events: Sequence[Json], *, at_step: int | None = None, look: str = "light") -> Json:
+def training_spec(
+    events: Sequence[Json], *, at_step: int | None = None, kept: Container[str] | None = None, look: str = "light"
+) -> Json:
     """Draw loss terms above, mean |cos| and the probe's transfer rate below, over the steps, as a plain dictionary.
 
     events: of the run's log. Marks between the two: ◆ a checkpoint, ▲ a change that a viewer asked for.
+    kept: the names of the checkpoints that are still there; None: all of them.
     at_step: a dotted line marks this step, at which the selected checkpoint was saved.
     look: one of `theme.LOOKS`.
     """
     (steps, step_numbers), (probes, probe_numbers) = of_kind(events, "step"), of_kind(events, PROBE)
     terms = term_rows(steps)
     curves = [(printable(name), step_numbers, column(terms, name), "y") for name in (terms[-1] if terms else ())]
-    curves.append(("|cos|, mean of pairs", probe_numbers, pair_means(probes, "log_odds_cosine"), "y2"))
-    curves.append(("|cos| of the loss's gradients", probe_numbers, pair_means(probes), "y2"))
+    curves.append(("|cos|", probe_numbers, pair_means(probes, "log_odds_cosine"), "y2"))
+    curves.append(("|cos| of the loss", probe_numbers, pair_means(probes), "y2"))
     transfer = column([{"transfer": parse_probe(event).transfer} for event in probes], "transfer")
-    curves.append(("transfer over all pairs", probe_numbers, transfer, "y2"))
-    data = [_curve(number, *curve) for number, curve in enumerate(curves) if np.isfinite(curve[2]).any()]
-    data += _marks(events)
+    curves.append(("transfer", probe_numbers, transfer, "y2"))
+    styles = [*range(len(curves) - len(RATES)), *RATES]
+    data = [_curve(style, *curve) for style, curve in zip(styles, curves, strict=True) if np.isfinite(curve[2]).any()]
+    data += _marks(events, kept)
     without_axis = {"visible": False, "fixedrange": True}
     values = np.concatenate([y[np.isfinite(y)] for _, _, y, axis in curves if axis == "y"] or [np.zeros(0)])
     last = max((float(x.max()) for _, x, _, _ in curves if len(x)), default=0.0)
@@ -51,7 +56,7 @@ def training_spec(events: Sequence[Json], *, at_step: int | None = None, look: s
         "yaxis3": {**without_axis, "domain": [0.46, 0.55], "range": [-1, 1]},
         "shapes": [] if at_step is None else [ruler | {"x0": at_step, "x1": at_step}],
         "hovermode": "x unified", "hoversubplots": "axis", "margin": {"l": 56, "r": 8, "t": 10, "b": 36},
-        "legend": {"y": 0.5, "yanchor": "middle", "itemclick": False, "itemdoubleclick": False},
+        "legend": {"orientation": "h", "x": 0, "y": -0.22, "yanchor": "top", "itemclick": False, "itemdoubleclick": False},
     }  # fmt: skip
     return {"data": data, "layout": layout}
 
@@ -73,12 +78,10 @@ def _curve(number: int, name: str, x: np.ndarray, y: np.ndarray, axis: str) -> J
     }  # fmt: skip
 
 
-def _marks(events: Sequence[Json]) -> list[Json]:
+def _marks(events: Sequence[Json], kept: Container[str] | None) -> list[Json]:
     """Return a trace of checkpoints and one of changes, between the charts; none of what never happened."""
-    saved = [
-        (int(step), f"checkpoint {parse_checkpoint(event).name}")
-        for event, step in zip(*of_kind(events, "checkpoint"), strict=True)
-    ]
+    named = [(int(step), parse_checkpoint(event).name) for event, step in zip(*of_kind(events, "checkpoint"), strict=True)]
+    saved = [(step, f"checkpoint {name}") for step, name in named if kept is None or name in kept]
     changes = [(parse_control(event), int(step)) for event, step in zip(*of_kind(events, "control"), strict=True)]
     changed = [(step, control.request) for control, step in changes if control.action == "set" and not control.error]
     return [

@@ -16,6 +16,8 @@ from trs_explorer.web.controls import NORM_LABELS
 from trs_explorer.web.slice_view import Points, SliceView, the
 from trs_explorer.web.state import State
 
+OFF_PLANE = 0.005  # a result that is nearer lies on the plane, to the digits that are shown
+
 
 @dataclass(frozen=True)
 class AttackPaths:
@@ -98,24 +100,26 @@ def make_attack_paths(loaded: Loaded, state: State, view: SliceView) -> AttackPa
 
 def attack_caption(view: SliceView, attacks: AttackPaths, state: State) -> str:
     """Say which attacks a slice shows, and by which marks."""
-    surrogate = the(view.models[state.surrogate])
-    radius = f"{attacks.attack}, eps {state.eps:g} ({NORM_LABELS[state.norm]})"
-    return (
-        f"{radius}. Title and solid path: the attack on the panel's own model; dashed: on {surrogate}. "
-        "✕ fools the panel's model, ○ does not."
-    )
-
-
-def slice_caption(view: SliceView, attacks: AttackPaths, state: State) -> str:
-    """Explain the outlines in a slice, and the limits of what a slice shows."""
     off_plane, surrogate = attacks.off_plane[state.surrogate], the(view.models[state.surrogate])
+    sentences = [
+        f"{attacks.attack}, eps {state.eps:g} ({NORM_LABELS[state.norm]}).",
+        f"Title and solid path: the attack on the panel's own model; dashed: on {surrogate}.",
+        "✕ fools the panel's model, ○ does not.",
+        f"Marks are projections of results off the plane (on {surrogate}: by {off_plane:.2f}): the class there may be another, "
+        "and they may lie outside the ball's outline." if off_plane > OFF_PLANE else "",
+        "" if view.plane.kind == "domain" else "Hatched: outside [0, 1] (not a valid image).",
+    ]  # fmt: skip
+    return " ".join(filter(None, sentences))
+
+
+def slice_caption(view: SliceView, state: State) -> str:
+    """Explain the outlines in a slice, and the limits of what a slice shows."""
     is_domain = view.plane.kind == "domain"
     units = "Axes: the inputs themselves" if is_domain else "Axes: L2 distance from the image (each pixel in [0, 1])"
-    outline = "" if is_domain else "; dotted outline: [0, 1]; hatched: outside [0, 1] (not a valid image)"
+    outline = "" if is_domain else "; dotted outline: [0, 1]"
     sentences = [
         f"True class: {view.y} ({view.label_source}).",
         f"{units}. ★ start of the attack. Solid outline: the ball of eps {state.eps:g} around it{outline}.",
-        f"Paths are projections: the attack on {surrogate} ends {off_plane:.2f} off the plane." if off_plane > 0.005 else "",
         "" if is_domain else "A plane shows two directions of many: trust the matrix for rates.",
     ]
     return " ".join(filter(None, sentences))

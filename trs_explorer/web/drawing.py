@@ -14,7 +14,7 @@ from trs_explorer.figures.slice_panel import attack_traces
 from trs_explorer.figures.slices import slice_spec
 from trs_explorer.files import Json
 from trs_explorer.web.attack_paths import AttackPaths, attack_caption, attack_start, slice_caption
-from trs_explorer.web.page_request import PageRequest
+from trs_explorer.web.page_request import PageRequest, image_name
 from trs_explorer.web.slice_view import SliceView, the
 from trs_explorer.web.state import ATTACK_FIELDS, SLICE_FIELDS
 
@@ -91,13 +91,15 @@ def attack_response(request: PageRequest, view: SliceView, paths: AttackPaths) -
     surrogate = request.state.surrogate
     name = the(view.models[surrogate])
     fooled = [the(model) for k, model in enumerate(view.models) if paths.fools(surrogate, k)]
+    wrong = [the(model) for k, model in enumerate(view.models) if paths.before[k] != view.y]
+    about = f"{image_name(request).capitalize()} (class {view.y})"
     return attack_parts(view, paths, surrogate) | {
         "about": attack_fields(request),
         "words": {
             "attack-words": attack_caption(view, paths, request.state),
-            "slice-words": slice_caption(view, paths, request.state),
+            "slice-words": slice_caption(view, request.state),
             "start-words": attack_start(request.state, view).sentence(),
-            "fooled-words": fooled_sentence(name, fooled),
+            "fooled-words": f"{about}: {fooled_sentence(name, fooled, wrong)}",
         },
     }
 

@@ -29,7 +29,7 @@ from trs_explorer.web.page_request import PageRequest, image_name, parse_request
 from trs_explorer.web.plotly_script import figure_html
 from trs_explorer.web.section_callbacks import matrix_snapshot
 from trs_explorer.web.slice_cache import SliceCache
-from trs_explorer.web.slice_view import SliceView
+from trs_explorer.web.slice_view import SliceView, the
 from trs_explorer.web.state_callbacks import SHOWN_ERRORS
 
 FINEST = len(LEVELS) - 1
@@ -120,8 +120,12 @@ def saved_figure(request: PageRequest, view: SliceView, attacks: AttackPaths, lo
     state = request.state
     data = slice_to_draw(view, logits)
     hidden = state.hidden()
+    surrogate = the(view.models[state.surrogate])
+    marks = f"★ start; solid: attack on the panel's model, dashed: on {surrogate}; ✕ fools, ○ does not; outline: eps-ball"
+    marks += "" if view.plane.kind == "domain" else "; hatched: not in [0, 1]"
     figure = slice_spec(
-        data, attacks_to_draw(attacks), surrogate=state.surrogate, hidden=hidden, look=look, caption=caption(request, attacks),
+        data, attacks_to_draw(attacks), surrogate=state.surrogate, hidden=hidden, look=look,
+        caption=f"{caption(request, attacks)}\n{marks}",
         layer=state.layer, y=view.y,
     )  # fmt: skip
     figure["layout"] |= page_size(figure, len(view.models) - len(hidden))
@@ -160,7 +164,7 @@ def handout(request: PageRequest, figure: Json, attacks: AttackPaths, view: Slic
     body = figure_html(figure)
     drawn = figure_html(saved_matrix(request, attacks, measured, look="print"), script=False)
     table = matrix.matrix_table(measured.matrix, buttons=False) if isinstance(measured, matrix.PartialMatrix) else None
-    words = [attack_caption(view, attacks, request.state), slice_caption(view, attacks, request.state), caption(request, attacks)]
+    words = [attack_caption(view, attacks, request.state), slice_caption(view, request.state), caption(request, attacks)]
     text = "".join(f"<p>{markup(part)}</p>" for part in words)
     style = "body{font:15px/1.4 system-ui,sans-serif;margin:1.5rem}td,th{padding:.2rem .6rem;text-align:left}small{display:block}"
     title = markup(f"trs explore: {request.state.run}")

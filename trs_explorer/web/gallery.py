@@ -14,6 +14,7 @@ from trs_explorer.explore.pictures import data_uri, png, read_picture
 from trs_explorer.options import UsageError
 from trs_explorer.web.controls import sets
 from trs_explorer.web.matrix import PartialMatrix
+from trs_explorer.web.slice_view import chosen_image
 from trs_explorer.web.state import State, is_plane
 
 MATRIX_FILTERS = ("transfers", "robust")  # that need the matrix
@@ -51,7 +52,7 @@ def filtered_images(loaded: Loaded, state: State, measured_matrix: Callable[[], 
 def picked_sentence(loaded: Loaded, state: State) -> str:
     """Say which image the slices show."""
     if state.own:
-        return "own picture"
+        return f"own picture, class {chosen_image(loaded, state)[1]} by the ensemble's prediction"
     return f"{DATA[loaded.data.name].examples.removesuffix('s')} {state.image}: class {int(loaded.data.y[state.image])}"
 
 

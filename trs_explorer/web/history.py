@@ -18,9 +18,9 @@ MAX_CHARACTERS = 20  # of a log's field that should be a word or a number
 
 def status_line(config: TrainConfig, status: Json, events: Sequence[Json], checkpoints: Sequence[str]) -> str:
     """Describe a run and its progress in one line."""
-    _, steps = of_kind(events, "step")
+    steps = np.concatenate([of_kind(events, kind)[1] for kind in ("step", "checkpoint")])
     parts = [f"{config.members} x {config.model}, {printable(status.get('state') or 'unknown')[:MAX_CHARACTERS]}"]
-    parts += [f"step {steps[-1]:.0f}"] if len(steps) else []
+    parts += [f"step {steps.max():.0f}"] if len(steps) else []
     parts += [f"saved {checkpoint_label(checkpoints[-1])}" if checkpoints else "nothing saved yet"]
     return ", ".join(parts)
 

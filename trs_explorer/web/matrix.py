@@ -96,10 +96,9 @@ def matrix_table(
     return html.Table([html.Caption(caption), html.Thead(head), html.Tbody(rows)])
 
 
-def matrix_settings(state: State, loaded: Loaded) -> str:
-    """Return the settings of a measurement for the table's caption."""
-    count = min(state.n, len(loaded.data))
-    return f"{configured_attack(state)[0]}, eps {state.eps:g}, {count} {DATA[loaded.data.name].examples}: "
+def matrix_settings(state: State, loaded: Loaded, n: int) -> str:
+    """Return the settings of a measurement for the table's caption. n: how many images are measured so far."""
+    return f"{configured_attack(state)[0]}, eps {state.eps:g}, {n} {DATA[loaded.data.name].examples}: "
 
 
 def _cell(matrix: TransferMatrix, i: int, j: int, names: list[str], button: bool, *, pressed: bool) -> html.Button | html.Span:
@@ -141,7 +140,7 @@ def matrix_caption(snapshot: Snapshot, state: State, loaded: Loaded) -> list:
     if eligible and partial.matrix.n == count:
         low, high = partial.matrix.pooled_interval()
         interval = f"({100 * low:.1f}-{100 * high:.1f})"
-        sentences.append(f"Transfer over all pairs: {100 * fooled / eligible:.1f} % {interval}, {fooled}/{eligible}.")
+        sentences.append(f"Transfer over all pairs of members: {100 * fooled / eligible:.1f} % {interval}, {fooled}/{eligible}.")
     if partial.robust and partial.robust.n == count:
         rate = partial.robust
         share = f"{100 * rate.correct / rate.n:.1f} % ({100 * rate.low:.1f}-{100 * rate.high:.1f})"

@@ -86,7 +86,7 @@ def _header(runs: Sequence[str], address: Callable[[str], str], readonly: bool) 
     width = dbc.Input(id="save-width", type="number", value=WIDTH, min=NARROWEST, max=WIDEST)
     film = html.Button("film of the checkpoints: one offline HTML file", id="film")
     settings = html.Div([
-        controls.labelled("save-width", "PNG width, px", width),
+        controls.labelled("save-width", "PNG width, px", width, f"[{NARROWEST}-{WIDEST}]"),
         dbc.Switch(id="save-white", label="on white", value=True),
     ], className="row")  # fmt: skip
     menu = html.Div([settings, *saves, film, html.Span(id="film-words", role="status")], className="menu")
@@ -125,6 +125,7 @@ def _slices() -> html.Section:
                  **{"aria-label": "slices: arrow keys move the crosshair, Enter attacks", "aria-describedby": "readout"}),
         html.P(id="slice-error", className="warn"),
         html.P(id="start-words", className="warn", role="status"),
+        html.P(id="fooled-words", className="said"),
         html.P(id="attack-words", className="small"),
         html.Div([html.Span(id="layer-words"), html.Span(id="slice-status", role="status")], className="row small"),
         html.Div([
@@ -141,7 +142,6 @@ def _transfer() -> html.Section:
     return section("transfer", "Transfer", [
         html.Div(controls.attack_controls(), className="row"),
         html.Div(id="matrix"),
-        html.P(id="fooled-words", className="said"),
         html.P(id="transfer-summary", role="status"),
         html.Details([html.Summary("what was measured"), html.P(id="transfer-words")]),
         html.Div(id="strip"),
@@ -182,7 +182,11 @@ def section(name: str, title: str, children: list, *, measured: Sequence[str] = 
 def layer_keys() -> Json:
     """Return for every layer the component that explains its colours."""
     scales = {
-        name: [scale.low, html.I(className="scale", style={"background": scale.css()}), f"{scale.high}. "]
+        name: [
+            f"{scale.name.capitalize()}: {scale.low}",
+            html.I(className="scale", style={"background": scale.css()}),
+            f"{scale.high}. ",
+        ]
         for name, scale in SCALES.items()
     }
     return {name: html.Span([*scales.get(name, []), words]).to_plotly_json() for name, words in LAYER_KEYS.items()}
@@ -195,4 +199,4 @@ def empty_graph() -> Json:
 
 def history_graph(figure: Json) -> dcc.Graph:
     """Build the training chart."""
-    return dcc.Graph(id="history-figure", figure=figure, config=GRAPH, style={"height": "230px"})
+    return dcc.Graph(id="history-figure", figure=figure, config=GRAPH, style={"height": "300px"})

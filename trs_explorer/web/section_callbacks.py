@@ -20,7 +20,7 @@ from trs_explorer.files import Json
 from trs_explorer.web import gallery, history, matrix
 from trs_explorer.web.markup import markup
 from trs_explorer.web.page import FILLED, history_graph
-from trs_explorer.web.page_request import NO_UPLOADS, PageRequest, parse_request
+from trs_explorer.web.page_request import NO_UPLOADS, PageRequest, image_name, parse_request
 from trs_explorer.web.slice_cache import SliceCache
 from trs_explorer.web.state_callbacks import SHOWN_ERRORS
 
@@ -87,7 +87,7 @@ def _add_transfer(app: dash.Dash, library: Library, jobs: Jobs, slices: SliceCac
         )
         words = matrix.matrix_caption(snapshot, request.state, request.loaded)
         summary = matrix.matrix_summary(snapshot, request.state, request.loaded) or words
-        about = matrix.matrix_settings(request.state, request.loaded)
+        about = matrix.matrix_settings(request.state, request.loaded, matrix_so_far.n)
         selected = request.state.surrogate, request.state.target
         table = markup(matrix.matrix_table(matrix_so_far, selected=selected, about=about))
         # What follows from the matrix is drawn when it starts and when it is done: Dash drops an answer that a newer question
@@ -103,7 +103,7 @@ def _add_transfer(app: dash.Dash, library: Library, jobs: Jobs, slices: SliceCac
         try:
             request = _request(library, measured["state"], client)
             value = matrix_snapshot(jobs, request, again=True).value
-            if not isinstance(value, matrix.PartialMatrix):
+            if not isinstance(value, matrix.PartialMatrix) or not measured.get("done"):
                 return ""
             chosen = request.state.surrogate, request.state.target
             key = ("thumbnails", matrix.matrix_key(request.loaded, request.state), value.matrix.n, chosen)
@@ -165,7 +165,8 @@ def _add_angles(app: dash.Dash, library: Library, slices: SliceCache) -> None:
             measured = slices.remembered(("angles", view.digest, view.x.numpy().tobytes(), *settings.values()), compute)
         i, j = wanted.surrogate, wanted.target
         pair = (i, j) if i != j and max(i, j) < len(request.loaded.ensemble) else None
-        return angles_sentence(measured, pair=pair), markup(history.angle_table(measured))
+        at = f"At {image_name(request)}"
+        return angles_sentence(measured, pair=pair, at=at), markup(history.angle_table(measured))
 
 
 def _add_history(app: dash.Dash, library: Library) -> None:
@@ -194,7 +195,8 @@ def _add_history(app: dash.Dash, library: Library) -> None:
         now = [name, len(events), chosen, look, status]
         if shown == now:
             raise dash.exceptions.PreventUpdate
-        figure = training_spec(events, at_step=history.step_of(events, chosen), look=look or "light")
+        at_step = history.step_of(events, chosen)
+        figure = training_spec(events, at_step=at_step, kept=checkpoints, look=look or "light")
         chart = history_graph(figure) if figure["data"] else "No step of the training is in the log yet."
         return chart, markup(history.history_table(events)), status, now
 
@@ -230,5 +232,6 @@ def _add_upload(app: dash.Dash, library: Library) -> None:
         try:
             pixels, conversion = gallery.decode_upload(contents, library.run(state["run"]).config.data)
         except SHOWN_ERRORS as error:
-            return no_update, str(error), None
-        return pixels, f"own picture: {conversion}", None
+            before = "; the slices still show the picture before" if state.get("own") else ""
+            return no_update, f"{error}{before}", None
+        return pixels, f"({conversion})", None

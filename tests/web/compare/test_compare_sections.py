@@ -195,7 +195,9 @@ def test_the_matrix_of_a_is_under_a_and_that_of_b_under_b(compare: dash.Dash, ex
         assert found[side] == {
             (MODELS[i], MODELS[j]): f"{expected.fooled[i][j]}/{expected.eligible[i][j]}" for i in range(3) for j in range(4)
         }
-        assert f"Transfer over all pairs: {100 * np.divide(*expected.pooled()):.1f} %" in texts(answer[f"words-{side}.children"])
+        assert f"Transfer over all pairs of members: {100 * np.divide(*expected.pooled()):.1f} %" in texts(
+            answer[f"words-{side}.children"]
+        )
         assert list(parts(answer[f"matrix-{side}.children"], "Button")) == []
     assert found["a"] != found["b"]  # or the test would not see an exchange
 

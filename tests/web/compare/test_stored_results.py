@@ -170,3 +170,11 @@ def test_the_probes_table_has_every_count() -> None:
     html = markup(stored_results.probe_table({"one": Probe(0.125, 3, 60, 6, 0.3, 10, (0.01, 0.2), 0.4)}, SIDES))
     assert '<th scope="row">one (A)</th><td>0.125</td><td>40</td><td>5.0</td>' in html
     assert "3/60" in html
+
+
+def test_accuracy_that_rises_with_eps_is_said_to_be_too_high() -> None:
+    fine = [(0.0, 99.0, 98, 100, 100), (0.1, 50.0, 40, 60, 100), (0.2, 51.0, 41, 61, 100)]
+    stuck = [(0.0, 99.0, 98, 100, 100), (0.1, 35.0, 25, 45, 100), (0.2, 34.0, 25, 45, 100), (0.3, 42.5, 33, 53, 100)]
+    assert charts.rising_words({"a": fine}) == ""
+    words = charts.rising_words({"a": fine, "b": stuck})
+    assert words.startswith(" b has 34.0 % at eps 0.2 and 42.5 % at 0.3: the attack gets stuck there")

@@ -10,6 +10,7 @@ from trs_explorer.figures.runs import Point, RunPoint
 from trs_explorer.web.compare.stored_results import Probe, with_side
 
 WORST = "worst of several"
+RISE = 2.0  # points of accuracy
 MASKED_SHARE = 0.5  # with more vanishing gradients of the cross-entropy than this, attacks that follow it are weak
 
 Curves = dict[str, dict[str, list[Point]]]  # by attack, then by run
@@ -49,6 +50,19 @@ def curves_caption(curves: Curves, rows: Sequence[Row], sides: Mapping[str, str]
     if masked := ", ".join(row.label for row in rows if row.masked):
         sentences.append(f"Masked, so too high: {masked}.")
     return " ".join(sentences)
+
+
+def rising_words(curves: Mapping[str, Sequence[Point]]) -> str:
+    """Say where accuracy rises with eps by more than RISE: a larger ball holds a smaller one, so an attack failed."""
+    found = []
+    for run, points in curves.items():
+        steps = [(low, high) for i, low in enumerate(points) for high in points[i + 1 :] if high[1] > low[1] + RISE]
+        if steps:
+            (eps, rate, *_), (larger, higher, *_) = max(steps, key=lambda pair: pair[1][1] - pair[0][1])
+            found.append(f"{run} has {rate:.1f} % at eps {eps:g} and {higher:.1f} % at {larger:g}")
+    if not found:
+        return ""
+    return f" {'; '.join(found)}: the attack gets stuck there, so the higher figure is too high. Try MORA, or more starts."
 
 
 def curves_table(curves: Mapping[str, Mapping[str, Sequence[Point]]], sides: Mapping[str, str]) -> html.Table:

@@ -24,6 +24,7 @@ from trs_explorer.web.slice_cache import SliceCache
 
 STYLE = (
     ":root{--hot:213,94,0}body{font:15px/1.4 system-ui,sans-serif;margin:1.5rem;max-width:62rem;color:#000;background:#fff}"
+    "p{overflow-wrap:anywhere}"
     "table{border-collapse:collapse;font-variant-numeric:tabular-nums}td,th{padding:.15rem .5rem;text-align:left}"
     "td,th{vertical-align:top}caption{text-align:left}.cell{display:block;padding:.2rem .5rem}"
     ".cell b{display:block;font-size:1.15rem}small{font-size:.8rem}h2{margin-top:2rem}"

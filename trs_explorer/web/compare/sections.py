@@ -56,7 +56,9 @@ def live_sections(pair: Pair, jobs: Jobs, *, look: str, again: bool = False) -> 
         {side: Section(None, words, table) for side, (table, words) in matrices.items()},
         Section(
             curves_spec(by_attack, pair.names, look=look) if measured else None,
-            caption if measured else f"{caption} {'Nothing could be measured.' if done else 'Measured after the matrices ...'}",
+            f"{caption}{charts.rising_words(curves)}"
+            if measured
+            else f"{caption} {'Nothing could be measured.' if done else 'Measured after the matrices ...'}",
             charts.curves_table(by_attack, pair.names) if measured else None,
         ),
         f"{look} {pair.names} {caption} {curves}",
@@ -75,7 +77,7 @@ def stored_sections(library: Library, pair: Pair, *, look: str) -> dict[str, Sec
     counts = "-".join(map(str, sorted({point.n for point in accuracies.values()})))
     under = (
         f"Accuracy under {attacks}, image by image, n {counts}, with 95 % intervals, against the transfer rate of the last "
-        f"probe. {MASKED} Names without room here are in the table."
+        f"probe. {MASKED} Points without a name are named in the table."
     )
     curves = charts.robust_curves(rows, stored_results.other_points(library, rows))
     cosines = _scatter(charts.cosine_points(probes, labels), names, x_title="mean |cos| of pairs of gradients", y_title=TRANSFER,

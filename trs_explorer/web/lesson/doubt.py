@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from inspect import signature
 
 import torch
 from dash import html
 from torch import Tensor, nn
 
 from trs_explorer.attack_catalogue import ATTACKS
+from trs_explorer.attacks.pgd import pgd
 from trs_explorer.catalogue import load
 from trs_explorer.evaluation.accuracy import Attack, Rate
 from trs_explorer.evaluation.trust.checks import CHECKS
@@ -38,6 +40,8 @@ CARD_ATTACKS = (
     ("apgd-dlr", {}, "APGD on the margin as a ratio (DLR)"),
     ("mora", {}, "MORA, on the members' margins"),
 )
+STEPS = signature(pgd).parameters["steps"].default
+CHECKS_ATTACK = f"They attack by themselves, with {STEPS} steps: more than above, so fewer images are left right."
 ROWS = ("no attack", *(title for *_, title in CARD_ATTACKS))
 
 
@@ -87,7 +91,7 @@ CARD = Card(
     stage=[
         figure("accuracy"),
         html.P(out("of"), className="of", role="status"),
-        after([html.H3("Sanity checks of trs evaluate"), part("checks")]),
+        after([html.H3("Sanity checks of trs evaluate"), html.P(CHECKS_ATTACK), part("checks")]),
         html.Details([html.Summary("the numbers"), scrolling("the numbers of the chart", part("table"))]),
     ],
     controls=[
@@ -109,7 +113,8 @@ CARD = Card(
         "margins, whose gradients the factor does not flatten.",
         "The sanity checks run once the attacks are done. They look for gradients of zero, compare attacks on different losses, "
         "and try an eps that should leave nothing right. Believe no accuracy that has only been attacked one way.",
-        html.P([html.B("Not only a toy: "), "GAL and cos-only show a milder form after ordinary training. Try ",
+        html.P([html.B("Not only a toy: "), "with x 1, the network as it was trained, some checks still warn. GAL and cos-only "
+                "show more of it after ordinary training. Try ",
                 html.Code("trs evaluate mnist-gal"), " and read its warnings."]),
     ),
     paper="It has no such figure. It adds black-box attacks (section 4.1) because masked gradients can fool white-box ones.",
@@ -119,7 +124,7 @@ CARD = Card(
     teacher=Teacher(
         8,
         "Read the rows. Then ask: the answers stay, only how sure they are changes. Reveal, and let the rows fill; then step "
-        "down from 1000 to 1 and watch which check falls silent.",
+        "down from 1000 to 1 and watch which checks fall silent, and which do not: the network as it is is masked a little, too.",
         "Which row would you have published? Which single check would have stopped you?",
         "\"The same\": most think of robustness as a property of answers. An attack needs a slope, and a sure softmax has none.",
     ),

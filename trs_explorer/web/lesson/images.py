@@ -67,8 +67,9 @@ CARD = Card(
         html.P(html.B(out("headline"))),
         "Orthogonal at the image is not orthogonal where the attack goes. PGD transfers less: it is not made to transfer. So the "
         "attacker decides how much transfers, not the angle alone.",
-        "The bars: PGD on each ensemble as a whole. Similarity buys lower transfer; smoothness buys robustness; TRS buys "
-        "both. An attack on the whole ensemble uses all members at once: low transfer between members does not stop it.",
+        "Each term alone lowers transfer, under PGD similarity more, under MDI²-FGSM smoothness more; both together, by far the "
+        "most. The bars: PGD on each ensemble as a whole. There smoothness helps, and similarity alone "
+        "does not: an attack on the whole ensemble uses all members at once, and low transfer between them does not stop it.",
     ),
     paper=f"Table 1, PGD at eps 0.1 / 0.15: cos-only {paper_figures('pgd', 'cos-only')} % right, TRS "
     f"{paper_figures('pgd', 'trs')} (other networks). It says that similarity alone cannot guarantee low transfer.",
