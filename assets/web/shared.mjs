@@ -90,7 +90,7 @@ export function listenToHeader(redraw) {
   element("link").addEventListener("click", copyLink);
   // Menus close when something else is clicked, and with Escape.
   const close = (but) => document.querySelectorAll("details.pop[open]").forEach((menu) => (menu.open = menu.contains(but)));
-  document.addEventListener("click", ({target}) => close(target));
+  document.addEventListener("pointerdown", ({target}) => close(target)); // a download clicks a link of its own
   document.addEventListener("keydown", ({key}) => { if (key === "Escape") close(null); });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => redraw());
 }

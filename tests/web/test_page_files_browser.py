@@ -62,6 +62,26 @@ def test_the_numbers_are_saved_as_the_model_gives_them(screen: Screen, save: Cal
     assert len(steps) == sum(len(e["terms"]) for e in events if e["kind"] == "step")
 
 
+def test_menus_close_with_a_click_elsewhere_and_with_escape(screen: Screen) -> None:
+    screen.open(BARS)
+    menu = screen.page.locator("#save")
+    for leave in (lambda: screen.page.mouse.click(500, 15), lambda: screen.page.keyboard.press("Escape")):
+        menu.locator("summary").click()
+        screen.page.locator("#save-width").click()  # within it
+        assert menu.get_attribute("open") is not None
+        leave()
+        assert menu.get_attribute("open") is None
+
+
+def test_the_link_says_that_it_is_copied(screen: Screen) -> None:
+    screen.open(BARS)
+    screen.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    screen.page.locator("#link").click()
+    screen.until("document.getElementById('link').textContent === 'copied'")
+    assert screen.js("navigator.clipboard.readText()") == screen.page.url
+    screen.until("document.getElementById('link').textContent === 'copy link'")
+
+
 def test_pictures_have_the_slices_in_them_and_the_width_that_was_asked_for(screen: Screen, save: Callable[[str], Path]) -> None:
     screen.open({**BARS, "theme": "dark"}, level=3)
     screen.idle()

@@ -89,3 +89,23 @@ def test_pixels_are_those_of_the_layer_and_arrows_are_in_theirs_only(parts: dict
     assert [image["source"] for image in figure["layout"]["images"][:4]] == parts["slice"]["layers"][layer]
     arrows = [trace["visible"] for trace in figure["data"] if trace["name"] == "gradient arrows"]
     assert arrows == [True] * 4 * (layer == "arrows")
+
+
+@pytest.mark.parametrize(("width", "large", "size"), [(330, False, 11), (860, True, 18), (860, False, 13)])
+def test_the_axes_names_fit_into_the_room_and_have_theirs_above_the_key(
+    parts: dict[str, Any], width: int, large: bool, size: int
+) -> None:
+    figure = compose(parts, width=width, large=large, columns=2)
+    axes, spec = figure["layout"]["annotations"][0], parts["slice"]["spec"]["layout"]
+    lines, before = axes["text"].split("<br>"), spec["annotations"][0]["text"].split("<br>")
+    assert " ".join(lines).split() == " ".join(before).split()
+    assert max(map(len, lines)) * 0.56 * size <= width - 40
+    room = figure["layout"]["margin"]["b"] - (spec["margin"]["b"] - 20 * len(before))
+    assert room >= 1.3 * size * len(lines)
+
+
+def test_titles_are_no_wider_than_their_panels(parts: dict[str, Any]) -> None:
+    for columns, width in ((4, 860), (2, 860), (2, 330)):
+        figure = compose(parts, width=width, large=True, columns=columns)
+        for note in figure["layout"]["annotations"][1:]:
+            assert note["font"]["size"] * 14 <= width / columns
