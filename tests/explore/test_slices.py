@@ -1,8 +1,11 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from trs_explorer.explore import slices
 from trs_explorer.explore.planes import along_gradient, domain, three_images
 from trs_explorer.explore.slices import LEVELS, Cancelled, assemble, coordinates, new_points, sample
 from trs_explorer.models import build
@@ -57,6 +60,18 @@ def test_the_nested_grid_is_the_direct_grid(model, data, shape):
         assemble([levels[0], levels[2]])
     with pytest.raises(ValueError, match="1 to 4 levels"):
         assemble([])
+
+
+def test_samples_of_several_threads_are_in_the_order_of_the_points(monkeypatch):
+    with ThreadPoolExecutor(3) as pool:
+        monkeypatch.setattr(slices, "_one_thread_a_core", lambda: (pool, 3))
+        ensemble, plane = build("mlp", "bars", 2, seed=0), plane_of((1, 1, 2))
+        points = np.random.default_rng(0).uniform(-2, 2, (70, 2))
+        found = sample(ensemble, plane, points, batch=8)
+    with torch.no_grad():
+        expected = ensemble.eval().member_logits(plane.images(torch.tensor(points).to(plane.origin)).float()).transpose(0, 1)
+    assert np.abs(found - expected.numpy()).max() < 1e-5
+    assert np.abs(np.diff(found, axis=0)).max() > 0.01
 
 
 class Line(nn.Module):

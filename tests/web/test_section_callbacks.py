@@ -218,6 +218,9 @@ def test_a_beat_draws_the_training_again_only_if_something_has_changed(app):
     dark = call(app, "history-chart.children", changed="alive.data", look="dark", **held)
     font = dark["history-chart.children"]["props"]["figure"]["layout"]["template"]["layout"]["font"]
     assert font["color"] == "#e8eaed"
+    moved = call(app, "history-chart.children", look="light", **held | {"settled": {**state, "at": "0400"}})
+    rulers = [one["history-chart.children"]["props"]["figure"]["layout"]["shapes"][0]["x0"] for one in (shown, moved)]
+    assert rulers[1] < rulers[0]
     lost = call(app, "history-chart.children", changed="alive.data", settled=state, look="light")
     assert lost["history-chart.children"]  # a page that has not got the answer gets it
 

@@ -84,7 +84,7 @@ CARD = Card(
         "step; MORA follows the members that can still be changed.",
         "The slices: to the right along the loss's gradient at the image, upwards a random direction, one scale for both. DVERGE "
         "often looks the safer one. But the attack leaves that gradient, and the plane. Trust curves, not pictures.",
-        "★ is the image, the line the attack's way, ✕ an end that fools and ○ one that does not, the closed line the ball of eps. "
+        "★ is the image, the line the attack's way, ✕ an end that fools, ○ one that does not, the closed line the ball of eps. "
         "Distances are L2. Hatched: outside [0, 1].",
         html.Details([html.Summary("the numbers"), scrolling("the numbers of the curves", part("table"))]),
     ),

@@ -41,7 +41,7 @@ CARD_ATTACKS = (
     ("mora", {}, "MORA, on the members' margins"),
 )
 STEPS = signature(pgd).parameters["steps"].default
-CHECKS_ATTACK = f"They attack by themselves, with {STEPS} steps: more than above, so fewer images are left right."
+CHECKS_ATTACK = f"They attack by themselves, with {STEPS} steps: their counts are not those above."
 ROWS = ("no attack", *(title for *_, title in CARD_ATTACKS))
 
 
@@ -91,7 +91,7 @@ CARD = Card(
     stage=[
         figure("accuracy"),
         html.P(out("of"), className="of", role="status"),
-        after([html.H3("Sanity checks of trs evaluate"), html.P(CHECKS_ATTACK), part("checks")]),
+        after([html.H3("Sanity checks of trs evaluate"), html.P(CHECKS_ATTACK, className="of"), part("checks")]),
         html.Details([html.Summary("the numbers"), scrolling("the numbers of the chart", part("table"))]),
     ],
     controls=[
