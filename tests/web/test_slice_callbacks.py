@@ -241,6 +241,7 @@ def test_the_attack_starts_where_the_state_says(one_way):
     outside = attacks(one_way, state_of(one_way, **ONE_WAY, start="1.5,0.5"))
     assert outside["attack-data.data"]["words"]["start-words"]
     assert attacks(one_way, state_of(one_way, **ONE_WAY))["attack-data.data"]["words"]["start-words"] == ""
+    assert answer["attack-data.data"]["words"]["fooled-words"].startswith("From (0.10, 0.65) (class 0): ")
 
 
 def test_attacks_are_made_anew_only_if_they_would_differ(app):

@@ -92,7 +92,9 @@ def attack_response(request: PageRequest, view: SliceView, paths: AttackPaths) -
     name = the(view.models[surrogate])
     fooled = [the(model) for k, model in enumerate(view.models) if paths.fools(surrogate, k)]
     wrong = [the(model) for k, model in enumerate(view.models) if paths.before[k] != view.y]
-    about = f"{image_name(request).capitalize()} (class {view.y})"
+    a, b = paths.start
+    where = f"from ({a:.2f}, {b:.2f})" if request.state.start else image_name(request)
+    about = f"{where.capitalize()} (class {view.y})"
     return attack_parts(view, paths, surrogate) | {
         "about": attack_fields(request),
         "words": {
