@@ -15,8 +15,11 @@ from dash_client import call, save, state_of
 from trs_explorer.explore.slices import LEVELS
 from trs_explorer.figures.theme import LOOKS
 from trs_explorer.web import exports
+from trs_explorer.web.exports import saved_matrix
+from trs_explorer.web.matrix import measure_matrix
 from trs_explorer.web.page import NARROWEST, WIDEST, WIDTH
 from trs_explorer.web.page_request import parse_request
+from trs_explorer.web.slice_cache import SliceCache
 
 ONE_WAY = {"run": "bars-cos-only", "image": 0, "eps": 0.2, "attack": "fgsm", "n": 2}
 PICKED = {"run": "mnist-trs", "at": "0018", "image": 3, "eps": 0.25, "norm": "l2", "attack": "mim", "steps": 7, "seed": 5}
@@ -193,11 +196,22 @@ def test_a_saved_matrix_has_the_measured_cells_and_says_what_they_are(one_way):
         "bars-cos-only, epoch 800",
         "95 % interval, n",
         "FGSM, eps 0.2 (max norm), seed 0",
-        "first 2 test images",
+        "% of the points that fool",
+        "first 2 test points",
         "cdcd",
     ):
         assert part in caption
     assert figure(one_way, state, "matrix-png")["format"] == "png"
+
+
+def test_a_saved_matrix_says_how_much_is_measured(explorer):
+    request = parse_request(explorer.library, {"run": "mnist-trs", "attack": "fgsm", "n": 256})
+    cache = SliceCache()
+    attacks = cache.attacks(request, cache.view(request))
+    partial = next(measure_matrix(request.loaded, request.state))
+    assert 0 < partial.matrix.n < 256
+    layout = saved_matrix(request, attacks, partial, look="print")["layout"]
+    assert f"first {partial.matrix.n} test images" in layout["annotations"][-1]["text"]
 
 
 # --- handout ---------------------------------------------------------------------------------------------------------

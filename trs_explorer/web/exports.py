@@ -8,6 +8,7 @@ import numpy as np
 from dash import ALL, ClientsideFunction, Input, Output, ctx, dcc, no_update
 from dash import State as Held
 
+from trs_explorer.catalogue import DATA
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
@@ -138,10 +139,11 @@ def saved_matrix(request: PageRequest, attacks: AttackPaths, measured: object, *
     """Return the matrix, as far as it is measured, as a figure of its own with a caption. look: one of `theme.LOOKS`."""
     state, members = request.state, len(request.loaded.ensemble)
     transfer = measured.matrix if isinstance(measured, matrix.PartialMatrix) else matrix.empty_matrix(members)
+    examples = DATA[request.loaded.data.name].examples
     words = (
-        f"{state.run}, {checkpoint_label(request.loaded.checkpoint)}; % of the images that fool the attacked model\n"
+        f"{state.run}, {checkpoint_label(request.loaded.checkpoint)}; % of the {examples} that fool the attacked model\n"
         f"(95 % interval, n); {attacks.attack}, eps {state.eps:g} ({NORM_LABELS[state.norm]}), seed {state.seed},\n"
-        f"first {transfer.n} test images; weights {request.loaded.digest[:12]}"
+        f"first {transfer.n} test {examples}; weights {request.loaded.digest[:12]}"
     )
     figure = matrix_spec(matrix.matrix_to_draw(transfer), look=look, caption=words)
     figure["layout"]["width"] = MATRIX_PX
