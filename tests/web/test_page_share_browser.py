@@ -231,7 +231,7 @@ def test_an_own_picture_is_in_the_address_and_survives_a_reload(screen: Screen, 
     x = torch.from_numpy(pixels / 255).float().view(1, 1, 28, 28)
     with torch.no_grad():
         answer = int(loaded.ensemble(x).argmax())
-    assert screen.page.locator("#picked-words").text_content() == "own picture"
+    assert screen.page.locator("#picked-words").text_content() == f"own picture, class {answer} by the ensemble's prediction"
     assert screen.headline(3).startswith(f"ensemble: {answer}")
     assert screen.page.locator('#gallery [aria-pressed="true"]').count() == 0
     screen.page.locator("#readout-box summary").click()

@@ -137,7 +137,8 @@ def test_the_attacks_one_step_on_are_begun(app, monkeypatch):
     made, make = Queue(), slice_cache.make_attack_paths
 
     def recorded(loaded, state, view):
-        made.put(state.eps)
+        if state.image in (9, 10):  # others may be begun still, by tests before
+            made.put(state.eps)
         return make(loaded, state, view)
 
     monkeypatch.setattr(slice_cache, "make_attack_paths", recorded)

@@ -119,7 +119,8 @@ def _class_numbers(outputs: np.ndarray, along: np.ndarray, covered: Sequence[tup
 
 def _marks(name: str, points: Points, marker: Json, **meta: object) -> Json:
     x, y = np.round(points.astype(float), 6).T.tolist() if len(points) else ([], [])
-    return {"x": x, "y": y, "mode": "markers", "name": name, "marker": marker, "hoverinfo": "skip", "meta": meta}
+    about = {"meta": meta} if meta else {}
+    return {"x": x, "y": y, "mode": "markers", "name": name, "marker": marker, "hoverinfo": "skip", **about}
 
 
 def _line(name: str, lines: Sequence[Points], width: float, *, color: str = INK, dash: str = "solid") -> Json:

@@ -124,10 +124,11 @@ def _add_gallery(app: dash.Dash, library: Library, jobs: Jobs) -> None:
         Input("measured", "data"),
         Held("settled", "data"),
         Held("gallery-key", "data"),
+        Held("own", "data"),
         Held("client", "data"),
         prevent_initial_call=True,
     )
-    def images(measured: Json | None, state: Json | None, shown: str | None, client: str) -> tuple:
+    def images(measured: Json | None, state: Json | None, shown: str | None, own: str | None, client: str) -> tuple:
         if not state:
             raise dash.exceptions.PreventUpdate
         if "error" in state:
@@ -142,7 +143,7 @@ def _add_gallery(app: dash.Dash, library: Library, jobs: Jobs) -> None:
                 picked = gallery.picked_sentence(request.loaded, request.state)
         except SHOWN_ERRORS as error:
             return "", "", str(error), no_update, no_update
-        spoken = no_update if request.state.own else ""  # what was said of an own picture ends with it
+        spoken = no_update if request.state.own or own else ""  # what was said of an own picture ends with it
         return buttons, key, sentence, picked, spoken
 
 
