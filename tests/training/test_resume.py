@@ -139,7 +139,7 @@ def test_two_trainers_on_one_run(tmp_path):
 @pytest.mark.parametrize("most", [4, pytest.param(40, marks=pytest.mark.campaign)])
 def test_sigkill_at_random_moments_also_during_saves(tmp_path, most):
     """Kills a real process again and again; in the end the weights are those of a training that nobody killed."""
-    settings = {**PLANE, "epochs": 4 * most}
+    settings = {**PLANE, "epochs": 8 * most}
     whole = runs.create(tmp_path / "whole", resolve(settings))
     list(train(whole))
     run = runs.create(tmp_path / "killed", resolve(settings))
@@ -147,13 +147,13 @@ def test_sigkill_at_random_moments_also_during_saves(tmp_path, most):
     command = [sys.executable, "-m", "trs_explorer", "train", "--resume", str(run.path), "--plain"]
     while run.status().get("state") != "finished":
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        before = len(runs.read_events(run).events)
-        deadline = time.monotonic() + 60
-        # wait until it writes, then strike at a random moment; every epoch saves, so many strikes fall into saves
-        while process.poll() is None and len(runs.read_events(run).events) == before and time.monotonic() < deadline:
+        # Wait until it has written something, strike at a random moment of the next epochs: every epoch saves, so many strikes
+        # fall into saves. Counted in events, or a fast machine is at its end before the last strike.
+        strike, deadline = len(runs.read_events(run).events) + rng.randint(1, 8), time.monotonic() + 60
+        while process.poll() is None and len(runs.read_events(run).events) < strike and time.monotonic() < deadline:
             time.sleep(0.01)
         if kills < most:  # beside other work it may not get far between two kills: then it may run on to its end
-            time.sleep(rng.random() * 0.4)
+            time.sleep(rng.random() * 0.05)
             process.send_signal(signal.SIGKILL)
         error = process.communicate()[1]
         assert process.returncode in (0, -signal.SIGKILL), error
