@@ -91,7 +91,7 @@ CARD = Card(
     stage=[
         figure("accuracy"),
         html.P(out("of"), className="of", role="status"),
-        after([html.H3("Sanity checks of trs evaluate"), html.P(CHECKS_ATTACK, className="of"), part("checks")]),
+        after([html.H3("Sanity checks of trs evaluate"), html.P(CHECKS_ATTACK, className="small"), part("checks")]),
         html.Details([html.Summary("the numbers"), scrolling("the numbers of the chart", part("table"))]),
     ],
     controls=[
