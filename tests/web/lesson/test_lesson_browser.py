@@ -257,6 +257,7 @@ def test_the_teachers_page_has_every_card_and_can_be_left(screen: Screen) -> Non
     opened(screen, NAMES[0])
     screen.page.get_by_text("teacher's page").click()
     screen.until("location.pathname === '/lesson/teacher'")
+    screen.page.locator("#teacher h2 a").nth(len(NAMES) - 1).wait_for()
     assert [link.get_attribute("href") for link in screen.page.locator("#teacher h2 a").all()] == [
         f"/lesson/{name}" for name in NAMES
     ]
