@@ -12,6 +12,7 @@ from trs_explorer.files import Json
 from trs_explorer.web.attack_paths import configured_attack
 from trs_explorer.web.compare import charts, measurements, stored_results
 from trs_explorer.web.compare.pair import Pair
+from trs_explorer.web.controls import NORM_LABELS
 
 TRANSFER = "transfer between members, %"
 MASKED = "‡: gradients are masked, the accuracy is too high."
@@ -47,7 +48,7 @@ def live_sections(pair: Pair, jobs: Jobs, *, look: str, again: bool = False) -> 
     """Return what is measured so far, and start what is missing. again: see `measurements.live_measurements`."""
     matrices, curves, done = measurements.live_measurements(pair, jobs, again=again)
     state, (attack, _) = pair.a.state, configured_attack(pair.a.state)
-    count, norm = min(state.n, len(pair.a.loaded.data)), "L2" if state.norm == "l2" else "max norm"
+    count, norm = min(state.n, len(pair.a.loaded.data)), NORM_LABELS[state.norm]
     examples = DATA[pair.a.loaded.data.name].examples
     caption = f"{attack} on the ensembles, eps in {norm}, first {count} test {examples}, seed {state.seed}; 95 % intervals."
     by_attack = {attack: curves}
