@@ -308,6 +308,24 @@ def test_only_a_newer_slice_of_the_same_page_cancels_one(explorer, monkeypatch):
     assert seen == [[False], [False, False], [True, False, False]]
 
 
+def test_a_slice_that_is_given_up_in_its_middle_has_no_answer(explorer, monkeypatch):
+    """Whoever waits for it goes on: it is no error."""
+    monkeypatch.setattr(slice_cache, "_SAMPLES", ArrayCache())
+    cache = slice_cache.SliceCache()
+    one, other = (parse_request(explorer.library, {"run": "mnist-trs", "image": k}) for k in (30, 31))
+    newer = []
+
+    def overtaken(*args, **kwargs):
+        if not newer:
+            newer.append(cache.begin(other, "page"))
+        return sample(*args, **kwargs)
+
+    monkeypatch.setattr(slice_cache, "sample", overtaken)
+    assert cache.begin(one, "page").result(timeout=60) is None
+    view, _ = newer[0].result(timeout=60)
+    assert view.key == cache.view(other).key
+
+
 def test_a_newer_slice_of_the_same_page_takes_the_place_of_the_older(app, monkeypatch):
     monkeypatch.setattr(slice_cache.SliceCache, "go_on", lambda *args: None)  # which might be done first
     begun = threading.Semaphore(0)

@@ -61,7 +61,10 @@ class SliceCache:
                 return None
             with PROCESS_LOCK.hold():
                 view = self.view(request)
-            self.samples(view, 0, ticket=ticket)
+            try:
+                self.samples(view, 0, ticket=ticket)
+            except Cancelled:  # between two parts of the samples
+                return None
             return None if ticket.cancelled() else (view, self.attacks(request, view))
 
         return self._ahead.submit(compute)
