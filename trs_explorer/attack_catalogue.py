@@ -1,15 +1,18 @@
 """The attacks: what each one is, the hyper-parameters it takes, and the labels of its results. No torch here.
 
-A new attack is a file with a function in attacks/ and an entry in ATTACKS. Its hyper-parameters are declared in ATTACK_OPTIONS,
+A new attack is a file with a function in attacks/ and an entry in ATTACKS. One of others needs no entry: `attack`
+makes one. Its hyper-parameters are declared in ATTACK_OPTIONS,
 once for all attacks that take them: type, range and help. Values are checked against these (`check_attack_options`). Which
 hyper-parameters have a command-line flag is decided in cli/flags.py.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
+from trs_explorer import plugins
 from trs_explorer.options import Option, UsageError, unknown
 
 NORMS = ("linf", "l2")
@@ -22,6 +25,7 @@ class Attack:
     """An attack: the function, one line about it, and its properties.
 
     options: names of its hyper-parameters in ATTACK_OPTIONS.
+    own_options, defaults: declarations and defaults of all hyper-parameters of an attack of others.
     has_radius: it stays in a ball of radius eps; the others have a constant c.
     single_step: it takes one step; the others iterate.
     loss: what it maximises by default, one of LOSSES.
@@ -30,7 +34,7 @@ class Attack:
     classes: how many a data set must have for it.
     """
 
-    function: str
+    function: str | Callable[..., Any]
     summary: str
     options: tuple[str, ...] = ()
     has_radius: bool = True
@@ -39,6 +43,8 @@ class Attack:
     norms: tuple[str, ...] = NORMS
     made_for_transfer: bool = False
     classes: int = 2
+    own_options: Mapping[str, Option] = field(default_factory=dict)
+    defaults: Mapping[str, object] = field(default_factory=dict)
 
 
 _STEPS = ("norm", "steps", "step_size")
@@ -145,9 +151,45 @@ ATTACK_OPTIONS = {
 }
 
 
-def takes(attack: str, option: str) -> bool:
-    """Whether an attack of the catalogue has the hyper-parameter."""
-    return option in ATTACKS[attack].options
+# What a measurement hands to an attack of others that names it in its signature.
+GIVEN = ("eps", "targeted", "generator", "early_stop", "for_transfer")
+
+
+def attack(name: str, what: str = "--attacks") -> Attack:
+    """The attack of that name, also one of others. Raises UsageError for an unknown name, or code that may not run or fails."""
+    if name in ATTACKS or not plugins.is_foreign("attack", name):
+        names = (*ATTACKS, *plugins.installed("attack"))
+        if name not in ATTACKS:
+            raise UsageError(unknown(what, name, names))
+        return ATTACKS[name]
+    return _own_attack(name, what)
+
+
+@cache
+def _own_attack(name: str, what: str) -> Attack:
+    from trs_explorer import signatures  # noqa: PLC0415 (.02 s that `trs --help` does not need)
+
+    function = plugins.load("attack", name, what)
+    declared = signatures.declared_options(function, plugins.short(name), GIVEN) if callable(function) else None
+    if declared is None or "eps" not in signatures.parameter_names(function):
+        raise UsageError(f"{what} {name}: an attack is a function of a model, images and labels, with the parameter eps")
+    text, options = signatures.summary(function), declared.options
+    return Attack(function, text, tuple(options), own_options=options, defaults=declared.defaults)
+
+
+def is_own(name: str) -> bool:
+    """Whether an attack is one of others."""
+    return name not in ATTACKS
+
+
+def attack_option(name: str, option: str) -> Option:
+    """The declaration of an attack's hyper-parameter."""
+    return attack(name).own_options.get(option) or ATTACK_OPTIONS[option]
+
+
+def takes(name: str, option: str) -> bool:
+    """Whether an attack has the hyper-parameter."""
+    return option in attack(name).options
 
 
 def check_attack_options(attacks: Sequence[str], options: Mapping[str, object]) -> dict[str, Any]:
@@ -156,19 +198,21 @@ def check_attack_options(attacks: Sequence[str], options: Mapping[str, object]) 
     Raises: UsageError for an unknown option, a value out of range, an option that none of the attacks takes, or a norm that one
     of them does not search in (`check_norm`).
     """
-    for name in options:
-        if name not in ATTACK_OPTIONS:
+    checked = {}
+    for name, value in options.items():
+        declared = [attack_option(one, name) for one in attacks if takes(one, name)]
+        if not declared and name not in ATTACK_OPTIONS:
             raise UsageError(unknown("attack option", name, ATTACK_OPTIONS))
-    checked = {name: ATTACK_OPTIONS[name].check(value) for name, value in options.items()}
+        checked[name] = [option.check(value) for option in declared or [ATTACK_OPTIONS[name]]].pop()
     if "norm" in checked:
         check_norm(attacks, checked["norm"])
     for name, value in checked.items():
-        if any(takes(attack, name) for attack in attacks) or (name == "norm" and any(map(_only_max_norm, attacks))):
+        if any(takes(one, name) for one in attacks) or (name == "norm" and any(map(_only_max_norm, attacks))):
             continue
-        flag, names, one = ATTACK_OPTIONS[name].flag, " and ".join(attacks), len(attacks) == 1
+        flag, names, one = ATTACK_OPTIONS[name].flag, " and ".join(map(plugins.short, attacks)), len(attacks) == 1
         if name == "norm":
             raise UsageError(f"{flag} {value}: {names} {'has' if one else 'have'} no radius")
-        takers = [attack for attack in ATTACKS if takes(attack, name)]
+        takers = [one for one in ATTACKS if takes(one, name)]
         known = f"{', '.join(takers[:-1])} and {takers[-1]} do" if takers[1:] else f"{takers[0]} does"
         raise UsageError(f"{flag}: {names} {'takes' if one else 'take'} none; {known}")
     return checked
@@ -176,19 +220,19 @@ def check_attack_options(attacks: Sequence[str], options: Mapping[str, object]) 
 
 def check_norm(attacks: Iterable[str], norm: str) -> None:
     """Raise UsageError unless the attacks in a ball can search in the norm: those without that option only in the max norm."""
-    unable = [attack for attack in attacks if _only_max_norm(attack)]
+    unable = [plugins.short(one) for one in attacks if _only_max_norm(one)]
     if unable and norm != "linf":
         has, searches = ("has", "it searches") if len(unable) == 1 else ("have", "they search")
         raise UsageError(f"--norm {norm}: {' and '.join(unable)} {has} no --norm: {searches} the max norm")
 
 
-def _only_max_norm(attack: str) -> bool:
-    return ATTACKS[attack].has_radius and not takes(attack, "norm")
+def _only_max_norm(name: str) -> bool:
+    return attack(name).has_radius and not takes(name, "norm")
 
 
-def options_for(attack: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def options_for(attack_name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the options that an attack takes."""
-    return {name: value for name, value in options.items() if takes(attack, name)}
+    return {name: value for name, value in options.items() if takes(attack_name, name)}
 
 
 @dataclass(frozen=True)

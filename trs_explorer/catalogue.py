@@ -1,15 +1,20 @@
 """The catalogue: methods, data sets and models, one table entry each; attacks are in `attack_catalogue`. No torch.
 
-A new one is a file with a function and an entry below. `load` resolves "module:function" when it is needed.
+A new one is a file with a function and an entry below. `load` resolves "module:function" when it is needed. Code of others needs
+no entry: `method`, `model` and `own_data` make one of what the user has named.
 """
 
+import hashlib
 import importlib
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, TypeVar
 
-from trs_explorer.options import UsageError, unknown
+from trs_explorer import plugins
+from trs_explorer.options import HYPER_PARAMETERS, Option, UsageError, unknown
 from trs_explorer.recipes import CIFAR, CIFAR_METHODS, PLANE, PLANE_METHODS, TRS
 from trs_explorer.sources import CIFAR10, CIFAR100, FASHION_MNIST, Archive, Installed
 
@@ -32,9 +37,10 @@ class Method:
     - boost: a function that weighs the examples and the votes between members, which are trained one after another.
     - member_check: a function of an ensemble and images that raises ValueError for members which it cannot train.
     - most_members: the largest number of members, given the number of classes.
+    - own_options: those of its hyper-parameters that are not in `options.HYPER_PARAMETERS`, or differ.
     """
 
-    function: str
+    function: str | Callable[..., Any]
     summary: str
     defaults: Mapping[str, object] = field(default_factory=dict)
     fixed: Mapping[str, object] = field(default_factory=dict)
@@ -47,6 +53,12 @@ class Method:
     boost: str = ""
     member_check: str = ""
     most_members: Callable[[int], int] | None = None
+    own_options: Mapping[str, Option] = field(default_factory=dict)
+
+    @property
+    def options(self) -> dict[str, Option]:
+        """Its hyper-parameters, by name."""
+        return {name: self.own_options.get(name) or HYPER_PARAMETERS[name] for name in self.defaults}
 
 
 @dataclass(frozen=True)
@@ -63,6 +75,8 @@ class Data:
     - sizes: the numbers of training and test examples; 0: unknown.
     - embedded: whether its files come with trs.
     - fingerprint: by split, that of the files that come with trs (`data.dataset.fingerprint`).
+    - class_names: of the classes, in the order of their labels; empty: they have none but their numbers.
+    - own: whether it is data of the user, whose files are at the run's `data_dir`.
     """
 
     loader: str
@@ -76,11 +90,17 @@ class Data:
     sizes: tuple[int, int] = (0, 0)
     embedded: bool = False
     fingerprint: Mapping[str, str] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
+    own: bool = False
 
     @property
     def computed(self) -> bool:
         """Whether it has no files, and so no fingerprint: the last bits of computed points differ between machines."""
-        return self.source is None and not self.embedded
+        return self.source is None and not self.embedded and not self.own
+
+    def class_name(self, label: int) -> str:
+        """The name of a class, or its number."""
+        return self.class_names[label] if self.class_names else str(label)
 
     @property
     def examples(self) -> str:
@@ -92,7 +112,7 @@ class Data:
 class Entry:
     """A model: the function that builds it, and one line about it."""
 
-    function: str
+    function: str | Callable[..., Any]
     summary: str
 
 
@@ -206,6 +226,12 @@ DATA = {
 
 T = TypeVar("T")
 
+# What a training step hands to a defence that names it in its signature: training/steps.py says what each is.
+STEP_CONTEXT = ("progress", "generator", "epoch_generator", "x_ce", "other", "member", "weights")
+GREY_EPS, COLOUR_EPS = 0.1, 8 / 255  # of the probe, on data of the user
+MAX_CLASSES = 1000
+MAX_NAME = 200  # characters of a class name
+
 
 def entry(table: Mapping[str, T], what: str, name: str) -> T:
     """The table's entry of that name. Raises UsageError with the known names."""
@@ -214,8 +240,80 @@ def entry(table: Mapping[str, T], what: str, name: str) -> T:
     return table[name]
 
 
-def load(path: str) -> Callable[..., Any]:
-    """The function behind a table's "module:function"."""
-    module, _, function = path.partition(":")
-    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
+def load(function: str | Callable[..., Any]) -> Callable[..., Any]:
+    """The function behind a table's "module:function". Raises UsageError for code of others that may not run."""
+    if not isinstance(function, str):
+        return function
+    if not function.startswith("trs_explorer."):
+        plugins.refuse(function)
+    module, _, name = function.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
     return found
+
+
+# --- methods, models and data of others ------------------------------------------------------------------------------
+
+
+def method(name: str, what: str = "--method") -> Method:
+    """The method of that name, also one of others.
+
+    One of others that may not run has no options, and `load` refuses its function: a run's name and log can be shown still.
+    Raises: UsageError for an unknown name, or code that cannot be loaded.
+    """
+    if name not in METHODS and plugins.is_foreign("method", name):
+        return _own_method(name, what) if plugins.is_allowed("method", name) else Method(name, "code of others")
+    return entry(METHODS | dict.fromkeys(plugins.installed("method"), Method("", "")), what, name)
+
+
+def model(name: str, what: str = "--model") -> Entry:
+    """The model of that name, also one of others, as `method`."""
+    if name not in MODELS and plugins.is_foreign("model", name):
+        allowed = plugins.is_allowed("model", name)
+        return Entry(plugins.load("model", name, what) if allowed else name, "code of others")
+    return entry(MODELS | dict.fromkeys(plugins.installed("model"), Entry("", "")), what, name)
+
+
+@cache
+def _own_method(name: str, what: str) -> Method:
+    from trs_explorer import signatures  # noqa: PLC0415 (.02 s that `trs --help` does not need)
+
+    function = plugins.load("method", name, what)
+    if not callable(function):
+        kind = type(function).__name__
+        raise UsageError(f"{what} {name}: a method is a function of an ensemble, images and labels, not a {kind}")
+    declared = signatures.declared_options(function, plugins.short(name), STEP_CONTEXT)
+    return Method(function, signatures.summary(function), declared.defaults, own_options=declared.options)
+
+
+def own_data(stem: str, fingerprint: Mapping[str, str], shape: tuple[int, ...], class_names: tuple[str, ...]) -> str:
+    """Add a data set of the user to DATA. Returns its name there: the stem, and a digest of everything else.
+
+    So runs on the same data have the same name for it, wherever its files are, and no run can change what another one means.
+    Raises: UsageError for a shape that is none of images, or class names that are not 2 to 1,000 different texts.
+    """
+    _check_own_data(shape, class_names)
+    digest = hashlib.sha256(json.dumps([dict(sorted(fingerprint.items())), [*shape], [*class_names]]).encode()).hexdigest()
+    name = f"{stem}-{digest[:8]}"
+    if name not in DATA:
+        colour = shape[0] > 1
+        recipe = {"adv_eps": COLOUR_EPS, "delta": 0.03, "delta_start": 0.01} if colour else {}
+        DATA[name] = Data(
+            "trs_explorer.data.own:own_split",
+            "data of your own",
+            (shape[0], shape[1], shape[2]),
+            len(class_names),
+            recipe,
+            COLOUR_EPS if colour else GREY_EPS,
+            CIFAR_METHODS if colour else {},
+            class_names=class_names,
+            own=True,
+        )
+    return name
+
+
+def _check_own_data(shape: tuple[int, ...], class_names: tuple[str, ...]) -> None:
+    if len(shape) != 3 or not all(type(size) is int and 0 < size <= 1 << 14 for size in shape):
+        raise UsageError(f"images have a shape of channels, height and width, got {[*shape]}")
+    texts = all(isinstance(name, str) and 0 < len(name) <= MAX_NAME for name in class_names)
+    if not 2 <= len(class_names) <= MAX_CLASSES or not texts or len(set(class_names)) < len(class_names):
+        raise UsageError(f"a data set has 2 to {MAX_CLASSES:,} classes, with different names of up to {MAX_NAME} characters")

@@ -9,14 +9,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from trs_explorer import __version__
-from trs_explorer.catalogue import DATA, METHODS, MODELS, entry
+from trs_explorer import __version__, catalogue, plugins
+from trs_explorer.catalogue import DATA, METHODS, MODELS, Method, entry
 from trs_explorer.options import HYPER_PARAMETERS, Option, UsageError, setting, unknown
 
 FORMAT = 1
 REQUIRED = ("method", "data", "model", "members", "epochs", "batch_size", "seed")  # a config.json without these is refused
-NO_SETTINGS = ("options", "data_fingerprint")  # fields that are not settings of the user
+NO_SETTINGS = ("options", "data_fingerprint", "own_data")  # fields that are not settings of the user
 SPLITS = ("train", "test")
+IMPORTED = "imported"  # in the place of the method, for an ensemble that was trained elsewhere
+NOT_TRAINED_HERE = Method("", "trained elsewhere")
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,15 @@ class TrainConfig:
     - options: the method's own hyper-parameters.
     - data_fingerprint: by split, the SHA-256 of its images and labels (`data.dataset.fingerprint`). Empty for computed data,
       before the first training has read the files, and in older runs on a user's files.
+    - own_data: of data of the user the "shape" of an image and the "class_names"; its files are at data_dir. Else empty.
     """
 
-    method: str = setting("trs", "how to train: " + ", ".join(METHODS))
-    data: str = setting("mnist", "data set: " + ", ".join(DATA))
-    model: str = setting("patch", "architecture of every member: " + ", ".join(MODELS))
+    method: str = setting("trs", f"how to train: {', '.join(METHODS)}, or your own: mine.py:loss, package.module:loss")
+    data: str = setting(
+        "mnist",
+        f"data set: {', '.join(DATA)}, or your own: images.npz (.pt, .safetensors), a folder with one a class, mine.py:data",
+    )
+    model: str = setting("patch", f"architecture of every member: {', '.join(MODELS)}, or your own: mine.py:net")
     members: int = setting(3, "how many members", low=2, high=64)
     epochs: int = setting(36, "passes over the training images", low=1)
     batch_size: int = setting(128, "images per step", low=1)
@@ -54,6 +60,32 @@ class TrainConfig:
     data_dir: str = setting("", "folder with the data set's files; empty: those embedded, installed or downloaded")
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     data_fingerprint: dict[str, str] = dataclasses.field(default_factory=dict)
+    own_data: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def about_method(self) -> Method:
+        """The method's entry; for an imported ensemble one without options."""
+        return NOT_TRAINED_HERE if self.imported else catalogue.method(self.method)
+
+    @property
+    def imported(self) -> bool:
+        """Whether the ensemble was trained elsewhere. Then "model" names what builds the whole ensemble."""
+        return self.method == IMPORTED
+
+    @property
+    def method_name(self) -> str:
+        """The method's name for readers: without the folders of a file."""
+        return plugins.short(self.method)
+
+    @property
+    def model_name(self) -> str:
+        """The model's name for readers: without the folders of a file."""
+        return plugins.short(self.model)
+
+    def code_of_others(self) -> list[tuple[str, str]]:
+        """Kind and name of all code that is not part of trs and that this run names, for `plugins.allow`."""
+        named = [("method", self.method), ("model", self.model), ("data", self.data_dir)]
+        return [(kind, name) for kind, name in named if name != IMPORTED and plugins.is_foreign(kind, name)]
 
     def to_json(self) -> dict[str, Any]:
         """The content of config.json: the settings, and the versions that make the run."""
@@ -85,20 +117,24 @@ def resolve(values: Mapping[str, object]) -> TrainConfig:
     values: settings and hyper-parameters side by side, as from flags or a TOML file. A relative data_dir is made absolute.
     Raises: UsageError for an unknown name, a value out of range, or an option that the method does not have.
     """
-    declared = SETTINGS | HYPER_PARAMETERS
+    method_name = plugins.absolute(str(SETTINGS["method"].check(values.get("method", DEFAULTS["method"]))))
+    method = catalogue.method(method_name)
+    taken = next((name for name in method.options if name in SETTINGS), None)
+    if taken:
+        raise UsageError(f"{plugins.short(method_name)}: its parameter {taken} has the name of a setting of trs: rename it")
+    declared = SETTINGS | HYPER_PARAMETERS | method.options
     for name in values:
         if name not in declared:
             raise UsageError(unknown("config", name, declared))
         declared[name].check(values[name])
     given = {name: declared[name].check(value) for name, value in values.items()}
+    given |= {name: plugins.absolute(given[name]) for name in ("method", "model") if name in given}
 
-    method_name = str(given.get("method", DEFAULTS["method"]))
-    method = entry(METHODS, "--method", method_name)
     data = entry(DATA, "--data", str(given.get("data", DEFAULTS["data"])))
     for name in given:
-        if name in HYPER_PARAMETERS and name not in method.defaults:
-            takes = ", ".join(HYPER_PARAMETERS[o].flag for o in method.defaults) or "none"
-            raise UsageError(f"{method_name} has no {declared[name].flag}; its options: {takes}")
+        if name not in SETTINGS and name not in method.defaults:
+            takes = ", ".join(option.flag for option in method.options.values()) or "none"
+            raise UsageError(f"{plugins.short(method_name)} has no {declared[name].flag}; its options: {takes}")
         if name in method.fixed and given[name] != method.fixed[name]:
             raise UsageError(
                 f"{method_name} fixes {declared[name].flag} at {method.fixed[name]:g}; use --method trs to change it"
@@ -113,8 +149,8 @@ def resolve(values: Mapping[str, object]) -> TrainConfig:
         **given,
         **method.fixed,
     }
-    entry(MODELS, "--model", str(merged["model"]))
-    _check_method(method_name, merged, given)
+    catalogue.model(str(merged["model"]))
+    _check_method(method_name, method, merged, given)
     options = {name: merged[name] for name in method.defaults}
     if "delta_start" in options and options["delta_start"] > options["delta"]:
         options["delta_start"] = options["delta"]
@@ -124,11 +160,15 @@ def resolve(values: Mapping[str, object]) -> TrainConfig:
         raise UsageError(f"--augment shifts and mirrors images, {merged['data']} are points: drop it")
     merged["data_dir"] = absolute(merged["data_dir"])
     fingerprint = embedded_fingerprint(merged["data"], merged["data_dir"])
-    return TrainConfig(**{name: merged[name] for name in SETTINGS}, options=options, data_fingerprint=fingerprint)
+    about = {"shape": [*data.shape], "class_names": [*data.class_names]} if data.own else {}
+    settings = {name: merged[name] for name in SETTINGS}
+    return TrainConfig(**settings, options=options, data_fingerprint=fingerprint, own_data=about)
 
 
 def absolute(folder: str) -> str:
     """The absolute path of a data folder; empty if none is given. Raises UsageError if it cannot be a path."""
+    if plugins.is_reference(folder):
+        return plugins.absolute(folder)
     try:
         return str(Path(folder).expanduser().resolve()) if folder else ""
     except (OSError, RuntimeError, ValueError) as error:  # no such user, a loop of links, a zero byte
@@ -149,9 +189,9 @@ def same_split(one: TrainConfig, other: TrainConfig, split: str) -> bool:
     return one.data == other.data and (mine == theirs or not (mine and theirs))
 
 
-def _check_method(name: str, merged: Mapping[str, Any], given: Mapping[str, object]) -> None:
+def _check_method(name: str, method: Method, merged: Mapping[str, Any], given: Mapping[str, object]) -> None:
     """Raise UsageError for settings that a method cannot train with."""
-    method, members = METHODS[name], merged["members"]
+    members = merged["members"]
     if method.most_members and members > (most := method.most_members(DATA[merged["data"]].classes)):
         remedy = f"take --members {most} or fewer" if most > 1 else "take another method, or another --data"
         raise UsageError(f"{name} needs fewer members than classes: {members} are too many for {merged['data']}; {remedy}")
@@ -179,20 +219,46 @@ def from_json(stored: Mapping[str, object]) -> TrainConfig:
     if missing or not isinstance(options, dict):
         raise UsageError(f"config.json lacks {', '.join(missing) or 'options'}")
     values: dict[str, Any] = {name: SETTINGS[name].check(stored.get(name, DEFAULTS[name])) for name in SETTINGS}
-    method = entry(METHODS, "config.json method", str(values["method"]))
+    name = str(values["method"])
+    if plugins.runs_allowed():
+        for kind, named in (("method", name), ("model", values["model"]), ("data", values["data_dir"])):
+            plugins.allow(kind, named)
+    method = NOT_TRAINED_HERE if name == IMPORTED else catalogue.method(name, "config.json method")
+    catalogue.model(str(values["model"]), "config.json model")
+    checked = _checked_options(name, method, options)
+    about = _own_data(values["data"], stored)
     entry(DATA, "config.json data", str(values["data"]))
-    entry(MODELS, "config.json model", str(values["model"]))
-    if not set(options) <= set(method.defaults):
-        raise UsageError(f"config.json: {values['method']} takes the options {', '.join(method.defaults) or 'none'}")
-    checked = {name: HYPER_PARAMETERS[name].check(options.get(name, default)) for name, default in method.defaults.items()}
-    for name, value in method.fixed.items():
-        if checked[name] != value:
-            raise UsageError(f"config.json: {values['method']} has {name} {value}, not {checked[name]}")
     fingerprint = stored.get("data_fingerprint") or embedded_fingerprint(values["data"], values["data_dir"])
     if not isinstance(fingerprint, dict) or any(not isinstance(fingerprint.get(split, ""), str) for split in SPLITS):
         raise UsageError("config.json: data_fingerprint must hold a text for train and one for test")
     by_split = {split: fingerprint[split] for split in SPLITS if split in fingerprint}
-    return TrainConfig(**values, options=checked, data_fingerprint=by_split)
+    return TrainConfig(**values, options=checked, data_fingerprint=by_split, own_data=about)
+
+
+def _checked_options(name: str, method: Method, options: Mapping[str, object]) -> dict[str, Any]:
+    """The stored options of a method, checked. Those of code that may not run cannot be checked, and are not used."""
+    if isinstance(method.function, str) and plugins.is_foreign("method", name):
+        return {str(key): value for key, value in options.items() if isinstance(value, float | int | str)}
+    if not set(options) <= set(method.defaults):
+        raise UsageError(f"config.json: {plugins.short(name)} takes the options {', '.join(method.defaults) or 'none'}")
+    checked = {key: method.options[key].check(options.get(key, default)) for key, default in method.defaults.items()}
+    for key, value in method.fixed.items():
+        if checked[key] != value:
+            raise UsageError(f"config.json: {name} has {key} {value}, not {checked[key]}")
+    return checked
+
+
+def _own_data(name: str, stored: Mapping[str, object]) -> dict[str, Any]:
+    """What config.json says of data of the user, which is added to the catalogue; {} for other data."""
+    about, fingerprint = stored.get("own_data") or {}, stored.get("data_fingerprint")
+    if not about or name in DATA:
+        return about if isinstance(about, dict) and name in DATA and DATA[name].own else {}
+    shape, names = (about.get(key) if isinstance(about, dict) else None for key in ("shape", "class_names"))
+    if not isinstance(shape, list) or not isinstance(names, list) or not isinstance(fingerprint, dict):
+        raise UsageError("config.json: own_data must hold the shape of an image and the class_names, beside data_fingerprint")
+    if catalogue.own_data(name.rpartition("-")[0], fingerprint, tuple(shape), tuple(names)) != name:
+        raise UsageError(f"config.json: {name!r} is not the name of the data that it describes")
+    return {"shape": shape, "class_names": names}
 
 
 def _version(package: str) -> str:

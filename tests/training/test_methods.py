@@ -2,9 +2,7 @@
 
 import copy
 import json
-import sys
 import threading
-import types
 from pathlib import Path
 
 import pytest
@@ -256,11 +254,8 @@ def test_a_defence_that_would_ignore_adversarial_images_is_refused(tmp_path, mon
     def both(ensemble, x, y, *, x_ce):
         return clean_only(ensemble, x_ce, y)
 
-    module = types.ModuleType("mine")
-    vars(module).update(clean_only=clean_only, both=both)
-    monkeypatch.setitem(sys.modules, "mine", module)
-    for name in ("clean_only", "both"):
-        monkeypatch.setitem(METHODS, name, Method(f"mine:{name}", ""))
+    for name, function in (("clean_only", clean_only), ("both", both)):
+        monkeypatch.setitem(METHODS, name, Method(function, ""))
     for settings in ({"method": "clean_only"}, {"method": "both", "adversarial": True}):
         check_model(resolve({**PLANE, **settings}))
     settings = {**PLANE, "method": "clean_only", "adversarial": True}

@@ -41,6 +41,7 @@ def _command(debug: bool) -> int:
     with exit_on_interrupt():
         from typer import Abort
 
+        from trs_explorer import plugins
         from trs_explorer.cli.app import app
         from trs_explorer.options import UsageError
         from trs_explorer.runs import RunError
@@ -62,9 +63,11 @@ def _command(debug: bool) -> int:
     except MemoryError as error:
         return _fail(error, debug, FAILED)
     except Exception as error:
-        if not hasattr(error, "format_message"):
-            raise
-        return _usage(error)
+        if hasattr(error, "format_message"):
+            return _usage(error)
+        if plugins.where(error):
+            return _fail(error, debug, FAILED)
+        raise
 
 
 @contextlib.contextmanager
@@ -100,7 +103,16 @@ def _fail(error: Exception, debug: bool, status: int) -> int:
 
 
 def _message(error: Exception) -> str:
-    """An error as text; for a file its name and what is wrong with it, without the system's error number."""
+    """An error as text; for a file its name and what is wrong with it, without the system's error number.
+
+    An error in code of others is named with the line of its file.
+    """
+    from trs_explorer.options import UsageError
+    from trs_explorer.plugins import where
+    from trs_explorer.runs import RunError
+
+    if not isinstance(error, UsageError | RunError) and (line := where(error)):
+        return line
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
     return str(error) or type(error).__name__

@@ -6,6 +6,7 @@ import typer
 
 from trs_explorer import __version__
 from trs_explorer.cli import bench, blackbox, compare, data, evaluate, explore, lesson, train, transfer, watch
+from trs_explorer.cli.own_options import with_names
 
 app = typer.Typer(
     name="trs",
@@ -30,13 +31,13 @@ def trs(
     del version
 
 
-app.command("train")(train.train)
+app.command("train", cls=with_names(method="method", model="model", data="data"))(train.train)
 app.command("watch")(watch.watch)
 app.command("explore")(explore.explore)
 app.command("lesson")(lesson.lesson)
-app.command("evaluate")(evaluate.evaluate)
-app.command("transfer")(transfer.transfer)
-app.command("blackbox")(blackbox.blackbox)
+app.command("evaluate", cls=with_names(attacks="attack"))(evaluate.evaluate)
+app.command("transfer", cls=with_names(attack="attack"))(transfer.transfer)
+app.command("blackbox", cls=with_names(attacks="attack"))(blackbox.blackbox)
 app.command("compare")(compare.compare)
 app.command("bench")(bench.bench)
 app.command("data")(data.data)

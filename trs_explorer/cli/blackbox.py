@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from trs_explorer.attack_catalogue import ATTACKS, check_attack_options, check_norm
+from trs_explorer.attack_catalogue import ATTACKS, attack, check_attack_options, check_norm
 from trs_explorer.catalogue import DATA
 from trs_explorer.cli import exit_on_interrupt
 from trs_explorer.cli.blackbox_page import curve_page
@@ -14,6 +14,7 @@ from trs_explorer.cli.blocks import Column, print_table
 from trs_explorer.cli.evaluate_report import NORM_SUFFIX, in_percent, options_text, percent_of
 from trs_explorer.cli.exports import as_csv, as_json, check_parent, exported
 from trs_explorer.cli.flags import (
+    AllowCodeOption,
     CsvFileOption,
     DataDirOption,
     DeviceOption,
@@ -29,11 +30,13 @@ from trs_explorer.cli.flags import (
     check_loss,
     check_reach,
     check_saved,
+    parse_attacks,
     parse_list,
     parse_radii,
     run_at,
     say,
 )
+from trs_explorer.cli.own_options import own_attack_options
 from trs_explorer.cli.progress import progress
 from trs_explorer.cli.trainer import train_with_progress
 from trs_explorer.config import same_split
@@ -47,13 +50,17 @@ BAR, WIDE = 20, 100  # characters: of the longest bar, and of a terminal with ro
 
 
 def blackbox(
+    context: typer.Context,
     run: Annotated[list[Path], typer.Argument(help="Folders of one or more runs, on one data set.", show_default=False)],
     surrogates: Annotated[
         list[str] | None,
         typer.Option("--surrogates", help="Runs to make the adversarial images on, comma-separated. Default: 3, trained once."),
     ] = None,
     attacks: Annotated[
-        str, typer.Option("--attacks", help=f"Comma-separated: {', '.join(KINDS)}. pgd is the paper's protocol.")
+        str,
+        typer.Option(
+            "--attacks", help=f"Comma-separated: {', '.join(KINDS)}; or your own, mine.py:square. pgd is the paper's protocol."
+        ),
     ] = "pgd",
     eps: Annotated[
         str | None, typer.Option("--eps", help="Comma-separated radii such as 0.1 or 8/255. Default: the paper's.")
@@ -69,6 +76,7 @@ def blackbox(
     json_file: JsonFileOption = None,
     csv_file: CsvFileOption = None,
     html_file: Annotated[Path | None, typer.Option("--html", help="Also write an HTML page with the curves over eps.")] = None,
+    allow_code: AllowCodeOption = False,
 ) -> None:
     """Measure black-box robust accuracy: images classified correctly after every attempt / all test images used.
 
@@ -86,14 +94,15 @@ def blackbox(
 
     Example: trs blackbox mnist-trs mnist-standard --attacks pgd,ila,mdi2 --eps 0.2,0.3
     """
-    kinds = list(dict.fromkeys(parse_list(attacks, "--attacks")))
+    del allow_code
+    kinds = parse_attacks(attacks)
     for kind in kinds:
-        if kind not in KINDS:
+        if not attack(kind).has_radius:
             raise UsageError(unknown("--attacks", kind, KINDS))
     radii = parse_radii(eps, norm)
     check_norm(kinds, norm)
     starts = restarts if restarts > 1 else None
-    options = attack_options(kinds, step_size=step_size, restarts=starts)
+    options = attack_options(kinds, own=own_attack_options(context, kinds), step_size=step_size, restarts=starts)
     options |= check_attack_options(kinds, {} if loss is None else {"loss": loss})  # one loss is never what pgd here usually has
     chosen = list({one.path.resolve(): one for one in map(run_at, run)}.values())
     for noun, values in {

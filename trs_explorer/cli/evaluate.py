@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from trs_explorer import runs
-from trs_explorer.attack_catalogue import ATTACKS
+from trs_explorer import plugins, runs
+from trs_explorer.attack_catalogue import ATTACKS, attack
 from trs_explorer.catalogue import DATA
 from trs_explorer.cli import exit_on_interrupt
 from trs_explorer.cli.evaluate_report import rates_csv, show
 from trs_explorer.cli.exports import as_json, check_parent, exported
 from trs_explorer.cli.flags import (
+    AllowCodeOption,
     ConfidenceOption,
     CsvFileOption,
     DataDirOption,
@@ -31,23 +32,26 @@ from trs_explorer.cli.flags import (
     check_loss,
     check_reach,
     check_saved,
+    parse_attacks,
     parse_constants,
     parse_list,
     parse_radii,
     run_at,
     say,
 )
+from trs_explorer.cli.own_options import own_attack_options
 from trs_explorer.cli.progress import progress
 from trs_explorer.evaluation.table1.columns import MEASURED_ATTACKS, parameters
-from trs_explorer.options import UsageError, unknown
 
 SETS = {"table1": MEASURED_ATTACKS, "all": tuple(name for name, attack in ATTACKS.items() if not attack.made_for_transfer)}
 
 
 def evaluate(
+    context: typer.Context,
     run: Annotated[list[Path], typer.Argument(help="Folders of one or more runs.", show_default=False)],
     attacks: Annotated[
-        str, typer.Option("--attacks", help=f"Comma-separated: {', '.join(ATTACKS)}; or table1, or all.")
+        str,
+        typer.Option("--attacks", help=f"Comma-separated: {', '.join(ATTACKS)}; table1, or all; or your own, mine.py:square."),
     ] = "fgsm,pgd",
     eps: Annotated[
         str | None, typer.Option("--eps", help="Comma-separated radii such as 0.1 or 8/255. Default: the paper's.")
@@ -66,6 +70,7 @@ def evaluate(
     data_dir: DataDirOption = None,
     json_file: JsonFileOption = None,
     csv_file: CsvFileOption = None,
+    allow_code: AllowCodeOption = False,
 ) -> None:
     """Measure clean and robust accuracy with 95 % intervals: images classified correctly after the attack / all test images used.
 
@@ -75,14 +80,12 @@ def evaluate(
 
     Example: trs evaluate checkpoints/mnist-trs checkpoints/mnist-standard --attacks pgd --eps 0.1,0.15
     """
-    requested = parse_list(attacks, "--attacks")
-    names = list(dict.fromkeys(one for name in requested for one in SETS.get(name, (name,))))
-    for name in names:
-        if name not in ATTACKS:
-            raise UsageError(unknown("--attacks", name, (*ATTACKS, *SETS)))
+    del allow_code
+    requested, names = parse_list(attacks, "--attacks"), parse_attacks(attacks, sets=SETS)
     constants = parse_constants(c) if c is not None else None
     radii = parse_radii(eps, norm)
-    options = attack_options(names, norm=norm, confidence=confidence, loss=loss, step_size=step_size)
+    own = own_attack_options(context, names)
+    options = attack_options(names, norm=norm, own=own, confidence=confidence, loss=loss, step_size=step_size)
     attack_options(names, restarts=restarts if restarts > 1 else None)  # checks that an attack takes it
     chosen = list({one.path.resolve(): one for one in map(run_at, run)}.values())
     for one in chosen:
@@ -127,10 +130,10 @@ def _attacks(
     check_reach(radii, norm, run.config.data)
     for name in requested:
         if name not in SETS:  # those take what suits the data
-            check_classes(name, run.config.data, "--attacks")
-    left_out = tuple(name for name in names if ATTACKS[name].classes > DATA[run.config.data].classes)
+            check_classes(plugins.absolute(name), run.config.data, "--attacks")
+    left_out = tuple(name for name in names if attack(name).classes > DATA[run.config.data].classes)
     for name in left_out:
-        say(f"{run.name}: without {name}, which needs {ATTACKS[name].classes} classes")
+        say(f"{run.name}: without {name}, which needs {attack(name).classes} classes")
     suitable = [name for name in names if name not in left_out]
     pairs = [(name, value) for name in suitable for value in _parameters(name, run.config.data, radii, constants)]
     return list(dict.fromkeys(pairs)), left_out
@@ -138,4 +141,4 @@ def _attacks(
 
 def _parameters(name: str, data: str, radii: list[float] | None, constants: list[float] | None) -> Sequence[float]:
     """The radii or constants of an attack: those given, else the paper's, else the data set's own."""
-    return (radii if ATTACKS[name].has_radius else constants) or parameters(data, name)
+    return (radii if attack(name).has_radius else constants) or parameters(data, name)

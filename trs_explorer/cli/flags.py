@@ -5,6 +5,7 @@ import math
 import os
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,17 @@ from typing import Annotated, Any
 
 import typer
 
-from trs_explorer.attack_catalogue import ATTACK_OPTIONS, ATTACKS, DLR_CLASSES, LOSSES, NORMS, check_attack_options, takes
+from trs_explorer import plugins
+from trs_explorer.attack_catalogue import (
+    ATTACK_OPTIONS,
+    ATTACKS,
+    DLR_CLASSES,
+    LOSSES,
+    NORMS,
+    attack,
+    check_attack_options,
+    takes,
+)
 from trs_explorer.catalogue import DATA, METHODS, MODELS
 from trs_explorer.config import DEFAULTS, SETTINGS
 from trs_explorer.files import printable
@@ -52,21 +63,32 @@ AsciiOption = Annotated[bool, typer.Option("--ascii", help="Draw the dashboard w
 JsonFileOption = Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")]
 CsvFileOption = Annotated[Path | None, typer.Option("--csv", help="Also write the rates to this file, one per row.")]
 
+AllowCodeOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-code",
+        help="Run the code of others that the runs' configs name (own models, methods, data). Only for runs that you trust.",
+        callback=plugins.allow_runs,
+        is_eager=True,
+    ),
+]
+
 NAMES: dict[str, Iterable[str]] = {"method": METHODS, "data": DATA, "model": MODELS, "device": ("auto", "cpu", "cuda")}
 
 
 def with_option_flags(command: Callable) -> Callable:
     """Add a flag for every setting and hyper-parameter to a command that takes **values. Unset flags are None."""
     explicit = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
-    generated = [_flag(option, "Training", DEFAULTS[option.name]) for option in SETTINGS.values()]
-    generated += [_flag(option, "", None) for option in HYPER_PARAMETERS.values()]
+    generated = [option_flag(option, "Training", DEFAULTS[option.name]) for option in SETTINGS.values()]
+    generated += [option_flag(option, "", None) for option in HYPER_PARAMETERS.values()]
     parameters = generated + explicit
     command.__signature__ = inspect.Signature(parameters)
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     return command
 
 
-def _flag(option: Option, panel: str, default: object) -> inspect.Parameter:
+def option_flag(option: Option, panel: str, default: object) -> inspect.Parameter:
+    """The flag of a declared option, as the parameter of a command; None where it is not given."""
     defaults = {name: method.defaults[option.name] for name, method in METHODS.items() if option.name in method.defaults}
     parts = [option.help]
     if option.range_text and not option.choices:
@@ -192,20 +214,41 @@ def check_reach(radii: Iterable[float] | None, norm: str, data: str) -> None:
             raise UsageError(f"--eps {radius:g}: no two images of {data} are further apart than {largest:.4g} in {norm}")
 
 
-def attack_options(names: Sequence[str], *, norm: str = "linf", **flags: str | int | None) -> dict[str, object]:
+def attack_options(
+    names: Sequence[str], *, norm: str = "linf", own: Mapping[str, object] | None = None, **flags: str | int | None
+) -> dict[str, object]:
     """The attacks' options that are not the usual ones, from flags as the user wrote them; None is a flag that is not given.
 
+    own: of attacks of others, the values of their own flags.
     Raises: UsageError for a value out of range, or a flag that none of the attacks takes.
     """
-    values = {name: _attack_option(name, value) for name, value in flags.items() if value is not None}
+    values = {**(own or {})}
+    values |= {name: _attack_option(name, value) for name, value in flags.items() if value is not None}
     options = check_attack_options(names, {**({} if norm == "linf" else {"norm": norm}), **values})
-    usual = {ATTACKS[name].loss for name in names if takes(name, "loss")}
+    usual = {attack(name).loss for name in names if takes(name, "loss")}
     return {name: value for name, value in options.items() if name != "loss" or usual != {value}}
 
 
+def parse_attacks(text: str, flag: str = "--attacks", sets: Mapping[str, Sequence[str]] | None = None) -> list[str]:
+    """Parse a comma-separated list of attacks, also of others, each once. Raises UsageError for an unknown one.
+
+    sets: names that stand for several attacks.
+    """
+    sets = sets or {}
+    names = dict.fromkeys(one for name in parse_list(text, flag) for one in sets.get(name, (plugins.absolute(name),)))
+    shown = Counter(map(plugins.short, names))
+    for name in names:
+        if shown[plugins.short(name)] > 1:
+            raise UsageError(f"{flag}: there are two {plugins.short(name)}, which results could not tell apart: rename one file")
+        if name not in ATTACKS and not plugins.is_foreign("attack", name):
+            raise UsageError(unknown(flag, name, (*ATTACKS, *plugins.installed("attack"), *sets)))
+        attack(name, flag)
+    return list(names)
+
+
 def _attack_option(name: str, value: str | int) -> object:
-    option = ATTACK_OPTIONS[name]
-    if option.type is not float or not isinstance(value, str):
+    option = ATTACK_OPTIONS.get(name)
+    if option is None or option.type is not float or not isinstance(value, str):
         return value
     numbers = _parse_numbers(value, option.flag)
     if len(numbers) != 1:
@@ -213,11 +256,11 @@ def _attack_option(name: str, value: str | int) -> object:
     return numbers[0]
 
 
-def check_classes(attack: str, data: str, flag: str) -> None:
+def check_classes(name: str, data: str, flag: str) -> None:
     """Raise UsageError for an attack that needs more classes than the data set has."""
-    needed, classes = ATTACKS[attack].classes, DATA[data].classes
+    needed, classes = attack(name).classes, DATA[data].classes
     if classes < needed:
-        raise UsageError(f"{flag}: {attack} needs {needed} classes, {data} has {classes}: take apgd-ce or mora")
+        raise UsageError(f"{flag}: {name} needs {needed} classes, {data} has {classes}: take apgd-ce or mora")
 
 
 def check_loss(loss: str | None, data: str) -> None:

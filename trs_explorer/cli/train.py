@@ -13,11 +13,12 @@ from typing import Annotated
 
 import typer
 
-from trs_explorer import runs
-from trs_explorer.catalogue import DATA, METHODS
+from trs_explorer import plugins, runs
+from trs_explorer.catalogue import DATA
 from trs_explorer.cli import exit_on_interrupt
 from trs_explorer.cli.display import Display, Silent, display
 from trs_explorer.cli.flags import (
+    AllowCodeOption,
     AsciiOption,
     ascii_wanted,
     can_draw,
@@ -28,6 +29,7 @@ from trs_explorer.cli.flags import (
     values_from_toml,
     with_option_flags,
 )
+from trs_explorer.cli.own_options import own_values
 from trs_explorer.cli.trainer import train_run, train_with_progress
 from trs_explorer.config import TrainConfig, absolute, resolve
 from trs_explorer.files import cannot_write, open_for_appending, printable
@@ -41,6 +43,7 @@ Flag = typer.Option
 @with_option_flags
 def train(
     *,
+    context: typer.Context,
     out: Annotated[Path | None, Flag("--out", help="Folder of the new run. Default: checkpoints/METHOD-DATA-N.")] = None,
     resume: Annotated[
         Path | None, Flag("--resume", help="Continue this run from its newest checkpoint. Give --data-dir if its data has moved.")
@@ -50,6 +53,7 @@ def train(
     plain: Annotated[bool, Flag("--plain", help="Plain lines, no escape codes.")] = False,
     ascii: AsciiOption = False,
     json: Annotated[bool, Flag("--json", help="Print one event (JSON) per line on stdout, nothing else.")] = False,
+    allow_code: AllowCodeOption = False,
     **values: object,
 ) -> None:
     """Train an ensemble; by default TRS on the embedded MNIST.
@@ -58,10 +62,13 @@ def train(
     checkpoints.
 
     Examples: trs train --tui, trs train --method cos-only --limit 6000 --epochs 5, trs train --data bars --plain
+
+    Your own: trs train --method mine.py:loss --model mine.py:net --data images.npz. With --help they show their options.
     """
+    del allow_code
     if tui + plain + json > 1:
         raise UsageError("choose one of --tui, --plain and --json")
-    run = _run_to_train(given(values), out, resume, config)
+    run = _run_to_train(given(values) | own_values(context), out, resume, config)
     with runs.discard_unless_begun(run) if resume is None else contextlib.nullcontext():
         if tui and can_draw():
             status = _train_in_dashboard(run, ascii_wanted(ascii))
@@ -85,9 +92,9 @@ def _run_to_train(values: dict, out: Path | None, resume: Path | None, config: P
         return run if data_dir is None else _with_data_dir(run, str(data_dir))
     if config is not None:
         values = {**values_from_toml(config), **values}
-    settings = resolve(values)
     if out is not None:
         runs.check_free(out)
+    settings = _resolved(values)
     _check_device(settings)
     _obtain_data(settings)
     _check_model(settings)
@@ -97,6 +104,24 @@ def _run_to_train(values: dict, out: Path | None, resume: Path | None, config: P
     if out is not None:
         return runs.create(out, settings)
     return runs.create(_new_folder(settings), settings)
+
+
+def _resolved(values: dict) -> TrainConfig:
+    """The settings of a training. Data of the user is read for it: its shape and classes are part of them."""
+    from trs_explorer.sources import is_data_path
+
+    place = str(values.get("data", ""))
+    if place in DATA or not (plugins.is_foreign("data", place) or is_data_path(place)):
+        return resolve(values)
+    if values.get("data_dir"):
+        raise UsageError(f"--data {place} says where the data is: drop --data-dir")
+    with exit_on_interrupt():
+        from trs_explorer.data.own import describe
+    own = describe(place)
+    for note in own.notes:
+        say(f"{place}: {note}")
+    settings = resolve({**values, "data": own.name, "data_dir": own.place})
+    return dataclasses.replace(settings, data_fingerprint=own.fingerprint)
 
 
 def _with_data_dir(run: runs.Run, data_dir: str) -> runs.Run:
@@ -131,7 +156,7 @@ def _with_start(settings: TrainConfig) -> TrainConfig:
     if settings.start_from:
         source = run_at(Path(settings.start_from))
         return dataclasses.replace(settings, start_from=str(source.path.resolve()))
-    if not METHODS[settings.method].trained_start:
+    if not settings.about_method.trained_start:
         return settings
     with exit_on_interrupt():
         from trs_explorer.training.cached_training import cached_start
@@ -158,7 +183,7 @@ def _new_folder(settings: TrainConfig) -> Path:
         folder.mkdir(exist_ok=True)  # an error if a file is there, or a link that leads nowhere
         for number in itertools.count(1):
             with contextlib.suppress(FileExistsError):
-                path = folder / f"{settings.method}-{settings.data}-{number}"
+                path = folder / f"{plugins.stem(settings.method)}-{settings.data}-{number}"
                 path.mkdir()
                 return path
     except OSError as error:
@@ -194,9 +219,10 @@ def _train_in_dashboard(run: runs.Run, ascii_only: bool) -> int:
     from trs_explorer.shipped import python_m
     from trs_explorer.tui import watch
 
+    allow_code = ["--allow-code"] * bool(run.config.code_of_others())  # the user has named it, or said so
     with open_for_appending(run.log) as log:
         trainer = subprocess.Popen(
-            [*python_m("trs_explorer"), "train", "--resume", str(run.path), "--plain"],
+            [*python_m("trs_explorer"), "train", "--resume", str(run.path), "--plain", *allow_code],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -6,12 +6,14 @@ from typing import Annotated
 import typer
 
 from trs_explorer.attack_catalogue import ATTACKS
-from trs_explorer.catalogue import DATA, entry
+from trs_explorer.attack_catalogue import attack as attack_of
+from trs_explorer.catalogue import DATA
 from trs_explorer.cli import exit_on_interrupt
 from trs_explorer.cli.blocks import Column, print_table
 from trs_explorer.cli.evaluate_report import NORM_SUFFIX, options_text, value_of
 from trs_explorer.cli.exports import as_csv, as_json, check_parent, exported
 from trs_explorer.cli.flags import (
+    AllowCodeOption,
     ConfidenceOption,
     CsvFileOption,
     DataDirOption,
@@ -30,11 +32,13 @@ from trs_explorer.cli.flags import (
     check_loss,
     check_reach,
     check_saved,
+    parse_attacks,
     parse_constants,
     parse_radii,
     run_at,
     say,
 )
+from trs_explorer.cli.own_options import own_attack_options
 from trs_explorer.cli.progress import progress
 from trs_explorer.files import printable
 from trs_explorer.options import UsageError, unknown
@@ -48,8 +52,9 @@ WIDE = 5  # with more members than this, cells hold the rate alone
 
 
 def transfer(
+    context: typer.Context,
     run: RunArgument,
-    attack: Annotated[str, typer.Option("--attack", help=f"One of {', '.join(ATTACKS)}.")] = "pgd",
+    attack: Annotated[str, typer.Option("--attack", help=f"One of {', '.join(ATTACKS)}; or your own, mine.py:square.")] = "pgd",
     eps: Annotated[str | None, typer.Option("--eps", help="Radius such as 0.1 or 8/255. Default: 0.3 on MNIST.")] = None,
     norm: NormOption = "linf",
     c: Annotated[str | None, typer.Option("--c", help="Constant of cw and ead, which have no radius. Default: 1.")] = None,
@@ -69,6 +74,7 @@ def transfer(
     probe: Annotated[bool, typer.Option("--probe", help="Repeat the training's last probe instead, and store it.")] = False,
     json_file: JsonFileOption = None,
     csv_file: CsvFileOption = None,
+    allow_code: AllowCodeOption = False,
 ) -> None:
     """Measure the transfer matrix: which members are fooled by adversarial examples made on another one.
 
@@ -87,10 +93,12 @@ def transfer(
     --probe: the training's own small measurement, on the newest weights: for logs of older versions, which lack |cos| by the
     log-odds. Only --device, --data-dir and --json count beside it. Stored as results/probe.json.
     """
+    del allow_code
     if probe:
         _repeat_probe(run_at(run), device, data_dir, json_file)
         return
-    attack_entry = entry(ATTACKS, "--attack", attack)
+    (attack,) = parse_attacks(attack, "--attack") if "," not in attack else [attack]
+    attack_entry = attack_of(attack, "--attack")
     if protocol not in ("def6", "all-right"):
         raise UsageError(unknown("--protocol", protocol, ("def6", "all-right")))
     chosen = run_at(run)
@@ -104,7 +112,8 @@ def transfer(
         raise UsageError(f"--eps: {attack} has no radius, but a constant, --c")
     check_loss(loss, chosen.config.data)
     starts = restarts if restarts > 1 else None
-    options = attack_options([attack], norm=norm, confidence=confidence, loss=loss, step_size=step_size, restarts=starts)
+    own = own_attack_options(context, [attack])
+    options = attack_options([attack], norm=norm, own=own, confidence=confidence, loss=loss, step_size=step_size, restarts=starts)
     values = parse_radii(eps, norm) if attack_entry.has_radius else parse_constants(c) if c is not None else None
     check_reach(values if attack_entry.has_radius else None, norm, chosen.config.data)
     if values is not None and len(values) != 1:

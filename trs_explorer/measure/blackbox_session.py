@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from trs_explorer import data
+from trs_explorer import data, plugins
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.data import Dataset
 from trs_explorer.evaluation import blackbox
@@ -107,7 +107,9 @@ def blackbox_runs(
     for run in surrogates:
         ensembles[run.name], loaded = load_newest(run, device)
         made_on.append({"name": run.name, "members": run.config.members, "weights": loaded["weights"]})
-    attempts = {(eps, name): _attempts(name, list(ensembles), eps, plan) for eps in plan.radii for name in plan.attacks}
+    attempts = {
+        (eps, plugins.short(name)): _attempts(name, list(ensembles), eps, plan) for eps in plan.radii for name in plan.attacks
+    }
     every = [attempt for same in attempts.values() for attempt in same]
     targets = [_target(run, every, made_on, test, len(x), plan, device, group) for run in runs]
     sessions = [target.session for target in targets]
@@ -130,7 +132,7 @@ def _attempts(name: str, surrogates: Sequence[str], eps: float, plan: BlackboxPl
         losses = (str(plan.options["loss"]),) if "loss" in plan.options else ("ce", "margin")
         return blackbox.protocol(surrogates, eps, norm=plan.norm, losses=losses, options=options)
     attack = partial(attack_function(name), **attack_options(name, plan.options, steps=blackbox.STEPS))
-    return [Attempt(surrogate, name, attack, eps, norm=plan.norm) for surrogate in surrogates]
+    return [Attempt(surrogate, plugins.short(name), attack, eps, norm=plan.norm) for surrogate in surrogates]
 
 
 def _target(

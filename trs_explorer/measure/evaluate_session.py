@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from trs_explorer import data, shipped
-from trs_explorer.attack_catalogue import ATTACKS
+from trs_explorer.attack_catalogue import attack
 from trs_explorer.config import same_split
 from trs_explorer.evaluation.accuracy import Attack, Rate, empty_rates, join_rates, measure, parse_rate, worst_of
 from trs_explorer.evaluation.table1 import paper
@@ -74,7 +74,7 @@ class EvaluatePlan:
 
     def _labelled(self, name: str, value: float) -> Attack:
         options = attack_options(name, self.options, steps=self.steps, restarts=self.restarts)
-        if not ATTACKS[name].has_radius:  # only whether it fools counts, not how near the image is
+        if not attack(name).has_radius:  # only whether it fools counts, not how near the image is
             return name, attack_function(name), {"c": value, "early_stop": True, **options}
         return attack_label(name, options), attack_function(name), {"eps": value, **options}
 
@@ -178,7 +178,7 @@ def _warnings(
     Attacks made for transfer need not be strong on this model, and look at transformed copies of their images: for them the
     checks are only that they stay in the ball and give back the original.
     """
-    direct = [not ATTACKS[name].made_for_transfer for name, _ in plan.attacks]
+    direct = [not attack(name).made_for_transfer for name, _ in plan.attacks]
     attacks = list(compress(plan.labelled_attacks(), direct))
     others = check_rates(list(compress(rates[1:], [not each for each in direct])))
     rates = [rates[0], *compress(rates[1:], direct)]

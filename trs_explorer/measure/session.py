@@ -11,8 +11,9 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
-from trs_explorer import __version__
-from trs_explorer.attack_catalogue import ATTACKS, Label, options_for
+from trs_explorer import __version__, plugins
+from trs_explorer.attack_catalogue import Label, attack, is_own, options_for
+from trs_explorer.attacks.own import adapted
 from trs_explorer.catalogue import load
 from trs_explorer.data import Dataset
 from trs_explorer.files import Json
@@ -174,20 +175,23 @@ def environment(device: torch.device | str) -> Json:
 
 
 def attack_function(name: str) -> Callable[..., torch.Tensor]:
-    """The attack of that name in the catalogue."""
-    return load(ATTACKS[name].function)
+    """The attack of that name, also one of others."""
+    function = load(attack(name).function)
+    return adapted(function, plugins.short(name)) if is_own(name) else function
 
 
 def attack_label(name: str, options: Mapping[str, Any]) -> str:
     """The label of an attack's results: "pgd-50", "pgd-margin-50 x5". A loss is named where it is not the attack's usual one."""
     loss = options.get("loss", "")
-    return str(Label(name, "" if loss == ATTACKS[name].loss else loss, options.get("steps"), options.get("restarts", 1)))
+    unusual = "" if loss == attack(name).loss else str(loss)
+    return str(Label(plugins.short(name), unusual, options.get("steps"), options.get("restarts", 1)))
 
 
 def attack_options(name: str, options: Mapping[str, object], **budget: int) -> dict[str, Any]:
     """The keyword arguments of an attack besides its eps or c.
 
     - options: those that the user chose, such as norm and confidence; an attack gets those that it takes.
-    - budget: steps and restarts, for attacks with a radius. The others have their own numbers of steps.
+    - budget: steps and restarts, for attacks with a radius. The others, and attacks of others, have their own numbers of steps.
     """
-    return (options_for(name, budget) if ATTACKS[name].has_radius else {}) | options_for(name, options)
+    shared = options_for(name, budget) if attack(name).has_radius and not is_own(name) else {}
+    return shared | options_for(name, options)

@@ -6,8 +6,8 @@ from functools import partial
 
 import torch
 
-from trs_explorer import data
-from trs_explorer.attack_catalogue import ATTACKS
+from trs_explorer import data, plugins
+from trs_explorer.attack_catalogue import attack
 from trs_explorer.catalogue import DATA
 from trs_explorer.evaluation.transfer import (
     STARTS_OF,
@@ -83,12 +83,12 @@ def transfer_run(
     if plan.protocol == "all-right":
         places, which = all_correct(ensemble, test.images(slice(None)), test.y, limit=plan.limit), " that all members have right"
     x, y = test.images(places).to(device), test.y[places].to(device)
-    ball = ATTACKS[plan.attack].has_radius
+    ball = attack(plan.attack).has_radius
     options = attack_options(plan.attack, plan.options, steps=plan.steps)
     description = {
         **describe(loaded, test, f"first {len(x)} test images{which}", device, plan.seed),
         "kind": "transfer",
-        "attack": attack_label(plan.attack, options) if ball else plan.attack,
+        "attack": attack_label(plan.attack, options) if ball else plugins.short(plan.attack),
         "eps": plan.value if ball else None,
         "c": None if ball else plan.value,
         "norm": options.get("norm", "linf") if ball else None,

@@ -3,8 +3,11 @@
 import torch
 from torch import nn
 
-from trs_explorer.catalogue import DATA, METHODS, MODELS, entry, load
+from trs_explorer import catalogue, plugins
+from trs_explorer.catalogue import DATA, entry, load
+from trs_explorer.config import TrainConfig
 from trs_explorer.models.ensemble import Ensemble
+from trs_explorer.models.imported import make_imported
 
 LEAKY_SLOPE = 0.1  # of the leaky ReLUs, for negative inputs
 
@@ -17,14 +20,26 @@ def build(model: str, data: str, members: int, *, seed: int, method: str = "stan
     seed: decides every initial weight; the global random state is left as it was.
     Raises: UsageError for an unknown name.
     """
-    make_member = load(entry(MODELS, "--model", model).function)
-    data_entry, method_entry = entry(DATA, "--data", data), entry(METHODS, "--method", method)
+    make_member = load(catalogue.model(model).function)
+    data_entry, method_entry = entry(DATA, "--data", data), catalogue.method(method)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         ensemble = Ensemble([make_member(data_entry.shape, data_entry.classes) for _ in range(members)], method_entry.voting)
     if method_entry.leaky:
         _replace_relus(ensemble)
     return ensemble
+
+
+def build_for(config: TrainConfig) -> Ensemble:
+    """Build the ensemble of a run's config, also one that was imported: trained then only if the code of others loads its weights.
+
+    Raises: UsageError for an unknown name, or for code that may not run or does not fit the data.
+    """
+    if config.imported and plugins.is_foreign("model", config.model):
+        about = DATA[config.data]
+        return make_imported(config.model, about.shape, about.classes)
+    method = "standard" if config.imported else config.method
+    return build(config.model, config.data, config.members, seed=config.seed, method=method)
 
 
 def _replace_relus(module: nn.Module) -> None:

@@ -1,7 +1,6 @@
 """Requests of viewers to a running training."""
 
-from trs_explorer.catalogue import METHODS
-from trs_explorer.options import HYPER_PARAMETERS, UsageError
+from trs_explorer.options import UsageError
 from trs_explorer.training.state import State
 
 ACTIONS = ("pause", "resume", "save", "stop", "note", "set")
@@ -18,10 +17,10 @@ def apply(state: State, request: dict) -> dict:
     if request["action"] == "set":
         name = str(request.get("name"))
         try:
-            method = METHODS[state.run.config.method]
+            method = state.run.config.about_method
             if not name.startswith("lambda_") or name not in method.defaults or name in method.fixed:
                 raise UsageError(f"{state.run.config.method} has no weight {name!r} to change")
-            state.options[name] = HYPER_PARAMETERS[name].check(request.get("value"))
+            state.options[name] = method.options[name].check(request.get("value"))
         except UsageError as error:
             return {**echo, "error": str(error)}
     return echo

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
-from trs_explorer import runs
+from trs_explorer import plugins, runs
 from trs_explorer.catalogue import DATA
 from trs_explorer.evaluation.probe import probe
 from trs_explorer.files import cannot_write
@@ -50,7 +50,7 @@ def train(run: runs.Run, *, resume: bool = False, stop: threading.Event | None =
         _record_failure(run, writer, "interrupted before it could save")
         raise
     except Exception as error:  # out of memory, an error of a data set: whatever it is, record it in the run's folder
-        _record_failure(run, writer, f"{type(error).__name__}: {error}")
+        _record_failure(run, writer, plugins.where(error) or f"{type(error).__name__}: {error}")
         raise
     finally:
         try:

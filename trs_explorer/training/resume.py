@@ -9,10 +9,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from trs_explorer.catalogue import METHODS
 from trs_explorer.events import newest_first
 from trs_explorer.models.stored import load_weights
-from trs_explorer.options import HYPER_PARAMETERS, UsageError
+from trs_explorer.options import UsageError
 from trs_explorer.runs import Checkpoint, RunError
 from trs_explorer.training import checkpoints
 from trs_explorer.training.parallel import most_parts
@@ -78,8 +77,9 @@ def _apply(state: State, checkpoint: Checkpoint, stored: Mapping) -> list[str]:
             name: torch.empty_like(like[name]).copy_(value) if name in like else value.clone() for name, value in memory.items()
         }
     state.optimizer.load_state_dict(ours)
+    declared = state.run.config.about_method.options
     state.progress = state.saved_at = Progress(stored["epoch"], stored["step_in_epoch"], stored["step"])
-    state.options = {name: HYPER_PARAMETERS[name].check(value) for name, value in stored["options"].items()}
+    state.options = {name: declared[name].check(value) for name, value in stored["options"].items()}
     return _same_numerics(state, stored)
 
 
@@ -96,7 +96,7 @@ def _wrong_progress(state: State, checkpoint: Checkpoint, stored: Mapping) -> st
 
 
 def _wrong_numerics(state: State, stored: Mapping) -> str:
-    whole, pixels = METHODS[state.run.config.method].whole_batch, state.images.x[0].numel()
+    whole, pixels = state.run.config.about_method.whole_batch, state.images.x[0].numel()
     parts, most = stored.get("parts"), 1 if whole else most_parts(state.ensemble, state.batch_size, pixels)
     if type(parts) is not int or not 1 <= parts <= most:
         return f"its batches were computed in an impossible number of parts, at most {most} can be"
@@ -106,12 +106,12 @@ def _wrong_numerics(state: State, stored: Mapping) -> str:
 
 
 def _wrong_options(state: State, options: object) -> str:
-    wanted = state.run.config.options
+    wanted, declared = state.run.config.options, state.run.config.about_method.options
     if not isinstance(options, dict) or set(options) != set(wanted):
         return "it belongs to another method"
     for name, value in options.items():
         try:
-            HYPER_PARAMETERS[name].check(value)
+            declared[name].check(value)
         except UsageError:
             return f"its {name} is out of range"
         if not name.startswith("lambda_") and value != wanted[name]:

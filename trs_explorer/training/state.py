@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from trs_explorer import data
-from trs_explorer.catalogue import METHODS, load
+from trs_explorer.catalogue import load
 from trs_explorer.config import TrainConfig, same_split
 from trs_explorer.evaluation.probe import probe_images
-from trs_explorer.models import Ensemble, build
+from trs_explorer.models import Ensemble
+from trs_explorer.models.factory import build_for
 from trs_explorer.models.stored import load_ensemble
 from trs_explorer.options import UsageError
 from trs_explorer.run_config import change_config
@@ -84,7 +85,7 @@ class State:
     @property
     def member(self) -> int | None:
         """The member in training, if members are trained one after another. Epochs are divided evenly."""
-        if not METHODS[self.run.config.method].boost:
+        if not self.run.config.about_method.boost:
             return None
         members, epochs = self.run.config.members, self.run.config.epochs
         return min(members - 1, ((self.progress.epoch + 1) * members - 1) // epochs)
@@ -106,7 +107,7 @@ class State:
         Only where members are trained one after another. The weights depend on the trained members alone, so a resumed
         training computes them again.
         """
-        boost = load(METHODS[self.run.config.method].boost)
+        boost = load(self.run.config.about_method.boost)
         self.weights = boost(self.ensemble.eval(), self.images, done=done, training=training)
         self.weights_member = done if training else None
 
@@ -142,9 +143,9 @@ def prepare(run: Run) -> State:
         run = change_config(run, data_fingerprint={"train": images.fingerprint, "test": held_out.fingerprint})
     config, images = run.config, images.to(device)
     probe_x, probe_y = probe_images(held_out)
-    ensemble = build(config.model, config.data, config.members, seed=config.seed, method=config.method).to(device)
+    ensemble = build_for(config).to(device)
     check_members(config, ensemble)
-    whole_batch = METHODS[config.method].whole_batch
+    whole_batch = config.about_method.whole_batch
     return State(
         run=run,
         device=device,
@@ -170,7 +171,7 @@ def load_start_weights(state: State) -> list[str]:
 
     Raises: UsageError if the method needs such a run and none is named, if it cannot be read, or if its members differ.
     """
-    config, method = state.run.config, METHODS[state.run.config.method]
+    config, method = state.run.config, state.run.config.about_method
     if not config.start_from:
         if method.trained_start:
             raise UsageError(f"{config.method} starts from trained members: name their run by --from RUN")

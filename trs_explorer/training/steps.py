@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from trs_explorer.catalogue import METHODS, load
+from trs_explorer.catalogue import load
 from trs_explorer.config import TrainConfig
 from trs_explorer.data.augment import crop_and_flip
 from trs_explorer.defences.adversarial import adversarial_images
@@ -30,7 +30,7 @@ def training_step(state: State, orders: Tensor) -> dict[str, Tensor]:
     get no gradient, so the optimiser changes neither them nor its memory of them.
     """
     config, ensemble = state.run.config, state.ensemble
-    method = METHODS[config.method]
+    method = config.about_method
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate(config, *state.stage)
     defence = load(method.function)
@@ -112,7 +112,7 @@ def epoch_orders(state: State) -> Tensor:
 
     They depend only on the seed and the epoch.
     """
-    purposes = (ORDER, OTHER_ORDER) if "other" in _parameter_names(load(METHODS[state.run.config.method].function)) else (ORDER,)
+    purposes = (ORDER, OTHER_ORDER) if "other" in _parameter_names(load(state.run.config.about_method.function)) else (ORDER,)
     generators = [generator(state.run.config.seed, purpose, state.progress.epoch) for purpose in purposes]
     return torch.stack([torch.randperm(len(state.images), generator=draw) for draw in generators]).to(state.device)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from trs_explorer import runs
+from trs_explorer import plugins, runs
 from trs_explorer.config import resolve
 from trs_explorer.data import folder_of
 from trs_explorer.training.cached_training import cached_training, train_to_end
@@ -44,7 +44,7 @@ def _surrogate(
     notify: Callable[[str], object],
 ) -> runs.Run:
     config = target.config
-    path = Path("checkpoints") / f"{runs.SURROGATE_PREFIX}{config.data}-{config.model}-{members}"
+    path = Path("checkpoints") / f"{runs.SURROGATE_PREFIX}{config.data}-{plugins.stem(config.model)}-{members}"
     settings = {
         "method": "standard",
         "data": config.data,

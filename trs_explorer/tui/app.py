@@ -17,7 +17,6 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from trs_explorer import runs
-from trs_explorer.catalogue import METHODS
 from trs_explorer.files import printable
 from trs_explorer.tui import panels
 from trs_explorer.tui.alarms import Alarm, alarms
@@ -209,8 +208,8 @@ class Dashboard(App[None]):
         config = self.followed.run.config
         names = [name for name in config.options if name.startswith("lambda_")]
         name = names[number_of] if len(names) > number_of else None
-        if name is None or name in METHODS[config.method].fixed:
-            self._report(f"{config.method} {f'fixes {name}' if name else 'has no such weight'}")
+        if name is None or name in config.about_method.fixed:
+            self._report(f"{config.method_name} {f'fixes {name}' if name else 'has no such weight'}")
             return
         now = self._pending.get(name, self.followed.history.options.get(name, config.options[name]))
         value = scaled(now, factor)

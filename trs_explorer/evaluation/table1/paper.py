@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from trs_explorer.catalogue import DATA
-from trs_explorer.catalogue import METHODS as CATALOGUE_METHODS
 from trs_explorer.config import TrainConfig
 
 METHODS = ("adaboost", "gradient-boost", "ckae", "adp", "gal", "dverge", "cos-only", "cos-l2", "trs")
@@ -82,10 +81,11 @@ def deviations(config: TrainConfig, checkpoint: str) -> list[str]:
     words = {
         "adversarial": config.adversarial,
         f"{config.members} members": config.members != 3,
-        f"epoch {epoch} of {config.epochs}": epoch < config.epochs,
+        "trained elsewhere": config.imported,
+        f"epoch {epoch} of {config.epochs}": epoch < config.epochs and not config.imported,
         f"of {config.limit:,} images": config.limit > 0,
         "augmented" if augmented else "not augmented": augmented != usual,
-        f"from {config.start_from}": bool(config.start_from) and not CATALOGUE_METHODS[config.method].trained_start,
+        f"from {config.start_from}": bool(config.start_from) and not config.about_method.trained_start,
     }
     return [text for text, holds in words.items() if holds]
 

@@ -1,0 +1,110 @@
+"""Data of the user: files, folders and functions, named by a path or a reference. `describe` puts them into the catalogue."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trs_explorer import catalogue, plugins
+from trs_explorer.config import SPLITS, absolute
+from trs_explorer.data.dataset import Dataset, fingerprint
+from trs_explorer.data.user_data import UserData, read_user_data
+from trs_explorer.files import printable
+from trs_explorer.options import UsageError
+
+MAX_STEM = 40  # characters
+
+
+@dataclass(frozen=True)
+class OwnData:
+    """Data of the user in the catalogue.
+
+    - name: there.
+    - place: the absolute path of its files, or the reference of its function: a run's data_dir.
+    - fingerprint: by split.
+    - notes: what was done to it, for the user.
+    """
+
+    name: str
+    place: str
+    fingerprint: dict[str, str]
+    notes: tuple[str, ...]
+
+
+def describe(place: str) -> OwnData:
+    """Read both splits of a user's data and add it to the catalogue. Raises UsageError for what cannot be used, and why."""
+    place = absolute(place)
+    splits = {split: read(place, train=split == "train") for split in SPLITS}
+    train, test = splits["train"], splits["test"]
+    if train.x.shape[1:] != test.x.shape[1:]:
+        ours, theirs = ([*split.x.shape[1:]] for split in (train, test))
+        raise UsageError(f"{place}: training images have shape {ours}, test images {theirs}: they must have the same")
+    names = max((train.class_names, test.class_names), key=len)
+    prints = {split: fingerprint(one.x, one.y) for split, one in splits.items()}
+    name = catalogue.own_data(_stem(place), prints, tuple(train.x.shape[1:]), names)
+    return OwnData(name, place, prints, tuple(dict.fromkeys((*train.notes, *test.notes))))
+
+
+def own_split(train: bool, data_dir: str, seed: int) -> tuple[Tensor, Tensor]:
+    """Images and labels of a split of the data at data_dir: a loader of the catalogue. seed is not used."""
+    if not data_dir:
+        raise UsageError("data of your own has no usual place: give its file or folder as --data-dir")
+    split = read(data_dir, train=train)
+    return split.x, split.y
+
+
+def read(place: str, *, train: bool) -> UserData:
+    """Read one split of a user's data: files, or what a function returns. Raises UsageError."""
+    if not plugins.is_foreign("data", place):
+        return read_user_data(place, train=train)
+    function = plugins.load("data", place)
+    name = plugins.short(place)
+    if not callable(function):
+        raise UsageError(
+            f"--data {name}: it must be a function, data(train) -> (images, labels), not a {type(function).__name__}"
+        )
+    try:
+        returned = function(train)
+    except Exception as error:
+        raise UsageError(f"--data {plugins.where(error) or f'{name}: {error}'}") from error
+    return _checked(returned, name)
+
+
+def _checked(returned: Any, name: str) -> UserData:
+    """Turn what a user's function has returned into tensors: (images, labels[, class names]), or a data set of pairs."""
+    class_names: Sequence[str] = ()
+    if isinstance(returned, Dataset):
+        class_names = [*map(str, range(returned.classes))]
+        returned = returned.x, returned.y
+    elif isinstance(returned, Sequence) and len(returned) in (2, 3) and not _is_pair(returned[0]):
+        returned, class_names = returned[:2], [*returned[2]] if len(returned) == 3 else ()
+    elif hasattr(returned, "__getitem__") and hasattr(returned, "__len__"):  # as torchvision's data sets
+        class_names = [*map(str, getattr(returned, "classes", ()))]
+        pairs = [returned[k] for k in range(len(returned))]
+        returned = torch.stack([torch.as_tensor(x) for x, _ in pairs]), torch.tensor([int(y) for _, y in pairs])
+    else:
+        raise UsageError(f"--data {name}: it must return (images, labels), not a {type(returned).__name__}")
+    x, y = (torch.as_tensor(one) for one in returned)
+    if x.dtype not in (torch.uint8, torch.float32):
+        x = x.to(torch.float32)
+    y = y.to(torch.int64)
+    names = tuple(map(str, class_names)) or tuple(map(str, range(int(y.max()) + 1 if len(y) else 0)))
+    try:
+        Dataset(name, x, y, len(names))
+    except ValueError as error:
+        raise UsageError(f"--data {error}") from error
+    return UserData(x, y, names, ())
+
+
+def _is_pair(one: object) -> bool:
+    return isinstance(one, tuple) and len(one) == 2
+
+
+def _stem(place: str) -> str:
+    """A short name for the data of a file, a folder or a function."""
+    stem = plugins.short(place).rpartition(":")[2] if plugins.is_foreign("data", place) else Path(place).stem
+    return re.sub(r"[^\w.-]+", "-", printable(stem))[:MAX_STEM].strip("-.") or "data"

@@ -1,0 +1,140 @@
+"""Checks of an ensemble that was trained elsewhere: mistakes that make every later figure meaningless, said in words."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from trs_explorer.attacks.model_state import eval_mode
+from trs_explorer.evaluation.accuracy import batches, right
+from trs_explorer.evaluation.intervals import wilson
+from trs_explorer.evaluation.trust.from_rates import check_model
+from trs_explorer.gradients import Images, Labels
+from trs_explorer.models.ensemble import Ensemble
+
+BETTER = 0.2  # by this much accuracy, other input shows that normalisation is missing or doubled
+SATURATED = 0.9  # share of images whose probability rounds to 1 in float32
+N_GRADIENTS = 16  # images for the checks that need gradients
+
+
+def check_import(
+    ensemble: Ensemble, x: Images, y: Labels, *, was_training: Sequence[int] = (), batch_size: int = 64
+) -> list[str]:
+    """Return what is wrong with an ensemble's members, in words; empty if nothing was found.
+
+    - x, y: test images in [0, 1] and their labels; some hundreds are enough.
+    - was_training: numbers (from 0) of the members that came in training mode.
+    Said are: normalisation that is missing or doubled, classes in another order, probabilities instead of logits, saturated logits,
+    outputs that change from pass to pass or with the other images of a batch, gradients that do not reach the input.
+    """
+    texts = [
+        f"F{k + 1} came in training mode: it is measured in eval mode, without dropout and with the stored batch norm statistics"
+        for k in was_training
+    ]
+    for k, member in enumerate(ensemble.members):
+        texts += [f"F{k + 1}: {text}" for text in _member_texts(member, x, y, batch_size)]
+    texts += _twins(ensemble, x[:N_GRADIENTS])
+    return texts
+
+
+def _member_texts(member: nn.Module, x: Images, y: Labels, batch_size: int) -> Iterator[str]:
+    outputs = _outputs(member, x, y, batch_size)
+    correct = right(outputs, y)
+    classes = outputs.shape[-1]
+    _, high = wilson(int(correct.sum()), len(y))
+    if high < max(0.5, 3 / classes):
+        yield from _why_so_inaccurate(member, x, y, outputs, batch_size)
+    warnings = check_model(member, x[:N_GRADIENTS], y[:N_GRADIENTS])
+    yield from (text for check in (9, 10) for text in warnings[check])
+    if _depends_on_its_batch(member, x[:N_GRADIENTS]):
+        yield (
+            "its output for an image depends on the other images of the batch: batch norm in training mode, or without running "
+            "statistics. Attacks on it are attacks on the batch"
+        )
+    yield from _gradient_texts(member, x[:N_GRADIENTS], y[:N_GRADIENTS])
+    certain = (outputs.softmax(-1).amax(-1) == 1).float().mean().item()
+    if certain > SATURATED:
+        size = outputs.abs().max().item()
+        yield (
+            f"on {100 * certain:.0f} % of the images its probability rounds to 1 (logits up to {size:.3g}): cross-entropy has no "
+            "gradient there. Trust attacks on the margin (--loss margin, mora)"
+        )
+
+
+def _why_so_inaccurate(member: nn.Module, x: Images, y: Labels, outputs: Tensor, batch_size: int) -> Iterator[str]:
+    """Say that a member is hardly better than chance, and which other input or order of the classes would make it better."""
+    n, correct = len(y), int(right(outputs, y).sum())
+    text = f"it classifies {correct} of {n} images correctly, hardly better than chance"
+    mean, std = (value.view(-1, 1, 1) for value in (x.mean((0, 2, 3)), x.std((0, 2, 3)).clamp_min(1e-3)))
+    tries = {
+        "normalised images, (x - mean) / std, {}: the normalisation is missing. Put it into the model as its first layer": (
+            (x - mean) / std
+        ),
+        "images in [-1, 1], 2 x - 1, {}: put that into the model as its first layer": 2 * x - 1,
+        "images in [0, 255] {}: put that factor into the model": 255 * x,
+        "images that are normalised back, x * std + mean, {}: its normalisation is doubled": x * std + mean,
+        "images with their channels in reverse order {}: it was trained on BGR": x.flip(1),
+    }
+    best, remedy = 0, ""
+    for words, other in tries.items():
+        found = int(right(_outputs(member, other, y, batch_size), y).sum())
+        if found > best:
+            best, remedy = found, words.format(f"{found}")
+    if best - correct > BETTER * n:
+        yield f"{text}; of {remedy}"
+        return
+    matched = _matched_classes(outputs, y)
+    if matched - correct > BETTER * n:
+        yield f"{text}; {matched} if its classes are renamed: they are in another order than the data's"
+        return
+    yield f"{text}: is this the data that it was trained on?"
+
+
+def _matched_classes(outputs: Float[Tensor, "batch class"], y: Labels) -> int:
+    """Count the images that are right if every true class is renamed to the answer that it gets most often, if these differ."""
+    answers = outputs.argmax(-1)
+    counts = torch.zeros(outputs.shape[-1], outputs.shape[-1], dtype=torch.long)
+    counts.index_put_((y.cpu(), answers.cpu()), torch.ones(len(y), dtype=torch.long), accumulate=True)
+    present = counts[counts.sum(-1) > 0]
+    most, where = present.max(-1)
+    return int(most.sum()) if len(where.unique()) == len(where) else 0
+
+
+def _depends_on_its_batch(member: nn.Module, x: Images) -> bool:
+    if len(x) < 4:
+        return False
+    with eval_mode(member), torch.no_grad():
+        together, half = member(x).float(), member(x[: len(x) // 2]).float()
+    size = together.abs().amax().item()
+    return not torch.allclose(together[: len(half)], half, rtol=1e-2, atol=1e-2 * max(size, 1e-3))
+
+
+def _gradient_texts(member: nn.Module, x: Images, y: Labels) -> Iterator[str]:
+    with eval_mode(member), torch.enable_grad():
+        copy = x.detach().clone().requires_grad_()
+        outputs = member(copy).float()
+        if not outputs.requires_grad:
+            yield "no gradient reaches its input (no_grad, detach or numpy inside?): attacks that follow gradients cannot work"
+            return
+        log_odds = outputs.gather(-1, y[:, None])[:, 0] - outputs.logsumexp(-1)
+        (gradient,) = torch.autograd.grad(log_odds.sum(), copy, allow_unused=True)
+    if gradient is None or not bool(gradient.any()):
+        yield "no gradient reaches its input (a rounding or an argmax inside?): attacks that follow gradients cannot work"
+    elif not bool(gradient.isfinite().all()):
+        yield "its input gradients are NaN or infinite: attacks go astray"
+
+
+def _twins(ensemble: Ensemble, x: Images) -> Iterator[str]:
+    """Say which members give the same outputs."""
+    with eval_mode(ensemble), torch.no_grad():
+        logits = ensemble.member_logits(x)
+    for i in range(len(logits)):
+        for j in range(i):
+            if torch.equal(logits[i], logits[j]):
+                yield f"F{j + 1} and F{i + 1} give the same outputs: they are one model twice, all attacks transfer"
+
+
+def _outputs(member: nn.Module, x: Images, y: Labels, batch_size: int) -> Float[Tensor, "batch class"]:
+    with eval_mode(member), torch.no_grad():
+        return torch.cat([member(images).float().cpu() for images, _ in batches(member, x, y, batch_size)])

@@ -1,0 +1,102 @@
+"""Ensembles of others: whatever a user's function returns, as an `Ensemble`."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from trs_explorer import plugins
+from trs_explorer.models.ensemble import Ensemble, Images
+from trs_explorer.options import UsageError
+
+MOST_MEMBERS = 64
+
+
+def make_imported(name: str, shape: tuple[int, int, int], classes: int) -> Ensemble:
+    """Build the ensemble behind a name of code of others, in eval mode on the CPU.
+
+    name: of a function without arguments, or of what it would return: an `Ensemble`, a sequence of modules that return logits,
+        one module that returns all members' logits [member, batch, class], or one that returns logits [batch, class].
+    shape, classes: of the data that its members take.
+    Raises: UsageError for anything else, or members that do not take such images; with the line of their file.
+    """
+    made = plugins.load("model", name)
+    short = plugins.short(name)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            made = made() if callable(made) and not isinstance(made, nn.Module) else made
+        ensemble = _as_ensemble(made, short, torch.zeros(2, *shape))
+        ensemble.eval()
+        with torch.no_grad():
+            logits = ensemble.member_logits(torch.zeros(2, *shape))
+    except UsageError:
+        raise
+    except Exception as error:  # whatever their code raises
+        size = " x ".join(map(str, shape))
+        raise UsageError(f"{short}, on images of {size}: {plugins.where(error) or error}") from error
+    if logits.shape[1:] != (2, classes):
+        raise UsageError(f"{short} must return {classes} logits an image for this data, got {[*logits.shape[1:]]} for 2 images")
+    return ensemble
+
+
+def _as_ensemble(made: Any, name: str, x: Images) -> Ensemble:
+    if isinstance(made, Ensemble):
+        return made
+    if isinstance(made, nn.Module) and not isinstance(made, nn.ModuleList):
+        made.eval()
+        with torch.no_grad():
+            together = made(x)
+        if not isinstance(together, Tensor) or together.ndim not in (2, 3):
+            got = f"a tensor of shape {[*together.shape]}" if isinstance(together, Tensor) else f"a {type(together).__name__}"
+            raise UsageError(f"{name} must return logits [batch, class], or [member, batch, class], it returned {got}")
+        return Ensemble([made]) if together.ndim == 2 else JointEnsemble(made, len(together))
+    members = [*made] if isinstance(made, Sequence | nn.ModuleList) else []
+    wrong = next((type(one).__name__ for one in members if not isinstance(one, nn.Module)), None)
+    if not members or wrong:
+        got = f"a {wrong} among them" if wrong else f"a {type(made).__name__}" if not isinstance(made, Sequence) else "none"
+        raise UsageError(f"{name} must return a sequence of torch.nn.Module, one for each member, it returned {got}")
+    if len(members) > MOST_MEMBERS:
+        raise UsageError(f"{name} returned {len(members)} members: {MOST_MEMBERS} at most")
+    if len({id(one) for one in members}) < len(members):
+        raise UsageError(f"{name} returned one module twice: its members would be one and the same")
+    return Ensemble(members)
+
+
+class JointEnsemble(Ensemble):
+    """An ensemble whose members are computed together, by one module that returns logits [member, batch, class].
+
+    The members of `members` are views of it: each computes all of them.
+    """
+
+    def __init__(self, joint: nn.Module, count: int) -> None:
+        super().__init__([_View(joint, k) for k in range(count)])
+
+    def member_logits(self, x: Images | Sequence[Images]) -> Float[Tensor, "member batch class"]:
+        """Return every member's logits, by one pass if all get the same images."""
+        if not isinstance(x, Tensor):
+            return super().member_logits(x)
+        first = cast(_View, self.members[0])
+        with self.arithmetic(x.device):
+            logits: Tensor = first.joint(x)
+        return logits.float()
+
+
+class _View(nn.Module):
+    """One member of a joint module. The first view holds its weights; the others only refer to it."""
+
+    def __init__(self, joint: nn.Module, index: int) -> None:
+        super().__init__()
+        self.index = index
+        if index == 0:
+            self.joint = joint
+        else:
+            self._others = (joint,)  # a tuple: not a submodule, so that the weights are saved once
+
+    def forward(self, x: Images) -> Float[Tensor, "batch class"]:
+        """Return the member's logits."""
+        joint = self.joint if self.index == 0 else self._others[0]
+        logits: Tensor = joint(x)[self.index]
+        return logits
