@@ -51,7 +51,7 @@ def read_checkpoint(path: Path) -> Any:
         if found is None:
             raise UsageError(f"{printable(path)} is damaged: torch.load cannot read it. Download or copy it again") from error
         raise UsageError(
-            f"{printable(path)} holds an object of the class {printable(found[1])}, and no code runs for it here: {_SAVE_AGAIN}"
+            f"{printable(path)} holds an object made by {printable(found[1])}, and no code in a file is run: {_SAVE_AGAIN}"
         ) from error
 
 
@@ -74,8 +74,8 @@ def _read(path: Path) -> bytes:
         raise UsageError(f"{shown}: there is not enough memory to read it") from None
     except OSError as error:
         raise UsageError(f"{shown} cannot be read: {reason(error)}") from error
-    if raw.startswith(_ZIP) and _packed(raw):
-        raise UsageError(f"{shown} is a damaged or packed zip archive, which torch.save does not write: download or copy it again")
+    if raw.startswith(_ZIP) and (problem := _archive_problem(raw)):
+        raise UsageError(f"{shown} is {problem}")
     return raw
 
 
@@ -86,15 +86,19 @@ def _members_beside(path: Path) -> str:
     return f": give the members' files, {printable(', '.join(names[:16]))}" if names else ": correct its name"
 
 
-def _packed(raw: bytes) -> bool:
-    """Whether a zip archive has compressed entries (torch.load would unpack them to any size), or cannot be read."""
+def _archive_problem(raw: bytes) -> str:
+    """What a zip archive is that torch.save did not write; empty if it may have."""
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             entries = archive.infolist()
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
-        return True
+        return "a damaged archive: download or copy it again"
+    if any(entry.filename.endswith("/constants.pkl") for entry in entries):
+        return "a TorchScript archive, whose code is not run: give a file that the repository's code saved"
     stored = all(entry.compress_type == zipfile.ZIP_STORED and entry.file_size == entry.compress_size for entry in entries)
-    return not stored or sum(entry.file_size for entry in entries) > len(raw)
+    if not stored or sum(entry.file_size for entry in entries) > len(raw):  # torch.load would unpack it to any size
+        return "a packed zip archive: unpack it, and give a file that the repository's code saved"
+    return ""
 
 
 def describe(value: object) -> str:

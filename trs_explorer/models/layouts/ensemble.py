@@ -148,7 +148,7 @@ def _dverge_member(where: str, state: object, suffix: str) -> _Found:
     """Find a member: the depth and the data set are not in the file, but its keys and shapes show them."""
     if not isinstance(state, Mapping):
         raise UsageError(f"{where} is {describe(state)}, expected a state dict: save the members' state_dict()")
-    parallel = _parallel(state)  # the baselines that were trained for the TRS paper have it
+    parallel = _parallel(state)
     prefix, normaliser = f"{parallel}model.", f"{parallel}normalizer."
     _check_prefixes(state, (prefix, normaliser), where)
     if f"{prefix}layer1.0.conv3.weight" in state:
@@ -201,9 +201,9 @@ def _load_normalisation(member: nn.Sequential, found: _Found, notes: list[str]) 
             raise UsageError(f"{found.where} lacks {key} [{len(published)}], the repository's normalisation: it is not complete")
         values.append(checked_tensor(found.state[key], torch.tensor(published), key, found.where))
     mean, std = values
-    for name in found.state:
-        if str(name).startswith(found.normaliser) and name not in (f"{found.normaliser}mean", f"{found.normaliser}std"):
-            raise UsageError(f"{found.where} holds {short(name)}, which the repository's normalisation has not")
+    for other in found.state:
+        if str(other).startswith(found.normaliser) and other not in (f"{found.normaliser}mean", f"{found.normaliser}std"):
+            raise UsageError(f"{found.where} holds {short(other)}, which the repository's normalisation has not")
     if not bool((std > 0).all()):
         raise UsageError(f"{found.where}: {found.normaliser}std is {std.tolist()}, every one must be > 0: the file is damaged")
     if not (torch.equal(mean, torch.tensor(constants[0])) and torch.equal(std, torch.tensor(constants[1]))):
