@@ -483,6 +483,20 @@ def test_damaged_files_are_refused_in_words(tmp_path, zipped):
             load_layout("dverge", [tmp_path / "f"])
 
 
+def test_a_small_file_cannot_claim_many_members(tmp_path):
+    """By reference, a member more costs a file a few bytes, and us a network."""
+    state = dverge_content([weights(SMALL, 0)])["model_0"]
+    path = saved(tmp_path / "f", {f"model_{i}": state for i in range(200)})
+    with pytest.raises(UsageError, match=r"f holds [0-9,]+ bytes, its weights need 6.,...,...: members share weights, or"):
+        load_layout("dverge", [path])
+
+
+def test_a_large_tensor_without_storage_is_not_made(tmp_path):
+    wide = torch.zeros(1).expand(10, 1 << 40)
+    with pytest.raises(UsageError, match="its weights need 43,980,4"):
+        load_layout("dverge", [saved(tmp_path / "f", dverge_content([changed(fc__weight=wide)]))])
+
+
 def test_too_little_memory_is_said_to_be_that(tmp_path, monkeypatch):
     def full(*_: object, **__: object) -> None:
         raise MemoryError

@@ -9,7 +9,7 @@ import io
 import re
 import reprlib
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +36,14 @@ _OTHER_FILES = {
 }
 
 
-def read_checkpoint(path: Path) -> Any:
-    """Return what a file of torch.save holds, on the CPU.
+def read_checkpoint(path: Path) -> tuple[Any, int]:
+    """Return what a file of torch.save holds, on the CPU, and the file's size in bytes.
 
     Raises: UsageError if it is missing, too large, damaged, another kind of file, or holds objects of other classes.
     """
     raw = _read(path)
     try:
-        return torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
+        return torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True), len(raw)
     except MemoryError:
         raise UsageError(f"{printable(path)}: there is not enough memory for its {len(raw):,} bytes") from None
     except Exception as error:  # whatever the parser raises on a damaged or hostile file
@@ -99,6 +99,17 @@ def _archive_problem(raw: bytes) -> str:
     if not stored or sum(entry.file_size for entry in entries) > len(raw):  # torch.load would unpack it to any size
         return "a packed zip archive: unpack it, and give a file that the repository's code saved"
     return ""
+
+
+def check_size(states: Iterable[Mapping[object, object]], size: int, where: str) -> None:
+    """Raise UsageError if state dicts need more bytes than their file has: members that share weights, or tensors of no storage.
+
+    So a small file cannot make us build many large members.
+    """
+    tensors = (value for state in states for value in state.values() if isinstance(value, Tensor))
+    needed = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    if needed > size:
+        raise UsageError(f"{where} holds {size:,} bytes, its weights need {needed:,}: members share weights, or it is damaged")
 
 
 def describe(value: object) -> str:

@@ -6,7 +6,7 @@ train/train_dverge.py and utils.py of zjysteven/DVERGE. `trs_explorer.layouts` s
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import nn
 from trs_explorer.catalogue import entry
 from trs_explorer.files import natural_order, printable
 from trs_explorer.layouts import DVERGE_FORM, LAYOUTS, TRS_FORM, Form, Layout
-from trs_explorer.models.layouts.checkpoint import describe, read_checkpoint, short
+from trs_explorer.models.layouts.checkpoint import check_size, describe, read_checkpoint, short
 from trs_explorer.models.layouts.members import NORMALISATION, build_member, checked_tensor, load_member
 from trs_explorer.models.normalize import Normalize
 from trs_explorer.options import UsageError
@@ -74,14 +74,14 @@ def load_layout(layout: str, files: Sequence[Path]) -> LayoutEnsemble:
     found: list[_Found] = []
     notes: list[str] = []
     for number, path in enumerate(files):
-        content = read_checkpoint(path)
+        content, size = read_checkpoint(path)
         form = _form(layout, chosen, path, content)
         if form is DVERGE_FORM and len(files) > 1:
             raise UsageError(f"{printable(path)} holds a whole ensemble: give it alone, and import the other files as other runs")
-        if form is TRS_FORM:
-            found.append(_trs_member(path, content, number, notes))
-        else:
-            found += _dverge_members(path, content, leaky=form in chosen.leaky)
+        suffix = "-leaky" if form in chosen.leaky else ""
+        here = _dverge_members(path, content) if form is DVERGE_FORM else [_trs_member(path, content, number, notes)]
+        check_size((one.state for one in here), size, printable(path))
+        found += (replace(one, architecture=one.architecture + suffix) for one in here)
     first = found[0]
     for other in found[1:]:
         if (other.architecture, other.data) != (first.architecture, first.data):
@@ -136,15 +136,12 @@ def _trs_member(path: Path, content: Mapping[str, Any], number: int, notes: list
     return _Found(state, where, architecture, data, prefix)
 
 
-def _dverge_members(path: Path, content: Mapping[str, Any], *, leaky: bool) -> list[_Found]:
+def _dverge_members(path: Path, content: Mapping[str, Any]) -> list[_Found]:
     """Find the members in a file of DVERGE. Their wrapper saves its normalisation as buffers."""
-    return [
-        _dverge_member(f"{printable(path)}: {name}", content[name], "-leaky" if leaky else "")
-        for name in sorted(content, key=natural_order)
-    ]
+    return [_dverge_member(f"{printable(path)}: {name}", content[name]) for name in sorted(content, key=natural_order)]
 
 
-def _dverge_member(where: str, state: object, suffix: str) -> _Found:
+def _dverge_member(where: str, state: object) -> _Found:
     """Find a member: the depth and the data set are not in the file, but its keys and shapes show them."""
     if not isinstance(state, Mapping):
         raise UsageError(f"{where} is {describe(state)}, expected a state dict: save the members' state_dict()")
@@ -161,7 +158,7 @@ def _dverge_member(where: str, state: object, suffix: str) -> _Found:
         raise UsageError(f"{where} is not DVERGE's ResNet of 1 to {_MOST_BLOCKS} blocks per stage: {seen}")
     stem = state.get(f"{prefix}conv1.weight")
     gray = isinstance(stem, torch.Tensor) and stem.ndim == 4 and stem.shape[1] == 1
-    return _Found(state, where, f"resnet{6 * blocks + 2}{suffix}", "mnist" if gray else "cifar10", prefix, normaliser)
+    return _Found(state, where, f"resnet{6 * blocks + 2}", "mnist" if gray else "cifar10", prefix, normaliser)
 
 
 def _parallel(state: Mapping[object, object]) -> str:
