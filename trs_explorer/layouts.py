@@ -1,4 +1,4 @@
-"""The published layouts of checkpoints that `trs import --layout` reads. No torch; how they are read: `models/layouts/`.
+"""The published layouts of reference checkpoints, by name. No torch; how they are read: `models/layouts/`.
 
 Two repositories publish PyTorch code that trains such ensembles, and each saves all its methods in one form:
 - AI-secure/Transferability-Reduced-Smooth-Ensemble, train/Empirical/train_{trs,dverge,adp,gal}.py: a file for each member.
@@ -26,11 +26,11 @@ class Form:
 
 TRS_FORM = Form(
     "the TRS repository",
-    "one file for each member (checkpoint.pth.tar.0, .1, ...), a dict with arch and state_dict, whose keys start with module.1.",
+    "one file for each member (checkpoint.pth.tar.0, .1, ...), a dict with arch and state_dict, whose keys are module.1.conv1.weight, ...",
 )
 DVERGE_FORM = Form(
     "the DVERGE repository",
-    "one file for all members (epoch_200.pth), a dict with model_0, model_1, ..., whose keys start with model. and normalizer.",
+    "one file for all members (epoch_200.pth), a dict with model_0, model_1, ..., whose keys are model.conv1.weight, ..., normalizer.std",
 )
 
 

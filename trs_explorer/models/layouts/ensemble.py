@@ -116,7 +116,7 @@ def _form(layout: str, chosen: Layout, path: Path, content: Any) -> Form:
     if found in chosen.forms:
         return found
     others = [name for name, other in LAYOUTS.items() if found in other.forms]
-    hint = f". It has the form of {found.name}: is it --layout {', '.join(others)}?" if found else ""
+    hint = f" (it has the form of {found.name}: is it --layout {', '.join(others)}?)" if found else ""
     expected = ", or ".join(form.holds for form in chosen.forms)
     raise UsageError(f"{printable(path)} is not in the layout {layout}: found {describe(content)}; expected {expected}{hint}")
 
