@@ -26,11 +26,13 @@ class Form:
 
 TRS_FORM = Form(
     "the TRS repository",
-    "one file for each member (checkpoint.pth.tar.0, .1, ...), a dict with arch and state_dict, whose keys are module.1.conv1.weight, ...",
+    "one file for each member (checkpoint.pth.tar.0, .1, ...), a dict with arch and state_dict, whose keys are "
+    "module.1.conv1.weight, ...",
 )
 DVERGE_FORM = Form(
     "the DVERGE repository",
-    "one file for all members (epoch_200.pth), a dict with model_0, model_1, ..., whose keys are model.conv1.weight, ..., normalizer.std",
+    "one file for all members (epoch_200.pth), a dict with model_0, model_1, ..., whose keys are "
+    "model.conv1.weight, ..., normalizer.std",
 )
 
 

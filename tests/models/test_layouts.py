@@ -311,7 +311,8 @@ def test_what_is_wrong_with_the_wrapper_is_said(tmp_path, change, words):
             "trs",
             {"model_0": {"model.conv1.weight": torch.zeros(1)}},
             r"f is not in the layout trs: found a dict with model_0 \(dict\); expected one file for each member "
-            r"\(checkpoint.*module\.1\.conv1\.weight, \.\.\. \(it has the form of the DVERGE repository: is it --layout dverge, adp, gal\?\)",
+            r"\(checkpoint.*module\.1\.conv1\.weight, \.\.\. \(it has the form of the "
+            r"DVERGE repository: is it --layout dverge, adp, gal\?\)",
         ),
         (
             "adp",
