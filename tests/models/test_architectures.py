@@ -71,6 +71,20 @@ def test_resnet_parameter_counts():
     assert parameters(resnet20(MNIST, 10)) == 269_722 - 2 * 16 * 9
 
 
+def test_a_resnet_with_projections_has_two_of_them():
+    """Option B: a 1 x 1 convolution with batch norm where the width changes, and no other difference."""
+    model = resnet(CIFAR, 10, depth=20, project=True)
+    assert parameters(model) == 269_722 + (16 * 32 + 2 * 32) + (32 * 64 + 2 * 64) == 272_474
+    more = {name.partition(".projection.")[0] for name in set(model.state_dict()) - set(resnet20(CIFAR, 10).state_dict())}
+    assert more == {"stage2.0", "stage3.0"}
+
+
+def test_a_resnet_with_another_activation_has_no_relu():
+    kinds = {type(module) for module in resnet(CIFAR, 10, depth=8, activation=nn.SiLU).modules()}
+    assert nn.SiLU in kinds
+    assert nn.ReLU not in kinds
+
+
 @pytest.mark.parametrize("depth", [0, 2, 18, 21])
 def test_resnet_refuses_other_depths(depth):
     with pytest.raises(ValueError, match="6n"):
