@@ -119,7 +119,7 @@ def test_files_of_no_split_are_said_and_a_size_can_be_given(tmp_path):
         ({"image": FILES, "label": [str(k) for k in range(150)]}, "has one image per class"),
         ({"image": FILES * 7, "label": [str(k) for k in range(1050)]}, "has 1,050 different texts: at most 1,000"),
         ({"image": [*FILES[:149], None], "label": LABELS}, "row 149 has no image"),
-        ({"image": [*STRUCTS[:70], {"bytes": None, "path": "/etc/passwd"}, *STRUCTS[71:]], "label": LABELS}, "row 70 has no image, or only the path"),
+        ({"image": [*STRUCTS[:70], {"path": "/etc/passwd"}, *STRUCTS[71:]], "label": LABELS}, "row 70 .*only the path"),
         ({"image": [*FILES[:66], FILES[66][:60], *FILES[67:]], "label": LABELS}, r"row 66 is damaged .*: replace or remove it"),
         ({"image": [*FILES[:66], b"", *FILES[67:]], "label": LABELS}, "row 66 is not an image of PNG"),
         ({"image": pa.array([], pa.binary()), "label": LABELS[:0]}, "there are no labels"),
@@ -163,7 +163,7 @@ def test_every_truncation_is_refused(tmp_path):
 
 def test_flipped_bytes_give_data_or_an_error_in_words(tmp_path):
     path = write(tmp_path / "mine.parquet", {"image": FILES[:6], "label": LABELS[:6]})
-    whole, refused = path.read_bytes(), 0
+    whole, refused = path.read_bytes(), []
     for position in range(4, len(whole), 31):
         damaged = bytearray(whole)
         damaged[position] ^= 0x55
@@ -171,9 +171,9 @@ def test_flipped_bytes_give_data_or_an_error_in_words(tmp_path):
         try:
             read_user_data(path, train=True)
         except UsageError as error:
-            refused += 1
-            assert "mine.parquet" in str(error)
-    assert refused > 10
+            refused.append(str(error))
+    assert len(refused) > 10
+    assert all("mine.parquet" in message for message in refused)
 
 
 def test_without_pyarrow_the_way_out_is_said(tmp_path, monkeypatch):

@@ -337,12 +337,15 @@ def test_every_truncation_is_refused(save):
             read_user_data(path, train=True)
 
 
-def test_a_wrong_checksum_is_refused(tmp_path):
-    path = npz(tmp_path, x=X, y=Y)
+@pytest.mark.parametrize("name", ["mine.npz", "mine.pt"])
+def test_a_wrong_checksum_is_refused(tmp_path, name):
+    np.savez(tmp_path / "mine.npz", x=X, y=Y)
+    write_pt(tmp_path / "mine.pt", {"x": X, "y": Y}, None)
+    path = tmp_path / name
     raw = bytearray(path.read_bytes())
     raw[raw.index(X.tobytes()) + 77] ^= 4
     path.write_bytes(raw)
-    with pytest.raises(UsageError, match=r"mine\.npz is damaged.*CRC"):
+    with pytest.raises(UsageError, match=r"mine\.\w+ is damaged.*(CRC|checksum)"):
         read_user_data(path, train=False)
 
 

@@ -166,6 +166,8 @@ def _open_pt(path: Path) -> ArrayFile:
         check_fits(sum(info.file_size for info in archive.infolist()), name)
         if any(Path(info.filename).name == "data.pkl" and info.file_size > MOST_PICKLE for info in archive.infolist()):
             raise UsageError(f"{name} holds much more than tensors: {_SAVE}")
+        if (damaged := archive.testzip()) is not None:  # torch.load compares no checksum
+            raise UsageError(f"{name} is damaged (the checksum of {printable(damaged)} is wrong): get or write it again")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:
