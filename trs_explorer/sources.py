@@ -1,10 +1,32 @@
 """Data sets whose files do not come with trs: where the files are, and how to get them. No torch: for `trs data list`."""
 
+import contextlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from platformdirs import user_cache_path
+
+ARRAY_SUFFIXES = (".npz", ".pt", ".pth", ".safetensors")  # files of a user's data: `data.user_files` reads them
+TABLE_SUFFIXES = (".parquet",)
+
+
+def is_data_path(name: str) -> bool:
+    """Whether a value of --data is the path of a user's data: by its suffix, a path separator, or a folder that exists.
+
+    Ask the catalogue first: a folder here may have the name of one of its sets. Code ("folder/file.py:object") is no data.
+    """
+    if ".py:" in name or name.endswith(".py"):
+        return False
+    separators = {"/", os.sep}
+    if name.startswith("~") or any(separator in name for separator in separators):
+        return True
+    if name.lower().endswith((*ARRAY_SUFFIXES, *TABLE_SUFFIXES)):
+        return True
+    with contextlib.suppress(OSError, ValueError):  # a name that is too long, or has a zero byte
+        return bool(name) and Path(name).is_dir()
+    return False
 
 
 @dataclass(frozen=True)

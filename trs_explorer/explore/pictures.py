@@ -2,14 +2,14 @@
 
 import base64
 import io
-import warnings
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
+from trs_explorer.data.encoded_images import centred_box, decode_upright
 from trs_explorer.options import UsageError
 
 Picture = Float[Tensor, "channel height width"]
@@ -18,10 +18,6 @@ FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
 MAX_FILE = 2 << 20  # bytes
 MAX_SIDE = 4096  # pixels
 FACTORS = (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-
-# Pillow only warns about a header that announces too many pixels. Turned into an error globally, because
-# warnings.catch_warnings is not thread-safe.
-warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
 def png(image: Picture, scale: int = 1) -> bytes:
@@ -80,7 +76,7 @@ def read_picture(raw: bytes, shape: tuple[int, int, int]) -> tuple[Picture, str]
             if max(file.size) > MAX_SIDE:
                 size = f"{file.width} x {file.height}"
                 raise UsageError(f"the picture has {size} pixels: at most {MAX_SIDE} x {MAX_SIDE} are allowed")
-            picture, conversions = _decode(file)
+            picture, conversions = decode_upright(file)
     except UsageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -93,28 +89,9 @@ def read_picture(raw: bytes, shape: tuple[int, int, int]) -> tuple[Picture, str]
     return _fit(picture, shape, conversions)
 
 
-def _decode(file: Image.Image) -> tuple[Image.Image, list[str]]:
-    """Decode the first frame, upright, as 8-bit L, LA, RGB or RGBA, and list the conversions so far."""
-    kind = {"1": "black and white", "L": "grey", "LA": "grey", "P": "palette", "RGBA": "RGB", "CMYK": "CMYK"}
-    conversions = [f"{file.width} x {file.height} {kind.get(file.mode, 'grey' if file.mode[0] == 'I' else 'RGB')} {file.format}"]
-    if getattr(file, "is_animated", False):
-        file.seek(0)
-        conversions.append("first frame")
-    file.load()
-    upright = ImageOps.exif_transpose(file)
-    if upright.size != file.size or file.getexif().get(0x0112, 1) != 1:
-        conversions.append("turned upright")
-    if upright.mode[0] == "I":  # 16 bits: Pillow's own conversion would clip at 255
-        return Image.fromarray((np.asarray(upright, dtype=np.float64) / 257).round().clip(0, 255).astype(np.uint8)), conversions
-    grey = upright.mode in ("1", "L", "LA")
-    if upright.has_transparency_data:
-        return upright.convert("LA" if upright.mode == "LA" else "RGBA"), conversions
-    return upright.convert("L" if grey else "RGB"), conversions
-
-
 def _fit(picture: Image.Image, shape: tuple[int, int, int], conversions: list[str]) -> tuple[Picture, str]:
     channels, height, width = shape
-    box = _centred_box(picture.size, (width, height))
+    box = centred_box(picture.size, (width, height))
     if box != (0, 0, *picture.size):
         conversions.append(
             "cropped to the central square"
@@ -137,14 +114,6 @@ def _fit(picture: Image.Image, shape: tuple[int, int, int], conversions: list[st
         image = 1 - image
         conversions.append("inverted, because it was mostly light and these images are light on dark")
     return image, ", ".join(conversions)
-
-
-def _centred_box(size: tuple[int, int], proportions: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Return the largest centred box with these proportions: left, upper, right, lower."""
-    width = min(size[0], max(1, round(size[1] * proportions[0] / proportions[1])))
-    height = min(size[1], max(1, round(size[0] * proportions[1] / proportions[0])))
-    left, upper = (size[0] - width) // 2, (size[1] - height) // 2
-    return left, upper, left + width, upper + height
 
 
 def _opaque(picture: Image.Image, channels: int) -> tuple[Image.Image, str]:
