@@ -228,8 +228,10 @@ T = TypeVar("T")
 
 # What a training step hands to a defence that names it in its signature: training/steps.py says what each is.
 STEP_CONTEXT = ("progress", "generator", "epoch_generator", "x_ce", "other", "member", "weights")
+LEAKY_SLOPE = 0.1  # of leaky ReLUs, for negative inputs
 GREY_EPS, COLOUR_EPS = 0.1, 8 / 255  # of the probe, on data of the user
 MAX_CLASSES = 1000
+PUBLISHED = "published-"  # models of imported checkpoints have names that begin so: "published-resnet20"
 MAX_NAME = 200  # characters of a class name
 
 
@@ -267,6 +269,8 @@ def method(name: str, what: str = "--method") -> Method:
 
 def model(name: str, what: str = "--model") -> Entry:
     """The model of that name, also one of others, as `method`."""
+    if name.startswith(PUBLISHED):
+        return Entry(name, "an architecture of published checkpoints, `models.layouts`")
     if name not in MODELS and plugins.is_foreign("model", name):
         allowed = plugins.is_allowed("model", name)
         return Entry(plugins.load("model", name, what) if allowed else name, "code of others")

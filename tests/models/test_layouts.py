@@ -431,7 +431,7 @@ def script() -> bytes:
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a Git LFS pointer, .*: git lfs pull"),
         (b"\x1f\x8b\x08", "is packed by gzip: unpack it first"),
         (b"", r"is no file of torch\.save \(\.pth\) but empty"),
-        (b"\x40\0\0\0\0\0\0\0{\"a\":", r"is no file of torch\.save \(\.pth\) but a safetensors file"),
+        (b'\x40\0\0\0\0\0\0\0{"a":', r"is no file of torch\.save \(\.pth\) but a safetensors file"),
         (pickle.dumps({"a": 1}), r"is no file of torch\.save \(\.pth\) but another kind of file"),
         (b"PK\x03\x04" + bytes(200), "is a damaged archive: download or copy it again"),
         (packed({"model_0": {"a": torch.zeros(10**6)}}), "is a packed zip archive: unpack it"),

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from trs_explorer import __version__
-from trs_explorer.cli import bench, blackbox, compare, data, evaluate, explore, lesson, train, transfer, watch
+from trs_explorer.cli import bench, blackbox, compare, data, evaluate, explore, import_, lesson, train, transfer, watch
 from trs_explorer.cli.own_options import with_names
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ def trs(
 
 
 app.command("train", cls=with_names(method="method", model="model", data="data"))(train.train)
+app.command("import")(import_.import_)
 app.command("watch")(watch.watch)
 app.command("explore")(explore.explore)
 app.command("lesson")(lesson.lesson)

@@ -12,7 +12,8 @@ from torch import Tensor
 from trs_explorer import catalogue, plugins
 from trs_explorer.config import SPLITS, absolute
 from trs_explorer.data.dataset import Dataset, fingerprint
-from trs_explorer.data.user_data import UserData, read_user_data
+from trs_explorer.data.user_data import UserData
+from trs_explorer.data.user_files import read_user_data
 from trs_explorer.files import printable
 from trs_explorer.options import UsageError
 

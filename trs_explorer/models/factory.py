@@ -4,12 +4,11 @@ import torch
 from torch import nn
 
 from trs_explorer import catalogue, plugins
-from trs_explorer.catalogue import DATA, entry, load
+from trs_explorer.catalogue import DATA, LEAKY_SLOPE, PUBLISHED, entry, load
 from trs_explorer.config import TrainConfig
 from trs_explorer.models.ensemble import Ensemble
 from trs_explorer.models.imported import make_imported
-
-LEAKY_SLOPE = 0.1  # of the leaky ReLUs, for negative inputs
+from trs_explorer.models.layouts.members import build_member
 
 
 def build(model: str, data: str, members: int, *, seed: int, method: str = "standard") -> Ensemble:
@@ -31,13 +30,16 @@ def build(model: str, data: str, members: int, *, seed: int, method: str = "stan
 
 
 def build_for(config: TrainConfig) -> Ensemble:
-    """Build the ensemble of a run's config, also one that was imported: trained then only if the code of others loads its weights.
+    """Build the ensemble of a run's config, also one that was imported. It is untrained, but where code of others trains it.
 
     Raises: UsageError for an unknown name, or for code that may not run or does not fit the data.
     """
     if config.imported and plugins.is_foreign("model", config.model):
         about = DATA[config.data]
         return make_imported(config.model, about.shape, about.classes)
+    if config.model.startswith(PUBLISHED):
+        architecture = config.model.removeprefix(PUBLISHED)
+        return Ensemble([build_member(architecture, config.data) for _ in range(config.members)])
     method = "standard" if config.imported else config.method
     return build(config.model, config.data, config.members, seed=config.seed, method=method)
 

@@ -25,11 +25,11 @@ def check_import(
 
     - x, y: test images in [0, 1] and their labels; some hundreds are enough.
     - was_training: numbers (from 0) of the members that came in training mode.
-    Said are: normalisation that is missing or doubled, classes in another order, probabilities instead of logits, saturated logits,
-    outputs that change from pass to pass or with the other images of a batch, gradients that do not reach the input.
+    Said are: normalisation that is missing or doubled, classes in another order, probabilities instead of logits, saturated
+    logits, outputs that change from pass to pass or with the other images of a batch, gradients that do not reach the input.
     """
     texts = [
-        f"F{k + 1} came in training mode: it is measured in eval mode, without dropout and with the stored batch norm statistics"
+        f"F{k + 1} came in training mode: it is measured in eval mode, without dropout, with batch norm's stored statistics"
         for k in was_training
     ]
     for k, member in enumerate(ensemble.members):

@@ -14,8 +14,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from trs_explorer.catalogue import DATA
-from trs_explorer.models.factory import LEAKY_SLOPE
+from trs_explorer.catalogue import DATA, LEAKY_SLOPE
 from trs_explorer.models.images import lenet
 from trs_explorer.models.layouts.checkpoint import short
 from trs_explorer.models.normalize import Normalize
