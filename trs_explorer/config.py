@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from trs_explorer import __version__, catalogue, plugins
+from trs_explorer import __version__, lookup, plugins
 from trs_explorer.catalogue import DATA, METHODS, MODELS, Method, entry
 from trs_explorer.options import HYPER_PARAMETERS, Option, UsageError, setting, unknown
 
@@ -65,7 +65,7 @@ class TrainConfig:
     @property
     def about_method(self) -> Method:
         """The method's entry; for an imported ensemble one without options."""
-        return NOT_TRAINED_HERE if self.imported else catalogue.method(self.method)
+        return NOT_TRAINED_HERE if self.imported else lookup.method(self.method)
 
     @property
     def imported(self) -> bool:
@@ -118,7 +118,7 @@ def resolve(values: Mapping[str, object]) -> TrainConfig:
     Raises: UsageError for an unknown name, a value out of range, or an option that the method does not have.
     """
     method_name = plugins.absolute(str(SETTINGS["method"].check(values.get("method", DEFAULTS["method"]))))
-    method = catalogue.method(method_name)
+    method = lookup.method(method_name)
     taken = next((name for name in method.options if name in SETTINGS), None)
     if taken:
         raise UsageError(f"{plugins.short(method_name)}: its parameter {taken} has the name of a setting of trs: rename it")
@@ -149,7 +149,7 @@ def resolve(values: Mapping[str, object]) -> TrainConfig:
         **given,
         **method.fixed,
     }
-    catalogue.model(str(merged["model"]))
+    lookup.model(str(merged["model"]))
     _check_method(method_name, method, merged, given)
     options = {name: merged[name] for name in method.defaults}
     if "delta_start" in options and options["delta_start"] > options["delta"]:
@@ -223,8 +223,8 @@ def from_json(stored: Mapping[str, object]) -> TrainConfig:
     if plugins.runs_allowed():
         for kind, named in (("method", name), ("model", values["model"]), ("data", values["data_dir"])):
             plugins.allow(kind, named)
-    method = NOT_TRAINED_HERE if name == IMPORTED else catalogue.method(name, "config.json method")
-    catalogue.model(str(values["model"]), "config.json model")
+    method = NOT_TRAINED_HERE if name == IMPORTED else lookup.method(name, "config.json method")
+    lookup.model(str(values["model"]), "config.json model")
     checked = _checked_options(name, method, options)
     about = _own_data(values["data"], stored)
     entry(DATA, "config.json data", str(values["data"]))
@@ -256,7 +256,7 @@ def _own_data(name: str, stored: Mapping[str, object]) -> dict[str, Any]:
     shape, names = (about.get(key) if isinstance(about, dict) else None for key in ("shape", "class_names"))
     if not isinstance(shape, list) or not isinstance(names, list) or not isinstance(fingerprint, dict):
         raise UsageError("config.json: own_data must hold the shape of an image and the class_names, beside data_fingerprint")
-    if catalogue.own_data(name.rpartition("-")[0], fingerprint, tuple(shape), tuple(names)) != name:
+    if lookup.own_data(name.rpartition("-")[0], fingerprint, tuple(shape), tuple(names)) != name:
         raise UsageError(f"config.json: {name!r} is not the name of the data that it describes")
     return {"shape": shape, "class_names": names}
 

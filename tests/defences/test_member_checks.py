@@ -83,7 +83,7 @@ def own(shape: tuple, classes: int) -> nn.Module:
 
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(MODELS, "own", Entry(f"{__name__}:own", ""))
+    monkeypatch.setitem(MODELS, "own", Entry(own, ""))
     return lambda kind: setattr(own, "kind", kind)
 
 

@@ -156,6 +156,7 @@ def test_every_file_with_a_maker_is_in_the_table():
         "__init__",
         "ensemble",
         "factory",
+        "imported",
         "features",
         "normalize",
         "recording",

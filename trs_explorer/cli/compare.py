@@ -14,6 +14,7 @@ from trs_explorer.cli.compare_report import show
 from trs_explorer.cli.evaluate_report import rates_csv
 from trs_explorer.cli.exports import as_json, check_parent, exported
 from trs_explorer.cli.flags import (
+    AllowCodeOption,
     CsvFileOption,
     DataDirOption,
     DeviceOption,
@@ -50,6 +51,7 @@ def compare(
     data_dir: DataDirOption = None,
     json_file: JsonFileOption = None,
     csv_file: CsvFileOption = None,
+    allow_code: AllowCodeOption = False,
 ) -> None:
     """Compare runs in the form of the paper's Table 1: its attacks and parameters, its figures beside ours.
 
@@ -63,6 +65,7 @@ def compare(
 
     Example: trs compare checkpoints/ --stored
     """
+    del allow_code
     if stored and again:
         raise UsageError("choose one of --stored, which measures nothing, and --again, which measures everything")
     for file in (json_file, csv_file):

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from trs_explorer.cli.flags import DataDirOption, on_terminal, run_at
+from trs_explorer.cli.flags import AllowCodeOption, DataDirOption, on_terminal, run_at
 from trs_explorer.runs import RunError, find_runs
 
 Host = Annotated[
@@ -53,6 +53,7 @@ def explore(
     url_prefix: UrlPrefix = "",
     trusted_host: TrustedHost = None,
     data_dir: DataDirOption = None,
+    allow_code: AllowCodeOption = False,
 ) -> None:
     """Explore runs in the browser: decision boundaries, the paths of attacks, and what transfers between the members.
 
@@ -64,6 +65,7 @@ def explore(
 
     Examples: trs explore, trs explore mnist-trs, trs explore --host 0.0.0.0 --no-browser
     """
+    del allow_code
     folder = str(data_dir or "")
     serve(path, host, port, no_browser=no_browser, data_dir=folder, url_prefix=url_prefix, trusted_hosts=trusted_host)
 

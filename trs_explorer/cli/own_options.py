@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import typer
 from typer.core import TyperCommand
 
-from trs_explorer import attack_catalogue, catalogue, plugins
+from trs_explorer import attack_catalogue, lookup, plugins
 from trs_explorer.cli.flags import option_flag, values_from_toml
 from trs_explorer.options import Option, UsageError
 
@@ -90,7 +90,7 @@ def _named(kinds: Mapping[str, str], args: list[str]) -> Iterator[tuple[str, str
 def _options(kind: str, name: str) -> list[tuple[Option, object]]:
     """Return what becomes a flag, with its default."""
     if kind == "method":
-        method = catalogue.method(plugins.absolute(name))
+        method = lookup.method(plugins.absolute(name))
         return [(option, method.defaults[key]) for key, option in method.options.items()]
     if kind == "attack":
         attack = attack_catalogue.attack(plugins.absolute(name))

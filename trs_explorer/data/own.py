@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trs_explorer import catalogue, plugins
+from trs_explorer import lookup, plugins
 from trs_explorer.config import SPLITS, absolute
 from trs_explorer.data.dataset import Dataset, fingerprint
 from trs_explorer.data.user_data import UserData
@@ -46,7 +46,7 @@ def describe(place: str) -> OwnData:
         raise UsageError(f"{place}: training images have shape {ours}, test images {theirs}: they must have the same")
     names = max((train.class_names, test.class_names), key=len)
     prints = {split: fingerprint(one.x, one.y) for split, one in splits.items()}
-    name = catalogue.own_data(_stem(place), prints, tuple(train.x.shape[1:]), names)
+    name = lookup.own_data(_stem(place), prints, tuple(train.x.shape[1:]), names)
     return OwnData(name, place, prints, tuple(dict.fromkeys((*train.notes, *test.notes))))
 
 

@@ -11,6 +11,7 @@ from trs_explorer.catalogue import DATA
 from trs_explorer.config import IMPORTED, TrainConfig
 from trs_explorer.data import load
 from trs_explorer.evaluation.trust.import_checks import check_import
+from trs_explorer.events import EventWriter
 from trs_explorer.files import cannot_write, write_atomically
 from trs_explorer.models.ensemble import Ensemble
 from trs_explorer.models.factory import build_for
@@ -73,7 +74,7 @@ def _write(run: Run, ensemble: Ensemble, origin: str, warnings: list[str]) -> No
     parameters = sum(parameter.numel() for parameter in ensemble.parameters())
     try:
         write_atomically(checkpoint.weights, lambda path: path.write_bytes(weights))
-        writer = runs.EventWriter(run)
+        writer = EventWriter(run)
         writer.write("start", step=0, steps=0, epoch=0, epochs=0, device="cpu", parameters=parameters, options={})
         for text in (f"imported: {origin}", *warnings):
             writer.write("note", step=0, text=text)

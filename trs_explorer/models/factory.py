@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from trs_explorer import catalogue, plugins
+from trs_explorer import lookup, plugins
 from trs_explorer.catalogue import DATA, LEAKY_SLOPE, PUBLISHED, entry, load
 from trs_explorer.config import TrainConfig
 from trs_explorer.models.ensemble import Ensemble
@@ -19,8 +19,8 @@ def build(model: str, data: str, members: int, *, seed: int, method: str = "stan
     seed: decides every initial weight; the global random state is left as it was.
     Raises: UsageError for an unknown name.
     """
-    make_member = load(catalogue.model(model).function)
-    data_entry, method_entry = entry(DATA, "--data", data), catalogue.method(method)
+    make_member = load(lookup.model(model).function)
+    data_entry, method_entry = entry(DATA, "--data", data), lookup.method(method)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         ensemble = Ensemble([make_member(data_entry.shape, data_entry.classes) for _ in range(members)], method_entry.voting)

@@ -1,0 +1,82 @@
+"""Look up methods and models by name, also those of others, and add data of the user to the catalogue. No torch."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache
+
+from trs_explorer import plugins
+from trs_explorer.catalogue import DATA, METHODS, MODELS, PUBLISHED, STEP_CONTEXT, Data, Entry, Method, entry
+from trs_explorer.options import UsageError
+from trs_explorer.recipes import CIFAR_METHODS
+
+GREY_EPS, COLOUR_EPS = 0.1, 8 / 255  # of the probe, on data of the user
+MAX_CLASSES = 1000
+MAX_NAME = 200  # characters of a class name
+
+
+def method(name: str, what: str = "--method") -> Method:
+    """The method of that name, also one of others.
+
+    One of others that may not run has no options, and `catalogue.load` refuses its function: a run's log can be shown still.
+    Raises: UsageError for an unknown name, or code that cannot be loaded.
+    """
+    if name not in METHODS and plugins.is_foreign("method", name):
+        return _own_method(name, what) if plugins.is_allowed("method", name) else Method(name, "code of others")
+    return entry(METHODS | dict.fromkeys(plugins.installed("method"), Method("", "")), what, name)
+
+
+def model(name: str, what: str = "--model") -> Entry:
+    """The model of that name, also one of others, as `method`."""
+    if name.startswith(PUBLISHED):
+        return Entry(name, "an architecture of published checkpoints, `models.layouts`")
+    if name not in MODELS and plugins.is_foreign("model", name):
+        allowed = plugins.is_allowed("model", name)
+        return Entry(plugins.load("model", name, what) if allowed else name, "code of others")
+    return entry(MODELS | dict.fromkeys(plugins.installed("model"), Entry("", "")), what, name)
+
+
+@cache
+def _own_method(name: str, what: str) -> Method:
+    from trs_explorer import signatures  # noqa: PLC0415 (.02 s that `trs --help` does not need)
+
+    function = plugins.load("method", name, what)
+    if not callable(function):
+        kind = type(function).__name__
+        raise UsageError(f"{what} {name}: a method is a function of an ensemble, images and labels, not a {kind}")
+    declared = signatures.declared_options(function, plugins.short(name), STEP_CONTEXT)
+    return Method(function, signatures.summary(function), declared.defaults, own_options=declared.options)
+
+
+def own_data(stem: str, fingerprint: Mapping[str, str], shape: tuple[int, ...], class_names: tuple[str, ...]) -> str:
+    """Add a data set of the user to DATA. Returns its name there: the stem, and a digest of everything else.
+
+    So runs on the same data have the same name for it, wherever its files are, and no run can change what another one means.
+    Raises: UsageError for a shape that is none of images, or class names that are not 2 to 1,000 different texts.
+    """
+    _check_own_data(shape, class_names)
+    digest = hashlib.sha256(json.dumps([dict(sorted(fingerprint.items())), [*shape], [*class_names]]).encode()).hexdigest()
+    name = f"{stem}-{digest[:8]}"
+    if name not in DATA:
+        colour = shape[0] > 1
+        recipe = {"adv_eps": COLOUR_EPS, "delta": 0.03, "delta_start": 0.01} if colour else {}
+        DATA[name] = Data(
+            "trs_explorer.data.own:own_split",
+            "data of your own",
+            (shape[0], shape[1], shape[2]),
+            len(class_names),
+            recipe,
+            COLOUR_EPS if colour else GREY_EPS,
+            CIFAR_METHODS if colour else {},
+            class_names=class_names,
+            own=True,
+        )
+    return name
+
+
+def _check_own_data(shape: tuple[int, ...], class_names: tuple[str, ...]) -> None:
+    if len(shape) != 3 or not all(type(size) is int and 0 < size <= 1 << 14 for size in shape):
+        raise UsageError(f"images have a shape of channels, height and width, got {[*shape]}")
+    texts = all(isinstance(name, str) and 0 < len(name) <= MAX_NAME for name in class_names)
+    if not 2 <= len(class_names) <= MAX_CLASSES or not texts or len(set(class_names)) < len(class_names):
+        raise UsageError(f"a data set has 2 to {MAX_CLASSES:,} classes, with different names of up to {MAX_NAME} characters")
