@@ -83,12 +83,12 @@ def test_a_class_may_be_called_train(tmp_path):
 def test_the_most_frequent_size_wins_and_the_others_are_said(tmp_path):
     for k, (height, width) in enumerate([(8, 8), (6, 5), (6, 5), (4, 10)]):
         save(tmp_path / "train" / "ab"[k % 2] / f"{k}.png", np.full((height, width, 3), 40 * k, np.uint8))
-    save(tmp_path / "test" / "a" / "x.png", pixels(6, 5))
+    save(tmp_path / "test" / "a" / "x.png", pixels(8, 8, channels=1))  # now both sizes are as frequent
     data = read_user_data(tmp_path, train=True)
     assert data.x.shape == (4, 3, 6, 5)
     assert [image.unique().tolist() for image in data.x] == [[0], [80], [40], [120]]
     assert data.notes == ("2 of 4 images were cropped to the proportions of, and resized to, 6 x 5 (height x width)",)
-    assert read_user_data(tmp_path, train=False).notes == ()
+    assert read_user_data(tmp_path, train=False).x.shape == (1, 3, 6, 5)  # the training split's shape
     assert read_user_data(tmp_path, train=False, size=(3, 4)).x.shape == (1, 3, 3, 4)
 
 

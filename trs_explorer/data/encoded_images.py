@@ -98,8 +98,8 @@ def _kind(file: Image.Image) -> tuple[int, int, int]:
     """Height and width of the upright image, and 1 if it is grey, else 3; from the header alone."""
     if file.mode in ("I", "F"):
         raise UsageError("its pixels have 32 bits: save it with 8 or 16")
-    # Asking a PNG for its EXIF data would decode it, and TIFF's sizes are those of the upright image already.
-    turned = "exif" in file.info and file.format != "TIFF" and file.getexif().get(_ORIENTATION) in _BY_SIDE
+    # Without exif in the header, a PNG would be decoded for it, and a TIFF's size is that of the upright image already.
+    turned = "exif" in file.info and file.getexif().get(_ORIENTATION) in _BY_SIDE
     width, height = file.size[::-1] if turned else file.size
     return height, width, 1 if _is_grey(file) else 3
 
