@@ -83,12 +83,12 @@ def test_a_class_may_be_called_train(tmp_path):
 def test_the_most_frequent_size_wins_and_the_others_are_said(tmp_path):
     for k, (height, width) in enumerate([(8, 8), (6, 5), (6, 5), (4, 10)]):
         save(tmp_path / "train" / "ab"[k % 2] / f"{k}.png", np.full((height, width, 3), 40 * k, np.uint8))
-    save(tmp_path / "test" / "a" / "x.png", pixels(6, 5))
+    save(tmp_path / "test" / "a" / "x.png", pixels(8, 8, channels=1))  # now both sizes are as frequent
     data = read_user_data(tmp_path, train=True)
     assert data.x.shape == (4, 3, 6, 5)
     assert [image.unique().tolist() for image in data.x] == [[0], [80], [40], [120]]
     assert data.notes == ("2 of 4 images were cropped to the proportions of, and resized to, 6 x 5 (height x width)",)
-    assert read_user_data(tmp_path, train=False).notes == ()
+    assert read_user_data(tmp_path, train=False).x.shape == (1, 3, 6, 5)  # the training split's shape
     assert read_user_data(tmp_path, train=False, size=(3, 4)).x.shape == (1, 3, 3, 4)
 
 
@@ -172,7 +172,8 @@ def test_images_are_turned_upright(kind):
     exif[0x0112] = 6
     image = from_bytes("x", encoded(values, kind, exif=exif, **({"quality": 100} if kind in ("JPEG", "WEBP") else {})))
     assert common_shape([image]) == (3, 32, 16)
-    x, _ = decode_all([image], 1, (3, 32, 16))
+    x, notes = decode_all([image], 1, (3, 32, 16))
+    assert notes == ([] if kind == "TIFF" else ["1 of 1 images were turned upright"])
     assert x[0, :, :14].min() > 240
     assert x[0, :, 18:].max() < 15
 
@@ -182,7 +183,7 @@ def test_of_an_animation_the_first_frame_is_taken(tmp_path):
     raw = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
     x, notes = decode_all([from_bytes("x", raw)], 1, (3, 6, 5))
     assert np.array_equal(x[0].numpy().transpose(1, 2, 0), np.asarray(frames[0].convert("RGB")))
-    assert notes == ["1 of 1 images are the first frame"]
+    assert notes == ["1 of 1 images are animations, of which the first frame was taken"]
 
 
 def test_more_images_than_are_decoded_at_a_time_keep_their_order():
@@ -265,7 +266,7 @@ def test_what_fits_in_no_memory_is_refused_before_decoding(tmp_path, monkeypatch
     first(tmp_path)
     monkeypatch.setattr("trs_explorer.data.user_data._memory", lambda: 2 * 2 * 90 - 1)
     monkeypatch.setattr(image_folder, "decode_all", None)
-    with pytest.raises(UsageError, match="2 images of 3x6x5 needs 180 bytes"):
+    with pytest.raises(UsageError, match="2 images of 3x6x5: 180 bytes of memory are needed"):
         first(tmp_path)
 
 
@@ -303,8 +304,20 @@ def test_splits_that_are_refused(tmp_path):
     refused(tmp_path, "holds both train and training: keep one")
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read everything")
-def test_a_folder_without_rights(tmp_path):
-    save(tmp_path / "a" / "x.png", pixels())
-    (tmp_path / "a").chmod(0)
-    refused(tmp_path, "cannot be read: Permission denied")
+def test_folders_and_files_without_rights(tmp_path, monkeypatch):
+    for name in ("a/x.png", "a/y.png", "b/x.png"):
+        save(tmp_path / name, pixels())
+
+    def forbid(function, path):
+        def forbidden(given, *more, **options):
+            if str(given) == str(path):
+                raise PermissionError(13, "Permission denied", str(path))
+            return function(given, *more, **options)
+
+        return forbidden
+
+    for function, name in (("open", "a/y.png"), ("scandir", "a"), ("listdir", "")):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, function, forbid(getattr(os, function), tmp_path / name))
+            with pytest.raises(UsageError, match=re.escape(f"{tmp_path / name} cannot be read: Permission denied")):
+                read_user_data(tmp_path, train=True)

@@ -64,8 +64,8 @@ def test_a_size_without_pixels():
 
 def test_half_of_the_memory_can_be_used():
     check_fits(50, "x", memory=101)
-    with pytest.raises(UsageError, match="x needs 51 bytes of memory, more than half of the 101 bytes here"):
+    with pytest.raises(UsageError, match="x: 51 bytes of memory are needed, more than half of the 101 here: give fewer"):
         check_fits(51, "x", memory=101)
     check_fits(1 << 20, "x")  # of this machine
-    with pytest.raises(UsageError, match="bytes here"):
+    with pytest.raises(UsageError, match="here: give fewer"):
         check_fits(1 << 60, "x")

@@ -20,11 +20,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from trs_explorer.files import printable
+from trs_explorer.files import printable, reason
 from trs_explorer.options import UsageError
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
 _ORIENTATION = 0x0112  # an EXIF tag
+_CHANGES = {  # by what `decode_upright` says of one image
+    "turned upright": "were turned upright",
+    "first frame": "are animations, of which the first frame was taken",
+}
 _BATCH = 64  # images that are decoded at a time
 _BY_SIDE = (5, 6, 7, 8)  # orientations that exchange width and height
 
@@ -90,6 +94,8 @@ def _read(image: Encoded, use: Callable[[Image.Image], Any]) -> Any:
     except MemoryError:
         raise UsageError(f"{name}: there is not enough memory to read it: resize it") from None
     except Exception as error:  # decoders raise all kinds of errors for damaged files
+        if isinstance(error, OSError) and error.errno is not None:  # of the system, not of a decoder
+            raise UsageError(f"{name} cannot be read: {reason(error)}") from error
         what = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise UsageError(f"{name} is damaged ({printable(what)[:120]}): replace or remove it") from error
 
@@ -98,8 +104,8 @@ def _kind(file: Image.Image) -> tuple[int, int, int]:
     """Height and width of the upright image, and 1 if it is grey, else 3; from the header alone."""
     if file.mode in ("I", "F"):
         raise UsageError("its pixels have 32 bits: save it with 8 or 16")
-    # Asking a PNG for its EXIF data would decode it, and TIFF's sizes are those of the upright image already.
-    turned = "exif" in file.info and file.format != "TIFF" and file.getexif().get(_ORIENTATION) in _BY_SIDE
+    # Without exif in the header, a PNG would be decoded for it, and a TIFF's size is that of the upright image already.
+    turned = "exif" in file.info and file.getexif().get(_ORIENTATION) in _BY_SIDE
     width, height = file.size[::-1] if turned else file.size
     return height, width, 1 if _is_grey(file) else 3
 
@@ -114,7 +120,7 @@ def _fit(file: Image.Image, shape: tuple[int, int, int]) -> tuple[NDArray[np.uin
     sixteen_bits, grey = file.mode[0] == "I", _is_grey(file)
     picture, changes = decode_upright(file)
     del changes[0]  # describes the file
-    changes = [f"were {change}" if change.startswith("turned") else f"are the {change}" for change in changes]
+    changes = [_CHANGES[change] for change in changes]
     if sixteen_bits:
         changes.append("were rounded to 8 bits")
     if picture.size != (width, height):

@@ -120,7 +120,7 @@ def check_fits(size: int, where: str, *, memory: int | None = None) -> None:
     memory = _memory() if memory is None else memory
     if size > memory // 2:
         raise UsageError(
-            f"{where} needs {size:,} bytes of memory, more than half of the {memory:,} bytes here: give fewer or smaller images"
+            f"{where}: {size:,} bytes of memory are needed, more than half of the {memory:,} here: give fewer or smaller images"
         )
 
 
