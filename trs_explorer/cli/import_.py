@@ -93,7 +93,7 @@ def _config(model: str, data: str, data_dir: Path | None) -> TrainConfig:
         test = data_sets.load(data, train=False, data_dir=folder)
         prints = {"test": test.fingerprint} if test.fingerprint else {}
         return imported_config(model, data, data_dir=folder, fingerprint=prints, members=2)
-    own = describe(data)
+    own = describe(data, train=False)
     for note in own.notes:
         say(f"{data}: {note}")
     return imported_config(model, own.name, data_dir=own.place, fingerprint=own.fingerprint, members=2)

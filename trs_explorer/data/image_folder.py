@@ -41,7 +41,8 @@ class _Listing:
 def read_folder(folder: Path, *, train: bool, size: tuple[int, int] | None = None) -> UserData:
     """Read a split of a folder with a subfolder for each class, as uint8.
 
-    Classes and files are in natural order (img-2 before img-10). Files in subfolders of a class's folder belong to it; hidden
+    Classes are in the order of characters, as in torchvision's ImageFolder, so that the labels of a model that was trained there
+    fit; files in natural order (img-2 before img-10). Files in subfolders of a class's folder belong to it; hidden
     files are left out. The folder may hold folders train and test (or val) with the classes' folders in each.
     size: (height, width) of the images; None: the most frequent size. What `encoded_images.decode_all` does, it does here.
     Raises: UsageError with the file or folder and the way out.
@@ -93,12 +94,12 @@ def _split_folders(folder: Path) -> dict[str, Path]:
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    """The folder's visible subfolders, in natural order. Raises: UsageError if it cannot be read."""
+    """The folder's visible subfolders, in the order of characters. Raises: UsageError if it cannot be read."""
     try:
         found = [path for path in folder.iterdir() if not _is_ignored(path.name) and path.is_dir()]
     except OSError as error:
         raise UsageError(f"{printable(folder)} cannot be read: {reason(error)}") from error
-    return sorted(found, key=lambda path: natural_order(path.name))
+    return sorted(found, key=lambda path: path.name)
 
 
 def _is_ignored(name: str) -> bool:
@@ -155,9 +156,11 @@ def _examples(listing: _Listing, names: list[str], folder: Path) -> list[tuple[P
 
 
 def _order_note(names: list[str]) -> list[str]:
-    """A note if other tools would number the classes otherwise: a model that they trained expects their numbers."""
-    if sorted(names) == names:
+    """A note if a reader would number the classes otherwise, such as 2 before 10."""
+    expected = sorted(names, key=natural_order)
+    if expected == names:
         return []
-    first = next(k for k, (ours, theirs) in enumerate(zip(names, sorted(names), strict=True)) if ours != theirs)
-    what = f"class {first} is {printable(names[first])} here and {printable(sorted(names)[first])} there"
-    return [f"classes are in natural order, not in that of characters as in torchvision's ImageFolder: {what}"]
+    first = next(k for k, (ours, theirs) in enumerate(zip(names, expected, strict=True)) if ours != theirs)
+    return [
+        f"classes are in the order of characters, as in torchvision's ImageFolder: class {first} is {printable(names[first])}"
+    ]

@@ -36,18 +36,23 @@ class OwnData:
     notes: tuple[str, ...]
 
 
-def describe(place: str) -> OwnData:
-    """Read both splits of a user's data and add it to the catalogue. Raises UsageError for what cannot be used, and why."""
+def describe(place: str, *, train: bool = True) -> OwnData:
+    """Read a user's data and add it to the catalogue.
+
+    train: whether a training split is needed; else the test split alone is read.
+    Raises: UsageError for what cannot be used, and why.
+    """
     place = absolute(place)
-    splits = {split: read(place, train=split == "train") for split in SPLITS}
-    train, test = splits["train"], splits["test"]
-    if train.x.shape[1:] != test.x.shape[1:]:
-        ours, theirs = ([*split.x.shape[1:]] for split in (train, test))
+    splits = {split: read(place, train=split == "train") for split in (SPLITS if train else ("test",))}
+    test = splits["test"]
+    first = splits.get("train", test)
+    if first.x.shape[1:] != test.x.shape[1:]:
+        ours, theirs = ([*split.x.shape[1:]] for split in (first, test))
         raise UsageError(f"{place}: training images have shape {ours}, test images {theirs}: they must have the same")
-    names = max((train.class_names, test.class_names), key=len)
+    names = max((first.class_names, test.class_names), key=len)
     prints = {split: fingerprint(one.x, one.y) for split, one in splits.items()}
-    name = lookup.own_data(_stem(place), prints, tuple(train.x.shape[1:]), names)
-    return OwnData(name, place, prints, tuple(dict.fromkeys((*train.notes, *test.notes))))
+    name = lookup.own_data(_stem(place), prints, tuple(test.x.shape[1:]), names)
+    return OwnData(name, place, prints, tuple(dict.fromkeys((*first.notes, *test.notes))))
 
 
 def own_split(train: bool, data_dir: str, seed: int) -> tuple[Tensor, Tensor]:
