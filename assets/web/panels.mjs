@@ -1,4 +1,4 @@
-// Pure functions: which panel goes where, and the figure of it. The parts come from trs_explorer/figures/slices.py.
+// Pure functions: which panel goes where, and the figure of it. The parts come from trs_explorer/figures/slice_figure.py.
 const LOWEST = 200; // pixels of a figure, in however low a window
 const GAP = {across: 0.015, up: 0.09};
 export const TITLE = 26; // pixels above a panel

@@ -1,6 +1,7 @@
 """`trs` called in this process, and two runs on the bars: one trained, one with fresh weights."""
 
 import functools
+import importlib
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -69,7 +70,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attacks with numbers of steps of their own in few: here it is about what the commands do with figures."""
-    from trs_explorer.attacks import cw, ead
+    cw, ead = (importlib.import_module(f"trs_explorer.attacks.{name}") for name in ("cw", "ead"))
     from trs_explorer.evaluation import blackbox
     from trs_explorer.evaluation.trust import from_attacks
     from trs_explorer.measure import blackbox_session

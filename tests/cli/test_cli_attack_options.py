@@ -1,5 +1,6 @@
 """The attacks' hyper-parameters as flags: what reaches the attack, what is stored, what is refused."""
 
+import importlib
 import json
 import shutil
 from pathlib import Path
@@ -7,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from trs_explorer import runs
-from trs_explorer.attacks import pgd as pgd_file
 from trs_explorer.evaluation.table1.stored import parse_evaluation
 from trs_explorer.results import read_results
 
@@ -20,6 +20,7 @@ def run(finished: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def pgd_calls(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
     """What PGD was called with."""
+    pgd_file = importlib.import_module("trs_explorer.attacks.pgd")
     calls, true = [], pgd_file.pgd
 
     def recorded(model, x, y, **options):

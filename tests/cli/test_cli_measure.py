@@ -1,6 +1,7 @@
 """`trs evaluate` and `trs transfer` on a small trained run: what they print, store and export is one and the same."""
 
 import csv
+import importlib
 import json
 import shutil
 from math import sqrt
@@ -278,7 +279,7 @@ def test_trust_makes_every_check_that_can_be_made_and_stores_it(trs, trained: Pa
 
 @pytest.mark.slow
 def test_an_attack_made_for_others_may_be_weak_here(trs, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from trs_explorer.attacks import di2
+    di2 = importlib.import_module("trs_explorer.attacks.di2")
 
     trained = Path(shutil.copytree(finished, tmp_path / "trained"))  # attacked with all steps: the checks compare strong attacks
 
@@ -385,7 +386,7 @@ def test_the_papers_figures_stand_beside_what_the_paper_did_only(trs, tmp_path: 
 
 
 def test_an_interrupted_matrix_goes_on_where_it_stopped(trs, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from trs_explorer.attacks import pgd
+    pgd = importlib.import_module("trs_explorer.attacks.pgd")
 
     command = ("transfer", trained, "--steps", 2, "--limit", 300, "--json", "t.json")
     trs(*command)
@@ -469,7 +470,7 @@ def test_transfer_takes_a_norm_and_a_confidence_and_tells_both(trs, trained: Pat
 
 
 def test_the_confidence_reaches_the_attack_that_has_one(trs, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from trs_explorer.attacks import cw
+    cw = importlib.import_module("trs_explorer.attacks.cw")
 
     seen, true = [], cw.cw
 

@@ -6,7 +6,7 @@ import pytest
 
 from trs_explorer.figures.film import film_spec
 from trs_explorer.figures.slice_data import Slice
-from trs_explorer.figures.slices import slice_spec
+from trs_explorer.figures.slice_figure import slice_spec
 
 LABELS = ["epoch 1", "epoch 2", "epoch 3"]
 

@@ -3,7 +3,7 @@
 import plotly.graph_objects as go
 import pytest
 
-from trs_explorer.figures.matrix import SMALL, Transfer, matrix_figure, matrix_spec
+from trs_explorer.figures.matrix_figure import SMALL, Transfer, matrix_figure, matrix_spec
 
 # Every number differs, so that no two cells, rows or columns can be exchanged unseen.
 FOOLED = [[20, 2, 3, 5], [7, 30, 11, 13], [17, 19, 40, 23]]

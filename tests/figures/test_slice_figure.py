@@ -13,7 +13,7 @@ from trs_explorer.explore.planes import ball_polygon, domain
 from trs_explorer.figures.boundaries import decision_boundaries, hatching
 from trs_explorer.figures.pixels import class_picture
 from trs_explorer.figures.slice_data import Attacks, Slice, SpanningImage
-from trs_explorer.figures.slices import slice_figure, slice_spec
+from trs_explorer.figures.slice_figure import slice_figure, slice_spec
 from trs_explorer.figures.theme import class_colours
 
 N = 49

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from trs_explorer.figures.training import TICKS, training_figure, training_spec
+from trs_explorer.figures.training_figure import TICKS, training_figure, training_spec
 
 EVENTS = [
     {"kind": "step", "step": 10, "terms": {"total": 2.0, "ce": 1.5}},

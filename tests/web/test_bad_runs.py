@@ -24,7 +24,7 @@ from trs_explorer.explore import library as library_module
 from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
 from trs_explorer.figures.theme import as_label
-from trs_explorer.figures.training import training_spec
+from trs_explorer.figures.training_figure import training_spec
 from trs_explorer.results import write_result
 from trs_explorer.runs import open_run
 from trs_explorer.shipped import folder

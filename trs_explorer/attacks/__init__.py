@@ -14,5 +14,36 @@ Every attack here keeps these promises:
 - The loss is summed over the batch and every example draws its own noise. So what happens to an image does not depend on the
   images beside it, up to the rounding of a differently shaped matrix product.
 
+Each function has its name in the catalogue, with _ for -; the module of that name is what `importlib` gives.
 A reader starts at `pgd`: the whole algorithm is there, and most other attacks are its loop with another step or gradient.
 """
+
+from trs_explorer.attacks.apgd import apgd, apgd_dlr
+from trs_explorer.attacks.cw import cw
+from trs_explorer.attacks.di2 import di2, mdi2
+from trs_explorer.attacks.ead import ead
+from trs_explorer.attacks.fgsm import fgsm
+from trs_explorer.attacks.ila import ila
+from trs_explorer.attacks.ira import ira
+from trs_explorer.attacks.mim import mim
+from trs_explorer.attacks.mora import mora
+from trs_explorer.attacks.pgd import bim, pgd
+
+apgd_ce = apgd  # its name in the catalogue
+
+__all__ = [
+    "apgd",
+    "apgd_ce",
+    "apgd_dlr",
+    "bim",
+    "cw",
+    "di2",
+    "ead",
+    "fgsm",
+    "ila",
+    "ira",
+    "mdi2",
+    "mim",
+    "mora",
+    "pgd",
+]

@@ -7,7 +7,7 @@ import numpy as np
 
 from trs_explorer.figures.pixels import class_picture
 from trs_explorer.figures.slice_data import Slice
-from trs_explorer.figures.slices import class_key, slice_spec
+from trs_explorer.figures.slice_figure import class_key, slice_spec
 from trs_explorer.files import Json
 
 MOVING = ("boundaries", "class numbers")  # traces that differ between checkpoints

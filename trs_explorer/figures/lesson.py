@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from trs_explorer.figures.slice_data import Attacks, Slice
-from trs_explorer.figures.slices import slice_spec
+from trs_explorer.figures.slice_figure import slice_spec
 from trs_explorer.figures.theme import LOOKS, template
 from trs_explorer.files import Json
 

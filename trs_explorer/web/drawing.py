@@ -10,8 +10,8 @@ from trs_explorer.explore.angles import fooled_sentence
 from trs_explorer.explore.slices import assemble
 from trs_explorer.figures.layers import layer_pictures
 from trs_explorer.figures.slice_data import Attacks, Slice
+from trs_explorer.figures.slice_figure import slice_spec
 from trs_explorer.figures.slice_panel import attack_traces
-from trs_explorer.figures.slices import slice_spec
 from trs_explorer.files import Json
 from trs_explorer.web.attack_paths import AttackPaths, attack_caption, attack_start, slice_caption
 from trs_explorer.web.page_request import PageRequest, image_name

@@ -13,8 +13,8 @@ from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
 from trs_explorer.explore.slices import LEVELS, assemble
-from trs_explorer.figures.matrix import matrix_spec
-from trs_explorer.figures.slices import MAX_COLUMNS, TITLE_PX, slice_spec
+from trs_explorer.figures.matrix_figure import matrix_spec
+from trs_explorer.figures.slice_figure import MAX_COLUMNS, TITLE_PX, slice_spec
 from trs_explorer.figures.theme import LOOKS
 from trs_explorer.files import Json
 from trs_explorer.parse_events import parse_step

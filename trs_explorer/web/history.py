@@ -1,4 +1,4 @@
-"""The "Training" section: status, checkpoints, and the numbers behind the curves (`figures.training`)."""
+"""The "Training" section: status, checkpoints, and the numbers behind the curves (`figures.training_figure`)."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from dash import html
 
 from trs_explorer.config import TrainConfig
 from trs_explorer.explore.angles import NORM_NAMES, Angles
-from trs_explorer.figures.training import of_kind
+from trs_explorer.figures.training_figure import of_kind
 from trs_explorer.files import Json, printable
 from trs_explorer.parse_events import PROBE, parse_checkpoint, parse_probe, parse_step
 

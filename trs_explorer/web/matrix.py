@@ -15,7 +15,7 @@ from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.jobs import Snapshot
 from trs_explorer.explore.library import Loaded
 from trs_explorer.explore.pictures import data_uri, difference, png
-from trs_explorer.figures.matrix import Transfer
+from trs_explorer.figures.matrix_figure import Transfer
 from trs_explorer.tables import to_csv
 from trs_explorer.web.attack_paths import configured_attack
 from trs_explorer.web.controls import NORM_LABELS, sets
@@ -66,7 +66,7 @@ def empty_matrix(members: int) -> TransferMatrix:
 
 
 def matrix_to_draw(matrix: TransferMatrix) -> Transfer:
-    """Return the matrix for `figures.matrix`."""
+    """Return the matrix for `figures.matrix_figure`."""
     names, pairs = model_names(len(matrix.fooled)), range(len(matrix.fooled) + 1)
     intervals = [[matrix.interval(i, j) for j in pairs] for i in range(len(matrix.fooled))]
     return Transfer(names[:-1], names, matrix.fooled, matrix.eligible, intervals)

@@ -15,7 +15,7 @@ from trs_explorer.explore.angles import angles, angles_sentence
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.jobs import Full, Jobs, Snapshot
 from trs_explorer.explore.library import Library
-from trs_explorer.figures.training import training_spec
+from trs_explorer.figures.training_figure import training_spec
 from trs_explorer.files import Json
 from trs_explorer.web import gallery, history, matrix
 from trs_explorer.web.markup import markup

@@ -8,7 +8,7 @@ from trs_explorer.catalogue import DATA
 from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
 from trs_explorer.explore.slices import assemble
-from trs_explorer.figures.slices import slice_spec
+from trs_explorer.figures.slice_figure import slice_spec
 from trs_explorer.files import Json
 from trs_explorer.web.compare.page import TITLES
 from trs_explorer.web.compare.pair import Pair

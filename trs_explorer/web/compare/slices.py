@@ -9,7 +9,7 @@ import torch
 from trs_explorer.catalogue import DATA
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.planes import Plane, along_gradient, domain, loss_directions, two_gradients
-from trs_explorer.figures.slices import LINE_PX
+from trs_explorer.figures.slice_figure import LINE_PX
 from trs_explorer.files import Json
 from trs_explorer.web.attack_paths import AttackPaths, make_attack_paths
 from trs_explorer.web.compare.pair import Pair
