@@ -165,14 +165,22 @@ def attack(name: str, what: str = "--attacks") -> Attack:
     return _own_attack(name, what)
 
 
-@cache
 def _own_attack(name: str, what: str) -> Attack:
+    function = plugins.load("attack", name, what)
+    declared = _declared_attack(function, plugins.short(name)) if callable(function) else None
+    if declared is None:
+        raise UsageError(f"{what} {name}: an attack is a function of a model, images and labels, with the parameter eps")
+    return declared
+
+
+@cache  # by the function: in a notebook, a name may stand for another one later
+def _declared_attack(function: Callable[..., Any], name: str) -> Attack | None:
+    """An attack of others by its signature; None if it has no eps."""
     from trs_explorer import signatures  # noqa: PLC0415 (.02 s that `trs --help` does not need)
 
-    function = plugins.load("attack", name, what)
-    declared = signatures.declared_options(function, plugins.short(name), GIVEN) if callable(function) else None
-    if declared is None or "eps" not in signatures.parameter_names(function):
-        raise UsageError(f"{what} {name}: an attack is a function of a model, images and labels, with the parameter eps")
+    if "eps" not in signatures.parameter_names(function):
+        return None
+    declared = signatures.declared_options(function, name, GIVEN)
     text, options = signatures.summary(function), declared.options
     return Attack(function, text, tuple(options), own_options=options, defaults=declared.defaults)
 

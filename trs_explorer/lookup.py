@@ -2,13 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
+from typing import Any
 
 from trs_explorer import plugins
 from trs_explorer.catalogue import DATA, METHODS, MODELS, PUBLISHED, STEP_CONTEXT, Data, Entry, Method, entry
 from trs_explorer.options import UsageError
 from trs_explorer.recipes import CIFAR_METHODS
+from trs_explorer.sources import is_data_path
 
 GREY_EPS, COLOUR_EPS = 0.1, 8 / 255  # of the probe, on data of the user
 MAX_CLASSES = 1000
@@ -36,15 +38,24 @@ def model(name: str, what: str = "--model") -> Entry:
     return entry(MODELS | dict.fromkeys(plugins.installed("model"), Entry("", "")), what, name)
 
 
-@cache
-def _own_method(name: str, what: str) -> Method:
-    from trs_explorer import signatures  # noqa: PLC0415 (.02 s that `trs --help` does not need)
+def is_own_data(place: str) -> bool:
+    """Whether a value of --data names data of the user, by a path or as code, and no set of the catalogue."""
+    return place not in DATA and (plugins.is_foreign("data", place) or is_data_path(place))
 
+
+def _own_method(name: str, what: str) -> Method:
     function = plugins.load("method", name, what)
     if not callable(function):
         kind = type(function).__name__
         raise UsageError(f"{what} {name}: a method is a function of an ensemble, images and labels, not a {kind}")
-    declared = signatures.declared_options(function, plugins.short(name), STEP_CONTEXT)
+    return _declared_method(function, plugins.short(name))
+
+
+@cache  # by the function: in a notebook, a name may stand for another one later
+def _declared_method(function: Callable[..., Any], name: str) -> Method:
+    from trs_explorer import signatures  # noqa: PLC0415 (.02 s that `trs --help` does not need)
+
+    declared = signatures.declared_options(function, name, STEP_CONTEXT)
     return Method(function, signatures.summary(function), declared.defaults, own_options=declared.options)
 
 

@@ -4,8 +4,10 @@
 """
 
 import contextlib
+import functools
 import importlib
 import importlib.util
+import inspect
 import re
 import sys
 import traceback
@@ -24,6 +26,7 @@ _PACKAGE = Path(__file__).resolve().parent
 _REFERENCE = re.compile(
     r"(?P<place>.+\.py|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<object>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)", re.DOTALL
 )
+_objects: dict[str, Any] = {}  # of this process, by the name that `name_of` has given them
 _allowed: set[str] = set()
 _runs_allowed = False
 _folders: set[Path] = set()  # of loaded code, for `where`
@@ -72,6 +75,24 @@ def allow(kind: str, name: str) -> None:
         _allowed.add(_target(kind, name))
 
 
+def name_of(kind: str, thing: Any) -> str:
+    """Return the name "module:object" of a function or class of this process, and allow it to run for a kind of `KINDS`.
+
+    In this process the name stands for the very object, until another one of the same name takes its place (a notebook's cell
+    that is run again). Another process imports it by that name: it cannot find what a notebook, a script or another function
+    has defined, and says so.
+    """
+    code = inspect.unwrap(thing.func if isinstance(thing, functools.partial) else thing)
+    code = code if hasattr(code, "__qualname__") else type(code)
+    path = ".".join(part for part in code.__qualname__.replace("<lambda>", "lambda_").split(".") if part != "<locals>")
+    name = f"{code.__module__}:{path}"
+    _objects[name] = thing
+    if inspect.isfunction(code):
+        _folders.add(Path(code.__code__.co_filename))
+    allow(kind, name)
+    return name
+
+
 def allow_runs(allowed: bool = True) -> None:
     """Allow whatever code the config of a run names that is opened from now on: what --allow-code means."""
     global _runs_allowed
@@ -97,6 +118,8 @@ def load(kind: str, name: str, flag: str = "") -> Any:
     target = _target(kind, name)
     if target not in _allowed:
         refuse(name)
+    if target in _objects:
+        return _objects[target]
     return _load(target, flag or f"--{kind}")
 
 
@@ -146,6 +169,10 @@ def _load(target: str, flag: str) -> Any:
     if match is None:
         raise UsageError(f"{flag} {target}: a name of code is package.module:object or path/file.py:object")
     place, path = match["place"], match["object"].split(".")
+    if place == "__main__":
+        raise UsageError(
+            f"{flag} {target} was defined in a notebook or a script, which is gone: put it in a file, mine.py:{path[-1]}"
+        )
     module = _module_of_file(Path(place), flag) if place.endswith(".py") else _module(place, flag)
     found: Any = module
     for name in path:

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from trs_explorer.runs import Run, find_runs
+from trs_explorer.runs import Run, RunError, find_runs, open_run
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -26,3 +26,14 @@ def python_m(module: str) -> list[str]:
 def shipped_runs() -> list[Run]:
     """The runs that ship with the project, by name."""
     return [run for run in find_runs(folder("checkpoints")) if run.name.startswith(("mnist-", "bars-"))]
+
+
+def run_at(path: Path) -> Run:
+    """The run at path, or the shipped run of that name. Raises RunError with the names of the shipped runs."""
+    if not path.exists() and len(path.parts) <= 2:
+        shipped = {run.name: run for run in shipped_runs()}
+        if path.name in shipped:
+            return shipped[path.name]
+        if path.parts[:-1] in ((), ("checkpoints",)):
+            raise RunError(f"{path}: no such run. Shipped runs: {', '.join(shipped) or 'none'}")
+    return open_run(path)

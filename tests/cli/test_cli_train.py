@@ -256,9 +256,9 @@ def test_bare_trs_prints_its_help_and_nothing_else(trs) -> None:
 
 
 def test_two_starts_at_once_get_two_folders() -> None:
-    from trs_explorer.cli.train import _new_folder
+    from trs_explorer.training.new_run import new_folder
 
-    assert _new_folder(resolve({})) != _new_folder(resolve({}))
+    assert new_folder(resolve({})) != new_folder(resolve({}))
 
 
 @pytest.mark.slow

@@ -4,9 +4,10 @@ import numpy as np
 import torch
 
 from trs_explorer.explore.slices import LEVELS, assemble, coordinates, new_points, sample
+from trs_explorer.figures.of_ensemble import attacks_to_draw
 from trs_explorer.figures.slice_figure import slice_figure
 from trs_explorer.web.attack_paths import make_attack_paths
-from trs_explorer.web.drawing import attacks_to_draw, slice_to_draw
+from trs_explorer.web.drawing import slice_to_draw
 from trs_explorer.web.slice_view import make_slice_view
 from trs_explorer.web.state import State
 

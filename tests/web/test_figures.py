@@ -11,11 +11,12 @@ from linear import Line
 from trs_explorer.data import Dataset
 from trs_explorer.explore.library import Loaded
 from trs_explorer.explore.slices import assemble, coordinates, new_points, sample
+from trs_explorer.figures.of_ensemble import attacks_to_draw
 from trs_explorer.figures.slice_figure import slice_spec
 from trs_explorer.models import Ensemble, build
 from trs_explorer.shipped import shipped_runs
 from trs_explorer.web.attack_paths import attack_caption, configured_attack, make_attack_paths, slice_caption
-from trs_explorer.web.drawing import attacks_to_draw, slice_to_draw
+from trs_explorer.web.drawing import slice_to_draw
 from trs_explorer.web.history import history_table
 from trs_explorer.web.slice_view import make_slice_view
 from trs_explorer.web.state import State

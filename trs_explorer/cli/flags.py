@@ -28,7 +28,8 @@ from trs_explorer.catalogue import DATA, METHODS, MODELS
 from trs_explorer.config import DEFAULTS, SETTINGS
 from trs_explorer.files import printable
 from trs_explorer.options import HYPER_PARAMETERS, MEASURING, Option, UsageError, number, unknown
-from trs_explorer.runs import Run, RunError, open_run
+from trs_explorer.runs import Run, RunError
+from trs_explorer.shipped import run_at  # noqa: F401 (commands import it from here)
 
 
 def _integer_flag(name: str) -> Any:
@@ -141,19 +142,6 @@ def _from_toml(name: str, value: object) -> object:
 def given(values: Mapping[str, object]) -> dict[str, object]:
     """The flags that the user set."""
     return {name: value for name, value in values.items() if value is not None}
-
-
-def run_at(path: Path) -> Run:
-    """The run at path, or the shipped run of that name. Raises RunError with the names of the shipped runs."""
-    from trs_explorer.shipped import shipped_runs
-
-    if not path.exists() and len(path.parts) <= 2:
-        shipped = {run.name: run for run in shipped_runs()}
-        if path.name in shipped:
-            return shipped[path.name]
-        if path.parts[:-1] in ((), ("checkpoints",)):
-            raise RunError(f"{path}: no such run. Shipped runs: {', '.join(shipped) or 'none'}")
-    return open_run(path)
 
 
 def on_terminal() -> bool:

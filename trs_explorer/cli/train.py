@@ -1,8 +1,6 @@
 """`trs train`: train an ensemble."""
 
 import contextlib
-import dataclasses
-import itertools
 import os
 import signal
 import subprocess
@@ -13,8 +11,7 @@ from typing import Annotated
 
 import typer
 
-from trs_explorer import plugins, runs
-from trs_explorer.catalogue import DATA
+from trs_explorer import lookup, runs
 from trs_explorer.cli import exit_on_interrupt
 from trs_explorer.cli.display import Display, Silent, display
 from trs_explorer.cli.flags import (
@@ -24,18 +21,16 @@ from trs_explorer.cli.flags import (
     can_draw,
     given,
     on_terminal,
-    run_at,
     say,
     values_from_toml,
     with_option_flags,
 )
 from trs_explorer.cli.own_options import own_values
 from trs_explorer.cli.trainer import train_run, train_with_progress
-from trs_explorer.config import TrainConfig, absolute, resolve
-from trs_explorer.files import cannot_write, open_for_appending, printable
+from trs_explorer.config import absolute, resolve
+from trs_explorer.files import open_for_appending, printable
 from trs_explorer.options import UsageError
 from trs_explorer.run_config import change_config
-from trs_explorer.sources import Installed
 
 Flag = typer.Option
 
@@ -94,34 +89,12 @@ def _run_to_train(values: dict, out: Path | None, resume: Path | None, config: P
         values = {**values_from_toml(config), **values}
     if out is not None:
         runs.check_free(out)
-    settings = _resolved(values)
-    _check_device(settings)
-    _obtain_data(settings)
-    _check_model(settings)
-    settings = _with_start(settings)
-    with exit_on_interrupt():
-        import trs_explorer.training  # noqa: F401 (now: Ctrl-C during an import would leave a folder where nothing has begun)
-    if out is not None:
-        return runs.create(out, settings)
-    return runs.create(_new_folder(settings), settings)
-
-
-def _resolved(values: dict) -> TrainConfig:
-    """The settings of a training. Data of the user is read for it: its shape and classes are part of them."""
-    from trs_explorer.sources import is_data_path
-
-    place = str(values.get("data", ""))
-    if place in DATA or not (plugins.is_foreign("data", place) or is_data_path(place)):
-        return resolve(values)
-    if values.get("data_dir"):
-        raise UsageError(f"--data {place} says where the data is: drop --data-dir")
-    with exit_on_interrupt():
-        from trs_explorer.data.own import describe
-    own = describe(place)
-    for note in own.notes:
-        say(f"{place}: {note}")
-    settings = resolve({**values, "data": own.name, "data_dir": own.place})
-    return dataclasses.replace(settings, data_fingerprint=own.fingerprint)
+    if not lookup.is_own_data(str(values.get("data", ""))):
+        resolve(values)  # what is wrong with them is said before torch is there
+    with exit_on_interrupt():  # now: Ctrl-C during an import would leave a folder where nothing has begun
+        from trs_explorer.training.new_run import complete, new_folder
+    settings = complete(values, train=train_with_progress, notify=say)
+    return runs.create(new_folder(settings) if out is None else out, settings)
 
 
 def _with_data_dir(run: runs.Run, data_dir: str) -> runs.Run:
@@ -131,64 +104,6 @@ def _with_data_dir(run: runs.Run, data_dir: str) -> runs.Run:
     for train in (True, False):
         data.load_for(run, train=train, data_dir=data_dir)
     return change_config(run, data_dir=absolute(data_dir))
-
-
-def _check_device(settings: TrainConfig) -> None:
-    """Raise UsageError for a device that this machine lacks, before a folder is created for the run."""
-    if settings.device not in ("auto", "cpu"):
-        from trs_explorer.training.device import resolve_device
-
-        resolve_device(settings.device)
-
-
-def _check_model(settings: TrainConfig) -> None:
-    """Raise UsageError for a model that the method cannot train, before a folder is created for the run."""
-    with exit_on_interrupt():
-        from trs_explorer.training.model_check import check_model
-    check_model(settings)
-
-
-def _with_start(settings: TrainConfig) -> TrainConfig:
-    """The settings with the run that the training starts from: the one named, or a standard ensemble if the method needs one.
-
-    The standard ensemble is trained now if it is missing: see `cached_start`.
-    """
-    if settings.start_from:
-        source = run_at(Path(settings.start_from))
-        return dataclasses.replace(settings, start_from=str(source.path.resolve()))
-    if not settings.about_method.trained_start:
-        return settings
-    with exit_on_interrupt():
-        from trs_explorer.training.cached_training import cached_start
-    start = cached_start(settings, train=train_with_progress, notify=say)
-    return dataclasses.replace(settings, start_from=str(start.path.resolve()))
-
-
-def _obtain_data(settings: TrainConfig) -> None:
-    """Download the data set if its files are missing, before a folder is created for the run. Raises UsageError if that fails."""
-    source = DATA[settings.data].source
-    if source is None or settings.data_dir or source.is_here:
-        return
-    if isinstance(source, Installed):
-        raise UsageError(source.missing)
-    from trs_explorer.data.download import obtain
-
-    obtain(source)
-
-
-def _new_folder(settings: TrainConfig) -> Path:
-    """Create the next free folder checkpoints/METHOD-DATA-N. Two trainings that start at the same time get different ones."""
-    folder = Path("checkpoints")
-    try:
-        folder.mkdir(exist_ok=True)  # an error if a file is there, or a link that leads nowhere
-        for number in itertools.count(1):
-            with contextlib.suppress(FileExistsError):
-                path = folder / f"{plugins.stem(settings.method)}-{settings.data}-{number}"
-                path.mkdir()
-                return path
-    except OSError as error:
-        raise runs.RunError(cannot_write(folder, error)) from error
-    raise AssertionError
 
 
 def _train_here(run: runs.Run, how: str) -> int:

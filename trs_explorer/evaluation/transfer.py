@@ -44,7 +44,7 @@ class TransferMatrix:
     eligible: list[list[int]]
     n: int
     ensemble_column: bool = False
-    outcomes: list[list[str]] = field(default_factory=list)
+    outcomes: list[list[str]] = field(default_factory=list, repr=False)  # a notebook shows the rest
     protocol: str = "def6"
     targeted: bool = False
 
@@ -75,6 +75,14 @@ class TransferMatrix:
         members = range(len(self.fooled))
         cells = [self.outcomes[i][j] for i in members for j in members if i != j] if self.outcomes else []
         return of_ratio([(image.count("1"), len(image) - image.count("-")) for image in zip(*cells, strict=True)])
+
+    def __str__(self) -> str:
+        """As a table of rates in %: a row for each surrogate, a column for each target."""
+        names = [f"F{k + 1}" for k in range(len(self.fooled))]
+        columns = [*names, *["ensemble"] * self.ensemble_column]
+        rows = [["" if rate is None else f"{100 * rate:.1f}" for rate in row] for row in self.rates()]
+        lines = [["attack on", *columns], *([name, *row] for name, row in zip(names, rows, strict=True))]
+        return "\n".join("".join(f"{cell:>10}" for cell in line) for line in lines)
 
     def to_json(self) -> Json:
         """The counts, and the rates and intervals derived from them, for JSON."""

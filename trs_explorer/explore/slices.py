@@ -119,3 +119,21 @@ def assemble(levels: Sequence[Float32[np.ndarray, "_ member class"]]) -> Float32
             raise ValueError(f"level {level} has {len(row)} new points, got {len(samples)} samples")
         grid[row, column] = samples
     return grid
+
+
+def with_vote(
+    ensemble: Ensemble, logits: Float32[np.ndarray, "row column member class"]
+) -> Float32[np.ndarray, "row column model class"]:
+    """Append the ensemble's log-probabilities to the members' logits."""
+    members = torch.from_numpy(np.ascontiguousarray(logits)).movedim(2, 0)
+    device = next(ensemble.parameters(), members).device
+    vote = ensemble.vote(members.flatten(1, 2).to(device)).view(members.shape[1:])
+    return np.concatenate([logits, vote[:, :, None].cpu().numpy()], axis=2)
+
+
+def sample_grid(
+    ensemble: Ensemble, plane: Plane, *, low: float, high: float, level: int
+) -> Float32[np.ndarray, "row column model class"]:
+    """Compute the outputs of all models, the ensemble last, on LEVELS[level]'s grid of the square [low, high]^2."""
+    points = [coordinates(new_points(k), k, low=low, high=high) for k in range(level + 1)]
+    return with_vote(ensemble, assemble([sample(ensemble, plane, new) for new in points]))

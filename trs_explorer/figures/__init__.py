@@ -1,1 +1,22 @@
-"""Figures: pure functions from data to plotly figures, for the web pages, exports, handouts and notebooks. No dash, no torch."""
+"""Figures: functions from data to plotly figures, for the web pages, exports, handouts and notebooks. No dash, no torch.
+
+From a notebook (`import trs_explorer as trs`): `trs.figures.slices(ensemble, x, y)`, `matrix(trs.transfer_matrix(...))`,
+`training("checkpoints/mine")`, `compare({"mine": trs.evaluate(...)})`. The modules that measure load when one of these is used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trs_explorer.figures.of_ensemble import slices
+    from trs_explorer.figures.of_results import compare, matrix, training
+
+_MODULES = {"slices": "of_ensemble", "compare": "of_results", "matrix": "of_results", "training": "of_results"}
+__all__ = ["compare", "matrix", "slices", "training"]
+
+
+def __getattr__(name: str) -> object:
+    """Load a name's module when the name is used first. No module here may have such a name: it would take its place."""
+    if name in _MODULES:
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -84,6 +84,15 @@ def slice_spec(
     return {"data": data + ([_colour_bar(scale)] if scale else class_key(view, shown)), "layout": layout}
 
 
+def figure_size(figure: Json, shown: int, *, width: int, columns: int = MAX_COLUMNS) -> Json:
+    """Return the width and height, in pixels, of a figure of slices whose panels are squares. shown: the number of panels."""
+    columns = min(columns, shown)
+    margin = figure["layout"]["margin"]
+    side = (width - margin["l"] - margin["r"]) / columns
+    rows = -(-shown // columns)
+    return {"width": width, "height": round(rows * (side + TITLE_PX) + margin["t"] + margin["b"])}
+
+
 def _axes(view: Slice, axis: str, place: tuple[int, int], rows: int, columns: int, *, last: bool) -> Json:
     """Return a panel's two axes: the same square for all. last: no panel is below it."""
     row, column = place

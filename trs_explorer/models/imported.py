@@ -1,6 +1,7 @@
 """Ensembles of others: whatever a user's function returns, as an `Ensemble`."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -63,6 +64,26 @@ def _as_ensemble(made: Any, name: str, x: Images) -> Ensemble:
     if len({id(one) for one in members}) < len(members):
         raise UsageError(f"{name} returned one module twice: its members would be one and the same")
     return Ensemble(members)
+
+
+def as_ensemble(given: object) -> Ensemble:
+    """Return what a notebook passes as an ensemble: an `Ensemble` as it is; modules, one a member; one module as one member.
+
+    Raises: UsageError for anything else, or a module that is there twice.
+    """
+    if isinstance(given, Ensemble):
+        return given
+    if isinstance(given, str | Path):
+        raise UsageError(f"the ensemble is {str(given)!r}, a name: load it first, trs.load({str(given)!r})")
+    members = [given] if isinstance(given, nn.Module) and not isinstance(given, nn.ModuleList) else given
+    if not isinstance(members, Sequence | nn.ModuleList) or not len(members):
+        raise UsageError(f"an ensemble is an Ensemble or a list of torch.nn.Module, one for each member, not {given!r:.80}")
+    for number, member in enumerate(members, start=1):
+        if not isinstance(member, nn.Module):
+            raise UsageError(f"member F{number} must be a torch.nn.Module, got {member!r:.80}")
+    if len({id(one) for one in members}) < len(members):
+        raise UsageError("one module is there twice: two members would be one and the same")
+    return Ensemble([*members])
 
 
 class JointEnsemble(Ensemble):

@@ -9,11 +9,10 @@ from flask import Response, request
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
-from trs_explorer.explore.slices import assemble
+from trs_explorer.explore.slices import assemble, with_vote
 from trs_explorer.figures.pixels import class_picture
 from trs_explorer.shipped import folder
 from trs_explorer.web.compare.app import create_compare
-from trs_explorer.web.drawing import with_ensemble
 from trs_explorer.web.exports import add_exports
 from trs_explorer.web.film import add_film
 from trs_explorer.web.lesson.app import create_lesson
@@ -98,7 +97,7 @@ def _still(library: Library, slices: SliceCache) -> str:
         wanted = parse_request(library, request.args)
         with PROCESS_LOCK.hold():
             view = slices.view(wanted)
-            outputs = with_ensemble(view, assemble([slices.samples(view, 0)]))
+            outputs = with_vote(view.loaded.ensemble, assemble([slices.samples(view, 0)]))
     except SHOWN_ERRORS:
         return ""
     hidden = wanted.state.hidden()

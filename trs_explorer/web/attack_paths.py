@@ -1,59 +1,19 @@
 """Attack paths in a slice: what an attack on each model does from the chosen start, in the slice's coordinates."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-
-import torch
 
 from trs_explorer.attack_catalogue import ATTACKS, Label, options_for
 from trs_explorer.catalogue import load as load_function
-from trs_explorer.explore.attack_paths import attack_paths
-from trs_explorer.explore.gallery import predictions
 from trs_explorer.explore.library import Loaded
+from trs_explorer.explore.plane_attacks import AttackPaths, attacks_in_plane
+from trs_explorer.explore.slice_plane import the
 from trs_explorer.explore.starts import Start, start_at, start_of
 from trs_explorer.web.controls import NORM_LABELS
-from trs_explorer.web.slice_view import Points, SliceView, the
+from trs_explorer.web.slice_view import SliceView
 from trs_explorer.web.state import State
 
 OFF_PLANE = 0.005  # a result that is nearer lies on the plane, to the digits that are shown
-
-
-@dataclass(frozen=True)
-class AttackPaths:
-    """The attacks on every model, projected on the plane of a slice. Models are numbered: members from 0, then the ensemble.
-
-    attack: the attack's name with its steps, such as "PGD-10".
-    y: the true class.
-    start: where the attacks start, in plane coordinates.
-    clipped: whether the requested start was outside [0, 1] and had to be clipped.
-    ball: corners of the plane's intersection with the eps-ball around the start.
-    paths: per model, the projections of the images that the attack on it visited, [visit, 2].
-    before: the class that each model predicts at the start.
-    ends: [model, attacked model], the class that a model predicts for the result of the attack on the attacked model.
-    off_plane: per attacked model, the L2 distance of the attack's result from the plane.
-    """
-
-    attack: str
-    y: int
-    start: tuple[float, float]
-    clipped: bool
-    ball: Points
-    paths: list[Points]
-    before: list[int]
-    ends: list[list[int]]
-    off_plane: list[float]
-
-    def fools(self, attacked: int, model: int) -> bool:
-        """Whether the attack on one model fools another: it predicted y at the start, and another class at the end."""
-        return self.before[model] == self.y != self.ends[model][attacked]
-
-    def headline(self, model: int) -> str:
-        """The effect of the attack on a model on that model itself, such as "5 → 6, fooled"."""
-        before, after = self.before[model], self.ends[model][model]
-        if before != self.y:
-            return f"{before}, wrong already"
-        return f"{before}, not fooled" if after == before else f"{before} → {after}, fooled"
 
 
 def configured_attack(state: State) -> tuple[str, Callable]:
@@ -80,22 +40,9 @@ def attack_start(state: State, view: SliceView) -> Start:
 
 def make_attack_paths(loaded: Loaded, state: State, view: SliceView) -> AttackPaths:
     """Run the state's attack on every model, and project what it visits on the slice."""
-    ensemble, plane = loaded.ensemble, view.plane
-    start = attack_start(state, view)
     name, attack = configured_attack(state)
-    paths = attack_paths(ensemble, start.image, torch.tensor([view.y]), attack, seed=state.seed)
-    results = torch.cat([path.x_adv for path in paths])
-    return AttackPaths(
-        attack=name,
-        y=view.y,
-        start=start.point,
-        clipped=start.clipped,
-        ball=start.ball(state.eps, state.norm),
-        paths=[plane.coordinates(path.images).numpy() for path in paths],
-        before=predictions(ensemble, start.image)[:, 0].tolist(),
-        ends=predictions(ensemble, results).tolist(),
-        off_plane=plane.distance(results).tolist(),
-    )
+    start = attack_start(state, view)
+    return attacks_in_plane(loaded.ensemble, start, view.y, attack, name=name, eps=state.eps, norm=state.norm, seed=state.seed)
 
 
 def attack_caption(view: SliceView, attacks: AttackPaths, state: State) -> str:

@@ -3,19 +3,21 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from dash import html
 
 from trs_explorer.explore.angles import fooled_sentence
-from trs_explorer.explore.slices import assemble
+from trs_explorer.explore.plane_attacks import AttackPaths
+from trs_explorer.explore.slice_plane import the
+from trs_explorer.explore.slices import assemble, with_vote
 from trs_explorer.figures.layers import layer_pictures
-from trs_explorer.figures.slice_data import Attacks, Slice
+from trs_explorer.figures.of_ensemble import attacks_to_draw
+from trs_explorer.figures.slice_data import Slice
 from trs_explorer.figures.slice_figure import slice_spec
 from trs_explorer.figures.slice_panel import attack_traces
 from trs_explorer.files import Json
-from trs_explorer.web.attack_paths import AttackPaths, attack_caption, attack_start, slice_caption
+from trs_explorer.web.attack_paths import attack_caption, attack_start, slice_caption
 from trs_explorer.web.page_request import PageRequest, image_name
-from trs_explorer.web.slice_view import SliceView, the
+from trs_explorer.web.slice_view import SliceView
 from trs_explorer.web.state import ATTACK_FIELDS, SLICE_FIELDS
 
 
@@ -23,33 +25,13 @@ def slice_to_draw(view: SliceView, logits: np.ndarray) -> Slice:
     """Return a slice for `slice_figure`. logits: the members', as `slices.assemble` returns them."""
     return Slice(
         models=view.models,
-        outputs=with_ensemble(view, logits),
+        outputs=with_vote(view.loaded.ensemble, logits),
         low=view.low,
         high=view.high,
         axes=view.plane.names,
         box=None if view.plane.kind == "domain" else view.box,
         examples=view.examples,
         images=view.spanning,
-    )
-
-
-def with_ensemble(view: SliceView, logits: np.ndarray) -> np.ndarray:
-    """Append the ensemble's outputs to the members' logits [row, column, member, class]."""
-    members = torch.from_numpy(np.ascontiguousarray(logits)).movedim(2, 0)
-    vote = view.loaded.ensemble.vote(members.flatten(1, 2)).view(members.shape[1:])
-    return np.concatenate([logits, vote[:, :, None].numpy()], axis=2)
-
-
-def attacks_to_draw(attacks: AttackPaths) -> Attacks:
-    """Return attack paths for `slice_figure`."""
-    models = range(len(attacks.before))
-    return Attacks(
-        name=attacks.attack,
-        start=attacks.start,
-        ball=attacks.ball,
-        paths=attacks.paths,
-        fools=np.array([[attacks.fools(attacked, model) for model in models] for attacked in models]),
-        headlines=[attacks.headline(model) for model in models],
     )
 
 
@@ -114,7 +96,7 @@ def attack_fields(request: PageRequest) -> Json:
 
 def share_table(view: SliceView, logits: np.ndarray) -> html.Table:
     """Build the table behind the picture: the share of the square's points by predicted class, for every model."""
-    outputs = with_ensemble(view, logits)
+    outputs = with_vote(view.loaded.ensemble, logits)
     predicted = np.where(np.isfinite(outputs).all(-1), outputs.argmax(-1), -1)
     classes = np.unique(predicted).tolist()
     head = html.Tr([html.Th("class", scope="col"), *(html.Th(name, scope="col") for name in view.models)])

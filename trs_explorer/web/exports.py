@@ -12,17 +12,21 @@ from trs_explorer.catalogue import DATA
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
+from trs_explorer.explore.plane_attacks import AttackPaths
+from trs_explorer.explore.slice_plane import the
 from trs_explorer.explore.slices import LEVELS, assemble
 from trs_explorer.figures.matrix_figure import matrix_spec
-from trs_explorer.figures.slice_figure import MAX_COLUMNS, TITLE_PX, slice_spec
+from trs_explorer.figures.of_ensemble import attacks_to_draw
+from trs_explorer.figures.of_results import matrix_to_draw
+from trs_explorer.figures.slice_figure import figure_size, slice_spec
 from trs_explorer.figures.theme import LOOKS
 from trs_explorer.files import Json
 from trs_explorer.parse_events import parse_step
 from trs_explorer.tables import to_csv
 from trs_explorer.web import matrix
-from trs_explorer.web.attack_paths import AttackPaths, attack_caption, slice_caption
+from trs_explorer.web.attack_paths import attack_caption, slice_caption
 from trs_explorer.web.controls import NORM_LABELS
-from trs_explorer.web.drawing import attacks_to_draw, slice_to_draw
+from trs_explorer.web.drawing import slice_to_draw
 from trs_explorer.web.history import checkpoint_label
 from trs_explorer.web.markup import markup
 from trs_explorer.web.page import NARROWEST, PAGE_PX, WIDEST, WIDTH
@@ -30,7 +34,7 @@ from trs_explorer.web.page_request import PageRequest, image_name, parse_request
 from trs_explorer.web.plotly_script import figure_html
 from trs_explorer.web.section_callbacks import matrix_snapshot
 from trs_explorer.web.slice_cache import SliceCache
-from trs_explorer.web.slice_view import SliceView, the
+from trs_explorer.web.slice_view import SliceView
 from trs_explorer.web.state_callbacks import SHOWN_ERRORS
 
 FINEST = len(LEVELS) - 1
@@ -129,7 +133,7 @@ def saved_figure(request: PageRequest, view: SliceView, attacks: AttackPaths, lo
         caption=f"{caption(request, attacks)}\n{marks}",
         layer=state.layer, y=view.y,
     )  # fmt: skip
-    figure["layout"] |= page_size(figure, len(view.models) - len(hidden))
+    figure["layout"] |= figure_size(figure, len(view.models) - len(hidden), width=PAGE_PX)
     if look != "print":
         figure["layout"] |= {"paper_bgcolor": LOOKS[look].paper}
     return figure
@@ -145,20 +149,11 @@ def saved_matrix(request: PageRequest, attacks: AttackPaths, measured: object, *
         f"(95 % interval, n); {attacks.attack}, eps {state.eps:g} ({NORM_LABELS[state.norm]}), seed {state.seed},\n"
         f"first {transfer.n} test {examples}; weights {request.loaded.digest[:12]}"
     )
-    figure = matrix_spec(matrix.matrix_to_draw(transfer), look=look, caption=words)
+    figure = matrix_spec(matrix_to_draw(transfer), look=look, caption=words)
     figure["layout"]["width"] = MATRIX_PX
     if look != "print":
         figure["layout"]["paper_bgcolor"] = LOOKS[look].paper
     return figure
-
-
-def page_size(figure: Json, shown: int) -> Json:
-    """Return the width and height of a figure of slices on a page. shown: the number of panels."""
-    columns = min(MAX_COLUMNS, shown)
-    margin = figure["layout"]["margin"]
-    side = (PAGE_PX - margin["l"] - margin["r"]) / columns
-    rows = -(-shown // columns)
-    return {"width": PAGE_PX, "height": round(rows * (side + TITLE_PX) + margin["t"] + margin["b"])}
 
 
 def handout(request: PageRequest, figure: Json, attacks: AttackPaths, view: SliceView, measured: object) -> str:

@@ -15,13 +15,12 @@ from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.jobs import Snapshot
 from trs_explorer.explore.library import Loaded
 from trs_explorer.explore.pictures import data_uri, difference, png
-from trs_explorer.figures.matrix_figure import Transfer
+from trs_explorer.explore.slice_plane import model_names, the
 from trs_explorer.tables import to_csv
 from trs_explorer.web.attack_paths import configured_attack
 from trs_explorer.web.controls import NORM_LABELS, sets
 from trs_explorer.web.history import checkpoint_label
 from trs_explorer.web.robust_accuracy import BATCH, evaluation_attack, first_images, robust_accuracies
-from trs_explorer.web.slice_view import model_names, the
 from trs_explorer.web.state import ATTACK_OPTION_FIELDS, State, is_plane
 
 EXAMPLES = 6
@@ -63,13 +62,6 @@ def empty_matrix(members: int) -> TransferMatrix:
     """Return a matrix without any image, which the page shows until the first batch is done."""
     zeros = [[0] * (members + 1) for _ in range(members)]
     return TransferMatrix(zeros, zeros, 0, ensemble_column=True)
-
-
-def matrix_to_draw(matrix: TransferMatrix) -> Transfer:
-    """Return the matrix for `figures.matrix_figure`."""
-    names, pairs = model_names(len(matrix.fooled)), range(len(matrix.fooled) + 1)
-    intervals = [[matrix.interval(i, j) for j in pairs] for i in range(len(matrix.fooled))]
-    return Transfer(names[:-1], names, matrix.fooled, matrix.eligible, intervals)
 
 
 def matrix_table(

@@ -13,8 +13,9 @@ import numpy as np
 from trs_explorer.explore.array_cache import ArrayCache
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.latest import Latest, Ticket
+from trs_explorer.explore.plane_attacks import AttackPaths
 from trs_explorer.explore.slices import LEVELS, Cancelled, coordinates, new_points, sample
-from trs_explorer.web.attack_paths import AttackPaths, make_attack_paths
+from trs_explorer.web.attack_paths import make_attack_paths
 from trs_explorer.web.page_request import PageRequest
 from trs_explorer.web.slice_view import SliceView, make_slice_view
 from trs_explorer.web.state import ATTACK_FIELDS, SLICE_FIELDS

@@ -12,16 +12,8 @@ from trs_explorer.data import Dataset
 from trs_explorer.explore.gallery import predictions
 from trs_explorer.explore.library import Loaded
 from trs_explorer.explore.pictures import data_uri, png
-from trs_explorer.explore.planes import (
-    Plane,
-    along_gradient,
-    box_polygon,
-    domain,
-    fitted_range,
-    loss_directions,
-    three_images,
-    two_gradients,
-)
+from trs_explorer.explore.planes import Plane, box_polygon, domain, fitted_range, three_images
+from trs_explorer.explore.slice_plane import gradient_plane, model_names
 from trs_explorer.figures.slice_data import SpanningImage
 from trs_explorer.options import UsageError
 from trs_explorer.web.state import State, is_plane, uploaded_pixels
@@ -63,21 +55,6 @@ class SliceView:
     def digest(self) -> str:
         """The SHA-256 of the weights."""
         return self.loaded.digest
-
-
-def model_names(members: int) -> list[str]:
-    """Return the names of the models on the page in the order of their numbers: F1, F2, ... and the ensemble."""
-    return [*(f"F{i + 1}" for i in range(members)), "ensemble"]
-
-
-def loss_name(model: str) -> str:
-    """Return the name of a model's loss, for an axis along its gradient."""
-    return f"the loss of {the(model)}"
-
-
-def the(model: str) -> str:
-    """Return a model's name as it appears within a sentence."""
-    return "the ensemble" if model == "ensemble" else model
 
 
 def chosen_image(loaded: Loaded, state: State) -> tuple[Tensor, int, str]:
@@ -135,12 +112,9 @@ def _plane(loaded: Loaded, state: State, x: Tensor, y: int) -> Plane:
         first = "own picture" if state.own else f"image {state.image}"
         others = loaded.data.images(torch.tensor([state.second, state.third]))
         return three_images(x, *others, names=(first, f"image {state.second}", f"image {state.third}"), seed=state.seed)
-    names = model_names(len(loaded.ensemble))
-    gradients = loss_directions(loaded.ensemble, x[None], torch.tensor([y]))
-    i, j = state.surrogate, state.target
     if state.plane == "random":
-        return along_gradient(gradients[i], x, name=loss_name(names[i]), seed=state.seed)
-    return two_gradients(gradients[i], gradients[j], x, names=(loss_name(names[i]), loss_name(names[j])))
+        return gradient_plane(loaded.ensemble, x, y, first=state.surrogate, seed=state.seed)
+    return gradient_plane(loaded.ensemble, x, y, first=state.surrogate, second=state.target)
 
 
 def _training_points(loaded: Loaded) -> Points:

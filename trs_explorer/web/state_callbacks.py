@@ -12,17 +12,18 @@ from dash import State as Held
 
 from trs_explorer.catalogue import DATA
 from trs_explorer.explore.library import Library
+from trs_explorer.explore.plane_attacks import AttackPaths
+from trs_explorer.explore.slice_plane import model_names
 from trs_explorer.files import Json
 from trs_explorer.options import UsageError
 from trs_explorer.runs import RunError
 from trs_explorer.web import controls
-from trs_explorer.web.attack_paths import AttackPaths
 from trs_explorer.web.changes import changed_fields
 from trs_explorer.web.drawing import attack_response
 from trs_explorer.web.history import checkpoint_label
 from trs_explorer.web.page_request import PageRequest, parse_request, preferred_run
 from trs_explorer.web.slice_cache import SliceCache
-from trs_explorer.web.slice_view import SliceView, model_names
+from trs_explorer.web.slice_view import SliceView
 from trs_explorer.web.state import ATTACK_FIELDS, SLICE_FIELDS, is_plane
 
 SHOWN_ERRORS = (UsageError, RunError)  # whose message is shown on the page

@@ -8,14 +8,14 @@ from trs_explorer.catalogue import DATA
 from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
 from trs_explorer.explore.slices import assemble
-from trs_explorer.figures.slice_figure import slice_spec
+from trs_explorer.figures.of_ensemble import attacks_to_draw
+from trs_explorer.figures.slice_figure import figure_size, slice_spec
 from trs_explorer.files import Json
 from trs_explorer.web.compare.page import TITLES
 from trs_explorer.web.compare.pair import Pair
 from trs_explorer.web.compare.sections import Section, live_sections, stored_sections
 from trs_explorer.web.compare.slices import Side, side_attacks, side_samples, slices_caption
-from trs_explorer.web.drawing import attacks_to_draw, slice_to_draw
-from trs_explorer.web.exports import page_size
+from trs_explorer.web.drawing import slice_to_draw
 from trs_explorer.web.history import checkpoint_label
 from trs_explorer.web.markup import Html, markup
 from trs_explorer.web.page import PAGE_PX
@@ -66,7 +66,7 @@ def _slices(side: Side, slices: SliceCache) -> Json:
     view = side.view
     data = slice_to_draw(view, assemble(side_samples(view, slices)))
     figure = slice_spec(data, attacks_to_draw(side.attacks), surrogate=None, look="print")
-    figure["layout"] |= page_size(figure, len(view.models))
+    figure["layout"] |= figure_size(figure, len(view.models), width=PAGE_PX)
     return figure
 
 

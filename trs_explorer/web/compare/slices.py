@@ -8,15 +8,17 @@ import torch
 
 from trs_explorer.catalogue import DATA
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
+from trs_explorer.explore.plane_attacks import AttackPaths
 from trs_explorer.explore.planes import Plane, along_gradient, domain, loss_directions, two_gradients
+from trs_explorer.explore.slice_plane import loss_name
 from trs_explorer.figures.slice_figure import LINE_PX
 from trs_explorer.files import Json
-from trs_explorer.web.attack_paths import AttackPaths, make_attack_paths
+from trs_explorer.web.attack_paths import make_attack_paths
 from trs_explorer.web.compare.pair import Pair
 from trs_explorer.web.controls import NORM_LABELS
 from trs_explorer.web.drawing import attack_parts, slice_parts
 from trs_explorer.web.slice_cache import SliceCache
-from trs_explorer.web.slice_view import SliceView, chosen_image, loss_name, make_slice_view
+from trs_explorer.web.slice_view import SliceView, chosen_image, make_slice_view
 from trs_explorer.web.state import ATTACK_OPTION_FIELDS, is_plane
 
 LEVEL = 2  # of the nested grids: 97 x 97 points

@@ -14,12 +14,11 @@ from trs_explorer.explore.attack_paths import attack_path_on
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.gallery import predictions
 from trs_explorer.explore.planes import ball_polygon
-from trs_explorer.explore.slices import assemble
+from trs_explorer.explore.slices import assemble, with_vote
 from trs_explorer.figures.lesson import Series, Share, accuracy_curves, small_slice
 from trs_explorer.figures.slice_data import Attacks, Slice
 from trs_explorer.figures.theme import CLASS_COLOURS
 from trs_explorer.web.attack_paths import configured_attack
-from trs_explorer.web.drawing import with_ensemble
 from trs_explorer.web.lesson.card import Card, Teacher, choice, figure, out, part, scrolling, slider, whole_number
 from trs_explorer.web.lesson.measurements import accuracy_share, conditions, follow, paper_figures, requests_of_runs
 from trs_explorer.web.lesson.view import CardRequest, View
@@ -206,7 +205,7 @@ def _drawn(wanted: _Wanted) -> DrawnSlice:
         view = SLICES.view(wanted.request)
     logits = assemble([SLICES.samples(view, level) for level in range(LEVEL + 1)])
     with PROCESS_LOCK.hold():
-        outputs = with_ensemble(view, logits)[:, :, -1:]
+        outputs = with_vote(view.loaded.ensemble, logits)[:, :, -1:]
         _, attack = configured_attack(state)
         y = torch.tensor([view.y])
         path = attack_path_on(loaded.ensemble, state.surrogate, view.x[None], y, attack, seed=state.seed, for_transfer=True)

@@ -1,0 +1,77 @@
+"""An attack as Python code names it: by its name, its reference, or a function with some of its options bound."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from trs_explorer import plugins
+from trs_explorer.attack_catalogue import ATTACKS, GIVEN, Label, attack
+from trs_explorer.attacks.options import keywords
+from trs_explorer.attacks.own import adapted
+from trs_explorer.catalogue import load
+from trs_explorer.evaluation.accuracy import Attack
+from trs_explorer.measure.session import attack_function
+from trs_explorer.options import UsageError, unknown
+
+AnyAttack = str | Callable[..., Tensor]
+
+
+def named_attack(given: AnyAttack, options: Mapping[str, Any]) -> Attack:
+    """Return an attack's label, function and keyword arguments, as `accuracy.evaluate` takes them.
+
+    - given: a name of the catalogue ("apgd-ce", also "apgd_ce"), a reference to code ("mine.py:square"), one of `trs.attacks`, a
+      function of one's own (attacks/own.py says what of it is checked), or `functools.partial` of one.
+    - options: its eps or c, and others of its options by name.
+
+    The label says steps, loss and starts where `options` do. Naming code of others allows it to run.
+    Raises: UsageError for an unknown attack or option, or if eps (or c) is missing.
+    """
+    bound: dict[str, Any] = {}
+    while isinstance(given, partial):
+        if given.args:
+            raise UsageError("an attack's options must be bound by name: functools.partial(attack, eps=0.1)")
+        bound, given = {**given.keywords, **bound}, given.func
+    arguments = {**bound, **options}
+    name, function = _named(given) if isinstance(given, str) else _of_function(given)
+    _check_options(name, inspect.unwrap(function), arguments, own=function is not inspect.unwrap(function))
+    usual = attack(name).loss if name in ATTACKS else ""
+    loss = "" if arguments.get("loss", usual) == usual else str(arguments["loss"])
+    label = Label(plugins.short(name), loss, arguments.get("steps"), int(arguments.get("restarts", 1)))
+    return str(label), function, arguments
+
+
+def _named(given: str) -> tuple[str, Callable[..., Tensor]]:
+    name = given if given in ATTACKS else given.replace("_", "-")
+    if name not in ATTACKS:
+        name = plugins.absolute(given)
+        plugins.allow("attack", name)
+    attack(name, "attack")
+    return name, attack_function(name)
+
+
+def _of_function(given: Any) -> tuple[str, Callable[..., Tensor]]:
+    for name in ATTACKS:
+        if load(attack(name).function) is given:
+            return name, given
+    if not callable(given) or inspect.isclass(given) or inspect.ismodule(given):
+        raise UsageError(f"an attack is a name such as 'pgd', or a function of a model, images and labels, not {given!r:.80}")
+    name = getattr(given, "__name__", type(given).__name__)
+    return name, adapted(given, name)
+
+
+def _check_options(name: str, function: Callable[..., Tensor], arguments: Mapping[str, Any], *, own: bool) -> None:
+    """Raise UsageError for an option that an attack does not take, or one without a default that is not given."""
+    parameters = [*inspect.signature(function).parameters.values()][3:]  # after model, x, y
+    anything = own and any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+    known = keywords(function) - {"model", "x", "y"} | (set(GIVEN) if own else set())
+    for option in () if anything else arguments:
+        if option not in known:
+            raise UsageError(unknown(f"option of {name}:", option, sorted(known)))
+    for parameter in parameters:
+        named = parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        if named and parameter.default is parameter.empty and parameter.name not in (*arguments, "generator"):
+            what = ", its radius in [0, 1] pixels: eps=8/255" if parameter.name == "eps" else ""
+            raise UsageError(f"the attack {name} needs {parameter.name}{what}")
