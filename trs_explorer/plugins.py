@@ -58,7 +58,7 @@ def stem(name: str) -> str:
 def installed(kind: str) -> tuple[str, ...]:
     """Return the names that installed packages add for a kind of `KINDS`. None of their code runs."""
     names = (name for name, _ in _entry_points())
-    return tuple(dict.fromkeys(_without_kind(name) for name in names if name.partition(".")[0] in (kind, name)))
+    return tuple(sorted({_without_kind(name) for name in names if name.partition(".")[0] in (kind, name)}))
 
 
 def is_foreign(kind: str, name: str) -> bool:
