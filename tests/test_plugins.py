@@ -104,14 +104,12 @@ def test_a_file_that_fails_is_named_with_its_line(tmp_path, text, name, words):
     write_mine(tmp_path, text)
     with pytest.raises(UsageError, match=words) as error:
         loaded(f"{tmp_path}/{name}")
-    assert str(error.value).startswith("--model ") or str(error.value).startswith("--model:")
+    assert str(error.value).startswith(f"--model: {tmp_path}")
     assert "\n" not in str(error.value)
 
 
 def test_a_module_that_is_missing_is_named_with_the_way_out():
-    with pytest.raises(
-        UsageError, match=r"no module nosuchmodule_.small is installed, or in this folder: .* path/file.py:object"
-    ):
+    with pytest.raises(UsageError, match=r"no module nosuchmodule_.small is installed, or in this folder: .*file.py:object"):
         loaded("nosuchmodule_.small:net")
 
 

@@ -49,7 +49,7 @@ def test_types_ranges_help_and_defaults_are_those_of_the_signature():
     assert found.options["g"].type is int
     assert found.options["h"].high == 9
     assert found.options["i"].high < 1.0
-    with pytest.raises(UsageError, match="--i must be <= 1, got 1|--i must be"):
+    with pytest.raises(UsageError, match=r"^--i must be"):
         found.options["i"].check(1.0)
     assert summary(f) == "Do it. Twice"
 

@@ -1,4 +1,4 @@
-"""Mistakes of an ensemble that was trained elsewhere: each is made on purpose, and must be said; a sound member must be silent."""
+"""Mistakes of an ensemble that was trained elsewhere: each is made on purpose and must be said; of a sound one nothing is."""
 
 import pytest
 import torch
