@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from trs_explorer import __version__
-from trs_explorer.cli import bench, blackbox, compare, data, evaluate, explore, lesson, train, transfer, watch
+from trs_explorer.cli import bench, blackbox, compare, data, evaluate, explore, export, lesson, train, transfer, watch
 
 app = typer.Typer(
     name="trs",
@@ -38,5 +38,6 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("transfer")(transfer.transfer)
 app.command("blackbox")(blackbox.blackbox)
 app.command("compare")(compare.compare)
+app.command("export")(export.export)
 app.command("bench")(bench.bench)
 app.command("data")(data.data)

@@ -1,4 +1,4 @@
-"""Write the files of --csv, --json and --html: each complete or not at all, and before anything is printed."""
+"""Write the files of --csv, --json, --html and `trs export`: each complete or not at all, and before anything is printed."""
 
 import json
 import os
@@ -29,16 +29,16 @@ def check_parent(file: Path | None) -> None:
 
 
 @contextmanager
-def exported(*files: tuple[Path | None, Callable[[], str]]) -> Iterator[None]:
-    """Write each file that has a path, with the text of the function beside it; then run the code inside in any case.
+def exported(*files: tuple[Path | None, Callable[[], str | bytes]]) -> Iterator[None]:
+    """Write each file that has a path, with what the function beside it returns; then run the code inside in any case.
 
     Raises: RunError after that if files could not be written, with their names and why.
     """
     failed = []
-    for path, text in files:
+    for path, content in files:
         if path is not None:
             try:
-                write_text(path, text())
+                write_file(path, content())
             except OSError as error:
                 failed.append(f"cannot write {path}: {error.strerror or error}")
     yield
@@ -46,13 +46,17 @@ def exported(*files: tuple[Path | None, Callable[[], str]]) -> Iterator[None]:
         raise RunError("\n".join(failed))
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file in UTF-8, atomically; a pipe, a device or standard output directly. Raises: OSError."""
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write a file, text in UTF-8, atomically; a pipe, a device or standard output directly. Raises: OSError."""
     if _is_standard_output(path):
-        sys.stdout.write(text)  # through the stream: two writers would overwrite one another
+        if isinstance(content, str):
+            sys.stdout.write(content)  # through the stream: two writers would overwrite one another
+        else:
+            sys.stdout.flush()
+            sys.stdout.buffer.write(content)
         return
     exists = path.exists()
-    content = text.encode()
+    content = content.encode() if isinstance(content, str) else content
     if exists and not (path.is_file() and os.access(path, os.W_OK) and os.access(path.resolve().parent, os.W_OK)):
         path.write_bytes(content)
         return
