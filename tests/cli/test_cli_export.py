@@ -1,9 +1,11 @@
 """`trs export`: what it writes, what it prints, and what it refuses before the work."""
 
 import csv
+import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -60,3 +62,40 @@ def test_without_tensorboardx_it_says_how_to_get_it(trs, finished: Path, monkeyp
     result = trs("export", finished, "--tensorboard", "logs")
     assert result.status == 2
     assert "pip install 'trs-explorer[tensorboard]'" in result.err
+
+
+def test_images_of_an_evaluation_and_of_a_matrix_are_written_before_anything_is_printed(trs, trained: Path) -> None:
+    few = ("--limit", 20, "--steps", 2, "--device", "cpu")
+    result = trs("evaluate", trained, *few, "--eps", 0.1, "--save-images", "e.npz", "--json", "e.json")
+    assert (result.status, result.err) == (0, "")
+    [stored] = json.loads(Path("e.json").read_text())
+    with np.load("e.npz", allow_pickle=False) as arrays:
+        assert arrays["correct"].tolist() == [rate["outcomes"] for rate in stored["rates"][1:]]
+    result = trs("transfer", trained, *few, "--save-images", "t.pt")
+    assert result.status == 0
+    images = torch.load("t.pt", weights_only=True)
+    assert images["fooled"].shape == images["eligible"].shape == (2, 3, 20)
+    assert json.loads(images["options"])["kind"] == "transfer"
+    for command, what in (("evaluate", "e"), ("transfer", "t")):
+        Path(f"{what}.safetensors").symlink_to("nowhere/else")
+        failed = trs(command, trained, *few, "--save-images", f"{what}.safetensors")
+        assert failed.status in (1, 2)
+        assert "safetensors" in failed.err
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("evaluate {run} --save-images i.png", "--save-images i.png: the name must end in .npz, .pt or .safetensors"),
+        ("evaluate {run} {other} --save-images i.pt", "--save-images takes the images of one run, got 2 runs"),
+        ("evaluate {run} --save-images no/i.pt", "no/i.pt: there is no folder no to write to"),
+        ("transfer {run} --save-images i", "--save-images i: the name must end in .npz, .pt or .safetensors"),
+        (
+            "transfer {run} --protocol all-right --save-images i.pt",
+            "--save-images: --protocol all-right makes several images of each: take def6",
+        ),
+    ],
+)
+def test_images_that_cannot_be_saved_are_refused_before_the_measurement(trs, finished, fresh, command, message) -> None:
+    result = trs(*command.format(run=finished, other=fresh.path).split())
+    assert (result.status, result.err) == (2, f"trs: {message}\n")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from trs_explorer.cli import exit_on_interrupt
-from trs_explorer.cli.exports import check_parent, exported
+from trs_explorer.cli.exports import check_parent, check_suffix, exported
 from trs_explorer.cli.flags import RunArgument, run_at
 from trs_explorer.export.log_table import log_csv, read_log
 from trs_explorer.export.tensorboard import check_installed, event_file, write_event_file
@@ -70,6 +70,7 @@ def _check(tensorboard: Path | None, csv_file: Path | None, weights: Path | None
         check_installed()
     for file in (csv_file, weights):
         check_parent(file)
+    check_suffix(weights, "--weights", (".pt", ".safetensors"))
 
 
 def _weights(run: Run, path: Path, name: str | None) -> tuple[bytes, str]:
@@ -77,10 +78,9 @@ def _weights(run: Run, path: Path, name: str | None) -> tuple[bytes, str]:
     with exit_on_interrupt():
         from trs_explorer.catalogue import DATA
         from trs_explorer.export.loading_code import loading_code
-        from trs_explorer.export.weights import check_weights_path, find_checkpoint, pack_weights
+        from trs_explorer.export.weights import find_checkpoint, pack_weights
         from trs_explorer.models.stored import load_ensemble
 
-    check_weights_path(path)
     checkpoint = find_checkpoint(run, name)
     ensemble, digest = load_ensemble(run, checkpoint=checkpoint)
     about = {"run": run.name, "checkpoint": checkpoint.name, "sha256": digest, "voting": ensemble.voting}

@@ -10,14 +10,6 @@ from trs_explorer.models.ensemble import Ensemble
 from trs_explorer.options import UsageError, unknown
 from trs_explorer.runs import Checkpoint, Run, RunError
 
-SUFFIXES = (".pt", ".safetensors")
-
-
-def check_weights_path(path: Path) -> None:
-    """Raise UsageError for a file name of another kind."""
-    if path.suffix not in SUFFIXES:
-        raise UsageError(f"--weights {path}: the name must end in {' or '.join(SUFFIXES)}")
-
 
 def find_checkpoint(run: Run, name: str | None) -> Checkpoint:
     """A run's checkpoint of that name, such as "0007"; None: the newest.
