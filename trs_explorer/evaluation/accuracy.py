@@ -18,6 +18,8 @@ from trs_explorer.gradients import Images, Labels
 
 # A name for the reader, the attack, and its keyword arguments: ("pgd-50", pgd, {"eps": 0.3, "steps": 50}).
 Attack = tuple[str, Callable[..., Tensor], Mapping[str, Any]]
+# Gets the adversarial images of a batch: their attack's position (or their surrogate), their places among the images, the images.
+Keep = Callable[[int, slice, Images], object]
 
 
 @dataclass(frozen=True)
@@ -88,11 +90,14 @@ def measure(
     seed: int = 0,
     done: Mapping[int, Rate] | None = None,
     first: int = 0,
+    keep: Keep | None = None,
 ) -> Iterator[tuple[int, Rate]]:
     """As `evaluate`, step by step: yields after every batch the position (0: clean, 1: first attack, ...) and the rate so far.
 
     - done: rates of an interrupted measurement of the same, by position. Each is continued after its last image.
     - first: the place of x[0] in a larger set of which x is a part. Images get the same noise as in the whole set.
+    - keep: called with the position, the places in x and the adversarial images of every batch that is attacked here, so not
+      those of `done`. Without it no adversarial image is kept.
 
     A rate is final when its n is len(x). Consume the iterator to the end, or close it, before the model trains on.
     """
@@ -114,6 +119,8 @@ def measure(
             if attack is not None:
                 adversarial = attack(model, images, labels, generator=generator, **arguments)
                 check_images(adversarial, labels)
+                if keep is not None:
+                    keep(position, slice(rate.n, rate.n + len(images)), adversarial)
             rate = add_batch(rate, adversarial, images, correct(model, adversarial, labels))
             yield position, rate
 

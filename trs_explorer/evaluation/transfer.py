@@ -12,7 +12,7 @@ from trs_explorer.attacks.checks import check_images
 from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.attacks.noise import draw_seeds, seeded
 from trs_explorer.attacks.options import transfer_kwargs
-from trs_explorer.evaluation.accuracy import batches, check_inputs
+from trs_explorer.evaluation.accuracy import Keep, batches, check_inputs
 from trs_explorer.evaluation.intervals import of_ratio, wilson
 from trs_explorer.files import Json
 from trs_explorer.gradients import Images, Labels
@@ -142,11 +142,14 @@ def measure_transfer(
     batch_size: int = 256,
     done: Sequence[Sequence[str]] = (),
     first: int = 0,
+    keep: Keep | None = None,
 ) -> Iterator[TransferMatrix]:
     """As `transfer_matrix`, step by step: yields the matrix so far, first an empty one, then after each surrogate of each batch.
 
     - done: outcomes of an interrupted measurement of the same. It continues after the last image tried on all surrogates.
     - first: as for `accuracy.measure`.
+    - keep: called with the surrogate's number from 0, the places in x and the adversarial images of every batch that is attacked
+      here; for protocol "all-right" once for each start.
 
     The matrix is final when its n is len(x). Consume the iterator to the end, or close it, before the ensemble trains on.
     """
@@ -180,6 +183,8 @@ def measure_transfer(
                     break  # the attack is deterministic
                 before = x_adv
                 check_images(x_adv, truth)
+                if keep is not None:
+                    keep(i, slice(len(outcomes[i][0]), len(outcomes[i][0]) + len(images)), x_adv)
                 answers = _answers(ensemble, x_adv, ensemble_column)
                 fooled |= answers != truth if wanted is None else answers == aim
             if protocol == "all-right":
