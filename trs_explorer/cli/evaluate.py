@@ -42,6 +42,7 @@ from trs_explorer.cli.flags import (
 from trs_explorer.cli.own_options import own_attack_options
 from trs_explorer.cli.progress import progress
 from trs_explorer.evaluation.table1.columns import MEASURED_ATTACKS, parameters
+from trs_explorer.options import UsageError
 
 SETS = {"table1": MEASURED_ATTACKS, "all": tuple(name for name, attack in ATTACKS.items() if not attack.made_for_transfer)}
 

@@ -84,5 +84,3 @@ class Batches:
                 generator.set_state(state)
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-
-
