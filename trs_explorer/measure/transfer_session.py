@@ -90,7 +90,7 @@ def transfer_run(
     test = data.load_for(run, train=False, data_dir=plan.data_dir)
     places, which = torch.arange(min(plan.limit, len(test))), ""
     if plan.protocol == "all-right":
-        places, which = all_correct(ensemble, test.images(slice(None)), test.y, limit=plan.limit), " that all members have right"
+        places, which = all_correct(ensemble, test.images, test.y, limit=plan.limit), " that all members have right"
     x, y = test.images(places).to(device), test.y[places].to(device)
     ball = attack(plan.attack).has_radius
     options = attack_options(plan.attack, plan.options, steps=plan.steps)

@@ -1,6 +1,6 @@
 """How many images a pass can take: as many as fit into memory, by what a pass over one image keeps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import torch
@@ -12,7 +12,7 @@ from trs_explorer.models.ensemble import Images
 T = TypeVar("T")
 SHARE = 0.25  # of the free memory that a pass may take
 COPIES = 16  # of the images: what an attack keeps of them, such as perturbations, gradients and the best so far
-LIGHT = 1 << 26  # bytes: if so many images of this size fit into them, no pass is measured
+LIGHT_IMAGE, LIGHT_WEIGHTS = 1 << 13, 1 << 21  # bytes and number below which any batch fits: no pass is measured
 
 
 def fitting_batch(model: nn.Module, x: Images, *, most: int = 256, free: int | None = None) -> int:
@@ -26,7 +26,7 @@ def fitting_batch(model: nn.Module, x: Images, *, most: int = 256, free: int | N
         return max(1, most)
     image = x[0].numel() * 4
     weights = sum(weight.numel() for weight in model.parameters())
-    if most * image * COPIES + weights * 4 < LIGHT and image < 1 << 16 and weights < 1 << 22:
+    if image < LIGHT_IMAGE and weights < LIGHT_WEIGHTS:
         return most
     device = next(model.parameters(), x).device
     free = _free(device) if free is None else free
@@ -57,7 +57,7 @@ def _free(device: torch.device) -> int:
 
 
 class Batches:
-    """Work through n images batch by batch, in smaller ones once memory is not enough.
+    """Work through images batch by batch, in smaller ones once memory is not enough.
 
     size: images in a batch, at present.
     """
@@ -65,22 +65,25 @@ class Batches:
     def __init__(self, size: int) -> None:
         self.size = size
 
-    def run(self, first: int, n: int, work: Callable[[slice], T], generator: torch.Generator | None = None) -> tuple[T, int]:
-        """Return what `work` gives for the images from `first` on, as many as fit, and the place after them.
+    def over(
+        self, first: int, n: int, work: Callable[[slice], T], generator: torch.Generator | None = None
+    ) -> Iterator[tuple[slice, T]]:
+        """Yield the places of every batch of the images from `first` to n, and what `work` gives for them.
 
-        n: of all images. generator: is put back to where it was before work that failed.
+        generator: is put back to where it was before work that failed.
         Raises: whatever `work` raises, also that memory is not enough for a single image.
         """
-        state = generator.get_state() if generator is not None else None
-        while True:
+        while first < n:
+            state = generator.get_state() if generator is not None else None
             part = slice(first, min(n, first + self.size))
             try:
-                return work(part), part.stop
+                done = work(part)
             except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error) or self.size == 1:
+                if not is_out_of_memory(error) or part.stop - part.start == 1:
                     raise
-            self.size = max(1, min(self.size, part.stop - part.start) // 2)
-            if generator is not None and state is not None:
-                generator.set_state(state)
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+                self.size = (part.stop - part.start) // 2
+                if generator is not None and state is not None:
+                    generator.set_state(state)
+                continue
+            yield part, done
+            first = part.stop
