@@ -43,7 +43,7 @@ class Step:
     terms: the method's weighted loss terms by name, "total" is their sum; None where one is not finite.
     cosines: |cos| between the members' input gradients of the loss, [member, member].
     options: the weights of the loss as they are now.
-    rate: steps per second.  nonfinite: names of the fields that were not finite.
+    lr: the learning rate.  rate: steps per second.  nonfinite: names of the fields that were not finite.
     """
 
     step: int | None
@@ -53,6 +53,7 @@ class Step:
     cosines: Matrix | None
     grad_norm: float | None
     delta: float | None
+    lr: float | None
     options: dict[str, float]
     rate: float | None
     nonfinite: list[str]
@@ -180,6 +181,7 @@ def parse_step(event: Json) -> Step:
         cosines=parse_matrix(event.get("cosine")),
         grad_norm=number(event.get("grad_norm")),
         delta=number(event.get("delta")),
+        lr=number(event.get("lr")),
         options={name: value for name, value in values.items() if value is not None},
         rate=number(event.get("rate")),
         nonfinite=parse_nonfinite(event),

@@ -61,7 +61,7 @@ def stem(name: str) -> str:
 def installed(kind: str) -> tuple[str, ...]:
     """Return the names that installed packages add for a kind of `KINDS`. None of their code runs."""
     names = (name for name, _ in _entry_points())
-    return tuple(dict.fromkeys(_without_kind(name) for name in names if name.partition(".")[0] in (kind, name)))
+    return tuple(sorted({_without_kind(name) for name in names if name.partition(".")[0] in (kind, name)}))
 
 
 def is_foreign(kind: str, name: str) -> bool:
@@ -84,8 +84,8 @@ def name_of(kind: str, thing: Any) -> str:
     """
     code = inspect.unwrap(thing.func if isinstance(thing, functools.partial) else thing)
     code = code if hasattr(code, "__qualname__") else type(code)
-    path = ".".join(part for part in code.__qualname__.replace("<lambda>", "lambda_").split(".") if part != "<locals>")
-    name = f"{code.__module__}:{path}"
+    path = code.__qualname__.replace("<locals>.", "").replace("<lambda>", "lambda_")
+    name = f"{re.sub(r'[^\w.]', '_', code.__module__ or '__main__')}:{path}"
     _objects[name] = thing
     if inspect.isfunction(code):
         _folders.add(Path(code.__code__.co_filename))
@@ -120,7 +120,14 @@ def load(kind: str, name: str, flag: str = "") -> Any:
         refuse(name)
     if target in _objects:
         return _objects[target]
-    return _load(target, flag or f"--{kind}")
+    try:
+        return _load(target)
+    except _NotLoaded as error:
+        raise UsageError(f"{flag or f'--{kind}'}: {error}") from error.__cause__
+
+
+class _NotLoaded(Exception):
+    """What the user has named cannot be loaded; the message lacks the flag by which it was named."""
 
 
 def refuse(name: str) -> NoReturn:
@@ -164,20 +171,19 @@ def _target(kind: str, name: str) -> str:
 
 
 @cache
-def _load(target: str, flag: str) -> Any:
+def _load(target: str) -> Any:
     match = _REFERENCE.fullmatch(target)
     if match is None:
-        raise UsageError(f"{flag} {target}: a name of code is package.module:object or path/file.py:object")
+        raise _NotLoaded(f"{target}: a name of code is package.module:object or path/file.py:object")
     place, path = match["place"], match["object"].split(".")
     if place == "__main__":
-        raise UsageError(
-            f"{flag} {target} was defined in a notebook or a script, which is gone: put it in a file, mine.py:{path[-1]}"
-        )
-    module = _module_of_file(Path(place), flag) if place.endswith(".py") else _module(place, flag)
+        remedy = f"put it in a file, mine.py:{match['object']}"
+        raise _NotLoaded(f"{target} was defined in a notebook or a script of another process: {remedy}")
+    module = _module_of_file(Path(place)) if place.endswith(".py") else _module(place)
     found: Any = module
     for name in path:
         if not hasattr(found, name):
-            raise UsageError(unknown(f"{flag} {place}", name, _names_in(found) or ("nothing",)))
+            raise _NotLoaded(unknown(place, name, _names_in(found) or ("nothing",)))
         found = getattr(found, name)
     return found
 
@@ -190,10 +196,10 @@ def _names_in(found: object) -> tuple[str, ...]:
 
 
 @cache
-def _module_of_file(path: Path, flag: str) -> ModuleType:
+def _module_of_file(path: Path) -> ModuleType:
     """Import a file as a module of its own. Files beside it can be imported by it, as in a script."""
     if not path.is_file():
-        raise UsageError(f"{flag} {path}: there is no such file")
+        raise _NotLoaded(f"{path}: there is no such file")
     name = f"trs_own_{path.stem}_{abs(hash(path)):x}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
@@ -203,13 +209,13 @@ def _module_of_file(path: Path, flag: str) -> ModuleType:
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))  # at the end: a random.py there must not take the place of Python's
     sys.modules[name] = module  # dataclasses look there
-    with _readable_errors(str(path), flag):
+    with _readable_errors(str(path)):
         spec.loader.exec_module(module)
     return module
 
 
 @cache
-def _module(name: str, flag: str) -> ModuleType:
+def _module(name: str) -> ModuleType:
     """Import a module that is installed, or in the current folder."""
     if str(Path.cwd()) not in sys.path and importlib.util.find_spec(name.partition(".")[0]) is None:
         sys.path.append(str(Path.cwd()))
@@ -219,17 +225,15 @@ def _module(name: str, flag: str) -> ModuleType:
     except ValueError:
         top = None
     if top is None:
-        raise UsageError(
-            f"{flag}: no module {name} is installed, or in this folder: install it, or name its file, path/file.py:object"
-        )
+        raise _NotLoaded(f"no module {name} is installed, or in this folder: install it, or name its file, path/file.py:object")
     if top.origin and Path(top.origin).is_absolute():
         _folders.add(Path(top.origin).parent if top.submodule_search_locations else Path(top.origin))
-    with _readable_errors(name, flag):
+    with _readable_errors(name):
         return importlib.import_module(name)
 
 
 @contextlib.contextmanager
-def _readable_errors(place: str, flag: str) -> Any:
+def _readable_errors(place: str) -> Any:
     """Turn whatever an import raises, but Ctrl-C, into a UsageError with its line. What it prints goes to stderr."""
     try:
         with contextlib.redirect_stdout(sys.stderr):
@@ -238,7 +242,7 @@ def _readable_errors(place: str, flag: str) -> Any:
         raise
     except BaseException as error:  # SystemExit too: a script that was not meant to be imported
         told = where(error) or f"{place}: {type(error).__name__}: {error}"
-        raise UsageError(f"{flag}: {told}") from error
+        raise _NotLoaded(told) from error
 
 
 def _is_theirs(filename: str) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from trs_explorer.cli import exports
-from trs_explorer.cli.exports import as_csv, check_parent, exported, write_text
+from trs_explorer.cli.exports import as_csv, check_parent, exported, write_file
 from trs_explorer.options import UsageError
 from trs_explorer.runs import RunError
 
@@ -17,7 +17,7 @@ def test_a_file_is_replaced_in_utf8_with_its_rights_and_through_a_link(tmp_path:
     file.write_text("before")
     file.chmod(0o600)
     link.symlink_to(file)
-    write_text(link, "ε")
+    write_file(link, "ε")
     assert file.read_bytes() == "ε".encode()
     assert (link.is_symlink(), file.stat().st_mode & 0o777) == (True, 0o600)
     assert {path.name for path in tmp_path.iterdir()} == {"file", "link"}
@@ -48,7 +48,7 @@ def test_what_cannot_be_written_is_named_after_the_work_and_nothing_is_left(tmp_
 def test_a_pipe_gets_it_as_it_is(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     reading = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
-    write_text(tmp_path / "pipe", "content")
+    write_file(tmp_path / "pipe", "content")
     assert os.read(reading, 100) == b"content"
     os.close(reading)
     assert (tmp_path / "pipe").is_fifo()

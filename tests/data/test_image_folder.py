@@ -262,9 +262,9 @@ def test_pixels_of_32_bits_are_refused(tmp_path):
 def test_what_fits_in_no_memory_is_refused_before_decoding(tmp_path, monkeypatch):
     save(tmp_path / "train" / "a" / "x.png", pixels())
     first(tmp_path)
-    monkeypatch.setattr("trs_explorer.data.user_data._memory", lambda: 2 * 2 * 90)
+    monkeypatch.setattr("trs_explorer.data.user_data.total_memory", lambda: 2 * 2 * 90)
     first(tmp_path)
-    monkeypatch.setattr("trs_explorer.data.user_data._memory", lambda: 2 * 2 * 90 - 1)
+    monkeypatch.setattr("trs_explorer.data.user_data.total_memory", lambda: 2 * 2 * 90 - 1)
     monkeypatch.setattr(image_folder, "decode_all", None)
     with pytest.raises(UsageError, match="2 images of 3x6x5: 180 bytes of memory are needed"):
         first(tmp_path)

@@ -418,9 +418,9 @@ def test_a_size_that_is_not_the_shapes_is_refused_before_it_is_read(tmp_path):
 
 def test_more_than_half_of_the_memory_is_refused_before_it_is_read(tmp_path, monkeypatch):
     path = npz(tmp_path, x=X, y=Y)
-    monkeypatch.setattr(user_data, "_memory", lambda: 2 * X.nbytes)
+    monkeypatch.setattr(user_data, "total_memory", lambda: 2 * X.nbytes)
     assert len(read_user_data(path, train=False).y) == 4
-    monkeypatch.setattr(user_data, "_memory", lambda: 2 * X.nbytes - 1)
+    monkeypatch.setattr(user_data, "total_memory", lambda: 2 * X.nbytes - 1)
     with pytest.raises(
         UsageError, match=rf"mine\.npz: x: {X.nbytes:,} bytes of memory are needed, more than half .*smaller images"
     ):

@@ -83,6 +83,25 @@ def test_progress_grows_batch_by_batch(problem):
     assert all((rate.low, rate.high) == wilson(rate.correct, rate.n) for _, rate in seen)
 
 
+def test_the_adversarial_images_of_every_batch_are_given_with_their_places(problem):
+    ensemble, x, y = problem
+    attacks = [("fgsm", fgsm, {"eps": 0.1}), ("pgd", pgd, {"eps": 0.05, "steps": 2})]
+    kept = torch.full((3, *x.shape), torch.nan)
+
+    def keep(position, places, adversarial):
+        assert kept[position, places].isnan().all()
+        kept[position, places] = adversarial
+
+    rates = dict(measure(ensemble, x, y, attacks=attacks, batch_size=40, keep=keep))
+    assert kept[0].isnan().all()  # no attack, nothing to keep
+    for position in (1, 2):
+        assert (ensemble.eval()(kept[position]).argmax(-1) == y).tolist() == rates[position].outcomes
+    kept.fill_(torch.nan)
+    half = {1: join_rates([evaluate(ensemble, x[:50], y[:50], attacks=attacks[:1])[1]])}
+    list(measure(ensemble, x, y, attacks=attacks[:1], batch_size=40, done=half, keep=keep))
+    assert kept[1].isnan().flatten(1).any(-1).tolist() == [True] * 50 + [False] * 40
+
+
 def test_the_model_keeps_its_mode_and_random_state_and_dropout_is_off(problem):
     ensemble, x, y = problem
     before = torch.get_rng_state()

@@ -243,8 +243,8 @@ def test_all_right_counts_any_of_five_starts_over_images_that_all_members_have_r
     matrix = transfer_matrix(ensemble, x, y, attack=attack, protocol="all-right", ensemble_column=True, seed=7)
     ensemble.eval()
     chosen = torch.stack([member(x).argmax(-1) == y for member in ensemble.members]).all(0)
-    assert torch.equal(all_correct(ensemble, x, y, limit=1000, batch_size=32), chosen.nonzero()[:, 0])
-    assert torch.equal(all_correct(ensemble, x, y, limit=9, batch_size=4), chosen.nonzero()[:9, 0])
+    assert torch.equal(all_correct(ensemble, x.__getitem__, y, limit=1000, batch_size=32), chosen.nonzero()[:, 0])
+    assert torch.equal(all_correct(ensemble, x.__getitem__, y, limit=9, batch_size=4), chosen.nonzero()[:9, 0])
     assert 20 < chosen.sum() < 80
     for i, surrogate in enumerate(ensemble.members):
         fell = torch.zeros(4, len(x), dtype=torch.bool)

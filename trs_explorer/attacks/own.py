@@ -33,12 +33,16 @@ def adapted(function: Callable[..., Any], name: str) -> Callable[..., Tensor]:
         for key in unused:
             del arguments[key]
         gradients = [(weight, weight.grad) for weight in model.parameters()]
-        with eval_mode(model), torch.random.fork_rng(devices=[]):
-            if "generator" in unused and generator is not None:
-                torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
-            x_adv = function(model, x.clone(), y.clone(), **arguments)
-        for weight, gradient in gradients:
-            weight.grad = gradient
+        for weight, _ in gradients:
+            weight.grad = None
+        try:
+            with eval_mode(model), torch.random.fork_rng(devices=[]):
+                if "generator" in unused and generator is not None:
+                    torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
+                x_adv = function(model, x.clone(), y.clone(), **arguments)
+        finally:
+            for weight, gradient in gradients:
+                weight.grad = gradient
         if not isinstance(x_adv, Tensor) or x_adv.shape != x.shape:
             got = [*x_adv.shape] if isinstance(x_adv, Tensor) else type(x_adv).__name__
             raise UsageError(f"{name} must return adversarial images of shape {[*x.shape]}, it returned {got}")

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from trs_explorer import __version__
-from trs_explorer.cli import bench, blackbox, compare, data, evaluate, explore, import_, lesson, train, transfer, watch
+from trs_explorer.cli import bench, blackbox, compare, data, evaluate, explore, export, import_, lesson, train, transfer, watch
 from trs_explorer.cli.own_options import with_names
 
 app = typer.Typer(
@@ -40,5 +40,6 @@ app.command("evaluate", cls=with_names(attacks="attack"))(evaluate.evaluate)
 app.command("transfer", cls=with_names(attack="attack"))(transfer.transfer)
 app.command("blackbox", cls=with_names(attacks="attack"))(blackbox.blackbox)
 app.command("compare")(compare.compare)
+app.command("export")(export.export)
 app.command("bench")(bench.bench)
 app.command("data")(data.data)

@@ -137,7 +137,7 @@ class _Rich:
 def headline(run: Run) -> str:
     """One line: what is about to be trained, and into which folder."""
     c = run.config
-    return printable(f"{c.method}: {c.members} x {c.model} on {c.data}, {c.epochs} epochs, seed {c.seed} -> {run.path}")
+    return printable(f"{c.method_name}: {c.members} x {c.model_name} on {c.data}, {c.epochs} epochs, seed {c.seed} -> {run.path}")
 
 
 def event_line(event: dict, steps: int | None, run: Run) -> str | None:

@@ -12,7 +12,7 @@ from trs_explorer.attack_catalogue import ATTACKS, attack
 from trs_explorer.catalogue import DATA
 from trs_explorer.cli import exit_on_interrupt
 from trs_explorer.cli.evaluate_report import rates_csv, show
-from trs_explorer.cli.exports import as_json, check_parent, exported
+from trs_explorer.cli.exports import IMAGES_SUFFIXES, ImagesFileOption, as_json, check_parent, check_suffix, exported
 from trs_explorer.cli.flags import (
     AllowCodeOption,
     ConfidenceOption,
@@ -42,6 +42,7 @@ from trs_explorer.cli.flags import (
 from trs_explorer.cli.own_options import own_attack_options
 from trs_explorer.cli.progress import progress
 from trs_explorer.evaluation.table1.columns import MEASURED_ATTACKS, parameters
+from trs_explorer.options import UsageError
 
 SETS = {"table1": MEASURED_ATTACKS, "all": tuple(name for name, attack in ATTACKS.items() if not attack.made_for_transfer)}
 
@@ -71,12 +72,16 @@ def evaluate(
     json_file: JsonFileOption = None,
     csv_file: CsvFileOption = None,
     allow_code: AllowCodeOption = False,
+    images_file: ImagesFileOption = None,
 ) -> None:
     """Measure clean and robust accuracy with 95 % intervals: images classified correctly after the attack / all test images used.
 
     After an interruption, the same command continues.
 
     On several processors or GPUs, with the same results: torchrun --nproc-per-node 2 --no-python trs evaluate ...
+
+    --save-images: clean, labels, clean_correct [image]; adversarial, correct [attack, image]; options, as JSON text: what was
+    measured, with the attacks in their order.
 
     Example: trs evaluate checkpoints/mnist-trs checkpoints/mnist-standard --attacks pgd --eps 0.1,0.15
     """
@@ -90,23 +95,28 @@ def evaluate(
     chosen = list({one.path.resolve(): one for one in map(run_at, run)}.values())
     for one in chosen:
         check_loss(loss, one.config.data)
-    for file in (json_file, csv_file):
+    for file in (json_file, csv_file, images_file):
         check_parent(file)
+    check_suffix(images_file, "--save-images", IMAGES_SUFFIXES)
+    if images_file is not None and len(chosen) > 1:
+        raise UsageError(f"--save-images takes the images of one run, got {len(chosen)} runs")
     attacks_of_run = [_attacks(one, names, requested, radii, constants, norm) for one in chosen]
 
     with exit_on_interrupt():
-        from trs_explorer.measure import EvaluatePlan, Reporting, connect_processes, evaluate_run, store
+        from trs_explorer.measure import EvaluatePlan, Reporting, connect_processes, evaluate_run, saved_content, store
         from trs_explorer.training.device import resolve_device
 
     plan = EvaluatePlan([], limit, steps, restarts, seed, trust, options=options, data_dir=str(data_dir or ""))
-    files = json_file is not None or csv_file is not None
+    files = any(file is not None for file in (json_file, csv_file, images_file))
+    images = images_file is not None
     with connect_processes() as group:
         where = group.local_device(resolve_device(device))
         measurements = []
         for one, (pairs, left_out) in zip(chosen, attacks_of_run, strict=True):
             with progress(one.name, quiet=group.rank > 0) as advance:
                 its_plan = replace(plan, attacks=pairs, left_out=left_out)
-                measurement = evaluate_run(one, its_plan, device=where, group=group, reporting=Reporting(advance, say))
+                reporting = Reporting(advance, say)
+                measurement = evaluate_run(one, its_plan, device=where, group=group, reporting=reporting, images=images)
             measurements.append(measurement)
             if measurement.result is not None and not files:
                 show(measurement.result, checks=trust)
@@ -114,7 +124,8 @@ def evaluate(
         if group.rank or not files:
             return
     results = [measurement.result for measurement in measurements]
-    with exported((json_file, lambda: as_json(results)), (csv_file, lambda: rates_csv(results))):
+    images_content = images_file, lambda: saved_content(measurements[0].images, images_file)
+    with exported((json_file, lambda: as_json(results)), (csv_file, lambda: rates_csv(results)), images_content):
         for result in results:
             show(result, checks=trust)
 

@@ -1,4 +1,4 @@
-"""Write the files of --csv, --json and --html: each complete or not at all, and before anything is printed."""
+"""Write the files of --csv, --json, --html and `trs export`: each complete or not at all, and before anything is printed."""
 
 import json
 import os
@@ -7,11 +7,25 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from trs_explorer.files import printable, write_atomically
 from trs_explorer.options import UsageError
 from trs_explorer.runs import RunError
 from trs_explorer.tables import to_csv
+
+IMAGES_SUFFIXES = (".npz", ".pt", ".safetensors")
+ImagesFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--save-images",
+        help="Also write clean and adversarial images, labels and outcomes to this .npz, .pt or .safetensors file. An "
+        "interrupted measurement then starts anew: nothing of it is kept.",
+    ),
+]
+Content = str | bytes | Callable[[Path], object]  # of a file: text, bytes, or a function that fills a large (temporary) file
 
 
 def check_parent(file: Path | None) -> None:
@@ -28,17 +42,23 @@ def check_parent(file: Path | None) -> None:
         raise UsageError(f"{file} cannot be written: permission is missing")
 
 
+def check_suffix(file: Path | None, flag: str, suffixes: Sequence[str]) -> None:
+    """Raise UsageError for a file whose name has none of the suffixes, by which its format is chosen."""
+    if file is not None and file.suffix not in suffixes:
+        raise UsageError(f"{flag} {file}: the name must end in {', '.join(suffixes[:-1])} or {suffixes[-1]}")
+
+
 @contextmanager
-def exported(*files: tuple[Path | None, Callable[[], str]]) -> Iterator[None]:
-    """Write each file that has a path, with the text of the function beside it; then run the code inside in any case.
+def exported(*files: tuple[Path | None, Callable[[], Content]]) -> Iterator[None]:
+    """Write each file that has a path, with what the function beside it returns; then run the code inside in any case.
 
     Raises: RunError after that if files could not be written, with their names and why.
     """
     failed = []
-    for path, text in files:
+    for path, content in files:
         if path is not None:
             try:
-                write_text(path, text())
+                write_file(path, content())
             except OSError as error:
                 failed.append(f"cannot write {path}: {error.strerror or error}")
     yield
@@ -46,13 +66,20 @@ def exported(*files: tuple[Path | None, Callable[[], str]]) -> Iterator[None]:
         raise RunError("\n".join(failed))
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file in UTF-8, atomically; a pipe, a device or standard output directly. Raises: OSError."""
+def write_file(path: Path, content: Content) -> None:
+    """Write a file, text in UTF-8, atomically; a pipe, a device or standard output directly. Raises: OSError."""
+    if callable(content):
+        write_atomically(path.resolve(), content)
+        return
     if _is_standard_output(path):
-        sys.stdout.write(text)  # through the stream: two writers would overwrite one another
+        if isinstance(content, str):
+            sys.stdout.write(content)  # through the stream: two writers would overwrite one another
+        else:
+            sys.stdout.flush()
+            sys.stdout.buffer.write(content)
         return
     exists = path.exists()
-    content = text.encode()
+    content = content.encode() if isinstance(content, str) else content
     if exists and not (path.is_file() and os.access(path, os.W_OK) and os.access(path.resolve().parent, os.W_OK)):
         path.write_bytes(content)
         return

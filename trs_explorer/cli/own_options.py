@@ -13,7 +13,7 @@ from trs_explorer import attack_catalogue, lookup, plugins
 from trs_explorer.cli.flags import option_flag, values_from_toml
 from trs_explorer.options import Option, UsageError
 
-OWN = "trs_explorer.own_options"  # where a command finds the values, in its context's meta
+ADDED, VALUES = "trs_explorer.added", "trs_explorer.values"  # in a context's meta: the added flags, and what the user gave them
 
 
 class OwnOptionsCommand(TyperCommand):
@@ -26,7 +26,7 @@ class OwnOptionsCommand(TyperCommand):
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
         """Add the flags of what the command line names, then parse it."""
-        added: list[str] = []
+        added = ctx.meta[ADDED] = {}
         for kind, name in _named(self.kinds, args):
             plugins.allow(kind, name)
             for option, default in _options(kind, name):
@@ -37,11 +37,14 @@ class OwnOptionsCommand(TyperCommand):
                     remedy = f"its parameter {option.name} has the name of a flag of trs: rename it"
                     raise UsageError(f"{plugins.short(name)}: {remedy}")
                 if known is None:
-                    self.params.insert(0, _parameter(option, default, plugins.short(name)))
-                    added.append(option.name)
+                    added[option.name] = _parameter(option, default, plugins.short(name))
         rest = super().parse_args(ctx, args)
-        ctx.meta[OWN] = {name: value for name in added if (value := ctx.params.pop(name)) is not None}
+        ctx.meta[VALUES] = {name: value for name in added if (value := ctx.params.pop(name)) is not None}
         return rest
+
+    def get_params(self, ctx: typer.Context) -> list[Any]:
+        """Return the command's parameters, the added ones first."""
+        return [*ctx.meta.get(ADDED, {}).values(), *super().get_params(ctx)]
 
 
 def with_names(**kinds: str) -> type[OwnOptionsCommand]:
@@ -52,7 +55,7 @@ def with_names(**kinds: str) -> type[OwnOptionsCommand]:
 
 def own_values(context: typer.Context) -> dict[str, Any]:
     """Return the values of the added flags that the user has set, by name."""
-    values: dict[str, Any] = context.meta.get(OWN, {})
+    values: dict[str, Any] = context.meta.get(VALUES, {})
     return values
 
 

@@ -11,7 +11,7 @@ from trs_explorer.catalogue import DATA
 from trs_explorer.cli import exit_on_interrupt
 from trs_explorer.cli.blocks import Column, print_table
 from trs_explorer.cli.evaluate_report import NORM_SUFFIX, options_text, value_of
-from trs_explorer.cli.exports import as_csv, as_json, check_parent, exported
+from trs_explorer.cli.exports import IMAGES_SUFFIXES, ImagesFileOption, as_csv, as_json, check_parent, check_suffix, exported
 from trs_explorer.cli.flags import (
     AllowCodeOption,
     ConfidenceOption,
@@ -75,6 +75,7 @@ def transfer(
     json_file: JsonFileOption = None,
     csv_file: CsvFileOption = None,
     allow_code: AllowCodeOption = False,
+    images_file: ImagesFileOption = None,
 ) -> None:
     """Measure the transfer matrix: which members are fooled by adversarial examples made on another one.
 
@@ -90,6 +91,9 @@ def transfer(
 
     --targeted: a model is fooled if it answers the wanted class.
 
+    --save-images: clean, labels [image]; adversarial [surrogate, image]; eligible, fooled [surrogate, target, image], where the
+    last target is the ensemble; wanted [image] with --targeted; options, as JSON text: what was measured.
+
     --probe: the training's own small measurement, on the newest weights: for logs of older versions, which lack |cos| by the
     log-odds. Only --device, --data-dir and --json count beside it. Stored as results/probe.json.
     """
@@ -102,8 +106,11 @@ def transfer(
     if protocol not in ("def6", "all-right"):
         raise UsageError(unknown("--protocol", protocol, ("def6", "all-right")))
     chosen = run_at(run)
-    for file in (json_file, csv_file):
+    for file in (json_file, csv_file, images_file):
         check_parent(file)
+    check_suffix(images_file, "--save-images", IMAGES_SUFFIXES)
+    if images_file is not None and protocol == "all-right":
+        raise UsageError("--save-images: --protocol all-right makes several images of each: take def6")
     dataset = DATA[chosen.config.data]
     check_classes(attack, chosen.config.data, "--attack")
     if attack_entry.has_radius and c is not None:
@@ -122,19 +129,21 @@ def transfer(
     check_saved(chosen)
 
     with exit_on_interrupt():
-        from trs_explorer.measure import Reporting, TransferPlan, connect_processes, store, transfer_run
+        from trs_explorer.measure import Reporting, TransferPlan, connect_processes, saved_content, store, transfer_run
         from trs_explorer.training.device import resolve_device
 
     plan = TransferPlan(attack, value, steps, limit, seed, targeted, protocol, options, str(data_dir or ""))
     with connect_processes() as group:
         where = group.local_device(resolve_device(device))
         with progress(f"{chosen.name}: transfer", quiet=group.rank > 0) as advance:
-            measurement = transfer_run(chosen, plan, device=where, group=group, reporting=Reporting(advance, say))
+            reporting, images = Reporting(advance, say), images_file is not None
+            measurement = transfer_run(chosen, plan, device=where, group=group, reporting=reporting, images=images)
         store([measurement], group, say)
     result = measurement.result
     if result is None:
         return
-    with exported((json_file, lambda: as_json(result)), (csv_file, lambda: _csv(result))):
+    images_content = images_file, lambda: saved_content(measurement.images, images_file)
+    with exported((json_file, lambda: as_json(result)), (csv_file, lambda: _csv(result)), images_content):
         _show(result)
 
 

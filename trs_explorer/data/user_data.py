@@ -1,10 +1,7 @@
 """A split of a user's data, and what all its formats share: a test split where the data has none, and the limits."""
 
-import contextlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trs_explorer.files import printable
+from trs_explorer.memory import total_memory
 from trs_explorer.options import UsageError
 
 MOST_CLASSES = 1000
@@ -117,21 +115,11 @@ def class_names(given: Sequence[str] | None, labels: Sequence[NDArray[Any]], whe
 
 def check_fits(size: int, where: str, *, memory: int | None = None) -> None:
     """Raise UsageError if `size` bytes are more than half of the memory, by default this machine's."""
-    memory = _memory() if memory is None else memory
+    memory = total_memory() if memory is None else memory
     if size > memory // 2:
         raise UsageError(
             f"{where}: {size:,} bytes of memory are needed, more than half of the {memory:,} here: give fewer or smaller images"
         )
-
-
-def _memory() -> int:
-    """The bytes of memory that this process may use: the machine's, or its container's."""
-    most = 8 << 30  # a guess, on systems that do not say
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        most = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    with contextlib.suppress(OSError, ValueError):
-        most = min(most, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return most
 
 
 def listed(names: Sequence[str]) -> str:

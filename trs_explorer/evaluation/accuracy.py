@@ -15,9 +15,12 @@ from trs_explorer.attacks.noise import draw_seeds, seeded
 from trs_explorer.evaluation.intervals import wilson
 from trs_explorer.files import Json
 from trs_explorer.gradients import Images, Labels
+from trs_explorer.models.batch_size import Batches, fitting_batch
 
 # A name for the reader, the attack, and its keyword arguments: ("pgd-50", pgd, {"eps": 0.3, "steps": 50}).
 Attack = tuple[str, Callable[..., Tensor], Mapping[str, Any]]
+# Gets the adversarial images of a batch: their attack's position (or their surrogate), their places among the images, the images.
+Keep = Callable[[int, slice, Images], object]
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,8 @@ def evaluate(
     - seed: every attack gets a CPU generator that starts from it and continues through the batches. The attacks of this project
       draw equally often for each image, so an image's noise depends on the seed and its place in x, not on batch_size.
 
+    - batch_size: images in a batch at most; fewer if a batch would not fit into memory (`fitting_batch`), or did not.
+
     Denominator: ALL images given, also those that the model gets wrong without an attack (paper, section 4). An image counts as
     correct if the model classifies the returned image correctly; the attack's own judgement is not used. NaN counts as wrong.
     Raises: ValueError for images outside [0, 1], an attack that returns such images, labels that are none of the model's classes
@@ -94,17 +99,21 @@ def measure(
     seed: int = 0,
     done: Mapping[int, Rate] | None = None,
     first: int = 0,
+    keep: Keep | None = None,
 ) -> Iterator[tuple[int, Rate]]:
     """As `evaluate`, step by step: yields after every batch the position (0: clean, 1: first attack, ...) and the rate so far.
 
     - done: rates of an interrupted measurement of the same, by position. Each is continued after its last image.
     - first: the place of x[0] in a larger set of which x is a part. Images get the same noise as in the whole set.
+    - keep: called with the position, the places in x and the adversarial images of every batch that is attacked here, so not
+      those of `done`. Without it no adversarial image is kept.
 
     A rate is final when its n is len(x). Consume the iterator to the end, or close it, before the model trains on.
     """
     check_inputs(model, x, y)
     if batch_size < 1:
         raise ValueError(f"batch_size must be >= 1, got {batch_size}")
+    sizes = Batches(fitting_batch(model, x, most=batch_size))
     clean: tuple[str, None, Mapping[str, Any]] = ("clean", None, {})
     planned = zip(empty_rates(attacks), [clean, *attacks], strict=True)
     for position, (blank, (_, attack, arguments)) in enumerate(planned):
@@ -115,13 +124,35 @@ def measure(
                 continue
         generator = seeded(seed)
         draw_seeds(first + rate.n, int(arguments.get("restarts", 1)), generator)  # skip the draws for the images before
-        for images, labels in batches(model, x[rate.n :], y[rate.n :], batch_size):
-            adversarial = images
-            if attack is not None:
-                adversarial = attack(model, images, labels, generator=generator, **arguments)
-                check_images(adversarial, labels)
-            rate = add_batch(rate, adversarial, images, correct(model, adversarial, labels))
+        if not len(x):
             yield position, rate
+        attacked = _attacker(model, x, y, attack, generator, arguments)
+        for places, (images, adversarial, outcomes) in sizes.over(rate.n, len(x), attacked, generator):
+            if attack is not None and keep is not None:
+                keep(position, places, adversarial)
+            rate = add_batch(rate, adversarial, images, outcomes)
+            yield position, rate
+
+
+def _attacker(
+    model: nn.Module,
+    x: Images,
+    y: Labels,
+    attack: Callable[..., Tensor] | None,
+    generator: torch.Generator,
+    arguments: Mapping[str, Any],
+) -> Callable[[slice], tuple[Images, Images, Tensor]]:
+    """Return what attacks the images at some places: it gives them, the adversarial ones, and which the model has right then."""
+
+    def attacked(places: slice) -> tuple[Images, Images, Tensor]:
+        images, labels = on_device(model, x[places], y[places])
+        adversarial = images
+        if attack is not None:
+            adversarial = attack(model, images, labels, generator=generator, **arguments)
+            check_images(adversarial, labels)
+        return images, adversarial, correct(model, adversarial, labels)
+
+    return attacked
 
 
 def check_inputs(model: nn.Module, x: Images, y: Labels) -> None:
@@ -195,9 +226,14 @@ def worst_of(name: str, rates: Sequence[Rate]) -> Rate:
 
 def batches(model: nn.Module, x: Images, y: Tensor, batch_size: int) -> Iterator[tuple[Images, Tensor]]:
     """The images and their labels in order, batch by batch, on the model's device."""
-    weight = next(model.parameters(), x)
     for images, labels in zip(torch.split(x, batch_size), torch.split(y, batch_size), strict=True):
-        yield images.to(weight.device), labels.to(weight.device)
+        yield on_device(model, images, labels)
+
+
+def on_device(model: nn.Module, x: Images, y: Tensor) -> tuple[Images, Tensor]:
+    """The images and their labels on the model's device."""
+    device = next(model.parameters(), x).device
+    return x.to(device), y.to(device)
 
 
 def correct(model: nn.Module, x: Images, y: Labels) -> Bool[Tensor, " batch"]:

@@ -11,9 +11,10 @@ from trs_explorer.attacks.checks import check_images
 from trs_explorer.attacks.noise import draw_seeds, seeded
 from trs_explorer.attacks.options import keywords, transfer_kwargs
 from trs_explorer.attacks.pgd import pgd
-from trs_explorer.evaluation.accuracy import Rate, add_batch, batches, correct, empty_rate
+from trs_explorer.evaluation.accuracy import Rate, add_batch, correct, empty_rate, on_device
 from trs_explorer.evaluation.intervals import of_ratio
 from trs_explorer.gradients import Images, Labels
+from trs_explorer.models.batch_size import Batches, fitting_batch
 
 STARTS, STEPS = 3, 50
 
@@ -95,11 +96,17 @@ def measure_attempt(
     generator = seeded(seed + attempt.start)
     draw_seeds(first + tried, 1, generator)  # skip the draws for the images before
     options = {**transfer_kwargs(attempt.attack, for_transfer=True), **({"norm": attempt.norm} if takes_norm else {})}
-    for images, labels in batches(surrogate, x[tried:], y[tried:], batch_size):
+
+    def attacked(places: slice) -> tuple[Images, Images, dict[str, Tensor]]:
+        images, labels = on_device(surrogate, x[places], y[places])
         x_adv = attempt.attack(surrogate, images, labels, eps=attempt.eps, generator=generator, **options)
         check_images(x_adv, labels)
-        for name, target in targets.items():
-            rates[name] = add_batch(rates[name], x_adv, images, correct(target, x_adv, labels))
+        return images, x_adv, {name: correct(target, x_adv, labels) for name, target in targets.items()}
+
+    sizes = Batches(fitting_batch(surrogate, x, most=batch_size))
+    for _, (images, x_adv, outcomes) in sizes.over(tried, len(x), attacked, generator):
+        for name in targets:
+            rates[name] = add_batch(rates[name], x_adv, images, outcomes[name])
         yield dict(rates)
 
 

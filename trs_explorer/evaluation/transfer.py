@@ -1,21 +1,24 @@
 """The transfer matrix: how often adversarial examples made on one member fool the others."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from trs_explorer.attacks.checks import check_images
 from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.attacks.noise import draw_seeds, seeded
 from trs_explorer.attacks.options import transfer_kwargs
-from trs_explorer.evaluation.accuracy import batches, check_inputs
+from trs_explorer.evaluation.accuracy import Keep, batches, check_inputs, on_device
 from trs_explorer.evaluation.intervals import of_ratio, wilson
 from trs_explorer.files import Json
 from trs_explorer.gradients import Images, Labels
+from trs_explorer.models.batch_size import Batches, fitting_batch
 from trs_explorer.models.ensemble import Ensemble
 
 # The protocols, with the random starts that each gives an image. Stored results and CSV files hold these names: keep them.
@@ -150,11 +153,14 @@ def measure_transfer(
     batch_size: int = 256,
     done: Sequence[Sequence[str]] = (),
     first: int = 0,
+    keep: Keep | None = None,
 ) -> Iterator[TransferMatrix]:
     """As `transfer_matrix`, step by step: yields the matrix so far, first an empty one, then after each surrogate of each batch.
 
     - done: outcomes of an interrupted measurement of the same. It continues after the last image tried on all surrogates.
     - first: as for `accuracy.measure`.
+    - keep: called with the surrogate's number from 0, the places in x and the adversarial images of every batch that is attacked
+      here; for protocol "all-right" once for each start.
 
     The matrix is final when its n is len(x). Consume the iterator to the end, or close it, before the ensemble trains on.
     """
@@ -176,6 +182,8 @@ def measure_transfer(
         return _matrix(outcomes, ensemble_column, protocol, wanted is not None)
 
     yield matrix()
+    sizes = [Batches(fitting_batch(member, x, most=batch_size)) for member in ensemble.members]
+    batch_size = max(one.size for one in sizes)
     pairs = torch.stack([y, y if wanted is None else wanted], -1)  # the attack's labels beside the true ones
     for images, labels in batches(ensemble, x[tried:], pairs[tried:], batch_size) if tried < len(x) else ():
         truth, aim = labels.unbind(-1)
@@ -183,11 +191,14 @@ def measure_transfer(
         for i, surrogate in enumerate(ensemble.members):
             fooled, before = torch.zeros_like(clean), None
             for generator in generators[i]:
-                x_adv = attack(surrogate, images, aim, generator=generator, **options)
+                made = partial(_attacked, attack, surrogate, images, aim, {"generator": generator, **options})
+                x_adv = torch.cat([part for _, part in sizes[i].over(0, len(images), made, generator)])
                 if before is not None and torch.equal(x_adv, before):
                     break  # the attack is deterministic
                 before = x_adv
                 check_images(x_adv, truth)
+                if keep is not None:
+                    keep(i, slice(len(outcomes[i][0]), len(outcomes[i][0]) + len(images)), x_adv)
                 answers = _answers(ensemble, x_adv, ensemble_column)
                 fooled |= answers != truth if wanted is None else answers == aim
             if protocol == "all-right":
@@ -198,6 +209,12 @@ def measure_transfer(
             cells = (eligible.int() + (eligible & fooled).int()).tolist()
             outcomes[i] = [past + "".join("-01"[k] for k in cell) for past, cell in zip(outcomes[i], cells, strict=True)]
             yield matrix()
+
+
+def _attacked(
+    attack: Callable[..., Tensor], surrogate: nn.Module, x: Images, y: Labels, arguments: Mapping[str, Any], places: slice
+) -> Images:
+    return attack(surrogate, x[places], y[places], **arguments)
 
 
 def join_matrices(parts: Sequence[TransferMatrix]) -> TransferMatrix:
@@ -215,12 +232,20 @@ def complete_images(matrix: TransferMatrix) -> TransferMatrix:
     return _matrix(rows, matrix.ensemble_column, matrix.protocol, matrix.targeted)
 
 
-def all_correct(ensemble: Ensemble, x: Images, y: Labels, *, limit: int, batch_size: int = 256) -> Int[Tensor, " chosen"]:
-    """The indices of the first `limit` images that all members classify correctly; fewer if there are not so many."""
+def all_correct(
+    ensemble: Ensemble, images: Callable[[slice], Images], y: Labels, *, limit: int, batch_size: int = 256
+) -> Int[Tensor, " chosen"]:
+    """The indices of the first `limit` images that all members classify correctly; fewer if there are not so many.
+
+    images: returns the images at some places, so that not all of them need be in memory.
+    """
     chosen: list[Tensor] = []
-    for number, (images, labels) in enumerate(batches(ensemble, x, y, batch_size)):
-        right = (_answers(ensemble, images, False) == labels).all(0).nonzero()[:, 0].cpu()
-        chosen.append(right + number * batch_size)
+    size = fitting_batch(ensemble, images(slice(0, 1)), most=batch_size)
+    for first in range(0, len(y), size):
+        places = slice(first, first + size)
+        x, labels = on_device(ensemble, images(places), y[places])
+        right = (_answers(ensemble, x, False) == labels).all(0).nonzero()[:, 0].cpu()
+        chosen.append(right + first)
         if sum(map(len, chosen)) >= limit:
             break
     return torch.cat(chosen)[:limit] if chosen else torch.zeros(0, dtype=torch.long)

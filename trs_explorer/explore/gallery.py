@@ -9,6 +9,7 @@ from torch import Tensor
 from trs_explorer.evaluation.accuracy import Rate
 from trs_explorer.evaluation.transfer import TransferMatrix
 from trs_explorer.gradients import Labels
+from trs_explorer.models.batch_size import fitting_batch
 from trs_explorer.models.ensemble import Ensemble, Images
 from trs_explorer.options import UsageError, unknown
 
@@ -31,7 +32,7 @@ def predictions(ensemble: Ensemble, x: Images, *, batch_size: int = 256) -> Pred
     device = next(ensemble.parameters(), x).device
     batches = []
     with torch.no_grad():
-        for images in x.split(batch_size) if len(x) else ():
+        for images in x.split(fitting_batch(ensemble, x, most=batch_size)) if len(x) else ():
             logits = ensemble.member_logits(images.to(device))
             outputs = torch.cat([logits, ensemble.vote(logits)[None]])
             batches.append(outputs.argmax(-1).masked_fill(outputs.isnan().any(-1), -1).cpu())

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from trs_explorer.measure.blackbox_session import BlackboxPlan, blackbox_runs, shared_test_split
     from trs_explorer.measure.evaluate_session import EvaluatePlan, evaluate_run
     from trs_explorer.measure.probe_session import probe_run
+    from trs_explorer.measure.saved_images import SavedImages, save_images, saved_content
     from trs_explorer.measure.session import Measurement, Reporting, store
     from trs_explorer.measure.sharding import ProcessGroup, connect_processes
     from trs_explorer.measure.table1_rows import table1_rows
@@ -23,6 +24,7 @@ _MODULES = {
     "blackbox_session": ("BlackboxPlan", "blackbox_runs", "shared_test_split"),
     "evaluate_session": ("EvaluatePlan", "evaluate_run"),
     "probe_session": ("probe_run",),
+    "saved_images": ("SavedImages", "save_images", "saved_content"),
     "session": ("Measurement", "Reporting", "store"),
     "sharding": ("ProcessGroup", "connect_processes"),
     "table1_rows": ("table1_rows",),
@@ -35,12 +37,15 @@ __all__ = [
     "Measurement",
     "ProcessGroup",
     "Reporting",
+    "SavedImages",
     "TransferPlan",
     "blackbox_runs",
     "connect_processes",
     "evaluate_run",
     "measure_table1",
     "probe_run",
+    "save_images",
+    "saved_content",
     "shared_test_split",
     "store",
     "table1_rows",

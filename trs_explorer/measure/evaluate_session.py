@@ -5,6 +5,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import compress
 from typing import Any
 
@@ -21,6 +22,7 @@ from trs_explorer.evaluation.trust.checks import CHECKS
 from trs_explorer.evaluation.trust.from_attacks import THOROUGH_N, cheap_checks, thorough_checks
 from trs_explorer.evaluation.trust.from_rates import CheckWarnings, all_warnings, check_rates, merge_warnings
 from trs_explorer.files import Json
+from trs_explorer.measure.saved_images import SavedImages
 from trs_explorer.measure.session import (
     Measurement,
     Progress,
@@ -99,6 +101,7 @@ def evaluate_run(
     group: ProcessGroup | None = None,
     reporting: Reporting | None = None,
     stored: StoredRates | None = None,
+    images: bool = False,
 ) -> Measurement:
     """Measure a run's newest checkpoint by the plan. Resumes what an interrupted evaluation of the same has left.
 
@@ -106,6 +109,7 @@ def evaluate_run(
     - group: the processes that share the images; by default this one alone.
     - reporting: progress and lines of text.
     - stored: rates not to be measured again, if the newest weights are still those; for one process only.
+    - images: whether the measurement has the images, too. It cannot be resumed then, and keeps them all in memory.
     """
     group, reporting = group or ProcessGroup(), reporting or Reporting()
     ensemble, loaded = load_newest(run, device)
@@ -114,14 +118,17 @@ def evaluate_run(
     x, y = test.images(places).to(device), test.y[places].to(device)
     description = describe(loaded, test, f"first {len(x)} test images", device, plan.seed)
     description |= {"kind": "evaluate", "options": plan.stored_options()}
-    session = open_session(run, "evaluate", ensemble, description, {"attacks": plan.attacks}, len(x), group)
-    reusable = stored.rates if stored and (stored.weights, stored.data) == (loaded["weights"], test.fingerprint) else {}
+    request = {"attacks": plan.attacks}
+    session = open_session(run, "evaluate", ensemble, description, request, len(x), group, resumable=not images)
+    same = stored is not None and (stored.weights, stored.data) == (loaded["weights"], test.fingerprint)
+    reusable = stored.rates if stored is not None and same and not images else {}
     with saving([session], reporting.notify, resumed=bool(session.stored)):
         shard = session.shard
-        parts = session.gather(_rates(session, x[shard], y[shard], plan, reusable, reporting.progress))
+        kept = torch.empty(len(plan.attacks), *x[shard].shape) if images else None
+        parts = session.gather((_rates(session, x[shard], y[shard], plan, reusable, reporting.progress, kept), kept))
         if not parts:
             return session.finished(None)
-        rates = [join_rates(same) for same in zip(*parts, strict=True)]
+        rates = [join_rates(same) for same in zip(*(part for part, _ in parts), strict=True)]
         warnings = _warnings(session, x, y, rates, plan, reporting.progress)
     figures = _paper_figures(run, loaded["checkpoint"], plan)
     rows = [*zip(rates, figures, strict=True), *((rate, None) for rate in _worst(rates))]
@@ -131,13 +138,31 @@ def evaluate_run(
         "trust": [{"check": number, "name": name, "warnings": warnings.get(number)} for number, name in CHECKS.items()],
         "warnings": all_warnings(warnings),
     }
-    return session.finished(result)
+    adversarial = [theirs for _, theirs in parts if theirs is not None]
+    return session.finished(result, _images(x, y, torch.cat(adversarial, 1), rates, description) if adversarial else None)
+
+
+def _images(x: Tensor, y: Tensor, adversarial: Tensor, rates: Sequence[Rate], description: Json) -> SavedImages:
+    """The images with the outcomes of the rates: the clean one, and one for each attack."""
+    correct = torch.tensor([rate.outcomes for rate in rates]).bool().view(len(rates), len(x))
+    outcomes = {"clean_correct": correct[0], "correct": correct[1:]}
+    attacks = [{"name": rate.name, "eps": rate.eps, "c": rate.c, "norm": rate.norm} for rate in rates[1:]]
+    return SavedImages(x, y, adversarial, outcomes, {**description, "attacks": attacks})
 
 
 def _rates(
-    session: Session, x: Tensor, y: Tensor, plan: EvaluatePlan, reusable: Mapping[str, object], progress: Progress
+    session: Session,
+    x: Tensor,
+    y: Tensor,
+    plan: EvaluatePlan,
+    reusable: Mapping[str, object],
+    progress: Progress,
+    kept: Tensor | None,
 ) -> list[Rate]:
-    """The clean rate and every attack's on this process's images x; those that are stored are not measured again."""
+    """The clean rate and every attack's on this process's images x; those that are stored are not measured again.
+
+    kept: gets the adversarial images, [attack, n, channel, height, width].
+    """
     attacks = plan.labelled_attacks()
     passes = [1, *(_passes(function, arguments) for _, function, arguments in attacks)]
     stored = {**reusable, **session.stored}
@@ -147,15 +172,20 @@ def _rates(
         if (rate := parse_rate(stored.get(str(position)), blank, len(x))) is not None
     }
     rates = dict(done)
-    session.values = lambda: {str(position): rate.to_json() for position, rate in rates.items()}
-    first = session.shard.start
-    for position, rate in measure(session.ensemble, x, y, attacks=attacks, seed=plan.seed, done=done, first=first):
+    if kept is None:
+        session.values = lambda: {str(position): rate.to_json() for position, rate in rates.items()}
+    first, keep = session.shard.start, None if kept is None else partial(_keep, kept)
+    for position, rate in measure(session.ensemble, x, y, attacks=attacks, seed=plan.seed, done=done, first=first, keep=keep):
         rates[position] = rate
         done_passes = sum(passes[place] * one.n for place, one in rates.items())
         progress(done_passes, sum(passes) * len(x), f"{rate.name} {_parameter(rate)}".strip())
         session.save()
     session.save(now=True)  # the checks that follow take long
     return [rates[position] for position in range(len(passes))]
+
+
+def _keep(kept: Tensor, position: int, places: slice, adversarial: Tensor) -> None:
+    kept[position - 1, places] = adversarial.detach().cpu()  # position 0 is the clean rate
 
 
 def _passes(function: Callable[..., Tensor], arguments: Mapping[str, Any]) -> int:

@@ -17,6 +17,7 @@ from trs_explorer.attacks.own import adapted
 from trs_explorer.catalogue import load
 from trs_explorer.data import Dataset
 from trs_explorer.files import Json
+from trs_explorer.measure.saved_images import SavedImages
 from trs_explorer.measure.sharding import ProcessGroup
 from trs_explorer.models.ensemble import Ensemble
 from trs_explorer.models.stored import load_ensemble
@@ -60,12 +61,14 @@ class Measurement:
     """A finished measurement. result: what a file under results/ holds; None in every process but rank 0.
 
     partial: its partial result, to be deleted when the result is stored (`store`).
+    images: the images, where they were asked for; None in every process but rank 0.
     """
 
     run: Run
     kind: str
     result: Json | None
     partial: PartialResult
+    images: SavedImages | None = None
 
 
 @dataclass
@@ -96,21 +99,32 @@ class Session:
         """Every process's value, by rank, in rank 0; an empty list in the others."""
         return self.group.gather(self.description, value)
 
-    def finished(self, result: Json | None) -> Measurement:
-        """The measurement with its result; None in every process but rank 0."""
-        return Measurement(self.run, self.kind, result, self.partial)
+    def finished(self, result: Json | None, images: SavedImages | None = None) -> Measurement:
+        """The measurement with its result and images; None in every process but rank 0."""
+        return Measurement(self.run, self.kind, result, self.partial, images)
 
 
 def open_session(
-    run: Run, kind: str, ensemble: Ensemble, description: Json, request: Json, n: int, group: ProcessGroup
+    run: Run,
+    kind: str,
+    ensemble: Ensemble,
+    description: Json,
+    request: Json,
+    n: int,
+    group: ProcessGroup,
+    *,
+    resumable: bool = True,
 ) -> Session:
     """A session of n images, this process's share of them, and what an interrupted measurement of the same left.
 
     request: what the figures depend on besides the description.
+    resumable: False for a measurement whose images are kept. It takes nothing of an interrupted one, whose images are lost, and
+        must leave nothing: its `values` stay unset.
     """
     shard = group.shard(n)
     partial = PartialResult(run, kind, {**description, **request, "share": [shard.start, shard.stop]})
-    return Session(run, kind, ensemble, description, shard, partial, partial.load(), group)
+    partial.saved &= resumable  # an interruption says whether the same command continues
+    return Session(run, kind, ensemble, description, shard, partial, partial.load() if resumable else {}, group)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from trs_explorer import data, plugins
 from trs_explorer.attack_catalogue import attack
@@ -20,6 +21,7 @@ from trs_explorer.evaluation.transfer import (
 from trs_explorer.evaluation.trust.checks import CHECKS
 from trs_explorer.evaluation.trust.from_rates import all_warnings, check_model
 from trs_explorer.files import Json
+from trs_explorer.measure.saved_images import SavedImages
 from trs_explorer.measure.session import (
     Measurement,
     Reporting,
@@ -32,6 +34,7 @@ from trs_explorer.measure.session import (
     saving,
 )
 from trs_explorer.measure.sharding import ProcessGroup
+from trs_explorer.options import UsageError
 from trs_explorer.runs import Run
 
 
@@ -69,19 +72,25 @@ def transfer_run(
     device: torch.device | str = "cpu",
     group: ProcessGroup | None = None,
     reporting: Reporting | None = None,
+    images: bool = False,
 ) -> Measurement:
     """Measure the transfer matrix of a run's newest checkpoint. Resumes what an interrupted measurement of the same has left.
 
     - device: where to compute.
     - group: the processes that share the images; by default this one alone.
     - reporting: progress and lines of text.
+    - images: whether the measurement has the images, too. It cannot be resumed then, and keeps them all in memory.
+
+    Raises: UsageError for images of protocol "all-right", of which there are several for each image and surrogate.
     """
+    if images and STARTS_OF[plan.protocol] > 1:
+        raise UsageError(f"images cannot be saved with protocol {plan.protocol}, which makes several of each: take def6")
     group, reporting = group or ProcessGroup(), reporting or Reporting()
     ensemble, loaded = load_newest(run, device)
     test = data.load_for(run, train=False, data_dir=plan.data_dir)
     places, which = torch.arange(min(plan.limit, len(test))), ""
     if plan.protocol == "all-right":
-        places, which = all_correct(ensemble, test.images(slice(None)), test.y, limit=plan.limit), " that all members have right"
+        places, which = all_correct(ensemble, test.images, test.y, limit=plan.limit), " that all members have right"
     x, y = test.images(places).to(device), test.y[places].to(device)
     ball = attack(plan.attack).has_radius
     options = attack_options(plan.attack, plan.options, steps=plan.steps)
@@ -99,16 +108,22 @@ def transfer_run(
         "starts": STARTS_OF[plan.protocol],
     }
     wanted = other_classes(y, DATA[run.config.data].classes, seed=plan.seed) if plan.targeted else None
-    session = open_session(run, "transfer", ensemble, description, {}, len(x), group)
+    session = open_session(run, "transfer", ensemble, description, {}, len(x), group, resumable=not images)
     shard, members = session.shard, len(ensemble)
     n = shard.stop - shard.start
     done = stored_outcomes(session.stored, members, n)
     matrix: TransferMatrix | None = None
+    kept = torch.empty(members, *x[shard].shape) if images else None
+
+    def keep(surrogate: int, places: slice, x_adv: Tensor) -> None:
+        assert kept is not None
+        kept[surrogate, places] = x_adv.detach().cpu()
 
     def values() -> Json:
         return {"outcomes": matrix.outcomes} if matrix is not None and any(row[0] for row in matrix.outcomes) else {}
 
-    session.values = values
+    if not images:
+        session.values = values
     snapshots = measure_transfer(
         ensemble,
         x[shard],
@@ -120,18 +135,26 @@ def transfer_run(
         seed=plan.seed,
         done=done,
         first=shard.start,
+        keep=keep if images else None,
     )
     with saving([session], reporting.notify, resumed=bool(done)):
         for matrix in snapshots:
             reporting.progress(sum(len(row[0]) for row in matrix.outcomes), members * n)
             session.save()
     assert matrix is not None  # the first snapshot is an empty matrix
-    parts = session.gather(matrix)
+    parts = session.gather((matrix, kept))
     if not parts:
         return session.finished(None)
     warnings = check_model(ensemble, x[:100], y[:100])
     trust = [{"check": number, "name": CHECKS[number], "warnings": texts} for number, texts in warnings.items()]
-    return session.finished({**description, **join_matrices(parts).to_json(), "trust": trust, "warnings": all_warnings(warnings)})
+    whole = join_matrices([part for part, _ in parts])
+    result = {**description, **whole.to_json(), "trust": trust, "warnings": all_warnings(warnings)}
+    adversarial = [theirs for _, theirs in parts if theirs is not None]
+    if not adversarial:
+        return session.finished(result)
+    letters = torch.tensor([[["-01".index(letter) for letter in cell] for cell in row] for row in whole.outcomes])
+    outcomes = {"eligible": letters > 0, "fooled": letters == 2, **({} if wanted is None else {"wanted": wanted})}
+    return session.finished(result, SavedImages(x, y, torch.cat(adversarial, 1), outcomes, description))
 
 
 def stored_outcomes(stored: Json, members: int, limit: int) -> list[list[str]]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from trs_explorer.attack_catalogue import ATTACKS
+from trs_explorer.attack_catalogue import attack as attack_entry
 from trs_explorer.catalogue import DATA
 from trs_explorer.evaluation.intervals import wilson
 from trs_explorer.evaluation.table1 import paper
@@ -88,7 +89,7 @@ class Figure:
 
 def parameters(data: str, attack: str) -> tuple[float, ...]:
     """The eps or c of an attack on a data set: the paper's, else the eps of the training's probe, or the constant 1."""
-    return paper.parameters(data, attack) or ((DATA[data].probe_eps if ATTACKS[attack].has_radius else 1.0),)
+    return paper.parameters(data, attack) or ((DATA[data].probe_eps if attack_entry(attack).has_radius else 1.0),)
 
 
 def measured_columns(data: str) -> list[Column]:

@@ -64,8 +64,9 @@ def _member_texts(member: nn.Module, x: Images, y: Labels, batch_size: int) -> I
 
 def _why_so_inaccurate(member: nn.Module, x: Images, y: Labels, outputs: Tensor, batch_size: int) -> Iterator[str]:
     """Say that a member is hardly better than chance, and which other input or order of the classes would make it better."""
-    n, correct = len(y), int(right(outputs, y).sum())
-    text = f"it classifies {correct} of {n} images correctly, hardly better than chance"
+    n, correct, chance = len(y), int(right(outputs, y).sum()), 1 / outputs.shape[-1]
+    low, _ = wilson(correct, n)
+    text = f"it classifies {correct} of {n} images correctly" + ", which may be chance" * (low <= chance)
     mean, std = (value.view(-1, 1, 1) for value in (x.mean((0, 2, 3)), x.std((0, 2, 3)).clamp_min(1e-3)))
     tries = {
         "normalised images, (x - mean) / std, {}: the normalisation is missing. Put it into the model as its first layer": (
@@ -76,19 +77,12 @@ def _why_so_inaccurate(member: nn.Module, x: Images, y: Labels, outputs: Tensor,
         "images that are normalised back, x * std + mean, {}: its normalisation is doubled": x * std + mean,
         "images with their channels in reverse order {}: it was trained on BGR": x.flip(1),
     }
-    best, remedy = 0, ""
-    for words, other in tries.items():
-        found = int(right(_outputs(member, other, y, batch_size), y).sum())
-        if found > best:
-            best, remedy = found, words.format(f"{found}")
-    if best - correct > BETTER * n:
-        yield f"{text}; of {remedy}"
-        return
-    matched = _matched_classes(outputs, y)
-    if matched - correct > BETTER * n:
-        yield f"{text}; {matched} if its classes are renamed: they are in another order than the data's"
-        return
-    yield f"{text}: is this the data that it was trained on?"
+    found = {words: int(right(_outputs(member, other, y, batch_size), y).sum()) for words, other in tries.items()}
+    renamed = "its own answers {} if its classes are renamed: they are in another order than the data's"
+    found[renamed] = _matched_classes(outputs, y)
+    words, best = max(found.items(), key=lambda one: one[1])
+    better = best - correct > BETTER * n
+    yield f"{text}; of {words.format(best)}" if better else f"{text}: is this the data that it was trained on?"
 
 
 def _matched_classes(outputs: Float[Tensor, "batch class"], y: Labels) -> int:
@@ -105,9 +99,9 @@ def _depends_on_its_batch(member: nn.Module, x: Images) -> bool:
     if len(x) < 4:
         return False
     with eval_mode(member), torch.no_grad():
-        together, half = member(x).float(), member(x[: len(x) // 2]).float()
+        together, two = member(x).float(), member(x[:2]).float()
     size = together.abs().amax().item()
-    return not torch.allclose(together[: len(half)], half, rtol=1e-2, atol=1e-2 * max(size, 1e-3))
+    return not torch.allclose(together[:2], two, rtol=1e-2, atol=1e-2 * max(size, 1e-3))
 
 
 def _gradient_texts(member: nn.Module, x: Images, y: Labels) -> Iterator[str]:

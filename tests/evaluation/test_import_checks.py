@@ -1,0 +1,114 @@
+"""Mistakes of an ensemble that was trained elsewhere: each is made on purpose and must be said; of a sound one nothing is."""
+
+import pytest
+import torch
+from torch import nn
+
+from trs_explorer.evaluation.trust.import_checks import check_import
+from trs_explorer.models.ensemble import Ensemble
+from trs_explorer.models.normalize import Normalize
+
+CLASSES, MEAN, STD = 4, 0.5, 0.2
+
+
+class Sharp(nn.Module):
+    """Right on its own data: the class is the brightest quarter of the image. It expects normalised images."""
+
+    def __init__(self, scale=6.0, order=(0, 1, 2, 3)):
+        super().__init__()
+        self.scale, self.order = nn.Parameter(torch.tensor(scale)), order
+
+    def forward(self, x):
+        quarters = torch.stack([x[:, 0, :2, :2], x[:, 0, :2, 2:], x[:, 0, 2:, :2], x[:, 0, 2:, 2:]], 1).mean((2, 3))
+        bright = (quarters - 1.0).tanh()  # of normalised images: only the brightest quarter is above 1
+        return self.scale * bright[:, list(self.order)]
+
+
+def images(n=80):
+    generator = torch.Generator().manual_seed(0)
+    y = torch.arange(n) % CLASSES
+    x = 0.3 + 0.1 * torch.rand(n, 1, 4, 4, generator=generator)
+    for k, (row, column) in enumerate(((0, 0), (0, 2), (2, 0), (2, 2))):
+        x[y == k, :, row : row + 2, column : column + 2] += 0.5
+    return x, y
+
+
+def sound(seed=0.0, **more):
+    return nn.Sequential(Normalize(MEAN, STD), Sharp(6.0 + seed, **more))
+
+
+def said(*members, was_training=()):
+    return check_import(Ensemble([*members]), *images(), was_training=was_training)
+
+
+class Wrapped(nn.Module):
+    def __init__(self, change):
+        super().__init__()
+        self.inner, self.change = sound(), change
+
+    def forward(self, x):
+        return self.change(self.inner, x)
+
+
+def test_a_sound_ensemble_is_not_spoken_of():
+    assert said(sound(), sound(1.0)) == []
+
+
+class Threshold(nn.Module):
+    """Answers by fixed thresholds, so that the scale of its input matters."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        level = x.mean((1, 2, 3))[:, None]
+        centres = torch.tensor([-1.2, -0.4, 0.4, 1.2])
+        return -20 * self.weight * (level - centres) ** 2
+
+
+def levels(n=80):
+    y = torch.arange(n) % CLASSES
+    generator = torch.Generator().manual_seed(0)
+    return (0.2 + 0.2 * y[:, None, None, None] + 0.02 * torch.rand(n, 1, 4, 4, generator=generator)), y
+
+
+def test_missing_and_doubled_normalisation_are_told_apart():
+    x, y = levels()
+    mean, std = x.mean().item(), x.std().item()
+    right = nn.Sequential(Normalize(mean, std), Threshold())
+    assert check_import(Ensemble([right]), x, y) == []
+    (missing,) = check_import(Ensemble([Threshold()]), x, y)
+    assert missing.startswith("F1: it classifies 40 of 80 images correctly; of normalised images")
+    assert "80: the normalisation is missing. Put it into the model" in missing
+    (doubled,) = check_import(Ensemble([nn.Sequential(Normalize(mean, std), *right)]), x, y)
+    assert "x * std + mean, 80: its normalisation is doubled" in doubled
+
+
+def test_classes_in_another_order():
+    (text,) = said(sound(order=(1, 2, 3, 0)))
+    assert text.endswith("of its own answers 80 if its classes are renamed: they are in another order than the data's")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda inner, x: inner(x).softmax(-1), "the model returns probabilities"),
+        (lambda inner, x: inner(x) + torch.randn(len(x), 1), "other outputs the second time"),
+        (lambda inner, x: inner(x) + 5 * x.mean() * torch.arange(4) * (len(x) > 10), "depends on the other images of the batch"),
+        (lambda inner, x: inner(x.detach()), "no gradient reaches its input"),
+        (lambda inner, x: inner(x.mul(8).round() / 8), "no gradient reaches its input (a rounding"),
+        (lambda inner, x: 1e5 * inner(x), "its probability rounds to 1"),
+    ],
+)
+def test_each_mistake_is_said(change, words):
+    texts = said(sound(), Wrapped(change))
+    assert any(text.startswith("F2: ") and words in text for text in texts), texts
+    assert not any(text.startswith("F1: ") for text in texts)
+
+
+def test_batch_norm_in_training_mode_and_members_that_are_the_same():
+    without_statistics = nn.Sequential(nn.BatchNorm2d(1, track_running_stats=False), Threshold())
+    assert any("batch norm in training mode" in text for text in check_import(Ensemble([without_statistics]), *levels()))
+    assert said(sound(), sound(), was_training=[1])[0].startswith("F2 came in training mode")
+    assert said(sound(), sound())[-1] == "F1 and F2 give the same outputs: they are one model twice, all attacks transfer"
