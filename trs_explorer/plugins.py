@@ -26,6 +26,7 @@ _PACKAGE = Path(__file__).resolve().parent
 _REFERENCE = re.compile(
     r"(?P<place>.+\.py|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<object>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)", re.DOTALL
 )
+_NO_NAME = re.compile(r"[^\w.]")
 _objects: dict[str, Any] = {}  # of this process, by the name that `name_of` has given them
 _allowed: set[str] = set()
 _runs_allowed = False
@@ -85,7 +86,7 @@ def name_of(kind: str, thing: Any) -> str:
     code = inspect.unwrap(thing.func if isinstance(thing, functools.partial) else thing)
     code = code if hasattr(code, "__qualname__") else type(code)
     path = code.__qualname__.replace("<locals>.", "").replace("<lambda>", "lambda_")
-    name = f"{re.sub(r'[^\w.]', '_', code.__module__ or '__main__')}:{path}"
+    name = f"{_NO_NAME.sub('_', code.__module__ or '__main__')}:{path}"
     _objects[name] = thing
     if inspect.isfunction(code):
         _folders.add(Path(code.__code__.co_filename))

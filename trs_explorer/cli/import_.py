@@ -9,7 +9,6 @@ from trs_explorer import plugins, runs
 from trs_explorer.catalogue import DATA, PUBLISHED
 from trs_explorer.cli import exit_on_interrupt
 from trs_explorer.cli.flags import say
-from trs_explorer.config import TrainConfig, absolute
 from trs_explorer.layouts import LAYOUTS
 from trs_explorer.options import UsageError, unknown
 
@@ -49,7 +48,9 @@ def import_(
     if layout is None and len(sources) > 1:
         raise UsageError(f"trs import takes one FILE.py:make_ensemble, got {len(sources)}; files of weights need --layout")
     with exit_on_interrupt():
+        from trs_explorer.measure.import_data import config_of_import
         from trs_explorer.measure.import_run import import_run
+    place = str(data_dir or "")
     if layout is None:
         name = plugins.absolute(sources[0])
         if not plugins.is_foreign("model", name):
@@ -59,7 +60,7 @@ def import_(
             raise UsageError("trs import: give the data that the ensemble classifies as --data")
         folder = out or Path("checkpoints") / plugins.stem(name)
         runs.check_free(folder)
-        config, ensemble, origin = _config(name, data, data_dir), None, f"built by {sources[0]}"
+        config, ensemble, origin = config_of_import(name, data, place, notify=say), None, f"built by {sources[0]}"
     else:
         if layout not in LAYOUTS:
             raise UsageError(unknown("--layout", layout, LAYOUTS))
@@ -71,29 +72,10 @@ def import_(
         found = load_layout(layout, [Path(source) for source in sources])
         for note in found.notes:
             say(note)
-        config = _config(f"{PUBLISHED}{found.architecture}", data or found.data, data_dir)
+        config = config_of_import(f"{PUBLISHED}{found.architecture}", data or found.data, place, notify=say)
         ensemble, origin = Ensemble(found.members), f"{layout} layout, {', '.join(Path(source).name for source in sources)}"
     run, made = import_run(config, folder, ensemble=ensemble, origin=origin, notify=lambda text: say(f"warning: {text}"))
     n = len(made)
     print(f"{n} member{'s' * (n > 1)} of {run.config.model_name}, on {run.config.data} -> {run.path}")
     allow = " --allow-code" if run.config.code_of_others() else ""
     print(f"Next: trs evaluate {run.path}{allow}, trs transfer {run.path}{allow}, trs explore {run.path}{allow}")
-
-
-def _config(model: str, data: str, data_dir: Path | None) -> TrainConfig:
-    """The config of the new run: what builds its members, and the data."""
-    from trs_explorer import data as data_sets
-    from trs_explorer.data.own import describe
-    from trs_explorer.measure.import_run import imported_config
-    from trs_explorer.sources import is_data_path
-
-    plugins.allow("data", data)
-    if data in DATA or not (plugins.is_foreign("data", data) or is_data_path(data)):
-        folder = absolute(str(data_dir or ""))
-        test = data_sets.load(data, train=False, data_dir=folder)
-        prints = {"test": test.fingerprint} if test.fingerprint else {}
-        return imported_config(model, data, data_dir=folder, fingerprint=prints, members=2)
-    own = describe(data, train=False)
-    for note in own.notes:
-        say(f"{data}: {note}")
-    return imported_config(model, own.name, data_dir=own.place, fingerprint=own.fingerprint, members=2)

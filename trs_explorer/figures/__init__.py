@@ -15,8 +15,10 @@ _MODULES = {"slices": "of_ensemble", "compare": "of_results", "matrix": "of_resu
 __all__ = ["compare", "matrix", "slices", "training"]
 
 
-def __getattr__(name: str) -> object:
-    """Load a name's module when the name is used first. No module here may have such a name: it would take its place."""
-    if name in _MODULES:
-        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # a type checker would take any name then
+
+    def __getattr__(name: str) -> object:
+        """Load a name's module when the name is used first. No module here may have such a name: it would take its place."""
+        if name in _MODULES:
+            return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,13 +8,14 @@ import plotly.graph_objects as go
 
 from trs_explorer.evaluation.accuracy import Rate
 from trs_explorer.evaluation.transfer import TransferMatrix
+from trs_explorer.events import read_events
 from trs_explorer.explore.slice_plane import model_names
 from trs_explorer.figures.matrix_figure import Transfer, matrix_figure
 from trs_explorer.figures.runs import Point, curves_figure
 from trs_explorer.figures.training_figure import training_figure
 from trs_explorer.files import Json
 from trs_explorer.options import UsageError
-from trs_explorer.runs import Run, read_events
+from trs_explorer.runs import Run
 from trs_explorer.shipped import run_at
 
 Rates = Mapping[str, Rate] | Sequence[Rate]

@@ -69,7 +69,7 @@ def _check_options(name: str, function: Callable[..., Tensor], arguments: Mappin
     known = keywords(function) - {"model", "x", "y"} | (set(GIVEN) if own else set())
     for option in () if anything else arguments:
         if option not in known:
-            raise UsageError(unknown(f"option of {name}:", option, sorted(known)))
+            raise UsageError(unknown(f"option of {name}", option, tuple(sorted(known))))
     for parameter in parameters:
         named = parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
         if named and parameter.default is parameter.empty and parameter.name not in (*arguments, "generator"):

@@ -1,0 +1,157 @@
+"""Measure an ensemble on images: accuracy under attack, transfer between members, and checks for usual mistakes."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+from trs_explorer.attack_catalogue import ATTACKS
+from trs_explorer.data.as_tensors import as_batch, as_labels
+from trs_explorer.evaluation import accuracy, transfer
+from trs_explorer.evaluation.accuracy import Attack, Rate
+from trs_explorer.evaluation.transfer import TransferMatrix
+from trs_explorer.evaluation.trust.import_checks import check_import
+from trs_explorer.measure.named_attacks import AnyAttack, named_attack
+from trs_explorer.models.ensemble import Ensemble
+from trs_explorer.models.imported import as_ensemble
+from trs_explorer.options import UsageError
+
+Attacks = Mapping[str, object] | Sequence[AnyAttack]
+CLEAN = "clean"
+
+
+def evaluate(
+    ensemble: object, x: object, y: object, *, attacks: Attacks = (), batch_size: int = 256, seed: int = 0
+) -> dict[str, Rate]:
+    """Return accuracies by name: "clean" first, then under every attack. `rate.accuracy` is rate.correct / rate.n.
+
+    - ensemble: an `Ensemble`, a list of modules (the members), or one module that returns logits or log-probabilities.
+    - x, y: images in [0, 1], [batch, channel, height, width], and their true labels; as tensors, arrays or lists.
+    - attacks: by name. {"pgd": 0.3}: the attack of that name at this eps (the constant c, if it has no radius).
+      {"pgd": [0.1, 0.3]}: at each of several, as "pgd 0.1" and "pgd 0.3". {"pgd": {"eps": 0.3, "steps": 100}}: with options.
+      {"any name": functools.partial(trs.attacks.pgd, eps=0.3)}, also of a function of your own. In place of an attack's name
+      stands "mine.py:square" for one in a file.
+    - batch_size: images at a time. seed: of random starts; an image's noise depends on it and on the image's place alone.
+
+    Denominator: ALL images given. An image counts as correct if the model classifies the attack's result correctly. Intervals
+    (low, high) are 95 % Wilson intervals. It is `evaluation.accuracy.evaluate`, with the same figures.
+    Raises: UsageError (a ValueError) for images, labels or attacks that cannot be used, and why.
+    """
+    images, labels = as_batch(x, y)
+    model = ensemble if isinstance(ensemble, nn.Module) and not isinstance(ensemble, nn.ModuleList) else as_ensemble(ensemble)
+    planned = _planned(attacks)
+    rates = accuracy.evaluate(model, images, labels, attacks=[*planned.values()], batch_size=batch_size, seed=seed)
+    return dict(zip((CLEAN, *planned), rates, strict=True))
+
+
+def worst_case(rates: Mapping[str, Rate] | Sequence[Rate]) -> Rate:
+    """Return the accuracy under the worst of all attacks among rates of the same images: correct is what withstands each.
+
+    rates: what `evaluate` returned; the clean rate is left out. All attacks must have one radius, and one norm.
+    Raises: UsageError if there is no attack, or they differ in radius, norm or images.
+    """
+    every = [*(rates.values() if isinstance(rates, Mapping) else rates)]
+    attacked = [rate for rate in every if rate.name != CLEAN]
+    if not attacked:
+        raise UsageError("the worst case needs a rate under an attack: trs.evaluate(..., attacks={'pgd': 0.1})")
+    radii = dict.fromkeys((rate.eps, rate.norm) for rate in attacked)
+    if len(radii) > 1:
+        found = ", ".join(f"{rate.name}: {rate.norm}, eps {rate.eps}" for rate in attacked)
+        raise UsageError(f"the worst case is of attacks of one radius, got {found}")
+    if len({rate.n for rate in attacked}) > 1:
+        raise UsageError(f"the rates are of different images: {', '.join(str(rate.n) for rate in attacked)}")
+    return accuracy.worst_of(f"worst of {len(attacked)}", attacked)
+
+
+def transfer_matrix(
+    ensemble: Ensemble | Sequence[nn.Module],
+    x: object,
+    y: object,
+    *,
+    attack: AnyAttack = "pgd",
+    wanted: object = None,
+    protocol: str = "def6",
+    ensemble_column: bool = True,
+    seed: int = 0,
+    batch_size: int = 256,
+    **options: Any,
+) -> TransferMatrix:
+    """Attack every member alone, and test the images on all: row = surrogate, column = target, the ensemble in the last one.
+
+    - ensemble, x, y: as for `evaluate`.
+    - attack, options: a name, one of `trs.attacks` or a function of your own, and its options: attack="mim", eps=0.3, steps=20.
+    - wanted: for a targeted attack, the class that each image should get, never y.
+    - protocol: which images count. "def6": those that both models classify correctly and that fool the surrogate; "all-right":
+      those that all members classify correctly. Details and denominators: `evaluation.transfer.TransferMatrix`.
+    - ensemble_column: whether the ensemble is the last target.
+    - seed, batch_size: as for `evaluate`. Every surrogate gets the same noise: reordering the members reorders the matrix.
+
+    `matrix.rate(i, j)` is fooled / eligible of one cell, `matrix.pooled()` both over all pairs, `print(matrix)` the rates in %.
+    Raises: UsageError (a ValueError) for images, labels or attacks that cannot be used, and why.
+    """
+    net, (images, labels) = as_ensemble(ensemble), as_batch(x, y)
+    _, function, arguments = named_attack(attack, options)
+    aim = None if wanted is None else as_labels(wanted).to(labels.device)
+    return transfer.transfer_matrix(
+        net,
+        images,
+        labels,
+        attack=partial(function, **arguments),
+        wanted=aim,
+        protocol=protocol,
+        ensemble_column=ensemble_column,
+        seed=seed,
+        batch_size=batch_size,
+    )
+
+
+def check(ensemble: Ensemble | Sequence[nn.Module], x: object, y: object) -> list[str]:
+    """Return what is wrong with an ensemble's members, in words; empty if nothing was found. The members end in eval mode.
+
+    Looked for are mistakes that make every figure meaningless: normalisation that is missing or doubled, probabilities in place
+    of logits, members in training mode, random outputs, gradients that do not reach the input.
+
+    ensemble, x, y: as for `evaluate`; some hundreds of test images are enough.
+    """
+    net, (images, labels) = as_ensemble(ensemble), as_batch(x, y)
+    was_training = [number for number, member in enumerate(net.members) if member.training]
+    net.eval()
+    weight = next(net.parameters(), images)
+    return check_import(net, images.to(weight.device), labels.to(weight.device), was_training=was_training)
+
+
+def _planned(attacks: Attacks) -> dict[str, Attack]:
+    """Return the attacks by the names of their rates."""
+    if isinstance(attacks, str):
+        raise UsageError(f"attacks must say at which eps: attacks={{{attacks!r}: 0.1}}, got {attacks!r}")
+    planned: dict[str, Attack] = {}
+    for key, value in attacks.items() if isinstance(attacks, Mapping) else ((None, one) for one in attacks):
+        for name, attack in _attacks(key, value):
+            if name in (CLEAN, *planned):
+                raise UsageError(f"attacks: there are two {name!r}: give one another name")
+            planned[name] = attack
+    return planned
+
+
+def _attacks(key: str | None, value: Any) -> list[tuple[str, Attack]]:
+    """Return an entry of `attacks` as attacks with their names; key None: an entry of a list."""
+    if key is None or callable(value):
+        label, function, arguments = named_attack(value, {})
+        return [(key or label, (key or label, function, arguments))]
+    if isinstance(value, Mapping):
+        _, function, arguments = named_attack(key, value)
+        return [(key, (key, function, arguments))]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        _, function, arguments = named_attack(key, _strength(key, value))
+        return [(key, (key, function, arguments))]
+    if isinstance(value, Sequence | Tensor) and not isinstance(value, str):
+        several = [(f"{key} {one:g}", _attacks(key, float(one))) for one in value]
+        return [(name, attack) for name, [(_, attack)] in several]
+    raise UsageError(f"attacks[{key!r}] must be an eps, several, a dict of options or a function, got {value!r:.80}")
+
+
+def _strength(name: str, value: float) -> dict[str, Any]:
+    """Return a number as the option that it stands for: eps, or c of an attack without a radius, of which only success counts."""
+    entry = ATTACKS.get(name) or ATTACKS.get(name.replace("_", "-"))
+    return {"eps": value} if entry is None or entry.has_radius else {"c": value, "early_stop": True}

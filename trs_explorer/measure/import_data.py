@@ -1,0 +1,30 @@
+"""The config of an ensemble that was trained elsewhere: what builds its members, and the data that it classifies."""
+
+from collections.abc import Callable
+
+from trs_explorer import data as data_sets
+from trs_explorer import lookup, plugins
+from trs_explorer.config import TrainConfig, absolute
+from trs_explorer.data.own import describe
+from trs_explorer.measure.import_run import imported_config
+
+
+def config_of_import(model: str, data: str, data_dir: str, *, notify: Callable[[str], object]) -> TrainConfig:
+    """Return the config for `import_run`. Naming code allows it to run.
+
+    - model: what builds the whole ensemble, or a model of the catalogue.
+    - data: a set of the catalogue, whose files are in the folder data_dir if that is not empty; or data of the user.
+    - notify: called with what was done to data of the user.
+
+    Raises: UsageError for data that cannot be used.
+    """
+    plugins.allow("data", data)
+    if not lookup.is_own_data(data):
+        folder = absolute(data_dir)
+        test = data_sets.load(data, train=False, data_dir=folder)
+        prints = {"test": test.fingerprint} if test.fingerprint else {}
+        return imported_config(model, data, data_dir=folder, fingerprint=prints, members=2)
+    own = describe(data, train=False)
+    for note in own.notes:
+        notify(f"{data}: {note}")
+    return imported_config(model, own.name, data_dir=own.place, fingerprint=own.fingerprint, members=2)
