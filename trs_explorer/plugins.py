@@ -72,7 +72,7 @@ def is_foreign(kind: str, name: str) -> bool:
 
 def allow(kind: str, name: str) -> None:
     """Allow the code behind a name to run in this process, because the user has named it. Built-in names need no permission."""
-    if is_foreign(kind, name):
+    if is_foreign(kind, name) and not _is_gone(name):
         _allowed.add(_target(kind, name))
 
 
@@ -131,8 +131,18 @@ class _NotLoaded(Exception):
     """What the user has named cannot be loaded; the message lacks the flag by which it was named."""
 
 
+def _is_gone(name: str) -> bool:
+    """Whether a name stands for what a notebook or a script of another process has defined (`name_of`)."""
+    return name.startswith("__main__:") and name not in _objects
+
+
 def refuse(name: str) -> NoReturn:
     """Raise the UsageError for code of others that may not run."""
+    if _is_gone(name):
+        place = f"mine.py:{stem(name)}"
+        raise UsageError(
+            f"{name} was defined in a notebook or a script of another process: put it in a file, and name it {place}"
+        )
     raise UsageError(f"{short(name)} is code of others, which runs only with --allow-code: say that if you trust it")
 
 
@@ -177,9 +187,6 @@ def _load(target: str) -> Any:
     if match is None:
         raise _NotLoaded(f"{target}: a name of code is package.module:object or path/file.py:object")
     place, path = match["place"], match["object"].split(".")
-    if place == "__main__":
-        remedy = f"put it in a file, mine.py:{match['object']}"
-        raise _NotLoaded(f"{target} was defined in a notebook or a script of another process: {remedy}")
     module = _module_of_file(Path(place)) if place.endswith(".py") else _module(place)
     found: Any = module
     for name in path:

@@ -19,9 +19,10 @@ from torch import Tensor, nn
 
 from trs_explorer import plugins, runs
 from trs_explorer.api.stored import run_named
-from trs_explorer.config import absolute
+from trs_explorer.config import TrainConfig, absolute
 from trs_explorer.data import Dataset
 from trs_explorer.data.as_tensors import as_batch
+from trs_explorer.data.user_arrays import REMEDY
 from trs_explorer.files import Json, printable, write_atomically
 from trs_explorer.options import UsageError
 from trs_explorer.training import loop
@@ -134,7 +135,10 @@ def train(
     values |= {"method": _named("method", method), "model": _named("model", model)}
     with tempfile.TemporaryDirectory(prefix="trs-") as temporary:
         stored = _stored(data, Path(temporary) / DATA_FILE)
-        config = complete({**values, "data": _named("data", data) if stored is None else str(stored)}, notify=notify)
+        if stored is None:
+            config = complete({**values, "data": _named("data", data)}, notify=notify)
+        else:
+            config = _complete(values, stored, notify)
         folder = new_folder(config) if folder is None else folder
         if stored is not None:
             config = dataclasses.replace(config, data_dir=absolute(str(folder / DATA_FILE)))
@@ -142,6 +146,18 @@ def train(
         if stored is not None:
             write_atomically(folder / DATA_FILE, lambda path: shutil.copyfile(stored, path))
     return Training(run, resume=False)
+
+
+def _complete(values: dict[str, Any], stored: Path, notify: Callable[[str], object]) -> TrainConfig:
+    """Complete the settings of a training on tensors; what is said of their file is said of them."""
+
+    def in_words(text: object) -> str:
+        return str(text).replace(str(stored), "data").replace(REMEDY, "pass ((x, y), (x_test, y_test))")
+
+    try:
+        return complete({**values, "data": str(stored)}, notify=lambda text: notify(in_words(text)))
+    except UsageError as error:
+        raise UsageError(in_words(error)) from error
 
 
 def _resumed(path: Path, settings: dict[str, Any], out: object, allow_code: bool) -> Training:
@@ -181,8 +197,8 @@ def _named(kind: str, given: Any) -> str:
             inspect.signature(given).bind((1, 28, 28), 10)
         except TypeError as error:
             name = getattr(given, "__name__", "it")
-            how = f"{name}(shape, classes), the shape of an image and the number of classes"
-            raise UsageError(f"model {name} must be such that a member is {how}: {error}") from error
+            how = f"{name}(shape, classes), with the shape of an image and the number of classes"
+            raise UsageError(f"model {name} is called as {how}: {error}; write such a function that returns a member") from error
     return plugins.name_of(kind, given)
 
 
@@ -200,6 +216,8 @@ def _stored(data: Any, path: Path) -> Path | None:
     names = ("x_train", "y_train"), ("x_test", "y_test")
     arrays = {}
     for (x_name, y_name), pair in zip(names, pairs, strict=False):
+        if not isinstance(pair, Dataset) and len(pair) != 2:
+            raise UsageError(f"data must be pairs, (images, labels), got {len(pair)} parts")
         images, labels = (pair.x, pair.y) if isinstance(pair, Dataset) else pair
         x, y = as_batch(images, labels)
         whole = not torch.is_floating_point(images) if isinstance(images, Tensor) else np.asarray(images).dtype.kind in "biu"

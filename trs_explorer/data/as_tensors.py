@@ -20,7 +20,7 @@ def as_images(images: object) -> Tensor:
     Three axes are one image if the first or the last are channels, else grey images [batch, height, width]; `as_batch` knows
     from the labels. Raises: UsageError for other shapes, types and values.
     """
-    values = _array_or_tensor(images, "images")
+    values = _array_or_tensor(images, "x")
     one = values.ndim == 3 and (values.shape[0] in CHANNELS or values.shape[-1] in CHANNELS)
     return _images(values, one or values.ndim == 2)
 
@@ -30,11 +30,11 @@ def as_labels(labels: object) -> Tensor:
 
     Raises: UsageError for anything else.
     """
-    values = _array_or_tensor(labels, "labels")
+    values = _array_or_tensor(labels, "y")
     if isinstance(values, Tensor):
-        found, _ = to_labels(values.detach().cpu().reshape(-1 if values.ndim == 0 else values.shape).numpy(), "labels")
+        found, _ = to_labels(values.detach().cpu().reshape(-1 if values.ndim == 0 else values.shape).numpy(), "y")
         return torch.from_numpy(found).to(values.device)
-    return torch.from_numpy(to_labels(values.reshape(-1) if values.ndim == 0 else values, "labels")[0])
+    return torch.from_numpy(to_labels(values.reshape(-1) if values.ndim == 0 else values, "y")[0])
 
 
 def as_batch(images: object, labels: object) -> tuple[Tensor, Tensor]:
@@ -43,7 +43,7 @@ def as_batch(images: object, labels: object) -> tuple[Tensor, Tensor]:
     Raises: UsageError, also if there are more images than labels or the other way round.
     """
     y = as_labels(labels)
-    values = _array_or_tensor(images, "images")
+    values = _array_or_tensor(images, "x")
     one = len(y) == 1 and (values.ndim == 2 or (values.ndim == 3 and values.shape[0] != 1))
     x = _images(values, one)
     if len(x) != len(y):
@@ -59,7 +59,7 @@ def _images(values: Any, one: bool) -> Tensor:
     device = values.device if isinstance(values, Tensor) else None
     array = values.detach().float().cpu().numpy() if isinstance(values, Tensor) and values.is_floating_point() else values
     array = array.cpu().numpy() if isinstance(array, Tensor) else array
-    found, _ = to_images(array, "images")
+    found, _ = to_images(array, "x")
     x = torch.from_numpy(found)
     return (x.float() / 255 if x.dtype == torch.uint8 else x).to(device)
 
@@ -81,11 +81,11 @@ def _array_or_tensor(values: object, what: str) -> Any:
         try:
             return torch.stack(list(values))
         except RuntimeError as error:
-            raise UsageError(f"{what} must all have one shape: {str(error).splitlines()[0]}") from error
+            raise UsageError(f"{what}: all must have one shape: {str(error).splitlines()[0]}") from error
     try:
         array = np.asarray(values)
     except (ValueError, TypeError) as error:
-        raise UsageError(f"{what} must all have one shape: {error}") from error
+        raise UsageError(f"{what}: all must have one shape: {error}") from error
     if array.dtype == object:
         raise UsageError(f"{what} must be a tensor, an array or a list of numbers, got a {type(values).__name__}")
     return array

@@ -24,7 +24,7 @@ from trs_explorer.options import UsageError
 
 IMAGES = ("x", "images", "image", "imgs", "img", "data", "inputs", "input", "pixels")
 LABELS = ("y", "labels", "label", "targets", "target")
-_REMEDY = "name the arrays x_train, y_train, x_test and y_test"
+REMEDY = "name the arrays x_train, y_train, x_test and y_test"
 _EXPECTED = "call the images x_train and x_test (or x, images, data), and the labels y_train and y_test (or y, labels, targets)"
 
 
@@ -37,7 +37,7 @@ def read_arrays(path: Path, *, train: bool) -> UserData:
     """
     file, name = open_arrays(path), printable(path)
     pairs, notes = _pairs(file, name)
-    training, test, more = choose_splits(list(pairs), name, train=train, remedy=_REMEDY)
+    training, test, more = choose_splits(list(pairs), name, train=train, remedy=REMEDY)
     notes += more
     labels = {split: _labels(file, pairs[split], name) for split in dict.fromkeys((training, test or training))}
     _check_shapes(file, [pairs[split][0] for split in labels], name)

@@ -8,6 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from trs_explorer.data.as_tensors import as_batch, as_images
+from trs_explorer.evaluation.accuracy import check_inputs
 from trs_explorer.explore.pictures import data_uri, png
 from trs_explorer.explore.plane_attacks import AttackPaths, attacks_in_plane
 from trs_explorer.explore.planes import Plane, box_polygon, domain, fitted_range
@@ -76,12 +77,11 @@ def slices(
     for what, number in (("surrogate", surrogate), ("target", target), *(("hidden", model) for model in hidden)):
         if not 0 <= number < len(names):
             raise UsageError(f"{what} must be a model's number, 0 to {len(names) - 1} ({', '.join(names)}), got {number}")
+    check_inputs(net, images, labels)
     weight = next(net.parameters(), images)
     image, label = images[0].to(weight.device), int(labels[0])
     cut, spanning, (low, high) = _plane(net, image, label, plane, surrogate, target, others, seed, span)
     outputs = sample_grid(net, cut, low=low, high=high, level=POINTS_LEVEL[points])
-    if not 0 <= label < outputs.shape[-1]:
-        raise UsageError(f"y must be one of the model's {outputs.shape[-1]} classes, 0 to {outputs.shape[-1] - 1}, got {label}")
     box = None if cut.kind == "domain" else box_polygon(cut, 2 * max(abs(low), abs(high)))
     view = Slice(names, outputs, low, high, cut.names, box=box, images=spanning)
     drawn, words = None, f"true class {label}"
