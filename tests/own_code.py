@@ -86,5 +86,6 @@ def _forget(allowed: set[str], runs: bool, caches: tuple) -> None:
     plugins._allowed.clear()
     plugins._allowed.update(allowed)
     plugins._runs_allowed = runs
-    for cache in (*caches, lookup._own_method, attack_catalogue._own_attack):
+    plugins._objects.clear()
+    for cache in (*caches, lookup._declared_method, attack_catalogue._declared_attack):
         cache.cache_clear()

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from trs_explorer import plugins
-from trs_explorer.attack_catalogue import ATTACKS, GIVEN, Label, attack
+from trs_explorer.attack_catalogue import ATTACKS, GIVEN, Label, attack, is_own
 from trs_explorer.attacks.options import keywords
 from trs_explorer.attacks.own import adapted
 from trs_explorer.catalogue import load
@@ -35,31 +35,32 @@ def named_attack(given: AnyAttack, options: Mapping[str, Any]) -> Attack:
             raise UsageError("an attack's options must be bound by name: functools.partial(attack, eps=0.1)")
         bound, given = {**given.keywords, **bound}, given.func
     arguments = {**bound, **options}
-    name, function = _named(given) if isinstance(given, str) else _of_function(given)
-    _check_options(name, inspect.unwrap(function), arguments, own=function is not inspect.unwrap(function))
-    usual = attack(name).loss if name in ATTACKS else ""
+    name, function, own = _named(given) if isinstance(given, str) else _of_function(given)
+    _check_options(name, function, arguments, own=own)
+    usual = "" if own else attack(name).loss
     loss = "" if arguments.get("loss", usual) == usual else str(arguments["loss"])
     label = Label(plugins.short(name), loss, arguments.get("steps"), int(arguments.get("restarts", 1)))
     return str(label), function, arguments
 
 
-def _named(given: str) -> tuple[str, Callable[..., Tensor]]:
+def _named(given: str) -> tuple[str, Callable[..., Tensor], bool]:
+    """Return an attack's name, its function, and whether it is code of others."""
     name = given if given in ATTACKS else given.replace("_", "-")
     if name not in ATTACKS:
         name = plugins.absolute(given)
         plugins.allow("attack", name)
     attack(name, "attack")
-    return name, attack_function(name)
+    return name, attack_function(name), is_own(name)
 
 
-def _of_function(given: Any) -> tuple[str, Callable[..., Tensor]]:
+def _of_function(given: Any) -> tuple[str, Callable[..., Tensor], bool]:
     for name in ATTACKS:
         if load(attack(name).function) is given:
-            return name, given
+            return name, given, False
     if not callable(given) or inspect.isclass(given) or inspect.ismodule(given):
         raise UsageError(f"an attack is a name such as 'pgd', or a function of a model, images and labels, not {given!r:.80}")
     name = getattr(given, "__name__", type(given).__name__)
-    return name, adapted(given, name)
+    return name, adapted(given, name), True
 
 
 def _check_options(name: str, function: Callable[..., Tensor], arguments: Mapping[str, Any], *, own: bool) -> None:
