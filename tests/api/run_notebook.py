@@ -13,3 +13,6 @@ for number, cell in enumerate(json.loads(Path(sys.argv[1]).read_text())["cells"]
         if last is not None:
             value = eval(compile(ast.Expression(last.value), f"<cell {number}>", "eval"), globals())
             print("shown:", type(value).__name__, repr(value) if isinstance(value, list) else "")
+
+unwanted = ("trs_explorer.cli", "trs_explorer.web", "trs_explorer.tui", "typer", "dash", "textual")
+print("loaded besides:", ", ".join(name for name in unwanted if name in sys.modules))

@@ -99,7 +99,7 @@ def train(
     method: str | Callable[..., dict[str, Tensor]] = "trs",
     *,
     data: object = "mnist",
-    model: object = "patch",
+    model: object = None,
     out: str | Path | None = None,
     resume: str | Path | None = None,
     allow_code: bool = False,
@@ -112,7 +112,8 @@ def train(
       terms with "total". Its keyword-only parameters are its options: weight=2.0 here sets one.
     - data: a data set's name; a path (images.npz, a folder of pictures); (x, y), of which a fifth is held out, or
       ((x, y), (x_test, y_test)), which are stored in the run's folder; a function data(train) -> (images, labels).
-    - model: a name of the catalogue, "mine.py:net", or a function or class net(shape, classes) -> torch.nn.Module.
+    - model: a name of the catalogue, "mine.py:net", or a function or class net(shape, classes) -> torch.nn.Module;
+      by default what suits the data.
     - out: folder of the new run; by default checkpoints/METHOD-DATA-N.
     - resume: continue this run from its newest checkpoint; all settings are those of its config.
     - allow_code: for resume, as for `trs.load`.
@@ -132,7 +133,7 @@ def train(
     if folder is not None:
         runs.check_free(folder)
     values = {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
-    values |= {"method": _named("method", method), "model": _named("model", model)}
+    values |= {"method": _named("method", method), **({} if model is None else {"model": _named("model", model)})}
     with tempfile.TemporaryDirectory(prefix="trs-") as temporary:
         stored = _stored(data, Path(temporary) / DATA_FILE)
         if stored is None:
@@ -221,8 +222,8 @@ def _stored(data: Any, path: Path) -> Path | None:
         images, labels = (pair.x, pair.y) if isinstance(pair, Dataset) else pair
         x, y = as_batch(images, labels)
         whole = not torch.is_floating_point(images) if isinstance(images, Tensor) else np.asarray(images).dtype.kind in "biu"
-        arrays[x_name] = ((x * 255).round().to(torch.uint8) if whole else x.float()).cpu().contiguous()
-        arrays[y_name] = y.cpu().contiguous()
+        arrays[x_name] = ((x * 255).round().to(torch.uint8) if whole else x.float()).cpu().contiguous().clone()
+        arrays[y_name] = y.cpu().contiguous().clone()  # the file's writer takes no views of one tensor
     if len(pairs) == 1:
         arrays = {name.removesuffix("_train"): values for name, values in arrays.items()}
     save_file(arrays, path)

@@ -32,7 +32,7 @@ def as_labels(labels: object) -> Tensor:
     """
     values = _array_or_tensor(labels, "y")
     if isinstance(values, Tensor):
-        found, _ = to_labels(values.detach().cpu().reshape(-1 if values.ndim == 0 else values.shape).numpy(), "y")
+        found, _ = to_labels(values.cpu().reshape(-1 if values.ndim == 0 else values.shape).numpy(), "y")
         return torch.from_numpy(found).to(values.device)
     return torch.from_numpy(to_labels(values.reshape(-1) if values.ndim == 0 else values, "y")[0])
 
@@ -55,9 +55,9 @@ def _images(values: Any, one: bool) -> Tensor:
     if one:
         values = values[None, None] if values.ndim == 2 else values[None]
     if isinstance(values, Tensor) and values.is_floating_point() and _is_plain(values):
-        return values.detach()
+        return values
     device = values.device if isinstance(values, Tensor) else None
-    array = values.detach().float().cpu().numpy() if isinstance(values, Tensor) and values.is_floating_point() else values
+    array = values.float().cpu().numpy() if isinstance(values, Tensor) and values.is_floating_point() else values
     array = array.cpu().numpy() if isinstance(array, Tensor) else array
     found, _ = to_images(array, "x")
     x = torch.from_numpy(found)
@@ -76,10 +76,10 @@ def _is_plain(values: Tensor) -> bool:
 def _array_or_tensor(values: object, what: str) -> Any:
     """Return values as a tensor or an array of numbers."""
     if isinstance(values, Tensor):
-        return values
+        return values.detach()
     if isinstance(values, list | tuple) and values and all(isinstance(one, Tensor) for one in values):
         try:
-            return torch.stack(list(values))
+            return torch.stack(list(values)).detach()
         except RuntimeError as error:
             raise UsageError(f"{what}: all must have one shape: {str(error).splitlines()[0]}") from error
     try:
