@@ -43,7 +43,6 @@ def test_a_slice_shows_each_lines_boundary_where_it_is(problem):
         assert len(line) > 40
         assert np.abs(line @ direction + score).max() < 1e-4
     first = ensemble.members[0].weight.detach()
-    assert direction is not None
     assert float(first @ plane.u.flatten()) == pytest.approx(sign * float(first.norm()), rel=1e-5)
     assert figure.layout.xaxis.range == (-2, 2)
 
