@@ -69,7 +69,7 @@ def test_members_and_arrays_give_the_same_figure(problem):
     ensemble, x, y = problem
     expected = trs.figures.slices(ensemble, x[1], y[1], points=25, attack="pgd", eps=0.1, steps=2)
     for given in (
-        ([*ensemble.members], x[1].numpy(), 1 * int(y[1])),
+        ([*ensemble.members], x[1].numpy(), int(y[1])),
         (ensemble, x[1:2], y[1:2]),
         (ensemble, x[1].tolist(), y[1]),
     ):
