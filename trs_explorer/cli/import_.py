@@ -9,6 +9,7 @@ from trs_explorer import plugins, runs
 from trs_explorer.catalogue import DATA, PUBLISHED
 from trs_explorer.cli import exit_on_interrupt
 from trs_explorer.cli.flags import say
+from trs_explorer.cli.progress import progress
 from trs_explorer.config import TrainConfig, absolute
 from trs_explorer.layouts import LAYOUTS
 from trs_explorer.options import UsageError, unknown
@@ -49,6 +50,7 @@ def import_(
     if layout is None and len(sources) > 1:
         raise UsageError(f"trs import takes one FILE.py:make_ensemble, got {len(sources)}; files of weights need --layout")
     with exit_on_interrupt():
+        from trs_explorer.measure import Reporting
         from trs_explorer.measure.import_run import import_run
     if layout is None:
         name = plugins.absolute(sources[0])
@@ -73,7 +75,8 @@ def import_(
             say(note)
         config = _config(f"{PUBLISHED}{found.architecture}", data or found.data, data_dir)
         ensemble, origin = Ensemble(found.members), f"{layout} layout, {', '.join(Path(source).name for source in sources)}"
-    run, made = import_run(config, folder, ensemble=ensemble, origin=origin, notify=lambda text: say(f"warning: {text}"))
+    with progress(f"importing {plugins.short(config.model)}") as advance:
+        run, made = import_run(config, folder, ensemble=ensemble, origin=origin, reporting=Reporting(advance, say))
     n = len(made)
     print(f"{n} member{'s' * (n > 1)} of {run.config.model_name}, on {run.config.data} -> {run.path}")
     allow = " --allow-code" if run.config.code_of_others() else ""

@@ -28,14 +28,16 @@ def check_import(
     Said are: normalisation that is missing or doubled, classes in another order, probabilities instead of logits, saturated
     logits, outputs that change from pass to pass or with the other images of a batch, gradients that do not reach the input.
     """
-    texts = [
-        f"F{k + 1} came in training mode: it is measured in eval mode, without dropout, with batch norm's stored statistics"
-        for k in was_training
-    ]
+    yield 0, ""
+    for k in was_training:
+        how = "without dropout, with batch norm's stored statistics"
+        yield 0, f"F{k + 1} came in training mode: it is measured in eval mode, {how}"
     for k, member in enumerate(ensemble.members):
-        texts += [f"F{k + 1}: {text}" for text in _member_texts(member, x, y, batch_size)]
-    texts += _twins(ensemble, x[:N_GRADIENTS])
-    return texts
+        for text in _member_texts(member, x, y, batch_size):
+            yield k, f"F{k + 1}: {text}"
+        yield k + 1, ""
+    for text in _twins(ensemble, x[:N_GRADIENTS]):
+        yield len(ensemble), text
 
 
 def _member_texts(member: nn.Module, x: Images, y: Labels, batch_size: int) -> Iterator[str]:
