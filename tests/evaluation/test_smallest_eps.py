@@ -87,15 +87,12 @@ def test_bisection_costs_a_logarithm_and_never_asks_twice(linear):
 
     hidden = [0.001, 0.05, 0.0512, 0.64, 0.7, 0.3]
     ladder = radii(0.64, 0.01)
-    assert bisect_radii(attack, ladder, [(0.0, math.inf)] * 6) == pytest.approx([0.01, 0.05, 0.06, 0.64, math.inf, 0.3])
+    assert bisect_radii(attack, ladder, [True] * 6) == pytest.approx([0.01, 0.05, 0.06, 0.64, math.inf, 0.3])
     assert len(set(asked)) == len(asked)
     assert max(sum(row == image for row, _ in asked) for image in range(6)) <= 7  # 64 steps
     asked.clear()
-    bounds = [(0.0, 0.005), (0.04, 0.06), (0.05, 0.06), (0.3, math.inf), (0.64, math.inf), (0.4, 0.2)]
-    assert bisect_radii(attack, ladder, bounds) == pytest.approx([0.005, 0.05, 0.06, 0.64, math.inf, 0.2])
-    assert [row for row, _ in asked if row in (0, 2, 4, 5)] == []  # known already
-    assert min(eps for row, eps in asked if row == 3) > 0.3
-    assert bisect_radii(attack, ladder, [(0.0, 9.0)] * 6)[4] == math.inf  # known beyond the largest radius only
+    assert bisect_radii(attack, ladder, [True, False]) == pytest.approx([0.01, 0.0])
+    assert {row for row, _ in asked} == {0}
 
 
 def test_a_nearer_adversarial_image_than_the_radius_ends_the_search_there():
@@ -105,14 +102,13 @@ def test_a_nearer_adversarial_image_than_the_radius_ends_the_search_there():
         asked.append(eps)
         return [0.011 if eps >= 0.011 else math.inf for _ in rows]
 
-    assert bisect_radii(attack, radii(0.64, 0.01), [(0.0, math.inf)]) == [0.011]
+    assert bisect_radii(attack, radii(0.64, 0.01), [True]) == [0.011]
     assert asked == [0.64, 0.01]
 
 
-def test_a_failure_above_a_success_ends_the_search():
-    """An attack that fails at larger radii, as against masked gradients: the bound is what it found."""
-    found = bisect_radii(lambda rows, eps: [0.02 if eps > 0.5 else math.inf for _ in rows], radii(0.64, 0.01), [(0.1, math.inf)])
-    assert found == [0.02]
+def test_failures_below_a_nearer_adversarial_image_end_the_search():
+    """An attack that finds a near image only in a large ball, as against masked gradients: the bound is what it found."""
+    assert bisect_radii(lambda rows, eps: [0.02 if eps > 0.5 else math.inf for _ in rows], radii(0.64, 0.01), [True]) == [0.02]
 
 
 def test_it_does_not_depend_on_batches_interruptions_and_shares(problem):
@@ -147,16 +143,19 @@ def test_images_already_fooled_by_the_first_attack_are_not_attacked_by_the_secon
     assert sum(seen) < one.attempts
 
 
-def test_known_bounds_save_attacks_and_give_the_same(linear):
-    model, x, y = linear
-    about = {"attacks": [fgsm], "high": HIGH, "tolerance": TOLERANCE}
-    result = smallest_eps(model, x, y, **about)
-    rate = evaluate(model, x, y, attacks=[("fgsm", fgsm, {"eps": 0.1})])[1]
-    bounds = [(0.1, math.inf) if ok else (0.0, 0.1) for ok in rate.outcomes]
-    *_, faster = measure_smallest_eps(model, x, y, **about, bounds=bounds)
-    assert faster.attempts < result.attempts
-    for eps, other, distance in zip(faster.eps, result.eps, truth(model, x, "linf").tolist(), strict=True):
-        assert eps == other or distance - 1e-6 <= eps <= distance + TOLERANCE + 1e-6
+def test_known_failures_are_not_attacked_again_and_change_nothing(problem):
+    ensemble, x, y = problem
+    attacks, high, tolerance = [partial(pgd, steps=2, step_size=0.01)], 0.1, 0.01
+    whole = smallest_eps(ensemble, x, y, attacks=attacks, high=high, tolerance=tolerance)
+    failed = {
+        eps: {place for place, ok in enumerate(rate.outcomes) if ok}
+        for eps in (high, 5 * tolerance)
+        for rate in evaluate(ensemble, x, y, attacks=[("pgd", attacks[0], {"eps": eps})])[1:]
+    }
+    about = {"attacks": attacks, "high": high, "tolerance": tolerance, "batch_size": 40}
+    *_, faster = measure_smallest_eps(ensemble, x, y, **about, failed=failed)
+    assert faster.eps == whole.eps
+    assert faster.attempts <= whole.attempts - len(failed[high]) < whole.attempts
 
 
 def test_the_curve_is_the_distributions_complement_with_wilson_intervals():

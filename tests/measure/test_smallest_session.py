@@ -16,8 +16,9 @@ from trs_explorer.evaluation.smallest_eps import smallest_eps
 from trs_explorer.measure import EvaluatePlan, Reporting, SmallestPlan, evaluate_run, smallest_eps_run, store
 from trs_explorer.measure.session import INTERRUPTED, RESUMED
 from trs_explorer.measure.sharding import ProcessGroup
+from trs_explorer.measure.smallest_session import SAME, _places_in, _stored_part, stored_failures
 from trs_explorer.models.stored import load_ensemble
-from trs_explorer.results import read_results
+from trs_explorer.results import read_results, write_result
 from trs_explorer.shipped import folder
 
 PLAN = SmallestPlan(["bim"], 0.5, 0.02, limit=140, steps=5)
@@ -45,7 +46,7 @@ def test_it_is_the_search_of_the_ensemble_on_the_first_test_images(run: runs.Run
     assert result["smallest_eps"] == expected.to_json()["smallest_eps"]
     assert len({eps for eps in result["smallest_eps"] if eps}) > 10
     assert (result["n"], result["attempts"], result["attacks"]) == (140, expected.attempts, ["bim-5"])
-    assert (result["kind"], result["weights"], result["stored_radii"]) == ("smallest-eps", digest, [])
+    assert (result["kind"], result["weights"]) == ("smallest-eps", digest)
 
 
 def test_an_interrupted_search_continues_to_the_same_end(run: runs.Run) -> None:
@@ -68,13 +69,11 @@ def test_an_interrupted_search_continues_to_the_same_end(run: runs.Run) -> None:
 
 
 @pytest.mark.parametrize("eps", DAMAGED, ids=str)
-def test_a_damaged_partial_result_counts_as_none(run: runs.Run, eps: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    from trs_explorer.measure import smallest_session
-
+def test_a_damaged_partial_result_counts_as_none(eps: object) -> None:
     blank = searching.SmallestEps([], 0.3, 0.01)
-    assert smallest_session._stored_part({"eps": eps, "attempts": 3}, blank, 300) is None
-    assert smallest_session._stored_part({"eps": [0.1, None], "attempts": "x"}, blank, 300) is None
-    assert smallest_session._stored_part({"eps": [0.1, None], "attempts": 3}, blank, 300).eps == [0.1, math.inf]
+    assert _stored_part({"eps": eps, "attempts": 3}, blank, 300) is None
+    assert _stored_part({"eps": [0.1, None], "attempts": "x"}, blank, 300) is None
+    assert _stored_part({"eps": [0.1, None], "attempts": 3}, blank, 300).eps == [0.1, math.inf]
 
 
 def test_several_processes_give_the_same(run: runs.Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,52 +85,33 @@ def test_several_processes_give_the_same(run: runs.Run, monkeypatch: pytest.Monk
     assert smallest_eps_run(run, plan, group=ProcessGroup(0, 2)).result == whole
 
 
-def test_stored_evaluations_of_the_same_save_attacks_and_change_nothing_else(run: runs.Run) -> None:
+def test_stored_evaluations_by_the_same_attacks_save_attacks_and_change_nothing_else(run: runs.Run) -> None:
     alone = _searched(run)
-
-    def evaluated(**settings: object) -> None:
-        given = {"attacks": [("bim", 0.2), ("bim", 0.4), ("fgsm", 0.3)], "limit": 100, "steps": 5} | settings
-        store([evaluate_run(run, EvaluatePlan(**given))])
-
-    for other in (
-        {"seed": 1},
-        {"steps": 3},
-        {"attacks": [("pgd", 0.1), ("bim", 0.6)]},
-        {"options": {"norm": "l2"}},
-        {"options": {"step_size": 0.2}},
-    ):
-        evaluated(**other)
+    stored = evaluate_run(run, EvaluatePlan([("bim", 0.5)], limit=100, steps=5)).result
+    options, rates = stored["options"], stored["rates"]
+    others = ({"seed": 1}, {"options": options | {"norm": "l2"}}, {"options": options | {"step_size": 0.2}})
+    for other in (*others, {"rates": [rates[1] | {"name": "bim-3"}, rates[1] | {"eps": 0.6}, rates[1] | {"norm": "l2"}]}):
+        write_result(run, "evaluate", stored | other)
     assert _searched(run) == alone
-    evaluated()
-    faster = _searched(run)
-    assert faster["stored_radii"] == [0.2, 0.4]
-    assert faster["attempts"] < alone["attempts"]
-    found = [[math.inf if eps is None else eps for eps in result["smallest_eps"]] for result in (alone, faster)]
-    assert sum(one == other or abs(one - other) <= 0.02 for one, other in zip(*found, strict=True)) >= 137
-    stored = {rate["eps"]: rate["outcomes"] for rate in read_results(run, "evaluate")[0]["rates"] if rate["name"] == "bim-5"}
-    for radius, outcomes in stored.items():
-        assert all(eps <= radius for eps, ok in zip(found[1], outcomes, strict=False) if not ok)
+    write_result(run, "evaluate", stored)
+    assert rates[1]["correct"] > 5
+    assert _searched(run) == {**alone, "attempts": alone["attempts"] - rates[1]["correct"]}
 
 
-def test_what_stored_evaluations_say_of_an_image_is_a_radius_on_either_side(run: runs.Run) -> None:
-    from trs_explorer.measure import smallest_session
-
-    store([evaluate_run(run, EvaluatePlan([("bim", 0.2), ("bim", 0.4), ("pgd", 0.4)], limit=30, steps=5))])
+def test_what_stored_evaluations_leave_correct(run: runs.Run) -> None:
+    attacks = [("bim", 0.2), ("bim", 0.4), ("pgd", 0.4)]
+    store([evaluate_run(run, EvaluatePlan(attacks, limit=30, steps=5))])
     [stored] = read_results(run, "evaluate")
-    rates = {(rate["name"], rate["eps"]): rate["outcomes"] for rate in stored["rates"]}
-    description = {name: stored[name] for name in ("weights", "data_fingerprint", "seed")}
-    one, used = smallest_session._stored_bounds(run, PLAN, description, 40)
-    assert used == [0.2, 0.4]
-    for image, (failed, fooled) in enumerate(one):
-        near, far = ((rates["bim-5", eps][image] if image < 30 else None) for eps in (0.2, 0.4))
-        assert fooled == (0.2 if near is False else 0.4 if far is False else math.inf)
-        assert failed == (0.4 if far else 0.2 if near else 0.0)
-    both, _ = smallest_session._stored_bounds(run, replace(PLAN, attacks=["bim", "pgd"]), description, 40)
-    for image, (failed, fooled) in enumerate(both):  # pgd is known at .4 only
-        ok = [rates[key][image] if image < 30 else None for key in (("bim-5", 0.4), ("pgd-5", 0.4))]
-        assert failed == (0.4 if all(ok) else 0.0)
-        assert (fooled <= 0.4) == (False in ok or one[image][1] == 0.2)
+    ok = {(rate["name"], rate["eps"]): {i for i, ok in enumerate(rate["outcomes"]) if ok} for rate in stored["rates"]}
+    one, both = PLAN, replace(PLAN, attacks=["bim", "pgd"])
+    assert stored_failures(run, one, stored) == {0.2: ok["bim-5", 0.2], 0.4: ok["bim-5", 0.4]}
+    assert stored_failures(run, both, stored) == {0.4: ok["bim-5", 0.4] & ok["pgd-5", 0.4]}
+    for name in SAME:
+        assert stored_failures(run, one, {**stored, name: "other"}) == {}
+    assert _places_in({0.4: {1, 5, 7}}, slice(5, 9)) == {0.4: {0, 2}}
     path = next(run.path.glob("results/evaluate-*.json"))
-    for damage in ({"rates": 7}, {"rates": [7, {"name": "bim-5", "eps": "x"}, {"name": "bim-5", "eps": 0.2}]}, {"options": None}):
+    for damage in ({"rates": 7}, {"rates": [7, {"name": [], "eps": 0.2}, {"name": "bim-5", "eps": "x"}]}, {"options": None}):
         path.write_text(json.dumps({**stored, **damage}))
-        assert smallest_session._stored_bounds(run, PLAN, description, 2) == ([(0.0, math.inf)] * 2, [])
+        assert stored_failures(run, one, stored) == {}
+    path.write_text(json.dumps({**stored, "rates": [{"name": "bim-5", "eps": 0.2}]}))
+    assert stored_failures(run, one, stored) == {0.2: set()}

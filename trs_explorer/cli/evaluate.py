@@ -82,7 +82,7 @@ def evaluate(
     On several processors or GPUs, with the same results: torchrun --nproc-per-node 2 --no-python trs evaluate ...
 
     --smallest-eps: bisection, image by image, by the attacks with a radius among --attacks; robust accuracy over eps is its
-    distribution. Stored evaluations of the same weights by the same attacks save attacks. --csv: a row for every image.
+    distribution. Where --eps was evaluated before by the same attacks, it takes less time. --csv: a row for every image.
 
     --save-images: clean, labels, clean_correct [image]; adversarial, correct [attack, image]; options, as JSON text: what was
     measured, with the attacks in their order.

@@ -1,9 +1,9 @@
 """The smallest radius at which attacks fool a model, image by image, and robust accuracy over eps as its distribution."""
 
 import math
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -131,14 +131,14 @@ def measure_smallest_eps(
     norm: str = "linf",
     seed: int = 0,
     batch_size: int = 128,
-    bounds: Sequence[tuple[float, float]] | None = None,
+    failed: Mapping[float, Container[int]] | None = None,
     done: SmallestEps | None = None,
     first: int = 0,
 ) -> Iterator[SmallestEps]:
     """As `smallest_eps`, step by step: yields the result so far, first that of `done`, then after every batch.
 
-    - bounds: what is known of each image: a radius at which these attacks failed (0 if none), and one at which one of them
-      fooled the model (inf if none).
+    - failed: by radius, the places in x of images on which all these attacks, with this noise, are known to fail. They are not
+      attacked there again; the result is the same.
     - done: the result of an interrupted measurement of the same, which is continued after its last image.
     - first: the place of x[0] in a larger set of which x is a part. Images get the same noise as in the whole set.
 
@@ -148,15 +148,12 @@ def measure_smallest_eps(
     ladder = radii(high, tolerance)
     result = done or SmallestEps([], high, tolerance, norm)
     seeds = [seed for (seed,) in draw_seeds(first + len(x), 1, seeded(seed))][first:]
-    known = [(0.0, math.inf)] * len(x) if bounds is None else bounds
     yield result
     start = len(result.eps)
     for images, labels in batches(model, x[start:], y[start:], batch_size) if start < len(x) else ():
         places = slice(len(result.eps), len(result.eps) + len(images))
-        attack = _Attacks(model, images, labels, attacks, seeds[places], norm)
-        right = correct(model, images, labels).tolist()
-        limits = [(failed, fooled if ok else 0.0) for (failed, fooled), ok in zip(known[places], right, strict=True)]
-        eps = bisect_radii(attack, ladder, limits)
+        attack = _Attacks(model, images, labels, attacks, seeds[places], norm, failed or {}, places.start)
+        eps = bisect_radii(attack, ladder, correct(model, images, labels).tolist())
         result = SmallestEps(result.eps + eps, high, tolerance, norm, result.attempts + attack.attempts)
         yield result
 
@@ -169,28 +166,29 @@ def join_smallest(parts: Sequence[SmallestEps]) -> SmallestEps:
 
 
 def bisect_radii(
-    attack: Callable[[list[int], float], list[float]], ladder: Sequence[float], bounds: Sequence[tuple[float, float]]
+    attack: Callable[[list[int], float], list[float]], ladder: Sequence[float], right: Sequence[bool]
 ) -> list[float]:
     """Per image, the distance of the nearest adversarial image that bisection finds; inf if there is none up to the last radius.
+
+    The last radius is tried first: most images that remain correct there need no other attack.
 
     - attack: attacks some images, by number, in balls of a radius. Returns the distances of the adversarial images, inf for none.
       Images whose next radius is the same are attacked together.
     - ladder: the radii, ascending from 0.
-    - bounds: of each image, a radius at which attacks failed, and the distance of an adversarial image.
+    - right: whether each image is classified correctly without an attack; the distance of the others is 0.
     """
     top, slack = len(ladder) - 1, ROUNDING * ladder[1]
-    nearest = [fooled for _, fooled in bounds]
-    # Of every image: the first step of the ladder at or above that distance (top + 1 if it is beyond), and the last step at
+    nearest = [math.inf if ok else 0.0 for ok in right]
+    # Of every image: the first step of the ladder at or above that distance (top + 1 if there is none), and the last step at
     # which attacks have failed.
-    above = [bisect_left(ladder, distance - slack) for distance in nearest]
-    below = [min(bisect_right(ladder, failed + slack) - 1, over - 1) for (failed, _), over in zip(bounds, above, strict=True)]
+    above, below = [top + 1 if ok else 0 for ok in right], [0] * len(right)
     while True:
         groups: dict[int, list[int]] = {}
         for image, (under, over) in enumerate(zip(below, above, strict=True)):
             if over - under > 1 and under < top:
                 groups.setdefault(top if over > top else (under + over) // 2, []).append(image)
         if not groups:
-            return [distance if distance <= ladder[top] else math.inf for distance in nearest]
+            return nearest
         for step, images in groups.items():
             for image, distance in zip(images, attack(images, ladder[step]), strict=True):
                 if math.isinf(distance):
@@ -202,7 +200,11 @@ def bisect_radii(
 
 @dataclass
 class _Attacks:
-    """Attacks on some images of a batch, one after the other until one fools the model. attempts: on an image, so far."""
+    """Attacks on some images of a batch, one after the other until one fools the model.
+
+    failed: by radius, the places of images that no attack fools there.  first: the place of the batch's first image.
+    attempts: how many attacks on an image were made so far.
+    """
 
     model: nn.Module
     x: Images
@@ -210,13 +212,15 @@ class _Attacks:
     attacks: Sequence[Callable[..., Tensor]]
     seeds: Sequence[int]
     norm: str
+    failed: Mapping[float, Container[int]]
+    first: int
     attempts: int = 0
 
     def __call__(self, rows: list[int], eps: float) -> list[float]:
         """Return the distances of the adversarial images, inf where none fools the model. Raises: ValueError beyond the ball."""
-        nearest = dict.fromkeys(rows, math.inf)
+        nearest, known = dict.fromkeys(rows, math.inf), self.failed.get(eps, ())
         for attack in self.attacks:
-            left = [row for row, distance in nearest.items() if math.isinf(distance)]
+            left = [row for row, distance in nearest.items() if math.isinf(distance) and self.first + row not in known]
             if not left:
                 break
             x, y = self.x[left], self.y[left]

@@ -1,4 +1,4 @@
-"""The smallest eps at which attacks fool a run's newest ensemble, image by image; resumable, and from stored evaluations on."""
+"""The smallest eps at which attacks fool a run's newest ensemble, image by image; resumable."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,8 @@ from trs_explorer.runs import Run
 from trs_explorer.values import number, whole
 
 KIND = "smallest-eps"
-Bounds = list[tuple[float, float]]
+SAME = ("weights", "data_fingerprint", "seed", "device", "versions")  # of evaluations whose attacks are the same, to the bit
+MOST_IMAGES = 10**9  # of a stored evaluation: all that it has
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ def smallest_eps_run(
 ) -> Measurement:
     """Search every image's smallest eps on a run's newest checkpoint. Resumes what an interrupted search of the same has left.
 
-    Stored evaluations of the same weights by the same attacks are used: what they say about a radius is not attacked again.
+    Images that stored evaluations by the same attacks have left correct at a radius are not attacked there again: the attacks
+    would be the same, to the bit. This saves most where --eps was evaluated before.
 
     - device: where to compute.
     - group: the processes that share the images; by default this one alone.
@@ -92,8 +94,7 @@ def smallest_eps_run(
     x, y = test.images(places).to(device), test.y[places].to(device)
     description = describe(loaded, test, f"first {len(x)} test images", device, plan.seed)
     attacks = plan.arguments()
-    bounds, used = _stored_bounds(run, plan, description, len(x))
-    description |= {"kind": KIND, "attacks": list(attacks), "options": plan.stored_options(), "stored_radii": used}
+    description |= {"kind": KIND, "attacks": list(attacks), "options": plan.stored_options()}
     request = {"high": plan.high, "tolerance": plan.tolerance}
     session = open_session(run, KIND, ensemble, description, request, len(x), group)
     shard = session.shard
@@ -113,7 +114,7 @@ def smallest_eps_run(
         tolerance=plan.tolerance,
         norm=plan.norm,
         seed=plan.seed,
-        bounds=bounds[shard],
+        failed=_places_in(stored_failures(run, plan, description), shard),
         done=done,
         first=shard.start,
     )
@@ -144,35 +145,29 @@ def _or_none(eps: float) -> float | None:
     return eps if math.isfinite(eps) else None
 
 
-def _stored_bounds(run: Run, plan: SmallestPlan, description: Json, n: int) -> tuple[Bounds, list[float]]:
-    """What stored evaluations say of each image: a radius at which all the attacks failed, one at which one of them succeeded.
+def stored_failures(run: Run, plan: SmallestPlan, description: Json) -> dict[float, set[int]]:
+    """By radius, the test images that stored evaluations have found correct under all the attacks of a plan.
 
-    Used are evaluations of the same weights, images, seed and options; beside them the radii that they were of are returned.
+    Used are evaluations of the same weights, images, seed, options, device and versions as the description says.
     """
-    outcomes: dict[float, dict[str, list[bool]]] = {}
+    outcomes: dict[float, dict[str, set[int]]] = {}
     labels, options = plan.arguments(), plan.stored_options()
     for stored in read_results(run, "evaluate"):
         theirs = stored.get("options")
-        same = all(stored.get(name) == description[name] for name in ("weights", "data_fingerprint", "seed"))
+        same = all(stored.get(name) == description[name] for name in SAME)
         if not same or not isinstance(theirs, dict) or {**theirs, "limit": plan.limit} != options:
             continue
         rates = stored.get("rates")
         for rate in rates if isinstance(rates, list) else []:
             label, eps = (rate.get("name"), number(rate.get("eps"))) if isinstance(rate, dict) else (None, None)
-            if label not in labels or eps is None or not 0 < eps <= plan.high:
+            if not isinstance(label, str) or label not in labels or eps is None or rate.get("norm", "linf") != plan.norm:
                 continue
-            parsed = parse_rate(rate, empty_rate(label, eps, norm=plan.norm), 10**9)
-            if parsed is not None and rate.get("norm", "linf") == plan.norm:
-                known = outcomes.setdefault(eps, {}).setdefault(label, [])
-                known.extend(parsed.outcomes[len(known) :])
-    bounds: Bounds = []
-    for image in range(n):
-        failed, fooled = 0.0, math.inf
-        for eps, by_label in outcomes.items():
-            said = [known[image] if image < len(known) else None for known in by_label.values()]
-            if False in said:
-                fooled = min(fooled, eps)
-            elif len(said) == len(labels) and None not in said:
-                failed = max(failed, eps)
-        bounds.append((failed, fooled))
-    return bounds, sorted(outcomes)
+            parsed = parse_rate(rate, empty_rate(label, eps, norm=plan.norm), MOST_IMAGES)
+            correct = {image for image, ok in enumerate(parsed.outcomes) if ok} if parsed is not None else set()
+            outcomes.setdefault(eps, {}).setdefault(label, set()).update(correct)
+    return {eps: set.intersection(*by_label.values()) for eps, by_label in outcomes.items() if len(by_label) == len(labels)}
+
+
+def _places_in(failures: Mapping[float, set[int]], shard: slice) -> dict[float, set[int]]:
+    """The images of a share, counted from its first."""
+    return {eps: {image - shard.start for image in images if image >= shard.start} for eps, images in failures.items()}
