@@ -117,7 +117,7 @@ def evaluate(
             if given is not None:
                 raise UsageError(f"{flag} has no meaning with --smallest-eps")
         for name in requested:
-            if name not in SETS and not ATTACKS[name].has_radius:
+            if name not in SETS and not attack(plugins.absolute(name)).has_radius:
                 raise UsageError(f"--smallest-eps: {name} has no radius")
         settings = {"limit": limit, "steps": steps, "restarts": restarts, "seed": seed, "data_dir": str(data_dir or "")}
         files = {"json_file": json_file, "csv_file": csv_file}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from trs_explorer.attack_catalogue import ATTACKS
+from trs_explorer.attack_catalogue import attack
 from trs_explorer.catalogue import DATA
 from trs_explorer.cli import exit_on_interrupt
 from trs_explorer.cli.blocks import Column, print_table
@@ -41,7 +41,8 @@ def smallest_eps(
     plans = {}
     for run in chosen:
         check_saved(run)
-        attacks = [name for name in names if ATTACKS[name].has_radius and ATTACKS[name].classes <= DATA[run.config.data].classes]
+        classes = DATA[run.config.data].classes
+        attacks = [name for name in names if attack(name).has_radius and attack(name).classes <= classes]
         if not attacks:
             raise UsageError("--smallest-eps needs an attack with a radius, such as pgd")
         high = eps[0] if eps else DATA[run.config.data].probe_eps

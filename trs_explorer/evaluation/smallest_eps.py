@@ -16,6 +16,7 @@ from trs_explorer.evaluation.accuracy import batches, check_inputs, correct
 from trs_explorer.evaluation.intervals import wilson
 from trs_explorer.files import Json
 from trs_explorer.gradients import Images, Labels
+from trs_explorer.models.batch_size import fitting_batch
 
 MOST_STEPS = 10_000  # high / tolerance: the points of the curve
 ROUNDING = 1e-4  # relative, of an attack's radius: float16 images are rounded by more than a float32's last bits
@@ -149,7 +150,7 @@ def measure_smallest_eps(
     result = done or SmallestEps([], high, tolerance, norm)
     seeds = [seed for (seed,) in draw_seeds(first + len(x), 1, seeded(seed))][first:]
     yield result
-    start = len(result.eps)
+    start, batch_size = len(result.eps), fitting_batch(model, x, most=batch_size)
     for images, labels in batches(model, x[start:], y[start:], batch_size) if start < len(x) else ():
         places = slice(len(result.eps), len(result.eps) + len(images))
         attack = _Attacks(model, images, labels, attacks, seeds[places], norm, failed or {}, places.start)

@@ -20,8 +20,8 @@ N_GRADIENTS = 16  # images for the checks that need gradients
 
 def check_import(
     ensemble: Ensemble, x: Images, y: Labels, *, was_training: Sequence[int] = (), batch_size: int = 64
-) -> list[str]:
-    """Return what is wrong with an ensemble's members, in words; empty if nothing was found.
+) -> Iterator[tuple[int, str]]:
+    """Yield what is wrong with an ensemble's members, in words, and how many of them are checked; "" when one is.
 
     - x, y: test images in [0, 1] and their labels; some hundreds are enough.
     - was_training: numbers (from 0) of the members that came in training mode.
