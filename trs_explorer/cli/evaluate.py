@@ -14,6 +14,7 @@ from trs_explorer.cli import exit_on_interrupt
 from trs_explorer.cli.evaluate_report import rates_csv, show
 from trs_explorer.cli.exports import IMAGES_SUFFIXES, ImagesFileOption, as_json, check_parent, check_suffix, exported
 from trs_explorer.cli.flags import (
+    ATTACK_NAMES,
     AllowCodeOption,
     ConfidenceOption,
     CsvFileOption,
@@ -53,7 +54,10 @@ def evaluate(
     run: Annotated[list[Path], typer.Argument(help="Folders of one or more runs.", show_default=False)],
     attacks: Annotated[
         str,
-        typer.Option("--attacks", help=f"Comma-separated: {', '.join(ATTACKS)}; table1, or all; or your own, mine.py:square."),
+        typer.Option(
+            "--attacks",
+            help=f"Comma-separated: {ATTACK_NAMES}; table1, or all; or your own, mine.py:square.",
+        ),
     ] = "fgsm,pgd",
     eps: Annotated[
         str | None, typer.Option("--eps", help="Comma-separated radii such as 0.1 or 8/255. Default: the paper's.")

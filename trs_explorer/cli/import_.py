@@ -14,6 +14,7 @@ from trs_explorer.config import TrainConfig, absolute
 from trs_explorer.layouts import LAYOUTS
 from trs_explorer.options import UsageError, unknown
 
+DATA_NAMES = ", ".join((*DATA, *plugins.installed("data")))
 FORMS = "; ".join(f"{name}: {layout.summary}" for name, layout in LAYOUTS.items())
 
 
@@ -29,7 +30,8 @@ def import_(
     data: Annotated[
         str | None,
         typer.Option(
-            "--data", help=f"Data that it classifies: {', '.join(DATA)}; or your own: images.npz, a folder, mine.py:data."
+            "--data",
+            help=f"Data that it classifies: {DATA_NAMES}; or your own: images.npz, a folder, mine.py:data.",
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the new run. Default: checkpoints/NAME.")] = None,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ SHARE = 0.25  # of the free memory that a pass may take
 MOST_FLOPS = {"cpu": 2e11, "cuda": 2e13}  # of a pass forward and back: more show no progress, and save no time
 COPIES = 16  # of the images: what an attack keeps of them, such as perturbations, gradients and the best so far
 LIGHT_IMAGE, LIGHT_WEIGHTS = 1 << 13, 1 << 21  # bytes and number below which any batch fits: no pass is measured
+_costs: WeakKeyDictionary[nn.Module, dict[tuple[int, ...], tuple[int, int]]] = WeakKeyDictionary()  # by the shape of an image
 
 
 def fitting_batch(model: nn.Module, x: Images, *, most: int = 256, free: int | None = None) -> int:
@@ -33,7 +35,11 @@ def fitting_batch(model: nn.Module, x: Images, *, most: int = 256, free: int | N
         return most
     device = next(model.parameters(), x).device
     free = _free(device) if free is None else free
-    kept, flops = _cost(model, x[:1].to(device))
+    shape = tuple(x.shape[1:])
+    costs = _costs.setdefault(model, {})
+    if shape not in costs:
+        costs[shape] = _cost(model, x[:1].to(device))
+    kept, flops = costs[shape]
     fits = int(min(SHARE * free / (COPIES * image + kept), MOST_FLOPS.get(device.type, 2e13) / max(3 * flops, 1)))
     return most if fits >= most else 1 << max(0, fits.bit_length() - 1)
 
