@@ -21,6 +21,11 @@ IMPORTED = "imported"  # in the place of the method, for an ensemble that was tr
 NOT_TRAINED_HERE = Method("", "trained elsewhere")
 
 
+def _names(kind: str, known: Mapping[str, object]) -> str:
+    """The names of a kind, also those that installed packages add, for help."""
+    return ", ".join((*known, *plugins.installed(kind)))
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Every resolved setting of a training.
@@ -31,12 +36,12 @@ class TrainConfig:
     - own_data: of data of the user the "shape" of an image and the "class_names"; its files are at data_dir. Else empty.
     """
 
-    method: str = setting("trs", f"how to train: {', '.join(METHODS)}, or your own: mine.py:loss, package.module:loss")
+    method: str = setting("trs", f"how to train: {_names('method', METHODS)}, or your own: mine.py:loss, package.module:loss")
     data: str = setting(
         "mnist",
-        f"data set: {', '.join(DATA)}, or your own: images.npz (.pt, .safetensors), a folder with one a class, mine.py:data",
+        f"data set: {_names('data', DATA)}, or your own: images.npz (.pt, .safetensors), a folder with one a class, mine.py:data",
     )
-    model: str = setting("patch", f"architecture of every member: {', '.join(MODELS)}, or your own: mine.py:net")
+    model: str = setting("patch", f"architecture of every member: {_names('model', MODELS)}, or your own: mine.py:net")
     members: int = setting(3, "how many members", low=2, high=64)
     epochs: int = setting(36, "passes over the training images", low=1)
     batch_size: int = setting(128, "images per step", low=1)

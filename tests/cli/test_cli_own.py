@@ -1,7 +1,9 @@
 """Own methods, models, attacks, data and ensembles, named on the command line; and code of others that must not run."""
 
 import json
+import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from safetensors.torch import load_file
 
 from trs_explorer import plugins, runs
 from trs_explorer.results import read_results
+from trs_explorer.shipped import python_m
 
 TRAIN = ("train", "--plain", "--epochs", 2, "--device", "cpu", "--members", 2, "--data", "bars")
 
@@ -301,3 +304,31 @@ def test_what_cannot_be_imported_is_said_and_leaves_nothing(trs, command: tuple,
     assert shown.status in (1, 2)
     assert words in shown.err
     assert not Path("checkpoints").exists() or not any(Path("checkpoints").iterdir())
+
+
+def test_installed_packages_add_names_to_help_and_may_be_used(tmp_path: Path) -> None:
+    """In processes of their own: help is written when the command is imported."""
+    site = tmp_path / "site"
+    (site / "their_own-1.0.dist-info").mkdir(parents=True)
+    (site / "their_own-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: their-own\nVersion: 1.0\n")
+    points = "[trs_explorer]\nmethod.apart = their_own:spread\nmodel.tiny = their_own:Net\nattack.slide = their_own:right\n"
+    (site / "their_own-1.0.dist-info" / "entry_points.txt").write_text(points)
+    (site / "their_own.py").write_text(MINE)
+    environment = {**os.environ, "PYTHONPATH": str(site), "COLUMNS": "200"}
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [*python_m("trs_explorer"), *map(str, arguments)]
+        return subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+
+    shown = run("train", "--method", "apart", "--help").stdout
+    assert "gradient-boost, apart, or your own" in shown
+    assert "mlp, tiny, or your own" in shown
+    assert "weight of the disagreement" in shown
+    assert "ira, slide; table1" in run("evaluate", "--help").stdout
+    flags = ("--data", "bars", "--plain", "--epochs", 2, "--members", 2, "--out", "run", "--device", "cpu")
+    trained = run("train", "--method", "apart", "--model", "tiny", "--weight", 0.5, *flags)
+    assert trained.returncode == 0, trained.stderr
+    assert "code of others" in run("evaluate", "run", "--limit", 5).stderr
+    shown = run("evaluate", "run", "--limit", 5, "--attacks", "slide", "--share", 0.5, "--allow-code")
+    assert shown.returncode == 0, shown.stderr
+    assert "slide" in shown.stdout

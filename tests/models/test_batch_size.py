@@ -8,6 +8,7 @@ from trs_explorer import memory
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.evaluation.accuracy import evaluate
 from trs_explorer.evaluation.transfer import transfer_matrix
+from trs_explorer.models import batch_size
 from trs_explorer.models.batch_size import COPIES, SHARE, Batches, fitting_batch
 from trs_explorer.models.ensemble import Ensemble
 
@@ -37,6 +38,15 @@ def test_the_estimate_is_what_autograd_keeps_and_copies_of_the_image():
     assert fitting_batch(Wide(), x, free=1 << 60) == 256
     assert fitting_batch(Wide(), x, most=100, free=1 << 60) == 100
     assert fitting_batch(Wide(), x, free=0) == 1
+
+
+def test_a_pass_takes_a_bounded_number_of_operations():
+    """A convolution of 1 x 1: two operations for each of its weights and places; three times for the way back."""
+    flops = 3 * 2 * 4 * CHANNELS * SIDE**2
+    with pytest.MonkeyPatch.context() as patch:
+        for fits in (8, 64):
+            patch.setitem(batch_size.MOST_FLOPS, "cpu", fits * flops)
+            assert fitting_batch(Wide(), torch.rand(1, 4, SIDE, SIDE), free=1 << 60) == fits
 
 
 def test_small_models_are_not_measured():

@@ -64,6 +64,33 @@ def test_a_file_of_torch_save_is_named_whatever_its_size(tmp_path: Path, ensembl
         stored.load_weights(tmp_path / "w", ensemble)
 
 
+def test_no_length_of_a_header_looks_like_a_pickle(tmp_path: Path, ensemble: Ensemble) -> None:
+    """A file begins with its header's length; 0x80 begins a pickle, too."""
+    raw = written(tmp_path / "w", ensemble, torch.float32).read_bytes()
+    length = int.from_bytes(raw[:8], "little")
+    padding = (0x80 - length) % 256
+    padded = (length + padding).to_bytes(8, "little") + raw[8 : 8 + length] + b" " * padding + raw[8 + length :]
+    assert padded[0] == 0x80
+    (tmp_path / "w").write_bytes(padded)
+    stored.load_weights(tmp_path / "w", build("mlp", "bars", 2, seed=1))
+
+
+def test_infinities_are_damage_unless_the_model_is_built_with_them(tmp_path: Path) -> None:
+    def masked(mask: float, weight: float = 1.0) -> Ensemble:
+        member = torch.nn.Linear(2, 2)
+        member.register_buffer("mask", torch.tensor([0.0, mask]))
+        torch.nn.init.constant_(member.weight, weight)
+        return Ensemble([member])
+
+    save_file(masked(float("-inf")).state_dict(), tmp_path / "w")
+    stored.load_weights(tmp_path / "w", masked(float("-inf")))
+    with pytest.raises(runs.RunError, match=r"is damaged: members\.0\.mask is not finite"):
+        stored.load_weights(tmp_path / "w", masked(1.0))
+    save_file(masked(float("-inf"), float("inf")).state_dict(), tmp_path / "w")
+    with pytest.raises(runs.RunError, match=r"is damaged: members\.0\.weight is not finite"):
+        stored.load_weights(tmp_path / "w", masked(float("-inf")))
+
+
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: Path(path).symlink_to("/dev/zero")])
 def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path, ensemble: Ensemble, make) -> None:
     make(tmp_path / "w")

@@ -10,6 +10,7 @@ from trs_explorer import plugins, runs
 from trs_explorer.api.trainings import say
 from trs_explorer.measure import import_run as importing
 from trs_explorer.measure.import_data import config_of_import
+from trs_explorer.measure.session import Reporting
 from trs_explorer.options import UsageError
 
 
@@ -38,7 +39,7 @@ def import_run(
         kind = type(make_ensemble).__name__
         raise UsageError(f"make_ensemble must be a function that returns the members, or its name, not a {kind}")
     config = config_of_import(_name("model", make_ensemble), _name("data", data), str(data_dir), notify=notify)
-    run, _ = importing.import_run(config, folder, notify=lambda text: notify(f"warning: {text}"))
+    run, _ = importing.import_run(config, folder, reporting=Reporting(notify=notify))
     return run.path
 
 

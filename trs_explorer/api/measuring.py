@@ -118,7 +118,8 @@ def check(ensemble: Ensemble | Sequence[nn.Module], x: object, y: object) -> lis
     was_training = [number for number, member in enumerate(net.members) if member.training]
     net.eval()
     weight = next(net.parameters(), images)
-    return check_import(net, images.to(weight.device), labels.to(weight.device), was_training=was_training)
+    found = check_import(net, images.to(weight.device), labels.to(weight.device), was_training=was_training)
+    return [text for _, text in found if text]
 
 
 def _planned(attacks: Attacks) -> dict[str, Attack]:

@@ -1,6 +1,7 @@
 """Seeds and random numbers of attacks: every image has its own seed, so its noise does not depend on the images beside it."""
 
 import hashlib
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -17,6 +18,20 @@ def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+class ImageSeeds(torch.Generator):
+    """A generator whose draws by `draw_seeds` are given seeds, one an image: for an attack on some of a larger set's images.
+
+    They then have the noise that they have when the whole set is attacked. For other draws it is an ordinary generator.
+    """
+
+    def __new__(cls, seeds: Sequence[int]) -> "ImageSeeds":
+        """Make the ordinary generator; torch's own takes a device here, not the seeds."""
+        return super().__new__(cls)
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        self.seeds = list(seeds)
+
+
 def draw_seeds(count: int, restarts: int, generator: torch.Generator | None) -> list[list[int]]:
     """One seed for every example and restart. Each example takes one draw, from the global generator if there is none.
 
@@ -24,13 +39,20 @@ def draw_seeds(count: int, restarts: int, generator: torch.Generator | None) -> 
     stay what they were, so more restarts never lose what fewer had found.
     On the CPU, one call for 8 examples draws what two calls for 3 and 5 draw. So a sweep that hands one generator from batch to
     batch gives each image the same noise whatever the batch size.
-    Raises: TypeError for a generator that is none, such as a seed.
+    Raises: TypeError for a generator that is none, such as a seed; ValueError for `ImageSeeds` of another number of images.
     """
+    if isinstance(generator, ImageSeeds):
+        if count != len(generator.seeds):
+            raise ValueError(f"there are seeds for {len(generator.seeds)} images, the attack draws for {count}")
+        return _with_restarts(generator.seeds, restarts)
     if generator is not None and not isinstance(generator, torch.Generator):
         kind = type(generator).__name__
         raise TypeError(f"generator must be a torch.Generator, got {kind}: torch.Generator().manual_seed(0)")
     device = "cpu" if generator is None else generator.device
-    first = torch.randint(2**31 - 1, (count,), generator=generator, device=device).tolist()
+    return _with_restarts(torch.randint(2**31 - 1, (count,), generator=generator, device=device).tolist(), restarts)
+
+
+def _with_restarts(first: list[int], restarts: int) -> list[list[int]]:
     return [[seed, *(_derived_seed(seed, restart) for restart in range(1, restarts))] for seed in first]
 
 

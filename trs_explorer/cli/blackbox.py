@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from trs_explorer import plugins
 from trs_explorer.attack_catalogue import ATTACKS, attack, check_attack_options, check_norm
 from trs_explorer.catalogue import DATA
 from trs_explorer.cli import exit_on_interrupt
@@ -45,7 +46,7 @@ from trs_explorer.files import printable
 from trs_explorer.options import UsageError, unknown
 from trs_explorer.runs import Run
 
-KINDS = tuple(name for name, attack in ATTACKS.items() if attack.has_radius)
+KINDS = (*(name for name, attack in ATTACKS.items() if attack.has_radius), *plugins.installed("attack"))
 BAR, WIDE = 20, 100  # characters: of the longest bar, and of a terminal with room for it
 
 
@@ -59,7 +60,8 @@ def blackbox(
     attacks: Annotated[
         str,
         typer.Option(
-            "--attacks", help=f"Comma-separated: {', '.join(KINDS)}; or your own, mine.py:square. pgd is the paper's protocol."
+            "--attacks",
+            help=f"Comma-separated: {', '.join(KINDS)}; or your own, mine.py:square. pgd is the paper's protocol.",
         ),
     ] = "pgd",
     eps: Annotated[

@@ -7,7 +7,7 @@ import typer
 
 from trs_explorer.cli import exit_on_interrupt
 from trs_explorer.cli.exports import check_parent, check_suffix, exported
-from trs_explorer.cli.flags import RunArgument, run_at
+from trs_explorer.cli.flags import AllowCodeOption, RunArgument, run_at
 from trs_explorer.export.log_table import log_csv, read_log
 from trs_explorer.export.tensorboard import check_installed, event_file, write_event_file
 from trs_explorer.options import UsageError
@@ -30,6 +30,7 @@ def export(
     checkpoint: Annotated[
         str | None, typer.Option("--checkpoint", help="Whose weights, such as 0007. Default: the newest.")
     ] = None,
+    allow_code: AllowCodeOption = False,
 ) -> None:
     """Write a run's log and weights for other programs.
 
@@ -43,6 +44,7 @@ def export(
 
     Example: trs export mnist-trs --tensorboard logs --csv log.csv --weights mnist-trs.pt
     """
+    del allow_code
     chosen = run_at(run)
     _check(tensorboard, csv_file, weights, checkpoint)
     content, code = _weights(chosen, weights, checkpoint) if weights is not None else (b"", "")

@@ -64,6 +64,8 @@ AsciiOption = Annotated[bool, typer.Option("--ascii", help="Draw the dashboard w
 JsonFileOption = Annotated[Path | None, typer.Option("--json", help="Also write the result to this file.")]
 CsvFileOption = Annotated[Path | None, typer.Option("--csv", help="Also write the rates to this file, one per row.")]
 
+ATTACK_NAMES = ", ".join((*ATTACKS, *plugins.installed("attack")))  # for help
+
 AllowCodeOption = Annotated[
     bool,
     typer.Option(

@@ -9,9 +9,11 @@ from trs_explorer import plugins, runs
 from trs_explorer.catalogue import DATA, PUBLISHED
 from trs_explorer.cli import exit_on_interrupt
 from trs_explorer.cli.flags import say
+from trs_explorer.cli.progress import progress
 from trs_explorer.layouts import LAYOUTS
 from trs_explorer.options import UsageError, unknown
 
+DATA_NAMES = ", ".join((*DATA, *plugins.installed("data")))
 FORMS = "; ".join(f"{name}: {layout.summary}" for name, layout in LAYOUTS.items())
 
 
@@ -27,7 +29,8 @@ def import_(
     data: Annotated[
         str | None,
         typer.Option(
-            "--data", help=f"Data that it classifies: {', '.join(DATA)}; or your own: images.npz, a folder, mine.py:data."
+            "--data",
+            help=f"Data that it classifies: {DATA_NAMES}; or your own: images.npz, a folder, mine.py:data.",
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the new run. Default: checkpoints/NAME.")] = None,
@@ -48,6 +51,7 @@ def import_(
     if layout is None and len(sources) > 1:
         raise UsageError(f"trs import takes one FILE.py:make_ensemble, got {len(sources)}; files of weights need --layout")
     with exit_on_interrupt():
+        from trs_explorer.measure import Reporting
         from trs_explorer.measure.import_data import config_of_import
         from trs_explorer.measure.import_run import import_run
     place = str(data_dir or "")
@@ -74,7 +78,8 @@ def import_(
             say(note)
         config = config_of_import(f"{PUBLISHED}{found.architecture}", data or found.data, place, notify=say)
         ensemble, origin = Ensemble(found.members), f"{layout} layout, {', '.join(Path(source).name for source in sources)}"
-    run, made = import_run(config, folder, ensemble=ensemble, origin=origin, notify=lambda text: say(f"warning: {text}"))
+    with progress(f"importing {plugins.short(config.model)}") as advance:
+        run, made = import_run(config, folder, ensemble=ensemble, origin=origin, reporting=Reporting(advance, say))
     n = len(made)
     print(f"{n} member{'s' * (n > 1)} of {run.config.model_name}, on {run.config.data} -> {run.path}")
     allow = " --allow-code" if run.config.code_of_others() else ""

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from trs_explorer.attack_catalogue import ATTACKS
 from trs_explorer.attack_catalogue import attack as attack_of
 from trs_explorer.catalogue import DATA
 from trs_explorer.cli import exit_on_interrupt
@@ -13,6 +12,7 @@ from trs_explorer.cli.blocks import Column, print_table
 from trs_explorer.cli.evaluate_report import NORM_SUFFIX, options_text, value_of
 from trs_explorer.cli.exports import IMAGES_SUFFIXES, ImagesFileOption, as_csv, as_json, check_parent, check_suffix, exported
 from trs_explorer.cli.flags import (
+    ATTACK_NAMES,
     AllowCodeOption,
     ConfidenceOption,
     CsvFileOption,
@@ -54,7 +54,10 @@ WIDE = 5  # with more members than this, cells hold the rate alone
 def transfer(
     context: typer.Context,
     run: RunArgument,
-    attack: Annotated[str, typer.Option("--attack", help=f"One of {', '.join(ATTACKS)}; or your own, mine.py:square.")] = "pgd",
+    attack: Annotated[
+        str,
+        typer.Option("--attack", help=f"One of {ATTACK_NAMES}; or your own, mine.py:square."),
+    ] = "pgd",
     eps: Annotated[str | None, typer.Option("--eps", help="Radius such as 0.1 or 8/255. Default: 0.3 on MNIST.")] = None,
     norm: NormOption = "linf",
     c: Annotated[str | None, typer.Option("--c", help="Constant of cw and ead, which have no radius. Default: 1.")] = None,

@@ -12,6 +12,7 @@ from jaxtyping import Float, Float32, Float64, Int64
 
 from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.explore.planes import Plane
+from trs_explorer.models.batch_size import fitting_batch
 from trs_explorer.models.ensemble import Ensemble
 
 # Points per side. 24 divides 48 divides 96 divides 192: every grid contains the one before it.
@@ -61,7 +62,7 @@ def sample(
     points: plane coordinates.
     stop: checked before every forward pass.
     lock: held during every forward pass, such as `PROCESS_LOCK.hold`.
-    batch: images per forward pass.
+    batch: images per forward pass at most; fewer of a large model, so that `stop` is heard within about a second.
     Raises: Cancelled if stop() is true.
     """
     weight = next(ensemble.parameters(), plane.origin)
@@ -73,6 +74,7 @@ def sample(
             return ensemble.member_logits(plane.images(chunk).to(weight)).transpose(0, 1).float().cpu()
 
     found: list[torch.Tensor] = []
+    batch = fitting_batch(ensemble, plane.images(where[:1]).to(weight), most=batch)
     rounds = -(-len(where) // (together * batch))
     chunks = where.split(-(-len(where) // (together * rounds)) if rounds else 1)
     with eval_mode(ensemble):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from trs_explorer.measure.saved_images import SavedImages, save_images, saved_content
     from trs_explorer.measure.session import Measurement, Reporting, store
     from trs_explorer.measure.sharding import ProcessGroup, connect_processes
+    from trs_explorer.measure.smallest_session import SmallestPlan, smallest_eps_run
     from trs_explorer.measure.table1_rows import table1_rows
     from trs_explorer.measure.table1_session import measure_table1
     from trs_explorer.measure.transfer_session import TransferPlan, transfer_run
@@ -27,6 +28,7 @@ _MODULES = {
     "saved_images": ("SavedImages", "save_images", "saved_content"),
     "session": ("Measurement", "Reporting", "store"),
     "sharding": ("ProcessGroup", "connect_processes"),
+    "smallest_session": ("SmallestPlan", "smallest_eps_run"),
     "table1_rows": ("table1_rows",),
     "table1_session": ("measure_table1",),
     "transfer_session": ("TransferPlan", "transfer_run"),
@@ -38,6 +40,7 @@ __all__ = [
     "ProcessGroup",
     "Reporting",
     "SavedImages",
+    "SmallestPlan",
     "TransferPlan",
     "blackbox_runs",
     "connect_processes",
@@ -47,6 +50,7 @@ __all__ = [
     "save_images",
     "saved_content",
     "shared_test_split",
+    "smallest_eps_run",
     "store",
     "table1_rows",
     "transfer_run",

@@ -1,7 +1,6 @@
 """Make a run of an ensemble that was trained elsewhere: its weights in a run folder, beside the name of what builds it."""
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 
 from safetensors.torch import save as pack_weights
@@ -13,12 +12,14 @@ from trs_explorer.data import load
 from trs_explorer.evaluation.trust.import_checks import check_import
 from trs_explorer.events import EventWriter
 from trs_explorer.files import cannot_write, write_atomically
+from trs_explorer.measure.session import Reporting
+from trs_explorer.models.batch_size import fitting_batch
 from trs_explorer.models.ensemble import Ensemble
 from trs_explorer.models.factory import build_for
 from trs_explorer.options import UsageError
 from trs_explorer.runs import Run, RunError
 
-N_CHECKED = 200  # test images that the ensemble is checked on
+N_CHECKED, N_CHECKED_HEAVY = 200, 32  # test images that the ensemble is checked on; one of which a pass takes few images
 
 
 def imported_config(model: str, data: str, *, data_dir: str, fingerprint: dict[str, str], members: int) -> TrainConfig:
@@ -38,14 +39,14 @@ def import_run(
     *,
     ensemble: Ensemble | None = None,
     origin: str = "",
-    notify: Callable[[str], object] = lambda text: None,
+    reporting: Reporting | None = None,
 ) -> tuple[Run, Ensemble]:
     """Build the ensemble of an imported config, check it on test images, and write it as a run. Returns both.
 
     - config: see `imported_config`; its number of members is corrected.
     - ensemble: trained members in the form that the config builds, if they are not what it builds by itself.
     - origin: where the weights are from, for the log.
-    - notify: called with everything that the checks find.
+    - reporting: progress, and everything that the checks find.
 
     Raises: UsageError for an ensemble that does not fit the data; RunError if the folder is not empty or cannot be written.
     """
@@ -57,10 +58,16 @@ def import_run(
     if broken:
         raise UsageError(f"the weights {broken} are not finite: this ensemble cannot be used")
     test = load(config.data, train=False, data_dir=config.data_dir)
-    few = slice(0, N_CHECKED)
-    warnings = check_import(made, test.images(few), test.y[few], was_training=was_training)
-    for text in warnings:
-        notify(text)
+    reporting = reporting or Reporting()
+    size = min(fitting_batch(member, test.images(slice(0, 1)), most=N_CHECKED) for member in made.members)
+    few = slice(0, N_CHECKED if size == N_CHECKED else N_CHECKED_HEAVY)
+    x, y = test.images(few), test.y[few]
+    warnings = []
+    for k, text in check_import(made, x, y, was_training=was_training, batch_size=size):
+        reporting.progress(k, len(made), f"checks on {len(y)} test images")
+        if text:
+            warnings.append(text)
+            reporting.notify(f"warning: {text}")
     config = TrainConfig(**{**vars(config), "members": len(made)})
     run = runs.create(out, config)
     with runs.discard_unless_begun(run):

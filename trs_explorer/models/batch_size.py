@@ -1,26 +1,31 @@
-"""How many images a pass can take: as many as fit into memory, by what a pass over one image keeps."""
+"""How many images a pass can take: as many as fit into memory and take about a second, by what a pass over one image needs."""
 
 from collections.abc import Callable, Iterator
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from trs_explorer.memory import free_memory, is_out_of_memory
 from trs_explorer.models.ensemble import Images
 
 T = TypeVar("T")
 SHARE = 0.25  # of the free memory that a pass may take
+MOST_FLOPS = {"cpu": 2e11, "cuda": 2e13}  # of a pass forward and back: more show no progress, and save no time
 COPIES = 16  # of the images: what an attack keeps of them, such as perturbations, gradients and the best so far
 LIGHT_IMAGE, LIGHT_WEIGHTS = 1 << 13, 1 << 21  # bytes and number below which any batch fits: no pass is measured
+_costs: WeakKeyDictionary[nn.Module, dict[tuple[int, ...], tuple[int, int]]] = WeakKeyDictionary()  # by the shape of an image
 
 
 def fitting_batch(model: nn.Module, x: Images, *, most: int = 256, free: int | None = None) -> int:
-    """Return the largest number of images, at most `most`, whose pass forward and back takes a quarter of the free memory.
+    """Return the largest number of images, at most `most`, that fit: a power of two, or `most`.
 
     - x: images that the model takes; one of them is passed through it, on the model's device, in the model's mode.
     - free: bytes of memory that are free, by default those of the model's device.
-    Our choice: a power of two or `most`. The estimate counts what autograd keeps for the way back, and some copies of the images.
+    A pass forward and back then takes a quarter of the free memory at most, and MOST_FLOPS (our choice). The estimate counts what
+    autograd keeps for the way back and some copies of the images; and three times the operations of the way forward.
     """
     if not len(x) or most <= 1:
         return max(1, most)
@@ -30,13 +35,17 @@ def fitting_batch(model: nn.Module, x: Images, *, most: int = 256, free: int | N
         return most
     device = next(model.parameters(), x).device
     free = _free(device) if free is None else free
-    each = COPIES * image + _kept(model, x[:1].to(device))
-    fits = int(SHARE * free / each)
+    shape = tuple(x.shape[1:])
+    costs = _costs.setdefault(model, {})
+    if shape not in costs:
+        costs[shape] = _cost(model, x[:1].to(device))
+    kept, flops = costs[shape]
+    fits = int(min(SHARE * free / (COPIES * image + kept), MOST_FLOPS.get(device.type, 2e13) / max(3 * flops, 1)))
     return most if fits >= most else 1 << max(0, fits.bit_length() - 1)
 
 
-def _kept(model: nn.Module, x: Images) -> int:
-    """Return the bytes that autograd keeps of a pass over x for the way back, weights not counted."""
+def _cost(model: nn.Module, x: Images) -> tuple[int, int]:
+    """Return the bytes that autograd keeps of a pass over x, weights not counted, and the operations of the way forward."""
     known = {weight.data_ptr() for weight in model.parameters()} | {buffer.data_ptr() for buffer in model.buffers()}
     kept: dict[int, int] = {}
 
@@ -45,11 +54,12 @@ def _kept(model: nn.Module, x: Images) -> int:
             kept[value.data_ptr()] = value.numel() * value.element_size()
         return value
 
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
+    hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value)
+    with torch.enable_grad(), hooks, FlopCounterMode(display=False) as counter:
         output = model(x.detach().clone().requires_grad_())
         size = sum(kept.values())
         del output
-    return size
+    return size, counter.get_total_flops()
 
 
 def _free(device: torch.device) -> int:

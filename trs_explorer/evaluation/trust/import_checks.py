@@ -20,22 +20,24 @@ N_GRADIENTS = 16  # images for the checks that need gradients
 
 def check_import(
     ensemble: Ensemble, x: Images, y: Labels, *, was_training: Sequence[int] = (), batch_size: int = 64
-) -> list[str]:
-    """Return what is wrong with an ensemble's members, in words; empty if nothing was found.
+) -> Iterator[tuple[int, str]]:
+    """Yield what is wrong with an ensemble's members, in words, and how many of them are checked; "" when one is.
 
     - x, y: test images in [0, 1] and their labels; some hundreds are enough.
     - was_training: numbers (from 0) of the members that came in training mode.
     Said are: normalisation that is missing or doubled, classes in another order, probabilities instead of logits, saturated
     logits, outputs that change from pass to pass or with the other images of a batch, gradients that do not reach the input.
     """
-    texts = [
-        f"F{k + 1} came in training mode: it is measured in eval mode, without dropout, with batch norm's stored statistics"
-        for k in was_training
-    ]
+    yield 0, ""
+    for k in was_training:
+        how = "without dropout, with batch norm's stored statistics"
+        yield 0, f"F{k + 1} came in training mode: it is measured in eval mode, {how}"
     for k, member in enumerate(ensemble.members):
-        texts += [f"F{k + 1}: {text}" for text in _member_texts(member, x, y, batch_size)]
-    texts += _twins(ensemble, x[:N_GRADIENTS])
-    return texts
+        for text in _member_texts(member, x, y, batch_size):
+            yield k, f"F{k + 1}: {text}"
+        yield k + 1, ""
+    for text in _twins(ensemble, x[:N_GRADIENTS]):
+        yield len(ensemble), text
 
 
 def _member_texts(member: nn.Module, x: Images, y: Labels, batch_size: int) -> Iterator[str]:
