@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from own_code import forgotten
+from safetensors.torch import load_file
 from torch import nn
 
 import trs_explorer as trs
@@ -88,6 +89,7 @@ def test_bytes_stay_bytes_and_a_fifth_is_held_out(images):
     list(trs.train("standard", data=(whole, images[1]), model=Net, out="run", notify=said.append, **FEW))
     x, y = (torch.cat([train, test]) for train, test in zip(trs.load_data("run", train=True), trs.load_data("run"), strict=True))
     assert len(trs.load_data("run")[0]) == 8
+    assert load_file("run/data.safetensors")["x"].dtype == torch.uint8
     assert len(x) == len(y) == 40
     assert {tuple(row) for row in x.flatten(1).tolist()} == {tuple(row) for row in (whole.float() / 255).flatten(1).tolist()}
     assert said

@@ -44,7 +44,7 @@ def as_batch(images: object, labels: object) -> tuple[Tensor, Tensor]:
     """
     y = as_labels(labels)
     values = _array_or_tensor(images, "x")
-    one = len(y) == 1 and (values.ndim == 2 or (values.ndim == 3 and values.shape[0] != 1))
+    one = len(y) == 1 and values.ndim in (2, 3)
     x = _images(values, one)
     if len(x) != len(y):
         raise UsageError(f"there must be a label for each image, got {len(x)} images and {len(y)} labels")
