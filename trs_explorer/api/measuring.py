@@ -32,7 +32,7 @@ def evaluate(
       {"pgd": [0.1, 0.3]}: at each of several, as "pgd 0.1" and "pgd 0.3". {"pgd": {"eps": 0.3, "steps": 100}}: with options.
       {"any name": functools.partial(trs.attacks.pgd, eps=0.3)}, also of a function of your own. In place of an attack's name
       stands "mine.py:square" for one in a file.
-    - batch_size: images at a time, at most. seed: of random starts; an image's noise depends on it and on the image's place alone.
+    - batch_size: images at a time, at most. seed: of random starts; an image's noise depends on it and on its place alone.
 
     Denominator: ALL images given. An image counts as correct if the model classifies the attack's result correctly. Intervals
     (low, high) are 95 % Wilson intervals. It is `evaluation.accuracy.evaluate`, with the same figures.
