@@ -1,5 +1,7 @@
 """`import trs_explorer` is fast and loads nothing; its names are what it promises; the notebook and the README run."""
 
+import ast
+import importlib
 import json
 import re
 import subprocess
@@ -41,6 +43,21 @@ def test_every_name_is_there_and_listed():
     with pytest.raises(AttributeError, match="has no attribute 'evaluat'"):
         trs.evaluat  # noqa: B018
     assert (ROOT / "trs_explorer" / "py.typed").exists()
+
+
+@pytest.mark.parametrize("package", ["trs_explorer", "trs_explorer.figures"])
+def test_type_checkers_are_told_of_every_name(package):
+    module = importlib.import_module(package)
+    tree = ast.parse(Path(module.__file__).read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    named = {}
+    for node in block.body:
+        named |= {alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    assert set(named) == set(module.__all__)
+    for name, place in named.items():
+        where, _, attribute = place.rpartition(".")
+        found = importlib.import_module(place) if where == package else getattr(importlib.import_module(where), attribute)
+        assert getattr(module, name) is found
 
 
 def test_every_function_says_what_it_returns_and_what_it_raises():

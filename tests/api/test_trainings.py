@@ -187,6 +187,15 @@ def test_what_cannot_be_trained_is_said_and_nothing_is_made(text):
     assert not list(Path().iterdir())
 
 
+def test_a_function_that_fails_is_named_with_its_line(images):
+    def fails(ensemble, x, y):
+        return {"total": nothing}
+
+    with pytest.raises(trs.UsageError, match=r"test_trainings.py, line \d+, in fails: NameError: name 'nothing' is not defined"):
+        trs.train(fails, data=images, model=Net, out="run", **FEW)
+    assert not Path("run").exists()
+
+
 def test_a_folder_that_is_taken_is_refused_at_once():
     Path("taken").mkdir()
     Path("taken/file").write_text("kept")

@@ -19,7 +19,7 @@ from trs_explorer.runs import Run
 from trs_explorer.shipped import run_at
 
 Rates = Mapping[str, Rate] | Sequence[Rate]
-MATRIX_PX = 150  # width of a column
+MATRIX_PX, TRAINING_PX = 150, 520  # width of a column; height of the curves with their key
 
 
 def matrix(matrix: TransferMatrix, *, names: Sequence[str] | None = None, look: str = "light", caption: str = "") -> go.Figure:
@@ -52,7 +52,8 @@ def training(run: str | Path | Run | Sequence[Json], *, look: str = "light") -> 
     """
     if isinstance(run, str | Path):
         run = run_at(Path(run))
-    return training_figure(read_events(run).events if isinstance(run, Run) else run, look=look)
+    figure = training_figure(read_events(run).events if isinstance(run, Run) else run, look=look)
+    return figure.update_layout(height=TRAINING_PX)
 
 
 def compare(rates: Mapping[str, Rates], *, look: str = "light") -> go.Figure:
