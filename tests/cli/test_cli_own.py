@@ -1,5 +1,6 @@
 """Own methods, models, attacks, data and ensembles, named on the command line; and code of others that must not run."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -80,6 +81,17 @@ def test_an_own_method_is_trained_with_its_options_and_its_terms_are_logged(trs,
     step = events(Path("run"), "step")[-1]
     assert {"total", "ce", "spread"} <= set(step["terms"])
     assert shown.out.startswith("mine.py:spread: 2 x mine.py:Net on bars")
+
+
+def test_with_json_nothing_but_events_is_on_stdout(trs, mine: Path) -> None:
+    mine.write_text(
+        "def f(ensemble, x, y):\n    print('a step')\n    return {'total': ensemble.member_logits(x).square().mean()}\n"
+    )
+    flags = ("train", "--json", "--epochs", 2, "--device", "cpu", "--members", 2, "--data", "bars")
+    shown = trs(*flags, "--method", "mine.py:f", "--out", "run")
+    assert shown.status == 0
+    assert [json.loads(line)["kind"] for line in shown.out.splitlines()][-1] == "stopped"
+    assert "a step" in shown.err
 
 
 def test_its_options_are_flags_shown_by_help_and_checked(trs) -> None:
@@ -170,7 +182,7 @@ def test_what_the_command_itself_names_is_allowed_and_nothing_else(trs, run: Pat
     assert "code of others" in shown.err
 
 
-def test_its_figures_are_those_of_the_attack(trs, run: Path) -> None:
+def test_its_figures_are_those_of_the_attack(trs, run: Path, tmp_path: Path) -> None:
     """It moves every point to the right by share * eps: a point is fooled if the ensemble thinks otherwise there."""
     command = ("evaluate", run, "--limit", 20, "--attacks", "fgsm,mine.py:right", "--eps", 0.25, "--allow-code")
     shown = trs(*command, "--share", 0.5)
@@ -190,6 +202,9 @@ def test_its_figures_are_those_of_the_attack(trs, run: Path) -> None:
     expected = (ensemble(x.clamp(0, 1)).argmax(-1) == test.y).tolist()
     assert result["rates"][2]["outcomes"] == expected
     assert result["options"]["share"] == 0.5
+    digest = hashlib.sha256((tmp_path / "mine.py").read_bytes()).hexdigest()
+    assert result["code"]["mine.py:right"] == digest
+    assert set(result["code"]) == {"mine.py:right", "mine.py:Net", "mine.py:spread", "mine.py:points"}
     assert "trs: --share must be > 0 and <= 1, got 2" in trs(*command, "--share", 2).err
 
 
