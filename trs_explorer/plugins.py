@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-from trs_explorer.files import printable
+from trs_explorer.files import printable, sha256
 from trs_explorer.options import UsageError, unknown
 
 GROUP = "trs_explorer"  # of entry points. A name may begin with the kind that it is for: "attack.square"
@@ -129,6 +129,15 @@ def load(kind: str, name: str, flag: str = "") -> Any:
 
 class _NotLoaded(Exception):
     """What the user has named cannot be loaded; the message lacks the flag by which it was named."""
+
+
+def source_digest(kind: str, name: str) -> str:
+    """Return the SHA-256 of the file that holds the code behind a name, which has been loaded; "" if it has no file."""
+    place = _target(kind, name).rpartition(":")[0]
+    module = _module_of_file(Path(place)) if place.endswith(".py") else sys.modules.get(place)
+    with contextlib.suppress(OSError, TypeError):
+        return sha256(Path(getattr(module, "__file__", None) or ""))
+    return ""
 
 
 def _is_gone(name: str) -> bool:

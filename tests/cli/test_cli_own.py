@@ -1,9 +1,11 @@
 """Own methods, models, attacks, data and ensembles, named on the command line; and code of others that must not run."""
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,6 +82,17 @@ def test_an_own_method_is_trained_with_its_options_and_its_terms_are_logged(trs,
     step = events(Path("run"), "step")[-1]
     assert {"total", "ce", "spread"} <= set(step["terms"])
     assert shown.out.startswith("mine.py:spread: 2 x mine.py:Net on bars")
+
+
+def test_with_json_nothing_but_events_is_on_stdout(trs, mine: Path) -> None:
+    mine.write_text(
+        "def f(ensemble, x, y):\n    print('a step')\n    return {'total': ensemble.member_logits(x).square().mean()}\n"
+    )
+    flags = ("train", "--json", "--epochs", 2, "--device", "cpu", "--members", 2, "--data", "bars")
+    shown = trs(*flags, "--method", "mine.py:f", "--out", "run")
+    assert shown.status == 0
+    assert [json.loads(line)["kind"] for line in shown.out.splitlines()][-1] == "stopped"
+    assert "a step" in shown.err
 
 
 def test_its_options_are_flags_shown_by_help_and_checked(trs) -> None:
@@ -170,7 +183,7 @@ def test_what_the_command_itself_names_is_allowed_and_nothing_else(trs, run: Pat
     assert "code of others" in shown.err
 
 
-def test_its_figures_are_those_of_the_attack(trs, run: Path) -> None:
+def test_its_figures_are_those_of_the_attack(trs, run: Path, tmp_path: Path) -> None:
     """It moves every point to the right by share * eps: a point is fooled if the ensemble thinks otherwise there."""
     command = ("evaluate", run, "--limit", 20, "--attacks", "fgsm,mine.py:right", "--eps", 0.25, "--allow-code")
     shown = trs(*command, "--share", 0.5)
@@ -190,6 +203,9 @@ def test_its_figures_are_those_of_the_attack(trs, run: Path) -> None:
     expected = (ensemble(x.clamp(0, 1)).argmax(-1) == test.y).tolist()
     assert result["rates"][2]["outcomes"] == expected
     assert result["options"]["share"] == 0.5
+    digest = hashlib.sha256((tmp_path / "mine.py").read_bytes()).hexdigest()
+    assert result["code"]["mine.py:right"] == digest
+    assert set(result["code"]) == {"mine.py:right", "mine.py:Net", "mine.py:spread", "mine.py:points"}
     assert "trs: --share must be > 0 and <= 1, got 2" in trs(*command, "--share", 2).err
 
 
@@ -306,29 +322,40 @@ def test_what_cannot_be_imported_is_said_and_leaves_nothing(trs, command: tuple,
     assert not Path("checkpoints").exists() or not any(Path("checkpoints").iterdir())
 
 
-def test_installed_packages_add_names_to_help_and_may_be_used(tmp_path: Path) -> None:
-    """In processes of their own: help is written when the command is imported."""
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An installed package that adds a method, a model and an attack."""
     site = tmp_path / "site"
     (site / "their_own-1.0.dist-info").mkdir(parents=True)
     (site / "their_own-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: their-own\nVersion: 1.0\n")
     points = "[trs_explorer]\nmethod.apart = their_own:spread\nmodel.tiny = their_own:Net\nattack.slide = their_own:right\n"
     (site / "their_own-1.0.dist-info" / "entry_points.txt").write_text(points)
     (site / "their_own.py").write_text(MINE)
-    environment = {**os.environ, "PYTHONPATH": str(site), "COLUMNS": "200"}
+    monkeypatch.setattr(sys, "path", [*sys.path, str(site)])
+    monkeypatch.delitem(sys.modules, "their_own", raising=False)
+    return site
 
-    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        command = [*python_m("trs_explorer"), *map(str, arguments)]
-        return subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120)
 
-    shown = run("train", "--method", "apart", "--help").stdout
-    assert "gradient-boost, apart, or your own" in shown
-    assert "mlp, tiny, or your own" in shown
-    assert "weight of the disagreement" in shown
-    assert "ira, slide; table1" in run("evaluate", "--help").stdout
+def test_installed_packages_add_names_to_help(package: Path) -> None:
+    """In processes of their own: help is written when the command is imported. None of their code runs for it."""
+    (package / "their_own.py").write_text("raise SystemExit('it has run')\n")
+    environment = {**os.environ, "PYTHONPATH": str(package), "COLUMNS": "200"}
+    for command, words in (
+        ("train", ["gradient-boost, apart, or your own", "mlp, tiny, or your own"]),
+        ("evaluate", ["ira, slide; table1"]),
+    ):
+        arguments = [*python_m("trs_explorer"), command, "--help"]
+        shown = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=60)
+        assert shown.returncode == 0, shown.stderr
+        assert all(one in shown.stdout for one in words)
+
+
+def test_what_installed_packages_add_is_used_by_its_name(trs, package: Path) -> None:
+    assert "weight of the disagreement" in trs("train", "--method", "apart", "--help").out
     flags = ("--data", "bars", "--plain", "--epochs", 2, "--members", 2, "--out", "run", "--device", "cpu")
-    trained = run("train", "--method", "apart", "--model", "tiny", "--weight", 0.5, *flags)
-    assert trained.returncode == 0, trained.stderr
-    assert "code of others" in run("evaluate", "run", "--limit", 5).stderr
-    shown = run("evaluate", "run", "--limit", 5, "--attacks", "slide", "--share", 0.5, "--allow-code")
-    assert shown.returncode == 0, shown.stderr
-    assert "slide" in shown.stdout
+    trained = trs("train", "--method", "apart", "--model", "tiny", "--weight", 0.5, *flags)
+    assert trained.status == 0, trained.err
+    assert "tiny is code of others" in trs("evaluate", "run", "--limit", 5).err
+    shown = trs("evaluate", "run", "--limit", 5, "--attacks", "slide", "--share", 0.5, "--allow-code")
+    assert shown.status == 0, shown.err
+    assert "slide" in shown.out

@@ -52,12 +52,17 @@ def display(run: Run, how: str, *, live: bool = True) -> Iterator[Display]:
 
 
 class _Json:
+    """Events as JSON lines. What code of others prints meanwhile goes to stderr (`cli.train`)."""
+
+    def __init__(self) -> None:
+        self.out = sys.stdout
+
     def starting(self) -> None:
         pass
 
     def event(self, event: dict) -> None:
-        sys.stdout.write(json.dumps(event, separators=(",", ":")) + "\n")
-        sys.stdout.flush()
+        self.out.write(json.dumps(event, separators=(",", ":")) + "\n")
+        self.out.flush()
 
 
 class Silent:

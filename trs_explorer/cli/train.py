@@ -115,7 +115,9 @@ def _train_here(run: runs.Run, how: str) -> int:
             nonlocal show
             show = _show(show, event)
 
-        return train_run(run, show_event)
+        aside = contextlib.redirect_stdout(sys.stderr) if how == "json" else contextlib.nullcontext()
+        with aside:
+            return train_run(run, show_event)
 
 
 def _show(show: Display, event: dict | None) -> Display:

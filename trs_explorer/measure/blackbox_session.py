@@ -23,6 +23,7 @@ from trs_explorer.measure.session import (
     Session,
     attack_function,
     attack_options,
+    code_of,
     describe,
     load_newest,
     open_session,
@@ -152,6 +153,7 @@ def _target(
     description = describe(loaded, test, f"first {n} test images", device, plan.seed)
     description |= {"kind": "blackbox", "surrogates": made_on, "norm": plan.norm}
     description |= {"options": dict(plan.options)} if plan.options else {}
+    description |= code_of(run, plan.attacks)
     request = {"attempts": [_key(attempt) for attempt in attempts]}
     session = open_session(run, "blackbox", ensemble, description, request, n, group)
     target = Target(session)

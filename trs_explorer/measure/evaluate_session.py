@@ -31,6 +31,7 @@ from trs_explorer.measure.session import (
     attack_function,
     attack_label,
     attack_options,
+    code_of,
     describe,
     load_newest,
     open_session,
@@ -118,6 +119,7 @@ def evaluate_run(
     x, y = test.images(places).to(device), test.y[places].to(device)
     description = describe(loaded, test, f"first {len(x)} test images", device, plan.seed)
     description |= {"kind": "evaluate", "options": plan.stored_options()}
+    description |= code_of(run, [name for name, _ in plan.attacks])
     request = {"attacks": plan.attacks}
     session = open_session(run, "evaluate", ensemble, description, request, len(x), group, resumable=not images)
     same = stored is not None and (stored.weights, stored.data) == (loaded["weights"], test.fingerprint)

@@ -182,6 +182,13 @@ def describe(loaded: Json, test: Dataset, images: str, device: torch.device | st
     return {**loaded, **about_data, "seed": seed, **environment(device)}
 
 
+def code_of(run: Run, attacks: Sequence[str] = ()) -> Json:
+    """What a stored result says of code of others that its figures depend on: the SHA-256 of each file; {} without any."""
+    named = [*run.config.code_of_others(), *(("attack", name) for name in attacks if is_own(name))]
+    loaded = [(kind, name) for kind, name in named if plugins.is_allowed(kind, name)]
+    return {"code": {plugins.short(name): plugins.source_digest(kind, name) for kind, name in loaded}} if loaded else {}
+
+
 def environment(device: torch.device | str) -> Json:
     """Device and versions, on which the last bits of figures depend."""
     versions = {"trs_explorer": __version__, "torch": torch.__version__, "python": platform.python_version()}

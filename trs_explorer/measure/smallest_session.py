@@ -19,6 +19,7 @@ from trs_explorer.measure.session import (
     attack_function,
     attack_label,
     attack_options,
+    code_of,
     describe,
     load_newest,
     open_session,
@@ -95,6 +96,7 @@ def smallest_eps_run(
     description = describe(loaded, test, f"first {len(x)} test images", device, plan.seed)
     attacks = plan.arguments()
     description |= {"kind": KIND, "attacks": list(attacks), "options": plan.stored_options()}
+    description |= code_of(run, plan.attacks)
     request = {"high": plan.high, "tolerance": plan.tolerance}
     session = open_session(run, KIND, ensemble, description, request, len(x), group)
     shard = session.shard

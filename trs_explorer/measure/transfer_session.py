@@ -28,6 +28,7 @@ from trs_explorer.measure.session import (
     attack_function,
     attack_label,
     attack_options,
+    code_of,
     describe,
     load_newest,
     open_session,
@@ -96,6 +97,7 @@ def transfer_run(
     options = attack_options(plan.attack, plan.options, steps=plan.steps)
     description = {
         **describe(loaded, test, f"first {len(x)} test images{which}", device, plan.seed),
+        **code_of(run, [plan.attack]),
         "kind": "transfer",
         "attack": attack_label(plan.attack, options) if ball else plugins.short(plan.attack),
         "eps": plan.value if ball else None,

@@ -1,6 +1,8 @@
 """Check that a method can train a model, on newly built members and before anything is written."""
 
+import contextlib
 import inspect
+import sys
 
 import torch
 from torch import Tensor
@@ -63,7 +65,7 @@ def _check_own_method(config: TrainConfig, ensemble: Ensemble, x: Tensor) -> Non
     context |= {"other": (x, y), "member": None, "weights": torch.ones(len(x), device=x.device)}
     needed = {key: value for key, value in context.items() if key in inspect.signature(function).parameters}
     try:
-        with torch.enable_grad():
+        with torch.enable_grad(), contextlib.redirect_stdout(sys.stderr):  # stdout may be events alone
             terms = function(ensemble, x, y, **config.options, **needed)
     except Exception as error:  # whatever their code raises
         raise UsageError(f"--method {plugins.where(error) or f'{name}: {_first_line(error)}'}") from error
