@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from trs_explorer import attack_catalogue, lookup, plugins
+from trs_explorer.catalogue import DATA
 
 MINE = '''
 """What a user might bring."""
@@ -74,12 +75,15 @@ def write_mine(folder: Path, text: str = MINE, name: str = "mine.py") -> Path:
 def forgotten() -> Iterator[None]:
     """Nothing is allowed at first, and nothing of what the code inside has allowed or loaded stays."""
     before = set(plugins._allowed), plugins._runs_allowed
+    known = set(DATA)
     caches = (plugins._load, plugins._module_of_file, plugins._module, plugins._entry_points)
     _forget(set(), False, caches)
     try:
         yield
     finally:
         _forget(*before, caches)
+        for name in set(DATA) - known:
+            del DATA[name]
 
 
 def _forget(allowed: set[str], runs: bool, caches: tuple) -> None:

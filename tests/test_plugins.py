@@ -1,5 +1,6 @@
 """Code of others: what its names mean, and that none of it runs unless it is allowed."""
 
+import functools
 import sys
 from pathlib import Path
 
@@ -163,3 +164,30 @@ def test_packages_add_names_by_kind_and_none_of_their_code_runs_for_a_list(packa
     assert loaded("both", "method") == "both"
     with pytest.raises(UsageError, match=r"--attack: there is no 'tiny'. Choose from both, slide"):
         plugins.load("attack", "tiny")
+
+
+def test_an_object_of_this_process_has_a_name_that_stands_for_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Net:
+        def __call__(self) -> None: ...
+
+    def loss() -> None: ...
+
+    here = "test_an_object_of_this_process_has_a_name_that_stands_for_it_alone"
+    with forgotten():
+        for thing, name in (
+            (loss, f"{here}.loss"),
+            (Net, f"{here}.Net"),
+            (Net(), f"{here}.Net"),
+            (functools.partial(loss), f"{here}.loss"),
+            (lambda: None, f"{here}.lambda_"),
+        ):
+            found = plugins.name_of("method", thing)
+            assert found == f"{__name__}:{name}"
+            assert plugins.is_reference(found)
+            assert plugins.load("method", found) is thing
+        monkeypatch.setattr(loss, "__module__", "__main__")
+        assert plugins.name_of("method", loss) == f"__main__:{here}.loss"
+    with forgotten():
+        plugins.allow("method", f"__main__:{here}.loss")
+        with pytest.raises(UsageError, match="was defined in a notebook or a script of another process: put it in a file"):
+            plugins.load("method", f"__main__:{here}.loss")
