@@ -43,6 +43,7 @@ def test_pages_name_only_flags_and_files_that_exist(page):
     source = "".join(p.read_text() for p in (ROOT / "trs_explorer" / "cli").glob("*.py"))
     options = (SETTINGS | HYPER_PARAMETERS).values()
     known = {option.flag for option in options} | {f"--no-{option.flag[2:]}" for option in options if option.type is bool}
+    known |= {"--" + name.replace("_", "-") for name in re.findall(r"(\w+): Annotated\[", text)}  # of the page's own examples
     for line in re.findall(r"^.*\btrs [a-z]+ .*$", text, re.M):
         for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]+", line):
             assert flag in known or f'"{flag}"' in source, f"{page}: {line}"

@@ -1,13 +1,13 @@
 """The attacks made for other models: their parts against plain computations, and that what they make transfers."""
 
 from functools import partial
+from importlib import import_module
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from trs_explorer.attacks import ira as ira_file
 from trs_explorer.attacks.di2 import di2, mdi2, shrunk
 from trs_explorer.attacks.ila import ila
 from trs_explorer.attacks.ira import cells, interaction, ira
@@ -267,7 +267,7 @@ def test_ira_takes_the_steps_of_a_loop_over_images_and_parts(two, monkeypatch, l
     torch.testing.assert_close(found, torch.stack(expected))
     differ = (found != attack(interaction_weight=0.0)).flatten(1).any(1)
     assert differ.sum() >= 3
-    monkeypatch.setattr(ira_file, "IMAGES_PER_PASS", 1)  # each image by itself
+    monkeypatch.setattr(import_module("trs_explorer.attacks.ira"), "IMAGES_PER_PASS", 1)  # each image by itself
     torch.testing.assert_close(attack(interaction_weight=weight, generator=seed(9)), found)
 
 
@@ -345,7 +345,8 @@ def test_ila_says_what_a_model_needs():
 def test_ilas_reference_is_the_image_of_highest_loss_whether_it_fools_or_not(two, monkeypatch):
     model, _, x, y = two
     made, eps = [], 0.02
-    monkeypatch.setattr("trs_explorer.attacks.ila.pgd", lambda *args, **options: made.append(pgd(*args, **options)) or made[0])
+    recorded = lambda *args, **options: made.append(pgd(*args, **options)) or made[0]  # noqa: E731
+    monkeypatch.setattr(import_module("trs_explorer.attacks.ila"), "pgd", recorded)
     ila(model, x, y, eps=eps, steps=1)
     assert torch.equal(made[0], pgd(model, x, y, eps=eps, steps=10, random_start=False, for_transfer=True))
     assert not torch.equal(made[0], pgd(model, x, y, eps=eps, steps=10, random_start=False))

@@ -1,5 +1,7 @@
 """MORA's weights of the members against finite differences of the ensemble's log-odds."""
 
+from importlib import import_module
+
 import pytest
 import torch
 
@@ -101,7 +103,7 @@ def test_its_steps_fall_from_twice_the_radius_to_nothing():
         return x
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trs_explorer.attacks.mora.projected_ascent", ascent)
+        patch.setattr(import_module("trs_explorer.attacks.mora"), "projected_ascent", ascent)
         mora(member, torch.full((1, 1, 2, 2), 0.5), torch.zeros(1).long(), eps=0.4, steps=4)
     expected = [0.8]
     for size in (0.6, 0.4, 0.2):

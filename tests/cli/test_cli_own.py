@@ -281,6 +281,7 @@ def test_import_makes_a_run_of_the_weights_that_the_function_returns(trs, tmp_pa
     shown = trs("import", "mine.py:make_ensemble", "--data", "mine.py:points", "--out", "run")
     assert shown.status == 0, shown.err
     assert "warning: F1: it classifies" in shown.err  # it was never trained
+    assert "warning: F1, F2, F3 came in training mode" in shown.err
     assert shown.out.startswith("3 members of mine.py:make_ensemble, on points-")
     run = runs.open_run(tmp_path / "run")
     assert (run.config.method, run.config.members) == ("imported", 3)

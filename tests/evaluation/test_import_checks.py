@@ -114,5 +114,5 @@ def test_each_mistake_is_said(change, words):
 def test_batch_norm_in_training_mode_and_members_that_are_the_same():
     without_statistics = nn.Sequential(nn.BatchNorm2d(1, track_running_stats=False), Threshold())
     assert any("batch norm in training mode" in text for text in texts_of(Ensemble([without_statistics]), *levels()))
-    assert said(sound(), sound(), was_training=[1])[0].startswith("F2 came in training mode")
+    assert said(sound(), sound(1.0), was_training=[0, 1])[0].startswith("F1, F2 came in training mode: measured in eval mode")
     assert said(sound(), sound())[-1] == "F1 and F2 give the same outputs: they are one model twice, all attacks transfer"

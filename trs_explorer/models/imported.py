@@ -1,6 +1,6 @@
 """Ensembles of others: whatever a user's function returns, as an `Ensemble`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +16,7 @@ MOST_MEMBERS = 64
 
 
 def make_imported(name: str, shape: tuple[int, int, int], classes: int) -> Ensemble:
-    """Build the ensemble behind a name of code of others, in eval mode on the CPU.
+    """Build the ensemble behind a name of code of others, on the CPU. Its modules are in the mode in which the code leaves them.
 
     name: of a function without arguments, or of what it would return: an `Ensemble`, a sequence of modules that return logits,
         one module that returns all members' logits [member, batch, class], or one that returns logits [batch, class].
@@ -30,9 +30,7 @@ def make_imported(name: str, shape: tuple[int, int, int], classes: int) -> Ensem
             torch.manual_seed(0)
             made = made() if callable(made) and not isinstance(made, nn.Module) else made
         ensemble = _as_ensemble(made, short, torch.zeros(2, *shape))
-        ensemble.eval()
-        with torch.no_grad():
-            logits = ensemble.member_logits(torch.zeros(2, *shape))
+        logits = _outputs(ensemble, lambda: ensemble.member_logits(torch.zeros(2, *shape)))
     except UsageError:
         raise
     except Exception as error:  # whatever their code raises
@@ -47,9 +45,7 @@ def _as_ensemble(made: Any, name: str, x: Images) -> Ensemble:
     if isinstance(made, Ensemble):
         return made
     if isinstance(made, nn.Module) and not isinstance(made, nn.ModuleList):
-        made.eval()
-        with torch.no_grad():
-            together = made(x)
+        together = _outputs(made, lambda: made(x))
         if not isinstance(together, Tensor) or together.ndim not in (2, 3):
             got = f"a tensor of shape {[*together.shape]}" if isinstance(together, Tensor) else f"a {type(together).__name__}"
             raise UsageError(f"{name} must return logits [batch, class], or [member, batch, class], it returned {got}")
@@ -84,6 +80,18 @@ def as_ensemble(given: object) -> Ensemble:
     if len({id(one) for one in members}) < len(members):
         raise UsageError("one module is there twice: two members would be one and the same")
     return Ensemble([*members])
+
+
+def _outputs(model: nn.Module, compute: Callable[[], Any]) -> Any:
+    """What a computation gives with the model in eval mode. Every module gets its own mode back."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            return compute()
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 class JointEnsemble(Ensemble):

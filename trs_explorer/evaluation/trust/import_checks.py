@@ -29,9 +29,9 @@ def check_import(
     logits, outputs that change from pass to pass or with the other images of a batch, gradients that do not reach the input.
     """
     yield 0, ""
-    for k in was_training:
-        how = "without dropout, with batch norm's stored statistics"
-        yield 0, f"F{k + 1} came in training mode: it is measured in eval mode, {how}"
+    if was_training:
+        names = ", ".join(f"F{k + 1}" for k in was_training)
+        yield 0, f"{names} came in training mode: measured in eval mode, without dropout, with batch norm's stored statistics"
     for k, member in enumerate(ensemble.members):
         for text in _member_texts(member, x, y, batch_size):
             yield k, f"F{k + 1}: {text}"
