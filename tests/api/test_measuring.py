@@ -118,7 +118,7 @@ def test_what_is_wrong_with_members_is_said_and_they_end_in_eval_mode(problem):
     shaky = nn.Sequential(nn.Dropout(0.5), ensemble.members[0])
     members = [shaky.train(), ensemble.members[1].eval()]
     assert [text for text in trs.check(members, x, y) if "training mode" in text] == [
-        "F1 came in training mode: it is measured in eval mode, without dropout, with batch norm's stored statistics"
+        "F1 came in training mode: measured in eval mode, without dropout, with batch norm's stored statistics"
     ]
     assert not shaky.training
     assert trs.check(members, x, y) == trs.check(trs.Ensemble(members), x, y)
