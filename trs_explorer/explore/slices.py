@@ -16,6 +16,7 @@ from trs_explorer.models.ensemble import Ensemble
 
 # Points per side. 24 divides 48 divides 96 divides 192: every grid contains the one before it.
 LEVELS = (25, 49, 97, 193)
+MOST_VALUES = 1 << 22  # of the images in one forward pass: 27 of 3 x 224 x 224, whose features need many times as much
 
 GridPoints = Int64[np.ndarray, "point 2"]
 Samples = Float32[np.ndarray, "point member class"]
@@ -61,10 +62,11 @@ def sample(
     points: plane coordinates.
     stop: checked before every forward pass.
     lock: held during every forward pass, such as `PROCESS_LOCK.hold`.
-    batch: images per forward pass.
+    batch: images per forward pass; of large images fewer, so that no more than MOST_VALUES numbers are in one pass.
     Raises: Cancelled if stop() is true.
     """
     weight = next(ensemble.parameters(), plane.origin)
+    batch = max(1, min(batch, MOST_VALUES // plane.origin.numel()))
     where = torch.from_numpy(np.ascontiguousarray(points)).to(plane.origin)
     pool, together = _one_thread_a_core() if weight.device.type == "cpu" and _keeps_no_state(ensemble) else (None, 1)
 

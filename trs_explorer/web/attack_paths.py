@@ -7,11 +7,14 @@ from functools import partial
 import torch
 
 from trs_explorer.attack_catalogue import ATTACKS, Label, options_for
-from trs_explorer.catalogue import load as load_function
+from trs_explorer.catalogue import DATA
 from trs_explorer.explore.attack_paths import attack_paths
 from trs_explorer.explore.gallery import predictions
 from trs_explorer.explore.library import Loaded
 from trs_explorer.explore.starts import Start, start_at, start_of
+from trs_explorer.figures.class_labels import IN_SENTENCE, IN_TITLE, class_label, whole_label
+from trs_explorer.web import own_attacks
+from trs_explorer.web.code_errors import readable_code_errors
 from trs_explorer.web.controls import NORM_LABELS
 from trs_explorer.web.slice_view import Points, SliceView, the
 from trs_explorer.web.state import State
@@ -32,6 +35,7 @@ class AttackPaths:
     before: the class that each model predicts at the start.
     ends: [model, attacked model], the class that a model predicts for the result of the attack on the attacked model.
     off_plane: per attacked model, the L2 distance of the attack's result from the plane.
+    class_names: of all classes; empty: they have none.
     """
 
     attack: str
@@ -43,22 +47,32 @@ class AttackPaths:
     before: list[int]
     ends: list[list[int]]
     off_plane: list[float]
+    class_names: tuple[str, ...] = ()
 
     def fools(self, attacked: int, model: int) -> bool:
         """Whether the attack on one model fools another: it predicted y at the start, and another class at the end."""
         return self.before[model] == self.y != self.ends[model][attacked]
 
     def headline(self, model: int) -> str:
-        """The effect of the attack on a model on that model itself, such as "5 → 6, fooled"."""
+        """The effect of the attack on a model on that model itself, such as "5 → 6, fooled" or "red → blue, fooled"."""
+        return self._headline(model, lambda c: class_label(self.class_names, c, IN_TITLE))
+
+    def whole_headline(self, model: int) -> str:
+        """The same with the classes' whole names."""
+        return self._headline(model, lambda c: whole_label(self.class_names, c))
+
+    def _headline(self, model: int, named: Callable[[int], str]) -> str:
         before, after = self.before[model], self.ends[model][model]
         if before != self.y:
-            return f"{before}, wrong already"
-        return f"{before}, not fooled" if after == before else f"{before} → {after}, fooled"
+            return f"{named(before)}, wrong already"
+        return f"{named(before)}, not fooled" if after == before else f"{named(before)} → {named(after)}, fooled"
 
 
 def configured_attack(state: State) -> tuple[str, Callable]:
     """Return the name of the state's attack with its steps, and the attack with its options bound."""
-    function = load_function(ATTACKS[state.attack].function)
+    function = own_attacks.function(state.attack)
+    if own_attacks.is_own(state.attack):
+        return _configured_own(state, function)
     # 10 steps of eps/10 could not turn round: fewer steps are longer, as in the probe during training
     step_size = state.step_size or state.eps * max(0.1, 2.5 / state.steps)
     options = {"steps": state.steps, "step_size": step_size, "norm": state.norm, "restarts": state.restarts}
@@ -72,18 +86,30 @@ def configured_attack(state: State) -> tuple[str, Callable]:
     return name, partial(function, eps=state.eps, **options)
 
 
+def _configured_own(state: State, function: Callable) -> tuple[str, Callable]:
+    """Return the same of an attack of others: its options are its own."""
+    options = own_attacks.all_options(state.attack, state.options)
+    if own_attacks.takes(state.attack, "norm"):
+        options["norm"] = own_attacks.about(state.attack).own_options["norm"].check(state.norm)
+    chosen = own_attacks.parse_options(state.attack, state.options)[0]
+    name = ", ".join([state.attack, *(f"{key} {value}" for key, value in chosen.items())])
+    return name, partial(function, eps=state.eps, **options)
+
+
 def attack_start(state: State, view: SliceView) -> Start:
     """Return where the attacks start."""
     point = state.point()
     return start_of(view.plane, view.x) if point is None else start_at(view.plane, point)
 
 
+@readable_code_errors
 def make_attack_paths(loaded: Loaded, state: State, view: SliceView) -> AttackPaths:
     """Run the state's attack on every model, and project what it visits on the slice."""
     ensemble, plane = loaded.ensemble, view.plane
     start = attack_start(state, view)
     name, attack = configured_attack(state)
-    paths = attack_paths(ensemble, start.image, torch.tensor([view.y]), attack, seed=state.seed)
+    together = not own_attacks.is_own(state.attack)
+    paths = attack_paths(ensemble, start.image, torch.tensor([view.y]), attack, seed=state.seed, together=together)
     results = torch.cat([path.x_adv for path in paths])
     return AttackPaths(
         attack=name,
@@ -95,6 +121,7 @@ def make_attack_paths(loaded: Loaded, state: State, view: SliceView) -> AttackPa
         before=predictions(ensemble, start.image)[:, 0].tolist(),
         ends=predictions(ensemble, results).tolist(),
         off_plane=plane.distance(results).tolist(),
+        class_names=DATA[loaded.data.name].class_names,
     )
 
 
@@ -118,7 +145,7 @@ def slice_caption(view: SliceView, state: State) -> str:
     units = "Axes: the inputs themselves" if is_domain else "Axes: L2 distance from the image (each pixel in [0, 1])"
     outline = "" if is_domain else "; dotted outline: [0, 1]"
     sentences = [
-        f"True class: {view.y} ({view.label_source}).",
+        f"True class: {class_label(view.class_names, view.y, IN_SENTENCE)} ({view.label_source}).",
         f"{units}. ★ start of the attack. Solid outline: the ball of eps {state.eps:g} around it{outline}.",
         "" if is_domain else "A plane shows two directions of many: trust the matrix for rates.",
     ]

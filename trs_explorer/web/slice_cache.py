@@ -15,6 +15,7 @@ from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.latest import Latest, Ticket
 from trs_explorer.explore.slices import LEVELS, Cancelled, coordinates, new_points, sample
 from trs_explorer.web.attack_paths import AttackPaths, make_attack_paths
+from trs_explorer.web.code_errors import readable_code_errors
 from trs_explorer.web.page_request import PageRequest
 from trs_explorer.web.slice_view import SliceView, make_slice_view
 from trs_explorer.web.state import ATTACK_FIELDS, SLICE_FIELDS
@@ -98,7 +99,7 @@ class SliceCache:
             if cached is not None:
                 return cached
             points = coordinates(new_points(level), level, low=view.low, high=view.high)
-            logits = sample(view.loaded.ensemble, view.plane, points, stop=stop, lock=PROCESS_LOCK.hold)
+            logits = readable_code_errors(sample)(view.loaded.ensemble, view.plane, points, stop=stop, lock=PROCESS_LOCK.hold)
             return self._samples.put(key, logits)
 
     def _computing_of(self, key: tuple[str, int]) -> Lock:

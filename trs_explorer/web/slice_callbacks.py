@@ -3,7 +3,7 @@
 from typing import Any
 
 import dash
-from dash import ClientsideFunction, Input, Output, no_update
+from dash import ClientsideFunction, Input, Output, html, no_update
 from dash import State as Held
 
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
@@ -66,6 +66,7 @@ def add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
     def attack(state: Json | None, shown: Json | None) -> Json | None:
         if not state or "error" in state:
             return None
+        request = None
         try:
             request = parse_request(library, state)
             if shown and shown["about"] == attack_fields(request):
@@ -73,15 +74,18 @@ def add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
             with PROCESS_LOCK.hold():
                 view = slices.view(request)
             return attack_response(request, view, slices.attacks(request, view))
-        except SHOWN_ERRORS:
-            return None  # the slice's own callback shows the message
+        except SHOWN_ERRORS as error:  # of an attack of others, perhaps: then the slice is there, and has no message
+            return {"key": None, "about": attack_fields(request), "words": {"start-words": str(error)}} if request else None
 
     @app.callback(Output("readout-html", "data"), Input("pointer", "data"), Held("state", "data"), prevent_initial_call=True)
     def read(pointer: Json | None, state: Json | None) -> Any:
         if not pointer or not state or (view := slices.get(str(pointer.get("key")))) is None:
             return no_update
         a, b = (float(value) for value in pointer["point"])
-        return markup(readout(view, a, b))
+        try:
+            return markup(readout(view, a, b))
+        except SHOWN_ERRORS as error:
+            return markup(html.P(str(error), className="warn"))
 
     app.clientside_callback(
         ClientsideFunction("explorer", "draw"),

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trs_explorer.catalogue import DATA
 from trs_explorer.data import Dataset
 from trs_explorer.explore.gallery import predictions
 from trs_explorer.explore.library import Loaded
@@ -24,7 +25,9 @@ from trs_explorer.explore.planes import (
 )
 from trs_explorer.figures.slice_data import SpanningImage
 from trs_explorer.options import UsageError
-from trs_explorer.web.state import State, is_plane, uploaded_pixels
+from trs_explorer.web import uploads
+from trs_explorer.web.code_errors import readable_code_errors
+from trs_explorer.web.state import State, is_plane
 
 Points = np.ndarray
 
@@ -60,6 +63,11 @@ class SliceView:
     spanning: tuple[SpanningImage, ...] = ()
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of all classes; empty: they have none but their numbers."""
+        return DATA[self.loaded.data.name].class_names
+
+    @property
     def digest(self) -> str:
         """The SHA-256 of the weights."""
         return self.loaded.digest
@@ -80,12 +88,14 @@ def the(model: str) -> str:
     return "the ensemble" if model == "ensemble" else model
 
 
+@readable_code_errors
 def chosen_image(loaded: Loaded, state: State) -> tuple[Tensor, int, str]:
     """Return the state's image, its class, and where the class comes from. Raises UsageError if the output is NaN."""
     data = loaded.data
     if state.own:
-        pixels = uploaded_pixels(state.own, math.prod(data.x.shape[1:]))
-        assert pixels is not None
+        pixels = uploads.pixels(state.own, math.prod(data.x.shape[1:]))
+        if pixels is None:
+            raise UsageError("the uploaded picture is not here any more: upload it again")
         x = torch.frombuffer(bytearray(pixels), dtype=torch.uint8).view(data.x.shape[1:]).float() / 255
         y = int(predictions(loaded.ensemble, x[None])[-1, 0])
         if y < 0:
@@ -94,6 +104,7 @@ def chosen_image(loaded: Loaded, state: State) -> tuple[Tensor, int, str]:
     return data.images(torch.tensor([state.image]))[0], int(data.y[state.image]), "the label"
 
 
+@readable_code_errors
 def make_slice_view(loaded: Loaded, state: State, *, plane: Plane | None = None) -> SliceView:
     """Build the view of the state's slice. plane: use this plane through the same image instead of the state's."""
     x, y, label_source = chosen_image(loaded, state)

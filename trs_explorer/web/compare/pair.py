@@ -8,7 +8,7 @@ from trs_explorer.explore.library import Library
 from trs_explorer.files import Json
 from trs_explorer.options import UsageError
 from trs_explorer.runs import RunError
-from trs_explorer.web.history import checkpoint_label
+from trs_explorer.web.history import shown_checkpoint
 from trs_explorer.web.page_request import PageRequest, parse_request, preferred_run
 from trs_explorer.web.state import ATTACK_OPTION_FIELDS, is_plane
 
@@ -79,7 +79,7 @@ def parse_pair(library: Library, fields: Mapping[str, object]) -> Pair:
     for side, request in pair.sides.items():
         linked, shown = str(fields.get(WEIGHTS[side]) or ""), request.loaded.digest
         if not shown.startswith(linked):
-            now = f"{side.upper()} is {pair.names[side]}, {checkpoint_label(request.loaded.checkpoint)}"
+            now = f"{side.upper()} is {pair.names[side]}, {shown_checkpoint(request.loaded)}"
             pair.warnings.append(
                 f"{now}: the link was made with other weights ({linked[:WEIGHTS_DIGITS]}; these are {shown[:WEIGHTS_DIGITS]})"
             )

@@ -9,6 +9,7 @@ import torch
 from trs_explorer.catalogue import DATA
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.planes import Plane, along_gradient, domain, loss_directions, two_gradients
+from trs_explorer.figures.class_labels import IN_SENTENCE, class_label
 from trs_explorer.figures.slices import LINE_PX
 from trs_explorer.files import Json
 from trs_explorer.web.attack_paths import AttackPaths, make_attack_paths
@@ -17,7 +18,7 @@ from trs_explorer.web.controls import NORM_LABELS
 from trs_explorer.web.drawing import attack_parts, slice_parts
 from trs_explorer.web.slice_cache import SliceCache
 from trs_explorer.web.slice_view import SliceView, chosen_image, loss_name, make_slice_view
-from trs_explorer.web.state import ATTACK_OPTION_FIELDS, is_plane
+from trs_explorer.web.state import ATTACK_OPTION_FIELDS, hidden_at_first, is_plane
 
 LEVEL = 2  # of the nested grids: 97 x 97 points
 KEY_PX = 24  # of the classes' key
@@ -86,7 +87,8 @@ def side_parts(view: SliceView, samples: list[np.ndarray]) -> Json:
     layout = parts["spec"]["layout"]
     layout["margin"]["b"] = LINE_PX + KEY_PX
     layout["annotations"][0]["text"] = ""
-    return parts
+    hidden = hidden_at_first(len(view.models) - 1)
+    return parts | {"shown": [k for k in range(len(view.models)) if k not in hidden]}
 
 
 def side_attack_parts(side: Side) -> Json:
@@ -104,10 +106,18 @@ def slices_caption(pair: Pair, sides: dict[str, Side]) -> str:
     furthest = max(distance for side in sides.values() for distance in side.attacks.off_plane)
     sentences = [
         f"→ {view.plane.names[0]}; ↑ {view.plane.names[1]}.",
-        f"Both rows: the same plane and scale, {view.low:g} to {view.high:g}, {units}. {example} {state.image}, class {view.y}.",
+        f"Both rows: the same plane and scale, {view.low:g} to {view.high:g}, {units}. {example} {state.image}, class {class_label(view.class_names, view.y, IN_SENTENCE)}.",
         f"Solid outline: the ball of eps {state.eps:g} ({NORM_LABELS[state.norm]}){outline}.",
         f"★ start; path: {attacks.attack} on this panel's model; ✕ fools it, ○ does not.",
         f"Paths are projections: they end up to {furthest:.2f} off the plane." if furthest > 0.005 else "",
         "" if is_domain else "A plane shows two directions of many: trust the rates.",
+        *(_some_hidden(side, sides[side].view) for side in sides),
     ]
     return " ".join(filter(None, sentences))
+
+
+def _some_hidden(side: str, view: SliceView) -> str:
+    """Say which of many models have no panel; nothing if all have one."""
+    hidden = hidden_at_first(len(view.models) - 1)
+    names = f"{view.models[hidden[0]]} to {view.models[hidden[-1]]}" if hidden else ""
+    return f"{side.upper()} has {len(view.models) - 1} members: {names} are not drawn; Explore can show them." if hidden else ""
