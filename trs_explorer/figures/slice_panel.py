@@ -14,7 +14,7 @@ from trs_explorer.files import Json
 INK, HALO = "#141414", "rgba(255,255,255,.8)"  # on the classes' colours, in every look
 LABEL_CELLS = 24  # per side, of the grid on which class numbers are placed
 LABEL_REACH = 3  # cells around a number
-COLUMN = 0.035  # of the square's side, about: the width of a letter
+COLUMN, LINE = 0.035, 0.07  # of the square's side, about: the width of a letter, and the height of a line
 MIN_LABEL_CELLS = 9  # of them must have its class
 THUMBNAIL = 0.12  # of the square's side: the small picture of an image that spans the plane
 
@@ -104,7 +104,7 @@ def _class_numbers(
     """
     at = np.linspace(0, len(along) - 1, LABEL_CELLS + 1).round().astype(int)
     cells = np.where(np.isfinite(outputs).all(-1), outputs.argmax(-1), -1)[np.ix_(at, at)]
-    places, texts = [], []
+    found = []
     inner = along[at[2:-2]]
     reach = THUMBNAIL * (along[-1] - along[0])
     free = np.ones((len(inner), len(inner)))
@@ -117,11 +117,23 @@ def _class_numbers(
         score = (windows.sum((-2, -1)) * of_class)[2:-2, 2:-2] * free  # a number at the edge would be cut
         if score.max() >= MIN_LABEL_CELLS:
             row, column = np.unravel_index(score.argmax(), score.shape)
-            places.append(along[at[[column + 2, row + 2]]])
-            texts.append(class_label(names, c, IN_REGION))
+            found.append((score.max(), along[at[[column + 2, row + 2]]], class_label(names, c, IN_REGION)))
+    kept = _apart(found, along) if names else found
+    places, texts = [place for _, place, _ in kept], [text for _, _, text in kept]
     trace = _marks("class numbers", np.array(places).reshape(-1, 2), {})
     sides = {"textposition": [_text_side(text, a, along) for text, (a, _) in zip(texts, places, strict=True)]} if names else {}
     return trace | {"mode": "text", "text": [*map(as_label, texts)], "textfont": {"color": INK, "size": 13}} | sides
+
+
+def _apart(found: Sequence[tuple[float, np.ndarray, str]], along: np.ndarray) -> list[tuple[float, np.ndarray, str]]:
+    """Return those of some texts at places that do not lie on one another. Those with the highest score come first."""
+    side, kept = along[-1] - along[0], []
+    for score, (a, b), text in sorted(found, key=lambda one: -one[0]):
+        half = COLUMN * text_columns(text) * side / 2
+        a_drawn = min(max(a, along[0] + half), along[-1] - half)
+        if all(abs(b - other_b) > LINE * side or abs(a_drawn - other_a) > half + other_half for other_a, other_b, other_half, _ in kept):
+            kept.append((a_drawn, b, half, (score, np.array([a, b]), text)))
+    return [one for *_, one in kept]
 
 
 def _text_side(text: str, a: float, along: np.ndarray) -> str:

@@ -18,6 +18,7 @@ MAX_COLUMNS = 4
 PAGE_PX = 900  # width of a figure on a page: its letters are legible there
 LINE_PX = 20  # of text below the panels
 TITLE_PX = 26
+CLEAR = "rgba(0,0,0,0)"
 MAX_KEY = 16  # classes in the key: those with the largest share
 KEY_PX, KEY_ENTRY_PX, KEY_COLUMN_PX = 20, 45, 7  # height of a row of the key; width of an entry without its text, and of a letter
 TITLE_SIZE, SMALLEST_TITLE, TITLE_ROOM = 13, 9, 1.8  # pixels of letters; a panel's width over that of a letter's height
@@ -200,11 +201,11 @@ def class_key(view: Slice, shown: Sequence[int]) -> list[Json]:
     kept = sorted(sorted(share, key=lambda c: (-share[c], c))[:MAX_KEY])
     colours = class_colours(outputs.shape[-1])
     entries = [_key_entry(as_label(class_label(view.class_names, c, IN_KEY)), colours[c]) for c in kept]
-    return entries + ([_key_entry(f"and {len(share) - len(kept)} more", "rgba(0,0,0,0)")] if len(share) > len(kept) else [])
+    return entries + ([_key_entry(f"and {len(share) - len(kept)} more", CLEAR, CLEAR)] if len(share) > len(kept) else [])
 
 
-def _key_entry(name: str, colour: str) -> Json:
-    marker = {"symbol": "square", "size": 13, "color": colour, "line": {"width": 1, "color": "#333333"}}
+def _key_entry(name: str, colour: str, outline: str = "#333333") -> Json:
+    marker = {"symbol": "square", "size": 13, "color": colour, "line": {"width": 1, "color": outline}}
     return {"type": "scatter", "x": [None], "y": [None], "mode": "markers", "name": name, "showlegend": True, "marker": marker}
 
 

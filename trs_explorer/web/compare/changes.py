@@ -21,7 +21,7 @@ def changed_fields(fields: Mapping[str, object], changes: Mapping[str, object], 
     dropped: set[str] = set()
     if "a" in changes and data_of.get(str(changes["a"])) != data_of.get(str(fields.get("a"))):
         dropped |= set(OF_A_DATA_SET)
-    if "attack" in changes:
+    if "attack" in changes and fields.get("options"):
         dropped |= set(OF_AN_ATTACK)
     if "norm" in changes:
         dropped.add("eps")  # a radius in one norm says nothing in another
