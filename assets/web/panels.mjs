@@ -81,14 +81,17 @@ export function compose(slice, attack, want) {
   const more = axes.text.split("<br>").length * Math.max(20, 1.4 * size) - 20 * lines; // pixels
   layout.margin.b += more;
   layout.height += more;
+  const panel = want.width / Math.min(want.columns, want.shown.length);
+  for (const trace of data) { // names of classes; figures/slice_panel.py gives a letter of them this share of a panel
+    if (trace.name === "class numbers" && trace.textposition) trace.textfont = {...trace.textfont, size: Math.max(7, Math.min(size, panel / 16))};
+  }
   const key = keyRoom(data.filter(({showlegend}) => showlegend).map(({name}) => name), want.width - layout.margin.l, size);
   layout.margin.b += key;
   layout.height += key;
   // The longest title still fits over its panel.
-  const panel = want.width / Math.min(want.columns, want.shown.length);
   const longest = Math.max(14, ...want.shown.map((model) => plainLength(layout.annotations[model + 1].text)));
   const title = Math.min(size, panel / 14, Math.max(SMALLEST, panel / (LETTER * longest)));
-  const most = Math.floor(panel / (LETTER * title));
+  const most = Math.floor(panel / (LETTER * title) + 0.01);
   layout.annotations.slice(1).forEach((note, model) => {
     if (plainLength(note.text) <= most || !attack) return;
     const name = slice.models[model], whole = `: ${attack.headlines[model]}`;

@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 import torch
 
-from trs_explorer import data, runs
+from trs_explorer import data, plugins, runs
 from trs_explorer.catalogue import DATA
 from trs_explorer.config import embedded_fingerprint
 from trs_explorer.data import Dataset
@@ -52,6 +52,11 @@ class Loaded:
     digest: str
     data: Dataset
     train: Dataset | None
+
+    @property
+    def identity(self) -> str:
+        """What results are cached by: the digest, and the names of code of others, which may compute otherwise with equal weights."""
+        return " ".join([self.digest, *(name for _, name in self.run.config.code_of_others())])
 
 
 class Library:
@@ -109,6 +114,10 @@ class Library:
         if name not in library_runs:
             raise UsageError(unknown("run", str(name)[:80], tuple(library_runs)))
         return library_runs[name]
+
+    def may_run(self, name: str) -> bool:
+        """Whether all code of others that a run names is allowed; also if it names none. Raises as `run`."""
+        return all(plugins.is_allowed(kind, code) for kind, code in self.run(name).config.code_of_others())
 
     def checkpoints(self, name: str) -> list[str]:
         """Return the names of a run's checkpoints, oldest first; none before its training has saved one. Raises as `load`."""

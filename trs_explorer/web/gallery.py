@@ -85,7 +85,7 @@ def image_buttons(loaded: Loaded, indices: list[int]) -> list[html.Button]:
 
 
 def _cached_predictions(loaded: Loaded, count: int) -> torch.Tensor:
-    key = loaded.digest, loaded.data.name, loaded.data.fingerprint, count
+    key = loaded.identity, loaded.data.name, loaded.data.fingerprint, count
     if key not in _predictions:
         while len(_predictions) >= CACHED:
             _predictions.pop(next(iter(_predictions)), None)

@@ -44,7 +44,7 @@ def matrix_key(loaded: Loaded, state: State) -> tuple:
     """Return everything that the measurement depends on."""
     images = loaded.data.name, loaded.data.fingerprint
     attack = state.eps, state.norm, state.attack, *(getattr(state, name) for name in ATTACK_OPTION_FIELDS)
-    return loaded.digest, *images, state.seed, *attack, state.n
+    return loaded.identity, *images, state.seed, *attack, state.n
 
 
 def measure_matrix(loaded: Loaded, state: State, *, member_attack: str = "") -> Iterator[PartialMatrix]:

@@ -118,6 +118,8 @@ def _value(option: Option, raw: str) -> Any:
     try:
         value = number(raw)
         return option.check(int(value) if option.type is int and value == int(value) else value)
+    except UsageError:
+        raise
     except (ValueError, OverflowError):
         raise UsageError(f"{option.flag} takes a number, got {raw[:40]!r}") from None
 

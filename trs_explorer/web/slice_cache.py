@@ -41,7 +41,7 @@ class SliceCache:
 
     def view(self, request: PageRequest) -> SliceView:
         """Return the request's slice; it is built anew only if a field that it depends on has changed."""
-        fields = (request.loaded.digest, *(getattr(request.state, name) for name in SLICE_FIELDS))
+        fields = (request.loaded.identity, *(getattr(request.state, name) for name in SLICE_FIELDS))
         with self._lock:
             cached = self._by_fields.get(fields)
         view = cached or make_slice_view(request.loaded, request.state)
@@ -120,7 +120,7 @@ class SliceCache:
         fields = (getattr(request.state, name) for name in (*SLICE_FIELDS, *ATTACK_FIELDS))
         compute = partial(make_attack_paths, request.loaded, request.state, view)
         with PROCESS_LOCK.hold():
-            return self.remembered(("attacks", request.loaded.digest, *fields), compute)
+            return self.remembered(("attacks", request.loaded.identity, *fields), compute)
 
     def remembered(self, key: Hashable, compute: Callable[[], T]) -> T:
         """Return what `compute` gave for this key before, or call it."""

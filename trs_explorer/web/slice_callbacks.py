@@ -66,16 +66,18 @@ def add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
     def attack(state: Json | None, shown: Json | None) -> Json | None:
         if not state or "error" in state:
             return None
-        request = None
         try:
             request = parse_request(library, state)
             if shown and shown["about"] == attack_fields(request):
                 raise dash.exceptions.PreventUpdate
             with PROCESS_LOCK.hold():
                 view = slices.view(request)
+        except SHOWN_ERRORS:
+            return None  # the slice's own callback shows the message
+        try:
             return attack_response(request, view, slices.attacks(request, view))
-        except SHOWN_ERRORS as error:  # of an attack of others, perhaps: then the slice is there, and has no message
-            return {"key": None, "about": attack_fields(request), "words": {"start-words": str(error)}} if request else None
+        except SHOWN_ERRORS as error:  # of an attack of others, perhaps
+            return {"key": None, "about": attack_fields(request), "words": {"start-words": str(error)}}
 
     @app.callback(Output("readout-html", "data"), Input("pointer", "data"), Held("state", "data"), prevent_initial_call=True)
     def read(pointer: Json | None, state: Json | None) -> Any:

@@ -116,7 +116,7 @@ def make_slice_view(loaded: Loaded, state: State, *, plane: Plane | None = None)
     if spanning:
         low, high = fitted_range(torch.tensor([image.point for image in spanning]))
     return SliceView(
-        key=_key(loaded.digest, plane, low, high),
+        key=_key(loaded.identity, plane, low, high),
         loaded=loaded,
         plane=plane,
         models=model_names(len(loaded.ensemble)),
@@ -162,6 +162,6 @@ def _training_points(loaded: Loaded) -> Points:
     return np.column_stack([train.x.view(len(train), -1).numpy(), train.y.numpy()]).astype(np.float32)
 
 
-def _key(digest: str, plane: Plane, low: float, high: float) -> str:
-    parts = [digest.encode(), *(t.numpy().tobytes() for t in (plane.origin, plane.u, plane.v)), f"{low},{high}".encode()]
+def _key(identity: str, plane: Plane, low: float, high: float) -> str:
+    parts = [identity.encode(), *(t.numpy().tobytes() for t in (plane.origin, plane.u, plane.v)), f"{low},{high}".encode()]
     return hashlib.sha256(b"".join(parts)).hexdigest()[:24]

@@ -230,6 +230,12 @@ def _answer(app: dash.Dash, library: Library, request: PageRequest, wanted: Json
     }  # fmt: skip
 
 
+def _of_trainings(library: Library, run: str) -> Json:
+    """Return the style of controls that only trainings need, for a run that cannot be shown."""
+    known = library.runs().get(run)
+    return {"display": "none"} if known and known.config.imported else {}
+
+
 def _class_choices(data: str) -> dict[str, str]:
     """Return the choices of a class: its number to its name."""
     names = DATA[data].class_names
@@ -249,7 +255,7 @@ def _unusable(library: Library, wanted: Json, error: Exception) -> Json:
         "notice": "",
         "fields": dict.fromkeys(controls.FIELDS, no_update) | ({"run": run} if run in names else {}),
         "options": {"run": controls.options(names)} | dict.fromkeys(("at", "label", "shown", *MODEL_CHOICES), no_update),
-        "styles": dict.fromkeys(SHOWN_IF, no_update),
+        "styles": dict.fromkeys(SHOWN_IF, no_update) | dict.fromkeys(("at", "scrub"), _of_trainings(library, run)),
         "eps": {"text": no_update, "max": no_update, "step": no_update},
         "scrub": dict.fromkeys(("value", "max", "text"), no_update),
         "compare": no_update,

@@ -104,8 +104,8 @@ def _readable(library: Library, name: object, replacement: str, side: str, warni
 
 
 def _first(library: Library) -> str:
-    """Return the default run A: the explorer's, if it has a checkpoint, else the first run that has one."""
-    saved = [name for name in library.names if _is_saved(library, name)]
+    """Return the default run A: the explorer's, if it can be shown, else the first run that can."""
+    saved = [name for name in library.names if _can_be_shown(library, name)]
     return next((name for name in (preferred_run(library), *saved) if name in saved), preferred_run(library))
 
 
@@ -113,14 +113,14 @@ def default_opponent(library: Library, name: str) -> str:
     """Return what a run is compared with: a baseline run on the same data, else any other with a checkpoint, else itself."""
     config, library_runs = library.run(name).config, library.runs()
     others = [other for other, run in library_runs.items() if other != name and same_split(run.config, config, "test")]
-    saved = [other for other in others if _is_saved(library, other)]
+    saved = [other for other in others if _can_be_shown(library, other)]
     baselines = [other for other in saved if library_runs[other].config.method == BASELINE]
     return next(iter(baselines + saved), name)
 
 
-def _is_saved(library: Library, name: str) -> bool:
-    """Whether a run has a checkpoint; false if it cannot be read or has just been removed."""
+def _can_be_shown(library: Library, name: str) -> bool:
+    """Whether a run has a checkpoint, and its code may run; false if it cannot be read or has just been removed."""
     try:
-        return bool(library.checkpoints(name))
+        return bool(library.checkpoints(name)) and library.may_run(name)
     except (RunError, UsageError):
         return False

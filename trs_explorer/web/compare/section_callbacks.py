@@ -108,8 +108,12 @@ def _add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
             raise dash.exceptions.PreventUpdate
         try:
             pair = _pair(library, fields)
+            sides.side_views(pair, slices)
+        except SHOWN_ERRORS:
+            return None, "", fields  # the slices' own callback shows the message
+        try:
             attacked = sides.side_attacks(pair, slices)
-        except SHOWN_ERRORS as error:
+        except SHOWN_ERRORS as error:  # of an attack of others, perhaps
             return None, str(error), fields
         parts = {side: sides.side_attack_parts(one) for side, one in attacked.items()}
         return parts, sides.slices_caption(pair, attacked), fields

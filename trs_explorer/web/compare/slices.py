@@ -50,7 +50,7 @@ class Side:
 def side_views(pair: Pair, slices: SliceCache) -> dict[str, SliceView]:
     """Return both runs' views of the common plane, by side."""
     state = pair.a.state
-    digests = [request.loaded.digest for request in pair.sides.values()]
+    digests = [request.loaded.identity for request in pair.sides.values()]
     key = ("pair", *pair.names.values(), *digests, pair.along, state.image, state.seed, state.span)
 
     def compute() -> dict[str, SliceView]:
