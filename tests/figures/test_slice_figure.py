@@ -315,7 +315,7 @@ def test_names_do_not_lie_on_one_another_nor_over_the_edge():
     width = 0.035 * 9 * 4  # of nine letters in a square of side 4
     shift = {"middle right": width / 2, "middle left": -width / 2, "middle center": 0}
     middles = sorted(x + shift[side] for x, side in zip(texts["x"], texts["textposition"], strict=True))
-    assert -2 <= middles[0] - width / 2 + 1e-6
+    assert middles[0] - width / 2 + 1e-6 >= -2
     assert middles[-1] + width / 2 <= 2 + 1e-6
 
 
@@ -343,7 +343,8 @@ def test_a_key_of_several_rows_gets_room_for_them(view):
 
 
 def test_titles_are_smaller_where_they_would_not_fit_and_say_whole_names_under_the_mouse(view, attacks):
-    long = replace(attacks, headlines=["circle <b> → a very lo…, fooled"] * 3, whole_headlines=[f"circle <b> → {NAMES[1]}, fooled", "", ""])
+    whole = [f"circle <b> → {NAMES[1]}, fooled", "", ""]
+    long = replace(attacks, headlines=["circle <b> → a very lo…, fooled"] * 3, whole_headlines=whole)
     titles = [note for note in slice_spec(view, long, columns=4)["layout"]["annotations"] if note["text"].startswith("<b>")]
     assert [title["font"]["size"] for title in titles if "font" in title] == []  # three panels: there is room
     four = replace(view, models=["F1", "F2", "F3", "ensemble"], outputs=view.outputs[:, :, [0, 0, 1, 2]])

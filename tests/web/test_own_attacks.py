@@ -22,7 +22,7 @@ MIRROR = "mine.py:mirror"
 
 @pytest.fixture
 def library(tmp_path: Path) -> Iterator[Library]:
-    """A run of others, with both attacks of `attack_file` offered. Data: half a step of 10/255 apart, so that eps .1 swaps them."""
+    """A run of others, with both attacks of `attack_file` offered. The halves of images differ by 10/255: eps .1 swaps them."""
     imported_run(tmp_path, "own", shape=(1, 6, 10))
     file = attack_file(tmp_path)
     own_attacks.offer([f"{file}:mirror", f"{file}:broken", "pgd"])
@@ -133,7 +133,8 @@ def test_installed_attacks_are_listed_and_run_only_with_allow_code(app, monkeypa
 
 
 def test_what_cannot_be_offered_is_said_before_the_server_starts(tmp_path):
-    for name, message in (("cw", "attacks with a radius"), ("nothing", "there is no 'nothing'"), (f"{tmp_path}/no.py:x", "no such file")):
+    wrong = {"cw": "attacks with a radius", "nothing": "there is no 'nothing'", f"{tmp_path}/no.py:x": "no such file"}
+    for name, message in wrong.items():
         with pytest.raises(UsageError, match=message):
             own_attacks.offer([name])
     own_attacks.offer([])

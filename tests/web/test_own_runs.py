@@ -1,4 +1,4 @@
-"""Ensembles of others on the pages: names of classes, runs that may not run, any size of image, many members, none trained here."""
+"""Ensembles of others on the pages: names of classes, runs that may not run, images of any size, many members."""
 
 import base64
 import csv
@@ -73,7 +73,8 @@ def test_classes_are_called_by_their_names_everywhere(own):
     assert {row[0] for row in rows(full["share-table.children"])[1:]} == {"red", "green"}
     settled = {**state, "label": 1}
     gallery = call(app, "gallery-html.data", measured={"state": settled, "n": 0, "done": False}, settled=settled)
-    assert {button["props"]["title"].partition(", ")[2] for button in parts(gallery["gallery.children"], "Button")} == {"class green"}
+    titles = [button["props"]["title"] for button in parts(gallery["gallery.children"], "Button")]
+    assert {title.partition(", ")[2] for title in titles} == {"class green"}
     assert gallery["gallery-words.children"] == "10 of 10 images of class green: all"
     assert gallery["picked-words.children"] == "image 0: class green"
 
@@ -154,7 +155,7 @@ def test_no_page_of_a_read_only_server_names_the_folder_of_code(own, tmp_path):
 
 
 def test_members_that_fail_say_in_which_line_of_which_file(own, tmp_path):
-    """Not when they are imported and for single images, but for the grid, which is also known of the same weights in other code."""
+    """Not for single images, but for the grid, which is known of the same weights in other code."""
     call(own("other"), "slice-data.data", slice_state=state_of(own("same"), run="other"))
     app = own(fails="assert len(x) < 200, 'too many'")
     state = state_of(app, run="own")

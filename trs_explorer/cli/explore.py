@@ -56,7 +56,9 @@ def explore(
     allow_code: AllowCodeOption = False,
     attacks: Annotated[
         str,
-        typer.Option("--attacks", help="Attacks of your own for the pages' lists: mine.py:square. Comma-separated.", show_default=False),
+        typer.Option(
+            "--attacks", help="Attacks of your own for the pages' lists: mine.py:square. Comma-separated.", show_default=False
+        ),
     ] = "",
 ) -> None:
     """Explore runs in the browser: decision boundaries, the paths of attacks, and what transfers between the members.

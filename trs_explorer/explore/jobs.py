@@ -212,9 +212,7 @@ def _stop_all() -> None:
 
 
 def error_message(error: BaseException) -> str:
-    """One line about an error for a page: our own errors as they are, others with their type, those of code of others with its
-    line; never with a file's path.
-    """
+    """One line about an error for a page: our own as they are, code of others with its line, else the type; never with a path."""
     message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     line = next(iter(message.splitlines()), "")[:300]
     if not isinstance(error, UsageError | RunError) and (place := plugins.where(error)):

@@ -51,7 +51,8 @@ def film_spec(slices: Sequence[Slice], labels: Sequence[str], *, look: str = "li
         for label, one, traces in zip(labels, slices, moving, strict=True)
     ]  # fmt: skip
     figure["layout"] |= _controls(labels)
-    figure["layout"]["margin"] = figure["layout"]["margin"] | {"b": figure["layout"]["margin"]["b"] + CONTROLS_PX + key_room(figure, PAGE_PX)}
+    room = CONTROLS_PX + key_room(figure, PAGE_PX)
+    figure["layout"]["margin"] = figure["layout"]["margin"] | {"b": figure["layout"]["margin"]["b"] + room}
     return figure
 
 

@@ -131,7 +131,7 @@ def _apart(found: Sequence[tuple[float, np.ndarray, str]], along: np.ndarray) ->
     for score, (a, b), text in sorted(found, key=lambda one: -one[0]):
         half = COLUMN * text_columns(text) * side / 2
         a_drawn = min(max(a, along[0] + half), along[-1] - half)
-        if all(abs(b - other_b) > LINE * side or abs(a_drawn - other_a) > half + other_half for other_a, other_b, other_half, _ in kept):
+        if all(abs(b - b_2) > LINE * side or abs(a_drawn - a_2) > half + half_2 for a_2, b_2, half_2, _ in kept):
             kept.append((a_drawn, b, half, (score, np.array([a, b]), text)))
     return [one for *_, one in kept]
 

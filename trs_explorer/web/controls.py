@@ -23,7 +23,8 @@ FIELDS = {
     "run": "value", "at": "value", "filter": "value", "label": "value", "image": "value", "plane": "value", "surrogate": "value",
     "target": "value", "second": "value", "third": "value", "span": "value", "seed": "value", "swap": "value", "layer": "value",
     "shown": "value", "eps": "value", "attack": "value", "loss": "value", "steps": "value", "step_size": "value",
-    "restarts": "value", "options": "value", "norm": "value", "n": "value", "theme": "value", "present": "value", "start": "data", "own": "data",
+    "restarts": "value",
+    "options": "value", "norm": "value", "n": "value", "theme": "value", "present": "value", "start": "data", "own": "data",
 }  # fmt: skip
 NEWEST = "newest"  # a selection cannot show an empty value
 SWITCHES = ("swap", "present")
@@ -144,8 +145,9 @@ def visible(state: State, *, plane_data: bool, imported: bool = False) -> dict[s
     form = {name: own_attacks.takes(state.attack, name) for name in ATTACK_FORM}
     images, image_data = state.plane == "images", not plane_data
     return form | {
-        "at": not imported, "scrub": not imported, "second": images, "third": images, "plane": image_data, "span": image_data and not images, "seed": image_data,
-        "upload": image_data, "target": state.plane == "gradients" or plane_data,
+        "at": not imported, "scrub": not imported, "second": images, "third": images, "plane": image_data,
+        "span": image_data and not images, "seed": image_data, "upload": image_data,
+        "target": state.plane == "gradients" or plane_data,
     }  # fmt: skip
 
 

@@ -108,9 +108,9 @@ def _file(
 def caption(request: PageRequest, attacks: AttackPaths) -> str:
     """Say what a saved figure shows: run, checkpoint, image, attack."""
     state = request.state
-    norm = NORM_LABELS[state.norm]
+    norm, name = NORM_LABELS[state.norm], class_label(attacks.class_names, attacks.y, IN_SENTENCE)
     return (
-        f"{state.run}, {shown_checkpoint(request.loaded)}, {image_name(request)} (class {class_label(attacks.class_names, attacks.y, IN_SENTENCE)}); "
+        f"{state.run}, {shown_checkpoint(request.loaded)}, {image_name(request)} (class {name}); "
         f"{attacks.attack}, eps {state.eps:g} ({norm}), seed {state.seed}; weights {request.loaded.digest[:12]}"
     )
 
@@ -188,8 +188,9 @@ def history_csv(library: Library, run: str) -> bytes:
 
 
 def slice_csv(view: SliceView, logits: np.ndarray) -> bytes:
-    """Write one row per grid point and member: coordinates and the logits. Of more than MOST_LOGITS classes, those that occur. The first line has the weights' hash.
+    """Write one row per grid point and member: coordinates and logits. The first line has the weights' hash.
 
+    Of more than MOST_LOGITS classes, only those that occur have a column.
     logits: [row (b), column (a), member, class].
     """
     n, members, classes = logits.shape[0], logits.shape[2], range(logits.shape[3])
@@ -207,7 +208,8 @@ def slice_csv(view: SliceView, logits: np.ndarray) -> bytes:
         for column in range(n)
         for m in range(members)
     )
-    about = f"weights {view.digest}; axes: {view.plane.names[0]} / {view.plane.names[1]}; true class {whole_label(names, view.y)}{left_out}"
+    about = f"weights {view.digest}; axes: {view.plane.names[0]} / {view.plane.names[1]}"
+    about += f"; true class {whole_label(names, view.y)}{left_out}"
     return to_csv(head, rows, about=about).encode()
 
 

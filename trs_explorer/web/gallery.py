@@ -59,7 +59,8 @@ def picked_sentence(loaded: Loaded, state: State) -> str:
     """Say which image the slices show."""
     names = DATA[loaded.data.name].class_names
     if state.own:
-        return f"own picture, class {class_label(names, chosen_image(loaded, state)[1], IN_SENTENCE)} by the ensemble's prediction"
+        predicted = class_label(names, chosen_image(loaded, state)[1], IN_SENTENCE)
+        return f"own picture, class {predicted} by the ensemble's prediction"
     name = class_label(names, int(loaded.data.y[state.image]), IN_SENTENCE)
     return f"{DATA[loaded.data.name].examples.removesuffix('s')} {state.image}: class {name}"
 

@@ -193,7 +193,8 @@ def example_thumbnails(loaded: Loaded, state: State, matrix: TransferMatrix) -> 
             )
         ]
         button = html.Button(pictures, title=f"show image {k} in the slices", **sets(image=k, own="", start=""))
-        thumbnails.append(html.Figure([button, html.Figcaption(f"{k}: {class_label(classes, y, IN_TITLE)} → {class_label(classes, predicted, IN_TITLE)}")]))
+        named = [class_label(classes, c, IN_TITLE) for c in (y, predicted)]
+        thumbnails.append(html.Figure([button, html.Figcaption(f"{k}: {named[0]} → {named[1]}")]))
     return thumbnails
 
 

@@ -12,7 +12,6 @@ from trs_explorer.figures.class_labels import IN_KEY, UNDEFINED, class_label, wh
 from trs_explorer.web.code_errors import readable_code_errors
 from trs_explorer.web.slice_view import SliceView
 
-
 MOST_LOGITS = 12  # of more classes, the largest logits are listed
 LISTED = 5
 PICTURE_PX = 168  # of the side of the image
@@ -33,7 +32,8 @@ def readout(view: SliceView, a: float, b: float) -> list:
     table = html.Table([html.Caption(f"at ({a:.2f}, {b:.2f}){outside}"), html.Thead(head), html.Tbody(rows)])
     if view.plane.kind == "domain":
         return [table]
-    picture = html.Img(src=data_uri(thumbnail(image[0].clamp(0, 1), PICTURE_PX)), alt="the image at the crosshair", className="picture")
+    source = data_uri(thumbnail(image[0].clamp(0, 1), PICTURE_PX))
+    picture = html.Img(src=source, alt="the image at the crosshair", className="picture")
     return [picture, table]
 
 

@@ -178,7 +178,8 @@ def _add_angles(app: dash.Dash, library: Library, slices: SliceCache) -> None:
             with PROCESS_LOCK.hold():
                 view = slices.view(request)
                 compute = partial(measure_angles, request.loaded.ensemble, view.x[None], torch.tensor([view.y]), **settings)
-                measured = slices.remembered(("angles", view.loaded.identity, view.x.numpy().tobytes(), *settings.values()), compute)
+                key = ("angles", view.loaded.identity, view.x.numpy().tobytes(), *settings.values())
+                measured = slices.remembered(key, compute)
         except SHOWN_ERRORS as error:
             return str(error), ""
         i, j = wanted.surrogate, wanted.target

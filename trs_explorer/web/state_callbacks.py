@@ -27,7 +27,10 @@ from trs_explorer.web.slice_view import SliceView, model_names
 from trs_explorer.web.state import ATTACK_FIELDS, SLICE_FIELDS, is_plane
 
 SHOWN_ERRORS = (UsageError, RunError)  # whose message is shown on the page
-SHOWN_IF = ("at", "scrub", "loss", "steps", "step_size", "restarts", "norm", "second", "third", "plane", "span", "seed", "upload", "target")
+SHOWN_IF = (
+    "at", "scrub", "loss", "steps", "step_size", "restarts", "norm", "second", "third", "plane", "span", "seed", "upload",
+    "target",
+)  # fmt: skip
 SOON_S = 0.12  # that the answer to a change of the attack waits for its result
 MODEL_CHOICES = ("surrogate", "target")
 # The stores that hold the state for a part of the page, and what that part depends on.

@@ -103,10 +103,11 @@ def slices_caption(pair: Pair, sides: dict[str, Side]) -> str:
     units = "the inputs themselves" if is_domain else "L2 distance from the image (each pixel in [0, 1])"
     outline = "" if is_domain else "; dotted: [0, 1]; hatched: outside it (not a valid image)"
     example = DATA[pair.a.loaded.data.name].examples.removesuffix("s").capitalize()
+    name = class_label(view.class_names, view.y, IN_SENTENCE)
     furthest = max(distance for side in sides.values() for distance in side.attacks.off_plane)
     sentences = [
         f"→ {view.plane.names[0]}; ↑ {view.plane.names[1]}.",
-        f"Both rows: the same plane and scale, {view.low:g} to {view.high:g}, {units}. {example} {state.image}, class {class_label(view.class_names, view.y, IN_SENTENCE)}.",
+        f"Both rows: the same plane and scale, {view.low:g} to {view.high:g}, {units}. {example} {state.image}, class {name}.",
         f"Solid outline: the ball of eps {state.eps:g} ({NORM_LABELS[state.norm]}){outline}.",
         f"★ start; path: {attacks.attack} on this panel's model; ✕ fools it, ○ does not.",
         f"Paths are projections: they end up to {furthest:.2f} off the plane." if furthest > 0.005 else "",
