@@ -192,7 +192,8 @@ def _plane(name: str, summary: str, probe_eps: float) -> Data:
 
 def _cifar(name: str, classes: int, source: Archive, class_names: tuple[str, ...] = ()) -> Data:
     summary, loader = f"photographs of {classes} things, 50,000 + 10,000", f"trs_explorer.data.cifar:{name}"
-    return Data(loader, summary, (3, 32, 32), classes, CIFAR, 0.04, CIFAR_METHODS, source, (50_000, 10_000), class_names=class_names)
+    sizes, shape = (50_000, 10_000), (3, 32, 32)
+    return Data(loader, summary, shape, classes, CIFAR, 0.04, CIFAR_METHODS, source, sizes, class_names=class_names)
 
 
 _IDX = 60_000, 10_000
