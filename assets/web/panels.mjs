@@ -81,9 +81,10 @@ export function compose(slice, attack, want) {
   const more = axes.text.split("<br>").length * Math.max(20, 1.4 * size) - 20 * lines; // pixels
   layout.margin.b += more;
   layout.height += more;
-  const panel = want.width / Math.min(want.columns, want.shown.length);
+  const across = Math.min(want.columns, want.shown.length), panel = (want.width - layout.margin.l - layout.margin.r) / across;
+  const side = Math.min(panel, ((layout.height - layout.margin.t - layout.margin.b) / Math.ceil(want.shown.length / across)) * (1 - GAP.up));
   for (const trace of data) { // names of classes; figures/slice_panel.py gives a letter of them this share of a panel
-    if (trace.name === "class numbers" && trace.textposition) trace.textfont = {...trace.textfont, size: Math.max(7, Math.min(size, panel / 16))};
+    if (trace.name === "class numbers" && trace.textposition) trace.textfont = {...trace.textfont, size: Math.max(7, Math.min(size, side / 16))};
   }
   const key = keyRoom(data.filter(({showlegend}) => showlegend).map(({name}) => name), want.width - layout.margin.l, size);
   layout.margin.b += key;

@@ -7,10 +7,12 @@ import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import dash
 import numpy as np
 import pytest
+import torch
 from dash_client import call, parts, post, resolve, rows, save, set_control, state_of, texts
 from flask import Flask
 from own_code import imported_run
@@ -19,10 +21,11 @@ from PIL import Image
 from trs_explorer import plugins
 from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
-from trs_explorer.web import exports, uploads
+from trs_explorer.web import exports, slice_view, uploads
 from trs_explorer.web.access import MAX_QUERY
 from trs_explorer.web.app import create_app
 from trs_explorer.web.compare.app import create_compare
+from trs_explorer.web.slice_view import SliceView
 from trs_explorer.web.state import NONE_HIDDEN
 
 HOSTILE = ("<img src=x onerror=alert(1)> %{x}", "naïve 漢字漢字漢字 " + "and so on " * 15 + "end")
@@ -277,3 +280,26 @@ def test_compare_draws_some_of_many_models_and_says_which(own, tmp_path):
     assert slices["slices-b.data"]["shown"] == [0, 1, 2]
     words = call(app, "attack-data.data", attack_fields=fields)["plane-words.children"]
     assert words.endswith("A has 16 members: F8 to F16 are not drawn; Explore can show them.")
+
+
+@pytest.mark.parametrize(
+    ("members", "classes", "pixels", "levels"),
+    [(3, 10, 784, 4), (2, 1000, 784, 3), (16, 1000, 784, 1), (64, 1000, 784, 1), (3, 10, 3 * 224**2, 3), (16, 10, 784, 4)],
+)
+def test_slices_of_many_members_and_classes_or_of_large_images_have_fewer_levels(members, classes, pixels, levels):
+    """The finest grid has 193 x 193 points: with 1,000 classes of three members they would have 447 MB of logits."""
+    loaded = SimpleNamespace(ensemble=range(members), data=SimpleNamespace(classes=classes))
+    view = SliceView("", loaded, None, [], torch.zeros(1, 1, pixels), 0, "", (0, 0), 0, 1, None, None)  # type: ignore[arg-type]
+    assert view.levels == levels
+
+
+def test_the_page_asks_for_no_level_beyond_the_last(own, monkeypatch):
+    monkeypatch.setattr(slice_view, "LARGE_IMAGE", 10)
+    app = own()
+    state = state_of(app, run="own")
+    key = call(app, "slice-data.data", slice_state=state)["slice-data.data"]["key"]
+    last = call(app, "slice-data.data", slice_state=state, next={"key": key, "level": 3}, changed="next.data")
+    assert last["slice-data.data"]["level"] == 2  # all layers of the finest grid, and the table
+    assert last["share-table-html.data"]
+    over = call(app, "slice-data.data", slice_state=state, next={"key": key, "level": 4}, changed="next.data")
+    assert "slice-data.data" not in over

@@ -194,12 +194,13 @@ def class_key(view: Slice, shown: Sequence[int]) -> list[Json]:
 
     Of more than MAX_KEY classes, those with the largest share, and an entry that counts the others.
     """
-    outputs = view.outputs[:, :, list(shown)]
-    classes, counts = np.unique(outputs[np.isfinite(outputs).all(-1)].argmax(-1), return_counts=True)
+    models = [view.outputs[:, :, model] for model in shown]
+    predicted = [outputs.argmax(-1)[np.isfinite(outputs).all(-1)] for outputs in models]
+    classes, counts = np.unique(np.concatenate(predicted), return_counts=True)
     share = dict(zip(classes.tolist(), counts.tolist(), strict=True))
     share |= {int(c): math.inf for c in view.examples[:, 2]}
     kept = sorted(sorted(share, key=lambda c: (-share[c], c))[:MAX_KEY])
-    colours = class_colours(outputs.shape[-1])
+    colours = class_colours(view.outputs.shape[-1])
     entries = [_key_entry(as_label(class_label(view.class_names, c, IN_KEY)), colours[c]) for c in kept]
     return entries + ([_key_entry(f"and {len(share) - len(kept)} more", CLEAR, CLEAR)] if len(share) > len(kept) else [])
 

@@ -35,7 +35,7 @@ from trs_explorer.web.slice_cache import SliceCache
 from trs_explorer.web.slice_view import SliceView, the
 from trs_explorer.web.state_callbacks import SHOWN_ERRORS
 
-FINEST = len(LEVELS) - 1
+FINEST = len(LEVELS) - 1  # of a saved figure, if the slice has so many levels
 MOST_LOGITS = 100  # columns of a CSV file
 
 
@@ -69,7 +69,7 @@ def add_exports(app: dash.Dash, library: Library, jobs: Jobs, slices: SliceCache
                 return no_update, {"figure": made, "format": kind.removeprefix("matrix-"),
                                    "name": f"transfer-{request.state.run}", "scale": scale}, ""  # fmt: skip
             if kind in ("svg", "png", "handout"):
-                samples = [slices.samples(view, level) for level in range(FINEST + 1)]
+                samples = [slices.samples(view, level) for level in range(min(FINEST + 1, view.levels))]
                 made = saved_figure(request, view, attacks, assemble(samples), look=look)
                 if kind != "handout":
                     return no_update, {"figure": made, "format": kind, "name": f"slices-{request.state.run}", "scale": scale}, ""
@@ -99,7 +99,7 @@ def _file(
         if request.loaded.run.config.imported:
             raise UsageError(f"{run} was trained elsewhere: there is no history of its training to save")
         return history_csv(library, run), f"history-{run}.csv"
-    logits = assemble([slices.samples(view, level) for level in range(FINEST + 1)])
+    logits = assemble([slices.samples(view, level) for level in range(min(FINEST + 1, view.levels))])
     write: Callable[..., bytes] = slice_csv if kind == "csv" else slice_npz
     arguments = (view, logits) if kind == "csv" else (view, attacks, logits)
     return write(*arguments), f"slices-{run}.{kind}"

@@ -72,7 +72,7 @@ class SliceCache:
 
     def go_on(self, view: SliceView, level: int, client: str) -> None:
         """Start to compute a finer grid, which the page asks for as soon as it has got this one."""
-        if level < len(LEVELS):
+        if level < view.levels:
             ticket = self._latest.enter(f"ahead of {client}", object())
             self._ahead.submit(self.samples, view, level, ticket=ticket)
 

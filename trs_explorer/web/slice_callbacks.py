@@ -47,9 +47,9 @@ def add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
             with PROCESS_LOCK.hold():
                 view = slices.view(request)
             step = int(following["level"]) if following and following["key"] == view.key else 0
-            if step > len(LEVELS):  # the page has all of it
+            if step > view.levels:  # the page has all of it
                 return no_update, "", no_update, no_update
-            level, layers = (step, [state["layer"]]) if step < len(LEVELS) else (len(LEVELS) - 1, list(LAYERS))
+            level, layers = (step, [state["layer"]]) if step < view.levels else (view.levels - 1, list(LAYERS))
             samples = [slices.samples(view, k, str(client)[:64]) for k in range(level + 1)]
             slices.go_on(view, level + 1, str(client)[:64])
         except Cancelled:  # a newer request has superseded this one
@@ -57,7 +57,7 @@ def add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
         except SHOWN_ERRORS as error:
             return None, str(error), "", ""
         n = LEVELS[level]
-        table = markup(share_table(view, assemble(samples))) if step == len(LEVELS) else no_update
+        table = markup(share_table(view, assemble(samples))) if step == view.levels else no_update
         parts = slice_parts(view, samples, layers)
         slices.drawn(view).set()
         return parts | {"next": step + 1}, no_update if step else "", f"{n} x {n} points", table

@@ -23,6 +23,7 @@ from trs_explorer.explore.planes import (
     three_images,
     two_gradients,
 )
+from trs_explorer.explore.slices import LEVELS
 from trs_explorer.figures.slice_data import SpanningImage
 from trs_explorer.options import UsageError
 from trs_explorer.web import uploads
@@ -30,6 +31,8 @@ from trs_explorer.web.code_errors import readable_code_errors
 from trs_explorer.web.state import State, is_plane
 
 Points = np.ndarray
+MOST_SAMPLES = 1 << 25  # logits of a slice: 128 MiB
+LARGE_IMAGE = 1 << 15  # numbers: of a larger one, the finest grid is left out
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +64,13 @@ class SliceView:
     box: Points
     examples: Points
     spanning: tuple[SpanningImage, ...] = ()
+
+    @property
+    def levels(self) -> int:
+        """How many of the nested grids it has: fewer of many members or classes, for memory, and of large images, for time."""
+        numbers = len(self.loaded.ensemble) * self.loaded.data.classes
+        fit = sum(n * n * numbers <= MOST_SAMPLES for n in LEVELS)
+        return max(1, min(fit, len(LEVELS) - (self.x.numel() > LARGE_IMAGE)))
 
     @property
     def class_names(self) -> tuple[str, ...]:

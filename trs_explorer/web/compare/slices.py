@@ -66,7 +66,7 @@ def side_samples(view: SliceView, slices: SliceCache, client: str = "", *, coars
 
     Raises: Cancelled as soon as the same client requests another slice.
     """
-    return [slices.samples(view, level, client) for level in range(1 if coarse else LEVEL + 1)]
+    return [slices.samples(view, level, client) for level in range(1 if coarse else min(LEVEL + 1, view.levels))]
 
 
 def side_attacks(pair: Pair, slices: SliceCache) -> dict[str, Side]:
