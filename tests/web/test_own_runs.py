@@ -303,3 +303,24 @@ def test_the_page_asks_for_no_level_beyond_the_last(own, monkeypatch):
     assert last["share-table-html.data"]
     over = call(app, "slice-data.data", slice_state=state, next={"key": key, "level": 4}, changed="next.data")
     assert "slice-data.data" not in over
+
+
+def test_a_single_member_has_no_pairs_and_every_section_says_so(alone):
+    """FGSM with eps .2 moves (.4, .4) to (.6, .6), across the line: the member and the ensemble are fooled."""
+    answer = resolve(alone, run="bars-cos-only", image=0, attack="fgsm", eps=0.2)
+    state = answer["state.data"]
+    assert [one["label"] for one in answer["target.options"]] == ["F1", "ensemble"]
+    slice_data, attacks = drawn(alone, state)
+    assert slice_data["slice-data.data"]["models"] == ["F1", "ensemble"]
+    assert attacks["headlines"] == ["0 → 1, fooled"] * 2
+    for _ in range(100):
+        shown = call(alone, "matrix-html.data", changed="poll.n_intervals", settled=state, client="tab", poll=1)
+        if shown["poll.disabled"]:
+            break
+    assert [row[0] for row in rows(shown["matrix.children"])] == ["", "F1"]
+    assert "A single member has no pair" in texts(shown["transfer-words.children"])
+    angles = call(alone, "angle-words.children", settled=state)["angle-words.children"]
+    assert angles.startswith("A single member has no angle to another")
+    assert save(alone, state, "matrix-svg", client="tab")["export.data"]["figure"]["data"]
+    layers = call(alone, "slice-data.data", slice_state={**state, "layer": "disagreement"}, changed="slice-state.data")
+    assert layers["slice-error.children"] == ""

@@ -148,6 +148,8 @@ def matrix_caption(snapshot: Snapshot, state: State, loaded: Loaded) -> list:
         low, high = partial.matrix.pooled_interval()
         interval = f"({100 * low:.1f}-{100 * high:.1f})"
         sentences.append(f"Transfer over all pairs of members: {100 * fooled / eligible:.1f} % {interval}, {fooled}/{eligible}.")
+    if len(partial.matrix.fooled) == 1:
+        sentences.append("A single member has no pair: the matrix has the attack on it alone.")
     if partial.robust and partial.robust.n == count:
         rate = partial.robust
         share = f"{100 * rate.correct / rate.n:.1f} % ({100 * rate.low:.1f}-{100 * rate.high:.1f})"

@@ -13,7 +13,7 @@ import numpy as np
 from trs_explorer.explore.array_cache import ArrayCache
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.latest import Latest, Ticket
-from trs_explorer.explore.slices import LEVELS, Cancelled, coordinates, new_points, sample
+from trs_explorer.explore.slices import Cancelled, coordinates, new_points, sample
 from trs_explorer.web.attack_paths import AttackPaths, make_attack_paths
 from trs_explorer.web.code_errors import readable_code_errors
 from trs_explorer.web.page_request import PageRequest
