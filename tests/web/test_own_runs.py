@@ -324,3 +324,11 @@ def test_a_single_member_has_no_pairs_and_every_section_says_so(alone):
     assert save(alone, state, "matrix-svg", client="tab")["export.data"]["figure"]["data"]
     layers = call(alone, "slice-data.data", slice_state={**state, "layer": "disagreement"}, changed="slice-state.data")
     assert layers["slice-error.children"] == ""
+
+
+def test_pictures_of_images_that_span_a_plane_are_small(own):
+    app = own(shape=(3, 224, 224))
+    state = state_of(app, run="own", plane="images")
+    spec = call(app, "slice-data.data", slice_state=state)["slice-data.data"]["spec"]
+    pictures = [one["source"] for one in spec["layout"]["images"] if one["name"].startswith("image ")]
+    assert {struct.unpack(">II", base64.b64decode(one.partition(",")[2])[16:24]) for one in pictures} == {(96, 96)}

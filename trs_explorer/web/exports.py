@@ -13,8 +13,8 @@ from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
 from trs_explorer.explore.slices import LEVELS, assemble
-from trs_explorer.figures.class_labels import IN_SENTENCE, class_label, whole_label
-from trs_explorer.figures.matrix import matrix_spec, matrix_width
+from trs_explorer.figures.class_labels import IN_KEY, class_label, whole_label
+from trs_explorer.figures.matrix import SMALL, matrix_spec, matrix_width
 from trs_explorer.figures.slices import MAX_COLUMNS, PAGE_PX, TITLE_PX, key_room, slice_spec
 from trs_explorer.figures.theme import LOOKS
 from trs_explorer.files import Json
@@ -108,7 +108,7 @@ def _file(
 def caption(request: PageRequest, attacks: AttackPaths) -> str:
     """Say what a saved figure shows: run, checkpoint, image, attack."""
     state = request.state
-    norm, name = NORM_LABELS[state.norm], class_label(attacks.class_names, attacks.y, IN_SENTENCE)
+    norm, name = NORM_LABELS[state.norm], class_label(attacks.class_names, attacks.y, IN_KEY)
     return (
         f"{state.run}, {shown_checkpoint(request.loaded)}, {image_name(request)} (class {name}); "
         f"{attacks.attack}, eps {state.eps:g} ({norm}), seed {state.seed}; weights {request.loaded.digest[:12]}"
@@ -144,9 +144,10 @@ def saved_matrix(request: PageRequest, attacks: AttackPaths, measured: object, *
     state, members = request.state, len(request.loaded.ensemble)
     transfer = measured.matrix if isinstance(measured, matrix.PartialMatrix) else matrix.empty_matrix(members)
     examples = DATA[request.loaded.data.name].examples
+    interval = "" if members > SMALL else "(95 % interval, n); "
     words = (
         f"{state.run}, {shown_checkpoint(request.loaded)}; % of the {examples} that fool the attacked model\n"
-        f"(95 % interval, n); {attacks.attack}, eps {state.eps:g} ({NORM_LABELS[state.norm]}), seed {state.seed},\n"
+        f"{interval}{attacks.attack}, eps {state.eps:g} ({NORM_LABELS[state.norm]}), seed {state.seed},\n"
         f"first {transfer.n} test {examples}; weights {request.loaded.digest[:12]}"
     )
     figure = matrix_spec(matrix.matrix_to_draw(transfer), look=look, caption=words)

@@ -12,7 +12,7 @@ from trs_explorer.catalogue import DATA
 from trs_explorer.data import Dataset
 from trs_explorer.explore.gallery import predictions
 from trs_explorer.explore.library import Loaded
-from trs_explorer.explore.pictures import data_uri, png
+from trs_explorer.explore.pictures import data_uri, thumbnail
 from trs_explorer.explore.planes import (
     Plane,
     along_gradient,
@@ -32,6 +32,7 @@ from trs_explorer.web.state import State, is_plane
 
 Points = np.ndarray
 MOST_SAMPLES = 1 << 25  # logits of a slice: 128 MiB
+SPANNING_PX = 96  # of the longer side of the pictures of images that span the plane
 LARGE_IMAGE = 1 << 15  # numbers: of a larger one, the finest grid is left out
 
 
@@ -146,7 +147,8 @@ def _spanning(loaded: Loaded, state: State, plane: Plane, x: Tensor) -> tuple[Sp
     """Return the three images of the plane."""
     images = (x, *loaded.data.images(torch.tensor([state.second, state.third])))
     names = ("own picture" if state.own else f"image {state.image}", f"image {state.second}", f"image {state.third}")
-    return tuple(SpanningImage(n, plane.pair(image), data_uri(png(image))) for n, image in zip(names, images, strict=True))
+    named = zip(names, images, strict=True)
+    return tuple(SpanningImage(n, plane.pair(image), data_uri(thumbnail(image, SPANNING_PX))) for n, image in named)
 
 
 def _plane(loaded: Loaded, state: State, x: Tensor, y: int) -> Plane:

@@ -65,7 +65,7 @@ def _explanation(row: Row, column: Column, figure: Figure, points: float) -> str
         return CW
     if column.attack == "ead" and points < 0:
         return EAD
-    unknown = f"explained by anything measured here: another model ({row.config.model}), recipe and budget than the paper's."
+    unknown = f"explained by anything measured here: another model ({row.config.model_name}), recipe and budget than the paper's."
     if column.attack == "ead" or points < 0 or not row.masked:
         return f"Not {unknown}"
     checks = ", ".join(map(str, row.masked))

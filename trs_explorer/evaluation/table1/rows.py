@@ -72,8 +72,8 @@ class Row:
         return {
             "run": self.run,
             "label": self.label,
-            "method": self.config.method,
-            "model": self.config.model,
+            "method": self.config.method_name,
+            "model": self.config.model_name,
             "apart": self.deviations,
             "data": self.config.data,
             "data_fingerprint": self.data_fingerprint,
@@ -113,7 +113,8 @@ def make_row(
         checks = {number: checks.get(number, False) or one.checks.get(number, False) for number in {*checks, *one.checks}}
     data_of = measured_on(config, evaluations[0].result) if evaluations else config.data_fingerprint.get("test", "")
     deviations = paper.deviations(config, checkpoint)
-    return Row(run, config.method, deviations, config, weights, figures, dict(sorted(checks.items())), data_of)
+    label = run if config.imported else config.method_name
+    return Row(run, label, deviations, config, weights, figures, dict(sorted(checks.items())), data_of)
 
 
 def group_by_images(rows: Sequence[Row], data: str) -> list[list[Row]]:
@@ -130,8 +131,8 @@ def group_by_images(rows: Sequence[Row], data: str) -> list[list[Row]]:
 
 def sort_rows(rows: Sequence[Row]) -> list[Row]:
     """Rows of one data set in the table's order, each with a label of its own."""
-    count = Counter(one.config.method for one in rows)
-    labelled = [one if count[one.config.method] == 1 else replace(one, label=one.run) for one in rows]
+    count = Counter(one.config.method_name for one in rows)
+    labelled = [one if count[one.config.method_name] == 1 else replace(one, label=one.run) for one in rows]
     return sorted(labelled, key=lambda one: (_place(one.config.method), one.config.method, natural_order(one.run)))
 
 
