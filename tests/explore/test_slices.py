@@ -140,6 +140,6 @@ def test_of_large_images_few_are_in_one_pass(monkeypatch):
     monkeypatch.setattr(slices, "MOST_VALUES", 40)
     x = torch.rand(1, 3, 4)
     plane = along_gradient(torch.rand(1, 3, 4), x, name="it", seed=0)
-    points = coordinates(new_points(0), 0, low=-1, high=1)
+    points = coordinates(new_points(0), 0, low=-1.0, high=1.0)
     assert len(sample(Ensemble([Counting()]), plane, points)) == len(points)
     assert max(sizes) == 3  # of 12 numbers
