@@ -58,6 +58,7 @@ def test_options_are_in_the_address_and_only_those_that_differ(app):
     assert "options=side%3D3%26kind%3Daway" in answer["address.search"]
     other = set_control(app, answer["state.data"], "attack", "fgsm")
     assert other["state.data"]["options"] == ""
+    assert other.get("notice.children", "") == ""
     cleared = set_control(app, answer["state.data"], "options", "side=28&kind=towards&strong=true")
     assert cleared["state.data"]["options"] == ""
     assert resolve(app, run="own", attack=MIRROR)["norm-label.style"] == {"display": "none"}

@@ -242,6 +242,7 @@ def test_many_classes_are_named_where_they_matter(own, monkeypatch):
     pointer = {"key": slice_data["slice-data.data"]["key"], "point": [0, 0]}
     readout = call(app, "readout-html.data", pointer=pointer, state=answer["state.data"])["readout.children"]
     assert rows(readout)[1][-1].endswith("and 195 smaller ones")
+    assert len(rows(readout)[1][-1].split(", ")) == 6
     about, head, *lines = csv.reader(io.StringIO(file_of(app, answer["state.data"], "csv").decode()))
     assert head[3:] == ["logit class number 0", "logit class number 1"]
     assert "200 classes" in ",".join(about)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from trs_explorer.attack_catalogue import LOSSES, NORMS
 from trs_explorer.catalogue import DATA
 from trs_explorer.explore.gallery import FILTERS
+from trs_explorer.explore.run_names import FOLDER
 from trs_explorer.figures.layers import LAYERS
 from trs_explorer.options import Option, UsageError
 from trs_explorer.web import own_attacks, uploads
@@ -225,7 +226,7 @@ def _with_attack(state: State, fields: Mapping[str, object]) -> tuple[State, lis
         values, warnings = own_attacks.parse_options(name, text)
         return replace(state, attack=name, options=own_attacks.written(name, values)), warnings
     except UsageError as error:
-        return state, [f"{error} (showing {state.attack})"]
+        return state, [f"{FOLDER.sub('', str(error))} (showing {state.attack})"]
 
 
 def _number(raw: object, kind: type) -> int | float:
