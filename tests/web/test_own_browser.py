@@ -1,6 +1,7 @@
 """Ensembles and attacks of others in a browser: their options are controls, and names of classes are texts."""
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,7 @@ def test_an_own_option_that_is_set_changes_attack_and_address(screen: "Screen", 
     side.press("Tab")
     screen.until("document.querySelector('#fooled-words').innerText.includes('fools no model at all')")
     screen.until("location.search.includes('options=side%3D1')")
-    assert screen.page.evaluate("document.activeElement.dataset.option") == "kind"  # where Tab went, though the form was drawn anew
+    assert screen.page.evaluate("document.activeElement.dataset.option") == "kind"  # where Tab went
     screen.page.select_option("#attack", "pgd")
     screen.until("document.querySelectorAll('[data-option]').length === 0 && !location.search.includes('options=')")
 
@@ -73,7 +74,7 @@ def test_names_of_classes_are_texts_that_fit(screen: "Screen", theirs: str) -> N
     )
     assert all("…" in text for text, _ in titles)
     edges = [(box["left"], box["right"]) for _, box in titles]
-    assert all(right <= following for (_, right), (following, _) in zip(edges, edges[1:], strict=False))
+    assert all(right <= following for (_, right), (following, _) in pairwise(edges))
     screen.page.locator("#gallery button").first.wait_for()
     assert screen.page.evaluate("window.hurt") is None
 
