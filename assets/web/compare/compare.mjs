@@ -21,7 +21,7 @@ function figure(side) {
   const now = JSON.stringify([slice.key, slice.level, state[side], fits?.headlines, fits?.traces, width, innerHeight, theme]);
   if (now === view.drawn[side]) return dash.no_update;
   view.drawn[side] = now;
-  const columns = columnsFor(shown.length, width, innerHeight * 0.4);
+  const columns = columnsFor(shown.length, width, Math.max(innerHeight * 0.4, width < 620 ? width : 0));
   const made = compose(slice, fits, {layer: "class", shown, columns, template: looks[theme], large: false, width});
   element(`graph-${side}-room`).style.height = `${made.layout.height}px`;
   return made;
