@@ -190,12 +190,17 @@ def _plane(name: str, summary: str, probe_eps: float) -> Data:
     )
 
 
-def _cifar(name: str, classes: int, source: Archive) -> Data:
+def _cifar(name: str, classes: int, source: Archive, class_names: tuple[str, ...] = ()) -> Data:
     summary, loader = f"photographs of {classes} things, 50,000 + 10,000", f"trs_explorer.data.cifar:{name}"
-    return Data(loader, summary, (3, 32, 32), classes, CIFAR, 0.04, CIFAR_METHODS, source, (50_000, 10_000))
+    sizes, shape = (50_000, 10_000), (3, 32, 32)
+    return Data(loader, summary, shape, classes, CIFAR, 0.04, CIFAR_METHODS, source, sizes, class_names=class_names)
 
 
 _IDX = 60_000, 10_000
+_CIFAR10_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_FASHION_NAMES = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"
+)  # fmt: skip
 
 DATA = {
     "mnist": Data(
@@ -211,9 +216,15 @@ DATA = {
         },
     ),
     "fashion-mnist": Data(
-        "trs_explorer.data.fashion:fashion_mnist", "clothes, 60,000 + 10,000", (1, 28, 28), 10, source=FASHION_MNIST, sizes=_IDX
+        "trs_explorer.data.fashion:fashion_mnist",
+        "clothes, 60,000 + 10,000",
+        (1, 28, 28),
+        10,
+        source=FASHION_MNIST,
+        sizes=_IDX,
+        class_names=_FASHION_NAMES,
     ),
-    "cifar10": _cifar("cifar10", 10, CIFAR10),
+    "cifar10": _cifar("cifar10", 10, CIFAR10, _CIFAR10_NAMES),
     "cifar100": _cifar("cifar100", 100, CIFAR100),
     "bars": _plane("bars", "two upright bars in the plane: the lesson's set", 0.325),
     "moons": _plane("moons", "two interleaved half circles in the plane", 0.2),

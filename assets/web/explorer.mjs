@@ -2,7 +2,7 @@
 import {cover, lay, move, recolour, snapshot} from "./at_once.mjs";
 import {crosshair, moveTo, under} from "./crosshair.mjs";
 import {columnsFor, compose, TITLE} from "./panels.mjs";
-import {beat, choices, COMMON_KEYS, dash, element, fill, following, listenToHeader, next, press as pressKey, show} from "./shared.mjs";
+import {beat, choices, COMMON_KEYS, dash, element, fill, following, listenToHeader, listenToOwnOptions, next, press as pressKey, show} from "./shared.mjs";
 import {axes, graph, shown, tell, theme, view} from "./view.mjs";
 
 const SETTLED_MS = 250; // without a change, before what costs much is asked: the matrix, the gallery, the angles
@@ -137,7 +137,7 @@ function switchTo(layer) {
   const {slice, state} = view, plot = graph();
   if (!slice?.spec || !plot?._fullLayout || !state || !names?.length) return;
   const hide = slice.models.map((_, k) => k).filter((k) => !names.includes(String(k))).join(",");
-  if ((layer === state.layer && hide === String(state.hide)) || !slice.layers[layer]) return; // a layer that the server has to send
+  if ((layer === state.layer && hide === String(state.hide).replace("none", "")) || !slice.layers[layer]) return; // a layer that the server has to send
   const before = shown(state, slice.models), {all: was} = drawing();
   element("slice-box").dataset.layer = layer;
   view.state = {...state, layer, hide};
@@ -175,6 +175,7 @@ function listen() {
   });
   for (const kind of ["change", "drop"]) element("upload-label").addEventListener(kind, tooLarge, true);
   listenToHeader(redraw);
+  listenToOwnOptions();
   new ResizeObserver(() => redraw()).observe(box);
 }
 
@@ -264,7 +265,7 @@ dash.explorer = {
     const outputs = dash.callback_context.outputs_list.map(({id}) => id);
     if (attack && Object.entries(attack.about).some(([name, value]) => state[name] !== value)) return outputs.map(() => dash.no_update);
     view.attack = attack;
-    const fits = !attack || attack.key === view.slice?.key; // else it is drawn with its slice
+    const fits = !attack?.key || attack.key === view.slice?.key; // else it is drawn with its slice
     if (fits && view.slice?.spec && view.state && !drawAtOnce()) redraw();
     return outputs.map((id) => attack?.words[id] ?? "");
   },

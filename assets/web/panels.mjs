@@ -1,6 +1,8 @@
 // Pure functions: which panel goes where, and the figure of it. The parts come from trs_explorer/figures/slice_figure.py.
 const LOWEST = 200; // pixels of a figure, in however low a window
 const GAP = {across: 0.015, up: 0.09};
+const LETTER = 0.56, SMALLEST = 9; // of a title: width of a letter over its height, and its smallest size in pixels
+const KEY = {entry: 45}; // pixels of an entry of the key without its text
 export const TITLE = 26; // pixels above a panel
 
 // How many panels stand side by side so that they are as large as they can be.
@@ -60,8 +62,9 @@ export function compose(slice, attack, want) {
   layout.template = want.template;
   layout.font = {size: want.large ? 18 : 13};
   slice.models.forEach((name, model) => {
-    const effect = attack ? `: ${attack.headlines[model]}` : "";
-    layout.annotations[model + 1].text = `<b>${name}</b>${effect}`;
+    const title = layout.annotations[model + 1], effect = attack ? `: ${attack.headlines[model]}` : "";
+    title.text = `<b>${name}</b>${escaped(effect)}`;
+    title.hovertext = attack?.whole?.[model] ? escaped(`${name}: ${attack.whole[model]}`) : undefined;
     const sources = slice.layers[want.layer];
     if (sources) layout.images[model].source = sources[model];
   });
@@ -78,11 +81,48 @@ export function compose(slice, attack, want) {
   const more = axes.text.split("<br>").length * Math.max(20, 1.4 * size) - 20 * lines; // pixels
   layout.margin.b += more;
   layout.height += more;
-  const title = Math.min(size, want.width / Math.min(want.columns, want.shown.length) / 14); // a long one still fits over its panel
+  const across = Math.min(want.columns, want.shown.length), panel = (want.width - layout.margin.l - layout.margin.r) / across;
+  const side = Math.min(panel, ((layout.height - layout.margin.t - layout.margin.b) / Math.ceil(want.shown.length / across)) * (1 - GAP.up));
+  for (const trace of data) { // names of classes; figures/slice_panel.py gives a letter of them this share of a panel
+    if (trace.name === "class numbers" && trace.textposition) trace.textfont = {...trace.textfont, size: Math.max(7, Math.min(size, side / 16))};
+  }
+  const key = keyRoom(data.filter(({showlegend}) => showlegend).map(({name}) => name), want.width - layout.margin.l, size);
+  layout.margin.b += key;
+  layout.height += key;
+  // The longest title still fits over its panel.
+  const longest = Math.max(14, ...want.shown.map((model) => plainLength(layout.annotations[model + 1].text)));
+  const title = Math.min(size, panel / 14, Math.max(SMALLEST, panel / (LETTER * longest)));
+  const most = Math.floor(panel / (LETTER * title) + 0.01);
+  layout.annotations.slice(1).forEach((note, model) => {
+    if (plainLength(note.text) <= most || !attack) return;
+    const name = slice.models[model], whole = `: ${attack.headlines[model]}`;
+    note.text = `<b>${name}</b>${escaped(cut(whole, most - name.length))}`;
+    note.hovertext ??= escaped(`${name}${whole}`);
+  });
   layout.annotations.forEach((note, k) => (note.font = {size: k ? title : size}));
   layout.margin.t = want.large ? 34 : TITLE;
   layout.uirevision = "always";
   return {data, layout};
+}
+
+// As `theme.as_label`: plotly would show <b> as bold.
+export const escaped = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;").replace(/{/g, "&#123;");
+
+const WIDE = /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|[\u{1f300}-\u{1faff}\u{20000}-\u{3fffd}]/u;
+const width = (text) => [...text].reduce((sum, letter) => sum + (WIDE.test(letter) ? 2 : 1), 0);
+const plainLength = (markup) => width(markup.replace(/<[^>]*>/g, "").replace(/&#?\w+;/g, "x"));
+
+export function cut(text, most) {
+  const letters = [...text];
+  while (letters.length && width(letters.join("")) > most - 1) letters.pop();
+  return width(text) <= most ? text : `${letters.join("").trimEnd()}…`;
+}
+
+// The pixels that a figure's key takes below its first row: `key_room` of figures/slices.py, at this size of letters.
+export function keyRoom(names, free, size) {
+  const widths = names.map((name) => KEY.entry + 0.54 * size * plainLength(name)), all = widths.reduce((sum, one) => sum + one, 0);
+  if (all <= free - KEY.entry) return 0;
+  return Math.ceil(1.55 * size) * (Math.ceil(widths.length / Math.max(1, Math.floor((free - KEY.entry) / Math.max(...widths)))) - 1);
 }
 
 // A text with more lines, so that none is longer than so many characters.

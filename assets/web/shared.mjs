@@ -25,7 +25,12 @@ export function show(id, figure, graph) {
 export function fill(texts) {
   const {inputs_list: inputs, triggered} = dash.callback_context, changed = new Set(triggered.map(({prop_id: prop}) => prop));
   const filled = inputs.map(({id, property}, k) => [id.replace(/-html$/, ""), changed.has(`${id}.${property}`), texts[k]]);
-  for (const [id, isNew, text] of filled) if (isNew) element(id).innerHTML = text ?? "";
+  for (const [id, isNew, text] of filled) {
+    if (!isNew) continue;
+    const focused = element(id).contains(document.activeElement) && document.activeElement.id;
+    element(id).innerHTML = text ?? "";
+    if (focused) element(focused)?.focus();
+  }
   return filled.filter(([, isNew]) => isNew).map(([id]) => id);
 }
 
@@ -81,6 +86,15 @@ async function copyLink() {
     button.textContent = "copy the address";
   }
   setTimeout(() => (button.textContent = before), 1500);
+}
+
+// The options of an attack of others, all of them as the query of an address: web/own_attacks.py parses it.
+export function listenToOwnOptions() {
+  document.addEventListener("change", ({target}) => {
+    if (!target.dataset.option) return;
+    const fields = [...element("own-options").querySelectorAll("[data-option]")];
+    dash.set_props("options", {value: new URLSearchParams(fields.map((one) => [one.dataset.option, one.value])).toString()});
+  });
 }
 
 // What both headers do; `redraw` when the system turns dark or light.

@@ -11,7 +11,7 @@ export const theme = (state) => look(state?.theme);
 export const tell = (what) => document.dispatchEvent(new CustomEvent(`explorer:${what}`, {detail: {key: view.slice.key, level: view.slice.level}}));
 
 export const shown = (state, models) => {
-  const hidden = new Set(String(state.hide).split(",").filter(Boolean).map(Number));
+  const hidden = new Set(String(state.hide).replace("none", "").split(",").filter(Boolean).map(Number));
   const left = models.map((_, k) => k).filter((k) => !hidden.has(k));
   return left.length ? left : models.map((_, k) => k);
 };

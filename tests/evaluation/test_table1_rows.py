@@ -132,3 +132,13 @@ def test_json_has_counts_and_shares():
     assert (rate["name"], rate["eps"], rate["c"], rate["correct"], rate["n"], rate["paper"]) == ("pgd", 0.1, None, 1, 10, 93.0)
     assert (rate["low"], rate["high"]) == (low / 100, high / 100)
     assert (stored["label"], stored["weights"], stored["warned"], stored["masked"]) == ("trs", "w", [8], True)
+
+
+def test_own_methods_and_imported_ensembles_have_names_without_folders():
+    config = resolve({"method": "trs"})
+    theirs = replace(config, method="/home/ada/secret/mine.py:spread", model="/home/ada/nets.py:Net")
+    own = make_row("mine", theirs, "1", "w", [], 10)
+    assert own.label == "mine.py:spread"
+    assert (own.to_json()["method"], own.to_json()["model"]) == ("mine.py:spread", "nets.py:Net")
+    imported = make_row("theirs", replace(config, method="imported", model="/home/ada/nets.py:make"), "0", "w", [], 10)
+    assert imported.label == "theirs"

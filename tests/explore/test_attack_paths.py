@@ -196,3 +196,18 @@ def test_the_path_of_every_attack_with_a_radius_stays_in_its_ball_and_ends_at_it
         alone = attack_path_on(ensemble, number, x, y, PriorityLock().yielding(attack), seed=5)
         torch.testing.assert_close(alone.x_adv, path.x_adv)
         assert len(alone.images) == len(path.images)
+
+
+def test_models_are_attacked_one_by_one_where_an_attack_cannot_take_them_together():
+    """An attack of others may pass single images to the model, or read attributes of it."""
+    ensemble = Ensemble([Margin([1.0, -2.0], 0.2), Margin([2.0, 1.0], 0.1)])
+    sizes = []
+
+    def attack(model, x, y, *, eps, generator):
+        sizes.append(len(x))
+        return x - eps * torch.rand(1, generator=generator)
+
+    paths = attack_paths(ensemble, X, Y, attack, seed=3, eps=0.1, together=False)
+    assert sizes == [1, 1, 1]
+    alone = [attack_path_on(ensemble, k, X, Y, attack, seed=3, eps=0.1) for k in range(3)]
+    assert all(torch.equal(one.x_adv, other.x_adv) for one, other in zip(paths, alone, strict=True))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from trs_explorer.explore.pictures import MAX_FILE, data_uri, difference, png, read_picture
+from trs_explorer.explore.pictures import MAX_FILE, data_uri, difference, png, read_picture, thumbnail
 from trs_explorer.options import UsageError
 
 DIGIT, PHOTO = (1, 28, 28), (3, 32, 32)
@@ -249,3 +249,16 @@ def test_whatever_is_flipped_in_a_file_it_is_read_or_refused(kind):
 def test_a_run_in_the_plane_takes_no_picture():
     with pytest.raises(UsageError, match=r"this run's data takes no picture: .*got 1 x 1 x 2"):
         read_picture(GOOD, (1, 1, 2))
+
+
+def test_a_thumbnail_is_the_mean_of_the_pixels_it_covers_and_a_small_picture_stays():
+    x = torch.zeros(3, 4, 8)
+    x[:, :, 4:] = 1
+    x[0, 0, 0] = 1  # a quarter of its block
+    with Image.open(io.BytesIO(thumbnail(x, 4))) as small:
+        assert small.size == (4, 2)
+        assert [small.getpixel((k, 0)) for k in range(4)] == [(64, 0, 0), (0, 0, 0), (255, 255, 255), (255, 255, 255)]
+    assert thumbnail(x, 8) == png(x)
+    tall = torch.zeros(1, 300, 2)
+    with Image.open(io.BytesIO(thumbnail(tall, 10))) as small:
+        assert small.size == (1, 10)

@@ -127,3 +127,19 @@ def test_stops_between_passes():
         sample(ensemble, plane, points, stop=stop, batch=50)
     assert len(asked) == 4
     assert sample(ensemble, plane, points, batch=50).shape == (625, 2, 2)
+
+
+def test_of_large_images_few_are_in_one_pass(monkeypatch):
+    sizes = []
+
+    class Counting(nn.Module):
+        def forward(self, x):
+            sizes.append(len(x))
+            return x.flatten(1)[:, :2]
+
+    monkeypatch.setattr(slices, "fitting_batch", lambda model, x, most: 3)  # its own tests: models/test_batch_size.py
+    x = torch.rand(1, 3, 4)
+    plane = along_gradient(torch.rand(1, 3, 4), x, name="it", seed=0)
+    points = coordinates(new_points(0), 0, low=-1.0, high=1.0)
+    assert len(sample(Ensemble([Counting()]), plane, points)) == len(points)
+    assert max(sizes) == 3

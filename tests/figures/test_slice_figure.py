@@ -13,7 +13,15 @@ from trs_explorer.explore.planes import ball_polygon, domain
 from trs_explorer.figures.boundaries import decision_boundaries, hatching
 from trs_explorer.figures.pixels import class_picture
 from trs_explorer.figures.slice_data import Attacks, Slice, SpanningImage
-from trs_explorer.figures.slice_figure import slice_figure, slice_spec
+from trs_explorer.figures.slice_figure import (
+    KEY_PX,
+    MAX_KEY,
+    SMALLEST_TITLE,
+    TITLE_SIZE,
+    key_room,
+    slice_figure,
+    slice_spec,
+)
 from trs_explorer.figures.theme import class_colours
 
 N = 49
@@ -289,3 +297,70 @@ def test_a_figure_has_few_traces(view, attacks):
 def test_a_figure_needs_a_model(view):
     with pytest.raises(ValueError, match="at least one model"):
         slice_spec(view, hidden=[0, 1, 2])
+
+
+# --- names of classes ------------------------------------------------------------------------------------------------
+
+NAMES = ("circle <b>", "a very long name of a class, which no panel has room for")
+
+
+def test_regions_and_key_have_the_names_of_classes_shortened_and_escaped(view):
+    spec = slice_spec(replace(view, class_names=NAMES))
+    assert set(named(spec, 0, "class numbers")["text"]) == {"circle &lt;b&gt;", "a very lo…"}
+    key = [trace["name"] for trace in spec["data"] if trace["showlegend"]]
+    assert key == ["circle &lt;b&gt;", "a very long name of a c…"]
+    slice_figure(replace(view, class_names=NAMES))  # plotly takes all of it
+
+
+def test_names_do_not_lie_on_one_another_nor_over_the_edge():
+    """Ten upright stripes: ten numbers fit side by side, but not ten names."""
+    stripes = np.stack([-((A + 1.8 - 0.4 * k) ** 2) for k in range(10)], -1)[:, :, None]
+    names = [f"name of {k}" for k in range(10)]
+    view = Slice(["F1"], stripes, -2.0, 2.0, ("a", "b"))
+    numbers, texts = (named(slice_spec(replace(view, class_names=n)), 0, "class numbers") for n in ((), names))
+    assert len(numbers["text"]) == 10
+    assert 1 < len(texts["text"]) < 8  # nine letters take a third of the width
+    width = 0.035 * 9 * 4  # of nine letters in a square of side 4
+    shift = {"middle right": width / 2, "middle left": -width / 2, "middle center": 0}
+    middles = sorted(x + shift[side] for x, side in zip(texts["x"], texts["textposition"], strict=True))
+    assert middles[0] - width / 2 + 1e-6 >= -2
+    assert middles[-1] + width / 2 <= 2 + 1e-6
+
+
+def test_of_many_classes_the_key_has_those_with_the_largest_share():
+    classes = 400
+    outputs = np.full((N, N, 1, classes), -9.0)
+    for column in range(N):
+        outputs[:, column, 0, 7 * column + (3 if column < 20 else 0)] = 9
+    outputs[:, :9, 0] = -9
+    outputs[:, :9, 0, 399] = 9  # nine columns; the others have one each
+    spec = slice_spec(Slice(["F1"], outputs, -2.0, 2.0, ("a", "b")))
+    key = [trace for trace in spec["data"] if trace["showlegend"]]
+    assert len(key) == MAX_KEY + 1
+    assert "399" in [trace["name"] for trace in key]
+    assert key[-1]["name"] == f"and {N - 9 + 1 - MAX_KEY} more"
+    assert [t["marker"]["color"] for t in key if t["name"] == "399"] == [class_colours(classes)[399]]
+
+
+def test_a_key_of_several_rows_gets_room_for_them(view):
+    long = tuple(f"class with a name {k}" for k in range(2))
+    spec = slice_spec(replace(view, class_names=long))
+    assert key_room(spec, 900) == 0
+    assert key_room(spec, 300) == KEY_PX  # two rows
+    assert key_room(slice_spec(view), 300) == 0
+
+
+def test_titles_are_smaller_where_they_would_not_fit_and_say_whole_names_under_the_mouse(view, attacks):
+    whole = [f"circle <b> → {NAMES[1]}, fooled", "", ""]
+    long = replace(attacks, headlines=["circle <b> → a very lo…, fooled"] * 3, whole_headlines=whole)
+    titles = [note for note in slice_spec(view, long, columns=4)["layout"]["annotations"] if note["text"].startswith("<b>")]
+    assert [title["font"]["size"] for title in titles if "font" in title] == []  # three panels: there is room
+    four = replace(view, models=["F1", "F2", "F3", "ensemble"], outputs=view.outputs[:, :, [0, 0, 1, 2]])
+    wide = replace(long, headlines=["circle <b> → a very lo…, wrong already"] * 4, whole_headlines=[""] * 4,
+                   paths=[attacks.paths[0]] * 4, fools=np.zeros((4, 4), bool))  # fmt: skip
+    titles4 = [note for note in slice_spec(four, wide, columns=4)["layout"]["annotations"] if note["text"].startswith("<b>")]
+    (size,) = {title["font"]["size"] for title in titles4}
+    assert SMALLEST_TITLE <= size < TITLE_SIZE
+    assert titles[0]["hovertext"] == f"F1: circle &lt;b&gt; → {NAMES[1]}, fooled"
+    assert "hovertext" not in titles[1]
+    assert titles[0]["text"] == "<b>F1</b>: circle &lt;b&gt; → a very lo…, fooled"

@@ -8,8 +8,9 @@ from trs_explorer.evaluation.intervals import wilson
 from trs_explorer.parse_events import parse_probe
 from trs_explorer.tui import panels
 from trs_explorer.tui.chart_data import similarity_chart
-from trs_explorer.tui.formatting import Format, percent
+from trs_explorer.tui.formatting import Format, cosine, percent
 from trs_explorer.tui.history import History
+from trs_explorer.tui.matrix_grid import grid
 from trs_explorer.tui.reference_runs import ReferenceRun
 
 ALL_POINT_TWO = [[1.0, 0.2, 0.2], [0.2, 1.0, 0.2], [0.2, 0.2, 1.0]]
@@ -38,8 +39,34 @@ def test_a_matrix_too_wide_for_its_panel_names_surrogate_and_target_of_its_extre
     square = [[0.5] * 12 for _ in range(12)]
     square[2][9], square[10][4] = 0.125, 0.75
     square[3][3] = 1.0  # no pair
-    lines = panels.grid(square, percent, Format(ascii=True), width=40).plain.split("\n")
+    lines = grid(square, percent, Format(ascii=True), width=38).plain.split("\n")
     assert lines == ["12 members, 132 pairs", "lowest 12 (F3, F10)", "highest 75 (F11, F5)"]
+
+
+def test_a_matrix_of_sixteen_members_fits_terminals_of_160_and_of_80_columns():
+    """A panel of the first has 56 columns, the whole of the second 76."""
+    square = [[1.0 if i == j else (16 * i + j) % 100 / 100 for j in range(16)] for i in range(16)]
+    for width, first, last in ((100, 100, 49), (76, 100, 49), (56, "**", 49)):
+        lines = grid(square, percent, Format(ascii=True), width=width).plain.split("\n")
+        assert max(map(len, lines)) <= width
+        rows = [line.split() for line in lines[1:17]]
+        assert [row[0] for row in rows] == [f"F{k + 1}" for k in range(16)]
+        assert [rows[0][1], rows[3][2]] == [str(first), str(last)]
+        assert all(len(row) == 17 for row in rows)  # no two numbers touch
+    assert lines[-1] == "two digits, ** is 1.00 or 100 %"
+    narrow = grid(square, cosine, Format(ascii=True), width=56).plain.split("\n")
+    assert narrow[4].split()[:3] == ["F4", "48", "49"]
+    assert narrow[1].split()[1:3] == ["**", "01"]
+    wider = grid(square, cosine, Format(ascii=True), width=76).plain.split("\n")
+    assert wider[1].split()[1:3] == ["1.0", ".01"]
+
+
+def test_an_imported_ensemble_has_a_sentence_and_its_log():
+    history = History()
+    history.fold([{"kind": "note", "t": 1.0, "step": 0, "text": "imported: built by nets.py:make"}])
+    shown = panels.imported(history, Format(ascii=True))
+    assert shown.startswith("imported, so trained elsewhere: there is no training to watch.")
+    assert shown.endswith("imported: built by nets.py:make")
 
 
 def test_the_similarity_chart_has_similarity_across_and_letters_where_curves_end():

@@ -96,6 +96,20 @@ def one_way(explorer: Explorer, monkeypatch: pytest.MonkeyPatch) -> "dash.Dash":
     return create_app(library)
 
 
+@pytest.fixture
+def alone(explorer: Explorer, monkeypatch: pytest.MonkeyPatch) -> "dash.Dash":
+    """An app with an ensemble of one member: F1 predicts class 1 where 4 x1 + 8 x2 > 6."""
+    from trs_explorer.web.app import create_app
+
+    x = torch.tensor([[0.4, 0.4], [0.9, 0.9]]).view(2, 1, 1, 2)
+    data = Dataset("bars", x, torch.tensor([0, 1]), 2)
+    library = Library([explorer.library.run("bars-cos-only").path.parent])
+    ensemble = Ensemble([Line([4.0, 8.0], 6.0)])
+    loaded = Loaded(library.run("bars-cos-only"), "bars-cos-only", "0800", ensemble, "ef" * 32, data, data)
+    monkeypatch.setattr(library, "load", lambda name, at="": loaded)
+    return create_app(library)
+
+
 @pytest.fixture(scope="session")
 def flat() -> Loaded:
     """Two linear members in the plane: x1 > .5 and x2 > .7; the point looked at is (.4, .4), of class 0."""

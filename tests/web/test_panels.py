@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from html import unescape
 from typing import Any
 
 import dash
@@ -10,6 +11,7 @@ import plotly.graph_objects as go
 import pytest
 from dash_client import call, state_of
 
+from trs_explorer.class_labels import text_columns
 from trs_explorer.explore.slices import LEVELS
 from trs_explorer.figures.theme import template
 from trs_explorer.shipped import folder
@@ -109,3 +111,30 @@ def test_titles_are_no_wider_than_their_panels(parts: dict[str, Any]) -> None:
         figure = compose(parts, width=width, large=True, columns=columns)
         for note in figure["layout"]["annotations"][1:]:
             assert note["font"]["size"] * 14 <= width / columns
+
+
+def test_a_title_that_does_not_fit_is_cut_escaped_and_whole_under_the_mouse(parts: dict[str, Any]) -> None:
+    headlines = ["<b>circle</b> → 漢字漢字…, fooled", "0, not fooled", "1, not fooled", "2, not fooled"]
+    attack = parts["attack"] | {"headlines": headlines, "whole": ["whole <b> {name}", "", "", ""]}
+    for width, columns in ((900, 4), (330, 4), (330, 2)):
+        first, *_ = compose({**parts, "attack": attack}, width=width, columns=columns)["layout"]["annotations"][1:]
+        shown = unescape(first["text"].removeprefix("<b>F1</b>: "))
+        assert "<" not in first["text"].replace("<b>F1</b>", "")
+        letters = text_columns(f"F1: {shown}")
+        assert first["font"]["size"] * 0.5 * letters <= width / columns  # letters are about half as wide as high
+        assert shown == headlines[0] if width == 900 else shown.endswith("…") or columns == 2
+        assert first["hovertext"] == "F1: whole &lt;b&gt; &#123;name}"
+
+
+def test_the_key_gets_room_for_its_rows(parts: dict[str, Any]) -> None:
+    spec = parts["slice"]["spec"]
+    entry = next(trace for trace in spec["data"] if trace["showlegend"])
+    others = [trace for trace in spec["data"] if not trace["showlegend"]]
+
+    def layout(count: int) -> dict[str, Any]:
+        data = [*others, *(entry | {"name": f"a class with a name {k}"} for k in range(count))]
+        return compose({**parts, "slice": parts["slice"] | {"spec": spec | {"data": data}}}, width=330)["layout"]
+
+    one, eight = layout(1), layout(8)
+    assert eight["margin"]["b"] - one["margin"]["b"] >= 17 * 7  # each has a row of its own
+    assert eight["height"] - one["height"] == eight["margin"]["b"] - one["margin"]["b"]

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trs_explorer.attack_catalogue import ATTACKS
-from trs_explorer.web.state import CHOICES, NUMBERS, State, defaults, parse_state, uploaded_pixels
+from trs_explorer.web import uploads
+from trs_explorer.web.state import CHOICES, NUMBERS, State, defaults, parse_state
 
 MNIST = {"run": "r", "data": "mnist", "members": 3, "images": 10_000}
 BARS = {"run": "b", "data": "bars", "members": 2, "images": 400}
@@ -94,5 +95,5 @@ def test_no_wish_raises_and_every_state_is_within_its_ranges(fields):
         assert 0 <= state.image < about["images"]
         assert 0 <= state.surrogate <= about["members"]
         assert state.start == "" or len(state.point()) == 2
-        assert not state.own or uploaded_pixels(state.own, 784) is not None
+        assert not state.own or uploads.pixels(state.own, 784) is not None
         assert defaults("x", about["data"]).run == "x"

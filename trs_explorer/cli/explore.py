@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from trs_explorer.cli.flags import AllowCodeOption, DataDirOption, on_terminal, run_at
+from trs_explorer.cli.flags import AllowCodeOption, DataDirOption, on_terminal, parse_list, run_at
 from trs_explorer.runs import RunError, find_runs
 
 Host = Annotated[
@@ -54,6 +54,12 @@ def explore(
     trusted_host: TrustedHost = None,
     data_dir: DataDirOption = None,
     allow_code: AllowCodeOption = False,
+    attacks: Annotated[
+        str,
+        typer.Option(
+            "--attacks", help="Attacks of your own for the pages' lists: mine.py:square. Comma-separated.", show_default=False
+        ),
+    ] = "",
 ) -> None:
     """Explore runs in the browser: decision boundaries, the paths of attacks, and what transfers between the members.
 
@@ -63,11 +69,14 @@ def explore(
 
     In a notebook: trs explore --trusted-host localhost --no-browser, then IFrame("http://localhost:8050", "100%", 800).
 
-    Examples: trs explore, trs explore mnist-trs, trs explore --host 0.0.0.0 --no-browser
+    Examples: trs explore, trs explore mnist-trs, trs explore --attacks mine.py:square, trs explore --host 0.0.0.0 --no-browser
     """
     del allow_code
     folder = str(data_dir or "")
-    serve(path, host, port, no_browser=no_browser, data_dir=folder, url_prefix=url_prefix, trusted_hosts=trusted_host)
+    named = parse_list(attacks, "--attacks") if attacks else []
+    serve(
+        path, host, port, no_browser=no_browser, data_dir=folder, url_prefix=url_prefix, trusted_hosts=trusted_host, attacks=named
+    )
 
 
 def serve(
@@ -80,12 +89,14 @@ def serve(
     data_dir: str = "",
     url_prefix: str = "",
     trusted_hosts: Sequence[str] | None = None,
+    attacks: Sequence[str] = (),
 ) -> None:
     """Serve the explorer until Ctrl-C.
 
     page: the first page in the browser.
     data_dir: as for `Library`.
     url_prefix, trusted_hosts: as the user gave them, see `access.protect`.
+    attacks: attacks of others that the pages offer, see `own_attacks.offer`.
     """
     threads = set(threading.enumerate())
     places = _places(path)
@@ -98,8 +109,10 @@ def serve(
     token = None if server.is_loopback(sock) else secrets.token_urlsafe(32)
     with progress("loading the explorer"):
         from trs_explorer.explore.library import Library
+        from trs_explorer.web import own_attacks
         from trs_explorer.web.app import create_app
 
+        own_attacks.offer(attacks)
         library = Library(places, device="cpu", data_dir=data_dir)  # slices are small; pictures and attacks start on the CPU
         app = create_app(library, readonly=token is not None, url_prefix=prefix, command=f"trs {page or 'explore'}")
         hosts = (host, sock.getsockname()[0])

@@ -37,6 +37,10 @@ def watch(
         raise SystemExit(dashboard(watched, readonly=readonly, ascii_only=ascii_wanted(ascii), against=other))
     from trs_explorer.cli.display import display
 
+    if watched.config.imported:
+        from trs_explorer.tui.panels import NO_TRAINING
+
+        print(NO_TRAINING)
     with display(watched, "plain", live=False) as show:
         offset, damaged = 0, 0
         while (batch := runs.read_events(watched, offset, BATCH_BYTES)).offset > offset:

@@ -87,17 +87,20 @@ def attack_path(model: nn.Module, x: OneImage, y: OneLabel, attack: Callable, **
 
 
 def attack_paths(
-    ensemble: Ensemble, x: OneImage, y: OneLabel, attack: Callable, *, seed: int, **kwargs: object
+    ensemble: Ensemble, x: OneImage, y: OneLabel, attack: Callable, *, seed: int, together: bool = True, **kwargs: object
 ) -> list[AttackPath]:
     """Record the attack's path on every member, then on the ensemble, with noise from the seed.
 
     An attack with an `early_stop` continues to the highest loss, as in the transfer matrix.
+    together: attack all models as one batch, which not every attack of others can do.
     """
     side_by_side = _SideBySide(ensemble)
     kwargs = {**transfer_kwargs(attack), **kwargs}
     count, targeted = len(side_by_side.models), bool(kwargs.get("targeted"))
     with one_thread():
         try:
+            if not together:
+                raise _NotBatchable
             generator = torch.Generator().manual_seed(seed)
             x_adv = attack(side_by_side, x.repeat(count, 1, 1, 1), y.repeat(count), generator=generator, **kwargs)
         except _NotBatchable:

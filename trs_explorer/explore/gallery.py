@@ -50,6 +50,7 @@ def pick(
     target: int = 1,
     robust: Rate | None = None,
     noun: str = "images",
+    class_name: str = "",
 ) -> tuple[list[int], str]:
     """Return the indices of the images that pass a filter, in order, and a sentence such as "3 of 256 images: ...".
 
@@ -58,11 +59,12 @@ def pick(
 
     kind: one of FILTERS.
     y: the true labels of the images to filter.
-    label: only images of this class.
+    label: only images of this class, whose name the sentence says.
     predicted: the models' predictions, for "disagree" and "wrong".
     matrix, surrogate, target: the transfer matrix and a cell of it, for "transfers"; one past the members is the ensemble.
     robust: the ensemble's accuracy under an attack on itself, for "robust".
     noun: what the sentence calls them, in the plural.
+    class_name: of the class `label`; by default its number.
     Raises: UsageError for an unknown kind or cell, or a measurement that does not exist yet.
     """
     if kind not in FILTERS:
@@ -85,7 +87,7 @@ def pick(
     labels = y.tolist()
     candidates = [i for i in range(min(count, len(passes))) if label is None or labels[i] == label]
     indices = [i for i in candidates if passes[i]]
-    of_class = "" if label is None else f" of class {label}"
+    of_class = "" if label is None else f" of class {class_name or label}"
     if eligible is not None:
         text = text.format(sum(eligible[i] for i in candidates))
     return (

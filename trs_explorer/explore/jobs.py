@@ -8,7 +8,9 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Hashable, Iterable
 from dataclasses import dataclass, field, replace
 
+from trs_explorer import plugins
 from trs_explorer.explore.compute_lock import PROCESS_LOCK, PriorityLock
+from trs_explorer.explore.run_names import FOLDER
 from trs_explorer.options import UsageError
 from trs_explorer.runs import RunError
 
@@ -210,8 +212,10 @@ def _stop_all() -> None:
 
 
 def error_message(error: BaseException) -> str:
-    """One line about an error for a page: our own errors as they are, others with their type, never with a file's path."""
+    """One line about an error for a page: our own as they are, code of others with its line, else the type; never with a path."""
     message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     line = next(iter(message.splitlines()), "")[:300]
+    if not isinstance(error, UsageError | RunError) and (place := plugins.where(error)):
+        return FOLDER.sub("", place)[:300]
     is_ours = isinstance(error, UsageError | RunError) and line
     return line if is_ours else f"{type(error).__name__}: {line}" if line else type(error).__name__

@@ -12,10 +12,11 @@ from weakref import WeakValueDictionary
 
 import torch
 
-from trs_explorer import data, runs
+from trs_explorer import data, plugins, runs
 from trs_explorer.catalogue import DATA
 from trs_explorer.config import embedded_fingerprint
 from trs_explorer.data import Dataset
+from trs_explorer.explore.run_files import MAX_LOG, MAX_WEIGHTS, check_size, choose
 from trs_explorer.explore.run_names import replace_folder_by_name, without_copies, without_folders
 from trs_explorer.files import Json, printable
 from trs_explorer.models.ensemble import Ensemble
@@ -28,7 +29,6 @@ MAX_ENSEMBLES, MAX_DIGESTS = 24, 256  # that are cached
 HEAD = 1 << 14  # bytes that contain a log's first event
 PLANE = (1, 1, 2)  # the shape of a point in the plane
 WAIT_S = 20.0  # for another request that reads the same file; then the request fails, and its thread is free again
-MAX_LOG, MAX_WEIGHTS = 1 << 28, 1 << 32  # bytes of a log and of a checkpoint's weights: real ones have a tenth
 # The errors that damaged files can cause.
 DAMAGE = (OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, MemoryError, RecursionError)
 
@@ -52,6 +52,11 @@ class Loaded:
     digest: str
     data: Dataset
     train: Dataset | None
+
+    @property
+    def identity(self) -> str:
+        """What results are cached by: the digest, and names of code of others, which may compute otherwise with equal weights."""
+        return " ".join([self.digest, *(name for _, name in self.run.config.code_of_others())])
 
 
 class Library:
@@ -110,6 +115,10 @@ class Library:
             raise UsageError(unknown("run", str(name)[:80], tuple(library_runs)))
         return library_runs[name]
 
+    def may_run(self, name: str) -> bool:
+        """Whether all code of others that a run names is allowed; also if it names none. Raises as `run`."""
+        return all(plugins.is_allowed(kind, code) for kind, code in self.run(name).config.code_of_others())
+
     def checkpoints(self, name: str) -> list[str]:
         """Return the names of a run's checkpoints, oldest first; none before its training has saved one. Raises as `load`."""
         run = self.run(name)
@@ -131,7 +140,7 @@ class Library:
         run = self.run(name)
         with self.readable_errors(name, run):
             for _ in range(3):  # if a trainer removes the newest checkpoint between these two lines, there is a newer one
-                chosen = _choose(run, checkpoint)
+                chosen = choose(run, checkpoint)
                 if (ensemble_and_digest := self._ensemble(run, chosen)) is not None:
                     break
             else:
@@ -153,7 +162,7 @@ class Library:
         run = self.run(name)
         with self.readable_errors(name, run), self._one_at_a_time(("events", run.path)):
             offset, events = self._events.setdefault(run.path, (0, []))
-            _check_size(run.path / "events.jsonl", MAX_LOG)
+            check_size(run.path / "events.jsonl", MAX_LOG)
             batch = runs.read_events(run, offset)
             replaced = batch.offset < offset or (batch.events and runs.read_events(run, 0, HEAD).events[:1] != events[:1])
             if events and replaced:  # a new training has replaced the old one
@@ -201,7 +210,7 @@ class Library:
         self._scanned = time.monotonic()
 
     def _digest(self, checkpoint: Checkpoint) -> str:
-        file = _check_size(checkpoint.weights, MAX_WEIGHTS)
+        file = check_size(checkpoint.weights, MAX_WEIGHTS)
         assert file is not None
         key = checkpoint.weights, file.st_mtime_ns, file.st_size, file.st_ino
         if key not in self._digests:
@@ -223,7 +232,7 @@ class Library:
 
     def _ensemble(self, run: Run, checkpoint: Checkpoint) -> tuple[Ensemble, str] | None:
         """Return the ensemble and its digest, loaded once while the file stays the same; None if the file is gone."""
-        file = _check_size(checkpoint.weights, MAX_WEIGHTS)
+        file = check_size(checkpoint.weights, MAX_WEIGHTS)
         if file is None:
             return None
         key = (checkpoint.weights, file.st_mtime_ns, file.st_size, file.st_ino, run.config.model, run.config.members)
@@ -274,27 +283,3 @@ class Library:
                 if key not in self._data:
                     self._data[key] = data.load_for(run, train=train, data_dir=data_dir)
         return self._data[key]
-
-
-def _choose(run: Run, name: str) -> Checkpoint:
-    checkpoints = run.checkpoints()
-    if not checkpoints:
-        raise RunError(f"{run.name} has no checkpoint yet: nothing has been saved. Wait for the training's first one")
-    if not name:
-        return checkpoints[-1]
-    chosen = next((checkpoint for checkpoint in checkpoints if checkpoint.name == name), None)
-    if chosen is None:
-        names = ", ".join(checkpoint.name for checkpoint in checkpoints[-8:])
-        raise RunError(f"{run.name} has no checkpoint {name[:80]!r} (any more): choose another, such as {names}")
-    return chosen
-
-
-def _check_size(path: Path, most: int) -> os.stat_result | None:
-    """Return the status of a file; None if it is gone. Raises RunError if it is larger than `most` bytes."""
-    try:
-        file = path.stat()
-    except FileNotFoundError:
-        return None
-    if file.st_size > most:
-        raise RunError(f"{path} is larger than {most >> 20:,} MiB: too large for a run's file")
-    return file

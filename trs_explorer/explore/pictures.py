@@ -35,6 +35,20 @@ def png(image: Picture, scale: int = 1) -> bytes:
     return file.getvalue()
 
 
+def thumbnail(picture: Picture, most: int) -> bytes:
+    """Return a PNG of a picture, scaled down by area averaging if a side is longer than `most` pixels. Raises as `png`."""
+    full = png(picture)
+    longest = max(picture.shape[1:])
+    if longest <= most:
+        return full
+    with Image.open(io.BytesIO(full)) as opened:
+        size = [max(1, round(side * most / longest)) for side in opened.size]
+        small = opened.resize((size[0], size[1]), Image.Resampling.BOX)
+    file = io.BytesIO()
+    small.save(file, "PNG")
+    return file.getvalue()
+
+
 def data_uri(raw: bytes) -> str:
     """Return a data URI with the bytes of a PNG."""
     return "data:image/png;base64," + base64.b64encode(raw).decode()

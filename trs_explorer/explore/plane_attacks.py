@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trs_explorer.class_labels import IN_TITLE, class_label, whole_label
 from trs_explorer.explore.attack_paths import attack_paths
 from trs_explorer.explore.gallery import predictions
 from trs_explorer.explore.starts import Start
@@ -28,6 +29,7 @@ class AttackPaths:
     before: the class that each model predicts at the start.
     ends: [model, attacked model], the class that a model predicts for the result of the attack on the attacked model.
     off_plane: per attacked model, the L2 distance of the attack's result from the plane.
+    class_names: of all classes; empty: they have none.
     """
 
     attack: str
@@ -39,21 +41,39 @@ class AttackPaths:
     before: list[int]
     ends: list[list[int]]
     off_plane: list[float]
+    class_names: tuple[str, ...] = ()
 
     def fools(self, attacked: int, model: int) -> bool:
         """Whether the attack on one model fools another: it predicted y at the start, and another class at the end."""
         return self.before[model] == self.y != self.ends[model][attacked]
 
     def headline(self, model: int) -> str:
-        """The effect of the attack on a model on that model itself, such as "5 → 6, fooled"."""
+        """The effect of the attack on a model on that model itself, such as "5 → 6, fooled" or "red → blue, fooled"."""
+        return self._headline(model, lambda c: class_label(self.class_names, c, IN_TITLE))
+
+    def whole_headline(self, model: int) -> str:
+        """The same with the classes' whole names."""
+        return self._headline(model, lambda c: whole_label(self.class_names, c))
+
+    def _headline(self, model: int, named: Callable[[int], str]) -> str:
         before, after = self.before[model], self.ends[model][model]
         if before != self.y:
-            return f"{before}, wrong already"
-        return f"{before}, not fooled" if after == before else f"{before} → {after}, fooled"
+            return f"{named(before)}, wrong already"
+        return f"{named(before)}, not fooled" if after == before else f"{named(before)} → {named(after)}, fooled"
 
 
 def attacks_in_plane(
-    ensemble: Ensemble, start: Start, y: int, attack: Callable[..., Tensor], *, name: str, eps: float | None, norm: str, seed: int
+    ensemble: Ensemble,
+    start: Start,
+    y: int,
+    attack: Callable[..., Tensor],
+    *,
+    name: str,
+    eps: float | None,
+    norm: str,
+    seed: int,
+    together: bool = True,
+    class_names: tuple[str, ...] = (),
 ) -> AttackPaths:
     """Attack every model from a start, and project the images that the attacks visit on the start's plane.
 
@@ -62,9 +82,13 @@ def attacks_in_plane(
     - attack: with its options bound. name: how it is shown.
     - eps, norm: of the ball that is drawn; None: there is none.
     - seed: of the attack's noise.
+    - together: see `attack_paths`.
+    - class_names: of all classes, for titles.
     """
     plane = start.plane
-    paths = attack_paths(ensemble, start.image, torch.tensor([y], device=start.image.device), attack, seed=seed)
+    paths = attack_paths(
+        ensemble, start.image, torch.tensor([y], device=start.image.device), attack, seed=seed, together=together
+    )
     results = torch.cat([path.x_adv for path in paths])
     return AttackPaths(
         attack=name,
@@ -76,4 +100,5 @@ def attacks_in_plane(
         before=predictions(ensemble, start.image)[:, 0].tolist(),
         ends=predictions(ensemble, results).tolist(),
         off_plane=plane.distance(results).tolist(),
+        class_names=class_names,
     )

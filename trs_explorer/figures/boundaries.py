@@ -21,9 +21,11 @@ def decision_boundaries(outputs: Float[np.ndarray, "row column class"], along: F
     along: the coordinates of the columns, and of the rows.
     """
     defined = np.isfinite(outputs).all(-1)
+    predicted = outputs.argmax(-1)
+    second, highest = np.moveaxis(np.partition(outputs, -2, axis=-1)[..., -2:], -1, 0)
     lines = []
-    for c in np.unique(outputs[defined].argmax(-1)).tolist():
-        margin = np.ma.masked_where(~defined, outputs[..., c] - np.delete(outputs, c, axis=-1).max(-1))
+    for c in np.unique(predicted[defined]).tolist():
+        margin = np.ma.masked_where(~defined, outputs[..., c] - np.where(predicted == c, second, highest))
         lines += contour_generator(along, along, margin, line_type=LineType.Separate).lines(0.0)
     return lines
 

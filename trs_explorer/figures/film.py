@@ -7,7 +7,7 @@ import numpy as np
 
 from trs_explorer.figures.pixels import class_picture
 from trs_explorer.figures.slice_data import Slice
-from trs_explorer.figures.slice_figure import class_key, slice_spec
+from trs_explorer.figures.slice_figure import PAGE_PX, class_key, key_room, slice_spec
 from trs_explorer.files import Json
 
 MOVING = ("boundaries", "class numbers")  # traces that differ between checkpoints
@@ -51,7 +51,8 @@ def film_spec(slices: Sequence[Slice], labels: Sequence[str], *, look: str = "li
         for label, one, traces in zip(labels, slices, moving, strict=True)
     ]  # fmt: skip
     figure["layout"] |= _controls(labels)
-    figure["layout"]["margin"] = figure["layout"]["margin"] | {"b": figure["layout"]["margin"]["b"] + CONTROLS_PX}
+    room = CONTROLS_PX + key_room(figure, PAGE_PX)
+    figure["layout"]["margin"] = figure["layout"]["margin"] | {"b": figure["layout"]["margin"]["b"] + room}
     return figure
 
 

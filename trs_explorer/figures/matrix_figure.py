@@ -9,7 +9,8 @@ from trs_explorer.figures.theme import LOOKS, as_label, template
 from trs_explorer.files import Json
 
 HOT = "213,94,0"  # the colour of a rate of 100 %; the number is its second cue
-CELL_PX, HEAD_PX, LINE_PX = 64, 56, 18
+CELL_PX, BRIEF_PX, HEAD_PX, LINE_PX = 64, 32, 56, 18  # heights: of a cell with and without its interval
+PAGE_PX, COLUMN_PX, NAMES_PX = 560, 46, 110  # widths on a page: of a small matrix; of a column of a large one, and of its names
 SMALL = 8  # members above which a cell shows its rate alone
 
 
@@ -47,7 +48,8 @@ def matrix_spec(transfer: Transfer, *, selected: tuple[int, int] | None = None, 
     caption: printed below, for exports; its lines are kept.
     """
     rows, columns = len(transfer.surrogates), len(transfer.targets)
-    cells = [[_cell(transfer, i, j, brief=rows > SMALL) for j in range(columns)] for i in range(rows)]
+    brief = rows > SMALL
+    cells = [[_cell(transfer, i, j, brief=brief) for j in range(columns)] for i in range(rows)]
     ink = LOOKS[look].text
     heat = {
         "type": "heatmap",
@@ -61,7 +63,7 @@ def matrix_spec(transfer: Transfer, *, selected: tuple[int, int] | None = None, 
     axis = {"showgrid": False, "showline": False, "ticks": "", "fixedrange": True, "tickfont": {"size": 13}}
     layout: Json = {
         "template": template(look),
-        "height": CELL_PX * rows + HEAD_PX + below - 4,
+        "height": (BRIEF_PX if brief else CELL_PX) * rows + HEAD_PX + below - 4,
         "margin": {"l": 8, "r": 8, "t": HEAD_PX - 8, "b": below},
         "xaxis": axis | _names(transfer.targets) | {"side": "top", "title": {"text": "fools →", "standoff": 2}},
         "yaxis": axis
@@ -70,7 +72,7 @@ def matrix_spec(transfer: Transfer, *, selected: tuple[int, int] | None = None, 
         "shapes": [_frame(*selected, ink)] if selected else [],
         # Not the trace's own text: plotly draws lines of two sizes over one another there.
         "annotations": [
-            {"text": cells[i][j][0], "x": j, "y": i, "showarrow": False, "font": {"size": 15, "color": ink}}
+            {"text": cells[i][j][0], "x": j, "y": i, "showarrow": False, "font": {"size": 13 if brief else 15, "color": ink}}
             for i in range(rows) for j in range(columns)
         ],
     }  # fmt: skip
@@ -80,6 +82,11 @@ def matrix_spec(transfer: Transfer, *, selected: tuple[int, int] | None = None, 
             "yshift": -4, "showarrow": False, "align": "left",
         })  # fmt: skip
     return {"data": [heat], "layout": layout}
+
+
+def matrix_width(columns: int) -> int:
+    """Return the width on a page of a figure with so many columns, in pixels: all numbers are legible."""
+    return max(PAGE_PX, COLUMN_PX * columns + NAMES_PX)
 
 
 def _cell(transfer: Transfer, i: int, j: int, *, brief: bool) -> tuple[str, str]:

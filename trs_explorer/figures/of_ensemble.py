@@ -102,13 +102,15 @@ def slices(
 def attacks_to_draw(attacks: AttackPaths) -> Attacks:
     """Return attack paths for `slice_figure`."""
     models = range(len(attacks.before))
+    headlines, whole = ([of(model) for model in models] for of in (attacks.headline, attacks.whole_headline))
     return Attacks(
         name=attacks.attack,
         start=attacks.start,
         ball=attacks.ball,
         paths=attacks.paths,
         fools=np.array([[attacks.fools(attacked, model) for model in models] for attacked in models]),
-        headlines=[attacks.headline(model) for model in models],
+        headlines=headlines,
+        whole_headlines=["" if short == long else long for short, long in zip(headlines, whole, strict=True)],
     )
 
 

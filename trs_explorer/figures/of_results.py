@@ -10,7 +10,7 @@ from trs_explorer.evaluation.accuracy import Rate
 from trs_explorer.evaluation.transfer import TransferMatrix
 from trs_explorer.events import read_events
 from trs_explorer.explore.slice_plane import model_names
-from trs_explorer.figures.matrix_figure import Transfer, matrix_figure
+from trs_explorer.figures.matrix_figure import Transfer, matrix_figure, matrix_width
 from trs_explorer.figures.runs import Point, curves_figure
 from trs_explorer.figures.training_figure import training_figure
 from trs_explorer.files import Json
@@ -19,7 +19,7 @@ from trs_explorer.runs import Run
 from trs_explorer.shipped import run_at
 
 Rates = Mapping[str, Rate] | Sequence[Rate]
-MATRIX_PX, TRAINING_PX = 150, 520  # width of a column; height of the curves with their key
+TRAINING_PX = 520  # height of the curves with their key
 
 
 def matrix(matrix: TransferMatrix, *, names: Sequence[str] | None = None, look: str = "light", caption: str = "") -> go.Figure:
@@ -32,7 +32,7 @@ def matrix(matrix: TransferMatrix, *, names: Sequence[str] | None = None, look: 
     - look, caption: light, dark or print; text below.
     """
     figure = matrix_figure(matrix_to_draw(matrix, names), look=look, caption=caption)
-    return figure.update_layout(width=MATRIX_PX * (len(matrix.fooled[0]) + 1))
+    return figure.update_layout(width=matrix_width(len(matrix.fooled[0])))
 
 
 def matrix_to_draw(matrix: TransferMatrix, names: Sequence[str] | None = None) -> Transfer:

@@ -29,6 +29,7 @@ class Slice:
     box: corners of the plane's part in [0, 1]^d, counter-clockwise; None: that is no question here (2-D data).
     examples: training points with their class, [n, 3].
     images: those that span the plane.
+    class_names: of all classes, in the order of their numbers; empty: they are called by these.
     """
 
     models: Sequence[str]
@@ -39,6 +40,7 @@ class Slice:
     box: Points | None = None
     examples: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
     images: Sequence[SpanningImage] = ()
+    class_names: Sequence[str] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +53,7 @@ class Attacks:
     paths: per attacked model, the points that it visits.
     fools: [attacked model, panel's model], whether its result fools the panel's model.
     headlines: per model, what the attack on it does to it, such as "5 → 6, fooled".
+    whole_headlines: the same with whole names of classes, where headlines have shortened ones; empty: they have none.
     """
 
     name: str
@@ -59,3 +62,4 @@ class Attacks:
     paths: Sequence[Points]
     fools: Bool[np.ndarray, "attacked panel"]
     headlines: Sequence[str]
+    whole_headlines: Sequence[str] = ()

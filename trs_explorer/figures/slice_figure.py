@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from html import unescape
 
 import numpy as np
 import plotly.graph_objects as go
 
+from trs_explorer.class_labels import IN_KEY, class_label, text_columns
 from trs_explorer.figures.layers import SCALES, Scale, arrows, css_colour, layer_pictures
 from trs_explorer.figures.slice_data import Attacks, Slice, SpanningImage
 from trs_explorer.figures.slice_panel import INK, THUMBNAIL, panel_traces, thumbnail_place
@@ -13,8 +15,13 @@ from trs_explorer.figures.theme import as_label, class_colours, template
 from trs_explorer.files import Json
 
 MAX_COLUMNS = 4
+PAGE_PX = 900  # width of a figure on a page: its letters are legible there
 LINE_PX = 20  # of text below the panels
 TITLE_PX = 26
+CLEAR = "rgba(0,0,0,0)"
+MAX_KEY = 16  # classes in the key: those with the largest share
+KEY_PX, KEY_ENTRY_PX, KEY_COLUMN_PX = 20, 45, 7  # height of a row of the key; width of an entry without its text, and of a letter
+TITLE_SIZE, SMALLEST_TITLE, TITLE_ROOM = 13, 9, 1.8  # pixels of letters; a panel's width over that of a letter's height
 LONG_NAMES = 90  # characters of both axes' names that no longer fit on a line
 
 
@@ -55,8 +62,8 @@ def slice_spec(
     shown = [model for model in range(len(view.models)) if model not in hidden]
     if not shown:
         raise ValueError("a figure needs at least one model that is not hidden")
-    columns = max(1, min(columns, len(shown)))
-    rows = math.ceil(len(shown) / columns)
+    per_row = max(1, min(columns, len(shown)))
+    rows = math.ceil(len(shown) / per_row)
     names = [as_label(name) for name in view.axes]
     lines = 1 if len("".join(names)) < LONG_NAMES else 2
     words = [f"→ {names[0]}{'   ' if lines == 1 else '<br>'}↑ {names[1]}", *map(as_label, caption.splitlines())]
@@ -68,13 +75,14 @@ def slice_spec(
         "annotations": [_below("<br>".join(words))],
     }  # fmt: skip
     data: list[Json] = []
+    title_size = _title_size(view, attacks, shown, per_row)
     pictures = pictures or layer_pictures(view.outputs, layer, y)
     scale = SCALES.get(layer)
     for place, model in enumerate(shown):
         axis = "" if place == 0 else str(place + 1)
-        layout |= _axes(view, axis, divmod(place, columns), rows, columns, last=place + columns >= len(shown))
+        layout |= _axes(view, axis, divmod(place, per_row), rows, per_row, last=place + per_row >= len(shown))
         layout["images"].append(_pixels(view, axis, pictures[model]))
-        layout["annotations"].append(_title(view, attacks, axis, model))
+        layout["annotations"].append(_title(view, attacks, axis, model, title_size))
         axes = {"type": "scatter", "xaxis": f"x{axis}", "yaxis": f"y{axis}", "showlegend": False}
         data += [axes | trace for trace in panel_traces(view, attacks, model, surrogate, numbers=scale is None)]
         if layer == "arrows":
@@ -85,12 +93,12 @@ def slice_spec(
 
 
 def figure_size(figure: Json, shown: int, *, width: int, columns: int = MAX_COLUMNS) -> Json:
-    """Return the width and height, in pixels, of a figure of slices whose panels are squares. shown: the number of panels."""
+    """Return margin, width and height, in pixels, of a figure of slices whose panels are squares. shown: how many there are."""
     columns = min(columns, shown)
-    margin = figure["layout"]["margin"]
+    margin = figure["layout"]["margin"] | {"b": figure["layout"]["margin"]["b"] + key_room(figure, width)}
     side = (width - margin["l"] - margin["r"]) / columns
     rows = -(-shown // columns)
-    return {"width": width, "height": round(rows * (side + TITLE_PX) + margin["t"] + margin["b"])}
+    return {"margin": margin, "width": width, "height": round(rows * (side + TITLE_PX) + margin["t"] + margin["b"])}
 
 
 def _axes(view: Slice, axis: str, place: tuple[int, int], rows: int, columns: int, *, last: bool) -> Json:
@@ -145,12 +153,22 @@ def _ticks(low: float, high: float) -> list[float]:
     return [round(k * step, 9) for k in range(math.ceil((low + room) / step), math.floor((high - room) / step) + 1)]
 
 
-def _title(view: Slice, attacks: Attacks | None, axis: str, model: int) -> Json:
+def _title(view: Slice, attacks: Attacks | None, axis: str, model: int, size: float) -> Json:
     effect = f": {as_label(attacks.headlines[model])}" if attacks else ""
-    return {
+    title = {
         "text": f"<b>{as_label(view.models[model])}</b>{effect}", "x": 0.5, "y": 1, "xref": f"x{axis} domain",
         "yref": f"y{axis} domain", "yanchor": "bottom", "showarrow": False,
     }  # fmt: skip
+    smaller = {"font": {"size": size}} if size < TITLE_SIZE else {}
+    whole = attacks.whole_headlines[model] if attacks and attacks.whole_headlines else ""
+    return title | smaller | ({"hovertext": as_label(f"{view.models[model]}: {whole}")} if whole else {})
+
+
+def _title_size(view: Slice, attacks: Attacks | None, shown: Sequence[int], per_row: int) -> float:
+    """Return the size of letters with which the longest title fits over its panel, on a page of PAGE_PX."""
+    longest = max(text_columns(f"{view.models[model]}: {attacks.headlines[model]}") for model in shown) if attacks else 0
+    fits = TITLE_ROOM * PAGE_PX / per_row / longest if longest else TITLE_SIZE
+    return round(max(SMALLEST_TITLE, min(TITLE_SIZE, fits)), 1)
 
 
 def _below(text: str) -> Json:
@@ -181,15 +199,33 @@ def _colour_bar(scale: Scale) -> Json:
 
 
 def class_key(view: Slice, shown: Sequence[int]) -> list[Json]:
-    """Return a legend entry for each class that occurs in a panel that is shown, or among the training points."""
-    outputs = view.outputs[:, :, list(shown)]
-    occur = set(np.unique(outputs[np.isfinite(outputs).all(-1)].argmax(-1)).tolist())
-    occur |= {int(c) for c in view.examples[:, 2]}
-    colours = class_colours(outputs.shape[-1])
-    return [
-        {
-            "type": "scatter", "x": [None], "y": [None], "mode": "markers", "name": str(c), "showlegend": True,
-            "marker": {"symbol": "square", "size": 13, "color": colours[c], "line": {"width": 1, "color": "#333333"}},
-        }
-        for c in sorted(occur)
-    ]  # fmt: skip
+    """Return a legend entry for each class that occurs in a panel that is shown, or among the training points.
+
+    Of more than MAX_KEY classes, those with the largest share, and an entry that counts the others.
+    """
+    models = [view.outputs[:, :, model] for model in shown]
+    predicted = [outputs.argmax(-1)[np.isfinite(outputs).all(-1)] for outputs in models]
+    classes, counts = np.unique(np.concatenate(predicted), return_counts=True)
+    share = dict(zip(classes.tolist(), counts.tolist(), strict=True))
+    share |= {int(c): math.inf for c in view.examples[:, 2]}
+    kept = sorted(sorted(share, key=lambda c: (-share[c], c))[:MAX_KEY])
+    colours = class_colours(view.outputs.shape[-1])
+    entries = [_key_entry(as_label(class_label(view.class_names, c, IN_KEY)), colours[c]) for c in kept]
+    return entries + ([_key_entry(f"and {len(share) - len(kept)} more", CLEAR, CLEAR)] if len(share) > len(kept) else [])
+
+
+def _key_entry(name: str, colour: str, outline: str = "#333333") -> Json:
+    marker = {"symbol": "square", "size": 13, "color": colour, "line": {"width": 1, "color": outline}}
+    return {"type": "scatter", "x": [None], "y": [None], "mode": "markers", "name": name, "showlegend": True, "marker": marker}
+
+
+def key_room(figure: Json, width: float) -> int:
+    """Return the pixels that a figure's key takes below its first row. width: of the figure, in pixels.
+
+    In more than one row, plotly makes all entries as wide as the widest. The browser's is `keyRoom` (panels.mjs).
+    """
+    widths = [KEY_ENTRY_PX + KEY_COLUMN_PX * text_columns(unescape(t["name"])) for t in figure["data"] if t.get("showlegend")]
+    free = width - KEY_ENTRY_PX - figure["layout"]["margin"]["l"]
+    if sum(widths) <= free:
+        return 0
+    return KEY_PX * (math.ceil(len(widths) / max(1, int(free / max(widths)))) - 1)

@@ -5,14 +5,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from trs_explorer.class_labels import IN_REGION, class_label, text_columns
 from trs_explorer.figures.boundaries import decision_boundaries, gapped, hatching
 from trs_explorer.figures.slice_data import Attacks, Points, Slice, SpanningImage
-from trs_explorer.figures.theme import class_colours
+from trs_explorer.figures.theme import as_label, class_colours
 from trs_explorer.files import Json
 
 INK, HALO = "#141414", "rgba(255,255,255,.8)"  # on the classes' colours, in every look
 LABEL_CELLS = 24  # per side, of the grid on which class numbers are placed
 LABEL_REACH = 3  # cells around a number
+COLUMN, LINE = 0.035, 0.07  # of the square's side, about: the width of a letter, and the height of a line
 MIN_LABEL_CELLS = 9  # of them must have its class
 THUMBNAIL = 0.12  # of the square's side: the small picture of an image that spans the plane
 
@@ -20,7 +22,7 @@ THUMBNAIL = 0.12  # of the square's side: the small picture of an image that spa
 def panel_traces(view: Slice, attacks: Attacks | None, model: int, surrogate: int | None, *, numbers: bool = True) -> list[Json]:
     """Return what lies above the pixels of a model's panel, the lowest first. Names say what a trace is.
 
-    numbers: write the classes' numbers, which belong to colours that show classes.
+    numbers: write the classes' numbers or names, which belong to colours that show classes.
     """
     outputs = view.outputs[:, :, model]
     along = np.linspace(view.low, view.high, len(outputs))
@@ -29,7 +31,8 @@ def panel_traces(view: Slice, attacks: Attacks | None, model: int, surrogate: in
         traces.append(_line("outside [0, 1]", hatching(view.box, view.low, view.high), 1, color="rgba(20,20,20,.22)"))
     traces.append(_line("boundaries", decision_boundaries(outputs, along), 1.6))
     if numbers:
-        traces.append(_class_numbers(outputs, along, [thumbnail_place(view, image) for image in view.images if image.picture]))
+        covered = [thumbnail_place(view, image) for image in view.images if image.picture]
+        traces.append(_class_numbers(outputs, along, covered, view.class_names))
     traces += _training_points(view)
     if view.box is not None and len(view.box):
         traces += _outlined("[0, 1] in every pixel", [_closed(view.box)], 1.8, "dot")
@@ -91,14 +94,17 @@ def thumbnail_place(view: Slice, image: SpanningImage) -> tuple[float, float]:
     return a, b
 
 
-def _class_numbers(outputs: np.ndarray, along: np.ndarray, covered: Sequence[tuple[float, float]] = ()) -> Json:
-    """Write the number of every class that has a large enough region into it: the colours' second cue.
+def _class_numbers(
+    outputs: np.ndarray, along: np.ndarray, covered: Sequence[tuple[float, float]] = (), names: Sequence[str] = ()
+) -> Json:
+    """Write the number or name of every class that has a large enough region into it: the colours' second cue.
 
     covered: centres of pictures, under which there is no number.
+    names: of the classes; empty: they have none.
     """
     at = np.linspace(0, len(along) - 1, LABEL_CELLS + 1).round().astype(int)
     cells = np.where(np.isfinite(outputs).all(-1), outputs.argmax(-1), -1)[np.ix_(at, at)]
-    places, texts = [], []
+    found = []
     inner = along[at[2:-2]]
     reach = THUMBNAIL * (along[-1] - along[0])
     free = np.ones((len(inner), len(inner)))
@@ -111,10 +117,29 @@ def _class_numbers(outputs: np.ndarray, along: np.ndarray, covered: Sequence[tup
         score = (windows.sum((-2, -1)) * of_class)[2:-2, 2:-2] * free  # a number at the edge would be cut
         if score.max() >= MIN_LABEL_CELLS:
             row, column = np.unravel_index(score.argmax(), score.shape)
-            places.append(along[at[[column + 2, row + 2]]])
-            texts.append(str(c))
+            found.append((score.max(), along[at[[column + 2, row + 2]]], class_label(names, c, IN_REGION)))
+    kept = _apart(found, along) if names else found
+    places, texts = [place for _, place, _ in kept], [text for _, _, text in kept]
     trace = _marks("class numbers", np.array(places).reshape(-1, 2), {})
-    return trace | {"mode": "text", "text": texts, "textfont": {"color": INK, "size": 13}}
+    sides = {"textposition": [_text_side(text, a, along) for text, (a, _) in zip(texts, places, strict=True)]} if names else {}
+    return trace | {"mode": "text", "text": [*map(as_label, texts)], "textfont": {"color": INK, "size": 13}} | sides
+
+
+def _apart(found: Sequence[tuple[float, np.ndarray, str]], along: np.ndarray) -> list[tuple[float, np.ndarray, str]]:
+    """Return those of some texts at places that do not lie on one another. Those with the highest score come first."""
+    side, kept = along[-1] - along[0], []
+    for score, (a, b), text in sorted(found, key=lambda one: -one[0]):
+        half = COLUMN * text_columns(text) * side / 2
+        a_drawn = min(max(a, along[0] + half), along[-1] - half)
+        if all(abs(b - b_2) > LINE * side or abs(a_drawn - a_2) > half + half_2 for a_2, b_2, half_2, _ in kept):
+            kept.append((a_drawn, b, half, (score, np.array([a, b]), text)))
+    return [one for *_, one in kept]
+
+
+def _text_side(text: str, a: float, along: np.ndarray) -> str:
+    """Return on which side of a place its text is not cut by the panel's edge."""
+    half = COLUMN * text_columns(text) * (along[-1] - along[0]) / 2
+    return "middle right" if a - half < along[0] else "middle left" if a + half > along[-1] else "middle center"
 
 
 def _marks(name: str, points: Points, marker: Json, **meta: object) -> Json:

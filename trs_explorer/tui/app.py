@@ -149,7 +149,7 @@ class Dashboard(App[None]):
                     *alarms(history, {"state": "replay"} if replaying else {**run.status, "state": run.state}, run.silent),
                 ],
                 controls=run.controllable,
-                waiting=run.waiting,
+                waiting=run.waiting or (panels.imported(history, self.fmt) if run.run.config.imported else ""),
                 event_log=run.event_log,
                 player=self.player,
                 references=self._references or (),

@@ -15,8 +15,10 @@ from trs_explorer.tui.alarms import Alarm
 from trs_explorer.tui.chart_data import loss_shown
 from trs_explorer.tui.formatting import Format, clock, cosine, duration, grouped, letters, percent, plain, short
 from trs_explorer.tui.history import History
+from trs_explorer.tui.matrix_grid import grid
 from trs_explorer.tui.reference_runs import ReferenceRun
 
+NO_TRAINING = "imported, so trained elsewhere: there is no training to watch. trs transfer and trs explore show it."
 LONGEST_NAME = 40  # characters of a term or a weight
 ACCURACIES = (("clean", "clean"), ("fgsm", "FGSM"), ("pgd", "PGD"))
 
@@ -88,33 +90,9 @@ def settings(history: History, fmt: Format) -> Text:
     return Text("  ".join(parts), fmt.colour("muted"))
 
 
-def grid(square: Matrix, write, fmt: Format, *, alert=None, diagonal: bool = True, width: int = 40) -> Text:
-    """A matrix with named rows and columns; only its extremes where it is wider than `width`.
-
-    square: [member, member].  write: formats a value.  alert: whether a value is highlighted.
-    diagonal: whether the diagonal is shown.
-    """
-    count = len(square)
-    if 5 * count + 5 > width:
-        cells = [(value, i, j) for i, row in enumerate(square) for j, value in enumerate(row) if i != j and value is not None]
-        if not cells:
-            return Text("not measured yet")
-        extremes = [
-            f"{what} {write(v)} (F{i + 1}, F{j + 1})" for what, (v, i, j) in (("lowest", min(cells)), ("highest", max(cells)))
-        ]
-        return Text("\n".join([f"{count} members, {len(cells)} pairs", *extremes]))
-    text = Text("     " + "".join(f"{f'F{j + 1}':>4} " for j in range(count)), fmt.colour("muted"))
-    for i, row in enumerate(square):
-        text.append("\n")
-        text.append(f"{f'F{i + 1}':>4} ", fmt.colour("muted"))
-        for j, value in enumerate(row):
-            if i == j and not diagonal:
-                text.append(f"{'.' if fmt.ascii else '·':>4} ", fmt.colour("muted"))
-            else:
-                hot = i != j and alert is not None and value is not None and alert(value)
-                style = fmt.heat(value) or fmt.colour("muted" if i == j else "warn" if hot else "")
-                text.append(f"{write(value):>4} ", f"bold {style}" if hot else style)
-    return text
+def imported(history: History, fmt: Format) -> str:
+    """What the dashboard shows of an ensemble that was trained elsewhere: that there is no training, and its log."""
+    return f"{NO_TRAINING}\n\n{log(history, fmt, 8).plain}"
 
 
 def cosines(history: History, fmt: Format, width: int) -> Text:

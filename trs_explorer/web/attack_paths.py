@@ -4,11 +4,14 @@ from collections.abc import Callable
 from functools import partial
 
 from trs_explorer.attack_catalogue import ATTACKS, Label, options_for
-from trs_explorer.catalogue import load as load_function
+from trs_explorer.catalogue import DATA
+from trs_explorer.class_labels import IN_SENTENCE, class_label
 from trs_explorer.explore.library import Loaded
 from trs_explorer.explore.plane_attacks import AttackPaths, attacks_in_plane
 from trs_explorer.explore.slice_plane import the
 from trs_explorer.explore.starts import Start, start_at, start_of
+from trs_explorer.web import own_attacks
+from trs_explorer.web.code_errors import readable_code_errors
 from trs_explorer.web.controls import NORM_LABELS
 from trs_explorer.web.slice_view import SliceView
 from trs_explorer.web.state import State
@@ -18,7 +21,9 @@ OFF_PLANE = 0.005  # a result that is nearer lies on the plane, to the digits th
 
 def configured_attack(state: State) -> tuple[str, Callable]:
     """Return the name of the state's attack with its steps, and the attack with its options bound."""
-    function = load_function(ATTACKS[state.attack].function)
+    function = own_attacks.function(state.attack)
+    if own_attacks.is_own(state.attack):
+        return _configured_own(state, function)
     # 10 steps of eps/10 could not turn round: fewer steps are longer, as in the probe during training
     step_size = state.step_size or state.eps * max(0.1, 2.5 / state.steps)
     options = {"steps": state.steps, "step_size": step_size, "norm": state.norm, "restarts": state.restarts}
@@ -32,17 +37,39 @@ def configured_attack(state: State) -> tuple[str, Callable]:
     return name, partial(function, eps=state.eps, **options)
 
 
+def _configured_own(state: State, function: Callable) -> tuple[str, Callable]:
+    """Return the same of an attack of others: its options are its own."""
+    options = own_attacks.all_options(state.attack, state.options)
+    if own_attacks.takes(state.attack, "norm"):
+        options["norm"] = own_attacks.about(state.attack).own_options["norm"].check(state.norm)
+    chosen = own_attacks.parse_options(state.attack, state.options)[0]
+    name = ", ".join([state.attack, *(f"{key} {value}" for key, value in chosen.items())])
+    return name, partial(function, eps=state.eps, **options)
+
+
 def attack_start(state: State, view: SliceView) -> Start:
     """Return where the attacks start."""
     point = state.point()
     return start_of(view.plane, view.x) if point is None else start_at(view.plane, point)
 
 
+@readable_code_errors
 def make_attack_paths(loaded: Loaded, state: State, view: SliceView) -> AttackPaths:
     """Run the state's attack on every model, and project what it visits on the slice."""
     name, attack = configured_attack(state)
     start = attack_start(state, view)
-    return attacks_in_plane(loaded.ensemble, start, view.y, attack, name=name, eps=state.eps, norm=state.norm, seed=state.seed)
+    return attacks_in_plane(
+        loaded.ensemble,
+        start,
+        view.y,
+        attack,
+        name=name,
+        eps=state.eps,
+        norm=state.norm,
+        seed=state.seed,
+        together=not own_attacks.is_own(state.attack),
+        class_names=DATA[loaded.data.name].class_names,
+    )
 
 
 def attack_caption(view: SliceView, attacks: AttackPaths, state: State) -> str:
@@ -65,7 +92,7 @@ def slice_caption(view: SliceView, state: State) -> str:
     units = "Axes: the inputs themselves" if is_domain else "Axes: L2 distance from the image (each pixel in [0, 1])"
     outline = "" if is_domain else "; dotted outline: [0, 1]"
     sentences = [
-        f"True class: {view.y} ({view.label_source}).",
+        f"True class: {class_label(view.class_names, view.y, IN_SENTENCE)} ({view.label_source}).",
         f"{units}. ★ start of the attack. Solid outline: the ball of eps {state.eps:g} around it{outline}.",
         "" if is_domain else "A plane shows two directions of many: trust the matrix for rates.",
     ]

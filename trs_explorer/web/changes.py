@@ -25,6 +25,8 @@ def changed_fields(fields: Mapping[str, object], changes: Mapping[str, object], 
             dropped |= set(OF_A_DATA_SET)
     if "at" in changes:
         dropped.add("weights")
+    if "attack" in changes and fields.get("options"):
+        dropped.add("options")
     if "image" in changes:
         dropped.add("own")
     if "norm" in changes:

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 import dash_bootstrap_components as dbc
 from dash import html
 
-from trs_explorer.attack_catalogue import LOSSES, RADIUS_ATTACKS, takes
+from trs_explorer.attack_catalogue import ATTACKS, LOSSES
 from trs_explorer.explore.gallery import FILTERS
 from trs_explorer.figures.layers import LAYERS
 from trs_explorer.files import Json
+from trs_explorer.web import own_attacks
 from trs_explorer.web.changes import same
-from trs_explorer.web.state import NUMBERS, PLANES, SIZES, THEMES, State, default_eps
+from trs_explorer.web.state import NONE_HIDDEN, NUMBERS, PLANES, SIZES, THEMES, State, default_eps
 
 NORM_LABELS = {"linf": "max norm", "l2": "L2"}
 EPS_STEPS = 120  # of the slider
@@ -22,11 +23,12 @@ FIELDS = {
     "run": "value", "at": "value", "filter": "value", "label": "value", "image": "value", "plane": "value", "surrogate": "value",
     "target": "value", "second": "value", "third": "value", "span": "value", "seed": "value", "swap": "value", "layer": "value",
     "shown": "value", "eps": "value", "attack": "value", "loss": "value", "steps": "value", "step_size": "value",
-    "restarts": "value", "norm": "value", "n": "value", "theme": "value", "present": "value", "start": "data", "own": "data",
+    "restarts": "value",
+    "options": "value", "norm": "value", "n": "value", "theme": "value", "present": "value", "start": "data", "own": "data",
 }  # fmt: skip
 NEWEST = "newest"  # a selection cannot show an empty value
 SWITCHES = ("swap", "present")
-MAY_BE_EMPTY = ("start", "own")
+MAY_BE_EMPTY = ("start", "own", "options")
 
 # The controls that only some states need, and when.
 ATTACK_FORM = ("loss", "steps", "step_size", "restarts", "norm")
@@ -82,12 +84,13 @@ def attack_controls() -> list:
     return [
         html.Label(["ε ", html.Output(id="eps-value")], htmlFor="eps"),
         dbc.Input(id="eps", type="range", min=0, max=1, step=0.005),
-        select("attack", "attack", {name: name.upper() for name in RADIUS_ATTACKS}),
+        select("attack", "attack", {name: name.upper() if name in ATTACKS else name for name in own_attacks.names()}),
         select("n", "n", {str(n): str(n) for n in SIZES}),
         html.Details([html.Summary("options"), html.Div([
             select("norm", "norm", NORM_LABELS),
             number("steps", "steps"), number("step_size", "step size (0: chosen)", step="any"), number("restarts", "starts"),
             select("loss", "loss", {"default": "default", **{loss: loss for loss in LOSSES}}),
+            dbc.Input(id="options", type="hidden", value=""), html.Div(id="own-options", className="row"),
         ], className="menu row")], className="pop"),
     ]  # fmt: skip
 
@@ -133,17 +136,18 @@ def changes(shown: Mapping[str, object], state: Mapping[str, object]) -> Json:
         values["at"] = ""
     if isinstance(selected := values.pop("shown", None), list):
         hidden = [str(k) for k in range(int(str(state.get("members", 0))) + 1) if str(k) not in selected]
-        values["hide"] = ",".join(hidden)
+        values["hide"] = ",".join(hidden) or ("" if state.get("hide") in (None, "") else NONE_HIDDEN)
     return {name: value for name, value in values.items() if not same(state.get(name), value)}
 
 
-def visible(state: State, *, plane_data: bool) -> dict[str, bool]:
-    """Return for every control that only some states need whether this one does."""
-    form = {name: takes(state.attack, name) for name in ATTACK_FORM}
+def visible(state: State, *, plane_data: bool, imported: bool = False) -> dict[str, bool]:
+    """Return for every control that only some states need whether this one does. imported: the run was trained elsewhere."""
+    form = {name: own_attacks.takes(state.attack, name) for name in ATTACK_FORM}
     images, image_data = state.plane == "images", not plane_data
     return form | {
-        "second": images, "third": images, "plane": image_data, "span": image_data and not images, "seed": image_data,
-        "upload": image_data, "target": state.plane == "gradients" or plane_data,
+        "at": not imported, "scrub": not imported, "second": images, "third": images, "plane": image_data,
+        "span": image_data and not images, "seed": image_data, "upload": image_data,
+        "target": state.plane == "gradients" or plane_data,
     }  # fmt: skip
 
 

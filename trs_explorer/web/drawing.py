@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from dash import html
 
+from trs_explorer.class_labels import IN_SENTENCE, class_label, whole_label
 from trs_explorer.explore.angles import fooled_sentence
 from trs_explorer.explore.plane_attacks import AttackPaths
 from trs_explorer.explore.slice_plane import the
@@ -32,6 +33,7 @@ def slice_to_draw(view: SliceView, logits: np.ndarray) -> Slice:
         box=None if view.plane.kind == "domain" else view.box,
         examples=view.examples,
         images=view.spanning,
+        class_names=view.class_names,
     )
 
 
@@ -62,7 +64,7 @@ def attack_parts(view: SliceView, paths: AttackPaths, surrogate: int | None) -> 
     """Return what the page adds to a slice for its attacks: the traces and the headline of every panel."""
     attacks, models = attacks_to_draw(paths), range(len(view.models))
     traces = [[t for t in attack_traces(view.models, attacks, k, surrogate) if t["x"]] for k in models]
-    return {"key": view.key, "traces": traces, "headlines": attacks.headlines}
+    return {"key": view.key, "traces": traces, "headlines": attacks.headlines, "whole": attacks.whole_headlines}
 
 
 def attack_response(request: PageRequest, view: SliceView, paths: AttackPaths) -> Json:
@@ -76,7 +78,7 @@ def attack_response(request: PageRequest, view: SliceView, paths: AttackPaths) -
     wrong = [the(model) for k, model in enumerate(view.models) if paths.before[k] != view.y]
     a, b = paths.start
     where = f"from ({a:.2f}, {b:.2f})" if request.state.start else image_name(request)
-    about = f"{where.capitalize()} (class {view.y})"
+    about = f"{where.capitalize()} (class {class_label(view.class_names, view.y, IN_SENTENCE)})"
     return attack_parts(view, paths, surrogate) | {
         "about": attack_fields(request),
         "words": {
@@ -101,7 +103,7 @@ def share_table(view: SliceView, logits: np.ndarray) -> html.Table:
     classes = np.unique(predicted).tolist()
     head = html.Tr([html.Th("class", scope="col"), *(html.Th(name, scope="col") for name in view.models)])
     rows = [
-        html.Tr([html.Th("undefined" if c < 0 else str(c), scope="row"),
+        html.Tr([html.Th(class_label(view.class_names, c, IN_SENTENCE), scope="row", title=whole_label(view.class_names, c)),
                  *(html.Td(f"{100 * (predicted[:, :, m] == c).mean():.1f} %") for m in range(len(view.models)))])
         for c in classes
     ]  # fmt: skip

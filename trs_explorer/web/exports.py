@@ -9,27 +9,29 @@ from dash import ALL, ClientsideFunction, Input, Output, ctx, dcc, no_update
 from dash import State as Held
 
 from trs_explorer.catalogue import DATA
+from trs_explorer.class_labels import IN_KEY, class_label, whole_label
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
 from trs_explorer.explore.plane_attacks import AttackPaths
 from trs_explorer.explore.slice_plane import the
 from trs_explorer.explore.slices import LEVELS, assemble
-from trs_explorer.figures.matrix_figure import matrix_spec
+from trs_explorer.figures.matrix_figure import SMALL, matrix_spec, matrix_width
 from trs_explorer.figures.of_ensemble import attacks_to_draw
 from trs_explorer.figures.of_results import matrix_to_draw
-from trs_explorer.figures.slice_figure import figure_size, slice_spec
+from trs_explorer.figures.slice_figure import PAGE_PX, figure_size, slice_spec
 from trs_explorer.figures.theme import LOOKS
 from trs_explorer.files import Json
+from trs_explorer.options import UsageError
 from trs_explorer.parse_events import parse_step
 from trs_explorer.tables import to_csv
 from trs_explorer.web import matrix
 from trs_explorer.web.attack_paths import attack_caption, slice_caption
 from trs_explorer.web.controls import NORM_LABELS
 from trs_explorer.web.drawing import slice_to_draw
-from trs_explorer.web.history import checkpoint_label
+from trs_explorer.web.history import shown_checkpoint
 from trs_explorer.web.markup import markup
-from trs_explorer.web.page import NARROWEST, PAGE_PX, WIDEST, WIDTH
+from trs_explorer.web.page import NARROWEST, WIDEST, WIDTH
 from trs_explorer.web.page_request import PageRequest, image_name, parse_request
 from trs_explorer.web.plotly_script import figure_html
 from trs_explorer.web.section_callbacks import matrix_snapshot
@@ -37,8 +39,8 @@ from trs_explorer.web.slice_cache import SliceCache
 from trs_explorer.web.slice_view import SliceView
 from trs_explorer.web.state_callbacks import SHOWN_ERRORS
 
-FINEST = len(LEVELS) - 1
-MATRIX_PX = 560  # width of a saved matrix
+FINEST = len(LEVELS) - 1  # of a saved figure, if the slice has so many levels
+MOST_LOGITS = 100  # columns of a CSV file
 
 
 def add_exports(app: dash.Dash, library: Library, jobs: Jobs, slices: SliceCache) -> None:
@@ -71,7 +73,7 @@ def add_exports(app: dash.Dash, library: Library, jobs: Jobs, slices: SliceCache
                 return no_update, {"figure": made, "format": kind.removeprefix("matrix-"),
                                    "name": f"transfer-{request.state.run}", "scale": scale}, ""  # fmt: skip
             if kind in ("svg", "png", "handout"):
-                samples = [slices.samples(view, level) for level in range(FINEST + 1)]
+                samples = [slices.samples(view, level) for level in range(min(FINEST + 1, view.levels))]
                 made = saved_figure(request, view, attacks, assemble(samples), look=look)
                 if kind != "handout":
                     return no_update, {"figure": made, "format": kind, "name": f"slices-{request.state.run}", "scale": scale}, ""
@@ -98,8 +100,10 @@ def _file(
             matrix.empty_matrix(len(request.loaded.ensemble)), None)  # fmt: skip
         return matrix.matrix_csv(request.loaded, request.state, measured), f"transfer-{run}.csv"
     if kind == "history":
+        if request.loaded.run.config.imported:
+            raise UsageError(f"{run} was trained elsewhere: there is no history of its training to save")
         return history_csv(library, run), f"history-{run}.csv"
-    logits = assemble([slices.samples(view, level) for level in range(FINEST + 1)])
+    logits = assemble([slices.samples(view, level) for level in range(min(FINEST + 1, view.levels))])
     write: Callable[..., bytes] = slice_csv if kind == "csv" else slice_npz
     arguments = (view, logits) if kind == "csv" else (view, attacks, logits)
     return write(*arguments), f"slices-{run}.{kind}"
@@ -108,9 +112,9 @@ def _file(
 def caption(request: PageRequest, attacks: AttackPaths) -> str:
     """Say what a saved figure shows: run, checkpoint, image, attack."""
     state = request.state
-    norm = NORM_LABELS[state.norm]
+    norm, name = NORM_LABELS[state.norm], class_label(attacks.class_names, attacks.y, IN_KEY)
     return (
-        f"{state.run}, {checkpoint_label(request.loaded.checkpoint)}, {image_name(request)} (class {attacks.y}); "
+        f"{state.run}, {shown_checkpoint(request.loaded)}, {image_name(request)} (class {name}); "
         f"{attacks.attack}, eps {state.eps:g} ({norm}), seed {state.seed}; weights {request.loaded.digest[:12]}"
     )
 
@@ -144,13 +148,14 @@ def saved_matrix(request: PageRequest, attacks: AttackPaths, measured: object, *
     state, members = request.state, len(request.loaded.ensemble)
     transfer = measured.matrix if isinstance(measured, matrix.PartialMatrix) else matrix.empty_matrix(members)
     examples = DATA[request.loaded.data.name].examples
+    interval = "" if members > SMALL else "(95 % interval, n); "
     words = (
-        f"{state.run}, {checkpoint_label(request.loaded.checkpoint)}; % of the {examples} that fool the attacked model\n"
-        f"(95 % interval, n); {attacks.attack}, eps {state.eps:g} ({NORM_LABELS[state.norm]}), seed {state.seed},\n"
+        f"{state.run}, {shown_checkpoint(request.loaded)}; % of the {examples} that fool the attacked model\n"
+        f"{interval}{attacks.attack}, eps {state.eps:g} ({NORM_LABELS[state.norm]}), seed {state.seed},\n"
         f"first {transfer.n} test {examples}; weights {request.loaded.digest[:12]}"
     )
     figure = matrix_spec(matrix_to_draw(transfer), look=look, caption=words)
-    figure["layout"]["width"] = MATRIX_PX
+    figure["layout"]["width"] = matrix_width(members + 1)
     if look != "print":
         figure["layout"]["paper_bgcolor"] = LOOKS[look].paper
     return figure
@@ -179,20 +184,28 @@ def history_csv(library: Library, run: str) -> bytes:
 
 
 def slice_csv(view: SliceView, logits: np.ndarray) -> bytes:
-    """Write one row per grid point and member: coordinates and the logit of every class. The first line has the weights' hash.
+    """Write one row per grid point and member: coordinates and logits. The first line has the weights' hash.
 
+    Of more than MOST_LOGITS classes, only those that occur have a column.
     logits: [row (b), column (a), member, class].
     """
-    n, members, classes = logits.shape[0], logits.shape[2], logits.shape[3]
+    n, members, classes = logits.shape[0], logits.shape[2], range(logits.shape[3])
+    names, left_out = view.class_names, ""
+    if len(classes) > MOST_LOGITS:  # a file of 1,000 logits a point would have hundreds of megabytes
+        occur = np.unique(logits.argmax(-1)).tolist()
+        left_out = f"; {len(classes)} classes, of which those have a column that are predicted somewhere, and the true class"
+        classes = sorted({*occur, view.y})
+        logits = logits[..., classes]
     along = np.linspace(view.low, view.high, n)
-    head = ("a", "b", "member", *(f"logit {c}" for c in range(classes)))
+    head = ("a", "b", "member", *(f"logit {whole_label(names, c)}" for c in classes))
     rows = (
         (f"{along[column]:.6g}", f"{along[row]:.6g}", view.models[m], *(f"{v:.6g}" for v in logits[row, column, m]))
         for row in range(n)
         for column in range(n)
         for m in range(members)
     )
-    about = f"weights {view.digest}; axes: {view.plane.names[0]} / {view.plane.names[1]}; true class {view.y}"
+    about = f"weights {view.digest}; axes: {view.plane.names[0]} / {view.plane.names[1]}"
+    about += f"; true class {whole_label(names, view.y)}{left_out}"
     return to_csv(head, rows, about=about).encode()
 
 
@@ -203,5 +216,6 @@ def slice_npz(view: SliceView, attacks: AttackPaths, logits: np.ndarray) -> byte
     paths = {f"path_{name}": path for name, path in zip(view.models, attacks.paths, strict=True)}
     plane = {"origin": view.plane.origin.numpy(), "u": view.plane.u.numpy(), "v": view.plane.v.numpy()}
     about = {"weights": np.array(view.digest), "axes": np.array(view.plane.names), "y": np.array(view.y)}
+    about["class_names"] = np.array([whole_label(view.class_names, c) for c in range(logits.shape[-1])])
     np.savez_compressed(buffer, logits=logits, a=along, b=along, ball=attacks.ball, box=view.box, **plane, **paths, **about)
     return buffer.getvalue()

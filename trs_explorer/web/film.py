@@ -15,12 +15,12 @@ from trs_explorer.explore.library import Library
 from trs_explorer.explore.slices import assemble, coordinates, new_points, sample
 from trs_explorer.figures.film import film_spec
 from trs_explorer.figures.slice_data import Slice
+from trs_explorer.figures.slice_figure import PAGE_PX
 from trs_explorer.files import Json
 from trs_explorer.options import UsageError
 from trs_explorer.web.drawing import slice_to_draw
-from trs_explorer.web.history import checkpoint_label
+from trs_explorer.web.history import checkpoint_label, shown_checkpoint
 from trs_explorer.web.markup import markup
-from trs_explorer.web.page import PAGE_PX
 from trs_explorer.web.page_request import PageRequest, image_name, parse_request
 from trs_explorer.web.plotly_script import figure_html
 from trs_explorer.web.slice_cache import SliceCache
@@ -86,6 +86,8 @@ def make_film(library: Library, request: PageRequest, view: SliceView) -> Iterat
     """
     run = request.state.run
     checkpoints = library.checkpoints(run)
+    if request.loaded.run.config.imported:
+        raise UsageError(f"{run} was trained elsewhere: it has one checkpoint, and a film shows a training")
     if len(checkpoints) < 2:
         raise UsageError(f"{run} has {len(checkpoints)} checkpoint: a film needs two or more (trs train --save-every 1)")
     last = len(checkpoints) - 1
@@ -102,7 +104,8 @@ def _frame(library: Library, request: PageRequest, view: SliceView, checkpoint: 
     loaded = library.load(request.state.run, checkpoint)
     at_checkpoint = make_slice_view(loaded, replace(request.state, swap=0), plane=view.plane)
     at_checkpoint = replace(at_checkpoint, low=view.low, high=view.high, spanning=view.spanning, box=view.box)
-    points = [coordinates(new_points(level), level, low=view.low, high=view.high) for level in range(FRAME_LEVEL + 1)]
+    levels = range(min(FRAME_LEVEL + 1, view.levels))
+    points = [coordinates(new_points(level), level, low=view.low, high=view.high) for level in levels]
     return slice_to_draw(at_checkpoint, assemble([sample(loaded.ensemble, view.plane, level) for level in points]))
 
 
@@ -110,7 +113,7 @@ def film_page(request: PageRequest, frames: list[Slice], labels: list[str]) -> s
     """Return one offline HTML file with the film."""
     state = request.state
     plane = "" if is_plane(request.loaded.data.name) else (
-        f", {image_name(request)}; the plane is that of {checkpoint_label(request.loaded.checkpoint)}"
+        f", {image_name(request)}; the plane is that of {shown_checkpoint(request.loaded)}"
     )  # fmt: skip
     caption = f"{state.run}, {labels[0]} to {labels[-1]}{plane}"
     figure = film_spec(frames, labels, caption=caption)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from dash import html
 
-from trs_explorer.config import TrainConfig
+from trs_explorer.config import IMPORTED, TrainConfig
 from trs_explorer.explore.angles import NORM_NAMES, Angles
+from trs_explorer.explore.library import Loaded
 from trs_explorer.figures.training_figure import of_kind
 from trs_explorer.files import Json, printable
 from trs_explorer.parse_events import PROBE, parse_checkpoint, parse_probe, parse_step
@@ -18,8 +19,10 @@ MAX_CHARACTERS = 20  # of a log's field that should be a word or a number
 
 def status_line(config: TrainConfig, status: Json, events: Sequence[Json], checkpoints: Sequence[str]) -> str:
     """Describe a run and its progress in one line."""
+    if config.imported:
+        return f"{config.members} x {config.model_name}: imported, so trained elsewhere. There is no training to show."
     steps = np.concatenate([of_kind(events, kind)[1] for kind in ("step", "checkpoint")])
-    parts = [f"{config.members} x {config.model}, {printable(status.get('state') or 'unknown')[:MAX_CHARACTERS]}"]
+    parts = [f"{config.members} x {config.model_name}, {printable(status.get('state') or 'unknown')[:MAX_CHARACTERS]}"]
     parts += [f"step {steps.max():.0f}"] if len(steps) else []
     parts += [f"saved {checkpoint_label(checkpoints[-1])}" if checkpoints else "nothing saved yet"]
     return ", ".join(parts)
@@ -29,6 +32,11 @@ def checkpoint_label(checkpoint: str) -> str:
     """Return a readable name of a checkpoint: "epoch 7", or "epoch 6, step 123 of the next"."""
     epoch, _, step = checkpoint.partition("-")
     return f"epoch {int(epoch)}" + (f", step {int(step)} of the next" if step else "")
+
+
+def shown_checkpoint(loaded: Loaded) -> str:
+    """Return what the checkpoint that is shown is called in captions: "epoch 7", or "imported" if it was trained elsewhere."""
+    return IMPORTED if loaded.run.config.imported else checkpoint_label(loaded.checkpoint)
 
 
 def step_of(events: Sequence[Json], checkpoint: str) -> int | None:

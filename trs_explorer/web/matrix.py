@@ -9,21 +9,26 @@ from dash import html
 
 from trs_explorer.attacks.options import transfer_kwargs
 from trs_explorer.catalogue import DATA
+from trs_explorer.class_labels import IN_TITLE, class_label, whole_label
 from trs_explorer.evaluation.accuracy import Rate
 from trs_explorer.evaluation.transfer import TransferMatrix, measure_transfer
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.jobs import Snapshot
 from trs_explorer.explore.library import Loaded
-from trs_explorer.explore.pictures import data_uri, difference, png
+from trs_explorer.explore.pictures import data_uri, difference, thumbnail
 from trs_explorer.explore.slice_plane import model_names, the
 from trs_explorer.tables import to_csv
+from trs_explorer.web import own_attacks
 from trs_explorer.web.attack_paths import configured_attack
+from trs_explorer.web.code_errors import readable_code_errors
 from trs_explorer.web.controls import NORM_LABELS, sets
-from trs_explorer.web.history import checkpoint_label
+from trs_explorer.web.history import shown_checkpoint
 from trs_explorer.web.robust_accuracy import BATCH, evaluation_attack, first_images, robust_accuracies
 from trs_explorer.web.state import ATTACK_OPTION_FIELDS, State, is_plane
 
 EXAMPLES = 6
+THUMBNAIL_PX = 168  # of the longer side
+LARGE = 6  # members, above which cells have their rate alone, and the table a class that makes it wide
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ def matrix_key(loaded: Loaded, state: State) -> tuple:
     """Return everything that the measurement depends on."""
     images = loaded.data.name, loaded.data.fingerprint
     attack = state.eps, state.norm, state.attack, *(getattr(state, name) for name in ATTACK_OPTION_FIELDS)
-    return loaded.digest, *images, state.seed, *attack, state.n
+    return loaded.identity, *images, state.seed, *attack, state.n
 
 
 def measure_matrix(loaded: Loaded, state: State, *, member_attack: str = "") -> Iterator[PartialMatrix]:
@@ -84,8 +89,10 @@ def matrix_table(
         )
         for i, row in enumerate(matrix.fooled)
     ]
-    caption = f"{about}transfer rate in %, 95 % interval, counts. Attack made on ↓, fools\N{NO-BREAK SPACE}→"
-    return html.Table([html.Caption(caption), html.Thead(head), html.Tbody(rows)])
+    large = len(matrix.fooled) > LARGE
+    shown = "transfer rate in %, interval and counts under the mouse" if large else "transfer rate in %, 95 % interval, counts"
+    caption = f"{about}{shown}. Attack made on ↓, fools\N{NO-BREAK SPACE}→"
+    return html.Table([html.Caption(caption), html.Thead(head), html.Tbody(rows)], **({"className": "large"} if large else {}))
 
 
 def matrix_settings(state: State, loaded: Loaded, n: int) -> str:
@@ -103,7 +110,7 @@ def _cell(matrix: TransferMatrix, i: int, j: int, names: list[str], button: bool
         else "nothing measured yet"
     )
     counts = [html.Small(f"{100 * low:.0f}-{100 * high:.0f}"), html.Br(), html.Small(f"{fooled}/{eligible}")]
-    content = [html.B(number), *(counts if rate is not None else [])]
+    content = [html.B(number), *(counts if rate is not None and len(matrix.fooled) <= LARGE else [])]
     # The colour repeats the number: the stronger the orange, the higher the rate.
     style = {"title": label, "style": {"background": f"rgba(var(--hot), {0.03 + 0.42 * (rate or 0):.2f})"}}
     if not button:
@@ -124,7 +131,7 @@ def matrix_caption(snapshot: Snapshot, state: State, loaded: Loaded) -> list:
     count = min(state.n, len(loaded.data))
     norm, examples = NORM_LABELS[state.norm], DATA[loaded.data.name].examples
     sentences = [
-        f"{checkpoint_label(loaded.checkpoint)}: {name}, eps {state.eps:g} ({norm}), seed {state.seed}, first {count} test "
+        f"{shown_checkpoint(loaded)}: {name}, eps {state.eps:g} ({norm}), seed {state.seed}, first {count} test "
         f"{examples}; 95 % intervals, counted over {examples} both models classify correctly and on which the attack fools the "
         "surrogate (Def. 6)."
     ]
@@ -133,6 +140,8 @@ def matrix_caption(snapshot: Snapshot, state: State, loaded: Loaded) -> list:
         low, high = partial.matrix.pooled_interval()
         interval = f"({100 * low:.1f}-{100 * high:.1f})"
         sentences.append(f"Transfer over all pairs of members: {100 * fooled / eligible:.1f} % {interval}, {fooled}/{eligible}.")
+    if len(partial.matrix.fooled) == 1:
+        sentences.append("A single member has no pair: the matrix has the attack on it alone.")
     if partial.robust and partial.robust.n == count:
         rate = partial.robust
         share = f"{100 * rate.correct / rate.n:.1f} % ({100 * rate.low:.1f}-{100 * rate.high:.1f})"
@@ -149,6 +158,7 @@ def matrix_summary(snapshot: Snapshot, state: State, loaded: Loaded) -> str:
     return words.partition("(Def. 6). ")[2] if isinstance(words, str) else ""
 
 
+@readable_code_errors
 def example_thumbnails(loaded: Loaded, state: State, matrix: TransferMatrix) -> list:
     """Build thumbnails for the selected cell: clean image, adversarial image, difference. A click shows the image's slices.
 
@@ -157,35 +167,43 @@ def example_thumbnails(loaded: Loaded, state: State, matrix: TransferMatrix) -> 
     i, j = state.surrogate, state.target
     if i >= len(matrix.outcomes) or is_plane(loaded.data.name):
         return []
-    names = model_names(len(matrix.outcomes))
+    names, classes = model_names(len(matrix.outcomes)), DATA[loaded.data.name].class_names
     indices = [k for k, letter in enumerate(matrix.outcomes[i][j]) if letter == "1"][:EXAMPLES]
     if not indices:
         return [html.P(f"No image of the attack on {names[i]} fools {the(names[j])} among those tried.")]
     _, attack = configured_attack(state)
-    adversarial = _adversarial_images(loaded, state, attack, i, indices)
+    adversarial = _adversarial_images(loaded, state, attack, i, indices, measured=matrix.n)
     clean = loaded.data.images(torch.tensor(indices))
     thumbnails = []
     for k, x, x_adv in zip(indices, clean, adversarial, strict=True):
         change, change_text = difference(x, x_adv)
         y, predicted = int(loaded.data.y[k]), int(_prediction(loaded, j, x_adv))
         pictures = [
-            html.Img(src=data_uri(png(picture)), alt=alt)
+            html.Img(src=data_uri(thumbnail(picture, THUMBNAIL_PX)), alt=alt)
             for picture, alt in (
-                (x, f"image {k}, class {y}"),
-                (x_adv, f"adversarial: {the(names[j])} predicts {predicted}"),
+                (x, f"image {k}, class {whole_label(classes, y)}"),
+                (x_adv, f"adversarial: {the(names[j])} predicts {whole_label(classes, predicted)}"),
                 (change, change_text),
             )
         ]
         button = html.Button(pictures, title=f"show image {k} in the slices", **sets(image=k, own="", start=""))
-        thumbnails.append(html.Figure([button, html.Figcaption(f"{k}: {y} → {predicted}")]))
+        named = [class_label(classes, c, IN_TITLE) for c in (y, predicted)]
+        thumbnails.append(html.Figure([button, html.Figcaption(f"{k}: {named[0]} → {named[1]}")]))
     return thumbnails
 
 
-def _adversarial_images(loaded: Loaded, state: State, attack: Callable, surrogate: int, indices: list[int]) -> torch.Tensor:
-    """Recompute the adversarial images at some indices: an image's noise depends on its place among all before it."""
+def _adversarial_images(
+    loaded: Loaded, state: State, attack: Callable, surrogate: int, indices: list[int], *, measured: int
+) -> torch.Tensor:
+    """Recompute the adversarial images at some indices: an image's noise depends on its place among all before it.
+
+    In attacks of others, it may depend on all images of its batch. measured: how many images the matrix has.
+    """
     generator = torch.Generator().manual_seed(state.seed)
     model, parts = loaded.ensemble.members[surrogate], []
-    edges = [*range(0, indices[-1] + 1, BATCH), indices[-1] + 1]
+    begins = range(0, indices[-1] + 1, BATCH)
+    end = min(begins[-1] + BATCH, measured) if own_attacks.is_own(state.attack) else indices[-1] + 1
+    edges = [*begins, end]
     for begin, end in pairwise(edges):
         x, y = loaded.data.images(slice(begin, end)), loaded.data.y[begin:end]
         x_adv = attack(model, x, y, generator=generator, **transfer_kwargs(attack))

@@ -17,7 +17,6 @@ from trs_explorer.web.state import ATTACK_OPTION_FIELDS
 
 GRAPH = {"displayModeBar": False, "showSendToCloud": False, "plotlyServerURL": "", "responsive": True}
 BEAT_MS, POLL_MS = 1500, 400
-PAGE_PX = 900  # width of a saved figure
 WIDTH, NARROWEST, WIDEST = 1800, 300, 6000  # pixels of a saved PNG
 STORES = (
     "state",  # resolved: every field of the URL has a valid value
@@ -39,7 +38,7 @@ STORES = (
 )  # fmt: skip
 # Elements whose content comes as HTML text: every change of a store costs Dash time for every component on the page, and these
 # would be hundreds.
-FILLED = ("matrix", "strip", "gallery", "readout", "share-table", "angle-table", "history-table")
+FILLED = ("matrix", "strip", "gallery", "readout", "share-table", "angle-table", "history-table", "own-options")
 KEYS = (
     ("left / right / up / down", "move the crosshair (with the slices in focus; Shift: further)"),
     ("Enter", "attack from the crosshair"),

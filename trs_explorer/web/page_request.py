@@ -71,11 +71,11 @@ def image_name(request: PageRequest) -> str:
 
 
 def preferred_run(library: Library) -> str:
-    """Return the run that the page opens on. Raises UsageError if there is none any more."""
+    """Return the run that the page opens on: one whose code may run, if there is one. Raises UsageError if there is none."""
     names = library.names
     if not names:
         raise UsageError("there is no run here any more")
-    return PREFERRED if PREFERRED in names else names[0]
+    return PREFERRED if PREFERRED in names else next(filter(library.may_run, names), names[0])
 
 
 def _same_value(requested: object, value: object) -> bool:

@@ -17,7 +17,8 @@ from trs_explorer.explore.jobs import Full, Jobs, Snapshot
 from trs_explorer.explore.library import Library
 from trs_explorer.figures.training_figure import training_spec
 from trs_explorer.files import Json
-from trs_explorer.web import gallery, history, matrix
+from trs_explorer.web import gallery, history, matrix, own_attacks
+from trs_explorer.web.code_errors import readable_code_errors
 from trs_explorer.web.markup import markup
 from trs_explorer.web.page import FILLED, history_graph
 from trs_explorer.web.page_request import NO_UPLOADS, PageRequest, image_name, parse_request
@@ -37,6 +38,7 @@ def add_sections(app: dash.Dash, library: Library, jobs: Jobs, slices: SliceCach
         *(Input(f"{name}-html", "data") for name in FILLED),
         prevent_initial_call=True,
     )
+    add_own_options(app)
     app.clientside_callback(ClientsideFunction("explorer", "mark"), Input("state", "data"))
     app.clientside_callback(
         ClientsideFunction("explorer", "beat"),
@@ -44,6 +46,17 @@ def add_sections(app: dash.Dash, library: Library, jobs: Jobs, slices: SliceCach
         Output("gone", "children"),
         Input("beat", "n_intervals"),
     )
+
+
+def add_own_options(app: dash.Dash) -> None:
+    """Add the callback that puts the options of an attack of others into the form; its controls set "options" (shared.mjs)."""
+
+    @app.callback(Output("own-options-html", "data"), Input("state", "data"), Held("own-options-html", "data"))
+    def controls_of_options(state: Json | None, shown: str | None) -> Any:
+        if not state or "error" in state:
+            raise dash.exceptions.PreventUpdate
+        form = markup(own_attacks.form(str(state["attack"]), str(state["options"])))
+        return no_update if form == (shown or "") else form
 
 
 def matrix_snapshot(jobs: Jobs, request: PageRequest, *, again: bool = False) -> Snapshot:
@@ -159,11 +172,16 @@ def _add_angles(app: dash.Dash, library: Library, slices: SliceCache) -> None:
         except SHOWN_ERRORS:
             return "", ""  # the slice's own callback shows the message
         wanted = request.state
-        with PROCESS_LOCK.hold():
-            view = slices.view(request)
-            settings = {"eps": wanted.eps, "norm": wanted.norm, "seed": wanted.seed}
-            compute = partial(angles, request.loaded.ensemble, view.x[None], torch.tensor([view.y]), **settings)
-            measured = slices.remembered(("angles", view.digest, view.x.numpy().tobytes(), *settings.values()), compute)
+        settings = {"eps": wanted.eps, "norm": wanted.norm, "seed": wanted.seed}
+        measure_angles = readable_code_errors(angles)
+        try:
+            with PROCESS_LOCK.hold():
+                view = slices.view(request)
+                compute = partial(measure_angles, request.loaded.ensemble, view.x[None], torch.tensor([view.y]), **settings)
+                key = ("angles", view.loaded.identity, view.x.numpy().tobytes(), *settings.values())
+                measured = slices.remembered(key, compute)
+        except SHOWN_ERRORS as error:
+            return str(error), ""
         i, j = wanted.surrogate, wanted.target
         pair = (i, j) if i != j and max(i, j) < len(request.loaded.ensemble) else None
         at = f"At {image_name(request)}"
@@ -189,13 +207,16 @@ def _add_history(app: dash.Dash, library: Library) -> None:
             raise dash.exceptions.PreventUpdate
         try:
             events, checkpoints = library.events(name), library.checkpoints(name)
-            status = history.status_line(library.run(name).config, library.status(name), events, checkpoints)
+            config = library.run(name).config
+            status = history.status_line(config, library.status(name), events, checkpoints)
         except SHOWN_ERRORS as error:
             return None, "", str(error), []
         chosen = str(state.get("at") or "") or (checkpoints[-1] if checkpoints else "")
         now = [name, len(events), chosen, look, status]
         if shown == now:
             raise dash.exceptions.PreventUpdate
+        if config.imported:
+            return None, "", status, now
         at_step = history.step_of(events, chosen)
         figure = training_spec(events, at_step=at_step, kept=checkpoints, look=look or "light")
         chart = history_graph(figure) if figure["data"] else "No step of the training is in the log yet."

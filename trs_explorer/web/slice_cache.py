@@ -14,8 +14,9 @@ from trs_explorer.explore.array_cache import ArrayCache
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.latest import Latest, Ticket
 from trs_explorer.explore.plane_attacks import AttackPaths
-from trs_explorer.explore.slices import LEVELS, Cancelled, coordinates, new_points, sample
+from trs_explorer.explore.slices import Cancelled, coordinates, new_points, sample
 from trs_explorer.web.attack_paths import make_attack_paths
+from trs_explorer.web.code_errors import readable_code_errors
 from trs_explorer.web.page_request import PageRequest
 from trs_explorer.web.slice_view import SliceView, make_slice_view
 from trs_explorer.web.state import ATTACK_FIELDS, SLICE_FIELDS
@@ -41,7 +42,7 @@ class SliceCache:
 
     def view(self, request: PageRequest) -> SliceView:
         """Return the request's slice; it is built anew only if a field that it depends on has changed."""
-        fields = (request.loaded.digest, *(getattr(request.state, name) for name in SLICE_FIELDS))
+        fields = (request.loaded.identity, *(getattr(request.state, name) for name in SLICE_FIELDS))
         with self._lock:
             cached = self._by_fields.get(fields)
         view = cached or make_slice_view(request.loaded, request.state)
@@ -72,7 +73,7 @@ class SliceCache:
 
     def go_on(self, view: SliceView, level: int, client: str) -> None:
         """Start to compute a finer grid, which the page asks for as soon as it has got this one."""
-        if level < len(LEVELS):
+        if level < view.levels:
             ticket = self._latest.enter(f"ahead of {client}", object())
             self._ahead.submit(self.samples, view, level, ticket=ticket)
 
@@ -99,7 +100,7 @@ class SliceCache:
             if cached is not None:
                 return cached
             points = coordinates(new_points(level), level, low=view.low, high=view.high)
-            logits = sample(view.loaded.ensemble, view.plane, points, stop=stop, lock=PROCESS_LOCK.hold)
+            logits = readable_code_errors(sample)(view.loaded.ensemble, view.plane, points, stop=stop, lock=PROCESS_LOCK.hold)
             return self._samples.put(key, logits)
 
     def _computing_of(self, key: tuple[str, int]) -> Lock:
@@ -120,7 +121,7 @@ class SliceCache:
         fields = (getattr(request.state, name) for name in (*SLICE_FIELDS, *ATTACK_FIELDS))
         compute = partial(make_attack_paths, request.loaded, request.state, view)
         with PROCESS_LOCK.hold():
-            return self.remembered(("attacks", request.loaded.digest, *fields), compute)
+            return self.remembered(("attacks", request.loaded.identity, *fields), compute)
 
     def remembered(self, key: Hashable, compute: Callable[[], T]) -> T:
         """Return what `compute` gave for this key before, or call it."""

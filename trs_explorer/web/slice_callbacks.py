@@ -3,7 +3,7 @@
 from typing import Any
 
 import dash
-from dash import ClientsideFunction, Input, Output, no_update
+from dash import ClientsideFunction, Input, Output, html, no_update
 from dash import State as Held
 
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
@@ -47,9 +47,9 @@ def add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
             with PROCESS_LOCK.hold():
                 view = slices.view(request)
             step = int(following["level"]) if following and following["key"] == view.key else 0
-            if step > len(LEVELS):  # the page has all of it
+            if step > view.levels:  # the page has all of it
                 return no_update, "", no_update, no_update
-            level, layers = (step, [state["layer"]]) if step < len(LEVELS) else (len(LEVELS) - 1, list(LAYERS))
+            level, layers = (step, [state["layer"]]) if step < view.levels else (view.levels - 1, list(LAYERS))
             samples = [slices.samples(view, k, str(client)[:64]) for k in range(level + 1)]
             slices.go_on(view, level + 1, str(client)[:64])
         except Cancelled:  # a newer request has superseded this one
@@ -57,7 +57,7 @@ def add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
         except SHOWN_ERRORS as error:
             return None, str(error), "", ""
         n = LEVELS[level]
-        table = markup(share_table(view, assemble(samples))) if step == len(LEVELS) else no_update
+        table = markup(share_table(view, assemble(samples))) if step == view.levels else no_update
         parts = slice_parts(view, samples, layers)
         slices.drawn(view).set()
         return parts | {"next": step + 1}, no_update if step else "", f"{n} x {n} points", table
@@ -72,16 +72,22 @@ def add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
                 raise dash.exceptions.PreventUpdate
             with PROCESS_LOCK.hold():
                 view = slices.view(request)
-            return attack_response(request, view, slices.attacks(request, view))
         except SHOWN_ERRORS:
             return None  # the slice's own callback shows the message
+        try:
+            return attack_response(request, view, slices.attacks(request, view))
+        except SHOWN_ERRORS as error:  # of an attack of others, perhaps
+            return {"key": None, "about": attack_fields(request), "words": {"start-words": str(error)}}
 
     @app.callback(Output("readout-html", "data"), Input("pointer", "data"), Held("state", "data"), prevent_initial_call=True)
     def read(pointer: Json | None, state: Json | None) -> Any:
         if not pointer or not state or (view := slices.get(str(pointer.get("key")))) is None:
             return no_update
         a, b = (float(value) for value in pointer["point"])
-        return markup(readout(view, a, b))
+        try:
+            return markup(readout(view, a, b))
+        except SHOWN_ERRORS as error:
+            return markup(html.P(str(error), className="warn"))
 
     app.clientside_callback(
         ClientsideFunction("explorer", "draw"),

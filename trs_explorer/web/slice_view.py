@@ -8,17 +8,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trs_explorer.catalogue import DATA
 from trs_explorer.data import Dataset
 from trs_explorer.explore.gallery import predictions
 from trs_explorer.explore.library import Loaded
-from trs_explorer.explore.pictures import data_uri, png
+from trs_explorer.explore.pictures import data_uri, thumbnail
 from trs_explorer.explore.planes import Plane, box_polygon, domain, fitted_range, three_images
 from trs_explorer.explore.slice_plane import gradient_plane, model_names
+from trs_explorer.explore.slices import LEVELS
 from trs_explorer.figures.slice_data import SpanningImage
 from trs_explorer.options import UsageError
-from trs_explorer.web.state import State, is_plane, uploaded_pixels
+from trs_explorer.web import uploads
+from trs_explorer.web.code_errors import readable_code_errors
+from trs_explorer.web.state import State, is_plane
 
 Points = np.ndarray
+MOST_SAMPLES = 1 << 25  # logits of a slice: 128 MiB
+SPANNING_PX = 96  # of the longer side of the pictures of images that span the plane
+LARGE_IMAGE = 1 << 15  # numbers: of a larger one, the finest grid is left out
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,17 +59,31 @@ class SliceView:
     spanning: tuple[SpanningImage, ...] = ()
 
     @property
+    def levels(self) -> int:
+        """How many of the nested grids it has: fewer of many members or classes, for memory, and of large images, for time."""
+        numbers = len(self.loaded.ensemble) * self.loaded.data.classes
+        fit = sum(n * n * numbers <= MOST_SAMPLES for n in LEVELS)
+        return max(1, min(fit, len(LEVELS) - (self.x.numel() > LARGE_IMAGE)))
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of all classes; empty: they have none but their numbers."""
+        return DATA[self.loaded.data.name].class_names
+
+    @property
     def digest(self) -> str:
         """The SHA-256 of the weights."""
         return self.loaded.digest
 
 
+@readable_code_errors
 def chosen_image(loaded: Loaded, state: State) -> tuple[Tensor, int, str]:
     """Return the state's image, its class, and where the class comes from. Raises UsageError if the output is NaN."""
     data = loaded.data
     if state.own:
-        pixels = uploaded_pixels(state.own, math.prod(data.x.shape[1:]))
-        assert pixels is not None
+        pixels = uploads.pixels(state.own, math.prod(data.x.shape[1:]))
+        if pixels is None:
+            raise UsageError("the uploaded picture is not here any more: upload it again")
         x = torch.frombuffer(bytearray(pixels), dtype=torch.uint8).view(data.x.shape[1:]).float() / 255
         y = int(predictions(loaded.ensemble, x[None])[-1, 0])
         if y < 0:
@@ -71,6 +92,7 @@ def chosen_image(loaded: Loaded, state: State) -> tuple[Tensor, int, str]:
     return data.images(torch.tensor([state.image]))[0], int(data.y[state.image]), "the label"
 
 
+@readable_code_errors
 def make_slice_view(loaded: Loaded, state: State, *, plane: Plane | None = None) -> SliceView:
     """Build the view of the state's slice. plane: use this plane through the same image instead of the state's."""
     x, y, label_source = chosen_image(loaded, state)
@@ -82,7 +104,7 @@ def make_slice_view(loaded: Loaded, state: State, *, plane: Plane | None = None)
     if spanning:
         low, high = fitted_range(torch.tensor([image.point for image in spanning]))
     return SliceView(
-        key=_key(loaded.digest, plane, low, high),
+        key=_key(loaded.identity, plane, low, high),
         loaded=loaded,
         plane=plane,
         models=model_names(len(loaded.ensemble)),
@@ -102,7 +124,8 @@ def _spanning(loaded: Loaded, state: State, plane: Plane, x: Tensor) -> tuple[Sp
     """Return the three images of the plane."""
     images = (x, *loaded.data.images(torch.tensor([state.second, state.third])))
     names = ("own picture" if state.own else f"image {state.image}", f"image {state.second}", f"image {state.third}")
-    return tuple(SpanningImage(n, plane.pair(image), data_uri(png(image))) for n, image in zip(names, images, strict=True))
+    named = zip(names, images, strict=True)
+    return tuple(SpanningImage(n, plane.pair(image), data_uri(thumbnail(image, SPANNING_PX))) for n, image in named)
 
 
 def _plane(loaded: Loaded, state: State, x: Tensor, y: int) -> Plane:
@@ -125,6 +148,6 @@ def _training_points(loaded: Loaded) -> Points:
     return np.column_stack([train.x.view(len(train), -1).numpy(), train.y.numpy()]).astype(np.float32)
 
 
-def _key(digest: str, plane: Plane, low: float, high: float) -> str:
-    parts = [digest.encode(), *(t.numpy().tobytes() for t in (plane.origin, plane.u, plane.v)), f"{low},{high}".encode()]
+def _key(identity: str, plane: Plane, low: float, high: float) -> str:
+    parts = [identity.encode(), *(t.numpy().tobytes() for t in (plane.origin, plane.u, plane.v)), f"{low},{high}".encode()]
     return hashlib.sha256(b"".join(parts)).hexdigest()[:24]

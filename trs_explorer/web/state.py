@@ -1,17 +1,17 @@
 """The page's state, as the URL holds it: parse the browser's strings into a complete and valid `State`."""
 
-import base64
-import binascii
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
-from trs_explorer.attack_catalogue import LOSSES, NORMS, RADIUS_ATTACKS, takes
+from trs_explorer.attack_catalogue import LOSSES, NORMS
 from trs_explorer.catalogue import DATA
 from trs_explorer.explore.gallery import FILTERS
+from trs_explorer.explore.run_names import FOLDER
 from trs_explorer.figures.layers import LAYERS
 from trs_explorer.options import Option, UsageError
+from trs_explorer.web import own_attacks, uploads
 
 PLANES = {
     "gradients": "gradient x gradient",
@@ -21,6 +21,8 @@ PLANES = {
 THEMES = ("auto", "light", "dark")
 SIZES = (64, 128, 256, 512, 1000)
 MAX_STEPS, MAX_RESTARTS = 200, 20
+MOST_PANELS = 8  # of models that are shown at first; the others can be shown
+NONE_HIDDEN = "none"  # in the place of the numbers of hidden models, where some would be hidden by default
 
 # Every number with its range, for the page's form and for checking requests.
 NUMBERS = {
@@ -40,12 +42,12 @@ NUMBERS = {
         Option("n", int, "how many test images the matrix tries", 1, 1000),
     )
 }
-CHOICES = {"plane": tuple(PLANES), "layer": tuple(LAYERS), "norm": NORMS, "attack": RADIUS_ATTACKS,
+CHOICES = {"plane": tuple(PLANES), "layer": tuple(LAYERS), "norm": NORMS,
          "loss": ("default", *LOSSES), "filter": tuple(FILTERS), "theme": THEMES}  # fmt: skip
 
 # The fields that a slice depends on, and those that its attack paths depend on in addition.
 SLICE_FIELDS = ("run", "at", "image", "own", "plane", "surrogate", "target", "second", "third", "seed", "span", "swap")
-ATTACK_OPTION_FIELDS = ("loss", "steps", "step_size", "restarts")
+ATTACK_OPTION_FIELDS = ("loss", "steps", "step_size", "restarts", "options")
 ATTACK_FIELDS = ("eps", "norm", "attack", *ATTACK_OPTION_FIELDS, "start")
 
 
@@ -59,9 +61,11 @@ class State:
     weights: the first digits of the weights' SHA-256 when the link was made.
     own: an uploaded picture's bytes in base64url, used instead of `image`.
     surrogate, target: the numbers of two models.
-    hide: the numbers of hidden models, such as "0,2".
+    hide: the numbers of hidden models, such as "0,2"; "none" where some would be hidden by default.
     start: where attacks start, "a,b" in plane coordinates; empty: at the image.
     label: show only images of this class; -1: all.
+    attack: one of `own_attacks.names`.
+    options: of an attack of others, "side=5&kind=plus": see `own_attacks`.
     loss: what the attack maximises, if it has a choice; "default": its usual loss.
     """
 
@@ -87,6 +91,7 @@ class State:
     steps: int = 10
     step_size: float = 0.0
     restarts: int = 1
+    options: str = ""
     n: int = 256
     start: str = ""
     filter: str = "all"
@@ -100,7 +105,7 @@ class State:
 
     def hidden(self) -> list[int]:
         """Return the numbers of the hidden models."""
-        return [int(k) for k in self.hide.split(",") if k]
+        return [int(k) for k in self.hide.split(",") if k.isdecimal()]
 
     def to_json(self) -> dict[str, str | int | float]:
         """Return the fields as the browser stores them."""
@@ -156,7 +161,9 @@ def parse_state(fields: Mapping[str, object], *, run: str, data: str, members: i
             set_field(name, raw)
         elif raw not in (None, ""):
             warnings.append(f"{name} must be one of {', '.join(choices)}, got {str(raw)[:40]!r}")
-    if state.norm != "linf" and not takes(state.attack, "norm"):
+    state, said = _with_attack(state, fields)
+    warnings += said
+    if state.norm != "linf" and not own_attacks.takes(state.attack, "norm"):
         warnings.append(f"{state.attack} searches the max norm only")
         state = replace(state, norm="linf", eps=default_eps(data, "linf"))
     elif fields.get("eps") in (None, ""):
@@ -178,10 +185,14 @@ def parse_state(fields: Mapping[str, object], *, run: str, data: str, members: i
     if start and _numbers(start, 2) is None:
         warnings.append(f"start takes two numbers, such as 1.5,-2, got {start[:40]!r}")
         start = ""
-    hidden = sorted({k for k in map(_whole, str(fields.get("hide") or "").split(",")) if k is not None and 0 <= k <= members})
+    hide = str(fields.get("hide") or "")
+    hidden = sorted({k for k in map(_whole, hide.split(",")) if k is not None and 0 <= k <= members})
+    if members >= MOST_PANELS and not hide:
+        hidden = hidden_at_first(members)
     upload = str(fields.get("own") or "")
-    if upload and (is_plane(data) or uploaded_pixels(upload, math.prod(DATA[data].shape)) is None):
-        warnings.append("own: the picture in the link does not fit this data set")
+    if upload and (is_plane(data) or uploads.pixels(upload, math.prod(DATA[data].shape)) is None):
+        gone = uploads.is_kept_here(upload)
+        warnings.append(f"own: the picture in the link {'is not here any more' if gone else 'does not fit this data set'}")
         upload = ""
     at, weights = str(fields.get("at") or ""), str(fields.get("weights") or "")
     state = replace(
@@ -189,7 +200,7 @@ def parse_state(fields: Mapping[str, object], *, run: str, data: str, members: i
         at=at if re.fullmatch(r"[0-9-]{0,24}", at) else "",
         weights=weights if re.fullmatch(r"[0-9a-f]{0,64}", weights) else "",
         start=start,
-        hide=",".join(map(str, hidden)) if len(hidden) <= members else "",
+        hide=_hide(hidden, members),
         own=upload,
     )
     if is_plane(data):
@@ -197,13 +208,25 @@ def parse_state(fields: Mapping[str, object], *, run: str, data: str, members: i
     return state, warnings
 
 
-def uploaded_pixels(upload: str, count: int) -> bytes | None:
-    """Decode an uploaded picture: one byte per pixel and channel; None unless there are `count` of them."""
+def hidden_at_first(members: int) -> list[int]:
+    """Return the models without a panel until the user shows them: of many, the first members and the ensemble have one."""
+    return list(range(MOST_PANELS - 1, members)) if members >= MOST_PANELS else []
+
+
+def _hide(hidden: list[int], members: int) -> str:
+    """Return the field for some hidden models; all of them cannot be hidden."""
+    some = hidden and len(hidden) <= members
+    return ",".join(map(str, hidden)) if some else NONE_HIDDEN if members >= MOST_PANELS else ""
+
+
+def _with_attack(state: State, fields: Mapping[str, object]) -> tuple[State, list[str]]:
+    """Return the state with a request's attack and its own options, as far as they can be used, and why not."""
+    name, text = str(fields.get("attack") or state.attack), str(fields.get("options") or "")
     try:
-        pixels = base64.b64decode(upload.encode("ascii"), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        return None
-    return pixels if len(pixels) == count else None
+        values, warnings = own_attacks.parse_options(name, text)
+        return replace(state, attack=name, options=own_attacks.written(name, values)), warnings
+    except UsageError as error:
+        return state, [f"{FOLDER.sub('', str(error))} (showing {state.attack})"]
 
 
 def _number(raw: object, kind: type) -> int | float:

@@ -11,6 +11,7 @@ from dash import Input, Output, ctx, no_update
 from dash import State as Held
 
 from trs_explorer.catalogue import DATA
+from trs_explorer.class_labels import IN_KEY, class_label
 from trs_explorer.explore.library import Library
 from trs_explorer.explore.plane_attacks import AttackPaths
 from trs_explorer.explore.slice_plane import model_names
@@ -27,7 +28,10 @@ from trs_explorer.web.slice_view import SliceView
 from trs_explorer.web.state import ATTACK_FIELDS, SLICE_FIELDS, is_plane
 
 SHOWN_ERRORS = (UsageError, RunError)  # whose message is shown on the page
-SHOWN_IF = ("loss", "steps", "step_size", "restarts", "norm", "second", "third", "plane", "span", "seed", "upload", "target")
+SHOWN_IF = (
+    "at", "scrub", "loss", "steps", "step_size", "restarts", "norm", "second", "third", "plane", "span", "seed", "upload",
+    "target",
+)  # fmt: skip
 SOON_S = 0.12  # that the answer to a change of the attack waits for its result
 MODEL_CHOICES = ("surrogate", "target")
 # The stores that hold the state for a part of the page, and what that part depends on.
@@ -199,12 +203,12 @@ def _scrubber(checkpoints: Sequence[str], chosen: str) -> Json:
 def _answer(app: dash.Dash, library: Library, request: PageRequest, wanted: Json, *, keep_address: bool) -> Json:
     state, members = request.state, len(request.loaded.ensemble)
     names, data = model_names(members), request.loaded.data.name
-    needed = controls.visible(state, plane_data=is_plane(data))
+    needed = controls.visible(state, plane_data=is_plane(data), imported=request.loaded.run.config.imported)
     fields = state.to_json() | {"members": members}
     checkpoints = library.checkpoints(state.run)
     most, step = controls.eps_range(state, data)
     numbered = controls.options({str(k): name for k, name in enumerate(names)})
-    handed_on = {name: getattr(state, name) for name in ("image", "norm", "attack", "steps")}  # to Compare
+    handed_on = {name: getattr(state, name) for name in ("image", "norm", "attack", "steps", "options")}  # to Compare
     compare = {"a": state.run, **handed_on, "eps": f"{state.eps:g}"}
     runs = library.names
     # A bare address stays bare until something is changed.
@@ -219,7 +223,7 @@ def _answer(app: dash.Dash, library: Library, request: PageRequest, wanted: Json
         "options": {
             "run": controls.options({name: name for name in runs}),
             "at": controls.options({controls.NEWEST: controls.NEWEST, **{name: checkpoint_label(name) for name in checkpoints}}),
-            "label": controls.options({"-1": "all", **{str(c): str(c) for c in range(DATA[data].classes)}}),
+            "label": controls.options({"-1": "all", **_class_choices(data)}),
             "shown": numbered, "surrogate": numbered, "target": numbered,
         },
         "styles": {name: {} if needed[name] else {"display": "none"} for name in SHOWN_IF},
@@ -228,6 +232,18 @@ def _answer(app: dash.Dash, library: Library, request: PageRequest, wanted: Json
         "compare": app.get_relative_path("/compare") + "?" + urlencode(compare),
         "attack": no_update,
     }  # fmt: skip
+
+
+def _of_trainings(library: Library, run: str) -> Json:
+    """Return the style of controls that only trainings need, for a run that cannot be shown."""
+    known = library.runs().get(run)
+    return {"display": "none"} if known and known.config.imported else {}
+
+
+def _class_choices(data: str) -> dict[str, str]:
+    """Return the choices of a class: its number to its name."""
+    names = DATA[data].class_names
+    return {str(c): class_label(names, c, IN_KEY) for c in range(DATA[data].classes)}
 
 
 def _unusable(library: Library, wanted: Json, error: Exception) -> Json:
@@ -243,7 +259,7 @@ def _unusable(library: Library, wanted: Json, error: Exception) -> Json:
         "notice": "",
         "fields": dict.fromkeys(controls.FIELDS, no_update) | ({"run": run} if run in names else {}),
         "options": {"run": controls.options(names)} | dict.fromkeys(("at", "label", "shown", *MODEL_CHOICES), no_update),
-        "styles": dict.fromkeys(SHOWN_IF, no_update),
+        "styles": dict.fromkeys(SHOWN_IF, no_update) | dict.fromkeys(("at", "scrub"), _of_trainings(library, run)),
         "eps": {"text": no_update, "max": no_update, "step": no_update},
         "scrub": dict.fromkeys(("value", "max", "text"), no_update),
         "compare": no_update,

@@ -1,6 +1,6 @@
 // What Dash does not do on the Compare page: put the slices' figures together, keys, and whether the server is there.
 import {columnsFor, compose} from "../../assets/panels.mjs";
-import {beat, COMMON_KEYS, dash, element, fill, listenToHeader, look, next, press, show} from "../../assets/shared.mjs";
+import {beat, COMMON_KEYS, dash, element, fill, listenToHeader, listenToOwnOptions, look, next, press, show} from "../../assets/shared.mjs";
 
 const SETTLED_MS = 150; // without a change, before what costs much is asked: the matrices and the curves
 const SIDES = ["a", "b"];
@@ -17,11 +17,11 @@ const KEYS = {
 function figure(side) {
   const slice = view.slices?.[side], attack = view.attacks?.[side], {state, looks} = view, width = element(`side-${side}`).clientWidth;
   if (!slice?.spec || !state || !width) return dash.no_update;
-  const fits = attack?.key === slice.key ? attack : null, theme = look(state.theme), shown = slice.models.map((_, k) => k);
+  const fits = attack?.key === slice.key ? attack : null, theme = look(state.theme), shown = slice.shown;
   const now = JSON.stringify([slice.key, slice.level, state[side], fits?.headlines, fits?.traces, width, innerHeight, theme]);
   if (now === view.drawn[side]) return dash.no_update;
   view.drawn[side] = now;
-  const columns = columnsFor(shown.length, width, innerHeight * 0.4);
+  const columns = columnsFor(shown.length, width, Math.max(innerHeight * 0.4, width < 620 ? width : 0));
   const made = compose(slice, fits, {layer: "class", shown, columns, template: looks[theme], large: false, width});
   element(`graph-${side}-room`).style.height = `${made.layout.height}px`;
   return made;
@@ -56,6 +56,7 @@ function listen() {
   view.listening = true;
   document.addEventListener("keydown", (event) => press(event, KEYS) && event.preventDefault());
   listenToHeader(redraw);
+  listenToOwnOptions();
   new ResizeObserver(redraw).observe(element("sides"));
 }
 

@@ -61,14 +61,14 @@ def app_of(library: Library) -> dash.Dash:
 
 
 def test_an_address_holds_every_field_and_reads_back_as_the_same_state(compare: dash.Dash, explorer: Explorer) -> None:
-    assert set(EVERY_FIELD) == set(FIELDS)
+    assert {*EVERY_FIELD, "options"} == set(FIELDS)  # "options", of an attack of others: test_own_attacks.py
     answer = resolve(compare, **EVERY_FIELD)
     state = answer["state.data"]
     assert answer["notice.children"] == ""
-    assert {name: state[name] for name in FIELDS} == EVERY_FIELD
+    assert {name: state[name] for name in FIELDS} == {**EVERY_FIELD, "options": ""}
     assert [state["weights_a"], state["weights_b"]] == [explorer.library.load(EVERY_FIELD[side]).digest for side in "ab"]
     default = state_of(compare)
-    assert [name for name in FIELDS if default[name] == state[name]] == []  # a field that is dropped would be seen
+    assert [name for name in EVERY_FIELD if default[name] == state[name]] == []  # a field that is dropped would be seen
     assert "address.search" not in answer  # a link that was opened stays as it was
     written = change(compare, state, image=78)["address.search"]
     weights = {name: state[name][:12] for name in ("weights_a", "weights_b")}
@@ -110,7 +110,7 @@ def test_a_run_that_saves_more_is_no_link_to_other_weights(tmp_path: Path) -> No
 def test_controls_show_the_state(compare: dash.Dash) -> None:
     numbers = ("image", "seed", "span", "eps", "steps", "step_size", "restarts")
     expected = {name: value if name in numbers else str(value) for name, value in EVERY_FIELD.items()}
-    assert shown_by(resolve(compare, **EVERY_FIELD)) == expected
+    assert shown_by(resolve(compare, **EVERY_FIELD)) == {**expected, "options": ""}
 
 
 def test_setting_a_control_to_what_it_shows_changes_nothing(compare: dash.Dash) -> None:
@@ -143,7 +143,7 @@ def test_every_control_sets_its_field_in_state_and_address(
 
 def test_every_control_has_such_a_case() -> None:
     (cases,) = [mark.args[1] for mark in test_every_control_sets_its_field_in_state_and_address.pytestmark]
-    assert {case[0] for case in cases} == set(FIELDS)
+    assert {case[0] for case in cases} | {"options"} == set(FIELDS)  # "options": test_own_attacks.py
 
 
 def test_a_change_sends_only_what_depends_on_it(compare: dash.Dash) -> None:

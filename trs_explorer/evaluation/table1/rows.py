@@ -113,16 +113,8 @@ def make_row(
         checks = {number: checks.get(number, False) or one.checks.get(number, False) for number in {*checks, *one.checks}}
     data_of = measured_on(config, evaluations[0].result) if evaluations else config.data_fingerprint.get("test", "")
     deviations = paper.deviations(config, checkpoint)
-    return Row(
-        run,
-        run if config.imported else config.method_name,
-        deviations,
-        config,
-        weights,
-        figures,
-        dict(sorted(checks.items())),
-        data_of,
-    )
+    label = run if config.imported else config.method_name
+    return Row(run, label, deviations, config, weights, figures, dict(sorted(checks.items())), data_of)
 
 
 def group_by_images(rows: Sequence[Row], data: str) -> list[list[Row]]:
@@ -139,8 +131,9 @@ def group_by_images(rows: Sequence[Row], data: str) -> list[list[Row]]:
 
 def sort_rows(rows: Sequence[Row]) -> list[Row]:
     """Rows of one data set in the table's order, each with a label of its own."""
-    count = Counter(one.config.method for one in rows)
-    labelled = [one if count[one.config.method] == 1 or one.config.imported else replace(one, label=one.run) for one in rows]
+    count = Counter(one.config.method_name for one in rows)
+    alone = [one.config.imported or count[one.config.method_name] == 1 for one in rows]
+    labelled = [one if own else replace(one, label=one.run) for one, own in zip(rows, alone, strict=True)]
     return sorted(labelled, key=lambda one: (_place(one.config.method), one.config.method, natural_order(one.run)))
 
 

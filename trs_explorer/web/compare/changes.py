@@ -6,6 +6,7 @@ from trs_explorer.files import Json
 from trs_explorer.web.changes import same
 from trs_explorer.web.compare.pair import FIELDS
 
+OF_AN_ATTACK = ("options",)
 OF_A_DATA_SET = ("image", "span", "eps", "along", "b")
 OTHER_SIDE = {"a": "b", "b": "a"}
 
@@ -20,6 +21,8 @@ def changed_fields(fields: Mapping[str, object], changes: Mapping[str, object], 
     dropped: set[str] = set()
     if "a" in changes and data_of.get(str(changes["a"])) != data_of.get(str(fields.get("a"))):
         dropped |= set(OF_A_DATA_SET)
+    if "attack" in changes and fields.get("options"):
+        dropped |= set(OF_AN_ATTACK)
     if "norm" in changes:
         dropped.add("eps")  # a radius in one norm says nothing in another
     kept = {name: value for name, value in fields.items() if name not in dropped - set(changes)}
@@ -35,7 +38,8 @@ def swapped(fields: Mapping[str, object]) -> Json:
 def changes(shown: Mapping[str, object], state: Mapping[str, object]) -> Json:
     """Return the fields that the controls show otherwise than a state has them.
 
-    shown: what every control holds; None or "": a number that is being typed, or a selection without an option.
+    shown: what every control holds; None or "": a number that is being typed, a selection without an option, or no own options.
     """
     held = {name: shown.get(name) for name in FIELDS}
-    return {name: value for name, value in held.items() if value not in (None, "") and not same(state.get(name), value)}
+    given = {name: value for name, value in held.items() if value is not None and (value != "" or name in OF_AN_ATTACK)}
+    return {name: value for name, value in given.items() if not same(state.get(name), value)}

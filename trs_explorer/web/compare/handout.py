@@ -9,18 +9,18 @@ from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
 from trs_explorer.explore.slices import assemble
 from trs_explorer.figures.of_ensemble import attacks_to_draw
-from trs_explorer.figures.slice_figure import figure_size, slice_spec
+from trs_explorer.figures.slice_figure import PAGE_PX, figure_size, slice_spec
 from trs_explorer.files import Json
 from trs_explorer.web.compare.page import TITLES
 from trs_explorer.web.compare.pair import Pair
 from trs_explorer.web.compare.sections import Section, live_sections, stored_sections
 from trs_explorer.web.compare.slices import Side, side_attacks, side_samples, slices_caption
 from trs_explorer.web.drawing import slice_to_draw
-from trs_explorer.web.history import checkpoint_label
+from trs_explorer.web.history import shown_checkpoint
 from trs_explorer.web.markup import Html, markup
-from trs_explorer.web.page import PAGE_PX
 from trs_explorer.web.plotly_script import figure_html
 from trs_explorer.web.slice_cache import SliceCache
+from trs_explorer.web.state import hidden_at_first
 
 STYLE = (
     ":root{--hot:213,94,0}body{font:15px/1.4 system-ui,sans-serif;margin:1.5rem;max-width:62rem;color:#000;background:#fff}"
@@ -59,14 +59,15 @@ def handout(library: Library, pair: Pair, jobs: Jobs, slices: SliceCache) -> str
 
 def _about(pair: Pair, side: str) -> str:
     loaded = pair.sides[side].loaded
-    return f"{side.upper()}: {loaded.name}, {checkpoint_label(loaded.checkpoint)}, weights {loaded.digest}"
+    return f"{side.upper()}: {loaded.name}, {shown_checkpoint(loaded)}, weights {loaded.digest}"
 
 
 def _slices(side: Side, slices: SliceCache) -> Json:
     view = side.view
     data = slice_to_draw(view, assemble(side_samples(view, slices)))
-    figure = slice_spec(data, attacks_to_draw(side.attacks), surrogate=None, look="print")
-    figure["layout"] |= figure_size(figure, len(view.models), width=PAGE_PX)
+    hidden = hidden_at_first(len(view.models) - 1)
+    figure = slice_spec(data, attacks_to_draw(side.attacks), surrogate=None, look="print", hidden=hidden)
+    figure["layout"] |= figure_size(figure, len(view.models) - len(hidden), width=PAGE_PX)
     return figure
 
 

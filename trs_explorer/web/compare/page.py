@@ -28,6 +28,7 @@ FILLED_TOGETHER = (
     ("shares-a", "shares-b"),
     ("matrix-a", "matrix-b", "words-a", "words-b", "live-table"),
     ("cosine-table", "robust-table", "curves-table", "table1"),
+    ("own-options",),
 )
 FILLED = tuple(name for names in FILLED_TOGETHER for name in names)
 KEYS = (

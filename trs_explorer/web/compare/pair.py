@@ -8,7 +8,7 @@ from trs_explorer.explore.library import Library
 from trs_explorer.files import Json
 from trs_explorer.options import UsageError
 from trs_explorer.runs import RunError
-from trs_explorer.web.history import checkpoint_label
+from trs_explorer.web.history import shown_checkpoint
 from trs_explorer.web.page_request import PageRequest, parse_request, preferred_run
 from trs_explorer.web.state import ATTACK_OPTION_FIELDS, is_plane
 
@@ -79,7 +79,7 @@ def parse_pair(library: Library, fields: Mapping[str, object]) -> Pair:
     for side, request in pair.sides.items():
         linked, shown = str(fields.get(WEIGHTS[side]) or ""), request.loaded.digest
         if not shown.startswith(linked):
-            now = f"{side.upper()} is {pair.names[side]}, {checkpoint_label(request.loaded.checkpoint)}"
+            now = f"{side.upper()} is {pair.names[side]}, {shown_checkpoint(request.loaded)}"
             pair.warnings.append(
                 f"{now}: the link was made with other weights ({linked[:WEIGHTS_DIGITS]}; these are {shown[:WEIGHTS_DIGITS]})"
             )
@@ -104,8 +104,8 @@ def _readable(library: Library, name: object, replacement: str, side: str, warni
 
 
 def _first(library: Library) -> str:
-    """Return the default run A: the explorer's, if it has a checkpoint, else the first run that has one."""
-    saved = [name for name in library.names if _is_saved(library, name)]
+    """Return the default run A: the explorer's, if it can be shown, else the first run that can."""
+    saved = [name for name in library.names if _can_be_shown(library, name)]
     return next((name for name in (preferred_run(library), *saved) if name in saved), preferred_run(library))
 
 
@@ -113,14 +113,14 @@ def default_opponent(library: Library, name: str) -> str:
     """Return what a run is compared with: a baseline run on the same data, else any other with a checkpoint, else itself."""
     config, library_runs = library.run(name).config, library.runs()
     others = [other for other, run in library_runs.items() if other != name and same_split(run.config, config, "test")]
-    saved = [other for other in others if _is_saved(library, other)]
+    saved = [other for other in others if _can_be_shown(library, other)]
     baselines = [other for other in saved if library_runs[other].config.method == BASELINE]
     return next(iter(baselines + saved), name)
 
 
-def _is_saved(library: Library, name: str) -> bool:
-    """Whether a run has a checkpoint; false if it cannot be read or has just been removed."""
+def _can_be_shown(library: Library, name: str) -> bool:
+    """Whether a run has a checkpoint, and its code may run; false if it cannot be read or has just been removed."""
     try:
-        return bool(library.checkpoints(name))
+        return bool(library.checkpoints(name)) and library.may_run(name)
     except (RunError, UsageError):
         return False

@@ -18,8 +18,9 @@ from trs_explorer.web.compare.pair import parse_pair
 from trs_explorer.web.compare.sections import live_sections, stored_sections
 from trs_explorer.web.compare.state_callback import PARTS
 from trs_explorer.web.drawing import share_table
-from trs_explorer.web.history import checkpoint_label
+from trs_explorer.web.history import shown_checkpoint
 from trs_explorer.web.markup import markup
+from trs_explorer.web.section_callbacks import add_own_options
 from trs_explorer.web.slice_cache import SliceCache
 from trs_explorer.web.state_callbacks import SHOWN_ERRORS
 
@@ -34,6 +35,7 @@ def add_sections(app: dash.Dash, library: Library, jobs: Jobs, slices: SliceCach
     _add_stored(app, library)
     _add_newest(app, library)
     _add_handout(app, library, jobs, slices)
+    add_own_options(app)
     for function, output, inputs in (
         ("draw", (), ("slices-a.data", "slices-b.data", "attack-data.data", "state.data", "looks.data", "graph.data")),
         ("theme", (), ("state.data",)),
@@ -86,7 +88,7 @@ def _add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
         examples = DATA[pair.a.loaded.data.name].examples
         return {
             "slices": {side: sides.side_parts(views[side], samples[side]) for side in "ab"},
-            "names": {side: f"{side.upper()}: {one.name}, {checkpoint_label(one.checkpoint)}" for side, one in loaded.items()},
+            "names": {side: f"{side.upper()}: {one.name}, {shown_checkpoint(one)}" for side, one in loaded.items()},
             "titles": {side: f"Transfer in {side.upper()}: {one.name}" for side, one in loaded.items()},
             "whole-names": pair.names,
             "example": (TITLES[examples], examples.removesuffix("s")),
@@ -106,9 +108,13 @@ def _add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
             raise dash.exceptions.PreventUpdate
         try:
             pair = _pair(library, fields)
-            attacked = sides.side_attacks(pair, slices)
+            sides.side_views(pair, slices)
         except SHOWN_ERRORS:
             return None, "", fields  # the slices' own callback shows the message
+        try:
+            attacked = sides.side_attacks(pair, slices)
+        except SHOWN_ERRORS as error:  # of an attack of others, perhaps
+            return None, str(error), fields
         parts = {side: sides.side_attack_parts(one) for side, one in attacked.items()}
         return parts, sides.slices_caption(pair, attacked), fields
 

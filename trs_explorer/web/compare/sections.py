@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dash import html
+
 from trs_explorer.catalogue import DATA
 from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
@@ -87,7 +89,7 @@ def stored_sections(library: Library, pair: Pair, *, look: str) -> dict[str, Sec
         "cosine": Section(
             cosines,
             stored_results.probe_caption(probes, config.data, [labels.get(name, name) for name in runs if name not in probes]),
-            stored_results.probe_table(probes, names),
+            stored_results.probe_table(probes, names) if probes else html.P(stored_results.NO_PROBE),
         ),
         "robust": Section(
             _scatter(accuracies, names, x_title=TRANSFER, y_title="ensemble robust accuracy, %", look=look),

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from trs_explorer.catalogue import DATA
+from trs_explorer.class_labels import IN_SENTENCE, class_label
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.plane_attacks import AttackPaths
 from trs_explorer.explore.planes import Plane, along_gradient, domain, loss_directions, two_gradients
@@ -19,7 +20,7 @@ from trs_explorer.web.controls import NORM_LABELS
 from trs_explorer.web.drawing import attack_parts, slice_parts
 from trs_explorer.web.slice_cache import SliceCache
 from trs_explorer.web.slice_view import SliceView, chosen_image, make_slice_view
-from trs_explorer.web.state import ATTACK_OPTION_FIELDS, is_plane
+from trs_explorer.web.state import ATTACK_OPTION_FIELDS, hidden_at_first, is_plane
 
 LEVEL = 2  # of the nested grids: 97 x 97 points
 KEY_PX = 24  # of the classes' key
@@ -51,7 +52,7 @@ class Side:
 def side_views(pair: Pair, slices: SliceCache) -> dict[str, SliceView]:
     """Return both runs' views of the common plane, by side."""
     state = pair.a.state
-    digests = [request.loaded.digest for request in pair.sides.values()]
+    digests = [request.loaded.identity for request in pair.sides.values()]
     key = ("pair", *pair.names.values(), *digests, pair.along, state.image, state.seed, state.span)
 
     def compute() -> dict[str, SliceView]:
@@ -67,7 +68,7 @@ def side_samples(view: SliceView, slices: SliceCache, client: str = "", *, coars
 
     Raises: Cancelled as soon as the same client requests another slice.
     """
-    return [slices.samples(view, level, client) for level in range(1 if coarse else LEVEL + 1)]
+    return [slices.samples(view, level, client) for level in range(1 if coarse else min(LEVEL + 1, view.levels))]
 
 
 def side_attacks(pair: Pair, slices: SliceCache) -> dict[str, Side]:
@@ -88,7 +89,8 @@ def side_parts(view: SliceView, samples: list[np.ndarray]) -> Json:
     layout = parts["spec"]["layout"]
     layout["margin"]["b"] = LINE_PX + KEY_PX
     layout["annotations"][0]["text"] = ""
-    return parts
+    hidden = hidden_at_first(len(view.models) - 1)
+    return parts | {"shown": [k for k in range(len(view.models)) if k not in hidden]}
 
 
 def side_attack_parts(side: Side) -> Json:
@@ -103,13 +105,22 @@ def slices_caption(pair: Pair, sides: dict[str, Side]) -> str:
     units = "the inputs themselves" if is_domain else "L2 distance from the image (each pixel in [0, 1])"
     outline = "" if is_domain else "; dotted: [0, 1]; hatched: outside it (not a valid image)"
     example = DATA[pair.a.loaded.data.name].examples.removesuffix("s").capitalize()
+    name = class_label(view.class_names, view.y, IN_SENTENCE)
     furthest = max(distance for side in sides.values() for distance in side.attacks.off_plane)
     sentences = [
         f"→ {view.plane.names[0]}; ↑ {view.plane.names[1]}.",
-        f"Both rows: the same plane and scale, {view.low:g} to {view.high:g}, {units}. {example} {state.image}, class {view.y}.",
+        f"Both rows: the same plane and scale, {view.low:g} to {view.high:g}, {units}. {example} {state.image}, class {name}.",
         f"Solid outline: the ball of eps {state.eps:g} ({NORM_LABELS[state.norm]}){outline}.",
         f"★ start; path: {attacks.attack} on this panel's model; ✕ fools it, ○ does not.",
         f"Paths are projections: they end up to {furthest:.2f} off the plane." if furthest > 0.005 else "",
         "" if is_domain else "A plane shows two directions of many: trust the rates.",
+        *(_some_hidden(side, sides[side].view) for side in sides),
     ]
     return " ".join(filter(None, sentences))
+
+
+def _some_hidden(side: str, view: SliceView) -> str:
+    """Say which of many models have no panel; nothing if all have one."""
+    hidden = hidden_at_first(len(view.models) - 1)
+    names = f"{view.models[hidden[0]]} to {view.models[hidden[-1]]}" if hidden else ""
+    return f"{side.upper()} has {len(view.models) - 1} members: {names} are not drawn; Explore can show them." if hidden else ""

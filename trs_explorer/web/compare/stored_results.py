@@ -25,6 +25,7 @@ from trs_explorer.results import read_results
 from trs_explorer.runs import RunError
 
 UNREADABLE = (RunError, UsageError, *DAMAGE)  # errors of one run's damaged files: that run is left out, the others are shown
+NO_PROBE = "No run has a probe in its log: trainings make one after every epoch, and imported ensembles have no training here."
 MAX_IMAGES, MAX_NAME = 10**9, 80  # images of an evaluation, characters of an attack's name
 
 
@@ -215,7 +216,7 @@ def probe_caption(probes: Mapping[str, Probe], data: str, left_out: Sequence[str
     """Describe how the |cos| and transfer rates in the charts were measured. left_out: the runs without a probe."""
     examples = DATA[data].examples
     if not probes:
-        return "No run has a probe in its log."
+        return NO_PROBE
     settings = sorted({f"eps {probe.eps:g}, {probe.n}" for probe in probes.values()})
     return (
         f"Each run's last probe, as its training logged it: PGD-10 on members, {'; '.join(settings)} held-out "
