@@ -223,7 +223,10 @@ def from_json(stored: Mapping[str, object]) -> TrainConfig:
     missing = [name for name in REQUIRED if name not in stored]
     if missing or not isinstance(options, dict):
         raise UsageError(f"config.json lacks {', '.join(missing) or 'options'}")
-    values: dict[str, Any] = {name: SETTINGS[name].check(stored.get(name, DEFAULTS[name])) for name in SETTINGS}
+    alone = stored.get("method") == IMPORTED and stored.get("members") == 1  # of what was trained elsewhere there may be one
+    read = {**stored, "members": 2} if alone else stored
+    values: dict[str, Any] = {name: SETTINGS[name].check(read.get(name, DEFAULTS[name])) for name in SETTINGS}
+    values |= {"members": 1} if alone else {}
     name = str(values["method"])
     if plugins.runs_allowed():
         for kind, named in (("method", name), ("model", values["model"]), ("data", values["data_dir"])):

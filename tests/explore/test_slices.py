@@ -1,4 +1,5 @@
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ from torch import nn
 
 from trs_explorer.explore import slices
 from trs_explorer.explore.planes import along_gradient, domain, three_images
-from trs_explorer.explore.slices import LEVELS, Cancelled, assemble, coordinates, new_points, sample
+from trs_explorer.explore.slices import HEAVY_LEVELS, LEVELS, Cancelled, assemble, coordinates, is_heavy, new_points, sample
 from trs_explorer.models import build
 from trs_explorer.models.ensemble import Ensemble
 
@@ -143,3 +144,26 @@ def test_of_large_images_few_are_in_one_pass(monkeypatch):
     points = coordinates(new_points(0), 0, low=-1.0, high=1.0)
     assert len(sample(Ensemble([Counting()]), plane, points)) == len(points)
     assert max(sizes) == 3
+
+
+def test_grids_of_a_heavy_model_begin_small_and_join_to_the_same_grid():
+    """What is computed in five steps is what one step of 97 x 97 would have."""
+    plane = along_gradient(torch.rand(1, 2, 2), torch.rand(1, 2, 2), name="it", seed=0)
+    ensemble = Ensemble([nn.Sequential(nn.Flatten(), nn.Linear(4, 2)) for _ in range(2)])
+    levels = [
+        sample(ensemble, plane, coordinates(new_points(k, HEAVY_LEVELS), k, low=-1.0, high=2.0, grids=HEAVY_LEVELS))
+        for k in range(len(HEAVY_LEVELS))
+    ]
+    assert [len(one) for one in levels] == [7**2, 13**2 - 7**2, 25**2 - 13**2, 49**2 - 25**2, 97**2 - 49**2]
+    whole = sample(ensemble, plane, coordinates(new_points(0, (97,)), 0, low=-1.0, high=2.0, grids=(97,)))
+    np.testing.assert_allclose(assemble(levels, HEAVY_LEVELS), assemble([whole], (97,)), rtol=1e-5, atol=1e-6)
+
+
+def test_progress_counts_the_points_that_are_computed():
+    plane = along_gradient(torch.rand(1, 2, 2), torch.rand(1, 2, 2), name="it", seed=0)
+    ensemble = Ensemble([nn.Sequential(nn.Flatten(), nn.Linear(4, 2))])
+    told = []
+    sample(ensemble, plane, coordinates(new_points(0), 0, low=-1.0, high=1.0), batch=100, progress=lambda *of: told.append(of))
+    assert told[-1] == (625, 625)
+    assert all(one[0] < other[0] for one, other in pairwise(told))
+    assert not is_heavy(ensemble, torch.rand(1, 2, 2))

@@ -7,7 +7,6 @@ import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import dash
 import numpy as np
@@ -21,11 +20,12 @@ from PIL import Image
 from trs_explorer import plugins
 from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
+from trs_explorer.explore.slices import LEVELS
 from trs_explorer.web import exports, slice_view, uploads
 from trs_explorer.web.access import MAX_QUERY
 from trs_explorer.web.app import create_app
 from trs_explorer.web.compare.app import create_compare
-from trs_explorer.web.slice_view import SliceView
+from trs_explorer.web.slice_view import nested_grids
 from trs_explorer.web.state import NONE_HIDDEN
 
 HOSTILE = ("<img src=x onerror=alert(1)> %{x}", "naïve 漢字漢字漢字 " + "and so on " * 15 + "end")
@@ -289,9 +289,10 @@ def test_compare_draws_some_of_many_models_and_says_which(own, tmp_path):
 )
 def test_slices_of_many_members_and_classes_or_of_large_images_have_fewer_levels(members, classes, pixels, levels):
     """The finest grid has 193 x 193 points: with 1,000 classes of three members they would have 447 MB of logits."""
-    loaded = SimpleNamespace(ensemble=range(members), data=SimpleNamespace(classes=classes))
-    view = SliceView("", loaded, None, [], torch.zeros(1, 1, pixels), 0, "", (0, 0), 0, 1, None, None)  # type: ignore[arg-type]
-    assert view.levels == levels
+    assert nested_grids(torch.zeros(1, 1, pixels), members * classes, heavy=False) == LEVELS[:levels]
+    heavy = nested_grids(torch.zeros(1, 1, pixels), members * classes, heavy=True)
+    assert heavy == (7, 13, 25, 49, 97)[: len(heavy)]
+    assert len(heavy) == 5 or members * classes > 3000
 
 
 def test_the_page_asks_for_no_level_beyond_the_last(own, monkeypatch):

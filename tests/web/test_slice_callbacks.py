@@ -371,3 +371,28 @@ def test_what_two_ask_for_at_once_is_computed_once(app, monkeypatch):
     for thread in threads:
         thread.join()
     assert computed.count(LEVELS[0] ** 2) == 1
+
+
+def test_a_page_is_told_how_far_a_slow_grid_is_and_nothing_of_a_quick_one(explorer, monkeypatch):
+    monkeypatch.setattr(slice_cache, "_SAMPLES", ArrayCache())
+    cache, told = slice_cache.SliceCache(), []
+
+    def slow(*args, progress, **kwargs):
+        for done in (100, 400):
+            progress(done, 625)
+            told.append((cache.progress("page"), cache.progress("other page")))
+        return sample(*args, **kwargs)
+
+    monkeypatch.setattr(slice_cache, "sample", slow)
+    clock = iter(range(0, 1000, 10))
+    monkeypatch.setattr(slice_cache.time, "monotonic", lambda: next(clock))
+    view = cache.view(parse_request(explorer.library, {"run": "bars-cos-only"}))
+    cache.samples(view, 0, "page")
+    assert told == [
+        ("25 x 25 points: 100 of 625 new ones computed, about 52 s left", ""),
+        ("25 x 25 points: 400 of 625 new ones computed, about 11 s left", ""),
+    ]
+    assert cache.progress("page") == ""
+    assert (
+        slice_cache.progress_words(97, 1000, 9408, 30.0) == "97 x 97 points: 1,000 of 9,408 new ones computed, about 4 min left"
+    )

@@ -159,7 +159,7 @@ def event_line(event: dict, steps: int | None, run: Run) -> str | None:
 
 def _line(event: dict, steps: int | None, run: Run) -> str | None:
     kind = event["kind"]
-    if kind == "start":
+    if kind == "start" and not run.config.imported:
         start = parse_start(event)
         device = f"{start.device}{' (bfloat16)' if start.bfloat16 else ''}, {start.threads} threads"
         return f"{'resumed' if start.resumed else 'started'} at step {start.step} of {start.steps} on {device}"

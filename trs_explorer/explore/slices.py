@@ -17,6 +17,9 @@ from trs_explorer.models.ensemble import Ensemble
 
 # Points per side. 24 divides 48 divides 96 divides 192: every grid contains the one before it.
 LEVELS = (25, 49, 97, 193)
+HEAVY_LEVELS = (7, 13, 25, 49, 97)  # of a heavy model, whose first picture would take minutes
+
+HEAVY_BATCH = 64  # images that fit into one pass: fewer of a heavy model
 
 GridPoints = Int64[np.ndarray, "point 2"]
 Samples = Float32[np.ndarray, "point member class"]
@@ -26,26 +29,28 @@ class Cancelled(Exception):
     """These samples are not needed any more."""
 
 
-def new_points(level: int) -> GridPoints:
-    """Return (row, column) of the points of LEVELS[level]'s grid that the previous grid lacks, row by row, left to right.
+def new_points(level: int, grids: Sequence[int] = LEVELS) -> GridPoints:
+    """Return (row, column) of the points of the grid grids[level] that the previous grid lacks, row by row, left to right.
 
     Level 0 has all of its points. Row 0 is the lowest b, column 0 the lowest a.
     """
-    n = LEVELS[level]
+    n = grids[level]
     row, column = np.divmod(np.arange(n * n), n)
     if level:
-        step = (n - 1) // (LEVELS[level - 1] - 1)
+        step = (n - 1) // (grids[level - 1] - 1)
         new = (row % step != 0) | (column % step != 0)
         row, column = row[new], column[new]
     return np.stack([row, column], -1)
 
 
-def coordinates(points: GridPoints, level: int, *, low: float, high: float) -> Float64[np.ndarray, "point 2"]:
+def coordinates(
+    points: GridPoints, level: int, *, low: float, high: float, grids: Sequence[int] = LEVELS
+) -> Float64[np.ndarray, "point 2"]:
     """Convert (row, column) of a level's grid to (a, b). The grid covers [low, high] on both axes (for an image, [-span, span]).
 
     A point has the same coordinates in every level, to the last bit: the step halves from one level to the next.
     """
-    return low + (high - low) * points[:, ::-1] / (LEVELS[level] - 1)
+    return low + (high - low) * points[:, ::-1] / (grids[level] - 1)
 
 
 def sample(
@@ -56,6 +61,7 @@ def sample(
     stop: Callable[[], bool] = lambda: False,
     lock: Callable[[], AbstractContextManager] = nullcontext,
     batch: int = 256,
+    progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> Samples:
     """Compute every member's logits, in eval mode, at points (a, b) of the plane; images outside [0, 1] are not clipped.
 
@@ -63,6 +69,7 @@ def sample(
     stop: checked before every forward pass.
     lock: held during every forward pass, such as `PROCESS_LOCK.hold`.
     batch: images per forward pass at most; fewer of a large model, so that `stop` is heard within about a second.
+    progress: called after every forward pass with how many points are done, and how many there are.
     Raises: Cancelled if stop() is true.
     """
     weight = next(ensemble.parameters(), plane.origin)
@@ -83,7 +90,13 @@ def sample(
                 raise Cancelled
             with lock():
                 found.extend((pool.map if pool else map)(logits, chunks[k : k + together]))
+            progress(sum(map(len, found)), len(where))
     return torch.cat(found).numpy()
+
+
+def is_heavy(ensemble: Ensemble, x: Float[torch.Tensor, "channel height width"]) -> bool:
+    """Whether a slice through an image takes long, so that its progress is worth showing."""
+    return fitting_batch(ensemble, x[None]) < HEAVY_BATCH
 
 
 @cache
@@ -106,17 +119,16 @@ def _keeps_no_state(ensemble: Ensemble) -> bool:
     return all(type(module).__module__.partition(".")[0] in ("torch", "trs_explorer") for module in ensemble.modules())
 
 
-def assemble(levels: Sequence[Float32[np.ndarray, "_ member class"]]) -> Float32[np.ndarray, "row column member class"]:
-    """Join the samples at `new_points` of levels 0, 1, ... into one grid, that of the last level. Raises ValueError if none fits.
-
-    The page does the same in JavaScript; this serves exports and tests.
-    """
-    if not 0 < len(levels) <= len(LEVELS):
-        raise ValueError(f"samples of 1 to {len(LEVELS)} levels make a grid, got {len(levels)}")
-    n = LEVELS[len(levels) - 1]
+def assemble(
+    levels: Sequence[Float32[np.ndarray, "_ member class"]], grids: Sequence[int] = LEVELS
+) -> Float32[np.ndarray, "row column member class"]:
+    """Join the samples at `new_points` of levels 0, 1, ... into one grid, the last level's. Raises ValueError if none fits."""
+    if not 0 < len(levels) <= len(grids):
+        raise ValueError(f"samples of 1 to {len(grids)} levels make a grid, got {len(levels)}")
+    n = grids[len(levels) - 1]
     grid = np.empty((n, n, *levels[0].shape[1:]), dtype=np.float32)
     for level, samples in enumerate(levels):
-        row, column = new_points(level).T * ((n - 1) // (LEVELS[level] - 1))
+        row, column = new_points(level, grids).T * ((n - 1) // (grids[level] - 1))
         if len(samples) != len(row):
             raise ValueError(f"level {level} has {len(row)} new points, got {len(samples)} samples")
         grid[row, column] = samples

@@ -6,7 +6,6 @@ import dash
 from dash import html
 from flask import Response, request
 
-from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
 from trs_explorer.explore.slices import assemble, with_vote
@@ -31,6 +30,7 @@ START = "explorer.mjs"  # imports the other scripts
 MODULES = ("at_once.mjs", "crosshair.mjs", "panels.mjs", "shared.mjs", "view.mjs")
 NO_SCRIPTS = ("compare", "lesson", "plotly")  # folders of assets/web with what the Explore page does not load
 ONE_DAY_S = 86400
+STILL_S = 2.0  # that the page waits for its first picture
 
 
 def create_app(library: Library, *, readonly: bool = False, url_prefix: str = "", command: str = "trs explore") -> dash.Dash:
@@ -92,13 +92,12 @@ def _index(library: Library, slices: SliceCache, head: str, **parts: str) -> str
 
 
 def _still(library: Library, slices: SliceCache) -> str:
-    """Return a still picture of the slices, which is on the screen until the figure is."""
+    """Return a still picture of the slices, which is on the screen until the figure is; "" if it would take long."""
+    fields = dict(request.args)
     try:
-        wanted = parse_request(library, request.args)
-        with PROCESS_LOCK.hold():
-            view = slices.view(wanted)
-            outputs = with_vote(view.loaded.ensemble, assemble([slices.samples(view, 0)]))
-    except SHOWN_ERRORS:
+        wanted, view, samples = slices.coarse(lambda: parse_request(library, fields)).result(STILL_S)
+        outputs = with_vote(view.loaded.ensemble, assemble([samples], view.grids))
+    except (*SHOWN_ERRORS, TimeoutError):
         return ""
     hidden = wanted.state.hidden()
     panels = [

@@ -43,7 +43,7 @@ def slice_parts(view: SliceView, samples: Sequence[np.ndarray], layers: Sequence
     samples: the logits at the new points of levels 0, 1, ...
     layers: the names of the layers; that of the classes is always there.
     """
-    data = slice_to_draw(view, assemble(samples))
+    data = slice_to_draw(view, assemble(samples, view.grids))
     wanted = dict.fromkeys(["class", *layers])
     pictures = {name: layer_pictures(data.outputs, name, view.y) for name in wanted if name != "arrows"}
     if "arrows" in wanted:

@@ -15,7 +15,7 @@ from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
 from trs_explorer.explore.plane_attacks import AttackPaths
 from trs_explorer.explore.slice_plane import the
-from trs_explorer.explore.slices import LEVELS, assemble
+from trs_explorer.explore.slices import HEAVY_LEVELS, LEVELS, assemble
 from trs_explorer.figures.matrix_figure import SMALL, matrix_spec, matrix_width
 from trs_explorer.figures.of_ensemble import attacks_to_draw
 from trs_explorer.figures.of_results import matrix_to_draw
@@ -39,7 +39,7 @@ from trs_explorer.web.slice_cache import SliceCache
 from trs_explorer.web.slice_view import SliceView
 from trs_explorer.web.state_callbacks import SHOWN_ERRORS
 
-FINEST = len(LEVELS) - 1  # of a saved figure, if the slice has so many levels
+FINEST = max(len(LEVELS), len(HEAVY_LEVELS)) - 1  # of a saved figure, if the slice has so many levels
 MOST_LOGITS = 100  # columns of a CSV file
 
 
@@ -74,7 +74,7 @@ def add_exports(app: dash.Dash, library: Library, jobs: Jobs, slices: SliceCache
                                    "name": f"transfer-{request.state.run}", "scale": scale}, ""  # fmt: skip
             if kind in ("svg", "png", "handout"):
                 samples = [slices.samples(view, level) for level in range(min(FINEST + 1, view.levels))]
-                made = saved_figure(request, view, attacks, assemble(samples), look=look)
+                made = saved_figure(request, view, attacks, assemble(samples, view.grids), look=look)
                 if kind != "handout":
                     return no_update, {"figure": made, "format": kind, "name": f"slices-{request.state.run}", "scale": scale}, ""
                 page = handout(request, made, attacks, view, matrix_snapshot(jobs, request).value)
@@ -103,7 +103,7 @@ def _file(
         if request.loaded.run.config.imported:
             raise UsageError(f"{run} was trained elsewhere: there is no history of its training to save")
         return history_csv(library, run), f"history-{run}.csv"
-    logits = assemble([slices.samples(view, level) for level in range(min(FINEST + 1, view.levels))])
+    logits = assemble([slices.samples(view, level) for level in range(min(FINEST + 1, view.levels))], view.grids)
     write: Callable[..., bytes] = slice_csv if kind == "csv" else slice_npz
     arguments = (view, logits) if kind == "csv" else (view, attacks, logits)
     return write(*arguments), f"slices-{run}.{kind}"

@@ -104,7 +104,7 @@ def _frame(library: Library, request: PageRequest, view: SliceView, checkpoint: 
     loaded = library.load(request.state.run, checkpoint)
     at_checkpoint = make_slice_view(loaded, replace(request.state, swap=0), plane=view.plane)
     at_checkpoint = replace(at_checkpoint, low=view.low, high=view.high, spanning=view.spanning, box=view.box)
-    levels = range(min(FRAME_LEVEL + 1, view.levels))
+    levels = range(FRAME_LEVEL + 1)
     points = [coordinates(new_points(level), level, low=view.low, high=view.high) for level in levels]
     return slice_to_draw(at_checkpoint, assemble([sample(loaded.ensemble, view.plane, level) for level in points]))
 

@@ -16,7 +16,7 @@ from trs_explorer.web.pages import PAGES
 from trs_explorer.web.state import ATTACK_OPTION_FIELDS
 
 GRAPH = {"displayModeBar": False, "showSendToCloud": False, "plotlyServerURL": "", "responsive": True}
-BEAT_MS, POLL_MS = 1500, 400
+BEAT_MS, POLL_MS, SLICE_POLL_MS = 1500, 400, 1000
 WIDTH, NARROWEST, WIDEST = 1800, 300, 6000  # pixels of a saved PNG
 STORES = (
     "state",  # resolved: every field of the URL has a valid value
@@ -68,6 +68,7 @@ def page(runs: Sequence[str], address: Callable[[str], str], *, readonly: bool) 
         dcc.Store(id="looks", data={name: template(name) for name in LOOKS}), dcc.Store(id="graph", data=empty_graph()),
         dcc.Interval(id="beat", interval=BEAT_MS), dcc.Interval(id="poll", interval=POLL_MS, disabled=True),
         dcc.Interval(id="film-poll", interval=POLL_MS, disabled=True),
+        dcc.Interval(id="slice-poll", interval=SLICE_POLL_MS, disabled=True),
         dcc.Store(id="alive"), dcc.Download(id="download"),
         html.A("Skip to the slices", href="#slice-box", className="skip"),
         _header(runs, address, readonly),
@@ -126,7 +127,8 @@ def _slices() -> html.Section:
         html.P(id="start-words", className="warn", role="status"),
         html.P(id="fooled-words", className="said"),
         html.P(id="attack-words", className="small"),
-        html.Div([html.Span(id="layer-words"), html.Span(id="slice-status", role="status")], className="row small"),
+        html.Div([html.Span(id="layer-words"), html.Span(id="slice-progress"), html.Span(id="slice-status", role="status")],
+                 className="row small"),
         html.Div([
             html.Details([html.Summary("at the crosshair"), scrolling("readout", "what the models predict at the crosshair")],
                          id="readout-box"),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from flask import Flask, Response, request
 
-from trs_explorer.explore.slices import LEVELS
+from trs_explorer.explore.slices import HEAVY_LEVELS
 from trs_explorer.figures.layers import LAYERS
 from trs_explorer.figures.theme import LOOKS
 from trs_explorer.web.controls import FIELDS
@@ -93,7 +93,7 @@ def has(value: object, **checks: Callable[[object], bool]) -> bool:
 
 
 def _is_level(value: object) -> bool:
-    return type(value) is int and 0 <= value <= len(LEVELS) + 1
+    return type(value) is int and 0 <= value <= len(HEAVY_LEVELS) + 1
 
 
 def _is_point(value: object) -> bool:

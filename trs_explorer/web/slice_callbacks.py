@@ -8,7 +8,7 @@ from dash import State as Held
 
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.library import Library
-from trs_explorer.explore.slices import LEVELS, Cancelled, assemble
+from trs_explorer.explore.slices import Cancelled, assemble
 from trs_explorer.figures.layers import LAYERS
 from trs_explorer.files import Json
 from trs_explorer.web.drawing import attack_fields, attack_response, share_table, slice_parts
@@ -56,11 +56,21 @@ def add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
             raise dash.exceptions.PreventUpdate from None
         except SHOWN_ERRORS as error:
             return None, str(error), "", ""
-        n = LEVELS[level]
-        table = markup(share_table(view, assemble(samples))) if step == view.levels else no_update
+        n = view.grids[level]
+        table = markup(share_table(view, assemble(samples, view.grids))) if step == view.levels else no_update
         parts = slice_parts(view, samples, layers)
         slices.drawn(view).set()
         return parts | {"next": step + 1}, no_update if step else "", f"{n} x {n} points", table
+
+    @app.callback(
+        Output("slice-progress", "children"),
+        Input("slice-poll", "n_intervals"),
+        Held("client", "data"),
+        prevent_initial_call=True,
+    )
+    def progress(beat: object, client: str) -> str:
+        del beat
+        return slices.progress(str(client)[:64])
 
     @app.callback(Output("attack-data", "data"), Input("attack-state", "data"), Held("attack-data", "data"))
     def attack(state: Json | None, shown: Json | None) -> Json | None:

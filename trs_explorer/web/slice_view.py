@@ -15,7 +15,7 @@ from trs_explorer.explore.library import Loaded
 from trs_explorer.explore.pictures import data_uri, thumbnail
 from trs_explorer.explore.planes import Plane, box_polygon, domain, fitted_range, three_images
 from trs_explorer.explore.slice_plane import gradient_plane, model_names
-from trs_explorer.explore.slices import LEVELS
+from trs_explorer.explore.slices import HEAVY_LEVELS, LEVELS, is_heavy
 from trs_explorer.figures.slice_data import SpanningImage
 from trs_explorer.options import UsageError
 from trs_explorer.web import uploads
@@ -42,6 +42,7 @@ class SliceView:
     box: corners of the plane's intersection with [0, 1]^d.
     examples: the training points with their class, [n, 3]; none for images.
     spanning: the images that span the plane, if images do.
+    grids: the points per side of its nested grids, coarse to fine, see `slices.LEVELS`.
     """
 
     key: str
@@ -57,13 +58,12 @@ class SliceView:
     box: Points
     examples: Points
     spanning: tuple[SpanningImage, ...] = ()
+    grids: tuple[int, ...] = LEVELS
 
     @property
     def levels(self) -> int:
-        """How many of the nested grids it has: fewer of many members or classes, for memory, and of large images, for time."""
-        numbers = len(self.loaded.ensemble) * self.loaded.data.classes
-        fit = sum(n * n * numbers <= MOST_SAMPLES for n in LEVELS)
-        return max(1, min(fit, len(LEVELS) - (self.x.numel() > LARGE_IMAGE)))
+        """How many of the nested grids it has: fewer of many members or classes, for memory."""
+        return len(self.grids)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -97,6 +97,7 @@ def make_slice_view(loaded: Loaded, state: State, *, plane: Plane | None = None)
     """Build the view of the state's slice. plane: use this plane through the same image instead of the state's."""
     x, y, label_source = chosen_image(loaded, state)
     plane = plane or _plane(loaded, state, x, y)
+    members = len(loaded.ensemble)
     if state.swap:
         plane = plane.swapped()
     spanning = _spanning(loaded, state, plane, x) if plane.kind == "images" else ()
@@ -107,7 +108,7 @@ def make_slice_view(loaded: Loaded, state: State, *, plane: Plane | None = None)
         key=_key(loaded.identity, plane, low, high),
         loaded=loaded,
         plane=plane,
-        models=model_names(len(loaded.ensemble)),
+        models=model_names(members),
         x=x,
         y=y,
         label_source=label_source,
@@ -117,7 +118,17 @@ def make_slice_view(loaded: Loaded, state: State, *, plane: Plane | None = None)
         box=box_polygon(plane, 2 * max(abs(low), abs(high))),
         examples=_training_points(loaded),
         spanning=spanning,
+        grids=nested_grids(x, members * loaded.data.classes, heavy=is_heavy(loaded.ensemble, x)),
     )
+
+
+def nested_grids(x: Tensor, numbers: int, *, heavy: bool) -> tuple[int, ...]:
+    """Return the nested grids of a slice: small ones first of a heavy model, no fine ones of large images or many numbers.
+
+    numbers: of a point, members times classes.
+    """
+    grids = HEAVY_LEVELS if heavy else LEVELS[: len(LEVELS) - (x.numel() > LARGE_IMAGE)]
+    return tuple(n for n in grids if n * n * numbers <= MOST_SAMPLES) or grids[:1]
 
 
 def _spanning(loaded: Loaded, state: State, plane: Plane, x: Tensor) -> tuple[SpanningImage, ...]:

@@ -15,6 +15,7 @@ from trs_explorer.class_labels import IN_KEY, class_label
 from trs_explorer.explore.library import Library
 from trs_explorer.explore.plane_attacks import AttackPaths
 from trs_explorer.explore.slice_plane import model_names
+from trs_explorer.explore.slices import is_heavy
 from trs_explorer.files import Json
 from trs_explorer.options import UsageError
 from trs_explorer.runs import RunError
@@ -58,6 +59,7 @@ def add_state(app: dash.Dash, library: Library, slices: SliceCache) -> None:
                 "text": Output("scrub-value", "children"),
             },
             "compare": Output("nav-compare", "href"),
+            "light": Output("slice-poll", "disabled"),
             "attack": Output("attack-data", "data", allow_duplicate=True),
         },
         {
@@ -164,6 +166,7 @@ def _only_changes(answer: Json, held: Json, shown: Json, before: Json) -> Json:
     styles = {name: no_update if now.get(name) == needed.get(name) else style for name, style in answer["styles"].items()}
     same_run = answer["state"] is no_update or answer["state"]["run"] == before.get("run")
     kept = {"options": dict.fromkeys(answer["options"], no_update)} if same_run and not _has_changed("newest") else {}
+    kept |= {"light": no_update} if same_run else {}
     unchanged = [name for name, part in DEPENDS.items() if all(answer["parts"][name].get(k) == before.get(k) for k in part)]
     kept["parts"] = answer["parts"] | dict.fromkeys([] if "error" in before else unchanged, no_update)
     shown = {**shown, "scrub": {**shown["scrub"], "value": held["scrub"]}}
@@ -230,6 +233,7 @@ def _answer(app: dash.Dash, library: Library, request: PageRequest, wanted: Json
         "eps": {"text": f"{state.eps:.3g} ({controls.NORM_LABELS[state.norm]})", "max": most, "step": step},
         "scrub": _scrubber(checkpoints, state.at),
         "compare": app.get_relative_path("/compare") + "?" + urlencode(compare),
+        "light": not is_heavy(request.loaded.ensemble, request.loaded.data.images(slice(0, 1))[0]),
         "attack": no_update,
     }  # fmt: skip
 
@@ -263,5 +267,6 @@ def _unusable(library: Library, wanted: Json, error: Exception) -> Json:
         "eps": {"text": no_update, "max": no_update, "step": no_update},
         "scrub": dict.fromkeys(("value", "max", "text"), no_update),
         "compare": no_update,
+        "light": True,
         "attack": no_update,
     }

@@ -45,7 +45,7 @@ def _member_texts(member: nn.Module, x: Images, y: Labels, batch_size: int) -> I
     correct = right(outputs, y)
     classes = outputs.shape[-1]
     _, high = wilson(int(correct.sum()), len(y))
-    if high < max(0.5, 3 / classes):
+    if high < (1 + 1 / classes) / 2:  # less than half way from chance to perfect
         yield from _why_so_inaccurate(member, x, y, outputs, batch_size)
     warnings = check_model(member, x[:N_GRADIENTS], y[:N_GRADIENTS])
     yield from (text for check in (9, 10) for text in warnings[check])

@@ -64,7 +64,7 @@ def _about(pair: Pair, side: str) -> str:
 
 def _slices(side: Side, slices: SliceCache) -> Json:
     view = side.view
-    data = slice_to_draw(view, assemble(side_samples(view, slices)))
+    data = slice_to_draw(view, assemble(side_samples(view, slices), view.grids))
     hidden = hidden_at_first(len(view.models) - 1)
     figure = slice_spec(data, attacks_to_draw(side.attacks), surrogate=None, look="print", hidden=hidden)
     figure["layout"] |= figure_size(figure, len(view.models) - len(hidden), width=PAGE_PX)

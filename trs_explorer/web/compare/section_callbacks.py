@@ -92,7 +92,10 @@ def _add_slices(app: dash.Dash, library: Library, slices: SliceCache) -> None:
             "titles": {side: f"Transfer in {side.upper()}: {one.name}" for side, one in loaded.items()},
             "whole-names": pair.names,
             "example": (TITLES[examples], examples.removesuffix("s")),
-            "shares": {side: "" if coarse else markup(share_table(views[side], assemble(samples[side]))) for side in "ab"},
+            "shares": {
+                side: "" if coarse else markup(share_table(views[side], assemble(samples[side], views[side].grids)))
+                for side in "ab"
+            },
             "error": "",
             "shown": fields,
         }
