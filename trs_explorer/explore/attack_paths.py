@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,7 @@ from trs_explorer.attacks.options import transfer_kwargs
 from trs_explorer.evaluation.accuracy import right
 from trs_explorer.explore.compute_lock import one_thread
 from trs_explorer.explore.planes import OneImage
+from trs_explorer.explore.slices import is_heavy
 from trs_explorer.gradients import Images, log_odds
 from trs_explorer.models.ensemble import Ensemble
 from trs_explorer.models.recording import RecordingModel
@@ -97,7 +99,7 @@ def attack_paths(
     side_by_side = _SideBySide(ensemble)
     kwargs = {**transfer_kwargs(attack), **kwargs}
     count, targeted = len(side_by_side.models), bool(kwargs.get("targeted"))
-    with one_thread():
+    with _threads(ensemble, x):
         try:
             if not together:
                 raise _NotBatchable
@@ -118,9 +120,14 @@ def attack_path_on(
     """Record one of `attack_paths`, with the same noise: on member `number`, or on the ensemble if it is one past the last."""
     generator = torch.Generator().manual_seed(seed)
     draw_seeds(number, 1, generator)  # skip the draws of the models before it
-    with one_thread():
+    with _threads(ensemble, x):
         model = [*ensemble.members, ensemble][number]
         return attack_path(model, x, y, attack, generator=generator, **{**transfer_kwargs(attack), **kwargs})
+
+
+def _threads(ensemble: Ensemble, x: OneImage) -> AbstractContextManager[None]:
+    """One thread for small models, where cores would wait for one another after every operation; all of them for heavy ones."""
+    return nullcontext() if is_heavy(ensemble, x[0]) else one_thread()
 
 
 def _in_ball(images: list[Tensor], x: OneImage, attack: Callable, kwargs: Mapping[str, object]) -> list[Tensor]:

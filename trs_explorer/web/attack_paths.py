@@ -6,6 +6,7 @@ from functools import partial
 from trs_explorer.attack_catalogue import ATTACKS, Label, options_for
 from trs_explorer.catalogue import DATA
 from trs_explorer.class_labels import IN_SENTENCE, class_label
+from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.library import Loaded
 from trs_explorer.explore.plane_attacks import AttackPaths, attacks_in_plane
 from trs_explorer.explore.slice_plane import the
@@ -57,6 +58,8 @@ def attack_start(state: State, view: SliceView) -> Start:
 def make_attack_paths(loaded: Loaded, state: State, view: SliceView) -> AttackPaths:
     """Run the state's attack on every model, and project what it visits on the slice."""
     name, attack = configured_attack(state)
+    if view.is_heavy:
+        attack = PROCESS_LOCK.yielding(attack)
     start = attack_start(state, view)
     return attacks_in_plane(
         loaded.ensemble,

@@ -161,7 +161,7 @@ class SliceCache:
         self.drawn(view).wait(COARSE_FIRST_S)  # two computations at once would slow both down
         fields = (getattr(request.state, name) for name in (*SLICE_FIELDS, *ATTACK_FIELDS))
         compute = partial(make_attack_paths, request.loaded, request.state, view)
-        with PROCESS_LOCK.hold():
+        with PROCESS_LOCK.hold(interactive=not view.is_heavy):
             return self.remembered(("attacks", request.loaded.identity, *fields), compute)
 
     def remembered(self, key: Hashable, compute: Callable[[], T]) -> T:

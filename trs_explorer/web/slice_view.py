@@ -66,6 +66,11 @@ class SliceView:
         return len(self.grids)
 
     @property
+    def is_heavy(self) -> bool:
+        """Whether its model is slow: its first grid is a small one, and its attacks let grids go first."""
+        return self.grids[0] < LEVELS[0]
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """The names of all classes; empty: they have none but their numbers."""
         return DATA[self.loaded.data.name].class_names
