@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from own_code import forgotten, write_mine
+from custom_code import forgotten, write_mine
 
 from trs_explorer import plugins
 from trs_explorer.options import UsageError

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from own_code import forgotten
+from custom_code import forgotten
 from torch import nn
 
 from trs_explorer import plugins, runs

@@ -25,7 +25,7 @@ class Attack:
     """An attack: the function, one line about it, and its properties.
 
     options: names of its hyper-parameters in ATTACK_OPTIONS.
-    own_options, defaults: declarations and defaults of all hyper-parameters of an attack of others.
+    custom_options, defaults: declarations and defaults of all hyper-parameters of an attack of others.
     has_radius: it stays in a ball of radius eps; the others have a constant c.
     single_step: it takes one step; the others iterate.
     loss: what it maximises by default, one of LOSSES.
@@ -43,7 +43,7 @@ class Attack:
     norms: tuple[str, ...] = NORMS
     made_for_transfer: bool = False
     classes: int = 2
-    own_options: Mapping[str, Option] = field(default_factory=dict)
+    custom_options: Mapping[str, Option] = field(default_factory=dict)
     defaults: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -162,10 +162,10 @@ def attack(name: str, what: str = "--attacks") -> Attack:
         if name not in ATTACKS:
             raise UsageError(unknown(what, name, names))
         return ATTACKS[name]
-    return _own_attack(name, what)
+    return _custom_attack(name, what)
 
 
-def _own_attack(name: str, what: str) -> Attack:
+def _custom_attack(name: str, what: str) -> Attack:
     function = plugins.load("attack", name, what)
     declared = _declared_attack(function, plugins.short(name)) if callable(function) else None
     if declared is None:
@@ -182,17 +182,17 @@ def _declared_attack(function: Callable[..., Any], name: str) -> Attack | None:
         return None
     declared = signatures.declared_options(function, name, GIVEN)
     text, options = signatures.summary(function), declared.options
-    return Attack(function, text, tuple(options), own_options=options, defaults=declared.defaults)
+    return Attack(function, text, tuple(options), custom_options=options, defaults=declared.defaults)
 
 
-def is_own(name: str) -> bool:
+def is_custom(name: str) -> bool:
     """Whether an attack is one of others."""
     return name not in ATTACKS
 
 
 def attack_option(name: str, option: str) -> Option:
     """The declaration of an attack's hyper-parameter."""
-    return attack(name).own_options.get(option) or ATTACK_OPTIONS[option]
+    return attack(name).custom_options.get(option) or ATTACK_OPTIONS[option]
 
 
 def takes(name: str, option: str) -> bool:

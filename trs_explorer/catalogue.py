@@ -34,7 +34,7 @@ class Method:
     - boost: a function that weighs the examples and the votes between members, which are trained one after another.
     - member_check: a function of an ensemble and images that raises ValueError for members which it cannot train.
     - most_members: the largest number of members, given the number of classes.
-    - own_options: those of its hyper-parameters that are not in `options.HYPER_PARAMETERS`, or differ.
+    - custom_options: those of its hyper-parameters that are not in `options.HYPER_PARAMETERS`, or differ.
     """
 
     function: str | Callable[..., Any]
@@ -50,12 +50,12 @@ class Method:
     boost: str = ""
     member_check: str = ""
     most_members: Callable[[int], int] | None = None
-    own_options: Mapping[str, Option] = field(default_factory=dict)
+    custom_options: Mapping[str, Option] = field(default_factory=dict)
 
     @property
     def options(self) -> dict[str, Option]:
         """Its hyper-parameters, by name."""
-        return {name: self.own_options.get(name) or HYPER_PARAMETERS[name] for name in self.defaults}
+        return {name: self.custom_options.get(name) or HYPER_PARAMETERS[name] for name in self.defaults}
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Data:
     - embedded: whether its files come with trs.
     - fingerprint: by split, that of the files that come with trs (`data.dataset.fingerprint`).
     - class_names: of the classes, in the order of their labels; empty: they have none but their numbers.
-    - own: whether it is data of the user, whose files are at the run's `data_dir`.
+    - custom: whether it is data of the user, whose files are at the run's `data_dir`.
     """
 
     loader: str
@@ -88,12 +88,12 @@ class Data:
     embedded: bool = False
     fingerprint: Mapping[str, str] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()
-    own: bool = False
+    custom: bool = False
 
     @property
     def computed(self) -> bool:
         """Whether it has no files, and so no fingerprint: the last bits of computed points differ between machines."""
-        return self.source is None and not self.embedded and not self.own
+        return self.source is None and not self.embedded and not self.custom
 
     def class_name(self, label: int) -> str:
         """The name of a class, or its number."""

@@ -15,7 +15,7 @@ from trs_explorer.options import HYPER_PARAMETERS, Option, UsageError, setting, 
 
 FORMAT = 1
 REQUIRED = ("method", "data", "model", "members", "epochs", "batch_size", "seed")  # a config.json without these is refused
-NO_SETTINGS = ("options", "data_fingerprint", "own_data")  # fields that are not settings of the user
+NO_SETTINGS = ("options", "data_fingerprint", "custom_data")  # fields that are not settings of the user
 SPLITS = ("train", "test")
 IMPORTED = "imported"  # in the place of the method, for an ensemble that was trained elsewhere
 NOT_TRAINED_HERE = Method("", "trained elsewhere")
@@ -33,7 +33,7 @@ class TrainConfig:
     - options: the method's own hyper-parameters.
     - data_fingerprint: by split, the SHA-256 of its images and labels (`data.dataset.fingerprint`). Empty for computed data,
       before the first training has read the files, and in older runs on a user's files.
-    - own_data: of data of the user the "shape" of an image and the "class_names"; its files are at data_dir. Else empty.
+    - custom_data: of data of the user the "shape" of an image and the "class_names"; its files are at data_dir. Else empty.
     """
 
     method: str = setting("trs", f"how to train: {_names('method', METHODS)}, or your own: mine.py:loss, package.module:loss")
@@ -65,7 +65,7 @@ class TrainConfig:
     data_dir: str = setting("", "folder with the data set's files; empty: those embedded, installed or downloaded")
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     data_fingerprint: dict[str, str] = dataclasses.field(default_factory=dict)
-    own_data: dict[str, Any] = dataclasses.field(default_factory=dict)
+    custom_data: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def about_method(self) -> Method:
@@ -165,9 +165,9 @@ def resolve(values: Mapping[str, object]) -> TrainConfig:
         raise UsageError(f"--augment shifts and mirrors images, {merged['data']} are points: drop it")
     merged["data_dir"] = absolute(merged["data_dir"])
     fingerprint = embedded_fingerprint(merged["data"], merged["data_dir"])
-    about = {"shape": [*data.shape], "class_names": [*data.class_names]} if data.own else {}
+    about = {"shape": [*data.shape], "class_names": [*data.class_names]} if data.custom else {}
     settings = {name: merged[name] for name in SETTINGS}
-    return TrainConfig(**settings, options=options, data_fingerprint=fingerprint, own_data=about)
+    return TrainConfig(**settings, options=options, data_fingerprint=fingerprint, custom_data=about)
 
 
 def absolute(folder: str) -> str:
@@ -234,13 +234,13 @@ def from_json(stored: Mapping[str, object]) -> TrainConfig:
     method = NOT_TRAINED_HERE if name == IMPORTED else lookup.method(name, "config.json method")
     lookup.model(str(values["model"]), "config.json model")
     checked = _checked_options(name, method, options)
-    about = _own_data(values["data"], stored)
+    about = _custom_data(values["data"], stored)
     entry(DATA, "config.json data", str(values["data"]))
     fingerprint = stored.get("data_fingerprint") or embedded_fingerprint(values["data"], values["data_dir"])
     if not isinstance(fingerprint, dict) or any(not isinstance(fingerprint.get(split, ""), str) for split in SPLITS):
         raise UsageError("config.json: data_fingerprint must hold a text for train and one for test")
     by_split = {split: fingerprint[split] for split in SPLITS if split in fingerprint}
-    return TrainConfig(**values, options=checked, data_fingerprint=by_split, own_data=about)
+    return TrainConfig(**values, options=checked, data_fingerprint=by_split, custom_data=about)
 
 
 def _checked_options(name: str, method: Method, options: Mapping[str, object]) -> dict[str, Any]:
@@ -256,15 +256,15 @@ def _checked_options(name: str, method: Method, options: Mapping[str, object]) -
     return checked
 
 
-def _own_data(name: str, stored: Mapping[str, object]) -> dict[str, Any]:
+def _custom_data(name: str, stored: Mapping[str, object]) -> dict[str, Any]:
     """What config.json says of data of the user, which is added to the catalogue; {} for other data."""
-    about, fingerprint = stored.get("own_data") or {}, stored.get("data_fingerprint")
+    about, fingerprint = stored.get("custom_data") or {}, stored.get("data_fingerprint")
     if not about or name in DATA:
-        return about if isinstance(about, dict) and name in DATA and DATA[name].own else {}
+        return about if isinstance(about, dict) and name in DATA and DATA[name].custom else {}
     shape, names = (about.get(key) if isinstance(about, dict) else None for key in ("shape", "class_names"))
     if not isinstance(shape, list) or not isinstance(names, list) or not isinstance(fingerprint, dict):
-        raise UsageError("config.json: own_data must hold the shape of an image and the class_names, beside data_fingerprint")
-    if lookup.own_data(name.rpartition("-")[0], fingerprint, tuple(shape), tuple(names)) != name:
+        raise UsageError("config.json: custom_data must hold the shape of an image and the class_names, beside data_fingerprint")
+    if lookup.custom_data(name.rpartition("-")[0], fingerprint, tuple(shape), tuple(names)) != name:
         raise UsageError(f"config.json: {name!r} is not the name of the data that it describes")
     return {"shape": shape, "class_names": names}
 

@@ -24,7 +24,7 @@ def method(name: str, what: str = "--method") -> Method:
     Raises: UsageError for an unknown name, or code that cannot be loaded.
     """
     if name not in METHODS and plugins.is_foreign("method", name):
-        return _own_method(name, what) if plugins.is_allowed("method", name) else Method(name, "code of others")
+        return _custom_method(name, what) if plugins.is_allowed("method", name) else Method(name, "code of others")
     return entry(METHODS | dict.fromkeys(plugins.installed("method"), Method("", "")), what, name)
 
 
@@ -38,12 +38,12 @@ def model(name: str, what: str = "--model") -> Entry:
     return entry(MODELS | dict.fromkeys(plugins.installed("model"), Entry("", "")), what, name)
 
 
-def is_own_data(place: str) -> bool:
+def is_custom_data(place: str) -> bool:
     """Whether a value of --data names data of the user, by a path or as code, and no set of the catalogue."""
     return place not in DATA and (plugins.is_foreign("data", place) or is_data_path(place))
 
 
-def _own_method(name: str, what: str) -> Method:
+def _custom_method(name: str, what: str) -> Method:
     function = plugins.load("method", name, what)
     if not callable(function):
         kind = type(function).__name__
@@ -56,23 +56,23 @@ def _declared_method(function: Callable[..., Any], name: str) -> Method:
     from trs_explorer import signatures  # noqa: PLC0415 (.02 s that `trs --help` does not need)
 
     declared = signatures.declared_options(function, name, STEP_CONTEXT)
-    return Method(function, signatures.summary(function), declared.defaults, own_options=declared.options)
+    return Method(function, signatures.summary(function), declared.defaults, custom_options=declared.options)
 
 
-def own_data(stem: str, fingerprint: Mapping[str, str], shape: tuple[int, ...], class_names: tuple[str, ...]) -> str:
+def custom_data(stem: str, fingerprint: Mapping[str, str], shape: tuple[int, ...], class_names: tuple[str, ...]) -> str:
     """Add a data set of the user to DATA. Returns its name there: the stem, and a digest of test split, shape and class names.
 
     So runs on the same data have the same name for it, wherever its files are, and no run can change what another one means.
     Raises: UsageError for a shape that is none of images, or class names that are not 2 to 1,000 different texts.
     """
-    _check_own_data(shape, class_names)
+    _check_custom_data(shape, class_names)
     digest = hashlib.sha256(json.dumps([str(fingerprint.get("test", "")), [*shape], [*class_names]]).encode()).hexdigest()
     name = f"{stem}-{digest[:8]}"
     if name not in DATA:
         colour = shape[0] > 1
         recipe = {"adv_eps": COLOUR_EPS, "delta": 0.03, "delta_start": 0.01} if colour else {}
         DATA[name] = Data(
-            "trs_explorer.data.own:own_split",
+            "trs_explorer.data.custom:custom_split",
             "data of your own",
             (shape[0], shape[1], shape[2]),
             len(class_names),
@@ -80,12 +80,12 @@ def own_data(stem: str, fingerprint: Mapping[str, str], shape: tuple[int, ...], 
             COLOUR_EPS if colour else GREY_EPS,
             CIFAR_METHODS if colour else {},
             class_names=class_names,
-            own=True,
+            custom=True,
         )
     return name
 
 
-def _check_own_data(shape: tuple[int, ...], class_names: tuple[str, ...]) -> None:
+def _check_custom_data(shape: tuple[int, ...], class_names: tuple[str, ...]) -> None:
     if len(shape) != 3 or not all(type(size) is int and 0 < size <= 1 << 14 for size in shape):
         raise UsageError(f"images have a shape of channels, height and width, got {[*shape]}")
     texts = all(isinstance(name, str) and 0 < len(name) <= MAX_NAME for name in class_names)

@@ -217,7 +217,7 @@ def _module_of_file(path: Path) -> ModuleType:
     """Import a file as a module of its own. Files beside it can be imported by it, as in a script."""
     if not path.is_file():
         raise _NotLoaded(f"{path}: there is no such file")
-    name = f"trs_own_{path.stem}_{abs(hash(path)):x}"
+    name = f"trs_custom_{path.stem}_{abs(hash(path)):x}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None

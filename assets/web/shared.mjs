@@ -88,7 +88,7 @@ async function copyLink() {
   setTimeout(() => (button.textContent = before), 1500);
 }
 
-// The options of an attack of others, all of them as the query of an address: web/own_attacks.py parses it.
+// The options of an attack of others, all of them as the query of an address: web/custom_attacks.py parses it.
 export function listenToOwnOptions() {
   document.addEventListener("change", ({target}) => {
     if (!target.dataset.option) return;

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from own_code import forgotten
+from custom_code import forgotten
 from torch import Tensor, nn
 
 import trs_explorer as trs

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from own_code import forgotten, write_mine
+from custom_code import forgotten, write_mine
 
 import trs_explorer as trs
 from trs_explorer import data, runs

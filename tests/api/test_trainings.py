@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from own_code import forgotten
+from custom_code import forgotten
 from safetensors.torch import load_file
 from torch import nn
 

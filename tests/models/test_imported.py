@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from own_code import forgotten, write_mine
+from custom_code import forgotten, write_mine
 from torch import nn
 
 from trs_explorer import plugins

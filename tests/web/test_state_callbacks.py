@@ -36,7 +36,8 @@ def test_an_address_holds_every_field_and_reads_back_as_the_same_state(app, weig
     fields = {**EVERY_FIELD, "weights": weights, "options": ""}
     assert set(fields) == set(State.__dataclass_fields__)
     default = State("none", weights="none").to_json()
-    chosen = {name: value for name, value in fields.items() if name != "options"}  # of an attack of others: test_own_attacks.py
+    # Options of an attack of others: test_custom_attacks.py
+    chosen = {name: value for name, value in fields.items() if name != "options"}
     assert [name for name, value in chosen.items() if default[name] == value] == []  # a field that is dropped would be seen
     answer = resolve(app, **fields)
     assert answer["notice.children"] == ""
@@ -163,7 +164,7 @@ def test_attacks_that_take_long_are_asked_for(app, monkeypatch):
 
 def test_every_control_has_such_a_case():
     (cases,) = [mark.args[1] for mark in test_every_control_sets_its_field_in_state_and_address.pytestmark]
-    assert {case[0] for case in cases} | {"options"} == set(controls.FIELDS)  # "options": test_own_attacks.py
+    assert {case[0] for case in cases} | {"options"} == set(controls.FIELDS)  # "options": test_custom_attacks.py
 
 
 # --- what changes with a field ---------------------------------------------------------------------------------------

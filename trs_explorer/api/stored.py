@@ -10,7 +10,7 @@ from trs_explorer import data as data_sets
 from trs_explorer import lookup, plugins
 from trs_explorer.catalogue import DATA
 from trs_explorer.config import absolute
-from trs_explorer.data.own import read
+from trs_explorer.data.custom import read
 from trs_explorer.models.ensemble import Ensemble
 from trs_explorer.models.stored import load_ensemble
 from trs_explorer.options import UsageError
@@ -56,7 +56,7 @@ def load_data(
     name, folder = str(source), absolute(str(data_dir))
     if name in DATA:
         split: Any = data_sets.load(name, train=train, data_dir=folder)
-    elif not (Path(name) / "config.json").is_file() and lookup.is_own_data(name) and not _is_shipped(name):
+    elif not (Path(name) / "config.json").is_file() and lookup.is_custom_data(name) and not _is_shipped(name):
         plugins.allow("data", name)
         split = read(absolute(name), train=train)
     else:

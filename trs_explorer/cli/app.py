@@ -6,7 +6,7 @@ import typer
 
 from trs_explorer import __version__
 from trs_explorer.cli import bench, blackbox, compare, data, evaluate, explore, export, import_, lesson, train, transfer, watch
-from trs_explorer.cli.own_options import with_names
+from trs_explorer.cli.custom_options import with_names
 
 app = typer.Typer(
     name="trs",

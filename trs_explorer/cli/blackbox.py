@@ -12,6 +12,7 @@ from trs_explorer.catalogue import DATA
 from trs_explorer.cli import exit_on_interrupt
 from trs_explorer.cli.blackbox_page import curve_page
 from trs_explorer.cli.blocks import Column, print_table
+from trs_explorer.cli.custom_options import custom_attack_options
 from trs_explorer.cli.evaluate_report import NORM_SUFFIX, in_percent, options_text, percent_of
 from trs_explorer.cli.exports import as_csv, as_json, check_parent, exported
 from trs_explorer.cli.flags import (
@@ -37,7 +38,6 @@ from trs_explorer.cli.flags import (
     run_at,
     say,
 )
-from trs_explorer.cli.own_options import own_attack_options
 from trs_explorer.cli.progress import progress
 from trs_explorer.cli.trainer import train_with_progress
 from trs_explorer.config import same_split
@@ -104,7 +104,7 @@ def blackbox(
     radii = parse_radii(eps, norm)
     check_norm(kinds, norm)
     starts = restarts if restarts > 1 else None
-    options = attack_options(kinds, own=own_attack_options(context, kinds), step_size=step_size, restarts=starts)
+    options = attack_options(kinds, own=custom_attack_options(context, kinds), step_size=step_size, restarts=starts)
     options |= check_attack_options(kinds, {} if loss is None else {"loss": loss})  # one loss is never what pgd here usually has
     chosen = list({one.path.resolve(): one for one in map(run_at, run)}.values())
     for noun, values in {

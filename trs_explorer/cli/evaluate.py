@@ -11,6 +11,7 @@ from trs_explorer import plugins, runs
 from trs_explorer.attack_catalogue import ATTACKS, attack
 from trs_explorer.catalogue import DATA
 from trs_explorer.cli import exit_on_interrupt
+from trs_explorer.cli.custom_options import custom_attack_options
 from trs_explorer.cli.evaluate_report import rates_csv, show
 from trs_explorer.cli.exports import IMAGES_SUFFIXES, ImagesFileOption, as_json, check_parent, check_suffix, exported
 from trs_explorer.cli.flags import (
@@ -40,7 +41,6 @@ from trs_explorer.cli.flags import (
     run_at,
     say,
 )
-from trs_explorer.cli.own_options import own_attack_options
 from trs_explorer.cli.progress import progress
 from trs_explorer.cli.smallest_eps import smallest_eps
 from trs_explorer.evaluation.table1.columns import MEASURED_ATTACKS, parameters
@@ -103,7 +103,7 @@ def evaluate(
     requested, names = parse_list(attacks, "--attacks"), parse_attacks(attacks, sets=SETS)
     constants = parse_constants(c) if c is not None else None
     radii = parse_radii(eps, norm)
-    own = own_attack_options(context, names)
+    own = custom_attack_options(context, names)
     options = attack_options(names, norm=norm, own=own, confidence=confidence, loss=loss, step_size=step_size)
     attack_options(names, restarts=restarts if restarts > 1 else None)  # checks that an attack takes it
     chosen = list({one.path.resolve(): one for one in map(run_at, run)}.values())

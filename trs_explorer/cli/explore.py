@@ -96,7 +96,7 @@ def serve(
     page: the first page in the browser.
     data_dir: as for `Library`.
     url_prefix, trusted_hosts: as the user gave them, see `access.protect`.
-    attacks: attacks of others that the pages offer, see `own_attacks.offer`.
+    attacks: attacks of others that the pages offer, see `custom_attacks.offer`.
     """
     threads = set(threading.enumerate())
     places = _places(path)
@@ -109,10 +109,10 @@ def serve(
     token = None if server.is_loopback(sock) else secrets.token_urlsafe(32)
     with progress("loading the explorer"):
         from trs_explorer.explore.library import Library
-        from trs_explorer.web import own_attacks
+        from trs_explorer.web import custom_attacks
         from trs_explorer.web.app import create_app
 
-        own_attacks.offer(attacks)
+        custom_attacks.offer(attacks)
         library = Library(places, device="cpu", data_dir=data_dir)  # slices are small; pictures and attacks start on the CPU
         app = create_app(library, readonly=token is not None, url_prefix=prefix, command=f"trs {page or 'explore'}")
         hosts = (host, sock.getsockname()[0])

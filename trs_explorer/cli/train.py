@@ -13,6 +13,7 @@ import typer
 
 from trs_explorer import lookup, runs
 from trs_explorer.cli import exit_on_interrupt
+from trs_explorer.cli.custom_options import custom_values
 from trs_explorer.cli.display import Display, Silent, display
 from trs_explorer.cli.flags import (
     AllowCodeOption,
@@ -25,7 +26,6 @@ from trs_explorer.cli.flags import (
     values_from_toml,
     with_option_flags,
 )
-from trs_explorer.cli.own_options import own_values
 from trs_explorer.cli.trainer import train_run, train_with_progress
 from trs_explorer.config import absolute, resolve
 from trs_explorer.files import open_for_appending, printable
@@ -63,7 +63,7 @@ def train(
     del allow_code
     if tui + plain + json > 1:
         raise UsageError("choose one of --tui, --plain and --json")
-    run = _run_to_train(given(values) | own_values(context), out, resume, config)
+    run = _run_to_train(given(values) | custom_values(context), out, resume, config)
     with runs.discard_unless_begun(run) if resume is None else contextlib.nullcontext():
         if tui and can_draw():
             status = _train_in_dashboard(run, ascii_wanted(ascii))
@@ -89,7 +89,7 @@ def _run_to_train(values: dict, out: Path | None, resume: Path | None, config: P
         values = {**values_from_toml(config), **values}
     if out is not None:
         runs.check_free(out)
-    if not lookup.is_own_data(str(values.get("data", ""))):
+    if not lookup.is_custom_data(str(values.get("data", ""))):
         resolve(values)  # what is wrong with them is said before torch is there
     with exit_on_interrupt():  # now: Ctrl-C during an import would leave a folder where nothing has begun
         from trs_explorer.training.new_run import complete, new_folder

@@ -9,6 +9,7 @@ from trs_explorer.attack_catalogue import attack as attack_of
 from trs_explorer.catalogue import DATA
 from trs_explorer.cli import exit_on_interrupt
 from trs_explorer.cli.blocks import Column, print_table
+from trs_explorer.cli.custom_options import custom_attack_options
 from trs_explorer.cli.evaluate_report import NORM_SUFFIX, options_text, value_of
 from trs_explorer.cli.exports import IMAGES_SUFFIXES, ImagesFileOption, as_csv, as_json, check_parent, check_suffix, exported
 from trs_explorer.cli.flags import (
@@ -38,7 +39,6 @@ from trs_explorer.cli.flags import (
     run_at,
     say,
 )
-from trs_explorer.cli.own_options import own_attack_options
 from trs_explorer.cli.progress import progress
 from trs_explorer.files import printable
 from trs_explorer.options import UsageError, unknown
@@ -122,7 +122,7 @@ def transfer(
         raise UsageError(f"--eps: {attack} has no radius, but a constant, --c")
     check_loss(loss, chosen.config.data)
     starts = restarts if restarts > 1 else None
-    own = own_attack_options(context, [attack])
+    own = custom_attack_options(context, [attack])
     options = attack_options([attack], norm=norm, own=own, confidence=confidence, loss=loss, step_size=step_size, restarts=starts)
     values = parse_radii(eps, norm) if attack_entry.has_radius else parse_constants(c) if c is not None else None
     check_reach(values if attack_entry.has_radius else None, norm, chosen.config.data)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from trs_explorer import data as data_sets
 from trs_explorer import lookup, plugins
 from trs_explorer.config import TrainConfig, absolute
-from trs_explorer.data.own import describe
+from trs_explorer.data.custom import describe
 from trs_explorer.measure.import_run import imported_config
 
 
@@ -19,7 +19,7 @@ def config_of_import(model: str, data: str, data_dir: str, *, notify: Callable[[
     Raises: UsageError for data that cannot be used.
     """
     plugins.allow("data", data)
-    if not lookup.is_own_data(data):
+    if not lookup.is_custom_data(data):
         folder = absolute(data_dir)
         test = data_sets.load(data, train=False, data_dir=folder)
         prints = {"test": test.fingerprint} if test.fingerprint else {}

@@ -8,9 +8,9 @@ from typing import Any
 from torch import Tensor
 
 from trs_explorer import plugins
-from trs_explorer.attack_catalogue import ATTACKS, GIVEN, Label, attack, is_own
+from trs_explorer.attack_catalogue import ATTACKS, GIVEN, Label, attack, is_custom
+from trs_explorer.attacks.custom import adapted
 from trs_explorer.attacks.options import keywords
-from trs_explorer.attacks.own import adapted
 from trs_explorer.catalogue import load
 from trs_explorer.evaluation.accuracy import Attack
 from trs_explorer.measure.session import attack_function
@@ -23,7 +23,7 @@ def named_attack(given: AnyAttack, options: Mapping[str, Any]) -> Attack:
     """Return an attack's label, function and keyword arguments, as `accuracy.evaluate` takes them.
 
     - given: a name of the catalogue ("apgd-ce", also "apgd_ce"), a reference to code ("mine.py:square"), one of `trs.attacks`, a
-      function of one's own (attacks/own.py says what of it is checked), or `functools.partial` of one.
+      function of one's own (attacks/custom.py says what of it is checked), or `functools.partial` of one.
     - options: its eps or c, and others of its options by name.
 
     The label says steps, loss and starts where `options` do. Naming code of others allows it to run.
@@ -50,7 +50,7 @@ def _named(given: str) -> tuple[str, Callable[..., Tensor], bool]:
         name = plugins.absolute(given)
         plugins.allow("attack", name)
     attack(name, "attack")
-    return name, attack_function(name), is_own(name)
+    return name, attack_function(name), is_custom(name)
 
 
 def _of_function(given: Any) -> tuple[str, Callable[..., Tensor], bool]:

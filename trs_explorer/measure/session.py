@@ -12,8 +12,8 @@ from typing import Any, Protocol, TypeVar
 import torch
 
 from trs_explorer import __version__, plugins
-from trs_explorer.attack_catalogue import Label, attack, is_own, options_for
-from trs_explorer.attacks.own import adapted
+from trs_explorer.attack_catalogue import Label, attack, is_custom, options_for
+from trs_explorer.attacks.custom import adapted
 from trs_explorer.catalogue import load
 from trs_explorer.data import Dataset
 from trs_explorer.files import Json
@@ -184,7 +184,7 @@ def describe(loaded: Json, test: Dataset, images: str, device: torch.device | st
 
 def code_of(run: Run, attacks: Sequence[str] = ()) -> Json:
     """What a stored result says of code of others that its figures depend on: the SHA-256 of each file; {} without any."""
-    named = [*run.config.code_of_others(), *(("attack", name) for name in attacks if is_own(name))]
+    named = [*run.config.code_of_others(), *(("attack", name) for name in attacks if is_custom(name))]
     loaded = [(kind, name) for kind, name in named if plugins.is_allowed(kind, name)]
     return {"code": {plugins.short(name): plugins.source_digest(kind, name) for kind, name in loaded}} if loaded else {}
 
@@ -198,7 +198,7 @@ def environment(device: torch.device | str) -> Json:
 def attack_function(name: str) -> Callable[..., torch.Tensor]:
     """The attack of that name, also one of others."""
     function = load(attack(name).function)
-    return adapted(function, plugins.short(name)) if is_own(name) else function
+    return adapted(function, plugins.short(name)) if is_custom(name) else function
 
 
 def attack_label(name: str, options: Mapping[str, Any]) -> str:
@@ -214,5 +214,5 @@ def attack_options(name: str, options: Mapping[str, object], **budget: int) -> d
     - options: those that the user chose, such as norm and confidence; an attack gets those that it takes.
     - budget: steps and restarts, for attacks with a radius. The others, and attacks of others, have their own numbers of steps.
     """
-    shared = options_for(name, budget) if attack(name).has_radius and not is_own(name) else {}
+    shared = options_for(name, budget) if attack(name).has_radius and not is_custom(name) else {}
     return shared | options_for(name, options)

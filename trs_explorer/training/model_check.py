@@ -48,7 +48,7 @@ def check_members(config: TrainConfig, ensemble: Ensemble) -> None:
         got = f"{[*logits.shape[1:]]} for {IMAGES} images"
         raise UsageError(f"--model {config.model} must return {data.classes} logits an image for {config.data}, got {got}")
     if plugins.is_foreign("method", config.method):
-        _check_own_method(config, ensemble, x)
+        _check_custom_method(config, ensemble, x)
     if method.member_check:
         try:
             load(method.member_check)(ensemble, x)
@@ -56,7 +56,7 @@ def check_members(config: TrainConfig, ensemble: Ensemble) -> None:
             raise UsageError(f"--method {config.method} cannot train --model {config.model}: {_first_line(error)}") from error
 
 
-def _check_own_method(config: TrainConfig, ensemble: Ensemble, x: Tensor) -> None:
+def _check_custom_method(config: TrainConfig, ensemble: Ensemble, x: Tensor) -> None:
     """Run a method of others once. Raises UsageError with the line at which it fails, or if it returns no loss terms."""
     name, function = config.method_name, load(config.about_method.function)
     y = torch.arange(len(x), device=x.device) % DATA[config.data].classes

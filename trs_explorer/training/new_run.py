@@ -9,8 +9,8 @@ from pathlib import Path
 from trs_explorer import lookup, plugins, runs
 from trs_explorer.catalogue import DATA
 from trs_explorer.config import TrainConfig, resolve
+from trs_explorer.data.custom import describe
 from trs_explorer.data.download import obtain
-from trs_explorer.data.own import describe
 from trs_explorer.files import cannot_write
 from trs_explorer.options import UsageError
 from trs_explorer.shipped import run_at
@@ -60,7 +60,7 @@ def new_folder(settings: TrainConfig) -> Path:
 
 def _resolved(values: Mapping[str, object], notify: Callable[[str], object]) -> TrainConfig:
     place = str(values.get("data", ""))
-    if not lookup.is_own_data(place):
+    if not lookup.is_custom_data(place):
         return resolve(values)
     if values.get("data_dir"):
         raise UsageError(f"--data {place} says where the data is: drop --data-dir")

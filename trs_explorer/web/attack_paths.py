@@ -11,7 +11,7 @@ from trs_explorer.explore.library import Loaded
 from trs_explorer.explore.plane_attacks import AttackPaths, attacks_in_plane
 from trs_explorer.explore.slice_plane import the
 from trs_explorer.explore.starts import Start, start_at, start_of
-from trs_explorer.web import own_attacks
+from trs_explorer.web import custom_attacks
 from trs_explorer.web.code_errors import readable_code_errors
 from trs_explorer.web.controls import NORM_LABELS
 from trs_explorer.web.slice_view import SliceView
@@ -22,9 +22,9 @@ OFF_PLANE = 0.005  # a result that is nearer lies on the plane, to the digits th
 
 def configured_attack(state: State) -> tuple[str, Callable]:
     """Return the name of the state's attack with its steps, and the attack with its options bound."""
-    function = own_attacks.function(state.attack)
-    if own_attacks.is_own(state.attack):
-        return _configured_own(state, function)
+    function = custom_attacks.function(state.attack)
+    if custom_attacks.is_custom(state.attack):
+        return _configured_custom(state, function)
     # 10 steps of eps/10 could not turn round: fewer steps are longer, as in the probe during training
     step_size = state.step_size or state.eps * max(0.1, 2.5 / state.steps)
     options = {"steps": state.steps, "step_size": step_size, "norm": state.norm, "restarts": state.restarts}
@@ -38,12 +38,12 @@ def configured_attack(state: State) -> tuple[str, Callable]:
     return name, partial(function, eps=state.eps, **options)
 
 
-def _configured_own(state: State, function: Callable) -> tuple[str, Callable]:
+def _configured_custom(state: State, function: Callable) -> tuple[str, Callable]:
     """Return the same of an attack of others: its options are its own."""
-    options = own_attacks.all_options(state.attack, state.options)
-    if own_attacks.takes(state.attack, "norm"):
-        options["norm"] = own_attacks.about(state.attack).own_options["norm"].check(state.norm)
-    chosen = own_attacks.parse_options(state.attack, state.options)[0]
+    options = custom_attacks.all_options(state.attack, state.options)
+    if custom_attacks.takes(state.attack, "norm"):
+        options["norm"] = custom_attacks.about(state.attack).custom_options["norm"].check(state.norm)
+    chosen = custom_attacks.parse_options(state.attack, state.options)[0]
     name = ", ".join([state.attack, *(f"{key} {value}" for key, value in chosen.items())])
     return name, partial(function, eps=state.eps, **options)
 
@@ -70,7 +70,7 @@ def make_attack_paths(loaded: Loaded, state: State, view: SliceView) -> AttackPa
         eps=state.eps,
         norm=state.norm,
         seed=state.seed,
-        together=not own_attacks.is_own(state.attack),
+        together=not custom_attacks.is_custom(state.attack),
         class_names=DATA[loaded.data.name].class_names,
     )
 

@@ -10,7 +10,7 @@ from trs_explorer.attack_catalogue import ATTACKS, LOSSES
 from trs_explorer.explore.gallery import FILTERS
 from trs_explorer.figures.layers import LAYERS
 from trs_explorer.files import Json
-from trs_explorer.web import own_attacks
+from trs_explorer.web import custom_attacks
 from trs_explorer.web.changes import same
 from trs_explorer.web.state import NONE_HIDDEN, NUMBERS, PLANES, SIZES, THEMES, State, default_eps
 
@@ -84,7 +84,7 @@ def attack_controls() -> list:
     return [
         html.Label(["ε ", html.Output(id="eps-value")], htmlFor="eps"),
         dbc.Input(id="eps", type="range", min=0, max=1, step=0.005),
-        select("attack", "attack", {name: name.upper() if name in ATTACKS else name for name in own_attacks.names()}),
+        select("attack", "attack", {name: name.upper() if name in ATTACKS else name for name in custom_attacks.names()}),
         select("n", "n", {str(n): str(n) for n in SIZES}),
         html.Details([html.Summary("options"), html.Div([
             select("norm", "norm", NORM_LABELS),
@@ -142,7 +142,7 @@ def changes(shown: Mapping[str, object], state: Mapping[str, object]) -> Json:
 
 def visible(state: State, *, plane_data: bool, imported: bool = False) -> dict[str, bool]:
     """Return for every control that only some states need whether this one does. imported: the run was trained elsewhere."""
-    form = {name: own_attacks.takes(state.attack, name) for name in ATTACK_FORM}
+    form = {name: custom_attacks.takes(state.attack, name) for name in ATTACK_FORM}
     images, image_data = state.plane == "images", not plane_data
     return form | {
         "at": not imported, "scrub": not imported, "second": images, "third": images, "plane": image_data,

@@ -18,7 +18,7 @@ from trs_explorer.explore.library import Loaded
 from trs_explorer.explore.pictures import data_uri, difference, thumbnail
 from trs_explorer.explore.slice_plane import model_names, the
 from trs_explorer.tables import to_csv
-from trs_explorer.web import own_attacks
+from trs_explorer.web import custom_attacks
 from trs_explorer.web.attack_paths import configured_attack
 from trs_explorer.web.code_errors import readable_code_errors
 from trs_explorer.web.controls import NORM_LABELS, sets
@@ -202,7 +202,7 @@ def _adversarial_images(
     generator = torch.Generator().manual_seed(state.seed)
     model, parts = loaded.ensemble.members[surrogate], []
     begins = range(0, indices[-1] + 1, BATCH)
-    end = min(begins[-1] + BATCH, measured) if own_attacks.is_own(state.attack) else indices[-1] + 1
+    end = min(begins[-1] + BATCH, measured) if custom_attacks.is_custom(state.attack) else indices[-1] + 1
     edges = [*begins, end]
     for begin, end in pairwise(edges):
         x, y = loaded.data.images(slice(begin, end)), loaded.data.y[begin:end]

@@ -17,7 +17,7 @@ from trs_explorer.explore.jobs import Full, Jobs, Snapshot
 from trs_explorer.explore.library import Library
 from trs_explorer.figures.training_figure import training_spec
 from trs_explorer.files import Json
-from trs_explorer.web import gallery, history, matrix, own_attacks
+from trs_explorer.web import custom_attacks, gallery, history, matrix
 from trs_explorer.web.code_errors import readable_code_errors
 from trs_explorer.web.markup import markup
 from trs_explorer.web.page import FILLED, history_graph
@@ -38,7 +38,7 @@ def add_sections(app: dash.Dash, library: Library, jobs: Jobs, slices: SliceCach
         *(Input(f"{name}-html", "data") for name in FILLED),
         prevent_initial_call=True,
     )
-    add_own_options(app)
+    add_custom_options(app)
     app.clientside_callback(ClientsideFunction("explorer", "mark"), Input("state", "data"))
     app.clientside_callback(
         ClientsideFunction("explorer", "beat"),
@@ -48,14 +48,14 @@ def add_sections(app: dash.Dash, library: Library, jobs: Jobs, slices: SliceCach
     )
 
 
-def add_own_options(app: dash.Dash) -> None:
+def add_custom_options(app: dash.Dash) -> None:
     """Add the callback that puts the options of an attack of others into the form; its controls set "options" (shared.mjs)."""
 
     @app.callback(Output("own-options-html", "data"), Input("state", "data"), Held("own-options-html", "data"))
     def controls_of_options(state: Json | None, shown: str | None) -> Any:
         if not state or "error" in state:
             raise dash.exceptions.PreventUpdate
-        form = markup(own_attacks.form(str(state["attack"]), str(state["options"])))
+        form = markup(custom_attacks.form(str(state["attack"]), str(state["options"])))
         return no_update if form == (shown or "") else form
 
 

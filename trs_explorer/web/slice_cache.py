@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from threading import Event, Lock
+from threading import Event, Lock, Thread
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -41,7 +41,6 @@ class SliceCache:
         self._drawn: OrderedDict[Hashable, Event] = OrderedDict()
         # Ahead of requests, for one page at a time; who asks for what fails here is told why.
         self._ahead = ThreadPoolExecutor(1, "ahead")
-        self._stills = ThreadPoolExecutor(2, "still")
         self._progress: dict[str, str] = {}  # by page, in words
         self._computing: WeakValueDictionary[tuple[str, tuple[int, ...]], Lock] = WeakValueDictionary()
 
@@ -135,14 +134,19 @@ class SliceCache:
 
     def coarse(self, request: Callable[[], PageRequest]) -> Future[tuple[PageRequest, SliceView, np.ndarray]]:
         """Start to compute the coarse grid of a request's slice; the future has the request, the view and the logits."""
+        future: Future[tuple[PageRequest, SliceView, np.ndarray]] = Future()
 
-        def compute() -> tuple[PageRequest, SliceView, np.ndarray]:
-            wanted = request()
-            with PROCESS_LOCK.hold():
-                view = self.view(wanted)
-            return wanted, view, self.samples(view, 0)
+        def compute() -> None:
+            try:
+                wanted = request()
+                with PROCESS_LOCK.hold():
+                    view = self.view(wanted)
+                future.set_result((wanted, view, self.samples(view, 0)))
+            except Exception as error:  # whoever waits for it is told
+                future.set_exception(error)
 
-        return self._stills.submit(compute)
+        Thread(target=compute, name="still", daemon=True).start()  # not of a pool, whose threads would stay
+        return future
 
     def _computing_of(self, key: tuple[str, tuple[int, ...]]) -> Lock:
         """Return the lock of the samples with this key, the same for all that ask at the same time."""

@@ -11,7 +11,7 @@ from trs_explorer.explore.gallery import FILTERS
 from trs_explorer.explore.run_names import FOLDER
 from trs_explorer.figures.layers import LAYERS
 from trs_explorer.options import Option, UsageError
-from trs_explorer.web import own_attacks, uploads
+from trs_explorer.web import custom_attacks, uploads
 
 PLANES = {
     "gradients": "gradient x gradient",
@@ -64,8 +64,8 @@ class State:
     hide: the numbers of hidden models, such as "0,2"; "none" where some would be hidden by default.
     start: where attacks start, "a,b" in plane coordinates; empty: at the image.
     label: show only images of this class; -1: all.
-    attack: one of `own_attacks.names`.
-    options: of an attack of others, "side=5&kind=plus": see `own_attacks`.
+    attack: one of `custom_attacks.names`.
+    options: of an attack of others, "side=5&kind=plus": see `custom_attacks`.
     loss: what the attack maximises, if it has a choice; "default": its usual loss.
     """
 
@@ -163,7 +163,7 @@ def parse_state(fields: Mapping[str, object], *, run: str, data: str, members: i
             warnings.append(f"{name} must be one of {', '.join(choices)}, got {str(raw)[:40]!r}")
     state, said = _with_attack(state, fields)
     warnings += said
-    if state.norm != "linf" and not own_attacks.takes(state.attack, "norm"):
+    if state.norm != "linf" and not custom_attacks.takes(state.attack, "norm"):
         warnings.append(f"{state.attack} searches the max norm only")
         state = replace(state, norm="linf", eps=default_eps(data, "linf"))
     elif fields.get("eps") in (None, ""):
@@ -223,8 +223,8 @@ def _with_attack(state: State, fields: Mapping[str, object]) -> tuple[State, lis
     """Return the state with a request's attack and its own options, as far as they can be used, and why not."""
     name, text = str(fields.get("attack") or state.attack), str(fields.get("options") or "")
     try:
-        values, warnings = own_attacks.parse_options(name, text)
-        return replace(state, attack=name, options=own_attacks.written(name, values)), warnings
+        values, warnings = custom_attacks.parse_options(name, text)
+        return replace(state, attack=name, options=custom_attacks.written(name, values)), warnings
     except UsageError as error:
         return state, [f"{FOLDER.sub('', str(error))} (showing {state.attack})"]
 

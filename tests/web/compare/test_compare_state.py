@@ -61,7 +61,7 @@ def app_of(library: Library) -> dash.Dash:
 
 
 def test_an_address_holds_every_field_and_reads_back_as_the_same_state(compare: dash.Dash, explorer: Explorer) -> None:
-    assert {*EVERY_FIELD, "options"} == set(FIELDS)  # "options", of an attack of others: test_own_attacks.py
+    assert {*EVERY_FIELD, "options"} == set(FIELDS)  # "options", of an attack of others: test_custom_attacks.py
     answer = resolve(compare, **EVERY_FIELD)
     state = answer["state.data"]
     assert answer["notice.children"] == ""
@@ -143,7 +143,7 @@ def test_every_control_sets_its_field_in_state_and_address(
 
 def test_every_control_has_such_a_case() -> None:
     (cases,) = [mark.args[1] for mark in test_every_control_sets_its_field_in_state_and_address.pytestmark]
-    assert {case[0] for case in cases} | {"options"} == set(FIELDS)  # "options": test_own_attacks.py
+    assert {case[0] for case in cases} | {"options"} == set(FIELDS)  # "options": test_custom_attacks.py
 
 
 def test_a_change_sends_only_what_depends_on_it(compare: dash.Dash) -> None:

@@ -20,7 +20,7 @@ from trs_explorer.web.compare.state_callback import PARTS
 from trs_explorer.web.drawing import share_table
 from trs_explorer.web.history import shown_checkpoint
 from trs_explorer.web.markup import markup
-from trs_explorer.web.section_callbacks import add_own_options
+from trs_explorer.web.section_callbacks import add_custom_options
 from trs_explorer.web.slice_cache import SliceCache
 from trs_explorer.web.state_callbacks import SHOWN_ERRORS
 
@@ -35,7 +35,7 @@ def add_sections(app: dash.Dash, library: Library, jobs: Jobs, slices: SliceCach
     _add_stored(app, library)
     _add_newest(app, library)
     _add_handout(app, library, jobs, slices)
-    add_own_options(app)
+    add_custom_options(app)
     for function, output, inputs in (
         ("draw", (), ("slices-a.data", "slices-b.data", "attack-data.data", "state.data", "looks.data", "graph.data")),
         ("theme", (), ("state.data",)),

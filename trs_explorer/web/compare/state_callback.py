@@ -9,7 +9,7 @@ from dash import State as Held
 
 from trs_explorer.explore.library import Library
 from trs_explorer.files import Json
-from trs_explorer.web import controls, own_attacks
+from trs_explorer.web import controls, custom_attacks
 from trs_explorer.web.changes import same
 from trs_explorer.web.compare.changes import changed_fields, changes, swapped
 from trs_explorer.web.compare.pair import FIELDS, WEIGHTS, Pair, parse_pair, run_a
@@ -130,7 +130,7 @@ def _answer(library: Library, pair: Pair, wanted: Json, url_prefix: str, *, keep
 
 def _needed(attack: str, data: str) -> dict[str, bool]:
     """Return for every control that only some states need whether this one does."""
-    form = {name: own_attacks.takes(attack, name) for name in controls.ATTACK_FORM}
+    form = {name: custom_attacks.takes(attack, name) for name in controls.ATTACK_FORM}
     return form | dict.fromkeys(("along", "span", "seed"), not is_plane(data))
 
 

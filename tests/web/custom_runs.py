@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from trs_explorer import plugins
-from trs_explorer.data.own import describe
+from trs_explorer.data.custom import describe
 from trs_explorer.measure.import_run import import_run, imported_config
 
 MEMBERS = '''

@@ -16,7 +16,7 @@ from trs_explorer.options import Option, UsageError
 ADDED, VALUES = "trs_explorer.added", "trs_explorer.values"  # in a context's meta: the added flags, and what the user gave them
 
 
-class OwnOptionsCommand(TyperCommand):
+class CustomOptionsCommand(TyperCommand):
     """A command that takes names of code of others, which the user allows to run by naming it.
 
     kinds: the flags that take such names, and the kind of `plugins.KINDS` that each is for. They may hold several with commas.
@@ -47,26 +47,26 @@ class OwnOptionsCommand(TyperCommand):
         return [*ctx.meta.get(ADDED, {}).values(), *super().get_params(ctx)]
 
 
-def with_names(**kinds: str) -> type[OwnOptionsCommand]:
+def with_names(**kinds: str) -> type[CustomOptionsCommand]:
     """Return the class of a command with these flags and their kinds, such as attacks="attack" for --attacks."""
     flags = {f"--{flag}": kind for flag, kind in kinds.items()}
-    return type("OwnOptionsCommand", (OwnOptionsCommand,), {"kinds": flags})
+    return type("CustomOptionsCommand", (CustomOptionsCommand,), {"kinds": flags})
 
 
-def own_values(context: typer.Context) -> dict[str, Any]:
+def custom_values(context: typer.Context) -> dict[str, Any]:
     """Return the values of the added flags that the user has set, by name."""
     values: dict[str, Any] = context.meta.get(VALUES, {})
     return values
 
 
-def own_attack_options(context: typer.Context, names: Sequence[str]) -> dict[str, Any]:
+def custom_attack_options(context: typer.Context, names: Sequence[str]) -> dict[str, Any]:
     """Return the options of a command's attacks of others: their own flags, and --steps and --restarts if the user has set them.
 
     Without these flags such an attack takes as many steps as it does by default, not as many as the attacks of this project.
     """
-    own = [name for name in names if attack_catalogue.is_own(name)]
+    own = [name for name in names if attack_catalogue.is_custom(name)]
     shared = [flag for flag in ("steps", "restarts") if any(attack_catalogue.takes(name, flag) for name in own)]
-    return own_values(context) | {flag: context.params[flag] for flag in shared if _was_given(context, flag)}
+    return custom_values(context) | {flag: context.params[flag] for flag in shared if _was_given(context, flag)}
 
 
 def _was_given(context: typer.Context, name: str) -> bool:
@@ -97,7 +97,7 @@ def _options(kind: str, name: str) -> list[tuple[Option, object]]:
         return [(option, method.defaults[key]) for key, option in method.options.items()]
     if kind == "attack":
         attack = attack_catalogue.attack(plugins.absolute(name))
-        return [(option, attack.defaults[key]) for key, option in attack.own_options.items()]
+        return [(option, attack.defaults[key]) for key, option in attack.custom_options.items()]
     return []
 
 

@@ -21,7 +21,7 @@ MAX_STEM = 40  # characters
 
 
 @dataclass(frozen=True)
-class OwnData:
+class CustomData:
     """Data of the user in the catalogue.
 
     - name: there.
@@ -36,7 +36,7 @@ class OwnData:
     notes: tuple[str, ...]
 
 
-def describe(place: str, *, train: bool = True) -> OwnData:
+def describe(place: str, *, train: bool = True) -> CustomData:
     """Read a user's data and add it to the catalogue.
 
     train: whether a training split is needed; else the test split alone is read.
@@ -51,11 +51,11 @@ def describe(place: str, *, train: bool = True) -> OwnData:
         raise UsageError(f"{place}: training images have shape {ours}, test images {theirs}: they must have the same")
     names = max((first.class_names, test.class_names), key=len)
     prints = {split: fingerprint(one.x, one.y) for split, one in splits.items()}
-    name = lookup.own_data(_stem(place), prints, tuple(test.x.shape[1:]), names)
-    return OwnData(name, place, prints, tuple(dict.fromkeys((*first.notes, *test.notes))))
+    name = lookup.custom_data(_stem(place), prints, tuple(test.x.shape[1:]), names)
+    return CustomData(name, place, prints, tuple(dict.fromkeys((*first.notes, *test.notes))))
 
 
-def own_split(train: bool, data_dir: str, seed: int) -> tuple[Tensor, Tensor]:
+def custom_split(train: bool, data_dir: str, seed: int) -> tuple[Tensor, Tensor]:
     """Images and labels of a split of the data at data_dir: a loader of the catalogue. seed is not used."""
     if not data_dir:
         raise UsageError("data of your own has no usual place: give its file or folder as --data-dir")

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import dash
 import pytest
+from custom_runs import attack_file, imported_run
 from dash_client import call, parsed, parts, resolve, set_control, state_of, texts
 from flask import Flask
-from own_runs import attack_file, imported_run
 
 from trs_explorer import plugins
 from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
 from trs_explorer.options import UsageError
-from trs_explorer.web import own_attacks
+from trs_explorer.web import custom_attacks
 from trs_explorer.web.app import create_app
 from trs_explorer.web.compare.app import create_compare
 
@@ -25,9 +25,9 @@ def library(tmp_path: Path) -> Iterator[Library]:
     """A run of others, with both attacks of `attack_file` offered. The halves of images differ by 10/255: eps .1 swaps them."""
     imported_run(tmp_path, "own", shape=(1, 6, 10))
     file = attack_file(tmp_path)
-    own_attacks.offer([f"{file}:mirror", f"{file}:broken", "pgd"])
+    custom_attacks.offer([f"{file}:mirror", f"{file}:broken", "pgd"])
     yield Library([tmp_path / "runs"])
-    own_attacks.offer([])
+    custom_attacks.offer([])
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_installed_attacks_are_listed_and_run_only_with_allow_code(app, monkeypa
     file = attack_file(tmp_path)
     monkeypatch.setattr(plugins, "_entry_points", lambda: (("attack.packed", f"{file}:mirror"),))
     monkeypatch.setattr(plugins, "_allowed", {one for one in plugins._allowed if "mine.py" not in one})
-    assert "packed" in own_attacks.names()
+    assert "packed" in custom_attacks.names()
     answer = resolve(app, run="own", attack="packed", eps=0.1)
     assert answer["state.data"]["attack"] == "pgd"
     assert answer["notice.children"].startswith("packed is code of others, which runs only with --allow-code")
@@ -137,5 +137,5 @@ def test_what_cannot_be_offered_is_said_before_the_server_starts(tmp_path):
     wrong = {"cw": "attacks with a radius", "nothing": "there is no 'nothing'", f"{tmp_path}/no.py:x": "no such file"}
     for name, message in wrong.items():
         with pytest.raises(UsageError, match=message):
-            own_attacks.offer([name])
-    own_attacks.offer([])
+            custom_attacks.offer([name])
+    custom_attacks.offer([])

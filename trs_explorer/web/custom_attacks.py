@@ -48,7 +48,7 @@ def names() -> tuple[str, ...]:
     return tuple(dict.fromkeys((*RADIUS_ATTACKS, *_named, *plugins.installed("attack"))))
 
 
-def is_own(name: str) -> bool:
+def is_custom(name: str) -> bool:
     """Whether an attack is one of others."""
     return name not in ATTACKS
 
@@ -57,7 +57,7 @@ def about(name: str) -> Attack:
     """Return an attack's entry. Raises UsageError for an unknown one, or code that may not run or fails."""
     if name not in names():
         raise UsageError(unknown("attack", name[:80], names()))
-    if name not in _named and is_own(name) and plugins.runs_allowed():
+    if name not in _named and is_custom(name) and plugins.runs_allowed():
         plugins.allow("attack", name)
     return attack_catalogue.attack(_named.get(name, name), "attack")
 
@@ -65,21 +65,21 @@ def about(name: str) -> Attack:
 def takes(name: str, option: str) -> bool:
     """Whether an attack has an option that one of the page's own controls sets: of attacks of others, the norm alone."""
     try:
-        return option in about(name).options and (option in SHARED or not is_own(name))
+        return option in about(name).options and (option in SHARED or not is_custom(name))
     except UsageError:
         return False
 
 
 def options(name: str) -> dict[str, Option]:
     """Return the options of an attack of others besides those that the page has a control for; none of other attacks."""
-    return {key: option for key, option in about(name).own_options.items() if key not in SHARED} if is_own(name) else {}
+    return {key: option for key, option in about(name).custom_options.items() if key not in SHARED} if is_custom(name) else {}
 
 
 def function(name: str) -> Callable[..., Any]:
     """Return an attack's function. If one of others fails, it raises a UsageError that says in which line of its file."""
     made = attack_function(_named.get(name, name)) if about(name) else None
     assert made is not None
-    return readable_code_errors(made) if is_own(name) else made
+    return readable_code_errors(made) if is_custom(name) else made
 
 
 def parse_options(name: str, text: str) -> tuple[dict[str, Any], list[str]]:

@@ -12,9 +12,9 @@ import dash
 import numpy as np
 import pytest
 import torch
+from custom_runs import imported_run
 from dash_client import call, parts, post, resolve, rows, save, set_control, state_of, texts
 from flask import Flask
-from own_runs import imported_run
 from PIL import Image
 
 from trs_explorer import plugins

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from trs_explorer.attacks.own import adapted
+from trs_explorer.attacks.custom import adapted
 from trs_explorer.evaluation.accuracy import evaluate
 from trs_explorer.options import UsageError
 

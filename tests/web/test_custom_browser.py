@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from own_runs import attack_file, imported_run
+from custom_runs import attack_file, imported_run
 from web_explorer import Explorer
 
-from trs_explorer.web import own_attacks
+from trs_explorer.web import custom_attacks
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext
@@ -24,9 +24,9 @@ def theirs(serve: Callable[[Path], Explorer], tmp_path_factory: pytest.TempPathF
     place = tmp_path_factory.mktemp("theirs")
     imported_run(place, "own", shape=(3, 6, 10), names=NAMES)
     imported_run(place, "many", shape=(3, 6, 10), names=NAMES, members=16)
-    own_attacks.offer([f"{attack_file(place)}:mirror", f"{place}/mine.py:broken"])
+    custom_attacks.offer([f"{attack_file(place)}:mirror", f"{place}/mine.py:broken"])
     yield serve(place / "runs").address
-    own_attacks.offer([])
+    custom_attacks.offer([])
 
 
 @pytest.fixture
