@@ -68,6 +68,7 @@ def test_every_function_says_what_it_returns_and_what_it_raises():
             assert "Raises: " in text, name
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_from_data_to_figures(tmp_path):
     notebook = json.loads(NOTEBOOK.read_text())
     for cell in notebook["cells"]:
