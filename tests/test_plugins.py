@@ -96,7 +96,7 @@ def test_a_module_is_found_in_the_current_folder(tmp_path, monkeypatch):
         ("x = 1\n", "mine.py:net", r"there is no 'net'. Choose from nothing$"),
         ("import os\n\nx = undefined\n", "mine.py:x", r"mine.py, line 3: NameError: name 'undefined' is not defined$"),
         ("x = 1\nx =\n", "mine.py:x", r"mine.py, line 2: SyntaxError: invalid syntax$"),
-        ("def f():\n    raise ValueError('no\\nway')\nf()\n", "mine.py:x", r"mine.py, line 2, in f: ValueError: no$"),
+        ("def f():\n    raise ValueError('no\\nway')\nf()\n", "mine.py:x", r"mine.py, line 2, in f: ValueError: no way$"),
         ("raise SystemExit\n", "mine.py:x", r"mine.py, line 1: SystemExit: no message$"),
         ("import nosuchmodule_\n", "mine.py:x", r"mine.py, line 1: ModuleNotFoundError: No module named 'nosuchmodule_'$"),
     ],

@@ -172,7 +172,7 @@ def resolve(values: Mapping[str, object]) -> TrainConfig:
 
 def absolute(folder: str) -> str:
     """The absolute path of a data folder; empty if none is given. Raises UsageError if it cannot be a path."""
-    if plugins.is_reference(folder):
+    if plugins.is_foreign("data", folder):
         return plugins.absolute(folder)
     try:
         return str(Path(folder).expanduser().resolve()) if folder else ""

@@ -22,6 +22,7 @@ from trs_explorer.options import UsageError, unknown
 
 GROUP = "trs_explorer"  # of entry points. A name may begin with the kind that it is for: "attack.square"
 KINDS = ("method", "model", "data", "attack")
+MOST_MESSAGE = 600  # characters of an error: torch's about weights that do not fit have many lines
 _PACKAGE = Path(__file__).resolve().parent
 _REFERENCE = re.compile(
     r"(?P<place>.+\.py|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<object>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)", re.DOTALL
@@ -164,7 +165,7 @@ def where(error: BaseException) -> str:
         return ""
     last = frames[-1]
     function = "" if last.name == "<module>" else f", in {last.name}"
-    text = (str(error).strip() or "no message").splitlines()[0]
+    text = " ".join(str(error).split())[:MOST_MESSAGE] or "no message"
     return printable(f"{last.filename}, line {last.lineno}{function}: {type(error).__name__}: {text}")
 
 

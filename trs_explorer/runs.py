@@ -153,11 +153,10 @@ def check_free(path: Path) -> None:
         raise RunError(f"cannot read {path}: {reason(error)}") from error
     if not free:
         try:
-            open_run(path)
+            trained_elsewhere = open_run(path).config.imported
         except RunError:
-            remedy = "empty it"
-        else:
-            remedy = f"continue it with --resume {path}"
+            trained_elsewhere = True
+        remedy = "empty it" if trained_elsewhere else f"continue it with --resume {path}"
         raise RunError(f"{path} exists and is not empty: choose another --out, or {remedy}")
 
 

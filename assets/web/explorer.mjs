@@ -250,6 +250,7 @@ dash.explorer = {
     Object.assign(view, {slice: slice?.spec ? slice : view.slice, state, looks, graph});
     listen();
     element("slice-box").dataset.layer = state?.layer;
+    element("slice-box").style.visibility = slice === null && state?.error ? "hidden" : ""; // no picture of another run
     document.documentElement.classList.toggle("present", Number(state?.present) === 1);
     markOutdated();
     // What is measured of an earlier state is not asked for any more: its answers would hold up those to a slider.

@@ -7,11 +7,11 @@ import sys
 
 import torch
 
-from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.data import load_for
 from trs_explorer.gradients import MIN_NORM, Images, Labels, input_gradients, log_odds, pair_mean, pairwise_cosine
 from trs_explorer.measure.session import load_newest
 from trs_explorer.models import Ensemble
+from trs_explorer.models.eval_mode import eval_mode
 from trs_explorer.shipped import shipped_runs
 
 IMAGES, NEAR, RADII, BATCH = 1000, 500, (0.1, 0.3), 250

@@ -220,7 +220,7 @@ def test_steps_reach_an_own_attack_only_if_they_are_given(trs, run: Path, mine: 
     ("text", "words"),
     [
         ("def f(model, x, y, *, eps): return x + undefined\n", "mine.py, line 1, in f: NameError: name 'undefined'"),
-        ("def f(model, x, y, *, eps): return x - 2\n", "images must lie in [0, 1]"),
+        ("def f(model, x, y, *, eps): return x - 2\n", "mine.py:f returned images in [-1.9"),
         ("def f(model, x, y, *, eps): return x[:1]\n", "mine.py:f must return adversarial images of shape"),
         ("def f(model, x, y): return x\n", "an attack is a function of a model, images and labels, with the parameter eps"),
         ("def f(model, x, y, *, eps, seed: int = 3): return x\n", "its parameter seed has the name of a flag of trs"),
@@ -329,7 +329,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     site = tmp_path / "site"
     (site / "their_own-1.0.dist-info").mkdir(parents=True)
     (site / "their_own-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: their-own\nVersion: 1.0\n")
-    points = "[trs_explorer]\nmethod.apart = their_own:spread\nmodel.tiny = their_own:Net\nattack.slide = their_own:right\n"
+    names = {"method.apart": "spread", "model.tiny": "Net", "attack.slide": "right", "data.dots": "points"}
+    points = "[trs_explorer]\n" + "".join(f"{name} = their_own:{made}\n" for name, made in names.items())
     (site / "their_own-1.0.dist-info" / "entry_points.txt").write_text(points)
     (site / "their_own.py").write_text(MINE)
     monkeypatch.setattr(sys, "path", [*sys.path, str(site)])
@@ -360,3 +361,57 @@ def test_what_installed_packages_add_is_used_by_its_name(trs, package: Path) -> 
     shown = trs("evaluate", "run", "--limit", 5, "--attacks", "slide", "--share", 0.5, "--allow-code")
     assert shown.status == 0, shown.err
     assert "slide" in shown.out
+
+
+TRAINING = ("train", "--plain", "--epochs", 1, "--members", 2, "--model", "mlp", "--method", "standard", "--out", "run")
+
+
+@pytest.mark.parametrize("name", ["dots", "their_own:points"])
+def test_data_of_an_installed_package_is_found_again(trs, package: Path, name: str) -> None:
+    trained = trs(*TRAINING, "--data", name)
+    assert trained.status == 0, trained.err
+    assert json.loads(Path("run/config.json").read_text())["data_dir"] == name
+    shown = trs("evaluate", "run", "--limit", 5, "--attacks", "fgsm", "--allow-code")
+    assert shown.status == 0, shown.err
+
+
+def test_data_code_that_has_moved_is_named_by_data_dir(trs, mine: Path, tmp_path: Path) -> None:
+    assert trs(*TRAINING, "--data", "mine.py:points").status == 0
+    (tmp_path / "moved").mkdir()
+    mine.rename(tmp_path / "moved" / "mine.py")
+    command = ("evaluate", "run", "--limit", 5, "--attacks", "fgsm")
+    assert trs(*command, "--allow-code").status == 2
+    shown = trs(*command, "--data-dir", "moved/mine.py:points")  # naming it is permission
+    assert shown.status == 0, shown.err
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "import torch\ndef f(train): return torch.rand(8, 1, 1, 2), torch.arange(8) % 2\n",
+            "returns other images each time: seed",
+        ),
+        ("def f(train): return [], []\n", "--data mine.py:f: "),
+        ("def f(train): return undefined\n", "mine.py, line 1, in f: NameError"),
+        ("def f(): return 1\n", "takes 0 positional arguments but 1 was given"),
+        ("f = 3\n", "it must be a function, data(train) -> (images, labels), not a int"),
+    ],
+)
+def test_data_code_that_cannot_be_used_is_refused_in_words(trs, mine: Path, text: str, words: str) -> None:
+    mine.write_text(text)
+    shown = trs(*TRAINING, "--data", "mine.py:f")
+    assert (shown.status, Path("run").exists()) == (2, False)
+    assert words in shown.err
+
+
+def test_weights_that_do_not_fit_are_named_and_one_member_is_an_ensemble_too(trs, mine: Path) -> None:
+    mine.write_text(MINE.replace("return [Net((1, 1, 2), 2) for _ in range(3)]", "return Net((1, 1, 2), 2)"))
+    assert trs("import", "mine.py:make_ensemble", "--data", "bars", "--out", "run").status == 0
+    shown = trs("evaluate", "run", "--limit", 5, "--attacks", "fgsm", "--allow-code")
+    assert shown.status == 0, shown.err
+    assert "already" not in trs("transfer", "run", "--limit", 5, "--steps", 2, "--allow-code").err
+    mine.write_text(MINE.replace("return [Net(", "Net((1, 1, 2), 2).load_state_dict({'other': torch.ones(1)})\n    return [Net("))
+    shown = trs("import", "mine.py:make_ensemble", "--data", "bars", "--out", "other")
+    assert "in make_ensemble: RuntimeError: Error(s) in loading state_dict for Net: Missing key(s)" in shown.err
+    assert '"other"' in shown.err

@@ -83,8 +83,8 @@ def test_missing_and_doubled_normalisation_are_told_apart():
     right = nn.Sequential(Normalize(mean, std), Threshold())
     assert texts_of(Ensemble([right]), x, y) == []
     (missing,) = texts_of(Ensemble([Threshold()]), x, y)
-    assert missing.startswith("F1: it classifies 40 of 80 images correctly; of normalised images")
-    assert "80: the normalisation is missing. Put it into the model" in missing
+    assert missing.startswith("F1: it classifies 40 of 80 images correctly; of images normalised by their own mean and std 80: ")
+    assert missing.endswith("its normalisation is missing. Put the one that it was trained with into it as the first layer")
     (doubled,) = texts_of(Ensemble([nn.Sequential(Normalize(mean, std), *right)]), x, y)
     assert "x * std + mean, 80: its normalisation is doubled" in doubled
 

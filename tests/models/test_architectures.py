@@ -156,6 +156,7 @@ def test_every_file_with_a_maker_is_in_the_table():
         "__init__",
         "batch_size",
         "ensemble",
+        "eval_mode",
         "factory",
         "imported",
         "features",

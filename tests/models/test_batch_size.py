@@ -40,6 +40,17 @@ def test_the_estimate_is_what_autograd_keeps_and_copies_of_the_image():
     assert fitting_batch(Wide(), x, free=0) == 1
 
 
+def test_the_estimate_changes_nothing_of_a_model_in_training_mode():
+    model = nn.Sequential(nn.Conv2d(4, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.LazyLinear(3), nn.BatchNorm1d(3)).eval()
+    x = torch.rand(1, 4, SIDE, SIDE)
+    model(x)
+    model.train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    assert fitting_batch(model, x) >= 1
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(module.training for module in model.modules())
+
+
 def test_a_pass_takes_a_bounded_number_of_operations():
     """A convolution of 1 x 1: two operations for each of its weights and places; three times for the way back."""
     flops = 3 * 2 * 4 * CHANNELS * SIDE**2

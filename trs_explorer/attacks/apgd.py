@@ -9,11 +9,11 @@ from trs_explorer.attacks.ball import Ball, direction, per_image
 from trs_explorer.attacks.best import Best
 from trs_explorer.attacks.checks import check_images, check_labels
 from trs_explorer.attacks.losses import loss_named
-from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.attacks.noise import draw_seeds
 from trs_explorer.attacks.objective import loss_and_success, loss_gradient, objective_of
 from trs_explorer.attacks.options import AttackOptions, CommonOptions
 from trs_explorer.gradients import Images, Labels
+from trs_explorer.models.eval_mode import eval_mode
 
 MOMENTUM = 0.75  # share of a step that is new; the rest is the step before (the source's alpha)
 RHO = 0.75  # share of steps in which the loss must rise, or the step is halved

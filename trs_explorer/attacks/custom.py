@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from trs_explorer.attack_catalogue import GIVEN
-from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.gradients import Images, Labels
+from trs_explorer.models.eval_mode import eval_mode
 from trs_explorer.options import UsageError
 from trs_explorer.signatures import parameter_names
 
@@ -49,6 +49,9 @@ def adapted(function: Callable[..., Any], name: str) -> Callable[..., Tensor]:
         x_adv = x_adv.detach().to(x)
         if not bool(x_adv.isfinite().all()):
             raise UsageError(f"{name} returned images that are not finite")
+        low, high = (bound.item() for bound in x_adv.aminmax()) if x_adv.numel() else (0.0, 1.0)
+        if low < 0 or high > 1:
+            raise UsageError(f"{name} returned images in [{low:g}, {high:g}]: clamp them to [0, 1]")
         return x_adv
 
     return attack

@@ -6,8 +6,8 @@ from torch import nn
 from trs_explorer.attacks.checks import check_images, check_labels
 from trs_explorer.attacks.losses import margin
 from trs_explorer.attacks.minimal import NearestSearch, hinge
-from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.gradients import Images, Labels
+from trs_explorer.models.eval_mode import eval_mode
 from trs_explorer.models.stacked import at_least_float32
 
 NEARLY_ONE = 0.999999  # pure black and white lie at infinity in tanh space, where no gradient moves them

@@ -6,8 +6,8 @@ from torch import nn
 from trs_explorer.attacks.checks import check_images, check_labels, check_number
 from trs_explorer.attacks.cw import margin_of
 from trs_explorer.attacks.minimal import NearestSearch, hinge
-from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.gradients import Images, Labels
+from trs_explorer.models.eval_mode import eval_mode
 from trs_explorer.models.stacked import at_least_float32
 
 

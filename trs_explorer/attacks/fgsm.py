@@ -6,10 +6,10 @@ from torch import nn
 from trs_explorer.attacks.ball import Ball, direction
 from trs_explorer.attacks.best import Best
 from trs_explorer.attacks.checks import check_images, check_labels
-from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.attacks.objective import loss_and_success, loss_gradient
 from trs_explorer.attacks.options import AttackOptions
 from trs_explorer.gradients import Images, Labels
+from trs_explorer.models.eval_mode import eval_mode
 
 
 def fgsm(

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from trs_explorer.attacks.losses import Outputs, PerExample
-from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.attacks.objective import loss_gradient
 from trs_explorer.attacks.options import AttackOptions, CommonOptions
 from trs_explorer.attacks.pgd import fixed_step, pgd, projected_ascent
 from trs_explorer.gradients import Images, Labels
+from trs_explorer.models.eval_mode import eval_mode
 from trs_explorer.models.features import feature_layers, features
 from trs_explorer.models.stacked import at_least_float32
 

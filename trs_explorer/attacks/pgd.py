@@ -10,11 +10,11 @@ from trs_explorer.attacks.ball import Ball, direction
 from trs_explorer.attacks.best import Best
 from trs_explorer.attacks.checks import check_images, check_labels
 from trs_explorer.attacks.losses import loss_named
-from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.attacks.noise import draw_seeds
 from trs_explorer.attacks.objective import CROSS_ENTROPY, Objective, loss_and_success, loss_gradient, objective_of
 from trs_explorer.attacks.options import AttackOptions, CommonOptions
 from trs_explorer.gradients import Images, Labels
+from trs_explorer.models.eval_mode import eval_mode
 
 # Check for success every 5 steps: each check forces a GPU sync, and every further step on a fooled image is wasted.
 CHECK_EVERY = 5

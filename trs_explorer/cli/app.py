@@ -31,15 +31,15 @@ def trs(
     del version
 
 
-app.command("train", cls=with_names(method="method", model="model", data="data"))(train.train)
-app.command("import")(import_.import_)
+app.command("train", cls=with_names(method="method", model="model", data="data", data_dir="data"))(train.train)
+app.command("import", cls=with_names(data="data", data_dir="data"))(import_.import_)
 app.command("watch")(watch.watch)
-app.command("explore")(explore.explore)
+app.command("explore", cls=with_names(data_dir="data"))(explore.explore)
 app.command("lesson")(lesson.lesson)
-app.command("evaluate", cls=with_names(attacks="attack"))(evaluate.evaluate)
-app.command("transfer", cls=with_names(attack="attack"))(transfer.transfer)
-app.command("blackbox", cls=with_names(attacks="attack"))(blackbox.blackbox)
-app.command("compare")(compare.compare)
+app.command("evaluate", cls=with_names(attacks="attack", data_dir="data"))(evaluate.evaluate)
+app.command("transfer", cls=with_names(attack="attack", data_dir="data"))(transfer.transfer)
+app.command("blackbox", cls=with_names(attacks="attack", data_dir="data"))(blackbox.blackbox)
+app.command("compare", cls=with_names(data_dir="data"))(compare.compare)
 app.command("export")(export.export)
 app.command("bench")(bench.bench)
 app.command("data")(data.data)

@@ -49,7 +49,7 @@ class CustomOptionsCommand(TyperCommand):
 
 def with_names(**kinds: str) -> type[CustomOptionsCommand]:
     """Return the class of a command with these flags and their kinds, such as attacks="attack" for --attacks."""
-    flags = {f"--{flag}": kind for flag, kind in kinds.items()}
+    flags = {"--" + flag.replace("_", "-"): kind for flag, kind in kinds.items()}
     return type("CustomOptionsCommand", (CustomOptionsCommand,), {"kinds": flags})
 
 

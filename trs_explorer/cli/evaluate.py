@@ -60,7 +60,8 @@ def evaluate(
         ),
     ] = "fgsm,pgd",
     eps: Annotated[
-        str | None, typer.Option("--eps", help="Comma-separated radii such as 0.1 or 8/255. Default: the paper's.")
+        str | None,
+        typer.Option("--eps", help="Comma-separated radii such as 0.1 or 8/255. Default: the paper's; of your data 8/255, grey 0.1."),
     ] = None,
     norm: NormOption = "linf",
     c: Annotated[str | None, typer.Option("--c", help="Comma-separated constants of cw and ead. Default: the paper's.")] = None,
@@ -94,7 +95,7 @@ def evaluate(
     --smallest-eps: bisection, image by image, by the attacks with a radius among --attacks; robust accuracy over eps is its
     distribution. Where --eps was evaluated before by the same attacks, it takes less time. --csv: a row for every image.
 
-    --save-images: clean, labels, clean_correct [image]; adversarial, correct [attack, image]; options, as JSON text: what was
+    --save-images: clean, labels, clean_correct (image); adversarial, correct (attack, image); options, as JSON text: what was
     measured, with the attacks in their order.
 
     Example: trs evaluate checkpoints/mnist-trs checkpoints/mnist-standard --attacks pgd --eps 0.1,0.15

@@ -58,7 +58,10 @@ def transfer(
         str,
         typer.Option("--attack", help=f"One of {ATTACK_NAMES}; or your own, mine.py:square."),
     ] = "pgd",
-    eps: Annotated[str | None, typer.Option("--eps", help="Radius such as 0.1 or 8/255. Default: 0.3 on MNIST.")] = None,
+    eps: Annotated[
+        str | None,
+        typer.Option("--eps", help="Radius such as 0.1 or 8/255. Default: 0.3 on MNIST; of your data 8/255, grey 0.1."),
+    ] = None,
     norm: NormOption = "linf",
     c: Annotated[str | None, typer.Option("--c", help="Constant of cw and ead, which have no radius. Default: 1.")] = None,
     confidence: ConfidenceOption = None,
@@ -94,8 +97,8 @@ def transfer(
 
     --targeted: a model is fooled if it answers the wanted class.
 
-    --save-images: clean, labels [image]; adversarial [surrogate, image]; eligible, fooled [surrogate, target, image], where the
-    last target is the ensemble; wanted [image] with --targeted; options, as JSON text: what was measured.
+    --save-images: clean, labels (image); adversarial (surrogate, image); eligible, fooled (surrogate, target, image), where the
+    last target is the ensemble; wanted (image) with --targeted; options, as JSON text: what was measured.
 
     --probe: the training's own small measurement, on the newest weights: for logs of older versions, which lack |cos| by the
     log-odds. Only --device, --data-dir and --json count beside it. Stored as results/probe.json.

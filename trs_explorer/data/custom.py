@@ -50,6 +50,8 @@ def describe(place: str, *, train: bool = True) -> CustomData:
         ours, theirs = ([*split.x.shape[1:]] for split in (first, test))
         raise UsageError(f"{place}: training images have shape {ours}, test images {theirs}: they must have the same")
     names = max((first.class_names, test.class_names), key=len)
+    if plugins.is_foreign("data", place) and fingerprint(test.x, test.y) != fingerprint(*custom_split(False, place, 0)):
+        raise UsageError(f"--data {plugins.short(place)} returns other images each time: seed its random numbers")
     prints = {split: fingerprint(one.x, one.y) for split, one in splits.items()}
     name = lookup.custom_data(_stem(place), prints, tuple(test.x.shape[1:]), names)
     return CustomData(name, place, prints, tuple(dict.fromkeys((*first.notes, *test.notes))))

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from trs_explorer import plugins
 from trs_explorer.catalogue import DATA
 from trs_explorer.config import SPLITS, TrainConfig, absolute
 from trs_explorer.data.dataset import Dataset, load
@@ -35,6 +36,8 @@ def folder_of(run: Run, data_dir: str = "") -> str:
         return ""
     if data_dir:
         return absolute(data_dir)
+    if plugins.is_foreign("data", config.data_dir):
+        return plugins.absolute(config.data_dir)
     if config.data_dir and not config.data_dir.startswith("~") and not Path(config.data_dir).is_absolute():
         what = f"its {config.data} was in {printable(config.data_dir)}, relative to a working directory that is not known"
         raise UsageError(f"{run.path}: {what}: give the folder of the files as --data-dir")

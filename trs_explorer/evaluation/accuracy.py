@@ -10,12 +10,12 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from trs_explorer.attacks.checks import check_images, check_labels
-from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.attacks.noise import draw_seeds, seeded
 from trs_explorer.evaluation.intervals import wilson
 from trs_explorer.files import Json
 from trs_explorer.gradients import Images, Labels
 from trs_explorer.models.batch_size import Batches, fitting_batch
+from trs_explorer.models.eval_mode import eval_mode
 
 # A name for the reader, the attack, and its keyword arguments: ("pgd-50", pgd, {"eps": 0.3, "steps": 50}).
 Attack = tuple[str, Callable[..., Tensor], Mapping[str, Any]]

@@ -12,10 +12,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from trs_explorer.attacks.checks import check_images, check_radius
-from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.attacks.noise import draw_seeds, random_shift
 from trs_explorer.gradients import MIN_NORM, Images, Labels, input_gradients
 from trs_explorer.models.ensemble import Ensemble
+from trs_explorer.models.eval_mode import eval_mode
 
 PerImage = Float[Tensor, " batch"]
 

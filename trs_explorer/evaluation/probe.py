@@ -7,7 +7,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from trs_explorer.attacks.fgsm import fgsm
-from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.data import Dataset
 from trs_explorer.evaluation.accuracy import correct, right
@@ -15,6 +14,7 @@ from trs_explorer.evaluation.transfer import transfer_matrix
 from trs_explorer.files import Json
 from trs_explorer.gradients import MIN_NORM, Images, Labels, MemberGradients, input_gradients, log_odds, pairwise_cosine
 from trs_explorer.models.ensemble import Ensemble
+from trs_explorer.models.eval_mode import eval_mode
 
 STEPS = 10
 IMAGES = 128  # the last ones of the test split, so that a training's probe and a later one are of the same images

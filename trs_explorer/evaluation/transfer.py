@@ -11,7 +11,6 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from trs_explorer.attacks.checks import check_images
-from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.attacks.noise import draw_seeds, seeded
 from trs_explorer.attacks.options import transfer_kwargs
 from trs_explorer.evaluation.accuracy import Keep, batches, check_inputs, on_device
@@ -20,6 +19,7 @@ from trs_explorer.files import Json
 from trs_explorer.gradients import Images, Labels
 from trs_explorer.models.batch_size import Batches, fitting_batch
 from trs_explorer.models.ensemble import Ensemble
+from trs_explorer.models.eval_mode import eval_mode
 
 # The protocols, with the random starts that each gives an image. Stored results and CSV files hold these names: keep them.
 STARTS_OF = {

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from trs_explorer.attack_catalogue import NORMS
 from trs_explorer.attacks.checks import check_radius
-from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.attacks.noise import draw_seeds, random_shift
 from trs_explorer.explore.compute_lock import one_thread
 from trs_explorer.explore.planes import OneImage
 from trs_explorer.gradients import MIN_NORM, MemberGradients, input_gradients, log_odds, pairwise_cosine
 from trs_explorer.models.ensemble import Ensemble
+from trs_explorer.models.eval_mode import eval_mode
 
 PairMatrix = Float64[np.ndarray, "member member"]
 PerMember = Float64[np.ndarray, " member"]

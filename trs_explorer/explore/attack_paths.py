@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.attacks.noise import draw_seeds
 from trs_explorer.attacks.options import transfer_kwargs
 from trs_explorer.evaluation.accuracy import right
@@ -18,6 +17,7 @@ from trs_explorer.explore.planes import OneImage
 from trs_explorer.explore.slices import is_heavy
 from trs_explorer.gradients import Images, log_odds
 from trs_explorer.models.ensemble import Ensemble
+from trs_explorer.models.eval_mode import eval_mode
 from trs_explorer.models.recording import RecordingModel
 
 OneLabel = Int64[Tensor, "1"]

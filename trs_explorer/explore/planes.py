@@ -9,9 +9,9 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from trs_explorer.attack_catalogue import NORMS
-from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.gradients import MIN_NORM, ensemble_log_odds, input_gradients, log_odds
 from trs_explorer.models.ensemble import Ensemble
+from trs_explorer.models.eval_mode import eval_mode
 
 PARALLEL = 1e-6  # two directions with a smaller sine of their angle span no plane
 CIRCLE = 128  # corners of the polygon that approximates an L2 ball

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float32, Float64, Int64
 
-from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.explore.planes import Plane
 from trs_explorer.models.batch_size import fitting_batch
 from trs_explorer.models.ensemble import Ensemble
+from trs_explorer.models.eval_mode import eval_mode
 
 # Points per side. 24 divides 48 divides 96 divides 192: every grid contains the one before it.
 LEVELS = (25, 49, 97, 193)

@@ -22,3 +22,8 @@ if not TYPE_CHECKING:  # a type checker would take any name then
         if name in _MODULES:
             return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The names that `trs.figures.` completes to."""
+    return [*__all__]

@@ -1,12 +1,14 @@
 """Slices of an ensemble that need no run: from members, an image and its class to the figure."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
+from trs_explorer.class_labels import IN_SENTENCE, class_label
 from trs_explorer.data.as_tensors import as_batch, as_images
 from trs_explorer.evaluation.accuracy import check_inputs
 from trs_explorer.explore.pictures import data_uri, png
@@ -49,6 +51,7 @@ def slices(
     look: str = "light",
     caption: str = "",
     width: int = WIDTH_PX,
+    class_names: Sequence[str] = (),
     **options: Any,
 ) -> go.Figure:
     """Return the slices of an ensemble's models through one image as a plotly figure: a panel per member, then the ensemble.
@@ -65,6 +68,7 @@ def slices(
     - seed: of the random direction and the attack's noise.
     - layer: what the pixels show: class, margin, confidence, disagreement or arrows. hidden: models without a panel.
     - columns, look, caption, width: panels side by side; light, dark or print; text below; pixels.
+    - class_names: of all classes, in the order of their numbers; without them the numbers are shown.
 
     The models run in eval mode and are left as they were. A path is a projection: its end may lie off the plane.
     Raises: UsageError for anything that cannot be drawn, and why.
@@ -83,11 +87,16 @@ def slices(
     cut, spanning, (low, high) = _plane(net, image, label, plane, surrogate, target, others, seed, span)
     outputs = sample_grid(net, cut, low=low, high=high, level=POINTS_LEVEL[points])
     box = None if cut.kind == "domain" else box_polygon(cut, 2 * max(abs(low), abs(high)))
-    view = Slice(names, outputs, low, high, cut.names, box=box, images=spanning)
-    drawn, words = None, f"true class {label}"
+    names_of = tuple(class_names)
+    view = Slice(names, outputs, low, high, cut.names, box=box, images=spanning, class_names=names_of)
+    drawn, words = None, f"true class {class_label(names_of, label, IN_SENTENCE)}"
     if attack is not None:
         name, function, arguments = named_attack(attack, options)
-        drawn = attacks_to_draw(_attacked(net, cut, image, label, partial(function, **arguments), name, arguments, seed))
+        drawn = attacks_to_draw(
+            replace(
+                _attacked(net, cut, image, label, partial(function, **arguments), name, arguments, seed), class_names=names_of
+            )
+        )
         words += f"; {name}{_size(arguments)}; dashed: on {the(names[surrogate])}; ✕ fools, ○ does not"
     elif options:
         raise UsageError(f"{', '.join(options)}: options of an attack, but none is given: attack='pgd'")

@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from trs_explorer.memory import free_memory, is_out_of_memory
 from trs_explorer.models.ensemble import Images
+from trs_explorer.models.eval_mode import eval_mode
 
 T = TypeVar("T")
 SHARE = 0.25  # of the free memory that a pass may take
@@ -22,7 +23,7 @@ _costs: WeakKeyDictionary[nn.Module, dict[tuple[int, ...], tuple[int, int]]] = W
 def fitting_batch(model: nn.Module, x: Images, *, most: int = 256, free: int | None = None) -> int:
     """Return the largest number of images, at most `most`, that fit: a power of two, or `most`.
 
-    - x: images that the model takes; one of them is passed through it, on the model's device, in the model's mode.
+    - x: images that the model takes; one of them is passed through it, on the model's device, in eval mode.
     - free: bytes of memory that are free, by default those of the model's device.
     A pass forward and back then takes a quarter of the free memory at most, and MOST_FLOPS (our choice). The estimate counts what
     autograd keeps for the way back and some copies of the images; and three times the operations of the way forward.
@@ -55,7 +56,7 @@ def _cost(model: nn.Module, x: Images) -> tuple[int, int]:
         return value
 
     hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value)
-    with torch.enable_grad(), hooks, FlopCounterMode(display=False) as counter:
+    with eval_mode(model), torch.enable_grad(), hooks, FlopCounterMode(display=False) as counter:
         output = model(x.detach().clone().requires_grad_())
         size = sum(kept.values())
         del output

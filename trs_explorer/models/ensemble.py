@@ -30,8 +30,11 @@ class Ensemble(nn.Module):
     def __init__(self, members: Sequence[nn.Module], voting: str = "mean") -> None:
         """Combine members. Raises ValueError if there are none, or for an unknown voting."""
         super().__init__()
-        if not members:
-            raise ValueError("an ensemble needs at least one member")
+        if isinstance(members, nn.Module) and not isinstance(members, nn.ModuleList):
+            raise ValueError(f"an ensemble takes a list of members, got one {type(members).__name__}: put it into a list")
+        wrong = next((type(member).__name__ for member in members if not isinstance(member, nn.Module)), None)
+        if wrong or not members:
+            raise ValueError(f"an ensemble needs at least one member, a torch.nn.Module{f', got a {wrong}' if wrong else ''}")
         if voting not in VOTINGS:
             raise ValueError(f"voting must be one of {', '.join(VOTINGS)}, got {voting!r}")
         self.members, self.voting = nn.ModuleList(members), voting

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from trs_explorer import plugins
 from trs_explorer.models.ensemble import Ensemble, Images
+from trs_explorer.models.eval_mode import eval_mode
 from trs_explorer.options import UsageError
 
 MOST_MEMBERS = 64
@@ -23,17 +24,17 @@ def make_imported(name: str, shape: tuple[int, int, int], classes: int) -> Ensem
     shape, classes: of the data that its members take.
     Raises: UsageError for anything else, or members that do not take such images; with the line of their file.
     """
-    made = plugins.load("model", name)
     short = plugins.short(name)
+    made = plugins.load("model", name, short)
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             made = made() if callable(made) and not isinstance(made, nn.Module) else made
         ensemble = _as_ensemble(made, short, torch.zeros(2, *shape))
         logits = _outputs(ensemble, lambda: ensemble.member_logits(torch.zeros(2, *shape)))
-    except UsageError:
+    except (UsageError, KeyboardInterrupt):
         raise
-    except Exception as error:  # whatever their code raises
+    except BaseException as error:  # whatever their code raises, also SystemExit
         size = " x ".join(map(str, shape))
         raise UsageError(f"{short}, on images of {size}: {plugins.where(error) or error}") from error
     if logits.shape[1:] != (2, classes):
@@ -84,14 +85,8 @@ def as_ensemble(given: object) -> Ensemble:
 
 def _outputs(model: nn.Module, compute: Callable[[], Any]) -> Any:
     """What a computation gives with the model in eval mode. Every module gets its own mode back."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad():
-            return compute()
-    finally:
-        for module, training in modes:
-            module.training = training
+    with eval_mode(model), torch.no_grad():
+        return compute()
 
 
 class JointEnsemble(Ensemble):

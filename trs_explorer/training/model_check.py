@@ -70,7 +70,8 @@ def _check_custom_method(config: TrainConfig, ensemble: Ensemble, x: Tensor) -> 
     except Exception as error:  # whatever their code raises
         raise UsageError(f"--method {plugins.where(error) or f'{name}: {_first_line(error)}'}") from error
     if not isinstance(terms, dict) or "total" not in terms:
-        raise UsageError(f'--method {name} must return a dict of loss terms with "total", it returned {type(terms).__name__}')
+        got = f"one with {', '.join(map(str, terms)) or 'nothing'}" if isinstance(terms, dict) else type(terms).__name__
+        raise UsageError(f'--method {name} must return a dict of loss terms with "total", it returned {got}')
     for term, value in terms.items():
         if not isinstance(value, Tensor) or (value.ndim and term != COSINE):
             got = f"shape {[*value.shape]}" if isinstance(value, Tensor) else type(value).__name__

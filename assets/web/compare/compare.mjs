@@ -63,6 +63,7 @@ function listen() {
 dash.compare = {
   draw(a, b, attacks, state, looks, graph) {
     Object.assign(view, {slices: {a, b}, attacks, state, looks, graph});
+    element("sides").style.visibility = state?.error ? "hidden" : ""; // no picture of other runs
     listen();
     askForFiner();
     redraw();

@@ -13,7 +13,6 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from trs_explorer.attacks.losses import cross_entropy
-from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.attacks.mora import mora
 from trs_explorer.attacks.noise import random_shift, seeded
 from trs_explorer.attacks.options import transfer_kwargs
@@ -29,6 +28,7 @@ from trs_explorer.evaluation.trust.from_rates import (
     merge_warnings,
 )
 from trs_explorer.gradients import Images, Labels
+from trs_explorer.models.eval_mode import eval_mode
 from trs_explorer.models.recording import RecordingModel
 
 QUICK_N, THOROUGH_N = 100, 200

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from trs_explorer.attack_catalogue import parse_label
-from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.evaluation.accuracy import Rate
 from trs_explorer.evaluation.trust.checks import CHECKS
 from trs_explorer.gradients import Images, Labels
+from trs_explorer.models.eval_mode import eval_mode
 
 SLACK = 0.01  # one percentage point: the effect of a random start or of rounding
 MAX_ATTACK_GAP = 0.05  # the largest difference between two iterated attacks of one budget

@@ -1,20 +1,22 @@
 """Checks of an ensemble that was trained elsewhere: mistakes that make every later figure meaningless, said in words."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from trs_explorer.attacks.model_state import eval_mode
 from trs_explorer.evaluation.accuracy import batches, right
 from trs_explorer.evaluation.intervals import wilson
 from trs_explorer.evaluation.trust.from_rates import check_model
 from trs_explorer.gradients import Images, Labels
 from trs_explorer.models.ensemble import Ensemble
+from trs_explorer.models.eval_mode import eval_mode
 
 BETTER = 0.2  # by this much accuracy, other input shows that normalisation is missing or doubled
 SATURATED = 0.9  # share of images whose probability rounds to 1 in float32
+MISSING = "{}: its normalisation is missing. Put the one that it was trained with into it as the first layer"
 N_GRADIENTS = 16  # images for the checks that need gradients
 
 
@@ -71,10 +73,8 @@ def _why_so_inaccurate(member: nn.Module, x: Images, y: Labels, outputs: Tensor,
     text = f"it classifies {correct} of {n} images correctly" + ", which may be chance" * (low <= chance)
     mean, std = (value.view(-1, 1, 1) for value in (x.mean((0, 2, 3)), x.std((0, 2, 3)).clamp_min(1e-3)))
     tries = {
-        "normalised images, (x - mean) / std, {}: the normalisation is missing. Put it into the model as its first layer": (
-            (x - mean) / std
-        ),
-        "images in [-1, 1], 2 x - 1, {}: put that into the model as its first layer": 2 * x - 1,
+        f"images normalised by their own mean and std {MISSING}": (x - mean) / std,
+        f"images in [-1, 1] {MISSING}": 2 * x - 1,
         "images in [0, 255] {}: put that factor into the model": 255 * x,
         "images that are normalised back, x * std + mean, {}: its normalisation is doubled": x * std + mean,
         "images with their channels in reverse order {}: it was trained on BGR": x.flip(1),
@@ -103,6 +103,8 @@ def _depends_on_its_batch(member: nn.Module, x: Images) -> bool:
     with eval_mode(member), torch.no_grad():
         together, two = member(x).float(), member(x[:2]).float()
     size = together.abs().amax().item()
+    if not math.isfinite(size):
+        return False  # said already
     return not torch.allclose(together[:2], two, rtol=1e-2, atol=1e-2 * max(size, 1e-3))
 
 
