@@ -61,7 +61,7 @@ def evaluate(
     ] = "fgsm,pgd",
     eps: Annotated[
         str | None,
-        typer.Option("--eps", help="Comma-separated radii such as 0.1 or 8/255. Default: the paper's; of your data 8/255, grey 0.1."),
+        typer.Option("--eps", help="Comma-separated radii such as 8/255. Default: the paper's; of your data 8/255, grey 0.1."),
     ] = None,
     norm: NormOption = "linf",
     c: Annotated[str | None, typer.Option("--c", help="Comma-separated constants of cw and ead. Default: the paper's.")] = None,

@@ -65,7 +65,7 @@ def add_exports(app: dash.Dash, library: Library, jobs: Jobs, slices: SliceCache
             request = parse_request(library, state)
             with PROCESS_LOCK.hold():
                 view = slices.view(request)
-            attacks = slices.attacks(request, view)
+            attacks = slices.attacks(request, view, at_once=True)
             look = "print" if white or kind == "handout" else drawn or "light"
             scale = max(NARROWEST, min(WIDEST, width or WIDTH)) / PAGE_PX
             if kind.startswith("matrix-"):

@@ -160,9 +160,13 @@ class SliceCache:
             _put_last(self._drawn, view.key, event)
         return event
 
-    def attacks(self, request: PageRequest, view: SliceView) -> AttackPaths:
-        """Return the attacks on the models of a request's view, once a first picture of it has been put together."""
-        self.drawn(view).wait(COARSE_FIRST_S)  # two computations at once would slow both down
+    def attacks(self, request: PageRequest, view: SliceView, *, at_once: bool = False) -> AttackPaths:
+        """Return the attacks on the models of a request's view.
+
+        at_once: do not wait until a first picture of it has been put together.
+        """
+        if not at_once:
+            self.drawn(view).wait(COARSE_FIRST_S)  # two computations at once would slow both down
         fields = (getattr(request.state, name) for name in (*SLICE_FIELDS, *ATTACK_FIELDS))
         compute = partial(make_attack_paths, request.loaded, request.state, view)
         with PROCESS_LOCK.hold(interactive=not view.is_heavy):
