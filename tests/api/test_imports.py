@@ -83,6 +83,7 @@ def test_the_notebook_runs_from_data_to_figures(tmp_path):
     assert worst <= min(attacked) < clean - 20
 
 
+@pytest.mark.slow
 def test_the_readme_runs(tmp_path, monkeypatch, capsys):
     text = (ROOT / "README.md").read_text().partition("## From Python")[2]
     block = re.search(r"^```python\n(.*?)^```$", text, re.M | re.S)[1]

@@ -128,6 +128,7 @@ def test_without_a_path_the_shipped_runs_and_those_of_the_current_folder(start: 
     assert explorer.said.startswith(f"{len(names)} runs at ")
 
 
+@pytest.mark.slow
 def test_without_a_path_in_the_project_itself_no_run_is_there_twice(start: Start) -> None:
     names = start("--port", 0, cwd=ROOT).ask()[1].split()[1:]
     assert len(names) == len(set(names))
@@ -144,6 +145,7 @@ def test_a_bare_name_is_a_shipped_run_and_a_folder_gives_all_in_it(start: Start,
     assert start("many", "--port", 0).ask()[1].split()[1:] == ["a", "b"]
 
 
+@pytest.mark.slow
 def test_a_port_in_use_gives_another_and_says_so(start: Start, trained: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -167,12 +169,14 @@ def test_beyond_loopback_it_is_read_only_and_asks_for_the_token(start: Start, tr
     assert other.ask(Cookie=f"trs-{other.port}={token}")[0] == 403
 
 
+@pytest.mark.slow
 def test_other_names_of_loopback_need_no_token(start: Start, trained: Path) -> None:
     explorer = start(trained, "--port", 0, "--host", "localhost")
     assert (explorer.host, explorer.query) == ("localhost", "")
     assert explorer.ask(Host=f"localhost:{explorer.port}")[:2] == (200, "readonly=False trained")
 
 
+@pytest.mark.slow
 def test_behind_a_proxy_its_name_is_answered_and_addresses_begin_with_the_path(start: Start, trained: Path) -> None:
     explorer = start(
         trained, "--port", 0, "--url-prefix", "trs/", "--trusted-host", "hub.example.org", "--trusted-host", "localhost"

@@ -50,6 +50,7 @@ def test_the_code_of_every_model_computes_the_vote(model: str, suffix: str, tmp_
             assert torch.equal(names["log_probabilities"](x), ensemble(x))
 
 
+@pytest.mark.slow
 def test_another_python_without_trs_runs_it(tmp_path: Path) -> None:
     ensemble = _varied(build("patch", "mnist", 3, seed=0))
     code = _saved(ensemble, tmp_path / "weights.pt")
