@@ -153,7 +153,8 @@ def refuse(name: str) -> NoReturn:
         raise UsageError(
             f"{name} was defined in a notebook or a script of another process: put it in a file, and name it {place}"
         )
-    raise UsageError(f"{short(name)} is code of others, which runs only with --allow-code: say that if you trust it")
+    how = "--allow-code (in Python allow_code=True)"
+    raise UsageError(f"{short(name)} is code of others, which runs only with {how}: say that if you trust it")
 
 
 def where(error: BaseException) -> str:

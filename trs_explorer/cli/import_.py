@@ -58,10 +58,10 @@ def import_(
     if layout is None:
         name = plugins.absolute(sources[0])
         if not plugins.is_foreign("model", name):
-            raise UsageError(f"trs import: {sources[0]!r} names no code: give file.py:function, or files with --layout")
+            raise UsageError(f"{sources[0]!r} names no code: give file.py:function, or files with --layout")
         plugins.allow("model", name)
         if data is None:
-            raise UsageError("trs import: give the data that the ensemble classifies as --data")
+            raise UsageError("give the data that the ensemble classifies as --data")
         folder = out or Path("checkpoints") / plugins.stem(name)
         runs.check_free(folder)
         config, ensemble, origin = config_of_import(name, data, place, notify=say), None, f"built by {sources[0]}"
