@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from trs_explorer.explore import angles as angles_file
 from trs_explorer.explore.angles import Angles, angles, angles_sentence, fooled_sentence
 from trs_explorer.models import build
 from trs_explorer.models.ensemble import Ensemble
@@ -215,3 +216,16 @@ def test_the_sentence_about_angles():
 )
 def test_the_sentence_about_an_attack(fooled, wrong, sentence):
     assert fooled_sentence("F1", fooled, wrong) == sentence
+
+
+def test_of_a_heavy_model_few_points_are_in_one_pass_with_the_same_angles(monkeypatch):
+    torch.manual_seed(0)
+    ensemble = Ensemble([torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3)) for _ in range(2)])
+    x, y, between = torch.rand(1, 1, 2, 2), torch.tensor([1]), []
+    whole = angles(ensemble, x, y, eps=0.1, seed=3, samples=9)
+    monkeypatch.setattr(angles_file, "fitting_batch", lambda model, x: 4)
+    monkeypatch.setattr(angles_file, "is_heavy", lambda model, x: True)
+    parts = angles(ensemble, x, y, eps=0.1, seed=3, samples=9, between=lambda: between.append(1))
+    assert len(between) == 2 * 3  # of 10 points, for the directions and for the norms
+    for name in ("signed", "mean", "norms", "steepest", "loss_mean"):
+        np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), rtol=1e-5)

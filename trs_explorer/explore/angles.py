@@ -1,8 +1,10 @@
 """Angles between the members' loss gradients, and their norms, at one image and in the ball around it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +16,9 @@ from trs_explorer.attacks.checks import check_radius
 from trs_explorer.attacks.noise import draw_seeds, random_shift
 from trs_explorer.explore.compute_lock import one_thread
 from trs_explorer.explore.planes import OneImage
+from trs_explorer.explore.slices import is_heavy
 from trs_explorer.gradients import MIN_NORM, MemberGradients, input_gradients, log_odds, pairwise_cosine
+from trs_explorer.models.batch_size import fitting_batch
 from trs_explorer.models.ensemble import Ensemble
 from trs_explorer.models.eval_mode import eval_mode
 
@@ -61,7 +65,15 @@ class Angles:
 
 
 def angles(
-    ensemble: Ensemble, x: OneImage, y: Int[Tensor, "1"], *, eps: float, norm: str = "linf", samples: int = 32, seed: int
+    ensemble: Ensemble,
+    x: OneImage,
+    y: Int[Tensor, "1"],
+    *,
+    eps: float,
+    norm: str = "linf",
+    samples: int = 32,
+    seed: int,
+    between: Callable[[], object] = lambda: None,
 ) -> Angles:
     """Measure the angles at x and at random points of the ball around it, within [0, 1].
 
@@ -72,6 +84,7 @@ def angles(
     norm: "linf" or "l2".
     samples: the number of points.
     seed: of the random points, drawn on the CPU.
+    between: called before every pass; a heavy model takes many.
     Raises: ValueError for an invalid eps or norm, or fewer than one sample.
     """
     check_radius(eps)
@@ -80,10 +93,18 @@ def angles(
     if samples < 1:
         raise ValueError(f"samples must be >= 1, got {samples}")
     around = torch.cat([x, _around(x, samples, eps=eps, norm=norm, generator=torch.Generator().manual_seed(seed))]).detach()
-    with one_thread(), torch.inference_mode(False), torch.enable_grad(), eval_mode(ensemble):
-        points, labels = around.clone(), y.clone().expand(len(around))
-        directions = input_gradients(ensemble, points, labels, of=log_odds)[1].double()
-        gradients = input_gradients(ensemble, points, labels)[1].double()
+    threads = nullcontext() if is_heavy(ensemble, x[0]) else one_thread()
+    size = fitting_batch(ensemble, around)
+
+    def gradients_of(**what: Any) -> MemberGradients:
+        parts = []
+        for points in around.clone().split(size):
+            between()
+            parts.append(input_gradients(ensemble, points, y.clone().expand(len(points)), **what)[1].double())
+        return torch.cat(parts, 1)
+
+    with threads, torch.inference_mode(False), torch.enable_grad(), eval_mode(ensemble):
+        directions, gradients = gradients_of(of=log_odds), gradients_of()
     signed, undirected = _signed_cosine(directions)
     loss_signed, vanishing = _signed_cosine(gradients)
     mean, deviation, largest = _over_the_ball(signed)

@@ -177,9 +177,10 @@ def _add_angles(app: dash.Dash, library: Library, slices: SliceCache) -> None:
         try:
             with PROCESS_LOCK.hold():
                 view = slices.view(request)
-                compute = partial(measure_angles, request.loaded.ensemble, view.x[None], torch.tensor([view.y]), **settings)
-                key = ("angles", view.loaded.identity, view.x.numpy().tobytes(), *settings.values())
-                measured = slices.remembered(key, compute)
+            compute = partial(measure_angles, request.loaded.ensemble, view.x[None], torch.tensor([view.y]), **settings)
+            key = ("angles", view.loaded.identity, view.x.numpy().tobytes(), *settings.values())
+            with PROCESS_LOCK.hold(interactive=not view.is_heavy):  # of a heavy model, grids go first
+                measured = slices.remembered(key, partial(compute, between=PROCESS_LOCK.yield_turn))
         except SHOWN_ERRORS as error:
             return str(error), ""
         i, j = wanted.surrogate, wanted.target
