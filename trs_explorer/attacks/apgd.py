@@ -1,16 +1,17 @@
 """APGD: PGD whose step sizes follow the loss, on cross-entropy or on the difference of logits ratio."""
 
+from collections.abc import Callable
 from typing import Unpack
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trs_explorer.attacks.ball import Ball, direction, per_image
 from trs_explorer.attacks.best import Best
 from trs_explorer.attacks.checks import check_images, check_labels
 from trs_explorer.attacks.losses import loss_named
 from trs_explorer.attacks.noise import draw_seeds
-from trs_explorer.attacks.objective import loss_and_success, loss_gradient, objective_of
+from trs_explorer.attacks.objective import Objective, loss_and_success, loss_gradient, objective_of
 from trs_explorer.attacks.options import AttackOptions, CommonOptions
 from trs_explorer.gradients import Images, Labels
 from trs_explorer.models.eval_mode import eval_mode
@@ -41,22 +42,35 @@ def apgd(
     ICML 2020, Algorithm 1. Its targeted DLR takes the true class too; ours is the untargeted one of the wanted class, negated.
     """
     objective = objective_of(loss_named(loss))
-    check_images(x, y)
     settings = AttackOptions(eps=eps, steps=steps, step_size=eps, restarts=restarts, random_start=True, **options)
+    return adaptive_ascent(model, x, y, settings, lambda rows: objective)
+
+
+def adaptive_ascent(
+    model: nn.Module, x: Images, y: Labels, settings: AttackOptions, objective_at: Callable[[Tensor], Objective]
+) -> Images:
+    """Maximise an objective by steps that adapt their sizes: the loop of `apgd` and `apgd_t`.
+
+    objective_at: rows -> the objective of the images at those places in x, for attacks with a class to reach for each image.
+    The rest, and what is returned, is as for `projected_ascent`.
+    """
+    check_images(x, y)
+    eps, steps = settings.eps, settings.steps
     if eps == 0 or not len(x):
         return x.detach().clone()
     y = y.long()
     targeted = settings.targeted
     all_rows, whole_ball, windows = torch.arange(len(x), device=x.device), Ball(x, eps, settings.norm), checkpoints(steps)
-    seeds = draw_seeds(len(x), restarts, settings.generator)
+    seeds = draw_seeds(len(x), settings.restarts, settings.generator)
     with eval_mode(model), torch.no_grad():
         check_labels(model, x, y)
-        best = Best(x, *loss_and_success(model, x, y, targeted=targeted, objective=objective), for_transfer=settings.for_transfer)
-        for restart in range(restarts):
+        value, fooled = loss_and_success(model, x, y, targeted=targeted, objective=objective_at(all_rows))
+        best = Best(x, value, fooled, for_transfer=settings.for_transfer)
+        for restart in range(settings.restarts):
             rows = all_rows[best.not_yet_fooled(all_rows)] if settings.drops_fooled else all_rows
             if not len(rows):
                 break
-            ball, labels = whole_ball[rows], y[rows]
+            ball, labels, objective = whole_ball[rows], y[rows], objective_at(rows)
             point = before = ball.random_point([seeds[i][restart] for i in rows.tolist()])
             images = ball.as_images(point)
             gradient, value, fooled = loss_gradient(model, images, labels, targeted=targeted, objective=objective)
@@ -96,6 +110,7 @@ def apgd(
                     )
                     if not len(rows):
                         break
+                    objective = objective_at(rows)
     return best.result()
 
 

@@ -51,6 +51,23 @@ def best_other(outputs: Outputs, y: Labels) -> PerExample:
     return outputs.scatter(1, y[:, None], -torch.inf).amax(-1)
 
 
+def towards(outputs: Outputs, y: Labels, target: Labels) -> PerExample:
+    """z_target - z_y: how far the outputs favour another given class."""
+    return outputs.gather(1, target[:, None])[:, 0] - outputs.gather(1, y[:, None])[:, 0]
+
+
+def dlr_towards(outputs: Outputs, y: Labels, target: Labels) -> PerExample:
+    """`towards`, divided by z_1 - (z_3 + z_4) / 2 of the sorted outputs, taken as a constant (see `dlr`); by z_1 - z_3 for three classes.
+
+    Source: Croce and Hein 2020, Eq. (7), "targeted DLR". Three classes: our reading, as theirs needs four.
+    Raises: ValueError for fewer than three classes.
+    """
+    if outputs.shape[1] < 3:
+        raise ValueError(f"DLR needs at least 3 classes, the model has {outputs.shape[1]}: use the margin or cross-entropy")
+    top = outputs.detach().topk(min(4, outputs.shape[1]), dim=1).values
+    return towards(outputs, y, target) / (top[:, 0] - top[:, 2:].mean(-1) + 1e-12)
+
+
 LOSSES = {"ce": cross_entropy, "margin": margin, "dlr": dlr}
 
 

@@ -1,0 +1,59 @@
+"""PGD on the margin of each member of an ensemble in turn: where one member decides, its gradient is the clearest."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Unpack, cast
+
+import torch
+from torch import Tensor, nn
+
+from trs_explorer.attacks.losses import Outputs, PerExample, margin
+from trs_explorer.attacks.objective import Objective
+from trs_explorer.attacks.options import AttackOptions, CommonOptions
+from trs_explorer.attacks.pgd import fixed_step, projected_ascent
+from trs_explorer.attacks.sequence import MARGIN, RowsAttack, in_sequence
+from trs_explorer.gradients import Images, Labels
+from trs_explorer.models.ensemble import Ensemble
+from trs_explorer.models.stacked import at_least_float32
+
+
+def pgd_members(
+    model: nn.Module,
+    x: Images,
+    y: Labels,
+    *,
+    eps: float,
+    steps: int = 50,
+    step_size: float | None = None,
+    restarts: int = 1,
+    **options: Unpack[CommonOptions],
+) -> Images:
+    """The image of largest margin among all that fool the ensemble, over its members; x where none does.
+
+    Runs `pgd` on the margin of each member alone; what counts is whether an iterate fools the ensemble. A model without
+    `member_logits` counts as an ensemble of one. Everything else is as for `pgd`.
+    Source: ours; `method.md` is not needed to read it: check 16 of `evaluation.trust` asks for it.
+    """
+    settings = AttackOptions(eps=eps, steps=steps, step_size=step_size, restarts=restarts, random_start=True, **options)
+
+    def on_member(objective: Objective) -> RowsAttack:
+        def attack(rows: Tensor, generator: torch.Generator) -> Images:
+            given = replace(settings, generator=generator)
+            return projected_ascent(model, x[rows], y[rows], given, fixed_step(given), objective=objective)
+
+        return attack
+
+    members = len(cast(Ensemble, model).members) if hasattr(model, "member_logits") else 0
+    objectives = [member_margin(number) for number in range(members)] or [MARGIN]
+    return in_sequence(model, x, y, settings, [on_member(objective) for objective in objectives])
+
+
+def member_margin(number: int) -> Callable[[nn.Module, Images, Labels], tuple[PerExample, Outputs]]:
+    """The objective that is the margin of one member; the outputs are the ensemble's."""
+
+    def objective(model: nn.Module, x: Images, y: Labels) -> tuple[PerExample, Outputs]:
+        voters = cast(Ensemble, model)
+        logits = at_least_float32(voters.member_logits(x))
+        return margin(logits[number], y), voters.vote(logits)
+
+    return objective
