@@ -21,9 +21,9 @@ IMPORTED = "imported"  # in the place of the method, for an ensemble that was tr
 NOT_TRAINED_HERE = Method("", "trained elsewhere")
 
 
-def _names(kind: str, known: Mapping[str, object]) -> str:
+def _names(kind: str, built_in: Mapping[str, object]) -> str:
     """The names of a kind, also those that installed packages add, for help."""
-    return ", ".join((*known, *plugins.installed(kind)))
+    return ", ".join((*built_in, *plugins.installed(kind)))
 
 
 @dataclass(frozen=True)

@@ -99,11 +99,11 @@ _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = 120
 
 
-def unknown(what: str, value: str, known: Mapping[str, object] | tuple[str, ...]) -> str:
-    """The message for an unknown name: the known names, and the most similar one."""
-    near = get_close_matches(value[:120], list(known), n=1)
+def unknown(what: str, value: str, choices: Mapping[str, object] | tuple[str, ...]) -> str:
+    """The message for an unknown name: the available names, and the most similar one."""
+    near = get_close_matches(value[:120], list(choices), n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
-    return f"{what}: there is no {_shortened(value)}.{hint} Choose from {', '.join(known)}"
+    return f"{what}: there is no {_shortened(value)}.{hint} Choose from {', '.join(choices)}"
 
 
 def setting(default: object, text: str, **limits: object) -> Any:

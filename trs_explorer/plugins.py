@@ -199,19 +199,21 @@ def _load(target: str) -> Any:
         raise _NotLoaded(f"{target}: a name of code is package.module:object or path/file.py:object")
     place, path = match["place"], match["object"].split(".")
     module = _module_of_file(Path(place)) if place.endswith(".py") else _module(place)
-    found: Any = module
+    value: Any = module
     for name in path:
-        if not hasattr(found, name):
-            raise _NotLoaded(unknown(place, name, _names_in(found) or ("nothing",)))
-        found = getattr(found, name)
-    return found
+        if not hasattr(value, name):
+            raise _NotLoaded(unknown(place, name, _names_in(value) or ("nothing",)))
+        value = getattr(value, name)
+    return value
 
 
-def _names_in(found: object) -> tuple[str, ...]:
+def _names_in(container: object) -> tuple[str, ...]:
     """Return the functions and classes that a module defines itself."""
-    own = getattr(found, "__name__", None)
-    members = vars(found).items() if hasattr(found, "__dict__") else ()
-    return tuple(name for name, one in members if callable(one) and getattr(one, "__module__", None) == own and name[0] != "_")
+    module_name = getattr(container, "__name__", None)
+    members = vars(container).items() if hasattr(container, "__dict__") else ()
+    return tuple(
+        name for name, one in members if callable(one) and getattr(one, "__module__", None) == module_name and name[0] != "_"
+    )
 
 
 @cache
@@ -260,8 +262,8 @@ def _readable_errors(place: str) -> Any:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit too: a script that was not meant to be imported
-        told = where(error) or f"{place}: {type(error).__name__}: {error}"
-        raise _NotLoaded(told) from error
+        message = where(error) or f"{place}: {type(error).__name__}: {error}"
+        raise _NotLoaded(message) from error
 
 
 def _is_theirs(filename: str) -> bool:

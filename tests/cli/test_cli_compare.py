@@ -72,7 +72,7 @@ def test_every_row_says_what_warned_and_the_words_are_below(trs, three: Path) ->
     assert "no warnings" in said
     assert " 15: random noise does no better than the attack." in " ".join(said.split())
     assert "12 of 17 sanity checks run" in said
-    assert "Order under pgd eps 0.1: Paper (PGD): trs > cos-l2; ours: " in said
+    assert "Order under pgd ε 0.1: Paper (PGD): trs > cos-l2; ours: " in said
     assert "cos-l2, ead c 10: 31.6 %, in the paper 0.8;" in " ".join(said.split())
 
 

@@ -57,8 +57,8 @@ def worst_case(rates: Mapping[str, Rate] | Sequence[Rate]) -> Rate:
         raise UsageError("the worst case needs a rate under an attack: trs.evaluate(..., attacks={'pgd': 0.1})")
     radii = dict.fromkeys((rate.eps, rate.norm) for rate in attacked)
     if len(radii) > 1:
-        found = ", ".join(f"{rate.name}: {rate.norm}, eps {rate.eps}" for rate in attacked)
-        raise UsageError(f"the worst case is of attacks of one radius, got {found}")
+        different = ", ".join(f"{rate.name}: {rate.norm}, eps {rate.eps}" for rate in attacked)
+        raise UsageError(f"the worst case is of attacks of one radius, got {different}")
     if len({rate.n for rate in attacked}) > 1:
         raise UsageError(f"the rates are of different images: {', '.join(str(rate.n) for rate in attacked)}")
     return accuracy.worst_of(f"worst of {len(attacked)}", attacked)
@@ -118,8 +118,8 @@ def check(ensemble: Ensemble | Sequence[nn.Module], x: object, y: object) -> lis
     was_training = [number for number, member in enumerate(net.members) if member.training]
     net.eval()
     weight = next(net.parameters(), images)
-    found = check_import(net, images.to(weight.device), labels.to(weight.device), was_training=was_training)
-    return [text for _, text in found if text]
+    checks = check_import(net, images.to(weight.device), labels.to(weight.device), was_training=was_training)
+    return [text for _, text in checks if text]
 
 
 def _planned(attacks: Attacks) -> dict[str, Attack]:

@@ -32,11 +32,11 @@ class CustomOptionsCommand(TyperCommand):
             for option, default in _options(kind, name):
                 if option.name in added:
                     continue
-                known = next((one for one in self.params if one.name == option.name), None)
-                if known is not None and kind == "attack" and option.name not in attack_catalogue.ATTACK_OPTIONS:
+                existing = next((one for one in self.params if one.name == option.name), None)
+                if existing is not None and kind == "attack" and option.name not in attack_catalogue.ATTACK_OPTIONS:
                     remedy = f"its parameter {option.name} has the name of a flag of trs: rename it"
                     raise UsageError(f"{plugins.short(name)}: {remedy}")
-                if known is None:
+                if existing is None:
                     added[option.name] = _parameter(option, default, plugins.short(name))
         rest = super().parse_args(ctx, args)
         ctx.meta[VALUES] = {name: value for name in added if (value := ctx.params.pop(name)) is not None}
@@ -64,8 +64,8 @@ def custom_attack_options(context: typer.Context, names: Sequence[str]) -> dict[
 
     Without these flags such an attack takes as many steps as it does by default, not as many as the attacks of this project.
     """
-    own = [name for name in names if attack_catalogue.is_custom(name)]
-    shared = [flag for flag in ("steps", "restarts") if any(attack_catalogue.takes(name, flag) for name in own)]
+    custom = [name for name in names if attack_catalogue.is_custom(name)]
+    shared = [flag for flag in ("steps", "restarts") if any(attack_catalogue.takes(name, flag) for name in custom)]
     return custom_values(context) | {flag: context.params[flag] for flag in shared if _was_given(context, flag)}
 
 

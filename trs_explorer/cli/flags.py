@@ -70,7 +70,7 @@ AllowCodeOption = Annotated[
     bool,
     typer.Option(
         "--allow-code",
-        help="Run the code of others that the runs' configs name (own models, methods, data). Only for runs that you trust.",
+        help="Run the code of others that the runs' configs name (custom models, methods, data). Only for runs that you trust.",
         callback=plugins.allow_runs,
         is_eager=True,
     ),
@@ -205,14 +205,14 @@ def check_reach(radii: Iterable[float] | None, norm: str, data: str) -> None:
 
 
 def attack_options(
-    names: Sequence[str], *, norm: str = "linf", own: Mapping[str, object] | None = None, **flags: str | int | None
+    names: Sequence[str], *, norm: str = "linf", custom: Mapping[str, object] | None = None, **flags: str | int | None
 ) -> dict[str, object]:
     """The attacks' options that are not the usual ones, from flags as the user wrote them; None is a flag that is not given.
 
-    own: of attacks of others, the values of their own flags.
+    custom: of attacks of others, the values of their custom flags.
     Raises: UsageError for a value out of range, or a flag that none of the attacks takes.
     """
-    values = {**(own or {})}
+    values = {**(custom or {})}
     values |= {name: _attack_option(name, value) for name, value in flags.items() if value is not None}
     options = check_attack_options(names, {**({} if norm == "linf" else {"norm": norm}), **values})
     usual = {attack(name).loss for name in names if takes(name, "loss")}

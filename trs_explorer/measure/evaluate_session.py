@@ -199,7 +199,7 @@ def _passes(function: Callable[..., Tensor], arguments: Mapping[str, Any]) -> in
 def _parameter(rate: Rate) -> str:
     if rate.c is not None:
         return f"c {rate.c:g}"
-    return f"eps {rate.eps:g}" if rate.eps else ""
+    return f"ε {rate.eps:g}" if rate.eps else ""
 
 
 def _warnings(

@@ -35,9 +35,9 @@ def named_attack(given: AnyAttack, options: Mapping[str, Any]) -> Attack:
             raise UsageError("an attack's options must be bound by name: functools.partial(attack, eps=0.1)")
         bound, given = {**given.keywords, **bound}, given.func
     arguments = {**bound, **options}
-    name, function, own = _named(given) if isinstance(given, str) else _of_function(given)
-    _check_options(name, function, arguments, own=own)
-    usual = "" if own else attack(name).loss
+    name, function, custom = _named(given) if isinstance(given, str) else _of_function(given)
+    _check_options(name, function, arguments, custom=custom)
+    usual = "" if custom else attack(name).loss
     loss = "" if arguments.get("loss", usual) == usual else str(arguments["loss"])
     label = Label(plugins.short(name), loss, arguments.get("steps"), int(arguments.get("restarts", 1)))
     return str(label), function, arguments
@@ -63,14 +63,14 @@ def _of_function(given: Any) -> tuple[str, Callable[..., Tensor], bool]:
     return name, adapted(given, name), True
 
 
-def _check_options(name: str, function: Callable[..., Tensor], arguments: Mapping[str, Any], *, own: bool) -> None:
+def _check_options(name: str, function: Callable[..., Tensor], arguments: Mapping[str, Any], *, custom: bool) -> None:
     """Raise UsageError for an option that an attack does not take, or one without a default that is not given."""
     parameters = [*inspect.signature(function).parameters.values()][3:]  # after model, x, y
-    anything = own and any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
-    known = keywords(function) - {"model", "x", "y"} | (set(GIVEN) if own else set())
+    anything = custom and any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+    accepted = keywords(function) - {"model", "x", "y"} | (set(GIVEN) if custom else set())
     for option in () if anything else arguments:
-        if option not in known:
-            raise UsageError(unknown(f"option of {name}", option, tuple(sorted(known))))
+        if option not in accepted:
+            raise UsageError(unknown(f"option of {name}", option, tuple(sorted(accepted))))
     for parameter in parameters:
         named = parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
         if named and parameter.default is parameter.empty and parameter.name not in (*arguments, "generator"):

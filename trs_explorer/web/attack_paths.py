@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
-from trs_explorer.attack_catalogue import ATTACKS, Label, options_for
+from trs_explorer.attack_catalogue import ATTACKS, Label, is_custom, options_for
 from trs_explorer.catalogue import DATA
 from trs_explorer.class_labels import IN_SENTENCE, class_label
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
@@ -23,7 +23,7 @@ OFF_PLANE = 0.005  # a result that is nearer lies on the plane, to the digits th
 def configured_attack(state: State) -> tuple[str, Callable]:
     """Return the name of the state's attack with its steps, and the attack with its options bound."""
     function = custom_attacks.function(state.attack)
-    if custom_attacks.is_custom(state.attack):
+    if is_custom(state.attack):
         return _configured_custom(state, function)
     # 10 steps of eps/10 could not turn round: fewer steps are longer, as in the probe during training
     step_size = state.step_size or state.eps * max(0.1, 2.5 / state.steps)
@@ -70,7 +70,7 @@ def make_attack_paths(loaded: Loaded, state: State, view: SliceView) -> AttackPa
         eps=state.eps,
         norm=state.norm,
         seed=state.seed,
-        together=not custom_attacks.is_custom(state.attack),
+        together=not is_custom(state.attack),
         class_names=DATA[loaded.data.name].class_names,
     )
 
@@ -79,7 +79,7 @@ def attack_caption(view: SliceView, attacks: AttackPaths, state: State) -> str:
     """Say which attacks a slice shows, and by which marks."""
     off_plane, surrogate = attacks.off_plane[state.surrogate], the(view.models[state.surrogate])
     sentences = [
-        f"{attacks.attack}, eps {state.eps:g} ({NORM_LABELS[state.norm]}).",
+        f"{attacks.attack}, ε {state.eps:g} ({NORM_LABELS[state.norm]}).",
         f"Title and solid path: the attack on the panel's own model; dashed: on {surrogate}.",
         "✕ fools the panel's model, ○ does not.",
         f"Marks are projections of results off the plane (on {surrogate}: by {off_plane:.2f}): the class there may be another, "
@@ -96,7 +96,7 @@ def slice_caption(view: SliceView, state: State) -> str:
     outline = "" if is_domain else "; dotted outline: [0, 1]"
     sentences = [
         f"True class: {class_label(view.class_names, view.y, IN_SENTENCE)} ({view.label_source}).",
-        f"{units}. ★ start of the attack. Solid outline: the ball of eps {state.eps:g} around it{outline}.",
+        f"{units}. ★ start of the attack. Solid outline: the ball of ε {state.eps:g} around it{outline}.",
         "" if is_domain else "A plane shows two directions of many: trust the matrix for rates.",
     ]
     return " ".join(filter(None, sentences))

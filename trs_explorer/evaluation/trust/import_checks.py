@@ -79,10 +79,10 @@ def _why_so_inaccurate(member: nn.Module, x: Images, y: Labels, outputs: Tensor,
         "images that are normalised back, x * std + mean, {}: its normalisation is doubled": x * std + mean,
         "images with their channels in reverse order {}: it was trained on BGR": x.flip(1),
     }
-    found = {words: int(right(_outputs(member, other, y, batch_size), y).sum()) for words, other in tries.items()}
+    counts = {words: int(right(_outputs(member, other, y, batch_size), y).sum()) for words, other in tries.items()}
     renamed = "its own answers {} if its classes are renamed: they are in another order than the data's"
-    found[renamed] = _matched_classes(outputs, y)
-    words, best = max(found.items(), key=lambda one: one[1])
+    counts[renamed] = _matched_classes(outputs, y)
+    words, best = max(counts.items(), key=lambda one: one[1])
     better = best - correct > BETTER * n
     yield f"{text}; of {words.format(best)}" if better else f"{text}: is this the data that it was trained on?"
 

@@ -110,7 +110,7 @@ def slices_caption(pair: Pair, sides: dict[str, Side]) -> str:
     sentences = [
         f"→ {view.plane.names[0]}; ↑ {view.plane.names[1]}.",
         f"Both rows: the same plane and scale, {view.low:g} to {view.high:g}, {units}. {example} {state.image}, class {name}.",
-        f"Solid outline: the ball of eps {state.eps:g} ({NORM_LABELS[state.norm]}){outline}.",
+        f"Solid outline: the ball of ε {state.eps:g} ({NORM_LABELS[state.norm]}){outline}.",
         f"★ start; path: {attacks.attack} on this panel's model; ✕ fools it, ○ does not.",
         f"Paths are projections: they end up to {furthest:.2f} off the plane." if furthest > 0.005 else "",
         "" if is_domain else "A plane shows two directions of many: trust the rates.",
