@@ -131,8 +131,7 @@ def resolve(values: Mapping[str, object]) -> TrainConfig:
     for name in values:
         if name not in declared:
             raise UsageError(unknown("config", name, declared))
-        declared[name].check(values[name])
-    given = {name: declared[name].check(value) for name, value in values.items()}
+    given = {name: declared[name].parse(value) for name, value in values.items()}
     given |= {name: plugins.absolute(given[name]) for name in ("method", "model") if name in given}
 
     data = entry(DATA, "--data", str(given.get("data", DEFAULTS["data"])))

@@ -10,7 +10,8 @@ import typer
 from typer.core import TyperCommand
 
 from trs_explorer import attack_catalogue, lookup, plugins
-from trs_explorer.cli.flags import option_flag, values_from_toml
+from trs_explorer.cli.config_file import values_from_toml
+from trs_explorer.cli.flags import option_flag
 from trs_explorer.options import Option, UsageError
 
 ADDED, VALUES = "trs_explorer.added", "trs_explorer.values"  # in a context's meta: the added flags, and what the user gave them
@@ -76,6 +77,7 @@ def _was_given(context: typer.Context, name: str) -> bool:
 
 def _named(kinds: Mapping[str, str], args: list[str]) -> Iterator[tuple[str, str]]:
     """Yield kind and name of all code of others on a command line, and in the TOML file of --config."""
+    flags = [argument.partition("=")[0].removeprefix("--").replace("-", "_") for argument in args if argument.startswith("--")]
     for position, argument in enumerate(args):
         flag, equals, value = argument.partition("=")
         if not equals:
@@ -83,7 +85,7 @@ def _named(kinds: Mapping[str, str], args: list[str]) -> Iterator[tuple[str, str
         values = {flag: value}
         if flag == "--config":
             with suppress(UsageError):  # said when the command reads it
-                values = {f"--{key}": str(one) for key, one in values_from_toml(Path(value)).items()}
+                values = {f"--{key}": str(one) for key, one in values_from_toml(Path(value), flags).items()}
         for key, named in values.items():
             for name in named.split(",") if key in kinds else ():
                 if plugins.is_foreign(kinds[key], name.strip()):
