@@ -280,6 +280,17 @@ def test_only_what_is_missing_is_measured(trs, trained: Path, two_attacks: list[
     assert two_attacks == ["pgd-50"]
 
 
+def test_a_run_that_cannot_be_measured_is_left_out_and_not_announced(trs, trained: Path, two_attacks: list[str]) -> None:
+    weights = next(trained.parent.joinpath(shutil.copytree(trained, "broken")).glob("*.safetensors"))
+    weights.write_bytes(b"x")
+    said = trs("compare", ".", "--limit", 5)
+    assert said.status == 0
+    first, second = said.err.splitlines()
+    assert first.startswith("left out: ")
+    assert weights.name in first
+    assert second.startswith("trained: measuring 3 of 3 figures")
+
+
 def test_what_is_known_of_weights_that_a_training_has_just_replaced_is_measured_anew(
     trs, trained: Path, two_attacks: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
