@@ -5,7 +5,7 @@ from pathlib import Path
 
 import dash
 import pytest
-from custom_runs import attack_file, imported_run
+from custom_runs import ATTACKS, attack_file, imported_run
 from dash_client import call, parsed, parts, resolve, set_control, state_of, texts
 from flask import Flask
 
@@ -105,6 +105,25 @@ def test_an_attack_that_fails_says_where_and_the_slice_stays(app, tmp_path):
     while not matrix["poll.disabled"]:  # the job's thread fails when it gets its turn
         matrix = call(app, "matrix-html.data", changed="poll.n_intervals", settled=state, client="tab", poll=1)
     assert texts(matrix["transfer-words.children"]) == f"The matrix could not be measured: {message}"
+
+
+def test_an_attack_that_leaves_its_ball_is_said(app, library, tmp_path):
+    """mirror moves every pixel by eps, "far" by 3 eps."""
+    file = tmp_path / "far.py"
+    file.write_text(ATTACKS + "\ndef far(model, x, y, *, eps):\n    return mirror(model, x, y, eps=3 * eps)\n")
+    custom_attacks.offer([f"{file}:{name}" for name in ("mirror", "far")])
+    for name, outside in (("mirror", False), ("far", True)):
+        state = state_of(app, run="own", attack=f"far.py:{name}", eps=0.1, n=4)
+        sentence = f"far.py:{name} leaves its ball: it moved an image by 0.3 (max norm), more than ε 0.1."
+        words = call(app, "attack-data.data", attack_state=state)["attack-data.data"]["words"]["attack-words"]
+        assert (sentence in words) is outside
+        matrix = {"poll.disabled": False}
+        while not matrix["poll.disabled"]:
+            matrix = call(app, "matrix-html.data", changed="poll.n_intervals", settled=state, client="tab", poll=1)
+        assert (f"{sentence} These figures do not count." in texts(matrix["transfer-words.children"])) is outside
+    compare = create_compare(Flask("compare"), library, Jobs())
+    fields = state_of(compare, a="own", b="own", attack="far.py:far", eps=0.1)
+    assert sentence in call(compare, "attack-data.data", attack_fields=fields)["plane-words.children"]
 
 
 def test_compare_takes_own_attacks_with_their_options(library):

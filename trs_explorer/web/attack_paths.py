@@ -6,6 +6,7 @@ from functools import partial
 from trs_explorer.attack_catalogue import ATTACKS, Label, is_custom, options_for
 from trs_explorer.catalogue import DATA
 from trs_explorer.class_labels import IN_SENTENCE, class_label
+from trs_explorer.evaluation.accuracy import leaves_ball
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.library import Loaded
 from trs_explorer.explore.plane_attacks import AttackPaths, attacks_in_plane
@@ -75,6 +76,13 @@ def make_attack_paths(loaded: Loaded, state: State, view: SliceView) -> AttackPa
     )
 
 
+def outside_ball(name: str, distance: float, state: State) -> str:
+    """Say that an attack, which is one of others, has moved an image by more than its radius; empty if it has not."""
+    if not leaves_ball(distance, state.eps):
+        return ""
+    return f"{name} leaves its ball: it moved an image by {distance:.4g} ({NORM_LABELS[state.norm]}), more than ε {state.eps:g}."
+
+
 def attack_caption(view: SliceView, attacks: AttackPaths, state: State) -> str:
     """Say which attacks a slice shows, and by which marks."""
     off_plane, surrogate = attacks.off_plane[state.surrogate], the(view.models[state.surrogate])
@@ -82,6 +90,7 @@ def attack_caption(view: SliceView, attacks: AttackPaths, state: State) -> str:
         f"{attacks.attack}, ε {state.eps:g} ({NORM_LABELS[state.norm]}).",
         f"Title and solid path: the attack on the panel's own model; dashed: on {surrogate}.",
         "✕ fools the panel's model, ○ does not.",
+        outside_ball(attacks.attack, max(attacks.distances), state),
         f"Marks are projections of results off the plane (on {surrogate}: by {off_plane:.2f}): the class there may be another, "
         "and they may lie outside the ball's outline." if off_plane > OFF_PLANE else "",
         "" if view.plane.kind == "domain" else "Hatched: outside [0, 1] (not a valid image).",

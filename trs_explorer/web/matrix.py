@@ -19,7 +19,7 @@ from trs_explorer.explore.library import Loaded
 from trs_explorer.explore.pictures import data_uri, difference, thumbnail
 from trs_explorer.explore.slice_plane import model_names, the
 from trs_explorer.tables import to_csv
-from trs_explorer.web.attack_paths import configured_attack
+from trs_explorer.web.attack_paths import configured_attack, outside_ball
 from trs_explorer.web.code_errors import readable_code_errors
 from trs_explorer.web.controls import NORM_LABELS, sets
 from trs_explorer.web.history import shown_checkpoint
@@ -146,6 +146,8 @@ def matrix_caption(snapshot: Snapshot, state: State, loaded: Loaded) -> list:
         rate = partial.robust
         share = f"{100 * rate.correct / rate.n:.1f} % ({100 * rate.low:.1f}-{100 * rate.high:.1f})"
         sentences.append(f"Ensemble robust accuracy: {rate.correct}/{rate.n}, {share}.")
+        if outside := outside_ball(name, rate.perturbation, state):
+            sentences.append(f"{outside} These figures do not count.")
     if snapshot.state == "running":
         done = partial.robust.n if partial.robust else partial.matrix.n
         sentences.append(f"{'Attacking the ensemble' if partial.robust else 'Measuring'}: {done} of {count} {examples} ...")

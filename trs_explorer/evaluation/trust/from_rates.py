@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from trs_explorer.attack_catalogue import parse_label
-from trs_explorer.evaluation.accuracy import Rate
+from trs_explorer.evaluation.accuracy import Rate, leaves_ball
 from trs_explorer.evaluation.trust.checks import CHECKS
 from trs_explorer.gradients import Images, Labels
 from trs_explorer.models.eval_mode import eval_mode
@@ -85,7 +85,7 @@ def _outside_the_ball(rates: Sequence[Rate]) -> list[str]:
         f"{rate.name} moved an image by {rate.perturbation:.4g} in {rate.norm}, more than its ε {rate.eps:g}: its figure does "
         "not count"
         for rate in rates
-        if rate.eps is not None and rate.perturbation > rate.eps * (1 + 1e-5) + 1e-6
+        if leaves_ball(rate.perturbation, rate.eps)
     ]
 
 
