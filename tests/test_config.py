@@ -106,6 +106,12 @@ def test_refusals_name_the_value_and_the_way_out(values: dict, words: str) -> No
         resolve(values)
 
 
+def test_a_number_may_be_the_text_of_a_fraction() -> None:
+    assert resolve({"delta": "8/255", "lr": "1/4"}) == resolve({"delta": 8 / 255, "lr": 0.25})
+    with pytest.raises(UsageError, match=r"--delta must be >= 0 and <= 1, got 2\.0"):
+        resolve({"delta": "2/1"})
+
+
 def test_a_fixed_option_may_be_given_at_its_fixed_value() -> None:
     assert resolve({"method": "cos-only", "lambda_b": 0}).options["lambda_b"] == 0
 

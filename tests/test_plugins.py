@@ -1,6 +1,7 @@
 """Code of others: what its names mean, and that none of it runs unless it is allowed."""
 
 import functools
+import json
 import sys
 from pathlib import Path
 
@@ -132,6 +133,29 @@ def test_where_names_the_deepest_line_of_the_user_and_none_of_ours(tmp_path):
     with pytest.raises(ZeroDivisionError) as error:
         1 / 0  # noqa: B018
     assert plugins.where(error.value) == ""
+
+
+def test_where_names_what_their_file_imports_from_a_library_and_their_line_where_the_library_fails(tmp_path, monkeypatch):
+    site = tmp_path / "env" / "site-packages"
+    site.mkdir(parents=True)
+    library = write_mine(
+        site, "def fails():\n    return [][0]\n\n\nclass Fails:\n    def run(self):\n        fails()\n", "outer_lib_.py"
+    )
+    monkeypatch.syspath_prepend(site)
+    text = "import json\nimport outer_lib_\nfrom outer_lib_ import Fails\n\n\ndef f():\n    outer_lib_.fails()\n"
+    path = write_mine(tmp_path, f"{text}\n\ndef g():\n    json.loads('x')\n")
+    monkeypatch.setattr(plugins, "_STANDARD", Path(json.__file__).parents[1])
+    monkeypatch.setattr(plugins, "_folders", {Path(json.__file__).parents[2]})  # Python itself lies below a folder of theirs
+    assert plugins.where(failure(loaded(f"{path}:f"))) == f"{path}, line 7, in f: IndexError: list index out of range"
+    assert plugins.where(failure(loaded(f"{path}:g"))).startswith(f"{path}, line 11, in g: JSONDecodeError: Expecting value")
+    fails = loaded(f"{path}:Fails")
+    assert plugins.where(failure(fails().run)) == f"{library}, line 2, in fails: IndexError: list index out of range"
+
+
+def failure(function) -> Exception:
+    with pytest.raises(Exception, match=r"\w") as error:
+        function()
+    return error.value
 
 
 # --- names of installed packages -------------------------------------------------------------------------------------

@@ -221,8 +221,8 @@ def check_attack_options(attacks: Sequence[str], options: Mapping[str, object]) 
         if name == "norm":
             raise UsageError(f"{flag} {value}: {names} {'has' if one else 'have'} no radius")
         takers = [one for one in ATTACKS if takes(one, name)]
-        known = f"{', '.join(takers[:-1])} and {takers[-1]} do" if takers[1:] else f"{takers[0]} does"
-        raise UsageError(f"{flag}: {names} {'takes' if one else 'take'} none; {known}")
+        alternatives = f"{', '.join(takers[:-1])} and {takers[-1]} do" if takers[1:] else f"{takers[0]} does"
+        raise UsageError(f"{flag}: {names} {'takes' if one else 'take'} none; {alternatives}")
     return checked
 
 
@@ -262,8 +262,8 @@ class Label:
     @property
     def entry(self) -> Attack:
         """The attack's entry, with the label's loss. One that is not in the catalogue counts as iterated, on cross-entropy."""
-        known = ATTACKS.get(self.attack, Attack("", "", ()))
-        return replace(known, loss=self.loss) if self.loss else known
+        base = ATTACKS.get(self.attack, Attack("", "", ()))
+        return replace(base, loss=self.loss) if self.loss else base
 
 
 _LABEL = re.compile(

@@ -241,7 +241,7 @@ PUBLISHED = "published-"  # models of imported checkpoints have names that begin
 
 
 def entry(table: Mapping[str, T], what: str, name: str) -> T:
-    """The table's entry of that name. Raises UsageError with the known names."""
+    """The table's entry of that name. Raises UsageError with the available names."""
     if name not in table:
         raise UsageError(unknown(what, name, table))
     return table[name]
@@ -254,5 +254,5 @@ def load(function: str | Callable[..., Any]) -> Callable[..., Any]:
     if not function.startswith("trs_explorer."):
         plugins.refuse(function)
     module, _, name = function.partition(":")
-    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    return found
+    loaded: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return loaded

@@ -21,9 +21,9 @@ IMPORTED = "imported"  # in the place of the method, for an ensemble that was tr
 NOT_TRAINED_HERE = Method("", "trained elsewhere")
 
 
-def _names(kind: str, known: Mapping[str, object]) -> str:
+def _names(kind: str, built_in: Mapping[str, object]) -> str:
     """The names of a kind, also those that installed packages add, for help."""
-    return ", ".join((*known, *plugins.installed(kind)))
+    return ", ".join((*built_in, *plugins.installed(kind)))
 
 
 @dataclass(frozen=True)
@@ -131,8 +131,7 @@ def resolve(values: Mapping[str, object]) -> TrainConfig:
     for name in values:
         if name not in declared:
             raise UsageError(unknown("config", name, declared))
-        declared[name].check(values[name])
-    given = {name: declared[name].check(value) for name, value in values.items()}
+    given = {name: declared[name].parse(value) for name, value in values.items()}
     given |= {name: plugins.absolute(given[name]) for name in ("method", "model") if name in given}
 
     data = entry(DATA, "--data", str(given.get("data", DEFAULTS["data"])))

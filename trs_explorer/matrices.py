@@ -15,7 +15,7 @@ def parse_matrix(value: object) -> Matrix | None:
 
 
 def off_diagonal(square: Matrix) -> list[float]:
-    """The known entries of pairs of different members."""
+    """The entries, except None, of pairs of different members."""
     return [cell for i, row in enumerate(square) for j, cell in enumerate(row) if i != j and cell is not None]
 
 

@@ -49,6 +49,11 @@ class Option:
         high = "" if self.high is None else f"<= {_short(self.high)}"
         return " and ".join(part for part in (low, high) if part)
 
+    def parse(self, value: object) -> Any:
+        """Check a value as a user has written it: a number may be the text of a fraction, "8/255". Raises as `check`."""
+        is_fraction = self.type is float and isinstance(value, str) and "/" in value
+        return self.check(parse_number(str(value), self.flag) if is_fraction else value)
+
     def check(self, value: object) -> Any:
         """The value as this option's type. Raises UsageError if it has another type or is out of range."""
         if self.type is float and isinstance(value, int) and not isinstance(value, bool):
@@ -66,6 +71,14 @@ class Option:
             if infinite or too_low or (self.high is not None and value > self.high):
                 raise UsageError(f"{self.flag} must be {self.range_text or 'finite'}, got {_short(value)}")
         return value
+
+
+def parse_number(text: str, flag: str) -> float:
+    """Parse a number or a fraction, as `number`. Raises UsageError that names the flag."""
+    try:
+        return number(text)
+    except (ValueError, OverflowError):
+        raise UsageError(f"{flag} takes numbers such as 0.03 or 8/255, got {_shortened(text)}") from None
 
 
 def number(text: str) -> float:
@@ -99,11 +112,11 @@ _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = 120
 
 
-def unknown(what: str, value: str, known: Mapping[str, object] | tuple[str, ...]) -> str:
-    """The message for an unknown name: the known names, and the most similar one."""
-    near = get_close_matches(value[:120], list(known), n=1)
+def unknown(what: str, value: str, choices: Mapping[str, object] | tuple[str, ...]) -> str:
+    """The message for an unknown name: the available names, and the most similar one."""
+    near = get_close_matches(value[:120], list(choices), n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
-    return f"{what}: there is no {_shortened(value)}.{hint} Choose from {', '.join(known)}"
+    return f"{what}: there is no {_shortened(value)}.{hint} Choose from {', '.join(choices)}"
 
 
 def setting(default: object, text: str, **limits: object) -> Any:

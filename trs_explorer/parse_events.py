@@ -190,7 +190,7 @@ def parse_step(event: Json) -> Step:
 
 def parse_probe(event: Json, step: int = 0) -> Probe:
     """Parse an event of kind PROBE. step: where the training was, for an event that does not say."""
-    known_step = event_step(event)
+    stated_step = event_step(event)
     fooled, eligible = parse_matrix(event.get("fooled")), parse_matrix(event.get("eligible"))
     rates, counts = None, None
     if fooled and eligible and len(fooled) == len(eligible):
@@ -206,7 +206,7 @@ def parse_probe(event: Json, step: int = 0) -> Probe:
     norms, zeros, members = event.get("grad_norm"), event.get("zero_gradients"), event.get("member_clean")
     finite_norms = [norm for norm in map(number, norms if isinstance(norms, list) else [norms]) if norm is not None]
     return Probe(
-        step=step if known_step is None else known_step,
+        step=step if stated_step is None else stated_step,
         epoch=whole(event.get("epoch")),
         n=whole(event.get("n")),
         eps=number(event.get("eps")),

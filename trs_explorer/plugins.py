@@ -10,6 +10,7 @@ import importlib.util
 import inspect
 import re
 import sys
+import sysconfig
 import traceback
 from functools import cache
 from importlib import metadata
@@ -24,6 +25,7 @@ GROUP = "trs_explorer"  # of entry points. A name may begin with the kind that i
 KINDS = ("method", "model", "data", "attack")
 MOST_MESSAGE = 600  # characters of an error: torch's about weights that do not fit have many lines
 _PACKAGE = Path(__file__).resolve().parent
+_STANDARD = Path(sysconfig.get_path("stdlib"))  # it may lie below the user's folder
 _REFERENCE = re.compile(
     r"(?P<place>.+\.py|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<object>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)", re.DOTALL
 )
@@ -89,8 +91,7 @@ def name_of(kind: str, thing: Any) -> str:
     path = code.__qualname__.replace("<locals>.", "").replace("<lambda>", "lambda_")
     name = f"{_NO_NAME.sub('_', code.__module__ or '__main__')}:{path}"
     _objects[name] = thing
-    if inspect.isfunction(code):
-        _folders.add(Path(code.__code__.co_filename))
+    _add_file_of(thing)
     allow(kind, name)
     return name
 
@@ -199,19 +200,31 @@ def _load(target: str) -> Any:
         raise _NotLoaded(f"{target}: a name of code is package.module:object or path/file.py:object")
     place, path = match["place"], match["object"].split(".")
     module = _module_of_file(Path(place)) if place.endswith(".py") else _module(place)
-    found: Any = module
+    value: Any = module
     for name in path:
-        if not hasattr(found, name):
-            raise _NotLoaded(unknown(place, name, _names_in(found) or ("nothing",)))
-        found = getattr(found, name)
-    return found
+        if not hasattr(value, name):
+            raise _NotLoaded(unknown(place, name, _names_in(value) or ("nothing",)))
+        value = getattr(value, name)
+    _add_file_of(value)
+    return value
 
 
-def _names_in(found: object) -> tuple[str, ...]:
+def _add_file_of(thing: Any) -> None:
+    """Count the file that defines a function or class as code of others, also where the user's file imports it from elsewhere."""
+    code = inspect.unwrap(thing.func if isinstance(thing, functools.partial) else thing)
+    if inspect.isfunction(code):
+        _folders.add(Path(code.__code__.co_filename))  # of a notebook's cell it is no file
+    elif inspect.isclass(code) and (file := getattr(sys.modules.get(code.__module__), "__file__", None)):
+        _folders.add(Path(file))
+
+
+def _names_in(container: object) -> tuple[str, ...]:
     """Return the functions and classes that a module defines itself."""
-    own = getattr(found, "__name__", None)
-    members = vars(found).items() if hasattr(found, "__dict__") else ()
-    return tuple(name for name, one in members if callable(one) and getattr(one, "__module__", None) == own and name[0] != "_")
+    module_name = getattr(container, "__name__", None)
+    members = vars(container).items() if hasattr(container, "__dict__") else ()
+    return tuple(
+        name for name, one in members if callable(one) and getattr(one, "__module__", None) == module_name and name[0] != "_"
+    )
 
 
 @cache
@@ -260,8 +273,8 @@ def _readable_errors(place: str) -> Any:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit too: a script that was not meant to be imported
-        told = where(error) or f"{place}: {type(error).__name__}: {error}"
-        raise _NotLoaded(told) from error
+        message = where(error) or f"{place}: {type(error).__name__}: {error}"
+        raise _NotLoaded(message) from error
 
 
 def _is_theirs(filename: str) -> bool:
@@ -269,7 +282,7 @@ def _is_theirs(filename: str) -> bool:
     path = Path(filename)
     if path.is_relative_to(_PACKAGE):
         return False
-    return any(
-        path == folder or (path.is_relative_to(folder) and "site-packages" not in path.relative_to(folder).parts)
-        for folder in _folders
-    )
+    if path in _folders:
+        return True
+    below = [path.relative_to(folder).parts for folder in _folders if path.is_relative_to(folder)]
+    return not path.is_relative_to(_STANDARD) and any("site-packages" not in parts for parts in below)

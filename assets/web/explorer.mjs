@@ -2,7 +2,7 @@
 import {cover, lay, move, recolour, snapshot} from "./at_once.mjs";
 import {crosshair, moveTo, under} from "./crosshair.mjs";
 import {columnsFor, compose, TITLE} from "./panels.mjs";
-import {beat, choices, COMMON_KEYS, dash, element, fill, following, listenToHeader, listenToOwnOptions, next, press as pressKey, show} from "./shared.mjs";
+import {beat, choices, COMMON_KEYS, dash, element, fill, following, listenToHeader, listenToCustomOptions, next, press as pressKey, show} from "./shared.mjs";
 import {axes, graph, shown, tell, theme, view} from "./view.mjs";
 
 const SETTLED_MS = 250; // without a change, before what costs much is asked: the matrix, the gallery, the angles
@@ -175,7 +175,7 @@ function listen() {
   });
   for (const kind of ["change", "drop"]) element("upload-label").addEventListener(kind, tooLarge, true);
   listenToHeader(redraw);
-  listenToOwnOptions();
+  listenToCustomOptions();
   new ResizeObserver(() => redraw()).observe(box);
 }
 
@@ -226,7 +226,7 @@ function newestPixels() {
 
 function painted() {
   document.getElementById("still")?.remove();
-  document.querySelector("#upload input")?.setAttribute("aria-label", "own picture"); // dcc.Upload has no property for it
+  document.querySelector("#upload input")?.setAttribute("aria-label", "upload picture"); // dcc.Upload has no property for it
   crosshair();
   const {slice} = view;
   if (!slice?.spec) return;

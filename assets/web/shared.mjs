@@ -89,10 +89,10 @@ async function copyLink() {
 }
 
 // The options of an attack of others, all of them as the query of an address: web/custom_attacks.py parses it.
-export function listenToOwnOptions() {
+export function listenToCustomOptions() {
   document.addEventListener("change", ({target}) => {
     if (!target.dataset.option) return;
-    const fields = [...element("own-options").querySelectorAll("[data-option]")];
+    const fields = [...element("custom-options").querySelectorAll("[data-option]")];
     dash.set_props("options", {value: new URLSearchParams(fields.map((one) => [one.dataset.option, one.value])).toString()});
   });
 }

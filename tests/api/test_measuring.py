@@ -46,6 +46,26 @@ def test_on_one_line_fgsm_fools_exactly_the_images_nearer_than_eps(problem):
         assert rate.outcomes == (right & (distance > eps)).tolist()
 
 
+def test_a_number_may_be_the_text_of_a_fraction(problem):
+    def toward(model, x, y, *, eps, share=0.5, norm="8/255"):
+        return (x + eps * share).clamp(0, 1) if norm == "8/255" else x
+
+    attacks = {
+        "fgsm": 8 / 255,
+        "pgd": {"eps": 4 / 255, "step_size": 0.01, "steps": 2},
+        "mine": partial(toward, eps=0.1, share=0.25),
+    }
+    texts = {
+        "fgsm": "8/255",
+        "pgd": {"eps": "4/255", "step_size": "1/100", "steps": 2},
+        "mine": partial(toward, eps="0.1", share="1/4"),
+    }
+    assert trs.evaluate(*problem, attacks=texts) == trs.evaluate(*problem, attacks=attacks)
+    several = trs.evaluate(*problem, attacks={"fgsm": ["4/255", 8 / 255]})
+    assert [(name, rate.eps) for name, rate in several.items()][1:] == [("fgsm 4/255", 4 / 255), ("fgsm 0.0313725", 8 / 255)]
+    assert trs.transfer_matrix(*problem, eps="8/255", steps=2) == trs.transfer_matrix(*problem, eps=8 / 255, steps=2)
+
+
 def test_a_number_is_the_constant_of_an_attack_without_a_radius(problem):
     rates = trs.evaluate(*problem[:1], problem[1][:4], problem[2][:4], attacks={"cw": 0.5})
     assert (rates["cw"].c, rates["cw"].eps) == (0.5, None)
@@ -129,8 +149,14 @@ WRONG = {
     "there is no 'pdg'. Did you mean pgd?": lambda e, x, y: trs.evaluate(e, x, y, attacks={"pdg": 0.1}),
     "option of pgd: there is no 'step'. Did you mean steps?": lambda e, x, y: trs.transfer_matrix(e, x, y, eps=0.1, step=3),
     "the attack pgd needs eps, its radius in [0, 1] pixels: eps=8/255": lambda e, x, y: trs.transfer_matrix(e, x, y),
-    "must be an eps, several, a dict of options or a function, got 'much'": lambda e, x, y: trs.evaluate(
+    "must be an eps, several, a dict of options or a function, got None": lambda e, x, y: trs.evaluate(
+        e, x, y, attacks={"pgd": None}
+    ),
+    "attacks['pgd'] takes numbers such as 0.03 or 8/255, got 'much'": lambda e, x, y: trs.evaluate(
         e, x, y, attacks={"pgd": "much"}
+    ),
+    "step_size takes numbers such as 0.03 or 8/255, got '1/0'": lambda e, x, y: trs.transfer_matrix(
+        e, x, y, eps=0.1, step_size="1/0"
     ),
     "an attack is a name such as 'pgd', or a function": lambda e, x, y: trs.transfer_matrix(e, x, y, attack=3),
     "there are two 'clean'": lambda e, x, y: trs.evaluate(e, x, y, attacks={"clean": partial(pgd, eps=0.1)}),

@@ -77,7 +77,7 @@ def test_transfer_hands_its_options_to_the_attack_and_says_them(trs, run: Path, 
     result = json.loads(Path("o.json").read_text())
     assert result["attack"] == "pgd-margin-3 x2"
     assert result["options"] == {"steps": 3, "loss": "margin", "step_size": 0.05, "restarts": 2}
-    assert "transfer of pgd-margin-3 x2, eps 0.0313725, step size 0.05" in " ".join(shown.out.split())
+    assert "transfer of pgd-margin-3 x2, ε 0.0313725, step size 0.05" in " ".join(shown.out.split())
 
 
 @pytest.mark.usefixtures("few_steps")

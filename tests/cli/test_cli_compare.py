@@ -72,7 +72,7 @@ def test_every_row_says_what_warned_and_the_words_are_below(trs, three: Path) ->
     assert "no warnings" in said
     assert " 15: random noise does no better than the attack." in " ".join(said.split())
     assert "12 of 17 sanity checks run" in said
-    assert "Order under pgd eps 0.1: Paper (PGD): trs > cos-l2; ours: " in said
+    assert "Order under pgd ε 0.1: Paper (PGD): trs > cos-l2; ours: " in said
     assert "cos-l2, ead c 10: 31.6 %, in the paper 0.8;" in " ".join(said.split())
 
 
@@ -278,6 +278,17 @@ def test_only_what_is_missing_is_measured(trs, trained: Path, two_attacks: list[
     said = trs("compare", trained, "--limit", 5)
     assert "measuring 1 of 3 figures" in said.err
     assert two_attacks == ["pgd-50"]
+
+
+def test_a_run_that_cannot_be_measured_is_left_out_and_not_announced(trs, trained: Path, two_attacks: list[str]) -> None:
+    weights = next(trained.parent.joinpath(shutil.copytree(trained, "broken")).glob("*.safetensors"))
+    weights.write_bytes(b"x")
+    said = trs("compare", ".", "--limit", 5)
+    assert said.status == 0
+    first, second = said.err.splitlines()
+    assert first.startswith("left out: ")
+    assert weights.name in first
+    assert second.startswith("trained: measuring 3 of 3 figures")
 
 
 def test_what_is_known_of_weights_that_a_training_has_just_replaced_is_measured_anew(

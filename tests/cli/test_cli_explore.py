@@ -18,6 +18,7 @@ import flask
 import pytest
 
 from trs_explorer import runs
+from trs_explorer.cli.explore import _passed_over
 from trs_explorer.config import resolve
 from trs_explorer.shipped import shipped_runs
 
@@ -120,6 +121,20 @@ def test_what_is_still_computed_does_not_hold_up_the_end(start: Start, trained: 
     assert seconds < 1.5
 
 
+def test_what_of_a_folder_is_not_shown_is_said(trained: Path, tmp_path: Path) -> None:
+    assert _passed_over(tmp_path) == []
+    for name in ("notes", "data", ".hidden"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "text").write_text("")
+    assert _passed_over(tmp_path) == ["2 folders passed over: no config.json"]
+    (tmp_path / "data" / "config.json").write_text("{")
+    assert _passed_over(tmp_path) == [
+        "1 folder passed over: no config.json",
+        f"passed over: {tmp_path}/data/config.json is damaged: it is not JSON",
+    ]
+    assert _passed_over(trained) == []
+
+
 def test_without_a_path_the_shipped_runs_and_those_of_the_current_folder(start: Start, trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained, tmp_path / "checkpoints" / "mine")
     explorer = start("--port", 0)
@@ -142,7 +157,9 @@ def test_a_bare_name_is_a_shipped_run_and_a_folder_gives_all_in_it(start: Start,
     for name in ("b", "a"):
         shutil.copytree(trained, tmp_path / "many" / name)
     (tmp_path / "many" / "other").mkdir()
-    assert start("many", "--port", 0).ask()[1].split()[1:] == ["a", "b"]
+    explorer = start("many", "--port", 0)
+    assert explorer.ask()[1].split()[1:] == ["a", "b"]
+    assert explorer.end()[2] == "1 folder passed over: no config.json\n"
 
 
 @pytest.mark.slow

@@ -419,7 +419,7 @@ def test_a_radius_is_of_the_norm_that_was_asked_for_and_a_fraction_is_its_exact_
         options = ("--limit", 50, "--json", "o.json", "--csv", "o.csv")
         said = trs("evaluate", trained, "--attacks", "fgsm,pgd,cw", "--norm", norm, "--eps", "3/20", *options)
         assert said.status == 0, said.err
-        assert ("eps in L2" in said.out) == (norm == "l2")
+        assert ("ε in L2" in said.out) == (norm == "l2")
         [result] = json.loads(Path("o.json").read_text())
         found[norm] = {rate["name"]: rate for rate in result["rates"]}
         balls = [found[norm]["fgsm"], found[norm]["pgd-50"]]
@@ -456,7 +456,7 @@ def test_an_unfinished_evaluation_of_another_norm_is_not_gone_on_with(
 
 def test_transfer_takes_a_norm_and_a_confidence_and_tells_both(trs, trained: Path) -> None:
     said = trs("transfer", trained, "--norm", "l2", "--eps", "2/5", "--limit", 20, "--json", "o.json", "--csv", "o.csv")
-    assert "eps 0.4 in L2" in said.out
+    assert "ε 0.4 in L2" in said.out
     stored = json.loads(Path("o.json").read_text())
     assert (stored["eps"], stored["norm"], stored["confidence"]) == (0.4, "l2", None)
     with Path("o.csv").open(newline="") as file:

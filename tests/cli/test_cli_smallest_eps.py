@@ -29,7 +29,7 @@ def test_it_prints_stores_and_exports_the_same(trs, trained: Path) -> None:
         row = next(line for line in result.out.splitlines() if f" {point['eps']:.4g} " in line and "correct" not in line)
         assert f" {point['correct']} / 30 " in row
         assert f"{100 * point['low']:.1f} - {100 * point['high']:.1f}" in row
-    assert f"median smallest eps {stored['median']:.4g}" in result.out
+    assert f"median smallest ε {stored['median']:.4g}" in result.out
 
 
 def test_the_defaults_are_the_data_sets_radius_in_64_steps_by_attacks_with_a_radius(trs, trained: Path) -> None:

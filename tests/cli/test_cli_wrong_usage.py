@@ -192,9 +192,12 @@ def test_what_the_flag_parser_refuses_is_wrong_usage_too(trs, line: str, words: 
         (b"lr = true", "--lr takes a number, got True"),
         (b"lr = nan", "--lr must be > 0, got nan"),
         (b"lr = 2026-01-01", "--lr takes a number, got datetime.date"),
-        (b"[trs]\nlambda_a = 1.0", "there is no 'trs'"),
+        (b"[trs]\nlambda_a = 1.0", "no table [trs]: write settings at the top, a method's options there or in [options]"),
         (b"lambda_aa = 1.0", "there is no 'lambda_aa'. Did you mean lambda_a?"),
         (b"out = 'x'", "there is no 'out'"),
+        (b"options = 1", "no table options: write"),
+        (b"lambda-a = 1.0\n[options]\nlambda_a = 2.0", "lambda_a is there twice"),
+        (b"delta = '1/0'", "--delta takes numbers such as 0.03 or 8/255, got '1/0'"),
     ],
     ids=lambda value: repr(value)[:30],
 )

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from custom_code import forgotten, write_mine
 from torch import nn
 
-from trs_explorer import runs
+from trs_explorer import plugins, runs
 from trs_explorer.catalogue import MODELS, Entry
 from trs_explorer.config import resolve
 from trs_explorer.models import Ensemble, build
@@ -136,6 +137,16 @@ def test_any_model_must_give_logits(model, tmp_path: Path, kind: str, words: str
     run = runs.create(tmp_path / "run", resolve(settings("standard")))
     with pytest.raises(UsageError, match=words):
         next(train(run))
+
+
+def test_a_model_of_others_that_fails_is_named_with_its_line(tmp_path: Path) -> None:
+    lines = ["from torch import nn", "class Net(nn.Module):", " def __init__(self, shape, classes):", "  super().__init__()"]
+    lines += ["  self.last = nn.Linear(3, classes)", " def forward(self, x):", "  return self.last(x.flatten(1))"]
+    name = f"{write_mine(tmp_path, chr(10).join(lines))}:Net"
+    with forgotten():
+        plugins.allow("model", name)
+        with pytest.raises(UsageError, match=r"does not take bars, .*mine.py, line 7, in forward: RuntimeError: mat1 and mat2"):
+            check_model(resolve({"method": "standard", "data": "bars", "model": name}))
 
 
 def test_members_with_different_outputs_and_tuples_are_refused_in_words() -> None:

@@ -89,6 +89,15 @@ def test_missing_and_doubled_normalisation_are_told_apart():
     assert "x * std + mean, 80: its normalisation is doubled" in doubled
 
 
+def test_where_nothing_helps_what_was_tried_is_said():
+    x, _ = levels()
+    y = torch.randint(0, CLASSES, (len(x),), generator=torch.Generator().manual_seed(0))
+    (text,) = texts_of(Ensemble([nn.Sequential(Normalize(x.mean().item(), x.std().item()), Threshold())]), x, y)
+    start, _, tried = text.partition(": is this the data that it was trained on? Not better: ")
+    assert start.startswith("F1: it classifies ")
+    assert tried == "images normalised by their mean and std, or back; in [-1, 1] or [0, 255]; channels reversed; classes renamed"
+
+
 def test_classes_in_another_order():
     (text,) = said(sound(order=(1, 2, 3, 0)))
     assert text.endswith("of its own answers 80 if its classes are renamed: they are in another order than the data's")

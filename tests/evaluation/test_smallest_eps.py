@@ -73,7 +73,7 @@ def test_images_beyond_the_largest_radius_are_not_found_and_cost_one_attack(line
     model, x, y = linear
     far = truth(model, x, "linf") > 0.05
     result = smallest_eps(model, x[far], y[far], attacks=[fgsm], high=0.05, tolerance=0.01)
-    assert not any(result.found)
+    assert not any(result.fooled)
     assert result.attempts == far.sum()
     assert result.median is None
 
@@ -164,7 +164,7 @@ def test_the_curve_is_the_distributions_complement_with_wilson_intervals():
     assert [point["eps"] for point in curve] == pytest.approx([0, 0.05, 0.1, 0.15, 0.2])
     assert [point["correct"] for point in curve] == [4, 3, 2, 1, 1]
     assert all((point["low"], point["high"]) == wilson(point["correct"], 5) for point in curve)
-    assert (result.median, result.found) == (0.1, [True] * 4 + [False])
+    assert (result.median, result.fooled) == (0.1, [True] * 4 + [False])
     stored = json.loads(json.dumps(result.to_json(), allow_nan=False))
     assert stored["smallest_eps"] == [0.0, 0.05, 0.1, 0.101, None]
     assert SmallestEps([], 0.2, 0.05).curve()[0] == {"eps": 0.0, "correct": 0, "n": 0, "low": 0.0, "high": 1.0}

@@ -43,7 +43,7 @@ def test_who_agrees_with_the_paper_has_no_line():
 
 def test_what_nothing_explains_is_said_to_be_so():
     [line] = difference_lines(_row("trs", {Column("pgd", 0.1): 50.0, Column("mim", 0.1): 60.0}))
-    assert line.startswith("trs, pgd eps 0.1: 50.0 %, in the paper 93.0; of the 10 figures under the iterated attacks 2 are more")
+    assert line.startswith("trs, pgd ε 0.1: 50.0 %, in the paper 93.0; of the 10 figures under the iterated attacks 2 are more")
     assert "more than 15 points below. Not explained by anything measured here: another model (patch), recipe" in line
     [line] = difference_lines(_row("cos-only", {Column("pgd", 0.1): 50.0}, model="small", warned=(3,)))
     assert "points above. Not explained by anything measured here: another model (small)" in line
@@ -54,10 +54,10 @@ def test_masking_explains_what_the_worst_of_all_attacks_takes_away():
     [line] = difference_lines(
         _row("cos-l2", higher | {Column("bim", 0.1): 95.0, Column("apgd-ce", 0.1): 80.0}, warned=(8, 15, 3))
     )
-    assert line.startswith("cos-l2, bim eps 0.1: 95.0 %, in the paper 76.2; ")
-    assert line.endswith("Masked gradients flatter it (checks 8, 15): right under every attack of eps 0.1 are 35.0 points fewer.")
+    assert line.startswith("cos-l2, bim ε 0.1: 95.0 %, in the paper 76.2; ")
+    assert line.endswith("Masked gradients flatter it (checks 8, 15): right under every attack of ε 0.1 are 35.0 points fewer.")
     [line] = difference_lines(_row("cos-only", higher | {Column("bim", 0.1): 70.0}, warned=(8,)))
-    assert "(check 8): right under every attack of eps 0.1 are 10.0 points fewer, and the rest is not explained by" in line
+    assert "(check 8): right under every attack of ε 0.1 are 10.0 points fewer, and the rest is not explained by" in line
     [line] = difference_lines(_row("cos-only", {Column("fgsm", 0.2): 70.0}, warned=(8,)))
     assert line.endswith("Masked gradients flatter it (check 8), by how much was not measured.")
 
@@ -92,7 +92,7 @@ def test_the_order_in_words():
     first, least, second, _ = orderings(rows)
     assert (first.paper, first.ours) == ("trs > cos-l2 > cos-only", "trs > cos-only ~ cos-l2")
     assert (first.column, first.n, first.rho) == (column, 3, pytest.approx(0.5))
-    assert (least.column.words, least.ours) == ("the worst of all attacks eps 0.1", "trs > cos-l2 > cos-only")
+    assert (least.column.words, least.ours) == ("the worst of all attacks ε 0.1", "trs > cos-l2 > cos-only")
     assert (least.paper, least.rho) == (first.paper, pytest.approx(1))
     assert (second.ours, second.rho) == ("trs > cos-l2 > cos-only", pytest.approx(1))
 

@@ -90,8 +90,8 @@ def test_what_one_answer_lacks_another_has_and_a_check_that_warned_in_one_has_wa
     found = _row(first, second)
     assert {column.words: figure.correct for column, figure in found.figures.items()} == {
         "clean": 9,
-        "fgsm eps 0.1": 4,
-        "pgd eps 0.1": 1,
+        "fgsm ε 0.1": 4,
+        "pgd ε 0.1": 1,
     }
     assert (found.warned, found.masked, len(found.checks)) == ([3, 8], [8], 12)
     assert _row().figures == {}

@@ -28,13 +28,13 @@ def test_the_papers_sixteen_in_its_order_then_mora():
 
 def test_a_set_that_the_paper_does_not_have_gets_its_own_radius_and_no_attack_that_needs_more_classes():
     asked = measured_columns("bars")
-    assert [column.words for column in asked[:2]] == ["clean", "fgsm eps 0.325"]
+    assert [column.words for column in asked[:2]] == ["clean", "fgsm ε 0.325"]
     assert [column.attack for column in asked] == ["clean", "fgsm", "bim", "pgd", "mim", "cw", "ead", "apgd-ce", "mora"]
 
 
 def test_the_worst_of_seven_and_of_six():
     found = worst_columns(measured_columns("mnist"))
-    assert {column.words: len(group) for column, group in found.items()} == {"worst of 7 eps 0.1": 7, "worst of 6 eps 0.15": 6}
+    assert {column.words: len(group) for column, group in found.items()} == {"worst of 7 ε 0.1": 7, "worst of 6 ε 0.15": 6}
 
 
 def test_an_answer_has_the_outcomes_and_the_checks():

@@ -35,23 +35,23 @@ def test_a_sound_table_raises_no_alarm():
 
 def test_any_iterated_attack_is_held_to_the_single_step():
     found = check_rates([*SOUND, rate("apgd-ce-50", 0.1, 620)])
-    assert [text.split(" leaves")[0] for text in found] == ["apgd-ce-50", "at eps 0.1 pgd-50"]
+    assert [text.split(" leaves")[0] for text in found] == ["apgd-ce-50", "at ε 0.1 pgd-50"]
 
 
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (rate("pgd-50", 0.2, 550), "pgd-50 leaves 55.0% right at eps 0.2, more than the 50.0% at eps 0.1"),
-        (rate("fgsm", 0.3, 39), "pgd-50 leaves 5.0% right at eps 0.3, fgsm's single step only 3.9%"),
+        (rate("pgd-50", 0.2, 550), "pgd-50 leaves 55.0% right at ε 0.2, more than the 50.0% at ε 0.1"),
+        (rate("fgsm", 0.3, 39), "pgd-50 leaves 5.0% right at ε 0.3, fgsm's single step only 3.9%"),
         (rate("ours", 0.1, 1001, n=1001), None),
         (
             rate("mora-50", 0.1, 449),
-            "at eps 0.1 mora-50 leaves 44.9% right, pgd-50, on another loss, 50.0%: the gradients of",
+            "at ε 0.1 mora-50 leaves 44.9% right, pgd-50, on another loss, 50.0%: the gradients of",
         ),
-        (rate("mim-50", 0.1, 449), "at eps 0.1 mim-50 leaves 44.9% right, pgd-50 50.0%: its steps are too few or too small"),
+        (rate("mim-50", 0.1, 449), "at ε 0.1 mim-50 leaves 44.9% right, pgd-50 50.0%: its steps are too few or too small"),
         (rate("mora-50", 0.1, 451), None),
         (rate("mora-50", 0.1, 400, norm="l2"), None),
-        (rate("pgd-50", 0.2, 400, perturbation=0.21), "pgd-50 moved an image by 0.21 in linf, more than its eps 0.2"),
+        (rate("pgd-50", 0.2, 400, perturbation=0.21), "pgd-50 moved an image by 0.21 in linf, more than its ε 0.2"),
         (rate("pgd-50", 0.2, 400, perturbation=0.2000001), None),
         (rate("fgsm", 0.5, 400), None),  # a single step overshoots
         (rate("fgsm", 0.3, 41), None),  # within a percentage point
@@ -68,7 +68,7 @@ def test_alarms_in_words(more, words):
 def test_accuracy_that_creeps_up_is_held_to_the_lowest_of_all_smaller_radii():
     climbing = [rate("pgd-50", eps, correct) for eps, correct in ((0.1, 500), (0.2, 509), (0.3, 518))]
     (found,) = check_rates([rate("clean", 0.0, 990), *climbing])
-    assert "leaves 51.8% right at eps 0.3, more than the 50.0% at eps 0.1" in found
+    assert "leaves 51.8% right at ε 0.3, more than the 50.0% at ε 0.1" in found
 
 
 def test_an_attack_that_helps_is_noticed():

@@ -184,9 +184,9 @@ def test_gradients_that_oppose_each_other_are_more_than_90_degrees_apart():
 
 
 def test_the_sentence_about_angles():
-    assert angles_sentence(TWO) == f"{HERE}, within eps 0.3 (max norm) |cos| is 0.09 ± 0.05; the largest gradient norm is 8.1."
+    assert angles_sentence(TWO) == f"{HERE}, within ε 0.3 (max norm) |cos| is 0.09 ± 0.05; the largest gradient norm is 8.1."
     assert angles_sentence(some([[1, 0.07], [0.07, 1]], eps=0.0)) == f"{HERE}; the largest gradient norm is 8.1."
-    assert "within eps 0.0314 (max norm) |cos|" in angles_sentence(some([[1, 0.07], [0.07, 1]], eps=8 / 255))
+    assert "within ε 0.0314 (max norm) |cos|" in angles_sentence(some([[1, 0.07], [0.07, 1]], eps=8 / 255))
     assert angles_sentence(some([[1]])) == "A single member has no angle to another; the largest gradient norm is 8.1."
     assert angles_sentence(some([[1, 0.07], [0.07, 1]], vanishing=3)).endswith(
         "F1 at 3 and of F2 at 3 of 33 points is too small for float32, so the angles are the log-odds'."

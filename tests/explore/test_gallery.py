@@ -125,7 +125,7 @@ def test_robust_images_are_right_after_an_attack_on_the_ensemble(problem):
     x_adv = fgsm(ensemble, x, y, eps=0.06)
     assert found == torch.nonzero(ensemble(x_adv).argmax(-1) == y).flatten().tolist()
     assert 0 < len(found) < 50
-    assert words == f"{len(found)} of 50 images: the ensemble is correct even under fgsm of eps 0.06 on itself"
+    assert words == f"{len(found)} of 50 images: the ensemble is correct even under fgsm of ε 0.06 on itself"
     partly = Rate("fgsm", 0.06, 1, 2, 0.0, 1.0, [True, False])
     assert pick("robust", y, robust=partly)[0] == [0]
 

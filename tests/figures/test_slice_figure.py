@@ -104,7 +104,7 @@ def test_the_ball_has_the_radius(view, attacks):
     plane = domain((1, 1, 2))
     ball = ball_polygon(plane, plane.origin + 0.5, 0.25, "l2")
     spec = slice_spec(view, Attacks("A", (0.5, 0.5), ball, attacks.paths, attacks.fools, attacks.headlines))
-    drawn = points(named(spec, 1, "eps-ball of the attack"))
+    drawn = points(named(spec, 1, "ε-ball of the attack"))
     np.testing.assert_allclose(np.hypot(*(drawn - 0.5).T), 0.25, atol=1e-6)
     np.testing.assert_array_equal(drawn[0], drawn[-1])
 

@@ -75,7 +75,7 @@ PAIRS = [Pair(50, -1, 1, 0), Pair(60, -0.9, 0.9, 0), Pair(8, 0.99, 1, 1)]
 
 
 def test_a_line_reaches_from_the_lowest_to_the_highest_cosine_at_its_beta():
-    figure = cosine_ranges(PAIRS, ["A", "B"], own=[Pair(20, -0.5, 0.25)], over_beta=True)
+    figure = cosine_ranges(PAIRS, ["A", "B"], trained_here=[Pair(20, -0.5, 0.25)], over_beta=True)
     first, second, own = figure.data
     assert list(first.x) == [50, 50, None, 60, 60, None]
     assert list(first.y) == [-1, 1, None, -0.9, 0.9, None]
@@ -88,7 +88,7 @@ def test_a_line_reaches_from_the_lowest_to_the_highest_cosine_at_its_beta():
 
 
 def test_before_the_guess_beta_is_not_to_be_seen():
-    figure = cosine_ranges(PAIRS, ["A", "B"], own=[Pair(20, -0.5, 0.25)], over_beta=False)
+    figure = cosine_ranges(PAIRS, ["A", "B"], trained_here=[Pair(20, -0.5, 0.25)], over_beta=False)
     assert len(figure.data) == 2  # a pair of no group has no place
     assert all(abs(x - group) < 0.5 for group, trace in enumerate(figure.data) for x in trace.x if x is not None)
     assert "beta" not in figure.layout.meta["label"]

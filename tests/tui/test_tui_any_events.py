@@ -61,7 +61,11 @@ def shown(event_log: EventLog) -> list[Text]:
             panels.versus(history, history, "other", fmt),
             panels.log(history, fmt, 4),
         ]
-        texts += [panels.numbers(history, fmt, 80), timeline(event_log, Player(), fmt, 60), Text(panels.transfer_title(history))]
+        texts += [
+            panels.numbers(history, fmt, 80),
+            timeline(event_log, Player(), fmt, 60),
+            Text(panels.transfer_title(history, fmt)),
+        ]
         texts += [panels.warnings(alarms(history, {"state": "running", "error": COMMANDS}, 1e300), fmt)]
         charts = [
             loss_chart(history, fmt, 100, history, event_log.history.step),

@@ -16,7 +16,7 @@ def test_wide_shows_every_panel(live):
     assert any(braille(line) for line in text.splitlines())
     assert "trs · trs-mnist-3 · epoch 7/20 · step 700 · 38 it/s · 00:34 left · ● RUNNING (pid " in text
     assert "t total .512  c ce .400  s similarity .070  m smoothness .042" in text
-    assert "rows surrogate, columns target, PGD-10, n=128, eps .3" in text
+    assert "rows surrogate, columns target, PGD-10, n=128, ε .3" in text
     assert "F1   92   61   58" in text
     assert "F1    ·  .05  .07" in text
     assert "mean .07" in text

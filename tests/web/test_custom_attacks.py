@@ -5,7 +5,7 @@ from pathlib import Path
 
 import dash
 import pytest
-from custom_runs import attack_file, imported_run
+from custom_runs import ATTACKS, attack_file, imported_run
 from dash_client import call, parsed, parts, resolve, set_control, state_of, texts
 from flask import Flask
 
@@ -49,7 +49,7 @@ def test_an_own_attack_runs_with_its_options_in_slices_and_matrix(app):
         state = state_of(app, run="own", attack=MIRROR, eps=0.1, options=options)
         attacks = call(app, "attack-data.data", attack_state=state)["attack-data.data"]
         assert ["fooled" in one and "not" not in one for one in attacks["headlines"]] == [fooled] * 3, options
-    assert attacks["words"]["attack-words"].startswith("mine.py:mirror, strong False, eps 0.1")
+    assert attacks["words"]["attack-words"].startswith("mine.py:mirror, strong False, ε 0.1")
 
 
 def test_options_are_in_the_address_and_only_those_that_differ(app):
@@ -83,15 +83,15 @@ def test_options_that_cannot_be_used_are_said_in_words(app, options, message):
 
 def test_the_form_has_a_control_for_every_option(app):
     state = state_of(app, run="own", attack=MIRROR, options="side=3&strong=false")
-    form = parsed(call(app, "own-options-html.data", state=state)["own-options-html.data"])
+    form = parsed(call(app, "custom-options-html.data", state=state)["custom-options-html.data"])
     side, kind, strong = (one["props"] for one in parts(form) if "data-option" in one["props"])
     assert (side["type"], side["value"], side["min"], side["max"]) == ("number", "3", "1", "28")
     chosen = [texts(one) for one in parts([kind["children"], strong["children"]], "Option") if "selected" in one["props"]]
     assert chosen == ["towards", "false"]
     labels = [one["props"] for one in parts(form, "Label")]
     assert labels[0]["title"] == "columns that change [>= 1 and <= 28]"
-    other = call(app, "own-options-html.data", state=state_of(app, run="own"), own_options_html="x")
-    assert other["own-options-html.data"] == ""
+    other = call(app, "custom-options-html.data", state=state_of(app, run="own"), custom_options_html="x")
+    assert other["custom-options-html.data"] == ""
 
 
 def test_an_attack_that_fails_says_where_and_the_slice_stays(app, tmp_path):
@@ -105,6 +105,25 @@ def test_an_attack_that_fails_says_where_and_the_slice_stays(app, tmp_path):
     while not matrix["poll.disabled"]:  # the job's thread fails when it gets its turn
         matrix = call(app, "matrix-html.data", changed="poll.n_intervals", settled=state, client="tab", poll=1)
     assert texts(matrix["transfer-words.children"]) == f"The matrix could not be measured: {message}"
+
+
+def test_an_attack_that_leaves_its_ball_is_said(app, library, tmp_path):
+    """mirror moves every pixel by eps, "far" by 3 eps."""
+    file = tmp_path / "far.py"
+    file.write_text(ATTACKS + "\ndef far(model, x, y, *, eps):\n    return mirror(model, x, y, eps=3 * eps)\n")
+    custom_attacks.offer([f"{file}:{name}" for name in ("mirror", "far")])
+    for name, outside in (("mirror", False), ("far", True)):
+        state = state_of(app, run="own", attack=f"far.py:{name}", eps=0.1, n=4)
+        sentence = f"far.py:{name} leaves its ball: it moved an image by 0.3 (max norm), more than ε 0.1."
+        words = call(app, "attack-data.data", attack_state=state)["attack-data.data"]["words"]["attack-words"]
+        assert (sentence in words) is outside
+        matrix = {"poll.disabled": False}
+        while not matrix["poll.disabled"]:
+            matrix = call(app, "matrix-html.data", changed="poll.n_intervals", settled=state, client="tab", poll=1)
+        assert (f"{sentence} These figures do not count." in texts(matrix["transfer-words.children"])) is outside
+    compare = create_compare(Flask("compare"), library, Jobs())
+    fields = state_of(compare, a="own", b="own", attack="far.py:far", eps=0.1)
+    assert sentence in call(compare, "attack-data.data", attack_fields=fields)["plane-words.children"]
 
 
 def test_compare_takes_own_attacks_with_their_options(library):

@@ -148,7 +148,7 @@ def test_two_tabs_do_not_cancel_each_other(tab: Callable[[], Screen]) -> None:
         screen.painted(level=3)
         screen.measured()
         assert screen.url["image"] == image
-        assert f"eps {eps} " in screen.page.locator("#transfer-words").text_content()
+        assert f"ε {eps} " in screen.page.locator("#transfer-words").text_content()
         assert screen.problems == []
     assert one.key != two.key
 

@@ -108,7 +108,7 @@ def test_a_saved_figure_names_run_checkpoint_image_attack_radius_and_seed(app, e
     *_, caption, marks = notes(made)[0].split("<br>")
     digest = explorer.library.load("mnist-trs", "0018").digest[:12]
     y = int(explorer.library.load("mnist-trs").data.y[3])
-    assert caption == (f"mnist-trs, epoch 18, test image 3 (class {y}); MIM-7, eps 0.25 (L2), seed 5; weights {digest}")
+    assert caption == (f"mnist-trs, epoch 18, test image 3 (class {y}); MIM-7, ε 0.25 (L2), seed 5; weights {digest}")
     assert all(mark in marks for mark in ("★ start", "dashed: on F1", "✕ fools, ○ does not", "outline", "hatched"))
     assert (made["format"], made["name"]) == ("svg", "slices-mnist-trs")
     assert figure(app, state_of(app, **PICKED), "png")["format"] == "png"
@@ -116,7 +116,7 @@ def test_a_saved_figure_names_run_checkpoint_image_attack_radius_and_seed(app, e
 
 def test_a_saved_figure_of_an_own_picture_does_not_name_a_test_image(app):
     own = base64.urlsafe_b64encode(bytes(784)).decode()
-    assert ", own picture (class " in notes(figure(app, state_of(app, run="mnist-trs", own=own)))[0]
+    assert ", uploaded picture (class " in notes(figure(app, state_of(app, run="mnist-trs", own=own)))[0]
 
 
 def test_a_saved_figure_has_the_panels_pixels_and_marks_of_the_state(app):
@@ -195,7 +195,7 @@ def test_a_saved_matrix_has_the_measured_cells_and_says_what_they_are(one_way):
     for part in (
         "bars-cos-only, epoch 800",
         "95 % interval, n",
-        "FGSM, eps 0.2 (max norm), seed 0",
+        "FGSM, ε 0.2 (max norm), seed 0",
         "% of the points that fool",
         "first 2 test points",
         "cdcd",
@@ -253,7 +253,7 @@ def test_a_handout_is_whole(handout):
         "F1 50 9-91 1/2 100 21-100 1/1",
         "F2 0 0-79 0/1 50 9-91 1/2",
         "fools →",
-        "bars-cos-only, epoch 800, test point 0 (class 0); FGSM, eps 0.2 (max norm), seed 0",
+        "bars-cos-only, epoch 800, test point 0 (class 0); FGSM, ε 0.2 (max norm), seed 0",
         "✕ fools the panel's model, ○ does not.",
     ):
         assert part in words, (part, words)

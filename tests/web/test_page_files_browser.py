@@ -106,7 +106,7 @@ def test_pictures_have_the_slices_in_them_and_the_width_that_was_asked_for(scree
         lines = [e.get("d", "") for e in subplot.iter(f"{SVG}path") if "js-line" in e.get("class", "")]
         assert max(line.count("L") for line in lines) > min(20, 0.1 * points)
     text = " ".join("".join(e.itertext()) for e in root.iter(f"{SVG}text"))
-    for part in ("F1", "F2", "ensemble", "class", "bars-cos-only", "epoch 800", "test point 0", "PGD-10", "eps 0.3"):
+    for part in ("F1", "F2", "ensemble", "class", "bars-cos-only", "epoch 800", "test point 0", "PGD-10", "ε 0.3"):
         assert part in text, part
 
 

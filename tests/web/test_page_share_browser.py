@@ -1,4 +1,4 @@
-"""What leaves the page: the address with the whole state, and own pictures; and what needs no request. In a real browser."""
+"""What leaves the page: the address with the whole state, and uploaded pictures; and what needs no request. In a real browser."""
 
 from pathlib import Path
 
@@ -213,7 +213,7 @@ def test_swapped_axes_are_the_slice_mirrored(screen: Screen) -> None:
         assert same.mean() > 0.99
 
 
-# --- own pictures ----------------------------------------------------------------------------------------------------
+# --- uploaded pictures ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -231,7 +231,7 @@ def test_an_own_picture_is_in_the_address_and_survives_a_reload(screen: Screen, 
     x = torch.from_numpy(pixels / 255).float().view(1, 1, 28, 28)
     with torch.no_grad():
         answer = int(loaded.ensemble(x).argmax())
-    assert screen.page.locator("#picked-words").text_content() == f"own picture, class {answer} by the ensemble's prediction"
+    assert screen.page.locator("#picked-words").text_content() == f"uploaded picture, class {answer} by the ensemble's prediction"
     assert screen.headline(3).startswith(f"ensemble: {answer}")
     assert screen.page.locator('#gallery [aria-pressed="true"]').count() == 0
     screen.page.locator("#readout-box summary").click()

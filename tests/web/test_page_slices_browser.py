@@ -243,12 +243,12 @@ def test_attacks_of_an_earlier_state_are_not_shown(screen: Screen) -> None:
     screen.open(BARS)
     late = screen.js("explorerView.attack")
     screen.js("dash_clientside.set_props('eps', {value: 0.2})")
-    screen.until("document.getElementById('attack-words').textContent.includes('eps 0.2 ')")
+    screen.until("document.getElementById('attack-words').textContent.includes('ε 0.2 ')")
     shown = screen.js("JSON.stringify(explorerView.attack)")
     screen.js("(late) => dash_clientside.set_props('attack-data', {data: late})", late)
     screen.idle()
     assert screen.js("JSON.stringify(explorerView.attack)") == shown
-    assert "eps 0.2 " in (screen.page.locator("#attack-words").text_content() or "")
+    assert "ε 0.2 " in (screen.page.locator("#attack-words").text_content() or "")
 
 
 def test_numbers_of_the_settings_before_say_so_until_new_ones_come(screen: Screen) -> None:
@@ -265,8 +265,8 @@ def test_numbers_of_the_settings_before_say_so_until_new_ones_come(screen: Scree
     screen.measured()
     _, (first, old), *_, (last, new) = screen.js("seen")
     assert (first, last) == ("true", "false")
-    assert "eps 0.3," in old
-    assert "eps 0.11," in new
+    assert "ε 0.3," in old
+    assert "ε 0.11," in new
     screen.js("dash_clientside.set_props('layer', {value: 'margin'})")  # nothing that is measured depends on it
     screen.idle()
     assert screen.js(busy, "transfer") == "false"

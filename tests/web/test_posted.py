@@ -43,7 +43,7 @@ def usual(app: dash.Dash) -> dict[str, Any]:
     stores = {
         "state": state, **dict.fromkeys(STATES, state), "measured": {"state": state, "n": 0, "done": False},
         "address": "?run=bars-cos-only", "next": {"key": key, "level": 1}, "film-state": state, "gallery-key": "bars [0]",
-        "own-options-html": "",
+        "custom-options-html": "",
         "attack-data": {"about": {}}, "pointer": {"key": key, "point": [0.5, 0.5]}, "client": "tab", "look": "dark",
         "save-width": 900, "save-white": True, "newest": {"run": "bars-cos-only"}, "scrub": "0", "upload": "data:,",
     }  # fmt: skip

@@ -67,7 +67,7 @@ def test_the_matrix_is_the_one_that_the_command_measures(app, explorer):
                if part["props"]["aria-pressed"] == "true"]  # fmt: skip
     assert pressed == ["1,2"]
     words = texts(answer["transfer-words.children"])
-    assert "epoch 36: PGD-5, eps 0.4 (max norm), seed 0, first 64 test images" in words
+    assert "epoch 36: PGD-5, ε 0.4 (max norm), seed 0, first 64 test images" in words
     low, high = expected.pooled_interval()  # an image counts once, in however many pairs it is
     assert f"({100 * low:.1f}-{100 * high:.1f})" in words
     assert answer["transfer-summary.children"] in words
@@ -89,7 +89,7 @@ def test_rows_are_attacked_and_columns_are_fooled(one_way):
     expected = {("F1", "F1"): 1, ("F1", "F2"): 1, ("F1", "ensemble"): 1, ("F2", "F1"): 0, ("F2", "F2"): 1, ("F2", "ensemble"): 0}
     assert found == {pair: str(fooled) for pair, fooled in expected.items()}
     caption = texts(next(parts(table, "Caption")))
-    assert caption.startswith("FGSM, eps 0.2, 2 points: ")
+    assert caption.startswith("FGSM, ε 0.2, 2 points: ")
     assert caption.endswith("Attack made on ↓, fools\N{NO-BREAK SPACE}→")
     labels = [part["props"]["aria-label"] for part in parts(table, "Button")]
     assert [label.partition(":")[0] for label in labels] == [f"attack on {i}, target {j}" for i, j in expected]
@@ -246,7 +246,7 @@ def test_a_picture_of_ones_own_is_shown(app):
     state = shown["state.data"]
     assert state["own"] == own
     images = gallery(app, state)
-    assert re.fullmatch(r"own picture, class \d by the ensemble's prediction", images["picked-words.children"])
+    assert re.fullmatch(r"uploaded picture, class \d by the ensemble's prediction", images["picked-words.children"])
     assert "upload-words.children" not in images  # how it was converted stays
     key = call(app, "slice-data.data", slice_state=state)["slice-data.data"]["key"]
     readout = call(app, "readout.children", pointer={"key": key, "point": [0, 0]}, state=state)["readout.children"]

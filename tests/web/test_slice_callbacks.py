@@ -235,7 +235,7 @@ def test_the_attack_starts_where_the_state_says(one_way):
     answer = attacks(one_way, state_of(one_way, **ONE_WAY, start="0.1,0.65"))
     (star,) = [trace for trace in answer["attack-data.data"]["traces"][0] if trace["name"] == "start of the attack"]
     assert (star["x"], star["y"]) == ([0.1], [0.65])
-    (ball,) = [trace for trace in answer["attack-data.data"]["traces"][0] if trace["name"] == "eps-ball of the attack"]
+    (ball,) = [trace for trace in answer["attack-data.data"]["traces"][0] if trace["name"] == "ε-ball of the attack"]
     assert min(x for x in ball["x"] if x is not None) == pytest.approx(-0.1)
     assert max(y for y in ball["y"] if y is not None) == pytest.approx(0.85)
     outside = attacks(one_way, state_of(one_way, **ONE_WAY, start="1.5,0.5"))

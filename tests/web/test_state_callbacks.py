@@ -117,7 +117,7 @@ def test_a_step_of_eps_brings_its_attacks_along_and_another_image_does_not(app, 
     asked = call(app, "attack-data.data", changed="attack-state.data", attack_state=state)["attack-data.data"]
     assert answer["attack-data.data"] == asked
     assert asked["about"]["eps"] == 0.21
-    assert "eps 0.21" in asked["words"]["attack-words"]
+    assert "ε 0.21" in asked["words"]["attack-words"]
     assert not {"attack-state.data", "slice-state.data"} & set(answer)
     other = set_control(app, state, "image", 4)
     assert "attack-data.data" not in other

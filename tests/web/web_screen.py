@@ -81,7 +81,7 @@ class Screen:
         """Load a card of the lesson in a state, and wait until it shows what the browser or the server has made of it."""
         self.page.goto(f"{self.address}lesson/{name}?{urlencode(query or {})}")
         self.turned(name)
-        self.until("lessonView.found || lessonView.answer")
+        self.until("lessonView.measured || lessonView.answer")
         return self
 
     def turned(self, name: str) -> None:

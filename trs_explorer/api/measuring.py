@@ -15,7 +15,7 @@ from trs_explorer.evaluation.trust.import_checks import check_import
 from trs_explorer.measure.named_attacks import AnyAttack, named_attack
 from trs_explorer.models.ensemble import Ensemble
 from trs_explorer.models.imported import as_ensemble
-from trs_explorer.options import UsageError
+from trs_explorer.options import UsageError, parse_number
 
 Attacks = Mapping[str, object] | Sequence[AnyAttack]
 CLEAN = "clean"
@@ -30,6 +30,7 @@ def evaluate(
     - x, y: images in [0, 1], [batch, channel, height, width], and their true labels; as tensors, arrays or lists.
     - attacks: by name. {"pgd": 0.3}: the attack of that name at this eps (the constant c, if it has no radius).
       {"pgd": [0.1, 0.3]}: at each of several, as "pgd 0.1" and "pgd 0.3". {"pgd": {"eps": 0.3, "steps": 100}}: with options.
+      A number may be a text: {"pgd": "8/255"}.
       {"any name": functools.partial(trs.attacks.pgd, eps=0.3)}, also of a function of your own. In place of an attack's name
       stands "mine.py:square" for one in a file.
     - batch_size: images at a time, at most. seed: of random starts; an image's noise depends on it and on its place alone.
@@ -57,8 +58,8 @@ def worst_case(rates: Mapping[str, Rate] | Sequence[Rate]) -> Rate:
         raise UsageError("the worst case needs a rate under an attack: trs.evaluate(..., attacks={'pgd': 0.1})")
     radii = dict.fromkeys((rate.eps, rate.norm) for rate in attacked)
     if len(radii) > 1:
-        found = ", ".join(f"{rate.name}: {rate.norm}, eps {rate.eps}" for rate in attacked)
-        raise UsageError(f"the worst case is of attacks of one radius, got {found}")
+        different = ", ".join(f"{rate.name}: {rate.norm}, eps {rate.eps}" for rate in attacked)
+        raise UsageError(f"the worst case is of attacks of one radius, got {different}")
     if len({rate.n for rate in attacked}) > 1:
         raise UsageError(f"the rates are of different images: {', '.join(str(rate.n) for rate in attacked)}")
     return accuracy.worst_of(f"worst of {len(attacked)}", attacked)
@@ -118,8 +119,8 @@ def check(ensemble: Ensemble | Sequence[nn.Module], x: object, y: object) -> lis
     was_training = [number for number, member in enumerate(net.members) if member.training]
     net.eval()
     weight = next(net.parameters(), images)
-    found = check_import(net, images.to(weight.device), labels.to(weight.device), was_training=was_training)
-    return [text for _, text in found if text]
+    checks = check_import(net, images.to(weight.device), labels.to(weight.device), was_training=was_training)
+    return [text for _, text in checks if text]
 
 
 def _planned(attacks: Attacks) -> dict[str, Attack]:
@@ -143,11 +144,19 @@ def _attacks(key: str | None, value: Any) -> list[tuple[str, Attack]]:
     if isinstance(value, Mapping):
         _, function, arguments = named_attack(key, value)
         return [(key, (key, function, arguments))]
+    if isinstance(value, str):
+        value = parse_number(value, f"attacks[{key!r}]")
     if isinstance(value, int | float) and not isinstance(value, bool):
         _, function, arguments = named_attack(key, _strength(key, value))
         return [(key, (key, function, arguments))]
-    if isinstance(value, Sequence | Tensor) and not isinstance(value, str):
-        several = [(f"{key} {one:g}", _attacks(key, float(one))) for one in value]
+    if isinstance(value, Sequence | Tensor):
+        several = [
+            (
+                f"{key} {one if isinstance(one, str) else format(one, 'g')}",
+                _attacks(key, one if isinstance(one, str) else float(one)),
+            )
+            for one in value
+        ]
         return [(name, attack) for name, [(_, attack)] in several]
     raise UsageError(f"attacks[{key!r}] must be an eps, several, a dict of options or a function, got {value!r:.80}")
 

@@ -26,7 +26,7 @@ def load(
     - run: its folder, or the name of a run that ships ("mnist-trs").
     - checkpoint: an epoch, or a name such as "0007" or "0006-000123"; by default the newest.
     - device: where to.
-    - allow_code: run the code of others that the run's config names (own models, methods, data). Only for runs that you trust.
+    - allow_code: run the code of others that the run's config names (custom models, methods, data). Only for runs that you trust.
       What this process has defined and passed to `trs.train` needs no permission.
 
     `ensemble(x)` are the log-probabilities of the vote, [batch, class]; `ensemble.member_logits(x)` are [member, batch, class].

@@ -104,7 +104,7 @@ def blackbox(
     radii = parse_radii(eps, norm)
     check_norm(kinds, norm)
     starts = restarts if restarts > 1 else None
-    options = attack_options(kinds, own=custom_attack_options(context, kinds), step_size=step_size, restarts=starts)
+    options = attack_options(kinds, custom=custom_attack_options(context, kinds), step_size=step_size, restarts=starts)
     options |= check_attack_options(kinds, {} if loss is None else {"loss": loss})  # one loss is never what pgd here usually has
     chosen = list({one.path.resolve(): one for one in map(run_at, run)}.values())
     for noun, values in {
@@ -182,7 +182,7 @@ def _show(results: list[dict]) -> None:
         n, norm = rows[0]["robust"]["n"], NORM_SUFFIX[result["norm"]]
         first = [
             Column("attempts", [f"{row['attack']} x {row['attempts']}" for row in rows], "left"),
-            Column("eps", [f"{row['robust']['eps']:g}" for row in rows]),
+            Column("ε", [f"{row['robust']['eps']:g}" for row in rows]),
         ]
         bars = [ProgressBar(total=1, completed=row["robust"]["correct"] / n, width=BAR) for row in rows]
         each = [row["per_attempt"] for row in rows]
@@ -192,7 +192,7 @@ def _show(results: list[dict]) -> None:
             Column("mean attempt", [in_percent(one["share"], one) for one in each]),
             Column("white box", [f"{100 * row['white_box']['correct'] / n:.1f}" for row in rows]),
         ]
-        title = f"{run}: black-box accuracy in % (95 % interval) on {n} test images{'; eps' if norm else ''}{norm}"
+        title = f"{run}: black-box accuracy in % (95 % interval) on {n} test images{'; ε' if norm else ''}{norm}"
         title += options_text(result.get("options", {}), ("loss", "step_size", "restarts"), "; ")
         console.print(f"[italic]{title}[/]", highlight=False)
         print_table(console, first, columns, box=SIMPLE_HEAD)

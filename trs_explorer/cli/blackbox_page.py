@@ -43,14 +43,14 @@ def curve_page(results: list[dict]) -> str:
                 f"({100 * rate['low']:.1f} - {100 * rate['high']:.1f} %)"
                 for row, rate in zip(rows, robust, strict=True)
             ],
-            hovertemplate="eps %{x}: %{text}",
+            hovertemplate="ε %{x}: %{text}",
         )
     n = results[0]["rows"][0]["robust"]["n"]
     made_on = ", ".join(printable(maker["name"]) for maker in results[0]["surrogates"])
     figure.update_layout(
         template="simple_white",
         title={"text": f"Black box: accuracy after all attempts, % of {n} images, 95 % intervals", "subtitle": {"text": made_on}},
-        xaxis={"title": f"eps, {NORMS[results[0]['norm']]}, pixels in [0, 1]", "rangemode": "tozero"},
+        xaxis={"title": f"ε, {NORMS[results[0]['norm']]}, pixels in [0, 1]", "rangemode": "tozero"},
         yaxis={"title": "%; dotted: white box, PGD-50", "range": [-2, 101]},
         font={"size": 15},
         margin={"t": 90, "b": 60, "l": 70, "r": 20},

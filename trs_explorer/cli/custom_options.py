@@ -10,7 +10,8 @@ import typer
 from typer.core import TyperCommand
 
 from trs_explorer import attack_catalogue, lookup, plugins
-from trs_explorer.cli.flags import option_flag, values_from_toml
+from trs_explorer.cli.config_file import values_from_toml
+from trs_explorer.cli.flags import option_flag
 from trs_explorer.options import Option, UsageError
 
 ADDED, VALUES = "trs_explorer.added", "trs_explorer.values"  # in a context's meta: the added flags, and what the user gave them
@@ -32,11 +33,11 @@ class CustomOptionsCommand(TyperCommand):
             for option, default in _options(kind, name):
                 if option.name in added:
                     continue
-                known = next((one for one in self.params if one.name == option.name), None)
-                if known is not None and kind == "attack" and option.name not in attack_catalogue.ATTACK_OPTIONS:
+                existing = next((one for one in self.params if one.name == option.name), None)
+                if existing is not None and kind == "attack" and option.name not in attack_catalogue.ATTACK_OPTIONS:
                     remedy = f"its parameter {option.name} has the name of a flag of trs: rename it"
                     raise UsageError(f"{plugins.short(name)}: {remedy}")
-                if known is None:
+                if existing is None:
                     added[option.name] = _parameter(option, default, plugins.short(name))
         rest = super().parse_args(ctx, args)
         ctx.meta[VALUES] = {name: value for name in added if (value := ctx.params.pop(name)) is not None}
@@ -64,8 +65,8 @@ def custom_attack_options(context: typer.Context, names: Sequence[str]) -> dict[
 
     Without these flags such an attack takes as many steps as it does by default, not as many as the attacks of this project.
     """
-    own = [name for name in names if attack_catalogue.is_custom(name)]
-    shared = [flag for flag in ("steps", "restarts") if any(attack_catalogue.takes(name, flag) for name in own)]
+    custom = [name for name in names if attack_catalogue.is_custom(name)]
+    shared = [flag for flag in ("steps", "restarts") if any(attack_catalogue.takes(name, flag) for name in custom)]
     return custom_values(context) | {flag: context.params[flag] for flag in shared if _was_given(context, flag)}
 
 
@@ -76,6 +77,7 @@ def _was_given(context: typer.Context, name: str) -> bool:
 
 def _named(kinds: Mapping[str, str], args: list[str]) -> Iterator[tuple[str, str]]:
     """Yield kind and name of all code of others on a command line, and in the TOML file of --config."""
+    flags = [argument.partition("=")[0].removeprefix("--").replace("-", "_") for argument in args if argument.startswith("--")]
     for position, argument in enumerate(args):
         flag, equals, value = argument.partition("=")
         if not equals:
@@ -83,7 +85,7 @@ def _named(kinds: Mapping[str, str], args: list[str]) -> Iterator[tuple[str, str
         values = {flag: value}
         if flag == "--config":
             with suppress(UsageError):  # said when the command reads it
-                values = {f"--{key}": str(one) for key, one in values_from_toml(Path(value)).items()}
+                values = {f"--{key}": str(one) for key, one in values_from_toml(Path(value), flags).items()}
         for key, named in values.items():
             for name in named.split(",") if key in kinds else ():
                 if plugins.is_foreign(kinds[key], name.strip()):

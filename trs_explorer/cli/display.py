@@ -204,6 +204,6 @@ def probe_line(probe: Probe) -> str:
     transfer = "transfer: no image eligible"
     if probe.transfer is not None:
         transfer = f"transfer {probe.fooled}/{probe.eligible} = {100 * probe.transfer:.0f} %"
-    accuracy = f"ensemble accuracy: {correct} (n={probe.n}, eps {probe.eps:g})"
+    accuracy = f"ensemble accuracy: {correct} (n={probe.n}, ε {probe.eps:g})"
     loss = f" (cross-entropy's {probe.loss_cosine:.3f})" if probe.differs else ""
     return f"epoch {probe.epoch:3}  |cos| {probe.cosine:.3f}{loss}  {transfer}  {accuracy}"

@@ -104,8 +104,8 @@ def evaluate(
     requested, names = parse_list(attacks, "--attacks"), parse_attacks(attacks, sets=SETS)
     constants = parse_constants(c) if c is not None else None
     radii = parse_radii(eps, norm)
-    own = custom_attack_options(context, names)
-    options = attack_options(names, norm=norm, own=own, confidence=confidence, loss=loss, step_size=step_size)
+    custom = custom_attack_options(context, names)
+    options = attack_options(names, norm=norm, custom=custom, confidence=confidence, loss=loss, step_size=step_size)
     attack_options(names, restarts=restarts if restarts > 1 else None)  # checks that an attack takes it
     chosen = list({one.path.resolve(): one for one in map(run_at, run)}.values())
     for one in chosen:

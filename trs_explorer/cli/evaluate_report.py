@@ -24,7 +24,7 @@ def show(result: dict, *, checks: bool) -> None:
 
     console, run, rates = Console(), escape(printable(result["run"])), result["rates"]
     attack = Column("attack", [rate["name"] for rate in rates], "left")
-    at = Column("eps or c", [value_of(rate) for rate in rates])
+    at = Column("ε or c", [value_of(rate) for rate in rates])
     figures = [
         Column("correct / n", [f"{rate['correct']} / {rate['n']}" for rate in rates]),
         Column("%", [percent_of(rate) for rate in rates]),
@@ -32,7 +32,7 @@ def show(result: dict, *, checks: bool) -> None:
     if any(rate["paper"] is not None for rate in rates):
         figures.append(Column("the paper's", ["" if rate["paper"] is None else f"{rate['paper']:.1f}" for rate in rates]))
     balls = NORM_SUFFIX[result["options"].get("norm", "linf")]
-    note = f"; eps{balls}" if balls else ""
+    note = f"; ε{balls}" if balls else ""
     note += options_text(result["options"], ("confidence", "step_size"), "; ")
     console.print(f"[italic]{run}: accuracy in % (95 % Wilson interval) on {rates[0]['n']} test images{note}[/]", highlight=False)
     print_table(console, [attack, at], figures)

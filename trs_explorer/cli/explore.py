@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
-from trs_explorer.cli.flags import AllowCodeOption, DataDirOption, on_terminal, parse_list, run_at
-from trs_explorer.runs import RunError, find_runs
+from trs_explorer.cli.flags import AllowCodeOption, DataDirOption, on_terminal, parse_list, run_at, say
+from trs_explorer.files import is_regular
+from trs_explorer.runs import RunError, find_runs, open_run
 
 Host = Annotated[
     str,
@@ -118,6 +119,8 @@ def serve(
         hosts = (host, sock.getsockname()[0])
         access.protect(app.server, hosts=hosts, token=token, trusted=trusted, prefix=prefix)
     url = server.address(host, sock).rstrip("/") + f"{prefix}/" + page + (f"?token={token}" if token else "")
+    for line in () if path is None else _passed_over(path):
+        say(line)
     _announce(url, len(library.names), (port, sock.getsockname()[1]), token)
     if not no_browser:
         server.open_browser(url)
@@ -139,6 +142,24 @@ def _places(path: Path | None) -> list[Path]:
     if path.is_dir() and any(path.iterdir()):
         raise RunError(f"{path}: there is no run in this folder, and it is none itself")
     return [run_at(path).path]
+
+
+def _passed_over(folder: Path) -> list[str]:
+    """Say which subfolders of a folder of runs are not shown: those without a config.json, and those whose config is refused."""
+    if is_regular(folder / "config.json") or not folder.is_dir():
+        return []
+    plain, refused = 0, []
+    for inside in sorted(folder.iterdir()):
+        if inside.is_dir() and not inside.name.startswith("."):
+            if not is_regular(inside / "config.json"):
+                plain += 1
+                continue
+            try:
+                open_run(inside)
+            except RunError as error:
+                refused.append(str(error))
+    lines = [f"{plain} folder{'s' * (plain > 1)} passed over: no config.json"] if plain else []
+    return lines + [f"passed over: {error}" for error in refused]
 
 
 def _announce(url: str, runs: int, ports: tuple[int, int], token: str | None) -> None:

@@ -4,7 +4,6 @@ import inspect
 import math
 import os
 import sys
-import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -27,7 +26,7 @@ from trs_explorer.attack_catalogue import (
 from trs_explorer.catalogue import DATA, METHODS, MODELS
 from trs_explorer.config import DEFAULTS, SETTINGS
 from trs_explorer.files import printable
-from trs_explorer.options import HYPER_PARAMETERS, MEASURING, Option, UsageError, number, unknown
+from trs_explorer.options import HYPER_PARAMETERS, MEASURING, Option, UsageError, parse_number, unknown
 from trs_explorer.runs import Run, RunError
 from trs_explorer.shipped import run_at  # noqa: F401 (commands import it from here)
 
@@ -70,7 +69,7 @@ AllowCodeOption = Annotated[
     bool,
     typer.Option(
         "--allow-code",
-        help="Run the code of others that the runs' configs name (own models, methods, data). Only for runs that you trust.",
+        help="Run the code of others that the runs' configs name (custom models, methods, data). Only for runs that you trust.",
         callback=plugins.allow_runs,
         is_eager=True,
     ),
@@ -109,7 +108,7 @@ def option_flag(option: Option, panel: str, default: object) -> inspect.Paramete
     def complete(incomplete: str) -> list[str]:
         return [name for name in names if name.startswith(incomplete)]
 
-    fraction = {"parser": partial(_number, flag=option.flag), "metavar": "FLOAT"} if option.type is float else {}
+    fraction = {"parser": partial(parse_number, flag=option.flag), "metavar": "FLOAT"} if option.type is float else {}
     flag = typer.Option(
         spelling,
         help=" ".join(parts),
@@ -120,25 +119,6 @@ def option_flag(option: Option, panel: str, default: object) -> inspect.Paramete
     )
     annotation = Annotated[option.type | None, flag]
     return inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-
-
-def values_from_toml(path: Path) -> dict[str, object]:
-    """Read settings and hyper-parameters from a TOML file. Raises UsageError if it cannot be read or is not TOML."""
-    try:
-        values = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
-    except OSError as error:
-        raise UsageError(f"--config {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"--config {path} is not TOML: {error}") from error
-    return {name: _from_toml(name, value) for name, value in ((key.replace("-", "_"), one) for key, one in values.items())}
-
-
-def _from_toml(name: str, value: object) -> object:
-    """A value of a TOML file; a number may be a quoted fraction, which TOML lacks."""
-    option = (SETTINGS | HYPER_PARAMETERS).get(name)
-    if option is not None and option.type is float and isinstance(value, str) and "/" in value:
-        return _number(value, option.flag)
-    return value
 
 
 def given(values: Mapping[str, object]) -> dict[str, object]:
@@ -205,14 +185,14 @@ def check_reach(radii: Iterable[float] | None, norm: str, data: str) -> None:
 
 
 def attack_options(
-    names: Sequence[str], *, norm: str = "linf", own: Mapping[str, object] | None = None, **flags: str | int | None
+    names: Sequence[str], *, norm: str = "linf", custom: Mapping[str, object] | None = None, **flags: str | int | None
 ) -> dict[str, object]:
     """The attacks' options that are not the usual ones, from flags as the user wrote them; None is a flag that is not given.
 
-    own: of attacks of others, the values of their own flags.
+    custom: of attacks of others, the values of their custom flags.
     Raises: UsageError for a value out of range, or a flag that none of the attacks takes.
     """
-    values = {**(own or {})}
+    values = {**(custom or {})}
     values |= {name: _attack_option(name, value) for name, value in flags.items() if value is not None}
     options = check_attack_options(names, {**({} if norm == "linf" else {"norm": norm}), **values})
     usual = {attack(name).loss for name in names if takes(name, "loss")}
@@ -267,14 +247,7 @@ def check_saved(run: Run) -> None:
 
 
 def _parse_numbers(text: str, flag: str) -> list[float]:
-    return [_number(part, flag) for part in parse_list(text, flag)]
-
-
-def _number(text: str, flag: str) -> float:
-    try:
-        return number(text)
-    except (ValueError, OverflowError):
-        raise UsageError(f"{flag} takes numbers such as 0.03 or 8/255, got {text!r}") from None
+    return [parse_number(part, flag) for part in parse_list(text, flag)]
 
 
 def say(text: str) -> None:

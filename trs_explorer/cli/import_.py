@@ -73,11 +73,11 @@ def import_(
 
         folder = out or Path("checkpoints") / f"{layout}-imported"
         runs.check_free(folder)
-        found = load_layout(layout, [Path(source) for source in sources])
-        for note in found.notes:
+        loaded = load_layout(layout, [Path(source) for source in sources])
+        for note in loaded.notes:
             say(note)
-        config = config_of_import(f"{PUBLISHED}{found.architecture}", data or found.data, place, notify=say)
-        ensemble, origin = Ensemble(found.members), f"{layout} layout, {', '.join(Path(source).name for source in sources)}"
+        config = config_of_import(f"{PUBLISHED}{loaded.architecture}", data or loaded.data, place, notify=say)
+        ensemble, origin = Ensemble(loaded.members), f"{layout} layout, {', '.join(Path(source).name for source in sources)}"
     with progress(f"importing {plugins.short(config.model)}") as advance:
         run, made = import_run(config, folder, ensemble=ensemble, origin=origin, reporting=Reporting(advance, say))
     n = len(made)

@@ -61,7 +61,7 @@ def smallest_eps(
         where = group.local_device(resolve_device(device))
         measurements = []
         for run in chosen:
-            with progress(f"{run.name}: smallest eps", quiet=group.rank > 0) as advance:
+            with progress(f"{run.name}: smallest ε", quiet=group.rank > 0) as advance:
                 plan, reporting = SmallestPlan(**plans[run.path]), Reporting(advance, say)
                 measurements.append(smallest_eps_run(run, plan, device=where, group=group, reporting=reporting))
         store(measurements, group, say)
@@ -89,7 +89,7 @@ def _show(result: dict) -> None:
     console, run, curve = Console(), escape(printable(result["run"])), result["curve"]
     about = f"{', '.join(result['attacks'])}{options_text(result['options'], ('confidence', 'step_size'), ', ')}"
     norm = NORM_SUFFIX[result["norm"]]
-    title = f"{run}: robust accuracy over eps{norm} in % (95 % Wilson interval) on {result['n']} test images; {about}"
+    title = f"{run}: robust accuracy over ε{norm} in % (95 % Wilson interval) on {result['n']} test images; {about}"
     console.print(f"[italic]{title}[/]", highlight=False)
     last = len(curve) - 1
     points = [curve[i] for i in sorted({round(last * k / (SHOWN - 1)) for k in range(SHOWN)})]
@@ -97,9 +97,9 @@ def _show(result: dict) -> None:
         Column("correct / n", [f"{point['correct']} / {point['n']}" for point in points]),
         Column("%", [in_percent(point["correct"] / point["n"], point) for point in points]),
     ]
-    print_table(console, [Column("eps", [f"{point['eps']:.4g}" for point in points])], columns)
+    print_table(console, [Column("ε", [f"{point['eps']:.4g}" for point in points])], columns)
     median = result["median"]
-    half = f"median smallest eps {median:.4g}" if median is not None else f"at eps {result['high']:g} most images remain correct"
+    half = f"median smallest ε {median:.4g}" if median is not None else f"at ε {result['high']:g} most images remain correct"
     console.print(f"{run}: {half} (to {result['tolerance']:.2g}); an upper bound, other attacks may need less", highlight=False)
     for warning in result["warnings"]:
         console.print(f"[bold]warning[/] {run}: {escape(warning)}", highlight=False)

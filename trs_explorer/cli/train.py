@@ -13,6 +13,7 @@ import typer
 
 from trs_explorer import lookup, runs
 from trs_explorer.cli import exit_on_interrupt
+from trs_explorer.cli.config_file import values_from_toml
 from trs_explorer.cli.custom_options import custom_values
 from trs_explorer.cli.display import Display, Silent, display
 from trs_explorer.cli.flags import (
@@ -23,7 +24,6 @@ from trs_explorer.cli.flags import (
     given,
     on_terminal,
     say,
-    values_from_toml,
     with_option_flags,
 )
 from trs_explorer.cli.trainer import train_run, train_with_progress
@@ -86,7 +86,7 @@ def _run_to_train(values: dict, out: Path | None, resume: Path | None, config: P
             raise UsageError(f"{resume} is finished: nothing is left to train")
         return run if data_dir is None else _with_data_dir(run, str(data_dir))
     if config is not None:
-        values = {**values_from_toml(config), **values}
+        values = {**values_from_toml(config, values), **values}
     if out is not None:
         runs.check_free(out)
     if not lookup.is_custom_data(str(values.get("data", ""))):

@@ -125,8 +125,10 @@ def transfer(
         raise UsageError(f"--eps: {attack} has no radius, but a constant, --c")
     check_loss(loss, chosen.config.data)
     starts = restarts if restarts > 1 else None
-    own = custom_attack_options(context, [attack])
-    options = attack_options([attack], norm=norm, own=own, confidence=confidence, loss=loss, step_size=step_size, restarts=starts)
+    custom = custom_attack_options(context, [attack])
+    options = attack_options(
+        [attack], norm=norm, custom=custom, confidence=confidence, loss=loss, step_size=step_size, restarts=starts
+    )
     values = parse_radii(eps, norm) if attack_entry.has_radius else parse_constants(c) if c is not None else None
     check_reach(values if attack_entry.has_radius else None, norm, chosen.config.data)
     if values is not None and len(values) != 1:
@@ -175,7 +177,7 @@ def _show(result: dict) -> None:
     from rich.markup import escape
 
     console, run = Console(), escape(printable(result["run"]))
-    value = value_of(result) if result["eps"] is None else f"eps {value_of(result)}{NORM_SUFFIX[result['norm']]}"
+    value = value_of(result) if result["eps"] is None else f"ε {value_of(result)}{NORM_SUFFIX[result['norm']]}"
     value += options_text(result.get("options", {}), ("confidence", "step_size"), ", ")
     aim = "targeted, " if result["targeted"] else ""
     what = f"{run}: transfer of {result['attack']}, {aim}{value}"

@@ -32,8 +32,8 @@ def as_labels(labels: object) -> Tensor:
     """
     values = _array_or_tensor(labels, "y")
     if isinstance(values, Tensor):
-        found, _ = to_labels(values.cpu().reshape(-1 if values.ndim == 0 else values.shape).numpy(), "y")
-        return torch.from_numpy(found).to(values.device)
+        y, _ = to_labels(values.cpu().reshape(-1 if values.ndim == 0 else values.shape).numpy(), "y")
+        return torch.from_numpy(y).to(values.device)
     return torch.from_numpy(to_labels(values.reshape(-1) if values.ndim == 0 else values, "y")[0])
 
 
@@ -59,8 +59,8 @@ def _images(values: Any, one: bool) -> Tensor:
     device = values.device if isinstance(values, Tensor) else None
     array = values.float().cpu().numpy() if isinstance(values, Tensor) and values.is_floating_point() else values
     array = array.cpu().numpy() if isinstance(array, Tensor) else array
-    found, _ = to_images(array, "x")
-    x = torch.from_numpy(found)
+    pixels, _ = to_images(array, "x")
+    x = torch.from_numpy(pixels)
     return (x.float() / 255 if x.dtype == torch.uint8 else x).to(device)
 
 

@@ -62,7 +62,7 @@ def find(folder: Path, name: str, *, remedy: str) -> Path:
 def read_idx(path: Path, *, dimensions: int, remedy: str, sha256: Mapping[str, str] | None = None) -> UInt8[Tensor, "..."]:
     """The uint8 array of an idx file, unpacked if its name ends in .gz. remedy, sha256: as in `read_split`.
 
-    Raises: UsageError if the file cannot be read, is not idx, is not exactly as long as its header says, or not the known one.
+    Raises: UsageError if the file cannot be read, is not idx, is not exactly as long as its header says, or not the expected one.
     """
     try:
         raw = path.read_bytes()

@@ -82,24 +82,24 @@ def _split_folders(folder: Path) -> dict[str, Path]:
     own, are they splits.
     """
     inside = _subfolders(folder)
-    found: dict[str, Path] = {}
+    by_split: dict[str, Path] = {}
     for path in inside:
         split = split_of(path.name)
         if split is None or not _subfolders(path):
             return {UNNAMED: folder}
-        if split in found:
-            raise UsageError(f"{printable(folder)} holds both {found[split].name} and {path.name}: keep one of them")
-        found[split] = path
-    return found or {UNNAMED: folder}
+        if split in by_split:
+            raise UsageError(f"{printable(folder)} holds both {by_split[split].name} and {path.name}: keep one of them")
+        by_split[split] = path
+    return by_split or {UNNAMED: folder}
 
 
 def _subfolders(folder: Path) -> list[Path]:
     """The folder's visible subfolders, in the order of characters. Raises: UsageError if it cannot be read."""
     try:
-        found = [path for path in folder.iterdir() if not _is_ignored(path.name) and path.is_dir()]
+        subfolders = [path for path in folder.iterdir() if not _is_ignored(path.name) and path.is_dir()]
     except OSError as error:
         raise UsageError(f"{printable(folder)} cannot be read: {reason(error)}") from error
-    return sorted(found, key=lambda path: path.name)
+    return sorted(subfolders, key=lambda path: path.name)
 
 
 def _is_ignored(name: str) -> bool:
@@ -150,8 +150,8 @@ def _examples(listing: _Listing, names: list[str], folder: Path) -> list[tuple[P
         if name not in numbers:
             raise UsageError(f"{printable(folder / name)}: there is no class of that name in the training split: add it there")
         if not paths:
-            known = ", ".join(suffix.removeprefix(".") for suffix in SUFFIXES)
-            raise UsageError(f"{printable(folder / name)} holds no image ({known}): remove the folder, or add images")
+            formats = ", ".join(suffix.removeprefix(".") for suffix in SUFFIXES)
+            raise UsageError(f"{printable(folder / name)} holds no image ({formats}): remove the folder, or add images")
     return [(path, numbers[name]) for name, paths in listing.classes.items() for path in paths]
 
 

@@ -79,8 +79,8 @@ def read_table(path: Path, *, train: bool, size: tuple[int, int] | None = None) 
 
 def table_files(folder: Path) -> list[Path]:
     """The .parquet files in a folder and its subfolders, at most two levels down, in natural order."""
-    found = [path for pattern in ("*", "*/*", "*/*/*") for path in folder.glob(pattern + ".parquet")]
-    visible = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    paths = [path for pattern in ("*", "*/*", "*/*/*") for path in folder.glob(pattern + ".parquet")]
+    visible = [path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
     return sorted(visible, key=lambda path: [natural_order(part) for part in path.relative_to(folder).parts])
 
 
@@ -98,17 +98,17 @@ def _files(path: Path) -> tuple[dict[str, list[Path]], list[str]]:
     """The files of each split, and notes. Raises: UsageError for a split in two folders, or of which a part is missing."""
     if not path.is_dir():
         return {UNNAMED: [path]}, []
-    found: dict[str, list[Path]] = {}
+    by_split: dict[str, list[Path]] = {}
     for file in table_files(path):
         words = [word for part in file.relative_to(path).parts for word in re.split(r"[^A-Za-z]+", part)[:1]]
-        found.setdefault(next((split for word in words if (split := split_of(word))), UNNAMED), []).append(file)
-    for files in found.values():
+        by_split.setdefault(next((split for word in words if (split := split_of(word))), UNNAMED), []).append(file)
+    for files in by_split.values():
         if len(folders := sorted({str(file.parent.relative_to(path)) for file in files})) > 1:
             raise UsageError(f"{printable(path)} holds tables in several folders, {listed(folders)}: give one of them")
         _check_complete(files)
-    left_out = found.pop(UNNAMED) if len(found) > 1 and UNNAMED in found else []
+    left_out = by_split.pop(UNNAMED) if len(by_split) > 1 and UNNAMED in by_split else []
     notes = [f"not used: {listed([str(file.relative_to(path)) for file in left_out])}"] if left_out else []
-    return found, notes
+    return by_split, notes
 
 
 def _check_complete(files: list[Path]) -> None:

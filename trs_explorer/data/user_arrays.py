@@ -31,7 +31,7 @@ _EXPECTED = "call the images x_train and x_test (or x, images, data), and the la
 def read_arrays(path: Path, *, train: bool) -> UserData:
     """Read a split of a .npz, .pt, .pth or .safetensors file.
 
-    Arrays are known by their names, in any case and order: x_train and y_train, train_images and train_labels, ...; x and y alone
+    Arrays are recognised by name, in any case and order: x_train and y_train, train_images and train_labels, ...; x and y alone
     are both splits (`held_out`).
     Raises: UsageError with the file, the array and the way out, for all that is no such data.
     """
@@ -66,20 +66,20 @@ def role_of(name: str) -> tuple[str, str] | None:
 
 def _pairs(file: ArrayFile, where: str) -> tuple[dict[str, tuple[str, str]], list[str]]:
     """The names of images and labels by split, and notes. A pair without a split's name beside a test split is for training."""
-    found: dict[tuple[str, str], str] = {}
+    names: dict[tuple[str, str], str] = {}
     for name in file.arrays:
         role = role_of(name)
-        if role in found:
-            raise UsageError(f"{where} holds both {printable(found[role])} and {printable(name)}: keep one of them")
+        if role in names:
+            raise UsageError(f"{where} holds both {printable(names[role])} and {printable(name)}: keep one of them")
         if role:
-            found[role] = name
+            names[role] = name
     notes = []
-    if not found and set(file.arrays) == {"arr_0", "arr_1"}:  # of np.savez(FILE, x, y)
-        found = {("x", UNNAMED): "arr_0", ("y", UNNAMED): "arr_1"}
+    if not names and set(file.arrays) == {"arr_0", "arr_1"}:  # of np.savez(FILE, x, y)
+        names = {("x", UNNAMED): "arr_0", ("y", UNNAMED): "arr_1"}
         notes.append("arr_0 was taken as the images and arr_1 as the labels")
     pairs = {}
     for split in (TRAIN, TEST, VALIDATION, UNNAMED):
-        x, y = found.get(("x", split)), found.get(("y", split))
+        x, y = names.get(("x", split)), names.get(("y", split))
         if x and y:
             pairs[split] = x, y
         elif x or y:

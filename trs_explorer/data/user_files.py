@@ -45,5 +45,5 @@ def read_user_data(path: str | Path, *, train: bool, size: tuple[int, int] | Non
         return read_arrays(path, train=train)
     if not exists:
         raise UsageError(f"there is no file or folder {name}: correct --data")
-    known = ", ".join((*ARRAY_SUFFIXES, *TABLE_SUFFIXES))
-    raise UsageError(f"{name} is no data that can be read: give a folder with a subfolder for each class, or a file of {known}")
+    formats = ", ".join((*ARRAY_SUFFIXES, *TABLE_SUFFIXES))
+    raise UsageError(f"{name} is no data that can be read: give a folder with a subfolder for each class, or a file of {formats}")

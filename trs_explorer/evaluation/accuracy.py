@@ -249,6 +249,11 @@ def right(outputs: Tensor, y: Labels) -> Bool[Tensor, "..."]:
     return (outputs.argmax(-1) == y) & ~outputs.isnan().any(-1)
 
 
+def leaves_ball(distance: float, eps: float | None) -> bool:
+    """Whether a distance is larger than an attack's radius, by more than rounding explains; never without a radius."""
+    return eps is not None and distance > eps * (1 + 1e-5) + 1e-6
+
+
 def distance(a: Images, b: Images, norm: str) -> float:
     """The largest distance between images of a and b at the same place, in the maximum norm or L2; 0 without images."""
     order = torch.inf if norm == "linf" else 2

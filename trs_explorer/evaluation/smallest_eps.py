@@ -40,7 +40,7 @@ class SmallestEps:
     attempts: int = 0
 
     @property
-    def found(self) -> list[bool]:
+    def fooled(self) -> list[bool]:
         """Per image, whether it is misclassified at `high`."""
         return [math.isfinite(eps) for eps in self.eps]
 
@@ -51,7 +51,7 @@ class SmallestEps:
         return middle if math.isfinite(middle) else None
 
     def robust(self, radius: float) -> int:
-        """How many images are not known to be misclassified within a radius. Robust accuracy there is this / n."""
+        """How many images are correct under all attacks tried within a radius. Robust accuracy there is this / n."""
         return sum(eps > radius for eps in self.eps)
 
     def curve(self) -> list[Json]:
@@ -219,9 +219,9 @@ class _Attacks:
 
     def __call__(self, rows: list[int], eps: float) -> list[float]:
         """Return the distances of the adversarial images, inf where none fools the model. Raises: ValueError beyond the ball."""
-        nearest, known = dict.fromkeys(rows, math.inf), self.failed.get(eps, ())
+        nearest, failed = dict.fromkeys(rows, math.inf), self.failed.get(eps, ())
         for attack in self.attacks:
-            left = [row for row, distance in nearest.items() if math.isinf(distance) and self.first + row not in known]
+            left = [row for row, distance in nearest.items() if math.isinf(distance) and self.first + row not in failed]
             if not left:
                 break
             x, y = self.x[left], self.y[left]

@@ -179,7 +179,7 @@ def angles_sentence(measured: Angles, *, pair: tuple[int, int] | None = None, at
     here = f"{at} the gradients {which}{closest} are {degrees} degree{'' if degrees == 1 else 's'} apart (|cos| {cosine:.2f})"
     if measured.eps == 0 or math.isnan(mean):
         return f"{here}; {steep}."
-    ball = f"within eps {measured.eps:.3g} ({NORM_NAMES[measured.norm]})"
+    ball = f"within ε {measured.eps:.3g} ({NORM_NAMES[measured.norm]})"
     around = f"{ball} |cos| is {mean:.2f} ± {measured.deviation[i, j]:.2f}"
     return f"{here}, {around}; {steep}."
 

@@ -75,7 +75,7 @@ def pick(
         passes, eligible, text = _cell(measured, surrogate, target)
     elif kind == "robust":
         measured = _required(robust, "the attack on the ensemble")
-        passes, text = measured.outcomes, f"the ensemble is correct even under {measured.name} of eps {measured.eps:g} on itself"
+        passes, text = measured.outcomes, f"the ensemble is correct even under {measured.name} of ε {measured.eps:g} on itself"
     elif kind == "all":
         passes, text = [True] * len(y), "all"
     else:

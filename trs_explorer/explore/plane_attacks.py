@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from trs_explorer.class_labels import IN_TITLE, class_label, whole_label
+from trs_explorer.evaluation.accuracy import distance
 from trs_explorer.explore.attack_paths import attack_paths
 from trs_explorer.explore.gallery import predictions
 from trs_explorer.explore.starts import Start
@@ -29,6 +30,7 @@ class AttackPaths:
     before: the class that each model predicts at the start.
     ends: [model, attacked model], the class that a model predicts for the result of the attack on the attacked model.
     off_plane: per attacked model, the L2 distance of the attack's result from the plane.
+    distances: per attacked model, the distance of the attack's result from the start, in the attack's norm.
     class_names: of all classes; empty: they have none.
     """
 
@@ -41,6 +43,7 @@ class AttackPaths:
     before: list[int]
     ends: list[list[int]]
     off_plane: list[float]
+    distances: list[float]
     class_names: tuple[str, ...] = ()
 
     def fools(self, attacked: int, model: int) -> bool:
@@ -100,5 +103,6 @@ def attacks_in_plane(
         before=predictions(ensemble, start.image)[:, 0].tolist(),
         ends=predictions(ensemble, results).tolist(),
         off_plane=plane.distance(results).tolist(),
+        distances=[distance(result[None], start.image, norm) for result in results],
         class_names=class_names,
     )

@@ -80,7 +80,7 @@ def sample(
         with torch.inference_mode():
             return ensemble.member_logits(plane.images(chunk).to(weight)).transpose(0, 1).float().cpu()
 
-    found: list[torch.Tensor] = []
+    outputs: list[torch.Tensor] = []
     batch = fitting_batch(ensemble, plane.images(where[:1]).to(weight), most=batch)
     rounds = -(-len(where) // (together * batch))
     chunks = where.split(-(-len(where) // (together * rounds)) if rounds else 1)
@@ -89,9 +89,9 @@ def sample(
             if stop():
                 raise Cancelled
             with lock():
-                found.extend((pool.map if pool else map)(logits, chunks[k : k + together]))
-            progress(sum(map(len, found)), len(where))
-    return torch.cat(found).numpy()
+                outputs.extend((pool.map if pool else map)(logits, chunks[k : k + together]))
+            progress(sum(map(len, outputs)), len(where))
+    return torch.cat(outputs).numpy()
 
 
 def is_heavy(ensemble: Ensemble, x: Float[torch.Tensor, "channel height width"]) -> bool:
@@ -115,7 +115,7 @@ def _one_thread_a_core() -> tuple[ThreadPoolExecutor, int]:
 
 
 def _keeps_no_state(ensemble: Ensemble) -> bool:
-    """Whether two threads can compute with it at once: own modules of others may keep values between their layers."""
+    """Whether two threads can compute with it at once: modules of others may keep values between their layers."""
     return all(type(module).__module__.partition(".")[0] in ("torch", "trs_explorer") for module in ensemble.modules())
 
 

@@ -123,18 +123,18 @@ def _row(event: Json, stored: Probe | None) -> Row | None:
     kind, time = event["kind"], event_time(event)
     if kind == "step":
         step = parse_step(event)
-        return None if step.step is None else Row("step", step.step, step.epoch, time, _known(_step_values(step)))
+        return None if step.step is None else Row("step", step.step, step.epoch, time, _without_none(_step_values(step)))
     if kind == PROBE and event.get("step") is not None:
         probe = completed(parse_probe(event), stored)
-        return Row("probe", probe.step, probe.epoch, time, _known(_probe_values(probe)))
+        return Row("probe", probe.step, probe.epoch, time, _without_none(_probe_values(probe)))
     if kind == "epoch":
         epoch = parse_epoch(event)
         values = {"epoch/seconds": epoch.seconds}
-        return None if epoch.step is None else Row("epoch", epoch.step, epoch.epoch, time, _known(values))
+        return None if epoch.step is None else Row("epoch", epoch.step, epoch.epoch, time, _without_none(values))
     return None
 
 
-def _known(values: Mapping[str, float | None]) -> dict[str, float]:
+def _without_none(values: Mapping[str, float | None]) -> dict[str, float]:
     return {name: value for name, value in values.items() if value is not None}
 
 

@@ -136,11 +136,11 @@ def accuracy_curves(curves: Sequence[tuple[Series, Curves]], *, look: str) -> go
                 "mode": "lines+markers", "name": name, "error_y": _interval([share for _, share in points], series.colour),
                 "line": {"color": series.colour, "width": 2.5, "dash": DASHES[attacks.index(attack) % len(DASHES)]},
                 "marker": {"symbol": series.symbol, "size": 8, "color": series.colour, "line": {"width": 1, "color": ink}},
-                "hovertemplate": [f"{name} at eps {eps:g}: {share.text}<extra></extra>" for eps, share in points],
+                "hovertemplate": [f"{name} at ε {eps:g}: {share.text}<extra></extra>" for eps, share in points],
             })  # fmt: skip
             ends.append((name, *points[-1]))
             said.append(f"{name}: " + ", ".join(f"{100 * share.value:.0f} % at {eps:g}" for eps, share in points))
-    layout = base_layout(look, f"accuracy over eps. {'; '.join(said)}")
+    layout = base_layout(look, f"accuracy over ε. {'; '.join(said)}")
     layout["xaxis"] |= {"title": "eps", "range": [-0.008, NAMES_ROOM * most], "tickvals": [0, 0.1, 0.15, 0.2, 0.3]}
     layout["yaxis"] |= {"title": "correct, %", "range": [-4, 104]}
     heights = spread([share.value for _, _, share in ends], LINE_HEIGHT)

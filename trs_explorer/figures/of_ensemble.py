@@ -166,9 +166,9 @@ def _size(arguments: Mapping[str, Any]) -> str:
 
 def _check_choices(points: int, layer: str, look: str, plane: str, span: float) -> None:
     """Raise UsageError for a choice that there is not."""
-    for what, value, known in (("layer", layer, LAYERS), ("look", look, LOOKS), ("plane", plane, PLANES)):
-        if value not in known:
-            raise UsageError(unknown(f"{what}=", value, known))
+    for what, value, choices in (("layer", layer, LAYERS), ("look", look, LOOKS), ("plane", plane, PLANES)):
+        if value not in choices:
+            raise UsageError(unknown(f"{what}=", value, choices))
     if points not in POINTS_LEVEL:
         raise UsageError(f"points must be one of {', '.join(map(str, LEVELS))}, got {points}")
     if not 0 < span < float("inf"):

@@ -97,7 +97,7 @@ def _curve(run: str, points: Sequence[Point], sides: Mapping[str, str]) -> Json:
         "line": {"color": style["color"], "dash": style["dash"], "width": 2.5 if chosen else 1},
         "marker": {"symbol": style["symbol"], "size": 7 if chosen else 4, "color": style["color"]},
         "customdata": [f"{low:.1f}-{high:.1f}, n {n}" for _, _, low, high, n in points],
-        "hovertemplate": f"{as_label(run)}<br>eps %{{x}}: %{{y:.1f}} % (%{{customdata}})<extra></extra>",
+        "hovertemplate": f"{as_label(run)}<br>ε %{{x}}: %{{y:.1f}} % (%{{customdata}})<extra></extra>",
     }  # fmt: skip
     if chosen:
         above, below = [p[3] - p[1] for p in points], [p[1] - p[2] for p in points]

@@ -48,12 +48,12 @@ def attack_traces(models: Sequence[str], attacks: Attacks, model: int, surrogate
     models: the names of all.
     surrogate: the model whose attack is drawn besides the one on the panel's model; None: that one alone.
     """
-    traces = _outlined("eps-ball of the attack", [_closed(attacks.ball)], 1.8, "solid") if len(attacks.ball) else []
+    traces = _outlined("ε-ball of the attack", [_closed(attacks.ball)], 1.8, "solid") if len(attacks.ball) else []
     attacked = [model] if surrogate is None else list(dict.fromkeys([surrogate, model]))
     for k in attacked:
-        own = k == model
+        is_panel_model = k == model
         name = f"path of {attacks.name} on {models[k]}"
-        traces += _outlined(name, [attacks.paths[k]], 2.5 if own else 1.6, "solid" if own else "dash")
+        traces += _outlined(name, [attacks.paths[k]], 2.5 if is_panel_model else 1.6, "solid" if is_panel_model else "dash")
     for fools, symbol, words in ((True, "x", "fools"), (False, "circle-open", "does not fool")):
         ends = [k for k in attacked if bool(attacks.fools[k, model]) is fools]
         sizes = [13 if k == model else 10 for k in ends]
@@ -104,7 +104,7 @@ def _class_numbers(
     """
     at = np.linspace(0, len(along) - 1, LABEL_CELLS + 1).round().astype(int)
     cells = np.where(np.isfinite(outputs).all(-1), outputs.argmax(-1), -1)[np.ix_(at, at)]
-    found = []
+    candidates = []
     inner = along[at[2:-2]]
     reach = THUMBNAIL * (along[-1] - along[0])
     free = np.ones((len(inner), len(inner)))
@@ -117,18 +117,18 @@ def _class_numbers(
         score = (windows.sum((-2, -1)) * of_class)[2:-2, 2:-2] * free  # a number at the edge would be cut
         if score.max() >= MIN_LABEL_CELLS:
             row, column = np.unravel_index(score.argmax(), score.shape)
-            found.append((score.max(), along[at[[column + 2, row + 2]]], class_label(names, c, IN_REGION)))
-    kept = _apart(found, along) if names else found
+            candidates.append((score.max(), along[at[[column + 2, row + 2]]], class_label(names, c, IN_REGION)))
+    kept = _apart(candidates, along) if names else candidates
     places, texts = [place for _, place, _ in kept], [text for _, _, text in kept]
     trace = _marks("class numbers", np.array(places).reshape(-1, 2), {})
     sides = {"textposition": [_text_side(text, a, along) for text, (a, _) in zip(texts, places, strict=True)]} if names else {}
     return trace | {"mode": "text", "text": [*map(as_label, texts)], "textfont": {"color": INK, "size": 13}} | sides
 
 
-def _apart(found: Sequence[tuple[float, np.ndarray, str]], along: np.ndarray) -> list[tuple[float, np.ndarray, str]]:
+def _apart(candidates: Sequence[tuple[float, np.ndarray, str]], along: np.ndarray) -> list[tuple[float, np.ndarray, str]]:
     """Return those of some texts at places that do not lie on one another. Those with the highest score come first."""
     side, kept = along[-1] - along[0], []
-    for score, (a, b), text in sorted(found, key=lambda one: -one[0]):
+    for score, (a, b), text in sorted(candidates, key=lambda one: -one[0]):
         half = COLUMN * text_columns(text) * side / 2
         a_drawn = min(max(a, along[0] + half), along[-1] - half)
         if all(abs(b - b_2) > LINE * side or abs(a_drawn - a_2) > half + half_2 for a_2, b_2, half_2, _ in kept):

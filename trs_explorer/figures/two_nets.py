@@ -127,11 +127,11 @@ class Pair:
 
 
 def cosine_ranges(
-    pairs: Sequence[Pair], labels: Sequence[str], *, own: Sequence[Pair] = (), over_beta: bool, look: str = "light"
+    pairs: Sequence[Pair], labels: Sequence[str], *, trained_here: Sequence[Pair] = (), over_beta: bool, look: str = "light"
 ) -> go.Figure:
     """Draw a line for each training from its lowest to its highest cosine.
 
-    pairs: those of the groups. labels: one a group. own: trainings that are drawn in the ink.
+    pairs: those of the groups. labels: one a group. trained_here: trainings that are drawn in the ink.
     over_beta: from left to right is beta, else the groups stand side by side.
     """
     groups = [[pair for pair in pairs if pair.group == group] for group in range(len(labels))]
@@ -140,7 +140,7 @@ def cosine_ranges(
         x = [pair.beta if over_beta else group + 0.06 * (k - (len(members) - 1) / 2) for k, pair in enumerate(members)]
         traces.append(_ranges(members, x, text, SERIES_COLOURS[group % len(SERIES_COLOURS)]))
         middles.append(sum(map(math.log10, x)) / len(x) if over_beta else group)
-    if shown := [pair for pair in own if over_beta or pair.group >= 0]:
+    if shown := [pair for pair in trained_here if over_beta or pair.group >= 0]:
         x = [pair.beta if over_beta else pair.group + 0.42 for pair in shown]
         traces.append(_ranges(shown, x, "trained here", LOOKS[look].text))
     said = "; ".join(
@@ -148,7 +148,9 @@ def cosine_ranges(
         + (f", beta {min(p.beta for p in members):.0f} to {max(p.beta for p in members):.0f}" if over_beta else "")
         for members, text in zip(groups, labels, strict=True)
     )
-    layout = base_layout(look, f"cosines of the gradients of F and G around the points. {said}. {len(own)} trained here.")
+    layout = base_layout(
+        look, f"cosines of the gradients of F and G around the points. {said}. {len(trained_here)} trained here."
+    )
     layout["yaxis"] |= {"title": "cosine of the gradients", "range": [-1.22, 1.22], "tickvals": [-1, -0.5, 0, 0.5, 1]}
     layout["xaxis"] |= {"showgrid": False}
     if over_beta:

@@ -200,7 +200,7 @@ def _measure(
                     target.rates[key] = rates[place]
                     target.session.save()
                 tried = next(iter(rates.values())).n
-                progress(done + len(surrogate) * tried, total, f"eps {attempt.eps:g}, {attempt.name}")
+                progress(done + len(surrogate) * tried, total, f"ε {attempt.eps:g}, {attempt.name}")
         done += len(surrogate) * len(x)
     for target in targets:
         missing = [eps for eps in dict.fromkeys(a.eps for a in attempts) if not target.is_complete(_white_box_key(eps), len(x))]
@@ -240,7 +240,7 @@ def _summary(attempts: Mapping[tuple[float, str], Sequence[Attempt]], rates: Map
         fewer = is_stronger(torch.tensor(robust.outcomes), torch.tensor(white_box.outcomes))
         if (name == "all" or not several) and fewer:
             warnings.append(
-                f"{name} on other ensembles leaves {robust.correct} of {robust.n} right at eps {eps:g}, PGD on the run itself "
+                f"{name} on other ensembles leaves {robust.correct} of {robust.n} right at ε {eps:g}, PGD on the run itself "
                 f"{white_box.correct}: its gradients are masked, and its white-box figures too high"
             )
     return {"rows": rows, "trust": [{"check": 4, "name": CHECKS[4], "warnings": warnings}], "warnings": warnings}

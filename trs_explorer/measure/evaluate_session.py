@@ -103,6 +103,7 @@ def evaluate_run(
     reporting: Reporting | None = None,
     stored: StoredRates | None = None,
     images: bool = False,
+    announcement: str = "",
 ) -> Measurement:
     """Measure a run's newest checkpoint by the plan. Resumes what an interrupted evaluation of the same has left.
 
@@ -111,6 +112,7 @@ def evaluate_run(
     - reporting: progress and lines of text.
     - stored: rates not to be measured again, if the newest weights are still those; for one process only.
     - images: whether the measurement has the images, too. It cannot be resumed then, and keeps them all in memory.
+    - announcement: a line for the user, once the run and its data could be loaded.
     """
     group, reporting = group or ProcessGroup(), reporting or Reporting()
     ensemble, loaded = load_newest(run, device)
@@ -124,6 +126,8 @@ def evaluate_run(
     session = open_session(run, "evaluate", ensemble, description, request, len(x), group, resumable=not images)
     same = stored is not None and (stored.weights, stored.data) == (loaded["weights"], test.fingerprint)
     reusable = stored.rates if stored is not None and same and not images else {}
+    if announcement:
+        reporting.notify(announcement)
     with saving([session], reporting.notify, resumed=bool(session.stored)):
         shard = session.shard
         kept = torch.empty(len(plan.attacks), *x[shard].shape) if images else None
@@ -199,7 +203,7 @@ def _passes(function: Callable[..., Tensor], arguments: Mapping[str, Any]) -> in
 def _parameter(rate: Rate) -> str:
     if rate.c is not None:
         return f"c {rate.c:g}"
-    return f"eps {rate.eps:g}" if rate.eps else ""
+    return f"ε {rate.eps:g}" if rate.eps else ""
 
 
 def _warnings(

@@ -24,7 +24,7 @@ def config_of_import(model: str, data: str, data_dir: str, *, notify: Callable[[
         test = data_sets.load(data, train=False, data_dir=folder)
         prints = {"test": test.fingerprint} if test.fingerprint else {}
         return imported_config(model, data, data_dir=folder, fingerprint=prints, members=2)
-    own = describe(data, train=False)
-    for note in own.notes:
+    user_data = describe(data, train=False)
+    for note in user_data.notes:
         notify(f"{data}: {note}")
-    return imported_config(model, own.name, data_dir=own.place, fingerprint=own.fingerprint, members=2)
+    return imported_config(model, user_data.name, data_dir=user_data.place, fingerprint=user_data.fingerprint, members=2)

@@ -28,9 +28,9 @@ def imported_config(model: str, data: str, *, data_dir: str, fingerprint: dict[s
     model: what builds the whole ensemble (code of others), or a model of the catalogue of which there are `members`.
     """
     about = DATA[data]
-    own = {"shape": [*about.shape], "class_names": [*about.class_names]} if about.custom else {}
+    custom_data = {"shape": [*about.shape], "class_names": [*about.class_names]} if about.custom else {}
     config = TrainConfig(IMPORTED, data, plugins.absolute(model), members, epochs=1, data_dir=data_dir)
-    return TrainConfig(**{**vars(config), "data_fingerprint": fingerprint, "custom_data": own})
+    return TrainConfig(**{**vars(config), "data_fingerprint": fingerprint, "custom_data": custom_data})
 
 
 def import_run(

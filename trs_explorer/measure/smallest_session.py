@@ -138,7 +138,7 @@ def _stored_part(stored: Json, blank: SmallestEps, limit: int) -> SmallestEps | 
     eps, attempts = stored.get("eps"), whole(stored.get("attempts"))
     if not isinstance(eps, list) or not 0 < len(eps) <= limit or attempts is None:
         return None
-    if not all(one is None or ((known := number(one)) is not None and 0 <= known <= blank.high) for one in eps):
+    if not all(one is None or ((radius := number(one)) is not None and 0 <= radius <= blank.high) for one in eps):
         return None
     return replace(blank, eps=[math.inf if one is None else float(one) for one in eps], attempts=attempts)
 

@@ -37,7 +37,7 @@ def measure_table1(
     table = measured_columns(dataset)
     stored = _stored_rates(evaluations, dataset, limit, environment(device))
     missing = len(table) - len(stored)
-    reporting.notify(f"{run.name}: measuring {missing} of {len(table)} figures; Ctrl-C saves the results so far")
+    announcement = f"{run.name}: measuring {missing} of {len(table)} figures; Ctrl-C saves the results so far"
     plan = EvaluatePlan(
         [(column.attack, column.value) for column in table[1:]],
         limit,
@@ -49,7 +49,8 @@ def measure_table1(
     )
     data_of = measured_on(run.config, evaluations[0].result) if evaluations else ""
     weights = evaluations[0].result["weights"] if evaluations else ""
-    measurement = evaluate_run(run, plan, device=device, reporting=reporting, stored=StoredRates(weights, data_of, stored))
+    reusable = StoredRates(weights, data_of, stored)
+    measurement = evaluate_run(run, plan, device=device, reporting=reporting, stored=reusable, announcement=announcement)
     result = measurement.result or {}
     measured = parse_evaluation(result, weights=result.get("weights", ""), data=dataset, limit=limit)
     if measured is None or not measured.is_complete(dataset):

@@ -47,11 +47,11 @@ def fitting_batch(model: nn.Module, x: Images, *, most: int = 256, free: int | N
 
 def _cost(model: nn.Module, x: Images) -> tuple[int, int]:
     """Return the bytes that autograd keeps of a pass over x, weights not counted, and the operations of the way forward."""
-    known = {weight.data_ptr() for weight in model.parameters()} | {buffer.data_ptr() for buffer in model.buffers()}
+    of_weights = {weight.data_ptr() for weight in model.parameters()} | {buffer.data_ptr() for buffer in model.buffers()}
     kept: dict[int, int] = {}
 
     def pack(value: Tensor) -> Tensor:
-        if value.data_ptr() not in known:
+        if value.data_ptr() not in of_weights:
             kept[value.data_ptr()] = value.numel() * value.element_size()
         return value
 

@@ -87,5 +87,5 @@ def cached_start(
 
 def _same_data(one: TrainConfig, other: TrainConfig) -> bool:
     """Whether two trainings are on the same images and labels: by fingerprint, or by folder where one is unknown."""
-    known = all(config.data_fingerprint.get("train") for config in (one, other))
-    return same_split(one, other, "train") and (known or one.data_dir == other.data_dir)
+    both_have_fingerprints = all(config.data_fingerprint.get("train") for config in (one, other))
+    return same_split(one, other, "train") and (both_have_fingerprints or one.data_dir == other.data_dir)

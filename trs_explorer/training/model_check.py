@@ -42,7 +42,7 @@ def check_members(config: TrainConfig, ensemble: Ensemble) -> None:
     except (ValueError, RuntimeError, TypeError) as error:
         shape = " x ".join(map(str, data.shape))
         raise UsageError(
-            f"--model {config.model} does not take {config.data}, images of {shape}: {_first_line(error)}"
+            f"--model {config.model} does not take {config.data}, images of {shape}: {plugins.where(error) or _first_line(error)}"
         ) from error
     if logits.shape[1:] != (IMAGES, data.classes):
         got = f"{[*logits.shape[1:]]} for {IMAGES} images"

@@ -64,11 +64,11 @@ def _resolved(values: Mapping[str, object], notify: Callable[[str], object]) -> 
         return resolve(values)
     if values.get("data_dir"):
         raise UsageError(f"--data {place} says where the data is: drop --data-dir")
-    own = describe(place)
-    for note in own.notes:
+    user_data = describe(place)
+    for note in user_data.notes:
         notify(f"{place}: {note}")
-    settings = resolve({**values, "data": own.name, "data_dir": own.place})
-    return dataclasses.replace(settings, data_fingerprint=own.fingerprint)
+    settings = resolve({**values, "data": user_data.name, "data_dir": user_data.place})
+    return dataclasses.replace(settings, data_fingerprint=user_data.fingerprint)
 
 
 def _obtain_data(settings: TrainConfig) -> None:

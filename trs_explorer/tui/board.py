@@ -115,7 +115,7 @@ class Board(Container):
         self._put(self._log, panels.log(history, fmt, 4 if height >= 40 else 2 if height >= SHORT else 1))
         inner = self._cosine.container_size.width or 40
         self._put(self._cosine, panels.cosines(history, fmt, inner))
-        title = Text(panels.transfer_title(history) + "\n", "dim")
+        title = Text(panels.transfer_title(history, fmt) + "\n", "dim")
         self._put(self._transfer, title.append_text(panels.transfer(history, fmt, inner)))
         ready = self._loss.ready and self._similarity.ready
         if ready and time.monotonic() - self._charts_drawn >= (REPLAY_TICK if replaying else CHART_TICK):

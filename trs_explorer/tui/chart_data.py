@@ -97,7 +97,7 @@ def similarity_chart(
     |cos| is by the log-odds. Where the cross-entropy's differs, or is all that a log has, its path is dotted.
     references: shipped runs, drawn behind it, with a letter at the end.  other: another run.
     """
-    muted, own_colour, end_colour = (fmt.colour(role) or "white" for role in ("reference", "0", "mark"))
+    muted, line_colour, end_colour = (fmt.colour(role) or "white" for role in ("reference", "0", "mark"))
     dot = "." if fmt.ascii else "·"
     curves = []
     for run in references:
@@ -110,11 +110,11 @@ def similarity_chart(
         curves += _run_curves(other, fmt.colour("2") or "white", "v", dot)
         end = _end(*similarity_and_transfer(other.probes), *similarity_and_transfer(other.probes, by_loss=True))
         curves.append(Curve("V", fmt.colour("2") or "white", *end, joined=False))
-    curves += _run_curves(history, own_colour, ".", dot)
+    curves += _run_curves(history, line_colour, ".", dot)
     (x, y), by_loss = similarity_and_transfer(history.probes), similarity_and_transfer(history.probes, by_loss=True)
     x, y = (x, y) if len(x) else by_loss
     first, now = ("o", "@") if fmt.ascii else ("○", "●")
-    curves += [Curve(first, own_colour, x[:1], y[:1], joined=False), Curve(now, end_colour, x[-1:], y[-1:], joined=False)]
+    curves += [Curve(first, line_colour, x[:1], y[:1], joined=False), Curve(now, end_colour, x[-1:], y[-1:], joined=False)]
     curves = [curve for curve in curves if len(curve.x)]
     if not curves:
         return None

@@ -34,6 +34,7 @@ _GLYPHS = {
     "lambda_a": ("λa", "lambda_a"),
     "lambda_b": ("λb", "lambda_b"),
     "delta": ("δ", "delta"),
+    "eps": ("ε", "eps"),
     "play": ("▶", ">"),
     "still": ("‖", "="),
     "times": ("×", "x"),

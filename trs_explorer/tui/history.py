@@ -149,7 +149,7 @@ class History:
             self._fold_other(event["kind"], event, event_time(event) or self.time or 0.0)
 
     def _update_position(self, step: int | None, epoch: int | None) -> int:
-        """Move to a step and an epoch, as far as they are known; returns the step."""
+        """Move to a step and an epoch, as far as they are given; returns the step."""
         self.step = self.step if step is None else step
         self.epoch = self.epoch if epoch is None else epoch
         return self.step

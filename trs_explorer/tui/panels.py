@@ -133,12 +133,12 @@ def _vanishing(history: History) -> str:
     return f", {percent(mean)} % vanish" if mean > 0 else ""
 
 
-def transfer_title(history: History) -> str:
+def transfer_title(history: History, fmt: Format) -> str:
     """The transfer matrix's axes, attack, n and eps."""
     probe = history.probe
     if probe is None:
         return "rows surrogate, columns target"
-    eps = f", eps {plain(probe.eps)}" if probe.eps is not None else ""
+    eps = f", {fmt.glyph('eps')} {plain(probe.eps)}" if probe.eps is not None else ""
     return f"rows surrogate, columns target, {probe.attack.upper()}, n={values.text(probe.n)}{eps}"
 
 
@@ -221,8 +221,8 @@ def versus(history: History, other: History, name: str, fmt: Format) -> Text:
 
 def _mean_cosine(probe: Probe) -> str:
     """Mean |cos| over pairs of the log-odds' gradients; where a log lacks it, of the loss gradients, which are named."""
-    known = probe.cosine is not None or probe.loss_cosine is None
-    return f"mean |cos| {cosine(probe.cosine)}" if known else f"mean |cos| of loss gradients {cosine(probe.loss_cosine)}"
+    by_log_odds = probe.cosine is not None or probe.loss_cosine is None
+    return f"mean |cos| {cosine(probe.cosine)}" if by_log_odds else f"mean |cos| of loss gradients {cosine(probe.loss_cosine)}"
 
 
 def warnings(alarms: list[Alarm], fmt: Format) -> Text:
@@ -271,7 +271,7 @@ def numbers(history: History, fmt: Format, width: int) -> Text:
     if history.cosines or history.loss_cosines:
         text.append("\n\n|cos| of gradients\n", "bold").append_text(cosines(history, fmt, width))
     if history.probe:
-        text.append(f"\n\n{transfer_title(history)}\n", "bold").append_text(transfer(history, fmt, width))
+        text.append(f"\n\n{transfer_title(history, fmt)}\n", "bold").append_text(transfer(history, fmt, width))
     if newest := log(history, fmt, 5):
         text.append("\n\n" if text else "").append_text(newest)
     return text

@@ -137,8 +137,10 @@ def _foreign(request: Request, trusted: Collection[str]) -> Response | None:
     machine the site of every request. Which pages may show a frame is the POLICY's to decide, in the browser.
     """
     origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site", "none")
-    is_custom = origin is None or origin.lower() == f"http://{request.headers['Host']}".lower() or _host_of(origin) in trusted
-    if is_custom and site in ("same-origin", "none"):
+    is_same_origin = (
+        origin is None or origin.lower() == f"http://{request.headers['Host']}".lower() or _host_of(origin) in trusted
+    )
+    if is_same_origin and site in ("same-origin", "none"):
         return None
     destinations = ("document", "iframe") if trusted else ("document",)
     is_shown = request.headers.get("Sec-Fetch-Dest", "document") in destinations

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from functools import partial
 
-from trs_explorer.attack_catalogue import ATTACKS, Label, options_for
+from trs_explorer.attack_catalogue import ATTACKS, Label, is_custom, options_for
 from trs_explorer.catalogue import DATA
 from trs_explorer.class_labels import IN_SENTENCE, class_label
+from trs_explorer.evaluation.accuracy import leaves_ball
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.library import Loaded
 from trs_explorer.explore.plane_attacks import AttackPaths, attacks_in_plane
@@ -23,7 +24,7 @@ OFF_PLANE = 0.005  # a result that is nearer lies on the plane, to the digits th
 def configured_attack(state: State) -> tuple[str, Callable]:
     """Return the name of the state's attack with its steps, and the attack with its options bound."""
     function = custom_attacks.function(state.attack)
-    if custom_attacks.is_custom(state.attack):
+    if is_custom(state.attack):
         return _configured_custom(state, function)
     # 10 steps of eps/10 could not turn round: fewer steps are longer, as in the probe during training
     step_size = state.step_size or state.eps * max(0.1, 2.5 / state.steps)
@@ -70,18 +71,26 @@ def make_attack_paths(loaded: Loaded, state: State, view: SliceView) -> AttackPa
         eps=state.eps,
         norm=state.norm,
         seed=state.seed,
-        together=not custom_attacks.is_custom(state.attack),
+        together=not is_custom(state.attack),
         class_names=DATA[loaded.data.name].class_names,
     )
+
+
+def outside_ball(name: str, distance: float, state: State) -> str:
+    """Say that an attack, which is one of others, has moved an image by more than its radius; empty if it has not."""
+    if not leaves_ball(distance, state.eps):
+        return ""
+    return f"{name} leaves its ball: it moved an image by {distance:.4g} ({NORM_LABELS[state.norm]}), more than ε {state.eps:g}."
 
 
 def attack_caption(view: SliceView, attacks: AttackPaths, state: State) -> str:
     """Say which attacks a slice shows, and by which marks."""
     off_plane, surrogate = attacks.off_plane[state.surrogate], the(view.models[state.surrogate])
     sentences = [
-        f"{attacks.attack}, eps {state.eps:g} ({NORM_LABELS[state.norm]}).",
+        f"{attacks.attack}, ε {state.eps:g} ({NORM_LABELS[state.norm]}).",
         f"Title and solid path: the attack on the panel's own model; dashed: on {surrogate}.",
         "✕ fools the panel's model, ○ does not.",
+        outside_ball(attacks.attack, max(attacks.distances), state),
         f"Marks are projections of results off the plane (on {surrogate}: by {off_plane:.2f}): the class there may be another, "
         "and they may lie outside the ball's outline." if off_plane > OFF_PLANE else "",
         "" if view.plane.kind == "domain" else "Hatched: outside [0, 1] (not a valid image).",
@@ -96,7 +105,7 @@ def slice_caption(view: SliceView, state: State) -> str:
     outline = "" if is_domain else "; dotted outline: [0, 1]"
     sentences = [
         f"True class: {class_label(view.class_names, view.y, IN_SENTENCE)} ({view.label_source}).",
-        f"{units}. ★ start of the attack. Solid outline: the ball of eps {state.eps:g} around it{outline}.",
+        f"{units}. ★ start of the attack. Solid outline: the ball of ε {state.eps:g} around it{outline}.",
         "" if is_domain else "A plane shows two directions of many: trust the matrix for rates.",
     ]
     return " ".join(filter(None, sentences))

@@ -90,7 +90,7 @@ def attack_controls() -> list:
             select("norm", "norm", NORM_LABELS),
             number("steps", "steps"), number("step_size", "step size (0: chosen)", step="any"), number("restarts", "starts"),
             select("loss", "loss", {"default": "default", **{loss: loss for loss in LOSSES}}),
-            dbc.Input(id="options", type="hidden", value=""), html.Div(id="own-options", className="row"),
+            dbc.Input(id="options", type="hidden", value=""), html.Div(id="custom-options", className="row"),
         ], className="menu row")], className="pop"),
     ]  # fmt: skip
 

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlencode
 from dash import html
 
 from trs_explorer import attack_catalogue, plugins
-from trs_explorer.attack_catalogue import ATTACKS, RADIUS_ATTACKS, Attack
+from trs_explorer.attack_catalogue import RADIUS_ATTACKS, Attack, is_custom
 from trs_explorer.measure.session import attack_function
 from trs_explorer.options import Option, UsageError, number, unknown
 from trs_explorer.web.code_errors import readable_code_errors
@@ -48,11 +48,6 @@ def names() -> tuple[str, ...]:
     return tuple(dict.fromkeys((*RADIUS_ATTACKS, *_named, *plugins.installed("attack"))))
 
 
-def is_custom(name: str) -> bool:
-    """Whether an attack is one of others."""
-    return name not in ATTACKS
-
-
 def about(name: str) -> Attack:
     """Return an attack's entry. Raises UsageError for an unknown one, or code that may not run or fails."""
     if name not in names():
@@ -84,16 +79,16 @@ def function(name: str) -> Callable[..., Any]:
 
 def parse_options(name: str, text: str) -> tuple[dict[str, Any], list[str]]:
     """Return the values of an attack's own options that a state holds, and a sentence for each that cannot be used."""
-    declared, found, warnings = options(name), {}, []
+    declared, values, warnings = options(name), {}, []
     for key, raw in parse_qsl(text[:MAX_OPTIONS], keep_blank_values=True):
         if key not in declared:
             warnings.append(f"{name} has no option {key[:40]}; its options: {', '.join(declared) or 'none'}")
             continue
         try:
-            found[key] = _value(declared[key], raw)
+            values[key] = _value(declared[key], raw)
         except UsageError as error:
             warnings.append(str(error).replace(declared[key].flag, key))
-    return found, warnings
+    return values, warnings
 
 
 def all_options(name: str, text: str) -> dict[str, Any]:
@@ -129,7 +124,7 @@ def _text(value: object) -> str:
 
 
 def form(name: str, text: str) -> list[html.Label]:
-    """Build the controls of an attack's own options, as the state has them. What is typed there: `ownOptions` (shared.mjs)."""
+    """Build the controls of an attack's own options, as the state has them. What is typed there: shared.mjs."""
     try:
         values = all_options(name, text)
         return [_control(option, values[key]) for key, option in options(name).items()]
@@ -138,7 +133,7 @@ def form(name: str, text: str) -> list[html.Label]:
 
 
 def _control(option: Option, value: Any) -> html.Label:
-    marks = {"data-option": option.name, "id": f"own-{option.name}"}
+    marks = {"data-option": option.name, "id": f"custom-{option.name}"}
     help_text = option.help + (f" [{option.range_text}]" if option.range_text else "")
     field: object
     if option.type is bool or option.choices:
@@ -151,4 +146,4 @@ def _control(option: Option, value: Any) -> html.Label:
         step = 1 if option.type is int else "any"
         low = None if option.above_low and option.type is int else option.low
         field = Field(type="number", value=_text(value), min=low, max=option.high, step=step, **marks)
-    return html.Label([option.name.replace("_", " "), field], htmlFor=f"own-{option.name}", title=help_text)
+    return html.Label([option.name.replace("_", " "), field], htmlFor=f"custom-{option.name}", title=help_text)

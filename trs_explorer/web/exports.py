@@ -115,7 +115,7 @@ def caption(request: PageRequest, attacks: AttackPaths) -> str:
     norm, name = NORM_LABELS[state.norm], class_label(attacks.class_names, attacks.y, IN_KEY)
     return (
         f"{state.run}, {shown_checkpoint(request.loaded)}, {image_name(request)} (class {name}); "
-        f"{attacks.attack}, eps {state.eps:g} ({norm}), seed {state.seed}; weights {request.loaded.digest[:12]}"
+        f"{attacks.attack}, ε {state.eps:g} ({norm}), seed {state.seed}; weights {request.loaded.digest[:12]}"
     )
 
 
@@ -130,7 +130,7 @@ def saved_figure(request: PageRequest, view: SliceView, attacks: AttackPaths, lo
     data = slice_to_draw(view, logits)
     hidden = state.hidden()
     surrogate = the(view.models[state.surrogate])
-    marks = f"★ start; solid: attack on the panel's model, dashed: on {surrogate}; ✕ fools, ○ does not; outline: eps-ball"
+    marks = f"★ start; solid: attack on the panel's model, dashed: on {surrogate}; ✕ fools, ○ does not; outline: ε-ball"
     marks += "" if view.plane.kind == "domain" else "; hatched: not in [0, 1]"
     figure = slice_spec(
         data, attacks_to_draw(attacks), surrogate=state.surrogate, hidden=hidden, look=look,
@@ -151,7 +151,7 @@ def saved_matrix(request: PageRequest, attacks: AttackPaths, measured: object, *
     interval = "" if members > SMALL else "(95 % interval, n); "
     words = (
         f"{state.run}, {shown_checkpoint(request.loaded)}; % of the {examples} that fool the attacked model\n"
-        f"{interval}{attacks.attack}, eps {state.eps:g} ({NORM_LABELS[state.norm]}), seed {state.seed},\n"
+        f"{interval}{attacks.attack}, ε {state.eps:g} ({NORM_LABELS[state.norm]}), seed {state.seed},\n"
         f"first {transfer.n} test {examples}; weights {request.loaded.digest[:12]}"
     )
     figure = matrix_spec(matrix_to_draw(transfer), look=look, caption=words)

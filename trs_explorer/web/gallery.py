@@ -60,7 +60,7 @@ def picked_sentence(loaded: Loaded, state: State) -> str:
     names = DATA[loaded.data.name].class_names
     if state.own:
         predicted = class_label(names, chosen_image(loaded, state)[1], IN_SENTENCE)
-        return f"own picture, class {predicted} by the ensemble's prediction"
+        return f"uploaded picture, class {predicted} by the ensemble's prediction"
     name = class_label(names, int(loaded.data.y[state.image]), IN_SENTENCE)
     return f"{DATA[loaded.data.name].examples.removesuffix('s')} {state.image}: class {name}"
 

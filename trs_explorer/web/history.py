@@ -77,7 +77,7 @@ def angle_table(measured: Angles) -> html.Table:
     norms = [
         [f"F{i + 1} norm", _short(float(measured.norms[i])), "", "", _short(float(measured.steepest[i]))] for i in range(members)
     ]
-    ball = f"{measured.samples} points within eps {measured.eps:g} ({NORM_NAMES[measured.norm]})"
+    ball = f"{measured.samples} points within ε {measured.eps:g} ({NORM_NAMES[measured.norm]})"
     return _table(head, pairs + norms, f"{ball}: the largest value is a lower bound")
 
 

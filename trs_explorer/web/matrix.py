@@ -7,6 +7,7 @@ from itertools import pairwise
 import torch
 from dash import html
 
+from trs_explorer.attack_catalogue import is_custom
 from trs_explorer.attacks.options import transfer_kwargs
 from trs_explorer.catalogue import DATA
 from trs_explorer.class_labels import IN_TITLE, class_label, whole_label
@@ -18,8 +19,7 @@ from trs_explorer.explore.library import Loaded
 from trs_explorer.explore.pictures import data_uri, difference, thumbnail
 from trs_explorer.explore.slice_plane import model_names, the
 from trs_explorer.tables import to_csv
-from trs_explorer.web import custom_attacks
-from trs_explorer.web.attack_paths import configured_attack
+from trs_explorer.web.attack_paths import configured_attack, outside_ball
 from trs_explorer.web.code_errors import readable_code_errors
 from trs_explorer.web.controls import NORM_LABELS, sets
 from trs_explorer.web.history import shown_checkpoint
@@ -97,7 +97,7 @@ def matrix_table(
 
 def matrix_settings(state: State, loaded: Loaded, n: int) -> str:
     """Return the settings of a measurement for the table's caption. n: how many images are measured so far."""
-    return f"{configured_attack(state)[0]}, eps {state.eps:g}, {n} {DATA[loaded.data.name].examples}: "
+    return f"{configured_attack(state)[0]}, ε {state.eps:g}, {n} {DATA[loaded.data.name].examples}: "
 
 
 def _cell(matrix: TransferMatrix, i: int, j: int, names: list[str], button: bool, *, pressed: bool) -> html.Button | html.Span:
@@ -131,7 +131,7 @@ def matrix_caption(snapshot: Snapshot, state: State, loaded: Loaded) -> list:
     count = min(state.n, len(loaded.data))
     norm, examples = NORM_LABELS[state.norm], DATA[loaded.data.name].examples
     sentences = [
-        f"{shown_checkpoint(loaded)}: {name}, eps {state.eps:g} ({norm}), seed {state.seed}, first {count} test "
+        f"{shown_checkpoint(loaded)}: {name}, ε {state.eps:g} ({norm}), seed {state.seed}, first {count} test "
         f"{examples}; 95 % intervals, counted over {examples} both models classify correctly and on which the attack fools the "
         "surrogate (Def. 6)."
     ]
@@ -146,6 +146,8 @@ def matrix_caption(snapshot: Snapshot, state: State, loaded: Loaded) -> list:
         rate = partial.robust
         share = f"{100 * rate.correct / rate.n:.1f} % ({100 * rate.low:.1f}-{100 * rate.high:.1f})"
         sentences.append(f"Ensemble robust accuracy: {rate.correct}/{rate.n}, {share}.")
+        if outside := outside_ball(name, rate.perturbation, state):
+            sentences.append(f"{outside} These figures do not count.")
     if snapshot.state == "running":
         done = partial.robust.n if partial.robust else partial.matrix.n
         sentences.append(f"{'Attacking the ensemble' if partial.robust else 'Measuring'}: {done} of {count} {examples} ...")
@@ -202,7 +204,7 @@ def _adversarial_images(
     generator = torch.Generator().manual_seed(state.seed)
     model, parts = loaded.ensemble.members[surrogate], []
     begins = range(0, indices[-1] + 1, BATCH)
-    end = min(begins[-1] + BATCH, measured) if custom_attacks.is_custom(state.attack) else indices[-1] + 1
+    end = min(begins[-1] + BATCH, measured) if is_custom(state.attack) else indices[-1] + 1
     edges = [*begins, end]
     for begin, end in pairwise(edges):
         x, y = loaded.data.images(slice(begin, end)), loaded.data.y[begin:end]

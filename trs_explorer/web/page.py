@@ -1,4 +1,4 @@
-"""The Explore page as Dash components: its sections, and the stores through which its callbacks pass on what they found."""
+"""The Explore page as Dash components: its sections, and the stores through which its callbacks pass on their results."""
 
 import secrets
 from collections.abc import Callable, Sequence
@@ -38,7 +38,7 @@ STORES = (
 )  # fmt: skip
 # Elements whose content comes as HTML text: every change of a store costs Dash time for every component on the page, and these
 # would be hundreds.
-FILLED = ("matrix", "strip", "gallery", "readout", "share-table", "angle-table", "history-table", "own-options")
+FILLED = ("matrix", "strip", "gallery", "readout", "share-table", "angle-table", "history-table", "custom-options")
 KEYS = (
     ("left / right / up / down", "move the crosshair (with the slices in focus; Shift: further)"),
     ("Enter", "attack from the crosshair"),
@@ -105,13 +105,13 @@ def _header(runs: Sequence[str], address: Callable[[str], str], readonly: bool) 
 
 def _pick(readonly: bool) -> html.Section:
     upload = dcc.Upload(
-        html.Button("own picture", disabled=readonly, title="or drop a picture file here"),
+        html.Button("upload picture", disabled=readonly, title="or drop a picture file here"),
         id="upload", accept="image/*", max_size=MAX_FILE, disabled=readonly,
     )  # fmt: skip
-    own = html.Div(upload, id="upload-label", **{"data-most": str(MAX_FILE)})
+    upload_field = html.Div(upload, id="upload-label", **{"data-most": str(MAX_FILE)})
     return section("pick", "Pick", [
         html.Div(controls.pick_controls(), className="row"),
-        html.Div([controls.number("image", "number"), own], className="row"),
+        html.Div([controls.number("image", "number"), upload_field], className="row"),
         html.P([html.Span(id="picked-words"), " ", html.Span(id="upload-words", role="status")]),
         html.Div(id="gallery", role="group", **{"aria-label": "images to pick from"}),
         html.P(id="gallery-words"),

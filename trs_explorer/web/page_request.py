@@ -66,7 +66,7 @@ def parse_request(library: Library, fields: Mapping[str, object]) -> PageRequest
 def image_name(request: PageRequest) -> str:
     """Return what the request's image is called in a caption."""
     if request.state.own:
-        return "own picture"
+        return "uploaded picture"
     return f"{'test point' if is_plane(request.loaded.data.name) else 'test image'} {request.state.image}"
 
 

@@ -113,7 +113,7 @@ CHECKS: Checks = {
     "attack-state": _is_state,
     "film-state": _is_state,
     "gallery-key": is_text,
-    "own-options-html": is_text,
+    "custom-options-html": is_text,
     "history-shown": lambda value: isinstance(value, list),
     "measured": lambda value: value == {} or has(value, state=_is_state),
     "attack-data": lambda value: has(value, about=is_fields),

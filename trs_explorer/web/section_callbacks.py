@@ -51,7 +51,7 @@ def add_sections(app: dash.Dash, library: Library, jobs: Jobs, slices: SliceCach
 def add_custom_options(app: dash.Dash) -> None:
     """Add the callback that puts the options of an attack of others into the form; its controls set "options" (shared.mjs)."""
 
-    @app.callback(Output("own-options-html", "data"), Input("state", "data"), Held("own-options-html", "data"))
+    @app.callback(Output("custom-options-html", "data"), Input("state", "data"), Held("custom-options-html", "data"))
     def controls_of_options(state: Json | None, shown: str | None) -> Any:
         if not state or "error" in state:
             raise dash.exceptions.PreventUpdate
@@ -141,7 +141,7 @@ def _add_gallery(app: dash.Dash, library: Library, jobs: Jobs) -> None:
         Held("client", "data"),
         prevent_initial_call=True,
     )
-    def images(measured: Json | None, state: Json | None, shown: str | None, own: str | None, client: str) -> tuple:
+    def images(measured: Json | None, state: Json | None, shown: str | None, upload: str | None, client: str) -> tuple:
         if not state:
             raise dash.exceptions.PreventUpdate
         if "error" in state:
@@ -156,7 +156,7 @@ def _add_gallery(app: dash.Dash, library: Library, jobs: Jobs) -> None:
                 picked = gallery.picked_sentence(request.loaded, request.state)
         except SHOWN_ERRORS as error:
             return "", "", str(error), no_update, no_update
-        spoken = no_update if request.state.own or own else ""  # what was said of an own picture ends with it
+        spoken = no_update if request.state.own or upload else ""  # what was said of an uploaded picture ends with it
         return buttons, key, sentence, picked, spoken
 
 

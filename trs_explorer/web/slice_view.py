@@ -139,7 +139,7 @@ def nested_grids(x: Tensor, numbers: int, *, heavy: bool) -> tuple[int, ...]:
 def _spanning(loaded: Loaded, state: State, plane: Plane, x: Tensor) -> tuple[SpanningImage, ...]:
     """Return the three images of the plane."""
     images = (x, *loaded.data.images(torch.tensor([state.second, state.third])))
-    names = ("own picture" if state.own else f"image {state.image}", f"image {state.second}", f"image {state.third}")
+    names = ("uploaded picture" if state.own else f"image {state.image}", f"image {state.second}", f"image {state.third}")
     named = zip(names, images, strict=True)
     return tuple(SpanningImage(n, plane.pair(image), data_uri(thumbnail(image, SPANNING_PX))) for n, image in named)
 
@@ -148,7 +148,7 @@ def _plane(loaded: Loaded, state: State, x: Tensor, y: int) -> Plane:
     if is_plane(loaded.data.name):
         return domain(tuple(x.shape))
     if state.plane == "images":
-        first = "own picture" if state.own else f"image {state.image}"
+        first = "uploaded picture" if state.own else f"image {state.image}"
         others = loaded.data.images(torch.tensor([state.second, state.third]))
         return three_images(x, *others, names=(first, f"image {state.second}", f"image {state.third}"), seed=state.seed)
     if state.plane == "random":

@@ -240,8 +240,8 @@ def _answer(app: dash.Dash, library: Library, request: PageRequest, wanted: Json
 
 def _of_trainings(library: Library, run: str) -> Json:
     """Return the style of controls that only trainings need, for a run that cannot be shown."""
-    known = library.runs().get(run)
-    return {"display": "none"} if known and known.config.imported else {}
+    listed = library.runs().get(run)
+    return {"display": "none"} if listed and listed.config.imported else {}
 
 
 def _class_choices(data: str) -> dict[str, str]:

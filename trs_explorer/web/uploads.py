@@ -36,8 +36,8 @@ def pixels(upload: str, count: int) -> bytes | None:
     """Return a picture's pixels from what the state holds; None unless there are `count` of them."""
     if is_kept_here(upload):
         with _lock:
-            found = _kept.get(upload)
-        return found if found is not None and len(found) == count else None
+            picture = _kept.get(upload)
+        return picture if picture is not None and len(picture) == count else None
     try:
         decoded = base64.b64decode(upload.encode("ascii"), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):

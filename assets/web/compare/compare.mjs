@@ -1,6 +1,6 @@
 // What Dash does not do on the Compare page: put the slices' figures together, keys, and whether the server is there.
 import {columnsFor, compose} from "../../assets/panels.mjs";
-import {beat, COMMON_KEYS, dash, element, fill, listenToHeader, listenToOwnOptions, look, next, press, show} from "../../assets/shared.mjs";
+import {beat, COMMON_KEYS, dash, element, fill, listenToHeader, listenToCustomOptions, look, next, press, show} from "../../assets/shared.mjs";
 
 const SETTLED_MS = 150; // without a change, before what costs much is asked: the matrices and the curves
 const SIDES = ["a", "b"];
@@ -56,7 +56,7 @@ function listen() {
   view.listening = true;
   document.addEventListener("keydown", (event) => press(event, KEYS) && event.preventDefault());
   listenToHeader(redraw);
-  listenToOwnOptions();
+  listenToCustomOptions();
   new ResizeObserver(redraw).observe(element("sides"));
 }
 

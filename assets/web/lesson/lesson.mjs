@@ -80,7 +80,7 @@ function write(texts) {
 }
 
 function drawGeometry() {
-  view.found = GEOMETRY[view.shown]?.(section(), view.state, revealed(), write);
+  view.measured = GEOMETRY[view.shown]?.(section(), view.state, revealed(), write);
 }
 
 // A plotly figure, or a sentence where there is none: large on a projector, small on a phone.

@@ -89,26 +89,26 @@ function attack(sheet, {attacked, G, nearer, transfers}, at) {
   drawing.words(sheet, said, end[0] - 0.2 * em, end[1] + 1.3 * em, {bold: true, align: "center"});
 }
 
-function paint(canvas, found, {angle, eps}, revealed) {
+function paint(canvas, measured, {angle, eps}, revealed) {
   const sheet = drawing.sheet(canvas, ["ink", "faint", "paper", "second", "hit"]), {pen, width, height, em, ink, second} = sheet;
   const unit = Math.min(width / (VIEW.right - VIEW.left), height / (2 * VIEW.up));
   sheet.em = Math.min(em, 0.115 * unit); // on a phone the names would lie on each other
   const middle = (width - unit * (VIEW.right + VIEW.left)) / 2, at = (x, y) => [middle + unit * x, height / 2 - unit * y];
-  wrongSide(sheet, found.F, at, ink, []);
-  wrongSide(sheet, found.G, at, second, [11, 6]);
+  wrongSide(sheet, measured.F, at, ink, []);
+  wrongSide(sheet, measured.G, at, second, [11, 6]);
   if (revealed) {
     pen.setLineDash([2, 5]);
     drawing.path(pen, sheet.faint, 1.5, () => drawing.ring(pen, at(0, 0), eps * unit));
     pen.setLineDash([]);
     drawing.words(sheet, "ε", ...at(-eps * 0.72, -eps * 0.72), {align: "center"});
   }
-  if (revealed) attack(sheet, found, at);
-  gradients(sheet, found, at, angle, revealed);
+  if (revealed) attack(sheet, measured, at);
+  gradients(sheet, measured, at, angle, revealed);
   pen.fillStyle = ink;
   pen.beginPath();
   drawing.ring(pen, at(0, 0), 0.4 * sheet.em);
   pen.fill();
-  const F = nameOf(sheet, found.F, at), G = nameOf(sheet, found.G, at, F);
+  const F = nameOf(sheet, measured.F, at), G = nameOf(sheet, measured.G, at, F);
   drawing.words(sheet, "F wrong", ...F, {bold: true, align: "center"});
   drawing.words(sheet, "G wrong", ...G, {bold: true, colour: second, align: "center"});
   return {F, G, em: sheet.em};
@@ -117,19 +117,19 @@ function paint(canvas, found, {angle, eps}, revealed) {
 const verdict = ({transfers}) =>
   transfers ? "Both are wrong: the attack transfers." : "F is wrong, G still right: the attack does not transfer.";
 
-function inWords({angle, distance, eps}, found, revealed) {
+function inWords({angle, distance, eps}, measured, revealed) {
   const sides = `A point x, a straight boundary of F ${TO_F} to its right, and one of G ${distance} away.`;
   const said = `${sides} The gradients of F and G at x are ${angle} degrees apart.`;
-  return revealed ? `${said} The attack on F moves x by ${eps} to the right. ${verdict(found)}` : said;
+  return revealed ? `${said} The attack on F moves x by ${eps} to the right. ${verdict(measured)}` : said;
 }
 
 export function draw(section, state, revealed, write) {
-  const canvas = section.querySelector("canvas"), found = measure(state), sign = wrong(found.G, found.attacked) ? ">" : "≤";
+  const canvas = section.querySelector("canvas"), measured = measure(state), sign = wrong(measured.G, measured.attacked) ? ">" : "≤";
   write({
-    cos: drawing.fixed(found.cos),
-    law: `${drawing.fixed(found.nearer)} ${sign} ${drawing.fixed(state.distance)}`,
-    verdict: verdict(found),
+    cos: drawing.fixed(measured.cos),
+    law: `${drawing.fixed(measured.nearer)} ${sign} ${drawing.fixed(state.distance)}`,
+    verdict: verdict(measured),
   });
-  canvas.setAttribute("aria-label", inWords(state, found, revealed));
-  return {...found, names: paint(canvas, found, state, revealed)};
+  canvas.setAttribute("aria-label", inWords(state, measured, revealed));
+  return {...measured, names: paint(canvas, measured, state, revealed)};
 }

@@ -83,11 +83,11 @@ function leastBeta(tooth) {
 }
 
 function measure({tooth, eps}) {
-  const found = {tooth, eps, seed: SEED, points, ...transfer(tooth, eps), ...leastBeta(tooth)};
-  const [before, after] = [points.map((p) => absCos(p, tooth)), found.attacked.map((p) => cosAround(p, tooth))];
-  found.cos = {points: mean(before), attacked: mean(after)};
-  found.norm = Math.max(...points.flatMap((p) => Object.values(models).map((sign) => norm(gradient(sign, p, tooth)))));
-  return found;
+  const measured = {tooth, eps, seed: SEED, points, ...transfer(tooth, eps), ...leastBeta(tooth)};
+  const [before, after] = [points.map((p) => absCos(p, tooth)), measured.attacked.map((p) => cosAround(p, tooth))];
+  measured.cos = {points: mean(before), attacked: mean(after)};
+  measured.norm = Math.max(...points.flatMap((p) => Object.values(models).map((sign) => norm(gradient(sign, p, tooth)))));
+  return measured;
 }
 
 let strip = {eps: null, shares: []};
@@ -113,11 +113,11 @@ const lines = (pen, colour, width, pairs) => path(pen, colour, width, () => pair
 
 // The corners of a boundary between two x.
 function corners(sign, tooth, from, to) {
-  const found = [[from, sign * wave(from, tooth)]];
+  const corners = [[from, sign * wave(from, tooth)]];
   for (let k = Math.ceil(from / tooth - 0.5); (k + 0.5) * tooth < to; k++) {
-    found.push([(k + 0.5) * tooth, (sign * (k % 2 ? -1 : 1) * tooth) / 2]);
+    corners.push([(k + 0.5) * tooth, (sign * (k % 2 ? -1 : 1) * tooth) / 2]);
   }
-  return [...found, [to, sign * wave(to, tooth)]];
+  return [...corners, [to, sign * wave(to, tooth)]];
 }
 
 function boundaries({pen, ink, second}, tooth, from, to, at, width) {
@@ -162,16 +162,16 @@ function dots({pen, em, ink}, at, fate) {
   }));
 }
 
-function plane(canvas, found, revealed) {
+function plane(canvas, measured, revealed) {
   const sheet = drawing.sheet(canvas, ["ink", "faint", "paper", "second", "hit"]), {pen, width, height, em} = sheet;
   const unit = Math.min(width / (2 * WIDE + 0.1), height / 0.98), at = (x, y) => [width / 2 + unit * x, height / 2 - unit * y];
   const half = width / unit / 2;
-  if (revealed) attacks(sheet, found, at);
-  boundaries(sheet, found.tooth, -half, half, at, 2);
-  dots(sheet, at, revealed ? found.fate : null);
+  if (revealed) attacks(sheet, measured, at);
+  boundaries(sheet, measured.tooth, -half, half, at, 2);
+  dots(sheet, at, revealed ? measured.fate : null);
   drawing.words(sheet, "class 1 above", 0.5 * em, 0.9 * em);
   drawing.words(sheet, "class 0 below", 0.5 * em, height - 0.9 * em);
-  const bar = found.eps * unit, [x, y] = [width - 0.8 * em, height - 0.9 * em];
+  const bar = measured.eps * unit, [x, y] = [width - 0.8 * em, height - 0.9 * em];
   lines(pen, sheet.ink, 2, [[[x, y - 4], [x, y + 4]], [[x, y], [x - bar, y]], [[x - bar, y - 4], [x - bar, y + 4]]]);
   drawing.words(sheet, "ε", x - bar / 2, y - 0.75 * em, {align: "center"});
   return unit;
@@ -192,7 +192,7 @@ function zoom(canvas, {tooth}, planeUnit) {
 }
 
 // Transfer over tooth size, and under it |cos|.
-function chart(canvas, found, shares) {
+function chart(canvas, measured, shares) {
   const sheet = drawing.sheet(canvas, ["ink", "faint", "paper", "hit", "line", "mark"]), {pen, width, height, em} = sheet;
   const [left, right, up, down] = [2.4 * em, width - 0.8 * em, 1.5 * em, height - 1.9 * em];
   const at = (tooth, share) => [left + ((right - left) * tooth) / STRIP.to, down - (down - up) * share];
@@ -201,20 +201,20 @@ function chart(canvas, found, shares) {
   ["0", "0.5", "1"].forEach((text, i) => small(text, left - 0.4 * em, at(0, i / 2)[1], "right"));
   [0, 0.1, 0.2, 0.3, 0.4, 0.5].forEach((tooth) => small(String(tooth), at(tooth, 0)[0], down + 0.65 * em));
   small("tooth height", (left + right) / 2, height - 0.5 * em);
-  const known = shares.filter(({n}) => n);
+  const eligible = shares.filter(({n}) => n);
   Object.assign(pen, {fillStyle: sheet.hit, globalAlpha: 0.18});
   pen.beginPath();
-  known.forEach(({tooth, interval}) => pen.lineTo(...at(tooth, interval[1])));
-  [...known].reverse().forEach(({tooth, interval}) => pen.lineTo(...at(tooth, interval[0])));
+  eligible.forEach(({tooth, interval}) => pen.lineTo(...at(tooth, interval[1])));
+  [...eligible].reverse().forEach(({tooth, interval}) => pen.lineTo(...at(tooth, interval[0])));
   pen.fill();
   pen.globalAlpha = 1;
-  path(pen, sheet.hit, 3, () => known.forEach(({tooth, share}) => pen.lineTo(...at(tooth, share))));
+  path(pen, sheet.hit, 3, () => eligible.forEach(({tooth, share}) => pen.lineTo(...at(tooth, share))));
   pen.setLineDash([7, 5]);
   path(pen, sheet.ink, 2.5, () => shares.forEach(({tooth, cos}) => pen.lineTo(...at(tooth, cos))));
   pen.setLineDash([2, 3]);
-  lines(pen, sheet.mark, 2, [[at(found.tooth, 0), at(found.tooth, 1)]]);
+  lines(pen, sheet.mark, 2, [[at(measured.tooth, 0), at(measured.tooth, 1)]]);
   pen.setLineDash([]);
-  if (found.n) path(pen, sheet.mark, 3, () => drawing.ring(pen, at(found.tooth, found.share), 0.35 * em));
+  if (measured.n) path(pen, sheet.mark, 3, () => drawing.ring(pen, at(measured.tooth, measured.share), 0.35 * em));
   drawing.words(sheet, "transfer from F to G", left + 0.4 * em, up - 0.75 * em, {size: 0.85, bold: true, colour: sheet.hit});
   drawing.words(sheet, "|cos| of the gradients", left + 0.4 * em, down - 0.75 * em, {size: 0.85, bold: true});
 }
@@ -225,39 +225,39 @@ const share = ({share: value}) => (value === null ? "none" : drawing.fixed(value
 const between = ({interval}) => interval.map((end) => drawing.fixed(end)).join(" to ");
 const few = (shares) => shares.filter(({tooth}) => FEW.includes(tooth));
 
-function say(found, shares, write) {
+function say(measured, shares, write) {
   write({
-    share: share(found),
-    counts: `transfer: ${found.both} of the ${found.n} that fool F (95 % interval ${between(found)})`,
-    cos: drawing.fixed(found.cos.points),
-    cosAfter: `mean |cos| at the ${POINTS} points; ${drawing.fixed(found.cos.attacked)} where the attack has led`,
-    norm: drawing.fixed(found.norm),
-    beta: `≥ ${found.beta < 20 ? drawing.fixed(found.beta, 1) : drawing.fixed(found.beta, 0)}`,
-    betaHow: `β: the gradient changes by ${drawing.fixed(found.jump, 1)} over ${found.tooth}, from flank to flank`,
+    share: share(measured),
+    counts: `transfer: ${measured.both} of the ${measured.n} that fool F (95 % interval ${between(measured)})`,
+    cos: drawing.fixed(measured.cos.points),
+    cosAfter: `mean |cos| at the ${POINTS} points; ${drawing.fixed(measured.cos.attacked)} where the attack has led`,
+    norm: drawing.fixed(measured.norm),
+    beta: `≥ ${measured.beta < 20 ? drawing.fixed(measured.beta, 1) : drawing.fixed(measured.beta, 0)}`,
+    betaHow: `β: the gradient changes by ${drawing.fixed(measured.jump, 1)} over ${measured.tooth}, from flank to flank`,
     few: few(shares).map((one) => `${one.tooth}: ${share(one)} (${between(one)}, n = ${one.n})`).join(" · "),
-    reach: drawing.fixed(found.eps),
+    reach: drawing.fixed(measured.eps),
   });
 }
 
-function inWords(found, revealed) {
-  const size = `${found.tooth} high, that is ${drawing.fixed(found.tooth / found.eps)} ε`;
+function inWords(measured, revealed) {
+  const size = `${measured.tooth} high, that is ${drawing.fixed(measured.tooth / measured.eps)} ε`;
   const seen = `Two mirrored zigzag boundaries with teeth ${size}, and ${POINTS} points of two classes.`;
   if (!revealed) return seen;
-  return `${seen} The attack on F fools F at ${found.n} points that both had right, and G too at ${found.both} of them.`;
+  return `${seen} The attack on F fools F at ${measured.n} points that both had right, and G too at ${measured.both} of them.`;
 }
 
 export function draw(section, state, revealed, write) {
   const canvas = (name) => section.querySelector(`canvas.${name}`);
   if (!lows.length) lows = JSON.parse(canvas("strip").dataset.intervals);
-  const found = measure(state), shares = stripOf(state.eps);
+  const measured = measure(state), shares = stripOf(state.eps);
   write({ratio: `= ${drawing.fixed(state.tooth / state.eps)} ε`});
-  canvas("plane").setAttribute("aria-label", inWords(found, revealed));
-  zoom(canvas("zoom"), found, plane(canvas("plane"), found, revealed));
-  if (!revealed) return {...found, strip: shares};
-  say(found, shares, write);
+  canvas("plane").setAttribute("aria-label", inWords(measured, revealed));
+  zoom(canvas("zoom"), measured, plane(canvas("plane"), measured, revealed));
+  if (!revealed) return {...measured, strip: shares};
+  say(measured, shares, write);
   const curve = few(shares).map((one) => `${share(one)} at ${one.tooth}`).join(", ");
   const cos = `|cos| is at most ${drawing.fixed(Math.max(...shares.map((one) => one.cos)))}`;
   canvas("strip").setAttribute("aria-label", `Transfer over tooth height at ε ${state.eps}: ${curve}. ${cos}.`);
-  chart(canvas("strip"), found, shares);
-  return {...found, strip: shares};
+  chart(canvas("strip"), measured, shares);
+  return {...measured, strip: shares};
 }

@@ -148,7 +148,7 @@ def usual(compare: dash.Dash) -> dict[str, Any]:
     return controls | dict.fromkeys(PARTS, state) | {
         "state": state, "address": "?a=bars-cos-only", "client": "tab", "look": "dark", "newest": {"runs": []}, "swap": 0,
         "remembered": {"bars": "bars-cos-only"}, "live-drawn": "", "alive": 1, "poll": 1, "handout": 1,
-        "fine": {"a": "0f", "b": "f0"}, "own-options-html": "",
+        "fine": {"a": "0f", "b": "f0"}, "custom-options-html": "",
     }  # fmt: skip
 
 

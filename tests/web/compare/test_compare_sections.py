@@ -89,7 +89,7 @@ def test_both_sides_are_one_plane_and_one_square(compare: dash.Dash) -> None:
         drawn_lines = [(t["x"], t["y"]) for side in "ab" for t in shown[side]["spec"]["data"] if t["name"] == name]
         assert len(drawn_lines) == 8
         assert all(line == drawn_lines[0] for line in drawn_lines)
-    balls = [traces(shown, side, panel)["eps-ball of the attack"] for side in "ab" for panel in range(4)]
+    balls = [traces(shown, side, panel)["ε-ball of the attack"] for side in "ab" for panel in range(4)]
     assert all((ball["x"], ball["y"]) == (balls[0]["x"], balls[0]["y"]) for ball in balls)
     go.Figure(shown["a"]["spec"])  # plotly checks every property
     axes = "→ gradient of the loss of mnist-trs's ensemble; ↑ gradient of the loss of mnist-standard's"
@@ -233,12 +233,12 @@ def test_before_anything_is_measured_a_sentence_stands_there_instead_of_the_char
     monkeypatch.setattr(Jobs, "_step", lambda self, job: False)  # nothing comes of it
     answer = call(compare, "poll.disabled", settled=state_of(compare, **{**QUICK, "seed": 99}))
     assert answer["live-chart.children"] is None
-    assert "PGD-4 on the ensembles, eps in max norm, first 16 test images, seed 99" in answer["live-words.children"]
+    assert "PGD-4 on the ensembles, ε in max norm, first 16 test images, seed 99" in answer["live-words.children"]
 
 
 def test_the_caption_names_the_norm(compare: dash.Dash) -> None:
     answer = call(compare, "poll.disabled", settled=state_of(compare, **PAIR, norm="l2", n=1, steps=1))
-    assert "eps in L2" in answer["live-words.children"]
+    assert "ε in L2" in answer["live-words.children"]
 
 
 def test_what_fails_is_said_once_and_not_tried_for_ever(compare: dash.Dash, monkeypatch: pytest.MonkeyPatch) -> None:

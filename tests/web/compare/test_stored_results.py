@@ -135,7 +135,7 @@ def test_points_of_runs_are_their_own_and_marked() -> None:
         "three": RunPoint(0.5, 0.0, 0.0, 30.0, 0, 6, "3"),
     }
     points, under = charts.robust_points(TWO, probes, {})
-    assert under == "worst of 3 eps 0.1"
+    assert under == "worst of 3 ε 0.1"
     assert points == {"two": RunPoint(50.0, 0.0, *Figure("0000").interval, 0, 4, "two")}
     low, high = Figure("0000").interval
     assert f"two (B)</th><td>50.0</td><td>0.0</td><td>{low:.1f}-{high:.1f}</td><td>0/4</td>" in markup(
@@ -177,4 +177,4 @@ def test_accuracy_that_rises_with_eps_is_said_to_be_too_high() -> None:
     stuck = [(0.0, 99.0, 98, 100, 100), (0.1, 35.0, 25, 45, 100), (0.2, 34.0, 25, 45, 100), (0.3, 42.5, 33, 53, 100)]
     assert charts.rising_words({"a": fine}) == ""
     words = charts.rising_words({"a": fine, "b": stuck})
-    assert words.startswith(" b has 34.0 % at eps 0.2 and 42.5 % at 0.3: the attack gets stuck there")
+    assert words.startswith(" b has 34.0 % at ε 0.2 and 42.5 % at 0.3: the attack gets stuck there")

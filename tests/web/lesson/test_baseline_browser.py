@@ -49,7 +49,7 @@ def test_a_slice_follows_the_image_and_eps_and_is_square(desk: Screen) -> None:
     desk.until_url(image="3")
     desk.page.locator(f"{CARD} [data-field=eps] input").focus()
     desk.page.keyboard.press("ArrowRight")
-    desk.until(f"document.querySelector('{CARD} [data-out={RUNS[1]}]').textContent.includes('eps 0.25')")
+    desk.until(f"document.querySelector('{CARD} [data-out={RUNS[1]}]').textContent.includes('ε 0.25')")
     assert "off the plane" in caption.text_content()
     box = desk.page.locator(f"{CARD} [data-figure={RUNS[0]}]").bounding_box()
     assert box["width"] == pytest.approx(box["height"], abs=1)

@@ -64,7 +64,7 @@ def test_other_factors_are_measured(desk: Screen) -> None:
     assert series["logits x 1"] == series["logits as they are"]
     desk.page.locator(f"{CARD} [data-field=eps] input").focus()
     desk.page.keyboard.press("ArrowRight")
-    desk.until("lessonView.answer.texts.of.includes('eps 0.3,')")
+    desk.until("lessonView.answer.texts.of.includes('ε 0.3,')")
 
 
 def test_without_the_run_the_card_says_how_to_get_it(context: BrowserContext, serve, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_the_figures_are_those_of_transfer_matrix_and_evaluate(card, pairs, atta
         assert bars[name] == pytest.approx(100 * robust.value)
         assert f"<td>{transfer.text}</td><td>{robust.text}</td>" in table
     assert view.texts["of"].startswith(
-        f"{images.MEMBER_ATTACKS[pairs]} on members, PGD on the whole, 2 steps, eps 0.2; seed 1, first 8"
+        f"{images.MEMBER_ATTACKS[pairs]} on members, PGD on the whole, 2 steps, ε 0.2; seed 1, first 8"
     )
     said = view.texts["headline"]
     assert f"and {100 * expected(runs, GUESSED, attack)[0].value:.0f} % of the {images.MEMBER_ATTACKS[pairs]} images" in said

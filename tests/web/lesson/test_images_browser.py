@@ -51,7 +51,7 @@ def test_another_attack_and_another_eps_are_measured_anew(desk: Screen) -> None:
     assert "transfer by PGD" in desk.page.locator(f"{CARD} [data-figure=transfer] [role=img]").get_attribute("aria-label")
     desk.page.locator(f"{CARD} [data-field=eps] input").focus()
     desk.page.keyboard.press("ArrowLeft")
-    desk.until("lessonView.answer.done && lessonView.answer.texts.of.includes('eps 0.25')")
+    desk.until("lessonView.answer.done && lessonView.answer.texts.of.includes('ε 0.25')")
 
 
 def test_without_a_run_the_card_says_how_to_get_it_and_the_rest_works(screen: Screen) -> None:

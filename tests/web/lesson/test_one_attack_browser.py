@@ -16,9 +16,9 @@ HIT = (0xD5, 0x5E, 0x00)  # --hit of the light theme: what the attack is drawn i
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"], "resultTypes": ["violations"]}
 
 
-def margins(found: dict, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def margins(measured: dict, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """How far points [n, 2] are on the right side of F's and of G's boundary, as the card draws them."""
-    f, g = (found[name]["far"] - points @ np.array(found[name]["toward"]) for name in ("F", "G"))
+    f, g = (measured[name]["far"] - points @ np.array(measured[name]["toward"]) for name in ("F", "G"))
     return f, g
 
 
@@ -27,16 +27,16 @@ def test_g_falls_where_the_law_says(screen: Screen) -> None:
     verdicts = set()
     for angle, distance, eps in BORDERS + OTHERS:
         screen.set(angle=angle, distance=distance, eps=eps)
-        found = screen.js("lessonView.found")
+        measured = screen.js("lessonView.measured")
         falls = round(eps * math.cos(math.radians(angle)) - distance, 12) > 0
         verdicts.add(falls)
-        x, attacked = np.array([found["x"]]), np.array([found["attacked"]])
-        assert np.minimum(*margins(found, x)) > 0  # both are right about x
-        assert margins(found, x)[1] == pytest.approx(distance)
-        f, g = margins(found, attacked)
+        x, attacked = np.array([measured["x"]]), np.array([measured["attacked"]])
+        assert np.minimum(*margins(measured, x)) > 0  # both are right about x
+        assert margins(measured, x)[1] == pytest.approx(distance)
+        f, g = margins(measured, attacked)
         assert (f[0] < 0, g[0] < -1e-12) == (True, falls), (angle, distance, eps)
-        assert (found["after"], found["transfers"]) == ([True, falls], falls), (angle, distance, eps)
-        cosine = np.dot(found["F"]["toward"], found["G"]["toward"])
+        assert (measured["after"], measured["transfers"]) == ([True, falls], falls), (angle, distance, eps)
+        cosine = np.dot(measured["F"]["toward"], measured["G"]["toward"])
         assert math.degrees(math.acos(np.clip(cosine, -1, 1))) == pytest.approx(angle, abs=1e-5)
         said = screen.page.locator("#card-one-attack [data-out=verdict]").text_content()
         assert ("Both are wrong" in said) == falls
@@ -53,19 +53,19 @@ def test_the_models_names_do_not_lie_on_one_another(screen: Screen, size: tuple[
     for angle in range(0, 181, 15):
         for distance in (0.05, 0.3, 1):
             screen.set(angle=angle, distance=distance)
-            names = screen.js("lessonView.found.names")
+            names = screen.js("lessonView.measured.names")
             (x, y), (a, b), em = names["F"], names["G"], names["em"]
             assert abs(x - a) > 4.5 * em or abs(y - b) > 1.2 * em, (angle, distance, names)
 
 
 def test_no_point_of_the_ball_is_worse_for_f_than_the_attack(screen: Screen) -> None:
     screen.card("one-attack", {"angle": 37, "eps": 0.8})
-    found = screen.js("lessonView.found")
+    measured = screen.js("lessonView.measured")
     turns, lengths = np.meshgrid(np.linspace(0, 2 * np.pi, 721), np.linspace(0, 0.8, 41))
     ball = np.stack([lengths * np.cos(turns), lengths * np.sin(turns)], axis=-1).reshape(-1, 2)
-    lowest = margins(found, np.array([found["attacked"]]))[0][0]
-    assert np.linalg.norm(found["attacked"]) == pytest.approx(0.8)
-    assert lowest == pytest.approx(margins(found, ball)[0].min(), abs=1e-12)
+    lowest = margins(measured, np.array([measured["attacked"]]))[0][0]
+    assert np.linalg.norm(measured["attacked"]) == pytest.approx(0.8)
+    assert lowest == pytest.approx(margins(measured, ball)[0].min(), abs=1e-12)
 
 
 def test_the_attack_is_seen_after_the_guess_only(screen: Screen) -> None:
@@ -97,15 +97,15 @@ def test_the_state_comes_back_from_the_address(screen: Screen) -> None:
     screen.page.locator("#card-one-attack [data-field=angle] input").focus()
     screen.page.keyboard.press("ArrowLeft")
     screen.until_url(angle="89", reveal="1")
-    before = screen.js("lessonView.found")
+    before = screen.js("lessonView.measured")
     screen.page.reload()
-    screen.until("window.lessonView && lessonView.found")
-    assert screen.js("lessonView.found") == before
+    screen.until("window.lessonView && lessonView.measured")
+    assert screen.js("lessonView.measured") == before
     assert before["cos"] == pytest.approx(math.cos(math.radians(89)))
 
 
 def test_axe_finds_nothing(screen: Screen) -> None:
     for theme in ("light", "dark"):
         screen.card("one-attack", {"reveal": 1, "guess": 1, "theme": theme})
-        found = Axe().run(screen.page, options=RULES).response["violations"]
-        assert [(v["id"], [n["failureSummary"] for n in v["nodes"]][:4]) for v in found] == []
+        violations = Axe().run(screen.page, options=RULES).response["violations"]
+        assert [(v["id"], [n["failureSummary"] for n in v["nodes"]][:4]) for v in violations] == []

@@ -43,7 +43,7 @@ def brute_force(points: np.ndarray, sides: np.ndarray, tooth: float, eps: float)
     turns, lengths = np.meshgrid(np.linspace(0, 2 * np.pi, 1440, endpoint=False), eps * np.linspace(0, 1, 16))
     ball = np.stack([lengths * np.cos(turns), lengths * np.sin(turns)], axis=-1).reshape(-1, 2)
     box = np.stack(np.meshgrid(*[np.linspace(-1, 1, 21)] * 2), axis=-1).reshape(-1, 2)
-    found = np.empty_like(points)
+    lowest = np.empty_like(points)
     for i, (x, side) in enumerate(zip(points, sides, strict=True)):
         best, reach = ball[np.argmin(side * margin("F", x + ball, tooth))], eps / 30
         while reach > 1e-8:
@@ -52,19 +52,19 @@ def brute_force(points: np.ndarray, sides: np.ndarray, tooth: float, eps: float)
             tried = np.concatenate([tried, best[None]])
             best = tried[np.argmin(side * margin("F", x + tried, tooth))]
             reach /= 4
-        found[i] = x + best
-    return found
+        lowest[i] = x + best
+    return lowest
 
 
 class Shown:
-    """What the page has found, as arrays."""
+    """What the page has measured, as arrays."""
 
     def __init__(self, screen: Screen) -> None:
-        self.found = screen.js("lessonView.found")
-        self.points = np.array([[p["x"], p["y"]] for p in self.found["points"]])
-        self.sides = np.array([1 if p["label"] else -1 for p in self.found["points"]])
-        self.attacked = np.array([[p["x"], p["y"]] for p in self.found["attacked"]])
-        self.tooth, self.eps = self.found["tooth"], self.found["eps"]
+        self.measured = screen.js("lessonView.measured")
+        self.points = np.array([[p["x"], p["y"]] for p in self.measured["points"]])
+        self.sides = np.array([1 if p["label"] else -1 for p in self.measured["points"]])
+        self.attacked = np.array([[p["x"], p["y"]] for p in self.measured["attacked"]])
+        self.tooth, self.eps = self.measured["tooth"], self.measured["eps"]
 
     def counts(self, attacked: np.ndarray) -> tuple[int, int, float]:
         """Fooled both; right for both before, and F fooled; the least |margin| that any of these verdicts hangs on."""
@@ -94,10 +94,10 @@ def test_the_attack_and_its_counts_are_those_of_brute_force(screen: Screen, eps:
         assert (tried - exact).max() < GRID
         both, eligible, closest = shown.counts(shown.attacked)
         assert closest > 1e-6  # no verdict hangs on rounding
-        assert (shown.found["both"], shown.found["n"]) == (both, eligible)
+        assert (shown.measured["both"], shown.measured["n"]) == (both, eligible)
         by_brute_force = shown.counts(brute)
         assert np.abs(np.subtract(by_brute_force[:2], (both, eligible))).max() <= (by_brute_force[2] < GRID)
-        assert shown.found["interval"] == pytest.approx(wilson(both, eligible), abs=1e-6)
+        assert shown.measured["interval"] == pytest.approx(wilson(both, eligible), abs=1e-6)
         assert text(screen, "share") == (f"{both / eligible:.2f}" if eligible else "none")
         assert f"{both} of the {eligible} that fool F" in text(screen, "counts")
         shares.append(both / eligible)
@@ -118,16 +118,16 @@ def test_the_gradients_stay_at_right_angles_and_as_long_while_beta_grows(screen:
         at_points = cosine(shown.points[flat], tooth).mean()
         aside = np.array([tooth * 1e-3, 0])
         at_attacked = max(cosine(shown.attacked + side * aside, tooth).mean() for side in (-1, 1))
-        assert shown.found["cos"]["points"] == pytest.approx(at_points, abs=1e-6)
-        assert shown.found["cos"]["attacked"] == pytest.approx(at_attacked, abs=1e-6)
+        assert shown.measured["cos"]["points"] == pytest.approx(at_points, abs=1e-6)
+        assert shown.measured["cos"]["attacked"] == pytest.approx(at_attacked, abs=1e-6)
         assert (text(screen, "cos"), at_points < 1e-6) == ("0.00", True)
         lengths = np.linalg.norm(gradient("F", shown.points[flat], tooth), axis=-1)
-        assert lengths == pytest.approx(shown.found["norm"], abs=1e-6)
+        assert lengths == pytest.approx(shown.measured["norm"], abs=1e-6)
         middles = np.stack([tooth * np.arange(-6, 7), np.zeros(13)], axis=-1)
         slopes = gradient("F", middles, tooth)
         i, j = np.triu_indices(len(middles), 1)
         betas = np.linalg.norm(slopes[i] - slopes[j], axis=-1) / np.linalg.norm(middles[i] - middles[j], axis=-1)
-        assert shown.found["beta"] == pytest.approx(betas.max(), rel=1e-5)
+        assert shown.measured["beta"] == pytest.approx(betas.max(), rel=1e-5)
 
 
 def test_points_are_of_both_classes_and_the_same_everywhere(screen: Screen) -> None:
@@ -151,15 +151,15 @@ def test_points_are_of_both_classes_and_the_same_everywhere(screen: Screen) -> N
 def test_the_chart_has_what_the_slider_shows(screen: Screen) -> None:
     screen.card("zigzag", {"reveal": 1})
     screen.set(eps=0.25)  # not what the chart was drawn for at first
-    strip = screen.js("lessonView.found.strip")
+    strip = screen.js("lessonView.measured.strip")
     assert [one["tooth"] for one in strip] == pytest.approx([k / 100 for k in range(1, 51)], abs=0)
     for one in strip[::7]:
         screen.set(tooth=one["tooth"])
-        found = Shown(screen).found
+        measured = Shown(screen).measured
         assert [one[key] for key in ("both", "n", "share", "interval")] == [
-            found[key] for key in ("both", "n", "share", "interval")
+            measured[key] for key in ("both", "n", "share", "interval")
         ]
-        assert one["cos"] == found["cos"]["points"]
+        assert one["cos"] == measured["cos"]["points"]
     named = dict(part.split(": ") for part in text(screen, "few").split(" · "))
     assert len(named) == 6
     by_tooth = {}
@@ -186,13 +186,13 @@ def test_numbers_and_attacks_are_seen_after_the_guess_only(screen: Screen) -> No
     section.locator("[data-part=sources] summary").click()
     assert all(number.is_visible() and number.text_content() for number in numbers)
     assert section.locator("canvas.strip").is_visible()
-    shown = Shown(screen).found
+    shown = Shown(screen).measured
     label = section.locator("canvas.plane").get_attribute("aria-label")
     assert f"at {shown['n']} points" in label
     assert f"at {shown['both']} of them" in label
     assert hit() > 50
     screen.set(tooth=0.45)
-    assert (Shown(screen).found["both"], hit()) == (0, 0)
+    assert (Shown(screen).measured["both"], hit()) == (0, 0)
     screen.page.keyboard.press("Enter")
     assert not any(number.is_visible() for number in numbers)
     assert hit() == 0
@@ -208,15 +208,15 @@ def test_the_drawing_follows_the_slider_and_the_address_the_state(screen: Screen
     assert "0.19 high" in screen.page.locator(label).get_attribute("aria-label")
     assert text(screen, "ratio") == "= 0.63 ε"
     screen.until_url(tooth="0.19", reveal="1")
-    found = Shown(screen).found
+    measured = Shown(screen).measured
     screen.page.reload()
-    screen.until("window.lessonView && lessonView.found")
-    assert Shown(screen).found == found
+    screen.until("window.lessonView && lessonView.measured")
+    assert Shown(screen).measured == measured
     assert screen.page.locator("#card-zigzag canvas.strip").is_visible()
 
 
 def test_axe_finds_nothing(screen: Screen) -> None:
     for theme in ("light", "dark"):
         screen.card("zigzag", {"reveal": 1, "guess": 1, "theme": theme})
-        found = Axe().run(screen.page, options=RULES).response["violations"]
-        assert [(v["id"], [n["failureSummary"] for n in v["nodes"]][:4]) for v in found] == []
+        violations = Axe().run(screen.page, options=RULES).response["violations"]
+        assert [(v["id"], [n["failureSummary"] for n in v["nodes"]][:4]) for v in violations] == []

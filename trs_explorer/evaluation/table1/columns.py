@@ -33,7 +33,7 @@ class Column:
         """Its eps or c in words; empty for clean."""
         if self.eps is None:
             return f"c {self.c:g}"
-        return f"eps {self.eps:g}" if self.eps else ""
+        return f"ε {self.eps:g}" if self.eps else ""
 
     @property
     def value(self) -> float:

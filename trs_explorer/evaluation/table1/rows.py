@@ -133,7 +133,7 @@ def sort_rows(rows: Sequence[Row]) -> list[Row]:
     """Rows of one data set in the table's order, each with a label of its own."""
     count = Counter(one.config.method_name for one in rows)
     alone = [one.config.imported or count[one.config.method_name] == 1 for one in rows]
-    labelled = [one if own else replace(one, label=one.run) for one, own in zip(rows, alone, strict=True)]
+    labelled = [one if is_alone else replace(one, label=one.run) for one, is_alone in zip(rows, alone, strict=True)]
     return sorted(labelled, key=lambda one: (_place(one.config.method), one.config.method, natural_order(one.run)))
 
 

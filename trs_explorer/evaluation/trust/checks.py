@@ -3,8 +3,8 @@
 # What is checked, by its number, in the words of a passed check.
 CHECKS = {
     1: "iterated attacks leave no more images correct than a single step",
-    2: "with eps 1 no image is still classified correctly",
-    3: "accuracy falls as eps grows",
+    2: "with ε 1 no image is still classified correctly",
+    3: "accuracy falls as ε grows",
     4: "images made on another model do no better than the attack itself",
     5: "no input gradient is zero, NaN or infinite",
     6: "the last 10 steps change nothing any more",
@@ -13,7 +13,7 @@ CHECKS = {
     9: "the same images give the same outputs",
     10: "outputs are logits or log-probabilities",
     11: "eval mode, pixels in [0, 1], nothing moved by more than eps",
-    12: "with eps 0 the accuracy is the clean one",
+    12: "with ε 0 the accuracy is the clean one",
     13: "five random starts find no more than one",
     14: "there are classes enough for every attack",
     15: "random noise does no better than the attack",

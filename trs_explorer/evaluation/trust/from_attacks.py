@@ -69,14 +69,14 @@ def quick_checks(
     left = run(partial(pgd, eps=1.0))
     if left.any():
         warnings[2].append(
-            f"{_of(left)} images are still right with eps 1, where every image is in reach: gradients are masked, or the "
+            f"{_of(left)} images are still right with ε 1, where every image is in reach: gradients are masked, or the "
             "attack is weak"
         )
     for name, attack, arguments in attacks:
         if arguments.get("eps") is not None:
             same = run(partial(attack, **{**arguments, "eps": 0.0}))
             if not torch.equal(same, right):
-                warnings[12].append(f"{name} with eps 0 leaves {_of(same)} right instead of the clean {_of(right)}")
+                warnings[12].append(f"{name} with ε 0 leaves {_of(same)} right instead of the clean {_of(right)}")
     norm = _norm(rates)
     strongest = _strongest(rates, len(x), norm)
     if not strongest:
@@ -92,7 +92,7 @@ def quick_checks(
     (low, fewer), *_, (high, more) = sorted(both, key=lambda trial: int(trial[1].sum()))
     if is_stronger(fewer, more, MAX_ATTACK_GAP):
         warnings[8].append(
-            f"{low} leaves {_of(fewer)} right at eps {eps:g}, {high} {_of(more)}: the gradients of the latter are masked, so "
+            f"{low} leaves {_of(fewer)} right at ε {eps:g}, {high} {_of(more)}: the gradients of the latter are masked, so "
             "only the lower figure counts, and it may still be too high"
         )
     for eps, (name, left) in strongest.items():
@@ -102,7 +102,7 @@ def quick_checks(
             noisy &= correct(model, (x + random_shift(x, seeds, eps=eps, norm=norm)).clamp(0, 1), y).cpu()
         if is_stronger(noisy, left):
             warnings[15].append(
-                f"{NOISE_DRAWS} draws of random noise leave {_of(noisy)} right at eps {eps:g}, {name} {_of(left)}: the attack "
+                f"{NOISE_DRAWS} draws of random noise leave {_of(noisy)} right at ε {eps:g}, {name} {_of(left)}: the attack "
                 "misses what chance finds"
             )
     return warnings
@@ -144,7 +144,7 @@ def thorough_checks(
             theirs = run(partial(pgd, eps=eps, norm=norm, steps=steps, for_transfer=True), surrogate=surrogate)
             if is_stronger(theirs, left):
                 warnings[4].append(
-                    f"images made on {title} leave {_of(theirs)} right at eps {eps:g}, {name} itself {_of(left)}: its "
+                    f"images made on {title} leave {_of(theirs)} right at ε {eps:g}, {name} itself {_of(left)}: its "
                     "gradients mislead"
                 )
     if steps > LAST_STEPS:
@@ -158,7 +158,7 @@ def thorough_checks(
     warnings[13] = []
     if is_stronger(often, once):
         warnings[13].append(
-            f"five starts of PGD leave {_of(often)} right at eps {eps:g}, one {_of(once)}: take --restarts 5 or more, or a "
+            f"five starts of PGD leave {_of(often)} right at ε {eps:g}, one {_of(once)}: take --restarts 5 or more, or a "
             "stronger attack"
         )
     if hasattr(model, "members"):
@@ -168,7 +168,7 @@ def thorough_checks(
             attack = partial(pgd, eps=eps, norm=norm, steps=steps, for_transfer=True)
             results.append((f"PGD on member F{number} alone", run(attack, surrogate=member)))
         warnings[16] = [
-            f"{title} leaves {_of(theirs)} right at eps {eps:g}, {name} on the ensemble {_of(left)}: only the lower figure counts"
+            f"{title} leaves {_of(theirs)} right at ε {eps:g}, {name} on the ensemble {_of(left)}: only the lower figure counts"
             + (", and the gradients that the latter follows are masked" if is_stronger(theirs, left, MAX_ATTACK_GAP) else "")
             for title, theirs in results
             if is_stronger(theirs, left)
@@ -232,7 +232,7 @@ def _still_moving(model: nn.Module, x: Images, y: Labels, *, eps: float, steps: 
     if newly_fooled <= SLACK * len(x) and after <= (1 + RISE) * before:
         return []
     return [
-        f"the last {LAST_STEPS} of {steps} steps of PGD at eps {eps:g} raise the loss of the {int(right[0].sum())} images that "
+        f"the last {LAST_STEPS} of {steps} steps of PGD at ε {eps:g} raise the loss of the {int(right[0].sum())} images that "
         f"were still correct from {before:.3g} to {after:.3g} and fool {newly_fooled} of them: take more --steps"
     ]
 

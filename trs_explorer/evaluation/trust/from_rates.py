@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from trs_explorer.attack_catalogue import parse_label
-from trs_explorer.evaluation.accuracy import Rate
+from trs_explorer.evaluation.accuracy import Rate, leaves_ball
 from trs_explorer.evaluation.trust.checks import CHECKS
 from trs_explorer.gradients import Images, Labels
 from trs_explorer.models.eval_mode import eval_mode
@@ -82,16 +82,16 @@ def _failed_but_changed(rates: Sequence[Rate]) -> list[str]:
 
 def _outside_the_ball(rates: Sequence[Rate]) -> list[str]:
     return [
-        f"{rate.name} moved an image by {rate.perturbation:.4g} in {rate.norm}, more than its eps {rate.eps:g}: its figure does "
+        f"{rate.name} moved an image by {rate.perturbation:.4g} in {rate.norm}, more than its ε {rate.eps:g}: its figure does "
         "not count"
         for rate in rates
-        if rate.eps is not None and rate.perturbation > rate.eps * (1 + 1e-5) + 1e-6
+        if leaves_ball(rate.perturbation, rate.eps)
     ]
 
 
 def _weaker_than_one_step(iterated: Sequence[Rate], steps: Sequence[Rate]) -> list[str]:
     return [
-        f"{strong.name} leaves {_percent(strong)} right at eps {strong.eps:g}, {weak.name}'s single step only {_percent(weak)}: "
+        f"{strong.name} leaves {_percent(strong)} right at ε {strong.eps:g}, {weak.name}'s single step only {_percent(weak)}: "
         "gradients are masked, or its steps are too few or too small"
         for strong in iterated
         for weak in steps
@@ -110,7 +110,7 @@ def _far_apart(iterated: Sequence[Rate]) -> list[str]:
         if _share(high) <= _share(low) + MAX_ATTACK_GAP:
             continue
         best = min((rate for rate in group if _on_margin(rate) != _on_margin(low)), key=_share, default=low)
-        both = f"at eps {low.eps:g} {low.name} leaves {_percent(low)} right, "
+        both = f"at ε {low.eps:g} {low.name} leaves {_percent(low)} right, "
         if _share(best) > _share(low) + MAX_ATTACK_GAP:
             warnings.append(
                 f"{both}{best.name}, on another loss, {_percent(best)}: the gradients of that loss are masked, so only the "
@@ -140,9 +140,9 @@ def _rising(rates: Sequence[Rate]) -> list[str]:
         lowest = next((rate for rate in clean if rate.n == group[0].n), None)
         for rate in sorted(group, key=_radius):
             if lowest is not None and _share(rate) > _share(lowest) + SLACK and _radius(rate) > _radius(lowest):
-                before = "without an attack" if lowest.name == "clean" else f"at eps {lowest.eps:g}"
+                before = "without an attack" if lowest.name == "clean" else f"at ε {lowest.eps:g}"
                 warnings.append(
-                    f"{rate.name} leaves {_percent(rate)} right at eps {rate.eps:g}, more than the {_percent(lowest)} {before}: "
+                    f"{rate.name} leaves {_percent(rate)} right at ε {rate.eps:g}, more than the {_percent(lowest)} {before}: "
                     "a larger ball holds the smaller one's images, so the attack misses them"
                 )
             lowest = rate if lowest is None or _share(rate) < _share(lowest) else lowest
@@ -176,8 +176,8 @@ def check_model(model: nn.Module, x: Images, y: Labels) -> CheckWarnings:
     with eval_mode(model), torch.enable_grad():
         copy = x.detach().clone().requires_grad_()
         loss = F.cross_entropy(model(copy).float(), y.long(), reduction="sum")
-        found = torch.autograd.grad(loss, copy, allow_unused=True)[0] if loss.requires_grad else None
-        gradient = torch.zeros_like(copy).flatten(1) if found is None else found.flatten(1)
+        derivative = torch.autograd.grad(loss, copy, allow_unused=True)[0] if loss.requires_grad else None
+        gradient = torch.zeros_like(copy).flatten(1) if derivative is None else derivative.flatten(1)
     zero, broken = (gradient == 0).all(-1), ~gradient.isfinite().all(-1)
     if zero.float().mean() > SLACK:
         warnings[5].append(

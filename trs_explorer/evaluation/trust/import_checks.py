@@ -17,6 +17,9 @@ from trs_explorer.models.eval_mode import eval_mode
 BETTER = 0.2  # by this much accuracy, other input shows that normalisation is missing or doubled
 SATURATED = 0.9  # share of images whose probability rounds to 1 in float32
 MISSING = "{}: its normalisation is missing. Put the one that it was trained with into it as the first layer"
+NOT_BETTER = (
+    "Not better: images normalised by their mean and std, or back; in [-1, 1] or [0, 255]; channels reversed; classes renamed"
+)
 N_GRADIENTS = 16  # images for the checks that need gradients
 
 
@@ -79,12 +82,12 @@ def _why_so_inaccurate(member: nn.Module, x: Images, y: Labels, outputs: Tensor,
         "images that are normalised back, x * std + mean, {}: its normalisation is doubled": x * std + mean,
         "images with their channels in reverse order {}: it was trained on BGR": x.flip(1),
     }
-    found = {words: int(right(_outputs(member, other, y, batch_size), y).sum()) for words, other in tries.items()}
+    counts = {words: int(right(_outputs(member, other, y, batch_size), y).sum()) for words, other in tries.items()}
     renamed = "its own answers {} if its classes are renamed: they are in another order than the data's"
-    found[renamed] = _matched_classes(outputs, y)
-    words, best = max(found.items(), key=lambda one: one[1])
+    counts[renamed] = _matched_classes(outputs, y)
+    words, best = max(counts.items(), key=lambda one: one[1])
     better = best - correct > BETTER * n
-    yield f"{text}; of {words.format(best)}" if better else f"{text}: is this the data that it was trained on?"
+    yield f"{text}; of {words.format(best)}" if better else f"{text}: is this the data that it was trained on? {NOT_BETTER}"
 
 
 def _matched_classes(outputs: Float[Tensor, "batch class"], y: Labels) -> int:

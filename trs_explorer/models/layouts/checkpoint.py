@@ -47,11 +47,11 @@ def read_checkpoint(path: Path) -> tuple[Any, int]:
     except MemoryError:
         raise UsageError(f"{printable(path)}: there is not enough memory for its {len(raw):,} bytes") from None
     except Exception as error:  # whatever the parser raises on a damaged or hostile file
-        found = re.search(r"GLOBAL (\S{1,200}) ", str(error))
-        if found is None:
+        match = re.search(r"GLOBAL (\S{1,200}) ", str(error))
+        if match is None:
             raise UsageError(f"{printable(path)} is damaged: torch.load cannot read it. Download or copy it again") from error
         raise UsageError(
-            f"{printable(path)} holds an object made by {printable(found[1])}, and no code in a file is run: {_SAVE_AGAIN}"
+            f"{printable(path)} holds an object made by {printable(match[1])}, and no code in a file is run: {_SAVE_AGAIN}"
         ) from error
 
 

@@ -38,7 +38,7 @@ class LayoutEnsemble:
 
     - members: in eval mode, with `Normalize` as first layer; in the order of the files or of their numbers.
     - architecture, data: with these `build_member` builds each member without its weights.
-    - notes: what was found in the files, one sentence each.
+    - notes: what the files say of it, one sentence each.
     """
 
     members: tuple[nn.Sequential, ...]
@@ -48,8 +48,8 @@ class LayoutEnsemble:
 
 
 @dataclass(frozen=True)
-class _Found:
-    """A member's weights as found: the keys without those of wrappers have `prefix`; normaliser: the others have this one."""
+class _MemberWeights:
+    """A member's weights in a file: the keys without those of wrappers have `prefix`; normaliser: the others have this one."""
 
     state: Mapping[object, object]
     where: str
@@ -71,7 +71,7 @@ def load_layout(layout: str, files: Sequence[Path]) -> LayoutEnsemble:
         raise UsageError(f"--layout {layout} needs the files to read: {' or '.join(form.holds for form in chosen.forms)}")
     _refuse_repeated(files)
     form = TRS_FORM
-    found: list[_Found] = []
+    weights: list[_MemberWeights] = []
     notes: list[str] = []
     for number, path in enumerate(files):
         content, size = read_checkpoint(path)
@@ -81,15 +81,15 @@ def load_layout(layout: str, files: Sequence[Path]) -> LayoutEnsemble:
         suffix = "-leaky" if form in chosen.leaky else ""
         here = _dverge_members(path, content) if form is DVERGE_FORM else [_trs_member(path, content, number, notes)]
         check_size((one.state for one in here), size, printable(path))
-        found += (replace(one, architecture=one.architecture + suffix) for one in here)
-    first = found[0]
-    for other in found[1:]:
+        weights += (replace(one, architecture=one.architecture + suffix) for one in here)
+    first = weights[0]
+    for other in weights[1:]:
         if (other.architecture, other.data) != (first.architecture, first.data):
             raise UsageError(
                 f"{first.where}: {first.architecture} for {first.data}, {other.where}: {other.architecture} for {other.data}: "
                 "import members of one architecture"
             )
-    members = tuple(_member(one, notes) for one in found)
+    members = tuple(_member(one, notes) for one in weights)
     activation = "leaky ReLUs of slope 0.1" if first.architecture.endswith("-leaky") else "ReLUs"
     count = "1 member only" if len(members) == 1 else f"{len(members)} members"
     said = f"{count}, {first.architecture.removesuffix('-leaky')} with {activation} for {first.data}, in the form of {form.name}"
@@ -107,21 +107,21 @@ def _refuse_repeated(files: Sequence[Path]) -> None:
 
 def _form(layout: str, chosen: Layout, path: Path, content: Any) -> Form:
     """Whose form a file's content has, if the layout is published in it. Raises: UsageError with what was found and expected."""
-    found = None
+    form = None
     if isinstance(content, Mapping) and content:
         if all(isinstance(key, str) and re.fullmatch(r"model_[0-9]{1,4}", key) for key in content):
-            found = DVERGE_FORM
+            form = DVERGE_FORM
         elif isinstance(content.get("arch"), str) and isinstance(content.get("state_dict"), Mapping):
-            found = TRS_FORM
-    if found in chosen.forms:
-        return found
-    others = [name for name, other in LAYOUTS.items() if found in other.forms]
-    hint = f" (it has the form of {found.name}: is it --layout {', '.join(others)}?)" if found else ""
+            form = TRS_FORM
+    if form in chosen.forms:
+        return form
+    others = [name for name, other in LAYOUTS.items() if form in other.forms]
+    hint = f" (it has the form of {form.name}: is it --layout {', '.join(others)}?)" if form else ""
     expected = ", or ".join(form.holds for form in chosen.forms)
     raise UsageError(f"{printable(path)} is not in the layout {layout}: found {describe(content)}; expected {expected}{hint}")
 
 
-def _trs_member(path: Path, content: Mapping[str, Any], number: int, notes: list[str]) -> _Found:
+def _trs_member(path: Path, content: Mapping[str, Any], number: int, notes: list[str]) -> _MemberWeights:
     """Find a member in a file of the TRS repository. Its `NormalizeLayer` has no buffers: the constants are in the code only."""
     where, arch, state = printable(path), content["arch"], content["state_dict"]
     if arch not in _ARCHITECTURES:
@@ -133,15 +133,15 @@ def _trs_member(path: Path, content: Mapping[str, Any], number: int, notes: list
     epoch = content.get("epoch")
     epochs = f"after epoch {epoch}" if isinstance(epoch, int) and 0 <= epoch < 10**6 else "of an unknown epoch"
     notes.append(f"F{number + 1} is {where}, {arch} {epochs}")
-    return _Found(state, where, architecture, data, prefix)
+    return _MemberWeights(state, where, architecture, data, prefix)
 
 
-def _dverge_members(path: Path, content: Mapping[str, Any]) -> list[_Found]:
+def _dverge_members(path: Path, content: Mapping[str, Any]) -> list[_MemberWeights]:
     """Find the members in a file of DVERGE. Their wrapper saves its normalisation as buffers."""
     return [_dverge_member(f"{printable(path)}: {name}", content[name]) for name in sorted(content, key=natural_order)]
 
 
-def _dverge_member(where: str, state: object) -> _Found:
+def _dverge_member(where: str, state: object) -> _MemberWeights:
     """Find a member: the depth and the data set are not in the file, but its keys and shapes show them."""
     if not isinstance(state, Mapping):
         raise UsageError(f"{where} is {describe(state)}, expected a state dict: save the members' state_dict()")
@@ -158,7 +158,7 @@ def _dverge_member(where: str, state: object) -> _Found:
         raise UsageError(f"{where} is not DVERGE's ResNet of 1 to {_MOST_BLOCKS} blocks per stage: {seen}")
     stem = state.get(f"{prefix}conv1.weight")
     gray = isinstance(stem, torch.Tensor) and stem.ndim == 4 and stem.shape[1] == 1
-    return _Found(state, where, f"resnet{6 * blocks + 2}", "mnist" if gray else "cifar10", prefix, normaliser)
+    return _MemberWeights(state, where, f"resnet{6 * blocks + 2}", "mnist" if gray else "cifar10", prefix, normaliser)
 
 
 def _parallel(state: Mapping[object, object]) -> str:
@@ -179,30 +179,34 @@ def _check_prefixes(state: Mapping[object, object], prefixes: tuple[str, ...], w
         raise UsageError(f"{where}: its state dict is empty")
 
 
-def _member(found: _Found, notes: list[str]) -> nn.Sequential:
-    """Build a member with the weights that were found."""
-    member = build_member(found.architecture, found.data)
-    load_member(member, found.state, found.prefix, found.where)
-    if found.normaliser:
-        _load_normalisation(member, found, notes)
+def _member(weights: _MemberWeights, notes: list[str]) -> nn.Sequential:
+    """Build a member with its weights."""
+    member = build_member(weights.architecture, weights.data)
+    load_member(member, weights.state, weights.prefix, weights.where)
+    if weights.normaliser:
+        _load_normalisation(member, weights, notes)
     return member.eval()
 
 
-def _load_normalisation(member: nn.Sequential, found: _Found, notes: list[str]) -> None:
+def _load_normalisation(member: nn.Sequential, weights: _MemberWeights, notes: list[str]) -> None:
     """Set a member's normalisation to the buffers in the file, of advertorch's NormalizeByChannelMeanStd: a number by channel."""
-    constants = NORMALISATION[found.data]
+    constants = NORMALISATION[weights.data]
     values = []
     for name, published in zip(("mean", "std"), constants, strict=True):
-        key = f"{found.normaliser}{name}"
-        if key not in found.state:
-            raise UsageError(f"{found.where} lacks {key} [{len(published)}], the repository's normalisation: it is not complete")
-        values.append(checked_tensor(found.state[key], torch.tensor(published), key, found.where))
+        key = f"{weights.normaliser}{name}"
+        if key not in weights.state:
+            raise UsageError(
+                f"{weights.where} lacks {key} [{len(published)}], the repository's normalisation: it is not complete"
+            )
+        values.append(checked_tensor(weights.state[key], torch.tensor(published), key, weights.where))
     mean, std = values
-    for other in found.state:
-        if str(other).startswith(found.normaliser) and other not in (f"{found.normaliser}mean", f"{found.normaliser}std"):
-            raise UsageError(f"{found.where} holds {short(other)}, which the repository's normalisation has not")
+    for other in weights.state:
+        if str(other).startswith(weights.normaliser) and other not in (f"{weights.normaliser}mean", f"{weights.normaliser}std"):
+            raise UsageError(f"{weights.where} holds {short(other)}, which the repository's normalisation has not")
     if not bool((std > 0).all()):
-        raise UsageError(f"{found.where}: {found.normaliser}std is {std.tolist()}, every one must be > 0: the file is damaged")
+        raise UsageError(
+            f"{weights.where}: {weights.normaliser}std is {std.tolist()}, every one must be > 0: the file is damaged"
+        )
     if not (torch.equal(mean, torch.tensor(constants[0])) and torch.equal(std, torch.tensor(constants[1]))):
         shown = [[round(x, 4) for x in value.tolist()] for value in (mean, std)]
         notes.append(f"its normalisation differs from the published one: mean {shown[0]}, std {shown[1]}")

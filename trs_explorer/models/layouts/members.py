@@ -78,9 +78,9 @@ def load_member(member: nn.Sequential, state: Mapping[object, object], prefix: s
         if key not in state:
             raise UsageError(f"{where} lacks {key} {[*ours.shape]}: it is of another architecture, or not complete")
         weights[name] = checked_tensor(state[key], ours, key, where)
-    known = {prefix + published_name(name) for name in wanted}
+    expected = {prefix + published_name(name) for name in wanted}
     for other in state:
-        if str(other).startswith(prefix) and other not in known:
+        if str(other).startswith(prefix) and other not in expected:
             raise UsageError(f"{where} holds {short(other)}, which the architecture has not: it is of another one")
     member.load_state_dict(weights, strict=False)
 

@@ -38,7 +38,7 @@ def swapped(fields: Mapping[str, object]) -> Json:
 def changes(shown: Mapping[str, object], state: Mapping[str, object]) -> Json:
     """Return the fields that the controls show otherwise than a state has them.
 
-    shown: what every control holds; None or "": a number that is being typed, a selection without an option, or no own options.
+    shown: what every control holds; None or "": a number that is being typed, a selection without an option, no custom options.
     """
     held = {name: shown.get(name) for name in FIELDS}
     given = {name: value for name, value in held.items() if value is not None and (value != "" or name in OF_AN_ATTACK)}

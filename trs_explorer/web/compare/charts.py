@@ -54,15 +54,15 @@ def curves_caption(curves: Curves, rows: Sequence[Row], sides: Mapping[str, str]
 
 def rising_words(curves: Mapping[str, Sequence[Point]]) -> str:
     """Say where accuracy rises with eps by more than RISE: a larger ball holds a smaller one, so an attack failed."""
-    found = []
+    rises = []
     for run, points in curves.items():
         steps = [(low, high) for i, low in enumerate(points) for high in points[i + 1 :] if high[1] > low[1] + RISE]
         if steps:
             (eps, rate, *_), (larger, higher, *_) = max(steps, key=lambda pair: pair[1][1] - pair[0][1])
-            found.append(f"{run} has {rate:.1f} % at eps {eps:g} and {higher:.1f} % at {larger:g}")
-    if not found:
+            rises.append(f"{run} has {rate:.1f} % at ε {eps:g} and {higher:.1f} % at {larger:g}")
+    if not rises:
         return ""
-    return f" {'; '.join(found)}: the attack gets stuck there, so the higher figure is too high. Try MORA, or more starts."
+    return f" {'; '.join(rises)}: the attack gets stuck there, so the higher figure is too high. Try MORA, or more starts."
 
 
 def curves_table(curves: Mapping[str, Mapping[str, Sequence[Point]]], sides: Mapping[str, str]) -> html.Table:

@@ -1,4 +1,4 @@
-"""The Compare page as Dash components: its sections, and the stores through which its callbacks pass on what they found."""
+"""The Compare page as Dash components: its sections, and the stores through which its callbacks pass on their results."""
 
 import secrets
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ FILLED_TOGETHER = (
     ("shares-a", "shares-b"),
     ("matrix-a", "matrix-b", "words-a", "words-b", "live-table"),
     ("cosine-table", "robust-table", "curves-table", "table1"),
-    ("own-options",),
+    ("custom-options",),
 )
 FILLED = tuple(name for names in FILLED_TOGETHER for name in names)
 KEYS = (

@@ -29,7 +29,7 @@ CHECKS: Checks = {
     **dict.fromkeys(("run-fields", "slice-fields", "attack-fields", "measure-fields", "settled", "remembered"), _are_fields),
     "fine": lambda value: has(value, a=is_text, b=is_text),
     "live-drawn": is_text,
-    "own-options-html": is_text,
+    "custom-options-html": is_text,
     "newest": lambda value: isinstance(value, dict),
     "look": lambda value: is_text(value) and value in LOOKS,
 }

@@ -183,14 +183,14 @@ def _add_stored(app: dash.Dash, library: Library) -> None:
         if not fields:
             raise dash.exceptions.PreventUpdate
         try:
-            found = stored_sections(library, _pair(library, fields), look=look or "light")
+            sections = stored_sections(library, _pair(library, fields), look=look or "light")
         except SHOWN_ERRORS:
             return {"charts": dict.fromkeys(drawn), "words": dict.fromkeys(drawn, ""), "tables": dict.fromkeys(tables, ""),
                     "shown": fields}  # fmt: skip
         return {
-            "charts": {name: chart(found[name].figure) for name in drawn},
-            "words": {name: found[name].words for name in drawn},
-            "tables": {name: markup(found[name].table) for name in tables},
+            "charts": {name: chart(sections[name].figure) for name in drawn},
+            "words": {name: sections[name].words for name in drawn},
+            "tables": {name: markup(sections[name].table) for name in tables},
             "shown": fields,
         }
 

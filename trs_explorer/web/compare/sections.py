@@ -52,7 +52,7 @@ def live_sections(pair: Pair, jobs: Jobs, *, look: str, again: bool = False) -> 
     state, (attack, _) = pair.a.state, configured_attack(pair.a.state)
     count, norm = min(state.n, len(pair.a.loaded.data)), NORM_LABELS[state.norm]
     examples = DATA[pair.a.loaded.data.name].examples
-    caption = f"{attack} on the ensembles, eps in {norm}, first {count} test {examples}, seed {state.seed}; 95 % intervals."
+    caption = f"{attack} on the ensembles, ε in {norm}, first {count} test {examples}, seed {state.seed}; 95 % intervals."
     by_attack = {attack: curves}
     measured = any(curves.values())
     return Live(

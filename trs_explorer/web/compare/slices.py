@@ -14,7 +14,7 @@ from trs_explorer.explore.planes import Plane, along_gradient, domain, loss_dire
 from trs_explorer.explore.slice_plane import loss_name
 from trs_explorer.figures.slice_figure import LINE_PX
 from trs_explorer.files import Json
-from trs_explorer.web.attack_paths import make_attack_paths
+from trs_explorer.web.attack_paths import make_attack_paths, outside_ball
 from trs_explorer.web.compare.pair import Pair
 from trs_explorer.web.controls import NORM_LABELS
 from trs_explorer.web.drawing import attack_parts, slice_parts
@@ -110,8 +110,9 @@ def slices_caption(pair: Pair, sides: dict[str, Side]) -> str:
     sentences = [
         f"→ {view.plane.names[0]}; ↑ {view.plane.names[1]}.",
         f"Both rows: the same plane and scale, {view.low:g} to {view.high:g}, {units}. {example} {state.image}, class {name}.",
-        f"Solid outline: the ball of eps {state.eps:g} ({NORM_LABELS[state.norm]}){outline}.",
+        f"Solid outline: the ball of ε {state.eps:g} ({NORM_LABELS[state.norm]}){outline}.",
         f"★ start; path: {attacks.attack} on this panel's model; ✕ fools it, ○ does not.",
+        outside_ball(attacks.attack, max(distance for side in sides.values() for distance in side.attacks.distances), state),
         f"Paths are projections: they end up to {furthest:.2f} off the plane." if furthest > 0.005 else "",
         "" if is_domain else "A plane shows two directions of many: trust the rates.",
         *(_some_hidden(side, sides[side].view) for side in sides),

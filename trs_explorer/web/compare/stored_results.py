@@ -217,7 +217,7 @@ def probe_caption(probes: Mapping[str, Probe], data: str, left_out: Sequence[str
     examples = DATA[data].examples
     if not probes:
         return NO_PROBE
-    settings = sorted({f"eps {probe.eps:g}, {probe.n}" for probe in probes.values()})
+    settings = sorted({f"ε {probe.eps:g}, {probe.n}" for probe in probes.values()})
     return (
         f"Each run's last probe, as its training logged it: PGD-10 on members, {'; '.join(settings)} held-out "
         f"{examples}; transfer over all pairs, counted over {examples} both models classify correctly and on which the attack "

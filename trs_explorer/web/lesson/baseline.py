@@ -83,12 +83,12 @@ CARD = Card(
         "step; MORA follows the members that can still be changed.",
         "The slices: to the right along the loss's gradient at the image, upwards a random direction, one scale for both. DVERGE "
         "often looks the safer one. But the attack leaves that gradient, and the plane. Trust curves, not pictures.",
-        "★ is the image, the line the attack's way, ✕ an end that fools, ○ one that does not, the closed line the ball of eps. "
+        "★ is the image, the line the attack's way, ✕ an end that fools, ○ one that does not, the closed line the ball of ε. "
         "Distances are L2. Hatched: outside [0, 1].",
         html.Details([html.Summary("the numbers"), scrolling("the numbers of the curves", part("table"))]),
     ),
-    paper=f"Table 1: FGSM at eps 0.1 / 0.2: DVERGE {paper_figures('fgsm', 'dverge')}, TRS {paper_figures('fgsm', 'trs')}; "
-    f"PGD at eps 0.1 / 0.15: DVERGE {paper_figures('pgd', 'dverge')}, TRS {paper_figures('pgd', 'trs')} (other networks). Its "
+    paper=f"Table 1: FGSM at ε 0.1 / 0.2: DVERGE {paper_figures('fgsm', 'dverge')}, TRS {paper_figures('fgsm', 'trs')}; "
+    f"PGD at ε 0.1 / 0.15: DVERGE {paper_figures('pgd', 'dverge')}, TRS {paper_figures('pgd', 'trs')} (other networks). Its "
     "reading: DVERGE protects the gradient direction, TRS is smooth in all.",
     measured="Live, here, on the runs that ship: accuracy on all images, 95 % intervals. DVERGE holds better under PGD than the "
     "paper's; MORA shows that a part of that is masked gradients (trs evaluate mnist-dverge --attacks pgd,mora).",
@@ -162,9 +162,9 @@ def as_curves(rates: Rates, shown: Sequence[str]) -> list[tuple[Series, dict[str
         lines = {}
         for attack in shown:
             points = zip((0.0, *RADII), [*by_attack.get("", []), *by_attack.get(attack, [])], strict=False)
-            known = [(eps, share) for eps, rate in points if (share := accuracy_share(rate))]
-            if len(known) > 1:
-                lines[ATTACKS[attack]] = known
+            shares = [(eps, share) for eps, rate in points if (share := accuracy_share(rate))]
+            if len(shares) > 1:
+                lines[ATTACKS[attack]] = shares
         if lines:
             curves.append((SERIES[run], lines))
     return curves
@@ -178,7 +178,7 @@ def table(curves: Sequence[tuple[Series, Mapping[str, Sequence[tuple[float, Shar
             shares = dict(points)
             cells = [html.Td(shares[eps].text if eps in shares else "...") for eps in RADII]
             rows.append(html.Tr([html.Th(f"{series.name} {attack}", scope="row"), *cells]))
-    head = [html.Th("correct, %", scope="col"), *(html.Th(f"eps {eps:g}", scope="col") for eps in RADII)]
+    head = [html.Th("correct, %", scope="col"), *(html.Th(f"ε {eps:g}", scope="col") for eps in RADII)]
     return html.Table([html.Thead(html.Tr(head)), html.Tbody(rows)])
 
 
@@ -213,7 +213,7 @@ def _drawn(wanted: _Wanted) -> DrawnSlice:
     along, across = view.plane.pair(path.x_adv[0])
     off, fooled = float(view.plane.distance(path.x_adv)[0]), predicted != view.y
     text = (
-        f"image {state.image}, a {view.y}: PGD of eps {state.eps:g} goes {along:.1f} along the gradient, {abs(across):.1f} "
+        f"image {state.image}, a {view.y}: PGD of ε {state.eps:g} goes {along:.1f} along the gradient, {abs(across):.1f} "
         f"across and {off:.1f} off the plane; predicted {predicted}{', fooled' if fooled else ''}."
     )
     plane = Slice(["the ensemble"], outputs, view.low, view.high, view.plane.names, box=view.box)

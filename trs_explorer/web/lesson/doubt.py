@@ -112,7 +112,7 @@ CARD = Card(
         "PGD does not move. Where all members are so sure, the ensemble's own margin is flat, too. MORA uses the members' "
         "margins, whose gradients the factor does not flatten.",
         "The sanity checks run once the attacks are done. They look for gradients of zero, compare attacks on different losses, "
-        "and try an eps that should leave nothing right. Believe no accuracy that has only been attacked one way.",
+        "and try an ε that should leave nothing right. Believe no accuracy that has only been attacked one way.",
         html.P([html.B("Not only a toy: "), "with x 1, the network as it was trained, some checks still warn. GAL and cos-only "
                 "show more of it after ordinary training. Try ",
                 html.Code("trs evaluate mnist-gal"), " and read its warnings."]),
@@ -141,23 +141,23 @@ def view(card: CardRequest) -> View:
     if not parsed:
         return View(figures={"accuracy": missing})
     request = parsed[RUN]
-    known: dict[str, DoubtProgress] = {}
+    progress: dict[str, DoubtProgress] = {}
     done = True
     for one in dict.fromkeys(("1", factor) if card.revealed else ("1",)):  # the ensemble as it is comes first
         snapshot = follow(card, ("doubt", *matrix_key(request.loaded, request.state), one), _measurement(request, float(one)))
         if isinstance(snapshot.value, DoubtProgress):
-            known[one] = snapshot.value
+            progress[one] = snapshot.value
         if snapshot.state != "done":
             done = False
             break
-    series = [(SERIES, shares(known.get("1")))]
+    series = [(SERIES, shares(progress.get("1")))]
     if card.revealed:
-        series.append((replace(SCALED_SERIES, name=f"logits x {factor}"), shares(known.get(factor))))
-    scaled = known.get(factor) if card.revealed else None
+        series.append((replace(SCALED_SERIES, name=f"logits x {factor}"), shares(progress.get(factor))))
+    scaled = progress.get(factor) if card.revealed else None
     changed = f" The factor changed {scaled.changed} of the ensemble's {scaled.n} predictions." if scaled else ""
-    of = conditions(request, f"{RUN}, eps {request.state.eps:g}, {request.state.steps} steps")
+    of = conditions(request, f"{RUN}, ε {request.state.eps:g}, {request.state.steps} steps")
     return View(
-        figures={"accuracy": attack_bars(ROWS, series, look=card.look) if known else "Measuring ..."},
+        figures={"accuracy": attack_bars(ROWS, series, look=card.look) if progress else "Measuring ..."},
         texts={"of": of + changed + ("" if done else " Measuring ...")},
         markup={"table": table(series), "checks": checks(scaled)},
         notice="\n".join(request.warnings),

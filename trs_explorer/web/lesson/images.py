@@ -71,7 +71,7 @@ CARD = Card(
         "most. The bars: PGD on each ensemble as a whole. There smoothness helps, and similarity alone "
         "does not: an attack on the whole ensemble uses all members at once, and low transfer between them does not stop it.",
     ),
-    paper=f"Table 1, PGD at eps 0.1 / 0.15: cos-only {paper_figures('pgd', 'cos-only')} % right, TRS "
+    paper=f"Table 1, PGD at ε 0.1 / 0.15: cos-only {paper_figures('pgd', 'cos-only')} % right, TRS "
     f"{paper_figures('pgd', 'trs')} (other networks). It says that similarity alone cannot guarantee low transfer.",
     measured="Live, here, on the runs that ship, under the conditions below the picture; 95 % intervals; transfer by Definition "
     "6, an image counted once in all pairs. |cos| is that of the log-odds' gradients: they have the direction of the "
@@ -90,7 +90,7 @@ CARD = Card(
 
 @dataclass(frozen=True)
 class Measured:
-    """What is known of one ensemble.
+    """What has been measured of one ensemble.
 
     cosine: mean |cos|.
     transfer: between members; None also if no attack fools a member.
@@ -117,7 +117,7 @@ def view(card: CardRequest) -> View:
     measured, done = measure(card, parsed, wanted, pairs)
     first = next(iter(parsed.values()))
     name = MEMBER_ATTACKS[pairs]
-    attacks = f"{name} on members, PGD on the whole, {first.state.steps} steps, eps {first.state.eps:g}"
+    attacks = f"{name} on members, PGD on the whole, {first.state.steps} steps, ε {first.state.eps:g}"
     of = " ".join(filter(None, (missing, conditions(first, attacks), "" if done else "Measuring ...")))
     return View(
         figures=figures(measured, name, revealed=card.revealed, look=card.look),
@@ -131,7 +131,7 @@ def view(card: CardRequest) -> View:
 def measure(
     card: CardRequest, parsed: Mapping[str, PageRequest], wanted: Sequence[str], pairs: str
 ) -> tuple[dict[str, Measured], bool]:
-    """Return what is known of each run, and whether all that is wanted is; start what comes next."""
+    """Return what has been measured of each run, and whether all that is wanted is; start what comes next."""
     loaded = {run: request.loaded for run, request in parsed.items()}
     n = next(iter(parsed.values())).state.n
     key = ("cosines", n, *(one.digest for one in loaded.values()))
@@ -172,7 +172,7 @@ def measure_cosines(loaded: Mapping[str, Loaded], n: int) -> Iterator[dict[str, 
 
 
 def figures(measured: Mapping[str, Measured], attack: str, *, revealed: bool, look: str) -> dict[str, object]:
-    """Return the figures of what is known; a sentence where that is nothing."""
+    """Return the figures of what has been measured; a sentence where that is nothing."""
     drawn = {run: series for run, (_, series) in ENSEMBLES.items()}
     points = [(drawn[run], one.cosine, one.transfer) for run, one in measured.items() if one.cosine is not None and one.transfer]
     bars = [(drawn[run], one.robust) for run, one in measured.items() if one.robust]

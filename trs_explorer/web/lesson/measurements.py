@@ -44,9 +44,9 @@ def follow(card: CardRequest, key: Hashable, make: Callable[[], Iterable[object]
 
     A job that is done leaves the slot to the next one: a card measures one thing after the other.
     """
-    known = card.jobs.get(key)
-    if known and known.state == "done":
-        return known
+    job = card.jobs.get(key)
+    if job and job.state == "done":
+        return job
     snapshot = card.jobs.follow(key, card.slot, make, again=card.again)
     if snapshot.state == "failed":
         raise RunError(f"this could not be measured: {snapshot.error}")

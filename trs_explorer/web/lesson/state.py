@@ -76,12 +76,12 @@ def parse_address(cards: Sequence[Card], pathname: str, search: str) -> CardStat
 
 def limits_of(card: Card) -> dict[str, tuple[float, float]]:
     """Return the least and the largest value of every control of a card that has them, by field."""
-    found = {}
+    limits = {}
     for component in components(card.stage, card.controls):
         name = field_of(component)
         if name and getattr(component, "min", None) is not None:
-            found[name] = (component.min, component.max)
-    return found
+            limits[name] = (component.min, component.max)
+    return limits
 
 
 def components(*parts: object) -> Iterator[Component]:

@@ -36,16 +36,16 @@ def view(card: CardRequest) -> View:
         training = {"running": f"training {corner}, seed {settings.seed}", "done": "done"}.get(snapshot.state, snapshot.error)
         if isinstance(snapshot.value, Progress) and snapshot.value.result:
             TRAINED.add(card.session, settings, figures(snapshot.value.result))
-    own = [(corner_of(settings), settings.seed, found) for settings, found in TRAINED.of(card.session)]
+    trained_here = [(corner_of(settings), settings.seed, measured) for settings, measured in TRAINED.of(card.session)]
     groups = {corner: rows_of(corner) for corner in CORNERS}
     labels = [
         f"{number}: {percent(transfer_of(rows).value)}" if card.revealed else number
         for number, rows in zip(NUMBERS, groups.values(), strict=True)
     ]
     pairs = [_pair(row, group) for group, rows in enumerate(groups.values()) for row in rows]
-    trained = [_pair(found, list(CORNERS).index(corner) if corner in CORNERS else -1) for corner, _, found in own]
-    chart = cosine_ranges(pairs, labels, own=trained, over_beta=card.revealed, look=card.look)
-    after = {"table": table(groups, own)} if card.revealed else {}
+    trained = [_pair(measured, list(CORNERS).index(corner) if corner in CORNERS else -1) for corner, _, measured in trained_here]
+    chart = cosine_ranges(pairs, labels, trained_here=trained, over_beta=card.revealed, look=card.look)
+    after = {"table": table(groups, trained_here)} if card.revealed else {}
     texts = {"training": training, **({"within": within_text(groups)} if card.revealed else {})}
     return View({"cosines": chart}, texts, after, done=snapshot.state != "running")
 
@@ -60,15 +60,15 @@ def parse_training(corner: str, seed: str) -> Settings:
     return Settings(*CORNERS[corner], option.check(int(seed)))
 
 
-def _pair(found: Json, group: int) -> Pair:
-    return Pair(found["beta"], found["lowest"], found["highest"], group)
+def _pair(measured: Json, group: int) -> Pair:
+    return Pair(measured["beta"], measured["lowest"], measured["highest"], group)
 
 
-def table(groups: dict[str, list[Json]], own: Sequence[tuple[str, int, Json]]) -> html.Table:
+def table(groups: dict[str, list[Json]], trained_here: Sequence[tuple[str, int, Json]]) -> html.Table:
     """Build the bounds: one row a setting, then one for each pair that was trained here."""
     numbers = dict(zip(CORNERS, NUMBERS, strict=True))
     lines = [(numbers[corner], corner, rows) for corner, rows in groups.items()]
-    lines += [(numbers.get(corner, "·"), f"{corner}, seed {seed}", [found]) for corner, seed, found in own]
+    lines += [(numbers.get(corner, "·"), f"{corner}, seed {seed}", [measured]) for corner, seed, measured in trained_here]
     body = [
         html.Tr([html.Td(number), html.Th(name, scope="row"), *map(html.Td, _cells(rows))], **{"data-line": name})
         for number, name, rows in lines

@@ -98,8 +98,8 @@ def _train_all(card: CardRequest, settings: Settings) -> tuple[Settings, Snapsho
     chosen, snapshot = settings, Snapshot(state="none")
     for corner in CORNERS:
         chosen = Settings(*CORNERS[corner], settings.seed)
-        known = card.jobs.get(training_key(chosen))
-        snapshot = known if known and known.state == "done" else follow_training(card, chosen)
+        job = card.jobs.get(training_key(chosen))
+        snapshot = job if job and job.state == "done" else follow_training(card, chosen)
         if snapshot.state != "done":
             break
         TRAINED.add(card.session, chosen, figures(snapshot.value.result))
@@ -154,10 +154,10 @@ def transfer_texts(result: Result | None, settings: Settings) -> dict[str, str]:
             "forthOf": f"transfer, mean of {len(shares)} stored trainings ({range_text(shares)})",
         }
         return {**said, "back": "–", "backOf": none, "rest": ""}
-    found = figures(result)
+    measured = figures(result)
     said: dict[str, str] = {}
     for name, arrow, drawn, (fooled, eligible) in zip(
-        ("forth", "back"), ("F → G", "G → F"), (f"; {SHOWN_ATTACKS} of them drawn", ""), found["directions"], strict=True
+        ("forth", "back"), ("F → G", "G → F"), (f"; {SHOWN_ATTACKS} of them drawn", ""), measured["directions"], strict=True
     ):
         said[name], said[f"{name}Of"] = "–", f"{arrow}: no attack fools {arrow[0]}"
         if eligible:
@@ -165,18 +165,18 @@ def transfer_texts(result: Result | None, settings: Settings) -> dict[str, str]:
             said[name] = f"{100 * share.value:.0f}\u00a0%"
             interval = f"{100 * share.low:.0f} to {100 * share.high:.0f}\u00a0%"
             said[f"{name}Of"] = f"{arrow}: {fooled} of {eligible} attacks that fool {arrow[0]} (95 %: {interval}){drawn}"
-    accuracy = ", ".join(f"{name} {100 * value:.1f}\u00a0%" for name, value in zip("FG", found["accuracy"], strict=True))
+    accuracy = ", ".join(f"{name} {100 * value:.1f}\u00a0%" for name, value in zip("FG", measured["accuracy"], strict=True))
     said["rest"] = (
-        f"Seed {settings.seed}: mean |cos| {found['cosine']:.3f} at the points, {found['around']:.2f} at neighbours · β "
-        f"{beta_text(found)} "
+        f"Seed {settings.seed}: mean |cos| {measured['cosine']:.3f} at the points, {measured['around']:.2f} at neighbours · β "
+        f"{beta_text(measured)} "
         f"· clean accuracy {accuracy}"
     )
     return said
 
 
-def beta_text(found: Json) -> str:
+def beta_text(measured: Json) -> str:
     """Format the β of a pair's figures, as both cards show it."""
-    return f"{found['beta']:.1f}" if found["beta"] < 10 else f"{found['beta']:.0f}"
+    return f"{measured['beta']:.1f}" if measured["beta"] < 10 else f"{measured['beta']:.0f}"
 
 
 def bar(progress: Progress) -> html.Progress:
@@ -191,8 +191,8 @@ def table(session: str) -> html.Table | html.P:
     head = ("trained with", "seed", "|cos|", "β", "F → G", "G → F")
     rows: Iterator[html.Tr] = (
         html.Tr([html.Th(corner_of(settings), scope="row"), *map(html.Td, (
-            settings.seed, f"{found['cosine']:.3f}", beta_text(found), *map(_percent, found["directions"])))])
-        for settings, found in TRAINED.of(session)
+            settings.seed, f"{measured['cosine']:.3f}", beta_text(measured), *map(_percent, measured["directions"])))])
+        for settings, measured in TRAINED.of(session)
     )  # fmt: skip
     header = html.Thead(html.Tr([html.Th(text, scope="col") for text in head]))
     return html.Table([html.Caption("Trained here; β as on card 4; transfer by direction"), header, html.Tbody(list(rows))])
