@@ -29,9 +29,12 @@ class Attack:
     has_radius: it stays in a ball of radius eps; the others have a constant c.
     single_step: it takes one step; the others iterate.
     loss: what it maximises by default, one of LOSSES.
+    losses: what it can maximise, where it takes that option.
     norms: in which its radius can be measured; for attacks without a radius, in which they look for the smallest change.
     made_for_transfer: it is made to fool other models than the one it attacks, on which attacks without this are stronger.
     classes: how many a data set must have for it.
+    gradients: it follows the model's gradients; the others only look at its outputs.
+    has_path: it goes from an image to its result by one sequence of steps, which the explorer can draw.
     """
 
     function: str | Callable[..., Any]
@@ -40,9 +43,12 @@ class Attack:
     has_radius: bool = True
     single_step: bool = False
     loss: str = "ce"
+    losses: tuple[str, ...] = LOSSES
     norms: tuple[str, ...] = NORMS
     made_for_transfer: bool = False
     classes: int = 2
+    gradients: bool = True
+    has_path: bool = True
     custom_options: Mapping[str, Option] = field(default_factory=dict)
     defaults: Mapping[str, object] = field(default_factory=dict)
 
@@ -76,8 +82,46 @@ ATTACKS = {
     "mora": Attack(
         "trs_explorer.attacks.mora:mora",
         "50 steps that follow the members still to be moved (Yu et al. 2022)",
-        ("norm", "steps", "restarts"),
+        ("norm", "steps", "restarts", "loss"),
         loss="margin",
+        losses=("margin", "ce"),
+    ),
+    "apgd-t": Attack(
+        "trs_explorer.attacks.apgd_targeted:apgd_t",
+        "APGD towards each of 9 wrong classes, 50 steps each (Croce and Hein 2020)",
+        ("norm", "steps", "restarts", "targets", "loss"),
+        loss="dlr",
+        losses=("dlr", "margin"),
+        has_path=False,
+    ),
+    "fab-t": Attack(
+        "trs_explorer.attacks.fab:fab_t",
+        "50 steps along the boundary to each of 9 wrong classes (Croce and Hein 2020)",
+        ("norm", "steps", "targets"),
+        loss="margin",
+        has_path=False,
+    ),
+    "pgd-members": Attack(
+        "trs_explorer.attacks.pgd_members:pgd_members",
+        "PGD on the margin of each member in turn",
+        (*_STEPS, "restarts"),
+        loss="margin",
+        has_path=False,
+    ),
+    "square": Attack(
+        "trs_explorer.attacks.square:square",
+        "random search by squares, without gradients (Andriushchenko et al. 2020)",
+        ("norm", "queries", "share"),
+        loss="margin",
+        gradients=False,
+        has_path=False,
+    ),
+    "strong": Attack(
+        "trs_explorer.attacks.strong:strong",
+        "the worst case: MORA, APGD, targeted APGD, PGD on members, FAB-T and Square in turn",
+        ("norm", "effort"),
+        loss="margin",
+        has_path=False,
     ),
     "cw": Attack(
         "trs_explorer.attacks.cw:cw",
@@ -146,6 +190,10 @@ ATTACK_OPTIONS = {
         Option("reference_steps", int, "steps of ila's reference attack", low=1, high=100_000),
         Option("interaction_weight", float, "weight of the interaction of a perturbation's parts", low=0, high=1e10),
         Option("samples", int, "random parts of a perturbation for each step", low=1, high=1_000),
+        Option("targets", int, "wrong classes that are aimed at, the likeliest first", low=1, high=100_000),
+        Option("queries", int, "images that the model is shown, by attacks without gradients", low=1, high=10_000_000),
+        Option("share", float, "share of the pixels that square's squares cover at first", low=0, high=1, above_low=True),
+        Option("effort", float, "share of the usual steps and queries of strong's parts", low=0, high=100, above_low=True),
         Option("grid", int, "cells in each direction of which the parts are made", low=1, high=1_000),
     )
 }
@@ -214,6 +262,9 @@ def check_attack_options(attacks: Sequence[str], options: Mapping[str, object]) 
         checked[name] = [option.check(value) for option in declared or [ATTACK_OPTIONS[name]]].pop()
     if "norm" in checked:
         check_norm(attacks, checked["norm"])
+    for one in attacks if "loss" in checked else ():
+        if takes(one, "loss") and not is_custom(one) and checked["loss"] not in attack(one).losses:
+            raise UsageError(f"--loss {checked['loss']}: {one} takes {' or '.join(attack(one).losses)}")
     for name, value in checked.items():
         if any(takes(one, name) for one in attacks) or (name == "norm" and any(map(_only_max_norm, attacks))):
             continue

@@ -5,7 +5,7 @@ from importlib import import_module
 import pytest
 import torch
 
-from trs_explorer.attacks.mora import mora, reweighed, weights
+from trs_explorer.attacks.mora import mora, reweighed_margin, weights
 from trs_explorer.models.ensemble import Ensemble
 
 
@@ -62,7 +62,7 @@ def test_of_a_sum_of_logits_it_climbs_the_sums_own_margin():
     ensemble = Ensemble(members, "sum")
     ensemble.vote_weights.copy_(torch.tensor([1.0, 2.0, 0.5]))
     x, y = torch.rand(8, 1, 2, 2), torch.zeros(8).long()
-    value, outputs = reweighed(ensemble, x, y)
+    value, outputs = reweighed_margin(ensemble, x, y)
     total = members[0](x) + 2 * members[1](x) + 0.5 * members[2](x)
     torch.testing.assert_close(outputs, total.log_softmax(-1))
     torch.testing.assert_close(value, total[:, 1:].amax(-1) - total[:, 0])
@@ -75,7 +75,7 @@ def test_of_a_mean_it_climbs_nine_parts_members_and_one_part_ensemble():
     with torch.no_grad():
         members[0][1].weight.mul_(80)
     ensemble, x, y = Ensemble(members), torch.rand(8, 1, 2, 2, dtype=torch.float64), torch.zeros(8).long()
-    value, outputs = reweighed(ensemble, x, y)
+    value, outputs = reweighed_margin(ensemble, x, y)
     torch.testing.assert_close(outputs, ensemble(x))
     for i in range(8):
         logits = torch.stack([member(x[i : i + 1])[0] for member in members])

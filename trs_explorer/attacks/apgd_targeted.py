@@ -23,7 +23,7 @@ def apgd_t(
     y: Labels,
     *,
     eps: float,
-    steps: int = 100,
+    steps: int = 50,
     restarts: int = 1,
     targets: int = 9,
     loss: str = "dlr",
@@ -34,12 +34,12 @@ def apgd_t(
     Runs `apgd` on the difference of a wrong class's output and the true one's, for each of the `targets` wrong classes that are
     likeliest at x (all of them, where there are fewer). Any wrong answer counts, not only the one that is aimed at.
 
-    - loss: "dlr", the difference divided by the spread of the outputs, or "margin", the difference itself. With two classes, where
-      DLR is not defined, always the difference.
+    - loss: "dlr", the difference divided by the spread of the outputs, or "margin", the difference itself. With two classes,
+      where DLR is not defined, always the difference.
     - targeted: y is then the only class aimed at, and `loss` is the margin.
 
     Everything else is as for `apgd`.
-    Source: Croce and Hein 2020, section 4; 9 targets and 100 steps as in AutoAttack.
+    Source: Croce and Hein 2020, section 4; 9 targets as in AutoAttack, which takes 100 steps.
     """
     if loss not in TARGETED_LOSSES:
         raise ValueError(f"loss must be one of {', '.join(TARGETED_LOSSES)}, got {loss!r}")

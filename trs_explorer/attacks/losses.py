@@ -53,12 +53,14 @@ def best_other(outputs: Outputs, y: Labels) -> PerExample:
 
 def towards(outputs: Outputs, y: Labels, target: Labels) -> PerExample:
     """z_target - z_y: how far the outputs favour another given class."""
+    target = target.clone()  # one of an attack under inference_mode could not be saved for the way back
     return outputs.gather(1, target[:, None])[:, 0] - outputs.gather(1, y[:, None])[:, 0]
 
 
 def dlr_towards(outputs: Outputs, y: Labels, target: Labels) -> PerExample:
-    """`towards`, divided by z_1 - (z_3 + z_4) / 2 of the sorted outputs, taken as a constant (see `dlr`); by z_1 - z_3 for three classes.
+    """`towards`, divided by z_1 - (z_3 + z_4) / 2 of the sorted outputs, taken as a constant (see `dlr`).
 
+    For three classes it is divided by z_1 - z_3.
     Source: Croce and Hein 2020, Eq. (7), "targeted DLR". Three classes: our reading, as theirs needs four.
     Raises: ValueError for fewer than three classes.
     """

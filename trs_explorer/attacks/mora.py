@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from trs_explorer.attacks.ball import direction
-from trs_explorer.attacks.losses import Outputs, PerExample, margin
+from trs_explorer.attacks.losses import Outputs, PerExample, cross_entropy, margin
 from trs_explorer.attacks.options import AttackOptions, CommonOptions
 from trs_explorer.attacks.pgd import projected_ascent
 from trs_explorer.gradients import Images, Labels
@@ -28,18 +28,24 @@ def mora(
     eps: float,
     steps: int = 50,
     restarts: int = 1,
+    loss: str = "margin",
     **options: Unpack[CommonOptions],
 ) -> Images:
     """The iterate that fools the ensemble by the largest margin among all visited, over all restarts; x where none does.
 
-    Maximises the margin of a weighted sum of the members' logits. A member's weight is how much its logit of the strongest
+    Maximises a loss of a weighted sum of the members' logits. A member's weight is how much its logit of the strongest
     wrong class changes the ensemble's log-odds: little for members that are confident, and 0 for members that are wrong already.
-    (For a boosted sum of logits it maximises the ensemble's margin itself.) A model without `member_logits` counts as an
-    ensemble of one.
-    The step falls from 2 eps to 0; a quarter of the step before is added to it. Everything else is as for `pgd`.
+    (For a boosted sum of logits it maximises the loss of the ensemble's logits itself.) A model without `member_logits` counts
+    as an ensemble of one. The step falls from 2 eps to 0; a quarter of the step before is added to it.
+
+    loss: "margin" or "ce". Both, with several restarts each, are what `strong` takes: they fool different images.
+
+    Everything else is as for `pgd`.
     Source: Yu, Gao, Xu, "MORA: improving ensemble robustness evaluation with model-reweighing attack", NeurIPS 2022; our
-    reading for mean-softmax ensembles, with the margin in place of its choice of losses.
+    reading for mean-softmax ensembles.
     """
+    if loss not in MORA_LOSSES:
+        raise ValueError(f"loss must be one of {', '.join(MORA_LOSSES)}, got {loss!r}")
     settings = AttackOptions(eps=eps, steps=steps, step_size=eps, restarts=restarts, random_start=True, **options)
 
     def update(gradient: Images, step_before: Images, step: int) -> tuple[Images, Images]:
@@ -48,27 +54,44 @@ def mora(
         shift = new * size * direction(gradient, settings.norm) + (1 - new) * step_before
         return shift, shift
 
-    return projected_ascent(model, x, y, settings, update, objective=reweighed)
+    return projected_ascent(model, x, y, settings, update, objective=MORA_LOSSES[loss])
 
 
-def reweighed(model: nn.Module, x: Images, y: Labels) -> tuple[PerExample, Outputs]:
+def reweighed_margin(model: nn.Module, x: Images, y: Labels) -> tuple[PerExample, Outputs]:
     """The margin of the members' weighted sum plus a share of the ensemble's own margin; and the ensemble's outputs."""
+    members, ensemble, outputs = _reweighed(model, x, y)
+    if members is None:
+        return margin(outputs, y), outputs
+    return MEMBERS_SHARE * margin(members, y) + (1 - MEMBERS_SHARE) * margin(ensemble, y), outputs
+
+
+def reweighed_cross_entropy(model: nn.Module, x: Images, y: Labels) -> tuple[PerExample, Outputs]:
+    """The cross-entropy of the members' weighted sum and a share of the ensemble's outputs; and the ensemble's outputs."""
+    members, ensemble, outputs = _reweighed(model, x, y)
+    mixed = ensemble if members is None else MEMBERS_SHARE * members + (1 - MEMBERS_SHARE) * ensemble
+    return cross_entropy(mixed, y), outputs
+
+
+def _reweighed(model: nn.Module, x: Images, y: Labels) -> tuple[Outputs | None, Outputs, Outputs]:
+    """The members' weighted sum (None for a sum of logits), the ensemble's outputs divided by their lead, and the outputs."""
     if hasattr(model, "member_logits"):
         voters = cast(Ensemble, model)
         logits = at_least_float32(voters.member_logits(x))
         outputs = voters.vote(logits)
-        if getattr(model, "voting", "") == "sum":  # of logits: confident or wrong members keep their gradients
-            return margin(outputs, y), outputs
     else:
         outputs = at_least_float32(model(x))
         logits = outputs[None]
+    ensemble = outputs / lead(outputs.detach()).clamp_min(TINY)[:, None]
+    if getattr(model, "voting", "") == "sum":  # of logits: confident or wrong members keep their gradients
+        return None, ensemble, outputs
     with torch.no_grad():
         largest = lead(logits).amax(0)
         scale = (largest / LARGEST_LEAD).clamp_min(1)[:, None]
         weight = weights((logits / scale).softmax(-1), y, getattr(model, "vote_weights", None))
-    members = (weight[..., None] * logits / scale).sum(0)
-    ensemble = outputs / lead(outputs.detach()).clamp_min(TINY)[:, None]
-    return MEMBERS_SHARE * margin(members, y) + (1 - MEMBERS_SHARE) * margin(ensemble, y), outputs
+    return (weight[..., None] * logits / scale).sum(0), ensemble, outputs
+
+
+MORA_LOSSES = {"margin": reweighed_margin, "ce": reweighed_cross_entropy}
 
 
 def weights(

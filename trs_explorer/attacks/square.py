@@ -2,6 +2,7 @@
 
 import math
 from functools import cache
+from typing import Unpack
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -12,7 +13,7 @@ from trs_explorer.attacks.best import Best
 from trs_explorer.attacks.checks import check_images, check_labels, check_number
 from trs_explorer.attacks.noise import draw_seeds, uniform
 from trs_explorer.attacks.objective import loss_and_success
-from trs_explorer.attacks.options import AttackOptions
+from trs_explorer.attacks.options import AttackOptions, CommonOptions
 from trs_explorer.attacks.sequence import MARGIN
 from trs_explorer.gradients import Images, Labels
 from trs_explorer.models.eval_mode import eval_mode
@@ -31,46 +32,34 @@ def square(
     eps: float,
     queries: int = 5000,
     share: float = 0.8,
-    norm: str = "linf",
-    targeted: bool = False,
-    early_stop: bool = True,
-    for_transfer: bool = False,
-    generator: torch.Generator | None = None,
+    **options: Unpack[CommonOptions],
 ) -> Images:
     """The image of largest margin among all that fool the model and were tried; x where none does.
 
-    Starts from vertical stripes of +-eps (linf) or a grid of bumps (l2). Every query changes a random square, by a random +-eps for each
-    channel (linf) or by moving the change of another square there (l2); a change stays if it raises the margin.
+    Starts from vertical stripes of +-eps (linf) or a grid of bumps (l2). Every query changes a random square, by a random +-eps
+    for each channel (linf) or by moving the change of another square there (l2); a change stays if it raises the margin.
 
     - queries: images that the model is shown, the start included.
     - share: of the pixels that a square covers at first; halved nine times on the way.
-    - norm, targeted, early_stop, for_transfer, generator: `CommonOptions`.
 
     Source: Andriushchenko, Croce, Flammarion, Hein, "Square Attack: a query-efficient black-box adversarial attack via random
     search", ECCV 2020, Algorithms 1 to 3; 5,000 queries and a share of .8 as in AutoAttack. Ours: each image has its own squares.
     """
-    settings = AttackOptions(
-        eps=eps,
-        steps=queries,
-        norm=norm,
-        targeted=targeted,
-        early_stop=early_stop,
-        for_transfer=for_transfer,
-        generator=generator,
-    )
+    settings = AttackOptions(eps=eps, steps=queries, **options)
+    norm, targeted = settings.norm, settings.targeted
     check_number("share", share, positive=True)
     check_images(x, y)
     if eps == 0 or not len(x):
         return x.detach().clone()
     y, channels, width = y.long(), x.shape[1], x.shape[3]
     at_start, per_query = channels * max(width, x.shape[2]), 5 + channels
-    numbers = uniform(draw_seeds(len(x), 1, generator), (at_start + queries * per_query,)).to(x)
+    numbers = uniform(draw_seeds(len(x), 1, settings.generator), (at_start + queries * per_query,)).to(x)
     first, numbers = numbers[:, :at_start], numbers[:, at_start:].view(len(x), queries, per_query)
     rows, ball = torch.arange(len(x), device=x.device), Ball(x, eps, norm)
     change = _change_in_l2 if norm == "l2" else _change_in_linf
     with eval_mode(model), torch.no_grad():
         check_labels(model, x, y)
-        best = Best(x, *loss_and_success(model, x, y, targeted=targeted, objective=MARGIN), for_transfer=for_transfer)
+        best = Best(x, *loss_and_success(model, x, y, targeted=targeted, objective=MARGIN), for_transfer=settings.for_transfer)
         if settings.drops_fooled:
             rows = rows[best.not_yet_fooled(rows)]
             ball, numbers, first = ball[rows], numbers[rows], first[rows]
@@ -99,7 +88,9 @@ def _side(share: float, progress: float, size: tuple[int, ...]) -> int:
     return min(max(1, round(math.sqrt(share / 2**halvings * math.prod(size)))), *size)
 
 
-def _window(number: Numbers, side: int, size: tuple[int, ...]) -> tuple[Bool[Tensor, "batch 1 height width"], Int[Tensor, "batch 2"]]:
+def _window(
+    number: Numbers, side: int, size: tuple[int, ...]
+) -> tuple[Bool[Tensor, "batch 1 height width"], Int[Tensor, "batch 2"]]:
     """Squares of that side at random places: which pixels they cover, and their first row and column. number: [batch, 2]."""
     corner = (number * torch.tensor([extent - side + 1 for extent in size], device=number.device)).long()
     row, column = (torch.arange(extent, device=number.device) for extent in size)
@@ -108,7 +99,7 @@ def _window(number: Numbers, side: int, size: tuple[int, ...]) -> tuple[Bool[Ten
 
 
 def _sign(number: Tensor) -> Tensor:
-    return (number - 0.5).sign() + (number == 0.5)
+    return torch.where(number < 0.5, -1.0, 1.0)
 
 
 def _start(ball: Ball, number: Numbers) -> Images:
@@ -139,7 +130,7 @@ def _change_in_l2(point: Images, ball: Ball, number: Numbers, side: int) -> Imag
 
     What length the whole change has not used yet is spent there too. Each channel has its own share of it.
     """
-    batch, channels, *size = point.shape
+    batch, channels, size = *point.shape[:2], tuple(point.shape[2:])
     side = min(max(3, side + 1 - side % 2), *size)
     spent, corner = _window(number[:, :2], side, size)
     given, _ = _window(number[:, 2:4], side, size)
@@ -170,11 +161,12 @@ def _bump(side: int) -> Float[Tensor, "side side"]:
         column = (torch.arange(width) - width // 2).abs()[None]
         level = half - torch.maximum(row, column)
         heights = torch.cumsum(torch.tensor([1 / (half + 1 - k) ** 2 for k in range(half + 1)]), 0)
-        return torch.where(level >= 0, heights[level.clamp_min(0)], 0.0)
+        return heights[level.clamp_min(0)] * (level >= 0)
 
     both = torch.cat([hill(side, side // 2), -hill(side, side - side // 2)], 1)
-    return both / both.norm().clamp_min(1e-12)
+    return both / _norm(both[None]).clamp_min(1e-12)
 
 
-def _norm(change: Images) -> Tensor:
-    return torch.linalg.vector_norm(change.flatten(1), dim=-1)
+def _norm(change: Tensor) -> Tensor:
+    norm: Tensor = torch.linalg.vector_norm(change.flatten(1), dim=-1)
+    return norm

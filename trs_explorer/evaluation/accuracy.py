@@ -36,6 +36,7 @@ class Rate:
     - perturbation: the largest distance between an image and its adversarial image, in [0, 1] pixels.
     - c: the attack's constant, if it has no radius.
     - moved: how many images are correct although the attack changed them. A failed attack should return the original.
+    - parts: of an attack that makes several in turn, for each its label, on how many images it was made, how many it fooled.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Rate:
     perturbation: float = 0.0
     c: float | None = None
     moved: int = 0
+    parts: list[Json] = field(default_factory=list, repr=False)
 
     @property
     def accuracy(self) -> float | None:
@@ -62,8 +64,12 @@ class Rate:
         return f"{self.name}{how}: {share} ({100 * self.low:.1f}-{100 * self.high:.1f}), {self.correct} of {self.n}"
 
     def to_json(self) -> Json:
-        """The fields and the accuracy, for JSON."""
-        return {**asdict(self), "accuracy": self.accuracy}
+        """The fields and the accuracy, for JSON; parts only where there are any."""
+        fields = asdict(self)
+        return {
+            **(fields if self.parts else {name: fields[name] for name in fields if name != "parts"}),
+            "accuracy": self.accuracy,
+        }
 
 
 def evaluate(
@@ -201,7 +207,17 @@ def join_rates(parts: Sequence[Rate]) -> Rate:
         outcomes=outcomes,
         perturbation=max(part.perturbation for part in parts),
         moved=sum(part.moved for part in parts),
+        parts=_join_parts([part.parts for part in parts]),
     )
+
+
+def _join_parts(shards: Sequence[Sequence[Json]]) -> list[Json]:
+    """The results of an attack's parts on several shards of the images together."""
+    joined: dict[str, Json] = {}
+    for one in (one for shard in shards for one in shard):
+        before = joined.setdefault(one["attack"], {"attack": one["attack"], "attacked": 0, "fooled": 0})
+        joined[one["attack"]] = before | {name: before[name] + one[name] for name in ("attacked", "fooled")}
+    return list(joined.values())
 
 
 def parse_rate(stored: object, blank: Rate, limit: int) -> Rate | None:
@@ -213,7 +229,23 @@ def parse_rate(stored: object, blank: Rate, limit: int) -> Rate | None:
         return None
     if not isinstance(perturbation, int | float) or not math.isfinite(perturbation) or not isinstance(moved, int):
         return None
-    return join_rates([replace(blank, outcomes=outcomes, perturbation=float(perturbation), moved=moved)])
+    parts = parse_parts(stored.get("parts", []))
+    if parts is None:
+        return None
+    return join_rates([replace(blank, outcomes=outcomes, perturbation=float(perturbation), moved=moved, parts=parts)])
+
+
+def parse_parts(stored: object) -> list[Json] | None:
+    """The results of parts as they are stored: each with its label and two numbers; None if anything else is there."""
+    if not isinstance(stored, list):
+        return None
+    for one in stored:
+        numbers = [one.get("attacked"), one.get("fooled")] if isinstance(one, Mapping) else []
+        if len(numbers) != 2 or not all(type(number) is int and number >= 0 for number in numbers):
+            return None
+        if not isinstance(one.get("attack"), str):
+            return None
+    return [{name: one[name] for name in ("attack", "attacked", "fooled")} for one in stored]
 
 
 def worst_of(name: str, rates: Sequence[Rate]) -> Rate:

@@ -1,13 +1,9 @@
 """Clean and robust accuracy of a run's newest ensemble, resumable, with the paper's figures and the sanity checks."""
 
 import contextlib
-import inspect
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import compress
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,13 +11,14 @@ from torch import Tensor
 from trs_explorer import data, shipped
 from trs_explorer.attack_catalogue import attack
 from trs_explorer.config import same_split
-from trs_explorer.evaluation.accuracy import Attack, Rate, empty_rates, join_rates, measure, parse_rate, worst_of
+from trs_explorer.evaluation.accuracy import Attack, Rate, join_rates, worst_of
 from trs_explorer.evaluation.table1 import paper
 from trs_explorer.evaluation.table1.columns import MIN_FOR_WORST
 from trs_explorer.evaluation.trust.checks import CHECKS
 from trs_explorer.evaluation.trust.from_attacks import THOROUGH_N, cheap_checks, thorough_checks
 from trs_explorer.evaluation.trust.from_rates import CheckWarnings, all_warnings, check_rates, merge_warnings
 from trs_explorer.files import Json
+from trs_explorer.measure.rates import measure_rates
 from trs_explorer.measure.saved_images import SavedImages
 from trs_explorer.measure.session import (
     Measurement,
@@ -129,9 +126,10 @@ def evaluate_run(
     if announcement:
         reporting.notify(announcement)
     with saving([session], reporting.notify, resumed=bool(session.stored)):
-        shard = session.shard
+        shard, attacks = session.shard, plan.labelled_attacks()
         kept = torch.empty(len(plan.attacks), *x[shard].shape) if images else None
-        parts = session.gather((_rates(session, x[shard], y[shard], plan, reusable, reporting.progress, kept), kept))
+        rates = measure_rates(session, x[shard], y[shard], attacks, plan.seed, reusable, reporting.progress, kept)
+        parts = session.gather((rates, kept))
         if not parts:
             return session.finished(None)
         rates = [join_rates(same) for same in zip(*(part for part, _ in parts), strict=True)]
@@ -154,56 +152,6 @@ def _images(x: Tensor, y: Tensor, adversarial: Tensor, rates: Sequence[Rate], de
     outcomes = {"clean_correct": correct[0], "correct": correct[1:]}
     attacks = [{"name": rate.name, "eps": rate.eps, "c": rate.c, "norm": rate.norm} for rate in rates[1:]]
     return SavedImages(x, y, adversarial, outcomes, {**description, "attacks": attacks})
-
-
-def _rates(
-    session: Session,
-    x: Tensor,
-    y: Tensor,
-    plan: EvaluatePlan,
-    reusable: Mapping[str, object],
-    progress: Progress,
-    kept: Tensor | None,
-) -> list[Rate]:
-    """The clean rate and every attack's on this process's images x; those that are stored are not measured again.
-
-    kept: gets the adversarial images, [attack, n, channel, height, width].
-    """
-    attacks = plan.labelled_attacks()
-    passes = [1, *(_passes(function, arguments) for _, function, arguments in attacks)]
-    stored = {**reusable, **session.stored}
-    done = {
-        position: rate
-        for position, blank in enumerate(empty_rates(attacks))
-        if (rate := parse_rate(stored.get(str(position)), blank, len(x))) is not None
-    }
-    rates = dict(done)
-    if kept is None:
-        session.values = lambda: {str(position): rate.to_json() for position, rate in rates.items()}
-    first, keep = session.shard.start, None if kept is None else partial(_keep, kept)
-    for position, rate in measure(session.ensemble, x, y, attacks=attacks, seed=plan.seed, done=done, first=first, keep=keep):
-        rates[position] = rate
-        done_passes = sum(passes[place] * one.n for place, one in rates.items())
-        progress(done_passes, sum(passes) * len(x), f"{rate.name} {_parameter(rate)}".strip())
-        session.save()
-    session.save(now=True)  # the checks that follow take long
-    return [rates[position] for position in range(len(passes))]
-
-
-def _keep(kept: Tensor, position: int, places: slice, adversarial: Tensor) -> None:
-    kept[position - 1, places] = adversarial.detach().cpu()  # position 0 is the clean rate
-
-
-def _passes(function: Callable[..., Tensor], arguments: Mapping[str, Any]) -> int:
-    """About how many passes an attack takes for an image: for the time left."""
-    defaults = {name: p.default for name, p in inspect.signature(function).parameters.items()}
-    return math.prod(int(arguments.get(name, defaults.get(name, 1))) for name in ("steps", "restarts", "searches"))
-
-
-def _parameter(rate: Rate) -> str:
-    if rate.c is not None:
-        return f"c {rate.c:g}"
-    return f"ε {rate.eps:g}" if rate.eps else ""
 
 
 def _warnings(

@@ -5,7 +5,7 @@ CHECKS = {
     1: "iterated attacks leave no more images correct than a single step",
     2: "with ε 1 no image is still classified correctly",
     3: "accuracy falls as ε grows",
-    4: "images made on another model do no better than the attack itself",
+    4: "images made on another model, or without gradients, do no better than the attack itself",
     5: "no input gradient is zero, NaN or infinite",
     6: "the last 10 steps change nothing any more",
     7: "no attack visits an adversarial example without returning one",

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
+from trs_explorer.attack_catalogue import parse_label
 from trs_explorer.attacks.losses import cross_entropy
 from trs_explorer.attacks.mora import mora
 from trs_explorer.attacks.noise import random_shift, seeded
@@ -151,7 +152,8 @@ def thorough_checks(
         notify("the last steps")
         warnings[6] = _still_moving(model, x, y, eps=eps, norm=norm, steps=steps, seed=seed)
     notify("images passed over")
-    balls = [attack for attack in attacks if attack[2].get("eps") is not None]  # the others keep the nearest, not the worst
+    # the others keep the nearest, not the worst, or make several attacks in turn
+    balls = [one for one in attacks if one[2].get("eps") is not None and parse_label(one[0]).entry.has_path]
     warnings[7] = [text for attack in balls for text in _passed_over(model, x, y, *attack, seed=seed)]
     notify("five starts")
     once, often = (run(partial(pgd, eps=eps, norm=norm, steps=steps, restarts=restarts)) for restarts in (1, 5))

@@ -48,14 +48,17 @@ def check_rates(rates: Sequence[Rate]) -> CheckWarnings:
     attacked = [rate for rate in rates if rate.n and rate.name != "clean"]
     rates = [rate for rate in rates if rate.n and rate.eps is not None]
     iterated = [rate for rate in rates if is_iterated(rate)]
+    following = [rate for rate in iterated if not _without_gradients(rate)]
     steps = [rate for rate in rates if parse_label(rate.name).entry.single_step]
     warnings: CheckWarnings = {}
     if any(_ball(a) == _ball(b) for a in iterated for b in steps):
         warnings[1] = _weaker_than_one_step(iterated, steps)
+    if any(_without_gradients(rate) or rate.parts for rate in iterated):
+        warnings[4] = [*_better_without_gradients(iterated), *_fooled_without_gradients(iterated)]
     if iterated:
         warnings[3] = _rising(rates)
-    if len({_ball(rate) for rate in iterated}) < len(iterated):
-        warnings[8] = _far_apart(iterated)
+    if len({_ball(rate) for rate in following}) < len(following):
+        warnings[8] = _far_apart(following)
     if attacked:
         warnings[11] = _outside_the_ball(rates)
         warnings[17] = _failed_but_changed(attacked)
@@ -97,6 +100,39 @@ def _weaker_than_one_step(iterated: Sequence[Rate], steps: Sequence[Rate]) -> li
         for weak in steps
         if _ball(strong) == _ball(weak) and _share(strong) > _share(weak) + SLACK
     ]
+
+
+def _without_gradients(rate: Rate) -> bool:
+    return not parse_label(rate.name).entry.gradients
+
+
+def _better_without_gradients(rates: Sequence[Rate]) -> list[str]:
+    """Attacks without gradients that leave fewer right than every attack in the same ball that follows them."""
+    warnings = []
+    for blind in filter(_without_gradients, rates):
+        others = [rate for rate in rates if _ball(rate) == _ball(blind) and not _without_gradients(rate)]
+        best = min(others, key=_share, default=None)
+        if best is not None and _share(best) > _share(blind) + SLACK:
+            warnings.append(
+                f"{blind.name}, without gradients, leaves {_percent(blind)} right at ε {blind.eps:g}, {best.name} "
+                f"{_percent(best)}: its gradients are masked"
+            )
+    return warnings
+
+
+def _fooled_without_gradients(rates: Sequence[Rate]) -> list[str]:
+    """Images that only a part without gradients fooled, after all parts that follow them."""
+    warnings = []
+    for rate in rates:
+        blind = [part for part in rate.parts if not parse_label(part["attack"]).entry.gradients]
+        fooled = sum(part["fooled"] for part in blind)
+        if fooled > SLACK * rate.n:
+            names = " and ".join(part["attack"] for part in blind)
+            warnings.append(
+                f"{names}, without gradients, fools {fooled} of {rate.n} images at ε {rate.eps:g} that attacks with gradients "
+                "left: these are masked, and the figure may still be too high"
+            )
+    return warnings
 
 
 def _far_apart(iterated: Sequence[Rate]) -> list[str]:
