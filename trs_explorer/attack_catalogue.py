@@ -262,9 +262,9 @@ def check_attack_options(attacks: Sequence[str], options: Mapping[str, object]) 
         checked[name] = [option.check(value) for option in declared or [ATTACK_OPTIONS[name]]].pop()
     if "norm" in checked:
         check_norm(attacks, checked["norm"])
-    for one in attacks if "loss" in checked else ():
-        if takes(one, "loss") and not is_custom(one) and checked["loss"] not in attack(one).losses:
-            raise UsageError(f"--loss {checked['loss']}: {one} takes {' or '.join(attack(one).losses)}")
+    for each in attacks if "loss" in checked else ():
+        if takes(each, "loss") and not is_custom(each) and checked["loss"] not in attack(each).losses:
+            raise UsageError(f"--loss {checked['loss']}: {each} takes {' or '.join(attack(each).losses)}")
     for name, value in checked.items():
         if any(takes(one, name) for one in attacks) or (name == "norm" and any(map(_only_max_norm, attacks))):
             continue

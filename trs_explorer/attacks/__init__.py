@@ -19,15 +19,20 @@ A reader starts at `pgd`: the whole algorithm is there, and most other attacks a
 """
 
 from trs_explorer.attacks.apgd import apgd, apgd_dlr
+from trs_explorer.attacks.apgd_targeted import apgd_t
 from trs_explorer.attacks.cw import cw
 from trs_explorer.attacks.di2 import di2, mdi2
 from trs_explorer.attacks.ead import ead
+from trs_explorer.attacks.fab import fab_t
 from trs_explorer.attacks.fgsm import fgsm
 from trs_explorer.attacks.ila import ila
 from trs_explorer.attacks.ira import ira
 from trs_explorer.attacks.mim import mim
 from trs_explorer.attacks.mora import mora
 from trs_explorer.attacks.pgd import bim, pgd
+from trs_explorer.attacks.pgd_members import pgd_members
+from trs_explorer.attacks.square import square
+from trs_explorer.attacks.strong import strong
 
 apgd_ce = apgd  # its name in the catalogue
 
@@ -35,10 +40,12 @@ __all__ = [
     "apgd",
     "apgd_ce",
     "apgd_dlr",
+    "apgd_t",
     "bim",
     "cw",
     "di2",
     "ead",
+    "fab_t",
     "fgsm",
     "ila",
     "ira",
@@ -46,4 +53,7 @@ __all__ = [
     "mim",
     "mora",
     "pgd",
+    "pgd_members",
+    "square",
+    "strong",
 ]

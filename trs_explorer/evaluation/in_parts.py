@@ -124,7 +124,7 @@ def _attacked(
     left: list[int],
     seeds: list[int],
     places: slice,
-) -> tuple[Tensor, Images, Images, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Make a part on some of the images that are left: their places in x, they, the adversarial ones, which are still correct."""
     rows = torch.tensor(left[places], dtype=torch.long)
     images, labels = on_device(model, x[rows], y[rows])
