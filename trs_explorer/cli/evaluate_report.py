@@ -7,6 +7,7 @@ from trs_explorer.cli.exports import as_csv
 from trs_explorer.files import printable
 
 CSV_FIELDS = ("name", "eps", "c", "correct", "n", "low", "high", "paper", "norm")
+RATE_HEADER = ("run", "weights_sha256", "seed", "attack", *CSV_FIELDS[1:])
 NORM_SUFFIX = {"linf": "", "l2": " in L2"}  # after a radius; the maximum norm is the usual one
 
 
@@ -71,10 +72,10 @@ def in_percent(share: float, interval: dict) -> str:
 
 def rates_csv(results: list[dict]) -> str:
     """A row for every rate of every result. paper: the paper's figure in per cent. norm: of the radius, if there is one."""
-    header = ["run", "weights_sha256", "seed", "attack", *CSV_FIELDS[1:]]
-    return as_csv(header, (_row(result, rate) for result in results for rate in result["rates"]))
+    return as_csv(RATE_HEADER, (rate_row(result, rate) for result in results for rate in result["rates"]))
 
 
-def _row(result: dict, rate: dict) -> list[object]:
+def rate_row(result: dict, rate: dict) -> list[object]:
+    """One rate of a result, as RATE_HEADER names its values."""
     norm = rate.get("norm", "linf") if rate["eps"] else None
     return [result["run"], result["weights"], result["seed"], *({**rate, "norm": norm}[name] for name in CSV_FIELDS)]

@@ -28,6 +28,7 @@ from trs_explorer.catalogue import DATA, METHODS, MODELS
 from trs_explorer.config import DEFAULTS, SETTINGS
 from trs_explorer.files import printable
 from trs_explorer.options import HYPER_PARAMETERS, MEASURING, Option, UsageError, number, unknown
+from trs_explorer.results import why_unsaved
 from trs_explorer.runs import Run, RunError
 from trs_explorer.shipped import run_at  # noqa: F401 (commands import it from here)
 
@@ -263,7 +264,7 @@ def check_loss(loss: str | None, data: str) -> None:
 def check_saved(run: Run) -> None:
     """Raise RunError for a run without a checkpoint, before others are measured."""
     if not run.checkpoints():
-        raise RunError(f"{run.path} has no checkpoint yet: nothing has been saved")
+        raise RunError(why_unsaved(run))
 
 
 def _parse_numbers(text: str, flag: str) -> list[float]:

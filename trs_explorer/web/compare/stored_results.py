@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from dash import html
@@ -14,7 +15,7 @@ from trs_explorer.evaluation.table1.columns import LIMIT, SEED, STEPS, Column, a
 from trs_explorer.evaluation.table1.columns import WORST as WORST_COLUMN
 from trs_explorer.evaluation.table1.differences import difference_lines, orderings
 from trs_explorer.evaluation.table1.rows import Row, best_row, image_count, make_row, sort_rows
-from trs_explorer.evaluation.table1.stored import stored_evaluations
+from trs_explorer.evaluation.table1.stored import measured_checkpoint, stored_evaluations
 from trs_explorer.explore.library import DAMAGE, Library
 from trs_explorer.figures.runs import Point
 from trs_explorer.files import Json, printable
@@ -73,12 +74,11 @@ def stored_rows(library: Library, config: TrainConfig) -> list[Row]:
     for name in runs_on_same_data(library, config):
         try:
             run = library.run(name)
-            newest = run.checkpoints()[-1]
-            weights = library.digest(name, newest)
+            checkpoint, weights = measured_checkpoint(run, partial(library.digest, name))
             config = replace(
                 run.config, start_from=Path(run.config.start_from).name
             )  # the page shows the run's name, not its path
-            rows.append(make_row(name, config, newest.name, weights, stored_evaluations(run, weights, LIMIT), LIMIT))
+            rows.append(make_row(name, config, checkpoint, weights, stored_evaluations(run, weights, LIMIT), LIMIT))
         except UNREADABLE:
             continue
     return sort_rows(rows)
