@@ -9,7 +9,7 @@ from trs_explorer.cli.flags import on_terminal
 from trs_explorer.evaluation.table1.columns import SEED, STEPS, Column, all_columns
 from trs_explorer.evaluation.table1.differences import difference_lines, orderings
 from trs_explorer.evaluation.table1.rows import Row, best_row, image_count, seeds_text
-from trs_explorer.evaluation.table1.seed_figures import SeedFigure
+from trs_explorer.evaluation.table1.seed_figures import LEGEND, SeedFigure
 from trs_explorer.evaluation.table1.seed_orders import order_lines
 from trs_explorer.evaluation.trust.checks import CHECKS
 from trs_explorer.files import printable
@@ -21,11 +21,6 @@ if TYPE_CHECKING:
 WIDTH = 120  # without a terminal
 MIN_NAME_WIDTH = 14
 MISSING = "missing"
-OF_SEEDS = (
-    "Rows of several seeds: the mean over trainings; smallest..largest; t: 95 % t interval of the mean between trainings (n = "
-    "seeds, same images); i: 95 % interval of the mean over images (of these trainings; an image counts once). Between two such "
-    "rows * needs the tests named below; beside them no row of one seed is called best."
-)
 
 
 def show(data: str, rows: Sequence[Row]) -> None:
@@ -42,7 +37,7 @@ def show(data: str, rows: Sequence[Row]) -> None:
     console.print(
         f"[bold]{escape(data)}[/]: accuracy in % {on}; second line: 95 % Wilson interval{below}. "
         "* best of its column: gradients not masked, and its interval overlaps with no other."
-        + (f" {OF_SEEDS}" if any(row.members for row in rows) else "")
+        + (f" {LEGEND}" if any(row.members for row in rows) else "")
     )
     print_blocks(console, all_columns(data), lambda columns: _table(console, rows, columns))
     for part in (_trust(rows), [line for row in rows for line in difference_lines(row)], [*order_lines(rows), *_orders(rows)]):
@@ -60,7 +55,8 @@ def _table(console: "Console", rows: Sequence[Row], columns: Sequence[Column]) -
     names = [_name(row) for row in rows]
     longest = max(len(line) for name in names for line in name)
     table.add_column("", width=min(longest, max(console.width // 3, MIN_NAME_WIDTH)), overflow="fold")
-    cells = {column: [_cell(row, column, row is best_row(rows, column)) for row in rows] for column in columns}
+    best = {column: best_row(rows, column) for column in columns}
+    cells = {column: [_cell(row, column, row is best[column]) for row in rows] for column in columns}
     for column, below in cells.items():
         heading = f"{column.attack}\n{column.at}"
         widest = max(len(line) for text in [heading, *(cell.plain for cell in below)] for line in text.split("\n"))

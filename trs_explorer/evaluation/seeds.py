@@ -1,11 +1,12 @@
-"""Statistics over trainings that differ only in the seed: the t interval of their mean, and the paired t test of two methods.
+"""Statistics of trainings that differ only in the seed: the t interval of their mean, and the tests that compare two methods.
 
-The seed is the unit of replication: n counts trainings, not images. No torch.
+In the t interval and the paired t test the seed is the unit of replication: n counts trainings, not images. No torch.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import atan, cos, inf, pi, sin, sqrt
+from functools import cache
+from math import atan, cos, exp, inf, lgamma, log, pi, sin, sqrt
 from statistics import fmean, stdev
 
 ALPHA = 0.05  # two-sided, of intervals and tests
@@ -28,6 +29,7 @@ def two_sided_p(t: float, df: int) -> float:
     return max(0.0, 1 - inside)
 
 
+@cache
 def t_quantile(df: int) -> float:
     """The 97.5 % point of Student's t with df degrees of freedom: 95 % lie within it on both sides."""
     low, high = 0.0, 20.0  # 12.7 at df 1, less from there on
@@ -84,3 +86,15 @@ def paired_t_test(first: Sequence[float], second: Sequence[float]) -> PairedTest
     n, mean, spread = len(differences), fmean(differences), stdev(differences)
     t = mean / (spread / sqrt(n)) if spread else (inf if mean > 0 else -inf if mean < 0 else 0.0)
     return PairedTest(n, mean, low, high, t, two_sided_p(t, n - 1))
+
+
+def sign_test(wins: int, losses: int) -> float:
+    """The two-sided p of the exact sign test: that wins and losses differ as much or more if either is as likely; 1 for none.
+
+    With one outcome an image of each method it is McNemar's test in its exact form.
+    Source: W. J. Dixon and A. M. Mood, "The statistical sign test", JASA 41, 1946; Q. McNemar, "Note on the sampling error of the
+    difference between correlated proportions or percentages", Psychometrika 12, 1947.
+    """
+    n, fewer = wins + losses, min(wins, losses)
+    tail = sum(exp(lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) - n * log(2)) for k in range(fewer + 1))
+    return min(1.0, 2 * tail)

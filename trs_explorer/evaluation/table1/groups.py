@@ -34,7 +34,7 @@ def _start(config: TrainConfig) -> str:
     """The name of the run that a training started from, without its seed where that is the training's."""
     name = Path(config.start_from).name
     if name == start_name(config):
-        return start_name(replace(config, seed=0))
+        return f"of its seed: {start_name(replace(config, seed=0))}"
     return re.sub(rf"-seed-{config.seed}$", "-seed-", name)
 
 

@@ -185,7 +185,8 @@ def group_by_images(rows: Sequence[Row], data: str) -> list[list[Row]]:
 def sort_rows(rows: Sequence[Row]) -> list[Row]:
     """Rows of one data set in the table's order, each with a label of its own."""
     count = Counter(one.config.method_name for one in rows)
-    labels = [one.label if one.config.imported or count[one.config.method_name] == 1 else _name(one) for one in rows]
+    alone = [not one.config.imported and count[one.config.method_name] == 1 for one in rows]
+    labels = [one.config.method_name if only else _name(one) for one, only in zip(rows, alone, strict=True)]
     often = Counter(labels)
     labels = [", ".join(one.runs) if often[label] > 1 else label for one, label in zip(rows, labels, strict=True)]
     labelled = [replace(one, label=label) for one, label in zip(rows, labels, strict=True)]

@@ -6,11 +6,11 @@ from functools import cached_property
 from statistics import fmean
 
 from trs_explorer.evaluation.intervals import of_ratio
-from trs_explorer.evaluation.seeds import ALPHA, PairedTest, paired_t_test, t_interval
+from trs_explorer.evaluation.seeds import ALPHA, PairedTest, paired_t_test, sign_test, t_interval
 from trs_explorer.evaluation.table1.columns import Figure
 from trs_explorer.files import Json
 
-TESTS = "paired t test over seeds, and McNemar's test over the images"  # both must hold where an order is called
+TESTS = "paired t test over seeds, and exact sign test over images"  # both must hold where an order is called
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,11 @@ class SeedFigure:
         }
 
 
+LEGEND = (
+    "Rows of several seeds: the mean over trainings; smallest..largest; t: 95 % t interval of the mean between trainings (n = "
+    "seeds, same images); i: 95 % interval of the mean over images (of these trainings; an image counts once). Between two such "
+    "rows * needs the tests named below; beside them no row of one seed is called best."
+)
 AnyFigure = Figure | SeedFigure  # of one run, or of several
 
 
@@ -88,29 +93,31 @@ class SeedComparison:
 
     - seeds: those that both have.
     - over_seeds: the paired t test of the accuracies in per cent; None for fewer than two seeds.
-    - wins, losses: outcomes, one an image and seed, that only the first method has right, and only the second.
-    - share: the 95 % interval of wins / (wins + losses), in which an image counts once.
+    - wins, losses: the images that the first method has right with more of the seeds than the second, and with fewer.
     """
 
     seeds: tuple[int, ...]
     over_seeds: PairedTest | None
     wins: int
     losses: int
-    share: tuple[float, float]
+
+    @property
+    def p_images(self) -> float:
+        """The two-sided p of the exact sign test over images, each counted once."""
+        return sign_test(self.wins, self.losses)
 
     @property
     def called(self) -> int:
         """1: the first method is better. -1: the second. 0: not called.
 
-        An order is called if it holds over both samples: over seeds by the paired t test (p < .05, two-sided), and over images by
-        McNemar's test: `share` is above 1/2, or below, on the same side. No correction for the number of pairs.
+        An order is called if it holds over both samples, in the same direction: over seeds by the paired t test, and over images
+        by the exact sign test, p < .05 each, two-sided. The first alone would hold for these test images only, the second for
+        these trainings only. No correction for the number of pairs.
         """
         test = self.over_seeds
-        if test is None or test.p >= ALPHA:
+        if test is None or test.p >= ALPHA or self.p_images >= ALPHA:
             return 0
-        if test.difference > 0 and self.share[0] > 0.5:
-            return 1
-        return -1 if test.difference < 0 and self.share[1] < 0.5 else 0
+        return (test.difference > 0 and self.wins > self.losses) - (test.difference < 0 and self.wins < self.losses)
 
     def to_json(self) -> Json:
         """The comparison as JSON holds it. Differences in percentage points; t is null where it is infinite."""
@@ -124,10 +131,9 @@ class SeedComparison:
             "t": test.t if test and abs(test.t) < float("inf") else None,
             "df": test.n - 1 if test else None,
             "p": test.p if test else None,
-            "wins": self.wins,
-            "losses": self.losses,
-            "share_low": self.share[0],
-            "share_high": self.share[1],
+            "images_for_first": self.wins,
+            "images_for_second": self.losses,
+            "p_images": self.p_images,
             "called": self.called,
         }
 
@@ -136,21 +142,12 @@ def compare_over_seeds(first: AnyFigure, second: AnyFigure) -> SeedComparison:
     """Compare two methods over the seeds that both were trained with, on the same images.
 
     A figure of one run has no seeds in common with anything: nothing is called between single trainings.
-    Source: Q. McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",
-    Psychometrika 12, 1947; for several seeds with the variance over images (`intervals.of_ratio`).
     """
     if isinstance(first, Figure) or isinstance(second, Figure) or first.n != second.n:
-        return SeedComparison((), None, 0, 0, (0.0, 1.0))
+        return SeedComparison((), None, 0, 0)
     seeds = tuple(sorted(first.by_seed.keys() & second.by_seed.keys()))
     a, b = ([figure.by_seed[seed] for seed in seeds] for figure in (first, second))
     test = paired_t_test([one.percent for one in a], [one.percent for one in b]) if len(seeds) > 1 else None
-    by_image = [
-        [(x > y, x < y) for x, y in zip(ours, theirs, strict=True)]
-        for ours, theirs in zip(
-            zip(*(one.outcomes for one in a), strict=True), zip(*(one.outcomes for one in b), strict=True), strict=True
-        )
-    ]
-    wins = [sum(won for won, _ in image) for image in by_image]
-    losses = [sum(lost for _, lost in image) for image in by_image]
-    share = of_ratio([(won, won + lost) for won, lost in zip(wins, losses, strict=True)])
-    return SeedComparison(seeds, test, sum(wins), sum(losses), share)
+    right = [[image.count("1") for image in zip(*(one.outcomes for one in figures), strict=True)] for figures in (a, b)]
+    pairs = list(zip(*right, strict=True))
+    return SeedComparison(seeds, test, sum(x > y for x, y in pairs), sum(x < y for x, y in pairs))

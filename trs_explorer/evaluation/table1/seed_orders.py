@@ -8,6 +8,7 @@ from trs_explorer.evaluation.table1.rows import Row, column_json
 from trs_explorer.evaluation.table1.seed_figures import TESTS, SeedComparison, compare_over_seeds
 from trs_explorer.files import Json
 
+ONE_SEED = "One seed each, so nothing is called between trainings; trs train --seeds 0-4 trains several."
 HEADLINE = "pgd"  # the attack whose order is shown on data without a worst of several
 
 
@@ -31,14 +32,14 @@ def order_lines(rows: Sequence[Row]) -> list[str]:
         counts = sorted({len(row.members) for row in groups})
         pairs = len(groups) * (len(groups) - 1) // 2
         lines.append(
-            f"> holds between trainings: {TESTS}, p < .05 both, on the same images; ~ does not, or the higher is masked. "
+            f"> holds between trainings: {TESTS}, p < .05 each, on the same images; ~ does not, or the higher is masked. "
             f"Trainings of one seed are paired (n = {'-'.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} seeds). "
             f"Assumed: their differences are independent and about normal. Not corrected for {pairs} pair{'s' * (pairs > 1)}."
         )
     alone = [row.label for row in rows if not row.members and row.figures]
-    if alone:
+    if alone and groups:
         lines.append(f"One seed, so nothing is called between trainings: {', '.join(alone)}.")
-    return lines
+    return [*lines, *([ONE_SEED] if alone and not groups else [])]
 
 
 def _headlines(groups: Sequence[Row]) -> list[Column]:
