@@ -228,7 +228,9 @@ def test_the_lines_name_the_test_and_say_what_has_one_seed() -> None:
         "One seed each, so nothing is called between trainings; trs train --seeds 0-4 trains several."
     ]
     masked = replace(strong, checks={8: True}, label="trs")
-    assert "trs 94.0 ~ (" in order_lines([masked, replace(weak, label="standard")])[0]
+    first, rule = order_lines([masked, replace(weak, label="standard")])
+    assert "trs† 94.0 > (p .0" in first
+    assert rule.endswith("†: masked, so its figure may be too high.")
 
 
 def test_comparisons_are_of_every_two_groups_in_every_column() -> None:

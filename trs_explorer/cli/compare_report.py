@@ -124,9 +124,7 @@ def _trust(rows: Sequence[Row]) -> list[str]:
 def _orders(rows: Sequence[Row]) -> list[str]:
     """Notes on whether the paper's order of methods holds."""
     lines = []
-    overlap = (
-        "intervals overlap; of two rows of several seeds: not called" if any(row.members for row in rows) else "intervals overlap"
-    )
+    overlap = "intervals overlap" + " over images; of two rows of several seeds: not called" * any(row.members for row in rows)
     for order in orderings(rows):
         rho = "" if order.rho is None else f"rank correlation (Spearman) {order.rho:.2f} of {order.n} runs. "
         lines.append(f"Order under {order.column.words}: {rho}Paper (PGD): {order.paper}; ours: {order.ours} (~: {overlap}).")

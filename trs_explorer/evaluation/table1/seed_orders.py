@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from itertools import combinations, pairwise
 
-from trs_explorer.evaluation.table1.columns import CLEAN, Column
+from trs_explorer.evaluation.table1.columns import Column
 from trs_explorer.evaluation.table1.rows import Row, column_json
 from trs_explorer.evaluation.table1.seed_figures import TESTS, SeedComparison, compare_over_seeds
 from trs_explorer.files import Json
 
 ONE_SEED = "One seed each, so nothing is called between trainings; trs train --seeds 0-4 trains several."
+MASKED = "†"
 HEADLINE = "pgd"  # the attack whose order is shown on data without a worst of several
 
 
@@ -30,11 +31,13 @@ def order_lines(rows: Sequence[Row]) -> list[str]:
     lines = [line for column in _headlines(groups) if (line := _order(groups, column))]
     if lines:
         counts = sorted({len(row.members) for row in groups})
+        n = "-".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
         pairs = len(groups) * (len(groups) - 1) // 2
         lines.append(
-            f"> holds between trainings: {TESTS}, p < .05 each, on the same images; ~ does not, or the higher is masked. "
-            f"Trainings of one seed are paired (n = {'-'.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} seeds). "
-            f"Assumed: their differences are independent and about normal. Not corrected for {pairs} pair{'s' * (pairs > 1)}."
+            f"> holds between trainings: {TESTS}, p < .05 each, on the same images; ~ does not. Trainings of one seed are paired "
+            f"(n = {n} seeds). Assumed: their differences are independent and about normal. Not corrected for {pairs} "
+            + ("pair." if pairs == 1 else "pairs.")
+            + (f" {MASKED}: masked, so its figure may be too high." if any(row.masked for row in groups) else "")
         )
     alone = [row.label for row in rows if not row.members and row.figures]
     if alone and groups:
@@ -52,11 +55,11 @@ def _order(groups: Sequence[Row], column: Column) -> str:
     ranked = sorted((row for row in groups if column in row.figures), key=lambda row: -row.figures[column].percent)
     if len(ranked) < 2:
         return ""
-    texts = [f"{ranked[0].label} {ranked[0].figures[column].percent:.1f}"]
-    for higher, lower in pairwise(ranked):
+    named = [f"{row.label}{MASKED * bool(row.masked)} {row.figures[column].percent:.1f}" for row in ranked]
+    texts = named[:1]
+    for (higher, lower), name in zip(pairwise(ranked), named[1:], strict=True):
         comparison = compare_over_seeds(higher.figures[column], lower.figures[column])
-        called = comparison.called == 1 and (column == CLEAN or not higher.masked)
-        texts += [f"{'>' if called else '~'} ({_p(comparison)})", f"{lower.label} {lower.figures[column].percent:.1f}"]
+        texts += [f"{'>' if comparison.called == 1 else '~'} ({_p(comparison)})", name]
     return f"Order over seeds under {column.words}: {' '.join(texts)}."
 
 

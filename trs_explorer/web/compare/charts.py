@@ -103,10 +103,12 @@ def point_name(row: Row, sides: Mapping[str, str]) -> str:
 
 
 def point_label(row: Row) -> str:
-    """Return what is written beside a row's point: its label without the data set, and how many seeds it has."""
-    label = row.label.removeprefix(f"{row.config.data}-")
-    seeds = f" ({len(row.members)} seeds)"
-    return label + seeds if row.members and not label.endswith(seeds) else label
+    """Return what is written beside a row's point: its label without the data set. How many seeds a point has, it says itself."""
+    return row.label.removeprefix(f"{row.config.data}-").removesuffix(f" ({len(row.members)} seeds)")
+
+
+def _seeds(count: int) -> str:
+    return f" ({count} seeds)" if count > 1 else ""
 
 
 def cosine_points(
@@ -121,7 +123,11 @@ def cosine_points(
     points = {}
     for name, runs in {**{name: (name,) for name in probes}, **groups}.items():
         of_seeds = [probes[run] for run in runs if run in probes]
-        label = labels.get(name, name) + (" †" if any(probe.vanishing > MASKED_SHARE for probe in of_seeds) else "")
+        label = (
+            labels.get(name, name)
+            + _seeds(len(of_seeds))
+            + (" †" if any(probe.vanishing > MASKED_SHARE for probe in of_seeds) else "")
+        )
         if len(of_seeds) == 1:
             points[name] = _cosine_point(of_seeds[0], label)
         elif of_seeds:
@@ -157,15 +163,14 @@ def robust_points(
         if not figure or not of_seeds:
             continue
         name = point_name(row, sides or {})
-        label = labels.get(name, name) + (" ‡" if row.masked else "")
+        count = 1 if isinstance(figure, Figure) else len(figure.by_seed)
+        label = labels.get(name, name) + _seeds(count) + (" ‡" if row.masked else "")
         if isinstance(figure, Figure):
             points[name] = RunPoint(of_seeds[0], figure.percent, *figure.interval, figure.correct, figure.n, label)
         else:
             counts = [sum(one) for one in zip(*((f.correct, f.n) for f in figure.by_seed.values()), strict=True)]
             extent = min(of_seeds), max(of_seeds)
-            points[name] = RunPoint(
-                fmean(of_seeds), figure.percent, *figure.range, counts[0], counts[1], label, len(figure.by_seed), extent
-            )
+            points[name] = RunPoint(fmean(of_seeds), figure.percent, *figure.range, counts[0], counts[1], label, count, extent)
     return points, column.words
 
 

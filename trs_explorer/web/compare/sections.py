@@ -19,7 +19,9 @@ from trs_explorer.web.compare.pair import Pair
 from trs_explorer.web.controls import NORM_LABELS
 
 TRANSFER = "transfer between members, %"
-OF_SEEDS = "A point of several seeds is their mean, with bars from the smallest to the largest."
+OF_SEEDS = (
+    "A point of several seeds is their mean, with bars from the smallest to the largest. Its transfer is of those with a probe."
+)
 MASKED = "‡: gradients are masked, the accuracy is too high."
 NOT_STORED = "No accuracy under several attacks is stored for these runs yet. Measure it with: trs compare"
 
