@@ -14,11 +14,10 @@ from trs_explorer.attack_catalogue import (
     RADIUS_ATTACKS,
     TRANSFER_ATTACKS,
     Attack,
-    Label,
     check_attack_options,
     options_for,
-    parse_label,
 )
+from trs_explorer.attack_labels import Label, parse_label
 from trs_explorer.attacks import losses
 from trs_explorer.attacks.options import keywords
 from trs_explorer.catalogue import load

@@ -1,4 +1,4 @@
-"""The attacks: what each one is, the hyper-parameters it takes, and the labels of its results. No torch here.
+"""The attacks: what each one is, and the hyper-parameters it takes. No torch here.
 
 A new attack is a file with a function in attacks/ and an entry in ATTACKS. One of others needs no entry: `attack`
 makes one. Its hyper-parameters are declared in ATTACK_OPTIONS,
@@ -6,9 +6,8 @@ once for all attacks that take them: type, range and help. Values are checked ag
 hyper-parameters have a command-line flag is decided in cli/flags.py.
 """
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -82,7 +81,7 @@ ATTACKS = {
     "mora": Attack(
         "trs_explorer.attacks.mora:mora",
         "50 steps that follow the members still to be moved (Yu et al. 2022)",
-        ("norm", "steps", "restarts", "loss"),
+        ("norm", "steps", "restarts", "loss", "members_share"),
         loss="margin",
         losses=("margin", "ce"),
     ),
@@ -193,6 +192,7 @@ ATTACK_OPTIONS = {
         Option("targets", int, "wrong classes that are aimed at, the likeliest first", low=1, high=100_000),
         Option("queries", int, "images that the model is shown, by attacks without gradients", low=1, high=10_000_000),
         Option("share", float, "share of the pixels that square's squares cover at first", low=0, high=1, above_low=True),
+        Option("members_share", float, "share of the members in what mora maximises; the rest is the ensemble", low=0, high=1),
         Option("effort", float, "share of the usual steps and queries of strong's parts", low=0, high=100, above_low=True),
         Option("grid", int, "cells in each direction of which the parts are made", low=1, high=1_000),
     )
@@ -292,41 +292,3 @@ def _only_max_norm(name: str) -> bool:
 def options_for(attack_name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the options that an attack takes."""
     return {name: value for name, value in options.items() if takes(attack_name, name)}
-
-
-@dataclass(frozen=True)
-class Label:
-    """What the label of a stored rate says of its attack: "pgd-margin-50 x5" is PGD on the margin, 50 steps, 5 starts.
-
-    loss: empty for the attack's usual one. steps: None where the label names none.
-    """
-
-    attack: str
-    loss: str = ""
-    steps: int | None = None
-    restarts: int = 1
-
-    def __str__(self) -> str:
-        parts = [self.attack, self.loss, "" if self.steps is None else str(self.steps)]
-        return "-".join(part for part in parts if part) + (f" x{self.restarts}" if self.restarts > 1 else "")
-
-    @property
-    def entry(self) -> Attack:
-        """The attack's entry, with the label's loss. One that is not in the catalogue counts as iterated, on cross-entropy."""
-        base = ATTACKS.get(self.attack, Attack("", "", ()))
-        return replace(base, loss=self.loss) if self.loss else base
-
-
-_LABEL = re.compile(
-    rf"(?P<attack>{'|'.join(sorted(map(re.escape, ATTACKS), key=len, reverse=True))}|.+?)"
-    rf"(?:-(?P<loss>{'|'.join(LOSSES)}))?(?:-(?P<steps>[0-9]{{1,9}}))?(?: x(?P<restarts>[0-9]{{1,9}}))?"
-)
-
-
-def parse_label(text: str) -> Label:
-    """The parts of a stored rate's label. A text that names no attack is its own attack: "clean", "worst of 8"."""
-    match = _LABEL.fullmatch(text)
-    if match is None:
-        return Label(text)
-    steps, restarts = match["steps"], match["restarts"]
-    return Label(match["attack"], match["loss"] or "", None if steps is None else int(steps), int(restarts or 1))

@@ -44,6 +44,24 @@ def read_table(run: Run) -> Json:
     return stored if measured_on(run.config, stored) == _data_of(run, stored) else {}
 
 
+def is_table_alone(run: Run) -> bool:
+    """Whether a run is kept as its config and its Table 1: no weights are here, and a table is stored."""
+    return not run.checkpoints() and is_regular(_folder(run) / TABLE)
+
+
+def why_unsaved(run: Run) -> str:
+    """Why a run without a checkpoint cannot be loaded, in a line that names it."""
+    if is_table_alone(run):
+        return f"{run.path} has no weights here, only the figures of its Table 1: trs compare --stored shows them"
+    return f"{run.path} has no checkpoint yet: nothing has been saved"
+
+
+def check_resumable(run: Run) -> None:
+    """Raise RunError for a run of which only the Table 1 is here: its training cannot be continued, and must not start anew."""
+    if is_table_alone(run):
+        raise RunError(f"{why_unsaved(run)}. To train it again, choose another --out")
+
+
 def write_probe(run: Run, result: Mapping[str, object]) -> Path:
     """Store a probe of a run's newest weights, replacing the previous one. Returns its file.
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from trs_explorer import files, leftovers, locks
+from trs_explorer import files, leftovers, locks, plugins
 from trs_explorer.config import TrainConfig, from_json
 from trs_explorer.events import Batch, ControlReader, EventWriter, newest_first, read_events, request  # noqa: F401 (a run's, too)
 from trs_explorer.files import Json, cannot_write, is_regular, printable, read_report, reason, write_atomically
@@ -123,6 +123,12 @@ class Run:
     def log(self) -> Path:
         """The file for the output of a trainer without a terminal."""
         return self.path / "train.log"
+
+
+def start_name(config: TrainConfig) -> str:
+    """The name of the run of a standard ensemble that trainings by `config` start from: start-DATA-MODEL-MEMBERS-SEED."""
+    limit = f"-{config.limit}" if config.limit else ""
+    return f"{START_PREFIX}{config.data}-{plugins.stem(config.model)}-{config.members}-{config.seed}{limit}"
 
 
 def create(path: str | Path, config: TrainConfig) -> Run:

@@ -96,7 +96,7 @@ def test_interrupted_after_any_batch_it_ends_the_same(problem) -> None:
         {"place": 41},
         {"place": "1"},
         {"parts": [{"attack": "other", "attacked": 1, "fooled": 0}]},
-        {"parts": [{"attack": "mora-ce", "attacked": -1, "fooled": 0}]},
+        {"parts": [{"attack": "mora-ce 0.5", "attacked": -1, "fooled": 0}]},
         {"parts": 3},
         {"perturbation": None},
     ],
@@ -105,7 +105,7 @@ def test_a_damaged_continuation_begins_anew(problem, damage) -> None:
     ensemble, x, y = problem
     stored = {
         "correct": [False] * 40,
-        "parts": [{"attack": "mora-ce", "attacked": 36, "fooled": 36}],
+        "parts": [{"attack": "mora-ce 0.5", "attacked": 36, "fooled": 36}],
         "place": 40,
         "perturbation": 0.1,
     }
@@ -130,7 +130,7 @@ def test_images_keep_their_noise_in_a_part_of_a_larger_set(problem) -> None:
 
 def test_two_classes_and_a_single_model_get_the_parts_that_exist_there() -> None:
     labels = [part.label for part in strong_parts(10, 3)]
-    assert labels[:2] == ["mora-ce", "mora-margin"]
+    assert labels[:3] == ["mora-ce 0.5", "mora-ce 0.2", "mora-margin 0.5"]
     assert {part.label for part in strong_parts(2, 3)} == {*labels} - {"apgd-t-dlr"}
     assert {part.label for part in strong_parts(10, 0)} == {*labels} - {"pgd-members"}
     assert {part.options["targets"] for part in strong_parts(4, 3) if "targets" in part.options} == {3}

@@ -178,17 +178,23 @@ def test_an_export_that_cannot_be_written_is_said_before_the_work(trs, trained: 
 
 
 def test_all_attacks_and_the_worst_of_those_with_one_radius(trs, trained: Path) -> None:
-    result = trs("evaluate", trained, "--attacks", "all", "--limit", 20, "--steps", 5, "--json", "all.json")
+    result = trs("evaluate", trained, "--attacks", "all", "--limit", 20, "--steps", 5, "--effort", 0.01, "--json", "all.json")
     assert result.status == 0
     assert "without apgd-dlr, which needs 3 classes" in result.err
     rates = json.loads(Path("all.json").read_text())[0]["rates"]
     named = {rate["name"]: rate for rate in rates}
-    assert list(named) == ["clean", "fgsm", "bim-5", "pgd-5", "mim-5", "apgd-ce-5", "mora-5", "cw", "ead", "worst of 6"]
+    first, second = ["clean", "fgsm", "bim-5", "pgd-5", "mim-5", "apgd-ce-5", "mora-5"], ["square", "strong", "cw", "ead"]
+    assert list(named) == [*first, "apgd-t-5", "fab-t-5", "pgd-members-5", *second, "worst of 11"]
     balls = [rate["outcomes"] for name, rate in named.items() if rate["eps"] and not name.startswith("worst")]
-    assert named["worst of 6"]["outcomes"] == [all(each) for each in zip(*balls, strict=True)]
-    assert named["worst of 6"]["correct"] <= min(map(sum, balls))
+    assert named["worst of 11"]["outcomes"] == [all(each) for each in zip(*balls, strict=True)]
+    assert named["worst of 11"]["correct"] <= min(map(sum, balls))
     assert (named["cw"]["eps"], named["cw"]["c"]) == (None, 1.0)
     assert all(rate["paper"] is None for rate in rates)
+    parts = named["strong"]["parts"]
+    assert [part["attack"] for part in parts][:2] == ["mora-ce 0.5", "mora-ce 0.2"]
+    assert parts[0]["attacked"] == named["clean"]["correct"]
+    assert named["clean"]["correct"] - sum(part["fooled"] for part in parts) == named["strong"]["correct"]
+    assert f"by each part in turn: mora-ce 0.5 {parts[0]['fooled']} of {parts[0]['attacked']}, " in " ".join(result.out.split())
 
 
 def test_constants_are_those_asked_for_and_bad_ones_are_refused(trs, trained: Path) -> None:

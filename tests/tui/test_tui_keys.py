@@ -136,6 +136,23 @@ def test_q_can_be_taken_back(live):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("ended", ["finished", "failed", "stopped"])
+def test_it_leaves_by_itself_when_the_training_has_ended_if_another_is_to_be_shown(live, ended):
+    for leaves in (True, False):
+        app = Dashboard(live, owns_trainer=True, leaves_at_end=leaves)
+
+        async def act(pilot: Pilot, app: Dashboard = app, leaves: bool = leaves) -> None:
+            live.write_status(state="running", step=700)
+            await until(pilot, lambda: "RUNNING" in seen(app))
+            assert app.is_running
+            live.write_status(state=ended)
+            await until(pilot, lambda: not app.is_running if leaves else ended.upper() in seen(app))
+            assert app.is_running != leaves
+
+        drive(app, (100, 30), act)
+
+
+@pytest.mark.slow
 def test_q_can_stop_the_training_and_waits_for_it(live):
     app = Dashboard(live)
 

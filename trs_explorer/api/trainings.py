@@ -25,6 +25,7 @@ from trs_explorer.data.as_tensors import as_batch
 from trs_explorer.data.user_arrays import REMEDY
 from trs_explorer.files import Json, printable, write_atomically
 from trs_explorer.options import UsageError
+from trs_explorer.results import check_resumable
 from trs_explorer.training import loop
 from trs_explorer.training.new_run import complete, new_folder
 
@@ -168,6 +169,7 @@ def _resumed(path: Path, settings: dict[str, Any], out: object, allow_code: bool
     run = run_named(path, allow_code=allow_code)
     if run.status().get("state") == "finished":
         raise UsageError(f"{path} is finished: nothing is left to train")
+    check_resumable(run)
     return Training(run, resume=any(run.checkpoints()) or runs.has_begun(run))
 
 

@@ -44,7 +44,7 @@ def strong_parts(classes: int, members: int, *, effort: float = 1.0) -> tuple[Pa
     - members: of the ensemble; 0 for a single model.
     - effort: share of the usual steps, restarts and queries.
 
-    On masked ensembles the two runs of MORA fool most. FAB-T, whose way leads outside the ball, fools what remains of some (ADP,
+    On masked ensembles MORA fools most. FAB-T, whose way leads outside the ball, fools what remains of some (ADP,
     gradient boosting); targeted APGD most of what remains without masking. Order, steps, restarts and queries: our choice, by
     trials on the shipped runs (attacks/README.md).
     """
@@ -52,11 +52,18 @@ def strong_parts(classes: int, members: int, *, effort: float = 1.0) -> tuple[Pa
     def scaled(number: int) -> int:
         return max(1, round(effort * number))
 
-    restarts, targets = scaled(4), min(9, classes - 1)
+    restarts, targets = scaled(2), min(9, classes - 1)
     quarter, half, whole, queries = scaled(25), scaled(50), scaled(100), scaled(1000)
     parts = [
-        Part("mora-ce", mora, {"loss": "ce", "steps": whole, "restarts": restarts}, whole * restarts),
-        Part("mora-margin", mora, {"steps": whole, "restarts": restarts}, whole * restarts),
+        *(
+            Part(
+                f"mora-{loss} {share}",
+                mora,
+                {"loss": loss, "members_share": share, "steps": whole, "restarts": restarts},
+                whole * restarts,
+            )
+            for loss, share in (("ce", 0.5), ("ce", 0.2), ("margin", 0.5))
+        ),
         Part("apgd-ce", apgd, {"steps": whole}, whole),
         Part("pgd-margin", pgd, {"steps": half, "loss": "margin"}, half),
         Part("fab-t", fab_t, {"steps": whole, "targets": targets}, 2 * whole * targets),

@@ -98,11 +98,11 @@ def _fail(error: Exception, debug: bool, status: int) -> int:
         raise error
     from trs_explorer.files import printable
 
-    print("trs: " + "\n".join(map(printable, _message(error).splitlines())), file=sys.stderr)
+    print("trs: " + "\n".join(map(printable, error_message(error).splitlines())), file=sys.stderr)
     return status
 
 
-def _message(error: Exception) -> str:
+def error_message(error: Exception) -> str:
     """An error as text; for a file its name and what is wrong with it, without the system's error number.
 
     An error in code of others is named with the line of its file.

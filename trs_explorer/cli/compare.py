@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from trs_explorer.cli import exit_on_interrupt
+from trs_explorer.cli.compare_exports import table_json, tables_csv
 from trs_explorer.cli.compare_markdown import markdown
 from trs_explorer.cli.compare_report import show
-from trs_explorer.cli.evaluate_report import rates_csv
 from trs_explorer.cli.exports import as_json, check_parent, exported
 from trs_explorer.cli.flags import (
     AllowCodeOption,
@@ -27,13 +27,13 @@ from trs_explorer.cli.flags import (
 from trs_explorer.cli.progress import progress
 from trs_explorer.evaluation.table1 import paper
 from trs_explorer.evaluation.table1.columns import LIMIT
-from trs_explorer.evaluation.table1.differences import difference_lines, orderings
-from trs_explorer.evaluation.table1.rows import Row, group_by_images, sort_rows
+from trs_explorer.evaluation.table1.groups import group_seeds
+from trs_explorer.evaluation.table1.rows import group_by_images, sort_rows
 from trs_explorer.evaluation.table1.stored import StoredEvaluation
-from trs_explorer.files import Json, printable
+from trs_explorer.files import printable
 from trs_explorer.measure.table1_rows import table1_rows
 from trs_explorer.options import UsageError
-from trs_explorer.results import PartialResult
+from trs_explorer.results import PartialResult, is_table_alone
 from trs_explorer.runs import START_PREFIX, SURROGATE_PREFIX, Run, RunError, find_runs
 
 NO_CHECKPOINT = "without a checkpoint yet"
@@ -61,6 +61,11 @@ def compare(
 
     After an interruption, the same command continues.
 
+    Runs that differ only in the seed (trs train --seeds 0-4) are one row: mean, range, the t interval between trainings, and the
+    interval over images. The order of two such rows is called only if it holds over seeds and images; the test is named.
+
+    A run may be its config.json and results/table1.json alone, without weights.
+
     Below the table: which figures are too high, where the paper's differ and why, and whether its order of methods holds.
 
     Example: trs compare checkpoints/ --stored
@@ -74,11 +79,11 @@ def compare(
     selected = _select(named, in_folders)
     measure = None if stored else partial(_measure, device=device, data_dir=str(data_dir or ""))
     rows = table1_rows(selected, measure, limit=limit, again=again, required=named, notify=say)
-    tables = [(data, sort_rows(group)) for data in _data_sets(selected) for group in group_by_images(rows, data)]
+    tables = [(data, sort_rows(group_seeds(group))) for data in _data_sets(selected) for group in group_by_images(rows, data)]
     repeated = {data for (data, _), (following, _) in pairwise(tables) if data == following}
     with exported(
-        (json_file, lambda: as_json([_table_json(data, group) for data, group in tables])),
-        (csv_file, lambda: rates_csv([one.to_json() for _, group in tables for one in group])),
+        (json_file, lambda: as_json([table_json(data, group) for data, group in tables])),
+        (csv_file, lambda: tables_csv(group for _, group in tables)),
     ):
         for place, (data, group) in enumerate(tables):
             if place:
@@ -118,7 +123,8 @@ def _named_runs(paths: list[Path] | None) -> tuple[list[Run], list[Run]]:
         else:
             named.append(run_at(path))
     for one in named:
-        check_saved(one)
+        if not is_table_alone(one):
+            check_saved(one)
     return named, in_folders
 
 
@@ -132,7 +138,7 @@ def _select(named: list[Run], in_folders: list[Run]) -> list[Run]:
             continue
         if one.name.startswith((SURROGATE_PREFIX, START_PREFIX)):
             left_out.setdefault("trained for another command", []).append(one)
-        elif not one.checkpoints():
+        elif not one.checkpoints() and not is_table_alone(one):
             left_out.setdefault(NO_CHECKPOINT, []).append(one)
         elif in_paper and one.config.data not in paper.TABLE1:
             left_out.setdefault(f"on {one.config.data}, for which the paper has no figures", []).append(one)
@@ -151,13 +157,3 @@ def _data_sets(selected: list[Run]) -> list[str]:
     """The data sets of the runs: those of the paper's table in its order, then the others."""
     present = {one.config.data for one in selected}
     return [*(data for data in paper.TABLE1 if data in present), *sorted(present - set(paper.TABLE1))]
-
-
-def _table_json(data: str, rows: list[Row]) -> Json:
-    ordered = [
-        {"attack": order.column.attack, "eps": order.column.eps, "n": order.n, "rho": order.rho}
-        | {"paper": order.paper, "ours": order.ours}
-        for order in orderings(rows)
-    ]
-    lines = [line for row in rows for line in difference_lines(row)]
-    return {"data": data, "rows": [row.to_json() for row in rows], "differences": lines, "orderings": ordered}

@@ -4,7 +4,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Protocol
@@ -42,26 +42,30 @@ class Display(Protocol):
 
 
 @contextmanager
-def display(run: Run, how: str, *, live: bool = True) -> Iterator[Display]:
-    """The display for how = "plain", "rich" or "json". live: events are shown as they happen, not read from a log."""
+def display(run: Run, how: str, *, live: bool = True, about: Mapping[str, object] | None = None) -> Iterator[Display]:
+    """The display for how = "plain", "rich" or "json".
+
+    - live: events are shown as they happen, not read from a log.
+    - about: fields that every line of JSON gets too.
+    """
     if how == "rich":
         with _rich(run) as rich_display:
             yield rich_display
     else:
-        yield _Json() if how == "json" else _Plain(run, live)
+        yield _Json(about or {}) if how == "json" else _Plain(run, live)
 
 
 class _Json:
     """Events as JSON lines. What code of others prints meanwhile goes to stderr (`cli.train`)."""
 
-    def __init__(self) -> None:
-        self.out = sys.stdout
+    def __init__(self, about: Mapping[str, object]) -> None:
+        self.out, self.about = sys.stdout, about
 
     def starting(self) -> None:
         pass
 
     def event(self, event: dict) -> None:
-        self.out.write(json.dumps(event, separators=(",", ":")) + "\n")
+        self.out.write(json.dumps({**event, **self.about}, separators=(",", ":")) + "\n")
         self.out.flush()
 
 

@@ -21,6 +21,7 @@ from trs_explorer.cli.flags import (
     CsvFileOption,
     DataDirOption,
     DeviceOption,
+    EffortOption,
     JsonFileOption,
     LimitOption,
     LossOption,
@@ -67,6 +68,7 @@ def evaluate(
     c: Annotated[str | None, typer.Option("--c", help="Comma-separated constants of cw and ead. Default: the paper's.")] = None,
     confidence: ConfidenceOption = None,
     loss: LossOption = None,
+    effort: EffortOption = None,
     step_size: StepSizeOption = None,
     limit: LimitOption = 1000,
     steps: StepsOption = 50,
@@ -92,6 +94,9 @@ def evaluate(
 
     On several processors or GPUs, with the same results: torchrun --nproc-per-node 2 --no-python trs evaluate ...
 
+    --attacks strong: the worst case that there is here. Several attacks in turn, each on the images that those before left; up to
+    six minutes for 1,000 images of MNIST on two cores.
+
     --smallest-eps: bisection, image by image, by the attacks with a radius among --attacks; robust accuracy over eps is its
     distribution. Where --eps was evaluated before by the same attacks, it takes less time. --csv: a row for every image.
 
@@ -105,7 +110,8 @@ def evaluate(
     constants = parse_constants(c) if c is not None else None
     radii = parse_radii(eps, norm)
     custom = custom_attack_options(context, names)
-    options = attack_options(names, norm=norm, custom=custom, confidence=confidence, loss=loss, step_size=step_size)
+    flags = {"confidence": confidence, "loss": loss, "effort": effort, "step_size": step_size}
+    options = attack_options(names, norm=norm, custom=custom, **flags)
     attack_options(names, restarts=restarts if restarts > 1 else None)  # checks that an attack takes it
     chosen = list({one.path.resolve(): one for one in map(run_at, run)}.values())
     for one in chosen:

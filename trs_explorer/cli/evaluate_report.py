@@ -7,6 +7,7 @@ from trs_explorer.cli.exports import as_csv
 from trs_explorer.files import printable
 
 CSV_FIELDS = ("name", "eps", "c", "correct", "n", "low", "high", "paper", "norm")
+RATE_HEADER = ("run", "weights_sha256", "seed", "attack", *CSV_FIELDS[1:])
 NORM_SUFFIX = {"linf": "", "l2": " in L2"}  # after a radius; the maximum norm is the usual one
 
 
@@ -36,6 +37,9 @@ def show(result: dict, *, checks: bool) -> None:
     note += options_text(result["options"], ("confidence", "step_size"), "; ")
     console.print(f"[italic]{run}: accuracy in % (95 % Wilson interval) on {rates[0]['n']} test images{note}[/]", highlight=False)
     print_table(console, [attack, at], figures)
+    for rate in rates:
+        if rate.get("parts"):
+            console.print(f"{run}: {parts_text(rate)}", highlight=False)
     for warning in result["warnings"]:
         console.print(f"[bold]warning[/] {run}: {escape(warning)}", highlight=False)
     done = [check for check in result["trust"] if check["warnings"] is not None]
@@ -52,6 +56,12 @@ def show(result: dict, *, checks: bool) -> None:
 def _enumeration(parts: list[str]) -> str:
     """The parts with commas and an "and": 5, 8 and 15."""
     return " and ".join(part for part in (", ".join(parts[:-1]), parts[-1]) if part)
+
+
+def parts_text(rate: dict) -> str:
+    """What each part of an attack in parts fooled, of the images that those before it left."""
+    parts = ", ".join(f"{part['attack']} {part['fooled']} of {part['attacked']}" for part in rate["parts"])
+    return f"{rate['name']}, ε {rate['eps']:g}, fooled by each part in turn: {parts}"
 
 
 def value_of(rate: dict) -> str:
@@ -71,10 +81,10 @@ def in_percent(share: float, interval: dict) -> str:
 
 def rates_csv(results: list[dict]) -> str:
     """A row for every rate of every result. paper: the paper's figure in per cent. norm: of the radius, if there is one."""
-    header = ["run", "weights_sha256", "seed", "attack", *CSV_FIELDS[1:]]
-    return as_csv(header, (_row(result, rate) for result in results for rate in result["rates"]))
+    return as_csv(RATE_HEADER, (rate_row(result, rate) for result in results for rate in result["rates"]))
 
 
-def _row(result: dict, rate: dict) -> list[object]:
+def rate_row(result: dict, rate: dict) -> list[object]:
+    """One rate of a result, as RATE_HEADER names its values."""
     norm = rate.get("norm", "linf") if rate["eps"] else None
     return [result["run"], result["weights"], result["seed"], *({**rate, "norm": norm}[name] for name in CSV_FIELDS)]

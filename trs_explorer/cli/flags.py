@@ -27,6 +27,7 @@ from trs_explorer.catalogue import DATA, METHODS, MODELS
 from trs_explorer.config import DEFAULTS, SETTINGS
 from trs_explorer.files import printable
 from trs_explorer.options import HYPER_PARAMETERS, MEASURING, Option, UsageError, parse_number, unknown
+from trs_explorer.results import why_unsaved
 from trs_explorer.runs import Run, RunError
 from trs_explorer.shipped import run_at  # noqa: F401 (commands import it from here)
 
@@ -49,7 +50,14 @@ ConfidenceOption = Annotated[
     typer.Option("--confidence", help="Margin by which cw and ead must fool the model, in logits. Default: each attack's own."),
 ]
 LossOption = Annotated[
-    str | None, typer.Option("--loss", help=f"What pgd and ira maximise: {', '.join(LOSSES)}. Default: the attack's own.")
+    str | None,
+    typer.Option(
+        "--loss", help=f"What pgd, mora, apgd-t and ira maximise: {', '.join(LOSSES)}. Default: each attack's usual one."
+    ),
+]
+EffortOption = Annotated[
+    str | None,
+    typer.Option("--effort", help="Share of the usual steps and queries of strong's parts: 0.1 for a quick look. Default: 1."),
 ]
 StepSizeOption = Annotated[
     str | None,
@@ -243,7 +251,7 @@ def check_loss(loss: str | None, data: str) -> None:
 def check_saved(run: Run) -> None:
     """Raise RunError for a run without a checkpoint, before others are measured."""
     if not run.checkpoints():
-        raise RunError(f"{run.path} has no checkpoint yet: nothing has been saved")
+        raise RunError(why_unsaved(run))
 
 
 def _parse_numbers(text: str, flag: str) -> list[float]:

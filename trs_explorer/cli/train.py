@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Mapping
+from json import dumps
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +32,7 @@ from trs_explorer.cli.trainer import train_run, train_with_progress
 from trs_explorer.config import absolute, resolve
 from trs_explorer.files import open_for_appending, printable
 from trs_explorer.options import UsageError
+from trs_explorer.results import check_resumable
 from trs_explorer.run_config import change_config
 
 Flag = typer.Option
@@ -40,6 +43,10 @@ def train(
     *,
     context: typer.Context,
     out: Annotated[Path | None, Flag("--out", help="Folder of the new run. Default: checkpoints/METHOD-DATA-N.")] = None,
+    seeds: Annotated[
+        str | None,
+        Flag("--seeds", help="A training for each seed, one after another, in OUT-seed-N: 0-4 or 0,3,7. Repeated, it continues."),
+    ] = None,
     resume: Annotated[
         Path | None, Flag("--resume", help="Continue this run from its newest checkpoint. Give --data-dir if its data has moved.")
     ] = None,
@@ -56,6 +63,8 @@ def train(
     Ctrl-C saves and exits with status 130; continue with --resume. The run's folder has everything: settings, events,
     checkpoints.
 
+    Several seeds are one experiment: trs train --seeds 0-4 trains five runs, and trs compare shows them as one row.
+
     Examples: trs train --tui, trs train --method cos-only --limit 6000 --epochs 5, trs train --data bars --plain
 
     Your own: trs train --method mine.py:loss --model mine.py:net --data images.npz. With --help they show their options.
@@ -63,16 +72,45 @@ def train(
     del allow_code
     if tui + plain + json > 1:
         raise UsageError("choose one of --tui, --plain and --json")
-    run = _run_to_train(given(values) | custom_values(context), out, resume, config)
+    draws = tui and can_draw()
+    how = "json" if json else "rich" if on_terminal() and not (plain or tui) else "plain"
+
+    def train_one(run: runs.Run, *, more: bool = False, about: Mapping[str, object] | None = None) -> int:
+        return _train_in_dashboard(run, ascii_wanted(ascii), leaves_at_end=more) if draws else _train_here(run, how, about)
+
+    chosen = given(values) | custom_values(context)
+    if seeds is not None:
+        status = _train_seeds(chosen, seeds, out, resume, config, train_one, json_lines=json)
+        raise SystemExit(status)
+    run = _run_to_train(chosen, out, resume, config)
     with runs.discard_unless_begun(run) if resume is None else contextlib.nullcontext():
-        if tui and can_draw():
-            status = _train_in_dashboard(run, ascii_wanted(ascii))
-        else:
-            if tui:
-                print("trs: no terminal to draw the dashboard on: plain lines instead", file=sys.stderr)
-            how = "json" if json else "rich" if on_terminal() and not (plain or tui) else "plain"
-            status = _train_here(run, how)
+        if tui and not draws:
+            print("trs: no terminal to draw the dashboard on: plain lines instead", file=sys.stderr)
+        status = train_one(run)
     raise SystemExit(status)
+
+
+def _train_seeds(
+    values: dict, text: str, out: Path | None, resume: Path | None, config: Path | None, train: Callable, *, json_lines: bool
+) -> int:
+    """Train with several seeds, and show each training as a single one is shown. Returns the exit status."""
+    from trs_explorer.cli.train_seeds import parse_seeds, train_seeds
+
+    if resume is not None:
+        raise UsageError("--resume continues one run: drop it. The command that began several seeds continues them")
+    if "seed" in values:
+        raise UsageError("choose one of --seed and --seeds")
+    if config is not None:
+        values = {**values_from_toml(config), **values}
+
+    def report(fields: dict) -> None:
+        if json_lines:
+            print(dumps({"kind": "seed", **fields}, separators=(",", ":")), flush=True)
+        if fields["state"] in ("skipped", "failed"):
+            why = fields.get("error") or "it was finished before"
+            say(f"seed {fields['seed']} {fields['state']}: {why} -> {fields['run']}")
+
+    return train_seeds(values, parse_seeds(text), out, train, report)
 
 
 def _run_to_train(values: dict, out: Path | None, resume: Path | None, config: Path | None) -> runs.Run:
@@ -84,6 +122,7 @@ def _run_to_train(values: dict, out: Path | None, resume: Path | None, config: P
         run = runs.open_run(resume)
         if run.status().get("state") == "finished":
             raise UsageError(f"{resume} is finished: nothing is left to train")
+        check_resumable(run)
         return run if data_dir is None else _with_data_dir(run, str(data_dir))
     if config is not None:
         values = {**values_from_toml(config, values), **values}
@@ -106,9 +145,9 @@ def _with_data_dir(run: runs.Run, data_dir: str) -> runs.Run:
     return change_config(run, data_dir=absolute(data_dir))
 
 
-def _train_here(run: runs.Run, how: str) -> int:
-    """Train in this process. how: plain lines, a rich display or JSON lines."""
-    with display(run, how) as show:
+def _train_here(run: runs.Run, how: str, about: Mapping[str, object] | None = None) -> int:
+    """Train in this process. how: plain lines, a rich display or JSON lines. about: see `display`."""
+    with display(run, how, about=about) as show:
         show = _show(show, None)
 
         def show_event(event: dict) -> None:
@@ -131,8 +170,8 @@ def _show(show: Display, event: dict | None) -> Display:
     return show
 
 
-def _train_in_dashboard(run: runs.Run, ascii_only: bool) -> int:
-    """Start the trainer as a process of its own and watch it as `trs watch` does."""
+def _train_in_dashboard(run: runs.Run, ascii_only: bool, *, leaves_at_end: bool = False) -> int:
+    """Start the trainer as a process of its own and watch it as `trs watch` does; leaves_at_end: until the training ends."""
     from trs_explorer.shipped import python_m
     from trs_explorer.tui import watch
 
@@ -146,7 +185,7 @@ def _train_in_dashboard(run: runs.Run, ascii_only: bool) -> int:
             start_new_session=True,
         )
     threading.Thread(target=_reap, args=[trainer], daemon=True).start()
-    status_of_watch = watch(run, owns_trainer=True, ascii_only=ascii_only)
+    status_of_watch = watch(run, owns_trainer=True, leaves_at_end=leaves_at_end, ascii_only=ascii_only)
     if run.status().get("state") not in (*runs.ALIVE, None):
         with contextlib.suppress(subprocess.TimeoutExpired):
             trainer.wait(timeout=5)  # it is about to end, or has not begun yet

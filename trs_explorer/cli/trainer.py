@@ -11,6 +11,10 @@ STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if
 SAVED = ("stopped", "finished")  # states after which nothing is lost
 
 
+class InterruptedTwice(runs.RunError):
+    """A training was ended by a second Ctrl-C, before it had saved."""
+
+
 class _Stop:
     """A threading.Event without a lock: a signal handler may run while it is being set."""
 
@@ -29,7 +33,7 @@ def train_run(run: runs.Run, show: Callable[[dict], object]) -> int:
 
     Ctrl-C saves and ends the training, a second one ends it at once. Later ones are ignored: the process is about to end, and
     must end with the right message. Signals that were ignored when the process began, as by nohup, stay ignored.
-    Raises: RunError after a second Ctrl-C before the save was done; and as `training.train`.
+    Raises: InterruptedTwice after a second Ctrl-C before the save was done; and as `training.train`.
     """
     with exit_on_interrupt():
         from trs_explorer.training import train as events
@@ -51,7 +55,7 @@ def train_run(run: runs.Run, show: Callable[[dict], object]) -> int:
         ends = bool(signals) and run.status().get("state") == "stopped"
     except KeyboardInterrupt:
         if run.status().get("state") not in SAVED:
-            raise runs.RunError(_loss_message(run)) from None
+            raise InterruptedTwice(_loss_message(run)) from None
     finally:
         quiet = bool(signals) and ends
         signals += [0, 0]

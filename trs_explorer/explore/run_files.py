@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from trs_explorer.results import is_table_alone, why_unsaved
 from trs_explorer.runs import Checkpoint, Run, RunError
 
 MAX_LOG, MAX_WEIGHTS = 1 << 28, 1 << 32  # bytes of a log and of a checkpoint's weights: real ones have a tenth
@@ -12,6 +13,8 @@ def choose(run: Run, name: str) -> Checkpoint:
     """Return a run's checkpoint of that name, the newest if there is none. Raises RunError if the run has no such checkpoint."""
     checkpoints = run.checkpoints()
     if not checkpoints:
+        if is_table_alone(run):
+            raise RunError(why_unsaved(run))
         raise RunError(f"{run.name} has no checkpoint yet: nothing has been saved. Wait for the training's first one")
     if not name:
         return checkpoints[-1]

@@ -8,6 +8,7 @@ from safetensors.torch import save
 
 from trs_explorer.models.ensemble import Ensemble
 from trs_explorer.options import UsageError, unknown
+from trs_explorer.results import why_unsaved
 from trs_explorer.runs import Checkpoint, Run, RunError
 
 
@@ -18,7 +19,7 @@ def find_checkpoint(run: Run, name: str | None) -> Checkpoint:
     """
     checkpoints = {checkpoint.name: checkpoint for checkpoint in run.checkpoints()}
     if not checkpoints:
-        raise RunError(f"{run.path} has no checkpoint yet: nothing has been saved")
+        raise RunError(why_unsaved(run))
     if name is not None and name not in checkpoints:
         raise UsageError(unknown("--checkpoint", name, checkpoints))
     return checkpoints[name or list(checkpoints)[-1]]

@@ -28,8 +28,10 @@ Point = tuple[float, float, float, float, int]
 class RunPoint:
     """A run in a scatter chart.
 
-    y, low, high: count of n in %, and its 95 % interval.
+    y, low, high: count of n in %, and its 95 % interval. Of several seeds: the mean, the smallest and the largest.
     label: written beside the point.
+    seeds: the number of trainings that differ only in the seed; count and n are their sums.
+    x_range: of several seeds, the smallest and the largest x.
     """
 
     x: float
@@ -39,6 +41,8 @@ class RunPoint:
     count: int
     n: int
     label: str
+    seeds: int = 1
+    x_range: tuple[float, float] | None = None
 
 
 def curves_figure(curves: Mapping[str, Mapping[str, Sequence[Point]]], sides: Mapping[str, str], **settings: object) -> go.Figure:
@@ -122,7 +126,7 @@ def scatter_spec(
 ) -> Json:
     """Draw a point per run, with the 95 % interval of y, and its label where there is room: else it has its name on hover alone.
 
-    points: by run.
+    points: by run. Those of several seeds have bars from their smallest to their largest value, in x too.
     sides: the runs that are A and B, by "a" and "b": they choose the places of their labels first.
     x_title, y_title: of the axes.
     x_span, y_span: the largest values that the axes must show; they begin at 0.
@@ -149,14 +153,19 @@ def scatter_spec(
 
 def _marker(run: str, point: RunPoint, sides: Mapping[str, str], titles: tuple[str, str]) -> Json:
     style, chosen = _style(run, sides)
-    return {
+    of = f"{point.count} of {point.n}" if point.seeds == 1 else f"smallest-largest of {point.seeds} seeds"
+    bars: Json = {"type": "data", "symmetric": False, "color": style["color"], "thickness": 1.2}
+    marker: Json = {
         "type": "scatter", "mode": "markers", "name": as_label(run), "x": [point.x], "y": [point.y], "cliponaxis": False,
         "marker": {"symbol": style["symbol"], "size": 12 if chosen else 8, "color": style["color"]},
-        "error_y": {"type": "data", "symmetric": False, "array": [point.high - point.y], "arrayminus": [point.y - point.low],
-                    "color": style["color"], "thickness": 1.2},
+        "error_y": {**bars, "array": [point.high - point.y], "arrayminus": [point.y - point.low]},
         "hovertemplate": f"{as_label(point.label)}<br>{titles[0]}: %{{x:.3g}}<br>{titles[1]}: %{{y:.1f}} "
-                         f"({point.low:.1f}-{point.high:.1f}), {point.count} of {point.n}<extra></extra>",
+                         f"({point.low:.1f}-{point.high:.1f}), {of}<extra></extra>",
     }  # fmt: skip
+    if point.x_range:
+        low, high = point.x_range
+        marker["error_x"] = {**bars, "array": [high - point.x], "arrayminus": [point.x - low]}
+    return marker
 
 
 def _label(run: str, point: RunPoint, shift: tuple[float, float], sides: Mapping[str, str], look: str) -> Json:

@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from trs_explorer import plugins
-from trs_explorer.attack_catalogue import ATTACK_OPTIONS, ATTACKS, GIVEN, Label, attack, is_custom
+from trs_explorer.attack_catalogue import ATTACK_OPTIONS, ATTACKS, GIVEN, attack, is_custom
+from trs_explorer.attack_labels import Label
 from trs_explorer.attacks.custom import adapted
 from trs_explorer.attacks.options import keywords
 from trs_explorer.catalogue import load

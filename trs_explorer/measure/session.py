@@ -12,7 +12,8 @@ from typing import Any, Protocol, TypeVar
 import torch
 
 from trs_explorer import __version__, plugins
-from trs_explorer.attack_catalogue import Label, attack, is_custom, options_for
+from trs_explorer.attack_catalogue import attack, is_custom, options_for
+from trs_explorer.attack_labels import Label
 from trs_explorer.attacks.custom import adapted
 from trs_explorer.catalogue import load
 from trs_explorer.data import Dataset

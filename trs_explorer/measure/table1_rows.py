@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from trs_explorer.evaluation.table1.columns import CLEAN, LIMIT, measured_columns
 from trs_explorer.evaluation.table1.rows import Row, make_row
-from trs_explorer.evaluation.table1.stored import StoredEvaluation, compact, stored_evaluations
+from trs_explorer.evaluation.table1.stored import StoredEvaluation, compact, measured_checkpoint, stored_evaluations
 from trs_explorer.options import UsageError
 from trs_explorer.results import PartialResult, delete_partial, write_table
 from trs_explorer.runs import Run, RunError
@@ -61,11 +61,13 @@ def _row(
     notify: Callable[[str], object],
 ) -> Row:
     """One run's row. With `again`, its partial result is added to `partial`, to be deleted when all rows are complete."""
-    newest = run.checkpoints()[-1]
-    dataset, weights, checkpoint = run.config.data, newest.digest(), newest.name
+    dataset, (checkpoint, weights) = run.config.data, measured_checkpoint(run)
     evaluations = [] if again else stored_evaluations(run, weights, limit)
     whole = next((one for one in evaluations if one.is_complete(dataset)), None)
     if whole is None and measure is not None:
+        if not run.checkpoints():
+            stored = "" if again else f", and its Table 1 is not complete, of another version, or of fewer than {limit} images"
+            raise RunError(f"{run.path} cannot be measured: no weights are here{stored}")
         whole, unfinished = measure(run, evaluations, limit)
         weights, checkpoint = whole.result["weights"], whole.result["checkpoint"]  # a training may have saved others meanwhile
         if _store(run, whole, notify):

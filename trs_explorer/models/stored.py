@@ -11,6 +11,7 @@ from torch import Tensor
 from trs_explorer.files import open_for_reading, read_bytes, reason
 from trs_explorer.models.ensemble import Ensemble
 from trs_explorer.models.factory import build_for
+from trs_explorer.results import why_unsaved
 from trs_explorer.runs import Checkpoint, Run, RunError
 
 # Files that are sometimes found in place of weights, by their first bytes: what they are, and what to do.
@@ -87,7 +88,7 @@ def load_ensemble(run: Run, *, device: torch.device | str = "cpu", checkpoint: C
     """
     checkpoints = [checkpoint] if checkpoint else run.checkpoints()[-1:]
     if not checkpoints:
-        raise RunError(f"{run.path} has no checkpoint yet: nothing has been saved")
+        raise RunError(why_unsaved(run))
     config = run.config
     ensemble = build_for(config)
     digest = load_weights(checkpoints[0].weights, ensemble, run.recorded(checkpoints[0]).get("sha256"))

@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from trs_explorer import plugins, runs
+from trs_explorer import runs
 from trs_explorer.config import SETTINGS, TrainConfig, resolve, same_split
 from trs_explorer.data import fingerprints
 from trs_explorer.training import loop
@@ -76,11 +76,7 @@ def cached_start(
     alike = ("data", "model", "members", "seed", "device", "precision", "limit", "data_dir")
     standard = resolve({"method": "standard", **{name: getattr(config, name) for name in alike}})
     standard = dataclasses.replace(standard, data_fingerprint=fingerprints(config))
-    limit = f"-{config.limit}" if config.limit else ""
-    path = (
-        Path("checkpoints")
-        / f"{runs.START_PREFIX}{config.data}-{plugins.stem(config.model)}-{config.members}-{config.seed}{limit}"
-    )
+    path = Path("checkpoints") / runs.start_name(config)
     purpose = f"the standard ensemble that {config.method} starts from (--from RUN takes another)"
     return cached_training(path, standard, purpose=purpose, flag="--from", train=train, notify=notify)
 

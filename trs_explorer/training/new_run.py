@@ -28,6 +28,8 @@ def complete(
 ) -> TrainConfig:
     """Return the settings of a training whose model fits its data, on a device that is there, with the run that it starts from.
 
+    It is `prepare`, then `with_start`.
+
     - values: settings and hyper-parameters, as `config.resolve` takes them. "data" may name data of the user, which is read: its
       shape and classes are part of the settings. A data set whose files are missing is downloaded.
     - train: trains the standard ensemble that some methods start from, once; see `cached_training`.
@@ -35,12 +37,20 @@ def complete(
 
     Raises: UsageError for settings that no training can have; RunError if the run to start from cannot be used.
     """
+    return with_start(prepare(values, notify=notify), train=train, notify=notify)
+
+
+def prepare(values: Mapping[str, object], *, notify: Callable[[str], object] = lambda text: None) -> TrainConfig:
+    """Return the settings of a training whose model fits its data, on a device that is there. Arguments: see `complete`.
+
+    Raises: UsageError for settings that no training can have.
+    """
     settings = _resolved(values, notify)
     if settings.device not in ("auto", "cpu"):
         resolve_device(settings.device)
     _obtain_data(settings)
     check_model(settings)
-    return _with_start(settings, train, notify)
+    return settings
 
 
 def new_folder(settings: TrainConfig) -> Path:
@@ -81,8 +91,16 @@ def _obtain_data(settings: TrainConfig) -> None:
     obtain(source)
 
 
-def _with_start(settings: TrainConfig, train: Callable[[runs.Run], bool], notify: Callable[[str], object]) -> TrainConfig:
-    """The settings with the run that the training starts from: the one named, or a standard ensemble if the method needs one."""
+def with_start(
+    settings: TrainConfig,
+    *,
+    train: Callable[[runs.Run], bool] = train_to_end,
+    notify: Callable[[str], object] = lambda text: None,
+) -> TrainConfig:
+    """Return the settings with the run that the training starts from: the one named, or the method's standard ensemble.
+
+    train, notify: see `complete`. Raises: RunError if that run cannot be used.
+    """
     if settings.start_from:
         source = run_at(Path(settings.start_from))
     elif settings.about_method.trained_start:

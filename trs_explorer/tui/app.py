@@ -22,7 +22,7 @@ from trs_explorer.tui import panels
 from trs_explorer.tui.alarms import Alarm, alarms
 from trs_explorer.tui.board import Board, View
 from trs_explorer.tui.dialogs import Help, Leave, Note
-from trs_explorer.tui.follow import STARTUP_S, Follower
+from trs_explorer.tui.follow import ENDED, STARTUP_S, Follower
 from trs_explorer.tui.formatting import Format, plain
 from trs_explorer.tui.keys import KEYS
 from trs_explorer.tui.pending_weights import PendingWeights, scaled
@@ -51,13 +51,14 @@ class Dashboard(App[None]):
         *,
         readonly: bool = False,
         owns_trainer: bool = False,
+        leaves_at_end: bool = False,
         ascii_only: bool = False,
         against: runs.Run | None = None,
     ) -> None:
         """Prepare to show `run`, and `against` on the same axes; for the flags see `terminal_restore.watch`."""
         super().__init__()
         self.title = f"trs {run.name}"
-        self.readonly, self.owns_trainer, self.ascii_only = readonly, owns_trainer, ascii_only
+        self.readonly, self.owns_trainer, self.leaves_at_end, self.ascii_only = readonly, owns_trainer, leaves_at_end, ascii_only
         self.followed = Follower(run, STARTUP_S if owns_trainer else 1.0)
         self.against = Follower(against) if against is not None else None
         self.player = Player()
@@ -107,7 +108,7 @@ class Dashboard(App[None]):
             self.player.tick(run.event_log, now - before)
             before = now
             self._paint()
-            if self._leaving and not run.controllable:
+            if (self._leaving and not run.controllable) or (self.leaves_at_end and run.state in ENDED):
                 self.exit()
             if self._references is None and run.history.events:
                 self._references = await asyncio.to_thread(reference_runs_for, run.run)

@@ -15,6 +15,7 @@ LONG_BYTES = 1 << 22  # a longer log takes a noticeable time to read
 MANY_EVENTS = 20_000  # that many are reported in the log panel once they are read
 MOST_AT_ONCE = 1 << 24  # bytes of new events that are read in one go
 END_OF_LOG = 2000  # bytes of train.log
+ENDED = ("finished", "failed", "stopped", "crashed")  # states of a training that has ended
 STARTUP_S = 20.0  # within this time a trainer that this process started has taken its lock
 
 

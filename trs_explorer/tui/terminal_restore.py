@@ -33,19 +33,26 @@ SCREEN_BACK = "\x1b[<u\x1b[?1049l"
 
 
 def watch(
-    run: Run, *, readonly: bool = False, owns_trainer: bool = False, ascii_only: bool = False, against: Run | None = None
+    run: Run,
+    *,
+    readonly: bool = False,
+    owns_trainer: bool = False,
+    leaves_at_end: bool = False,
+    ascii_only: bool = False,
+    against: Run | None = None,
 ) -> int:
     """Show the dashboard of a run until the user leaves. It never ends the training by itself.
 
     readonly: disable all controls.
     owns_trainer: the caller started the trainer (only the wording differs).
+    leaves_at_end: leave by itself when the training has ended: the caller has another one to show.
     ascii_only: use only ASCII characters.
     against: a run to compare with.
 
     Whatever ends the dashboard (a key, SIGINT, SIGTERM, SIGHUP, SIGKILL, an error), the terminal is restored.
     Returns 0, or 1 if the dashboard crashed or was killed.
     """
-    flags = {"readonly": readonly, "owns_trainer": owns_trainer, "ascii_only": ascii_only}
+    flags = {"readonly": readonly, "owns_trainer": owns_trainer, "leaves_at_end": leaves_at_end, "ascii_only": ascii_only}
     before = terminal_attributes()
     if before is None:
         return _watch_here(run, against, flags)

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from functools import partial
 
-from trs_explorer.attack_catalogue import ATTACKS, Label, is_custom, options_for
+from trs_explorer.attack_catalogue import ATTACKS, is_custom, options_for
+from trs_explorer.attack_labels import Label
 from trs_explorer.catalogue import DATA
 from trs_explorer.class_labels import IN_SENTENCE, class_label
 from trs_explorer.evaluation.accuracy import leaves_ball

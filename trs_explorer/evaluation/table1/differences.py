@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from itertools import pairwise, zip_longest
 
 from trs_explorer.evaluation.table1 import paper
-from trs_explorer.evaluation.table1.columns import Column, Figure
-from trs_explorer.evaluation.table1.rows import Row
+from trs_explorer.evaluation.table1.columns import Column
+from trs_explorer.evaluation.table1.rows import Row, is_better
+from trs_explorer.evaluation.table1.seed_figures import AnyFigure, SeedFigure
 
 LARGE = 15.0  # percentage points, our choice
 GROUPS = {"fgsm": ("fgsm",), "the iterated attacks": ("bim", "pgd", "mim", "apgd-dlr", "apgd-ce"), "cw": ("cw",), "ead": ("ead",)}
@@ -21,7 +22,7 @@ class Ordering:
 
     - n: the number of runs.
     - rho: Spearman's rank correlation of the two; None for fewer than three runs, or where all figures of one side are equal.
-    - paper, ours: the labels of the runs, highest accuracy first, as text.
+    - paper, ours: the labels of the runs, highest accuracy first, as text; ">" where `is_better` holds, else "~".
     """
 
     column: Column
@@ -31,13 +32,17 @@ class Ordering:
     ours: str
 
 
-def large_difference(figure: Figure) -> float | None:
-    """Our figure minus the paper's, in percentage points, if that is large and the paper's is outside our interval; else None."""
+def large_difference(figure: AnyFigure) -> float | None:
+    """Our figure minus the paper's, in percentage points, if that is large and the paper's is outside our interval; else None.
+
+    Of several seeds: outside the interval over images and outside that between trainings.
+    """
     if figure.paper is None:
         return None
-    low, high = figure.interval
+    between = figure.between if isinstance(figure, SeedFigure) else None
     points = figure.percent - figure.paper
-    return points if abs(points) > LARGE and not low <= figure.paper <= high else None
+    inside = any(low <= figure.paper <= high for low, high in (figure.interval, between or figure.interval))
+    return points if abs(points) > LARGE and not inside else None
 
 
 def difference_lines(row: Row) -> list[str]:
@@ -60,7 +65,7 @@ def difference_lines(row: Row) -> list[str]:
     return lines
 
 
-def _explanation(row: Row, column: Column, figure: Figure, points: float) -> str:
+def _explanation(row: Row, column: Column, figure: AnyFigure, points: float) -> str:
     if column.attack == "cw":
         return CW
     if column.attack == "ead" and points < 0:
@@ -95,12 +100,12 @@ def orderings(rows: Sequence[Row]) -> list[Ordering]:
     return [ordering for ordering in orders if ordering.n > 1]
 
 
-def _ordering(column: Column, compared: Sequence[tuple[Row, Figure, float]]) -> Ordering:
+def _ordering(column: Column, compared: Sequence[tuple[Row, AnyFigure, float]]) -> Ordering:
     """The ordering of rows, each with our figure and the paper's."""
     by_ours = sorted(compared, key=lambda one: -one[1].percent)
     by_paper = sorted(compared, key=lambda one: -one[2])
     rho = spearman([ours.percent for _, ours, _ in compared], [theirs for *_, theirs in compared]) if len(compared) > 2 else None
-    our_signs = ["~" if _overlap(a, b) else ">" for (_, a, _), (_, b, _) in pairwise(by_ours)]
+    our_signs = [">" if is_better(a, b) else "~" for (_, a, _), (_, b, _) in pairwise(by_ours)]
     paper_signs = ["=" if a == b else ">" for (*_, a), (*_, b) in pairwise(by_paper)]
     return Ordering(column, len(compared), rho, _chain(by_paper, paper_signs), _chain(by_ours, our_signs))
 
@@ -116,11 +121,7 @@ def _ranks(values: Sequence[float]) -> list[float]:
     return [sum(other < value for other in values) + (values.count(value) + 1) / 2 for value in values]
 
 
-def _overlap(higher: Figure, lower: Figure) -> bool:
-    return higher.interval[0] <= lower.interval[1]
-
-
-def _chain(ordered: Sequence[tuple[Row, Figure, float]], signs: Sequence[str]) -> str:
+def _chain(ordered: Sequence[tuple[Row, AnyFigure, float]], signs: Sequence[str]) -> str:
     """The labels with a sign between each two."""
     labels = [row.label for row, *_ in ordered]
     return " ".join(part for pair in zip_longest(labels, signs) for part in pair if part)

@@ -4,21 +4,21 @@ A stored evaluation is a file that anybody may have written: what is damaged cou
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from trs_explorer import __version__
-from trs_explorer.attack_catalogue import Label, parse_label
+from trs_explorer.attack_labels import Label, parse_label
 from trs_explorer.evaluation.table1.columns import RESTARTS, SEED, STEPS, Column, measured_columns
 from trs_explorer.evaluation.trust.checks import CHECKS
 from trs_explorer.files import Json
-from trs_explorer.results import measured_on, read_results, read_table
-from trs_explorer.runs import Run
+from trs_explorer.results import measured_on, read_results, read_table, why_unsaved
+from trs_explorer.runs import Checkpoint, Run, RunError
 
 # The fields of an evaluation, and of a rate, that table1.json keeps: the rest follows from them.
 FIELDS = ("run", "checkpoint", "weights", "data", "data_fingerprint", "seed", "device", "versions", "kind", "options", "trust")
-RATE_FIELDS = ("name", "eps", "c", "correct", "n", "low", "high", "norm", "perturbation", "moved", "outcomes")
+RATE_FIELDS = ("name", "eps", "c", "correct", "n", "low", "high", "norm", "perturbation", "moved", "outcomes", "parts")
 USUAL_OPTIONS = {"limit", "steps", "restarts"}  # those that every evaluation stores
 
 
@@ -38,6 +38,24 @@ class StoredEvaluation:
     def is_complete(self, data: str) -> bool:
         """Whether every measured column of a data set's table is there."""
         return all(column in self.rates for column in measured_columns(data))
+
+
+def measured_checkpoint(run: Run, digest: Callable[[Checkpoint], str] = Checkpoint.digest) -> tuple[str, str]:
+    """The checkpoint that a run's table is of: its name, and the SHA-256 of its weights.
+
+    The newest one. Where no weights are here, the one that the stored Table 1 names: then nothing can check that its figures are
+    of these weights.
+    digest: returns the SHA-256 of a checkpoint's weights.
+    Raises: RunError if there is neither, or the weights cannot be read.
+    """
+    newest = run.checkpoints()[-1:]
+    if newest:
+        return newest[0].name, digest(newest[0])
+    table = read_table(run)
+    name, weights = table.get("checkpoint"), table.get("weights")
+    if not isinstance(name, str) or not isinstance(weights, str) or not re.fullmatch(r"[0-9]{4,9}(-[0-9]{6,9})?", name):
+        raise RunError(f"{run.path}: no weights are here, and its Table 1 does not say of which" if table else why_unsaved(run))
+    return name, weights
 
 
 def stored_evaluations(run: Run, weights: str, limit: int) -> list[StoredEvaluation]:

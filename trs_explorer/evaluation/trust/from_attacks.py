@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from trs_explorer.attack_catalogue import parse_label
+from trs_explorer.attack_labels import parse_label
 from trs_explorer.attacks.losses import cross_entropy
 from trs_explorer.attacks.mora import mora
 from trs_explorer.attacks.noise import random_shift, seeded

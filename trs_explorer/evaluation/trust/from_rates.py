@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from trs_explorer.attack_catalogue import parse_label
+from trs_explorer.attack_labels import parse_label
 from trs_explorer.evaluation.accuracy import Rate, leaves_ball
 from trs_explorer.evaluation.trust.checks import CHECKS
 from trs_explorer.gradients import Images, Labels

@@ -1,11 +1,14 @@
 """What the charts of all runs on a data set show: pure functions of stored and measured results. How: `figures.runs`."""
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 
 from dash import html
 
 from trs_explorer.evaluation.table1.columns import CLEAN, Column, Figure
-from trs_explorer.evaluation.table1.rows import Row
+from trs_explorer.evaluation.table1.groups import group_seeds
+from trs_explorer.evaluation.table1.rows import Row, sort_rows
+from trs_explorer.evaluation.table1.seed_figures import AnyFigure
 from trs_explorer.figures.runs import Point, RunPoint
 from trs_explorer.web.compare.stored_results import Probe, with_side
 
@@ -80,37 +83,94 @@ def _attack(column: Column) -> str:
     return WORST if column.is_worst else column.attack
 
 
-def _point(column: Column, figure: Figure) -> Point:
+def _point(column: Column, figure: AnyFigure) -> Point:
     return (column.eps or 0.0, figure.percent, *figure.interval, figure.n)
 
 
-def cosine_points(probes: Mapping[str, Probe], labels: Mapping[str, str]) -> dict[str, RunPoint]:
-    """Return mean |cos| of the members' gradients against transfer in %, per run: low |cos| alone is not low transfer."""
-    return {
-        name: RunPoint(
-            probe.cosine,
-            probe.percent,
-            *probe.interval,
-            probe.fooled,
-            probe.eligible,
-            labels.get(name, name) + (" †" if probe.vanishing > MASKED_SHARE else ""),
+def drawn_rows(rows: Sequence[Row], sides: Mapping[str, str]) -> list[Row]:
+    """Return the rows of the charts: those of several seeds as one, unless both A and B are among them.
+
+    rows: one a run.  sides: the runs that are A and B, by "a" and "b".
+    """
+    chosen = set(sides.values())
+    grouped = group_seeds(rows)
+    return sort_rows([one for row in grouped for one in (row.members if len(chosen & {*row.runs}) > 1 else (row,))])
+
+
+def point_name(row: Row, sides: Mapping[str, str]) -> str:
+    """Return the run whose name and style a row's point has: A or B if it is among its seeds, else the first."""
+    return next((name for name in sides.values() if name in row.runs), row.runs[0])
+
+
+def point_label(row: Row) -> str:
+    """Return what is written beside a row's point: its label without the data set. How many seeds a point has, it says itself."""
+    return row.label.removeprefix(f"{row.config.data}-").removesuffix(f" ({len(row.members)} seeds)")
+
+
+def _seeds(count: int) -> str:
+    return f" ({count} seeds)" if count > 1 else ""
+
+
+def cosine_points(
+    probes: Mapping[str, Probe], labels: Mapping[str, str], groups: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, RunPoint]:
+    """Return mean |cos| of the members' gradients against transfer in %, per run: low |cos| alone is not low transfer.
+
+    labels: by the name of a point.
+    groups: the runs that differ only in the seed, by the name of their point: one with the mean of those that have a probe.
+    """
+    groups = groups or {}
+    points = {}
+    for name, runs in {**{name: (name,) for name in probes}, **groups}.items():
+        of_seeds = [probes[run] for run in runs if run in probes]
+        label = (
+            labels.get(name, name)
+            + _seeds(len(of_seeds))
+            + (" †" if any(probe.vanishing > MASKED_SHARE for probe in of_seeds) else "")
         )
-        for name, probe in probes.items()
-    }
+        if len(of_seeds) == 1:
+            points[name] = _cosine_point(of_seeds[0], label)
+        elif of_seeds:
+            percents, cosines = [probe.percent for probe in of_seeds], [probe.cosine for probe in of_seeds]
+            counts = sum(probe.fooled for probe in of_seeds), sum(probe.eligible for probe in of_seeds)
+            extent = min(cosines), max(cosines)
+            points[name] = RunPoint(
+                fmean(cosines), fmean(percents), min(percents), max(percents), *counts, label, len(of_seeds), extent
+            )
+    inside = {run for runs in groups.values() for run in runs} - groups.keys()
+    return {name: point for name, point in points.items() if name not in inside}
 
 
-def robust_points(rows: Sequence[Row], probes: Mapping[str, Probe], labels: Mapping[str, str]) -> tuple[dict[str, RunPoint], str]:
-    """Return transfer between members against the ensemble's robust accuracy, both in %, per run; and the attacks' name."""
+def _cosine_point(probe: Probe, label: str) -> RunPoint:
+    return RunPoint(probe.cosine, probe.percent, *probe.interval, probe.fooled, probe.eligible, label)
+
+
+def robust_points(
+    rows: Sequence[Row], probes: Mapping[str, Probe], labels: Mapping[str, str], sides: Mapping[str, str] | None = None
+) -> tuple[dict[str, RunPoint], str]:
+    """Return transfer between members against the ensemble's robust accuracy, both in %, per row; and the attacks' name.
+
+    Of several seeds the accuracy is of all, the transfer of those that have a probe.
+    labels, sides: as for `cosine_points` and `point_name`.
+    """
     columns = (c for row in rows for c in sorted(row.figures, key=lambda c: c.eps or 0.0) if _attack(c) == WORST)
     column = next(columns, None)
     if column is None:
         return {}, ""
     points = {}
     for row in rows:
-        figure = row.figures.get(column)
-        if figure and row.run in probes:
-            label = labels.get(row.run, row.run) + (" ‡" if row.masked else "")
-            points[row.run] = RunPoint(probes[row.run].percent, figure.percent, *figure.interval, figure.correct, figure.n, label)
+        figure, of_seeds = row.figures.get(column), [probes[run].percent for run in row.runs if run in probes]
+        if not figure or not of_seeds:
+            continue
+        name = point_name(row, sides or {})
+        count = 1 if isinstance(figure, Figure) else len(figure.by_seed)
+        label = labels.get(name, name) + _seeds(count) + (" ‡" if row.masked else "")
+        if isinstance(figure, Figure):
+            points[name] = RunPoint(of_seeds[0], figure.percent, *figure.interval, figure.correct, figure.n, label)
+        else:
+            counts = [sum(one) for one in zip(*((f.correct, f.n) for f in figure.by_seed.values()), strict=True)]
+            extent = min(of_seeds), max(of_seeds)
+            points[name] = RunPoint(fmean(of_seeds), figure.percent, *figure.range, counts[0], counts[1], label, count, extent)
     return points, column.words
 
 
@@ -118,8 +178,17 @@ def robust_table(points: Mapping[str, RunPoint], sides: Mapping[str, str]) -> ht
     """Build a table of the points of `robust_points`."""
     head = [html.Th(name, scope="col") for name in ("run", "transfer, %", "robust accuracy, %", "95 %", "correct/n")]
     body = [
-        html.Tr([html.Th(with_side(run, sides), scope="row"),
-                 *map(html.Td, (f"{p.x:.1f}", f"{p.y:.1f}", f"{p.low:.1f}-{p.high:.1f}", f"{p.count}/{p.n}"))])
+        html.Tr([html.Th([with_side(run, sides), *_of_seeds(p)], scope="row"),
+                 *map(html.Td, (f"{p.x:.1f}", f"{p.y:.1f}", _extent(p), f"{p.count}/{p.n}"))])
         for run, p in sorted(points.items(), key=lambda item: -item[1].y)
     ]  # fmt: skip
     return html.Table([html.Thead(html.Tr(head)), html.Tbody(body)])
+
+
+def _of_seeds(point: RunPoint) -> list[str]:
+    return [f" and {point.seeds - 1} other seed{'s' * (point.seeds > 2)}"] if point.seeds > 1 else []
+
+
+def _extent(point: RunPoint) -> str:
+    """The interval of a run, or from the smallest to the largest of several seeds."""
+    return f"{point.low:.1f}{'-' if point.seeds == 1 else '..'}{point.high:.1f}"

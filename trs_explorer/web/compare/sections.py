@@ -7,6 +7,8 @@ from typing import Any
 from dash import html
 
 from trs_explorer.catalogue import DATA
+from trs_explorer.evaluation.table1.groups import group_seeds
+from trs_explorer.evaluation.table1.rows import sort_rows
 from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.library import Library
 from trs_explorer.figures.runs import RunPoint, curves_spec, scatter_spec
@@ -17,6 +19,9 @@ from trs_explorer.web.compare.pair import Pair
 from trs_explorer.web.controls import NORM_LABELS
 
 TRANSFER = "transfer between members, %"
+OF_SEEDS = (
+    "A point of several seeds is their mean, with bars from the smallest to the largest. Its transfer is of those with a probe."
+)
 MASKED = "‡: gradients are masked, the accuracy is too high."
 NOT_STORED = "No accuracy under several attacks is stored for these runs yet. Measure it with: trs compare"
 
@@ -73,22 +78,28 @@ def stored_sections(library: Library, pair: Pair, *, look: str) -> dict[str, Sec
     """Return what is stored of all runs on the same data: "cosine", "robust", "curves" and "table1"."""
     config, names = pair.a.loaded.run.config, pair.names
     rows = stored_results.stored_rows(library, config)
-    labels = {row.run: row.label.removeprefix(f"{config.data}-") for row in rows}
+    drawn = charts.drawn_rows(rows, names)
+    named = {charts.point_name(row, names): row for row in drawn}
+    labels = {name: charts.point_label(row) for name, row in named.items()}
     runs = stored_results.runs_on_same_data(library, config)
     probes = {name: probe for name in runs if (probe := stored_results.last_probe(library, name))}
-    accuracies, attacks = charts.robust_points(rows, probes, labels)
-    counts = "-".join(map(str, sorted({point.n for point in accuracies.values()})))
+    accuracies, attacks = charts.robust_points(drawn, probes, labels, names)
+    counts = "-".join(map(str, sorted({point.n // point.seeds for point in accuracies.values()})))
+    of_seeds = f" {OF_SEEDS}" if any(row.members for row in drawn) else ""
     under = (
         f"Accuracy under {attacks}, image by image, n {counts}, with 95 % intervals, against the transfer rate of the last "
-        f"probe. {MASKED} Points without a name are named in the table."
+        f"probe. {MASKED} Points without a name are named in the table.{of_seeds}"
     )
     curves = charts.robust_curves(rows, stored_results.other_points(library, rows))
-    cosines = _scatter(charts.cosine_points(probes, labels), names, x_title="mean |cos| of pairs of gradients", y_title=TRANSFER,
+    groups = {name: row.runs for name, row in named.items() if row.members}
+    points = charts.cosine_points(probes, labels, groups)
+    cosines = _scatter(points, names, x_title="mean |cos| of pairs of gradients", y_title=TRANSFER,
                        x_span=1.0, look=look)  # fmt: skip
     return {
         "cosine": Section(
             cosines,
-            stored_results.probe_caption(probes, config.data, [labels.get(name, name) for name in runs if name not in probes]),
+            stored_results.probe_caption(probes, config.data, [labels.get(name, name) for name in runs if name not in probes])
+            + of_seeds,
             stored_results.probe_table(probes, names) if probes else html.P(stored_results.NO_PROBE),
         ),
         "robust": Section(
@@ -101,7 +112,7 @@ def stored_sections(library: Library, pair: Pair, *, look: str) -> dict[str, Sec
             charts.curves_caption(curves, rows, names),
             charts.curves_table(curves, names) if curves else None,
         ),
-        "table1": Section(None, "", stored_results.table1(rows, names)),
+        "table1": Section(None, "", stored_results.table1(sort_rows(group_seeds(rows)), names)),
     }
 
 

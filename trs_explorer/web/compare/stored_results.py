@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from dash import html
@@ -10,11 +11,13 @@ from dash import html
 from trs_explorer.catalogue import DATA
 from trs_explorer.config import TrainConfig, same_split
 from trs_explorer.evaluation.intervals import wilson
-from trs_explorer.evaluation.table1.columns import LIMIT, SEED, STEPS, Column, all_columns
+from trs_explorer.evaluation.table1.columns import LIMIT, SEED, STEPS, Column, Figure, all_columns
 from trs_explorer.evaluation.table1.columns import WORST as WORST_COLUMN
 from trs_explorer.evaluation.table1.differences import difference_lines, orderings
-from trs_explorer.evaluation.table1.rows import Row, best_row, image_count, make_row, sort_rows
-from trs_explorer.evaluation.table1.stored import stored_evaluations
+from trs_explorer.evaluation.table1.rows import Row, best_row, image_count, make_row, seeds_text, sort_rows
+from trs_explorer.evaluation.table1.seed_figures import LEGEND
+from trs_explorer.evaluation.table1.seed_orders import order_lines
+from trs_explorer.evaluation.table1.stored import measured_checkpoint, stored_evaluations
 from trs_explorer.explore.library import DAMAGE, Library
 from trs_explorer.figures.runs import Point
 from trs_explorer.files import Json, printable
@@ -73,12 +76,11 @@ def stored_rows(library: Library, config: TrainConfig) -> list[Row]:
     for name in runs_on_same_data(library, config):
         try:
             run = library.run(name)
-            newest = run.checkpoints()[-1]
-            weights = library.digest(name, newest)
+            checkpoint, weights = measured_checkpoint(run, partial(library.digest, name))
             config = replace(
                 run.config, start_from=Path(run.config.start_from).name
             )  # the page shows the run's name, not its path
-            rows.append(make_row(name, config, newest.name, weights, stored_evaluations(run, weights, LIMIT), LIMIT))
+            rows.append(make_row(name, config, checkpoint, weights, stored_evaluations(run, weights, LIMIT), LIMIT))
         except UNREADABLE:
             continue
     return sort_rows(rows)
@@ -157,6 +159,7 @@ def table1(rows: list[Row], sides: dict[str, str]) -> list:
         f"Accuracy in % on the first {image_count(measured)} test {examples} (seed {SEED}, {STEPS} steps, one start); below it "
         "the 95 % interval; below that the paper's figure, for its own models and recipe. * best of its column: not masked, and "
         "its interval overlaps with no other. Sanity checks that warn are numbered: trs evaluate RUN --trust prints them."
+        + (f" {LEGEND}" if any(one.members for one in measured) else "")
     )
     left_out = [one.label for one in rows if not one.figures]
     missing = f"Not measured yet: {', '.join(left_out)}." if left_out else ""
@@ -177,6 +180,7 @@ def table1(rows: list[Row], sides: dict[str, str]) -> list:
             **{"aria-label": "Table 1: it scrolls sideways"},
         ),
         html.P(" ".join(filter(None, (warning, missing)))),
+        *map(html.P, order_lines(measured)),
         html.Details(
             [
                 html.Summary("where our figures differ from the paper's, and why, as far as measured"),
@@ -189,11 +193,12 @@ def table1(rows: list[Row], sides: dict[str, str]) -> list:
 
 
 def _name(one: Row, sides: dict[str, str]) -> html.Th:
-    side = [html.B(f"{letter.upper()} ") for letter, name in sides.items() if name == one.run]
+    side = [html.B(f"{letter.upper()} ") for letter, name in sides.items() if name in one.runs]
+    seeds = [html.Br(), html.Small(f"{len(one.seeds)} seeds: {seeds_text(one.seeds)}")] if one.members else []
     numbers = ", ".join(map(str, one.warned))
     checks = f"checks {numbers} warn" if len(one.warned) > 1 else f"check {numbers} warns"
     warned = checks if one.warned else "no warning" if one.checks else "not checked"
-    return html.Th([*side, one.label, html.Br(), html.Small(warned + (", MASKED" if one.masked else ""))], scope="row")
+    return html.Th([*side, one.label, *seeds, html.Br(), html.Small(warned + (", MASKED" if one.masked else ""))], scope="row")
 
 
 def _cell(one: Row, column: Column, first: Row | None) -> html.Td:
@@ -204,7 +209,13 @@ def _cell(one: Row, column: Column, first: Row | None) -> html.Td:
     number = f"{'*' if one is first else ''}{figure.percent:.1f}"
     paper = [html.Br(), html.I(f"paper {figure.paper:.1f}")] if figure.paper is not None else []
     shown = html.B(number) if one is first else number
-    return html.Td([shown, html.Br(), html.Small(f"{low:.1f}-{high:.1f}"), *paper], title=f"{figure.correct} of {figure.n}")
+    if isinstance(figure, Figure):
+        intervals, counts = [f"{low:.1f}-{high:.1f}"], f"{figure.correct} of {figure.n}"
+    else:
+        between = [] if figure.between is None else ["t {:.1f}-{:.1f}".format(*figure.between)]
+        intervals = ["{:.1f}..{:.1f}".format(*figure.range), *between, f"i {low:.1f}-{high:.1f}"]
+        counts = "; ".join(f"seed {seed}: {of_seed.correct} of {of_seed.n}" for seed, of_seed in figure.by_seed.items())
+    return html.Td([shown, *(part for text in intervals for part in (html.Br(), html.Small(text))), *paper], title=counts)
 
 
 def with_side(run: str, sides: Mapping[str, str]) -> str:
