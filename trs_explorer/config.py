@@ -39,7 +39,8 @@ class TrainConfig:
     method: str = setting("trs", f"how to train: {_names('method', METHODS)}, or your own: mine.py:loss, package.module:loss")
     data: str = setting(
         "mnist",
-        f"data set: {_names('data', DATA)}, or your own: images.npz (.pt, .safetensors), a folder with one a class, mine.py:data",
+        f"data set: {_names('data', DATA)}, or your own: images.npz (.pt, .safetensors, .parquet), a folder with a subfolder for "
+        "each class, mine.py:data",
     )
     model: str = setting("patch", f"architecture of every member: {_names('model', MODELS)}, or your own: mine.py:net")
     members: int = setting(3, "how many members", low=2, high=64)

@@ -126,10 +126,10 @@ def test_what_of_a_folder_is_not_shown_is_said(trained: Path, tmp_path: Path) ->
     for name in ("notes", "data", ".hidden"):
         (tmp_path / name).mkdir()
     (tmp_path / "text").write_text("")
-    assert _passed_over(tmp_path) == ["2 folders passed over: no config.json"]
+    assert _passed_over(tmp_path) == ["2 folders passed over: no config.json (data, notes)"]
     (tmp_path / "data" / "config.json").write_text("{")
     assert _passed_over(tmp_path) == [
-        "1 folder passed over: no config.json",
+        "1 folder passed over: no config.json (notes)",
         f"passed over: {tmp_path}/data/config.json is damaged: it is not JSON",
     ]
     assert _passed_over(trained) == []
@@ -159,7 +159,7 @@ def test_a_bare_name_is_a_shipped_run_and_a_folder_gives_all_in_it(start: Start,
     (tmp_path / "many" / "other").mkdir()
     explorer = start("many", "--port", 0)
     assert explorer.ask()[1].split()[1:] == ["a", "b"]
-    assert explorer.end()[2] == "1 folder passed over: no config.json\n"
+    assert explorer.end()[2] == "1 folder passed over: no config.json (other)\n"
 
 
 @pytest.mark.slow

@@ -100,7 +100,9 @@ def test_where_nothing_helps_what_was_tried_is_said():
 
 def test_classes_in_another_order():
     (text,) = said(sound(order=(1, 2, 3, 0)))
-    assert text.endswith("of its own answers 80 if its classes are renamed: they are in another order than the data's")
+    assert text.endswith(
+        "of its own answers 80 if its classes are renamed: they are in another order than the data's. Reorder its outputs"
+    )
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from trs_explorer.cli.flags import AllowCodeOption, DataDirOption, on_terminal, parse_list, run_at, say
-from trs_explorer.files import is_regular
+from trs_explorer.files import is_regular, printable
 from trs_explorer.runs import RunError, find_runs, open_run
 
 Host = Annotated[
@@ -148,17 +148,18 @@ def _passed_over(folder: Path) -> list[str]:
     """Say which subfolders of a folder of runs are not shown: those without a config.json, and those whose config is refused."""
     if is_regular(folder / "config.json") or not folder.is_dir():
         return []
-    plain, refused = 0, []
+    plain, refused = [], []
     for inside in sorted(folder.iterdir()):
         if inside.is_dir() and not inside.name.startswith("."):
             if not is_regular(inside / "config.json"):
-                plain += 1
+                plain.append(printable(inside.name))
                 continue
             try:
                 open_run(inside)
             except RunError as error:
                 refused.append(str(error))
-    lines = [f"{plain} folder{'s' * (plain > 1)} passed over: no config.json"] if plain else []
+    names = ", ".join(plain[:3]) + ", ..." * (len(plain) > 3)
+    lines = [f"{len(plain)} folder{'s' * (len(plain) > 1)} passed over: no config.json ({names})"] if plain else []
     return lines + [f"passed over: {error}" for error in refused]
 
 

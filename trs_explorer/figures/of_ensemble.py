@@ -161,7 +161,7 @@ def _attacked(
 
 
 def _size(arguments: Mapping[str, Any]) -> str:
-    return "".join(f", {name} {arguments[name]:g}" for name in ("eps", "c") if name in arguments)
+    return "".join(f", {sign} {arguments[name]:g}" for name, sign in (("eps", "ε"), ("c", "c")) if name in arguments)
 
 
 def _check_choices(points: int, layer: str, look: str, plane: str, span: float) -> None:

@@ -83,7 +83,7 @@ def _why_so_inaccurate(member: nn.Module, x: Images, y: Labels, outputs: Tensor,
         "images with their channels in reverse order {}: it was trained on BGR": x.flip(1),
     }
     counts = {words: int(right(_outputs(member, other, y, batch_size), y).sum()) for words, other in tries.items()}
-    renamed = "its own answers {} if its classes are renamed: they are in another order than the data's"
+    renamed = "its own answers {} if its classes are renamed: they are in another order than the data's. Reorder its outputs"
     counts[renamed] = _matched_classes(outputs, y)
     words, best = max(counts.items(), key=lambda one: one[1])
     better = best - correct > BETTER * n
