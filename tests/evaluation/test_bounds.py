@@ -13,6 +13,7 @@ from trs_explorer.evaluation.bounds.measured import measure_bounds, quantities
 from trs_explorer.evaluation.bounds.of_pairs import bounds_of, pair_quantities
 from trs_explorer.evaluation.bounds.per_image import PerImage, _samples, class_losses, per_image
 from trs_explorer.evaluation.bounds.theorems import Quantities, lower_bound, promised_radius, upper_bound
+from trs_explorer.evaluation.intervals import of_ratio
 from trs_explorer.evaluation.transfer import transfer_matrix
 from trs_explorer.models.ensemble import Ensemble
 
@@ -245,11 +246,11 @@ def test_a_confident_member_loses_neither_loss_nor_gradient_to_rounding():
     f = two_classes(80.0, 0.0, boundary=(0.5, 0.5)).float()
     x = images([1.0, 0.5]).float()
     measured = per_image(Ensemble([f, f]), x, torch.ones(1, dtype=torch.long), [[x]], eps=[0.1])
-    assert measured.loss[0, 0] == pytest.approx(math.log1p(math.exp(-40)), rel=1e-5)
-    assert measured.slope[0, 0] == pytest.approx(80 * sure(-40), rel=1e-5)
+    assert measured.loss[0, 0] == pytest.approx(math.log1p(math.exp(-40)), rel=1e-5, abs=0)
+    assert measured.slope[0, 0] == pytest.approx(80 * sure(-40), rel=1e-5, abs=0)
     assert measured.lowest[0, 0, 0, 1] == pytest.approx(1)
     losses = class_losses(torch.tensor([[50.0, 0.0, -3.0]]))
-    assert losses[0].tolist() == pytest.approx([math.log1p(math.exp(-50) + math.exp(-53)), 50, 53], rel=1e-9)
+    assert losses[0].tolist() == pytest.approx([math.log1p(math.exp(-50) + math.exp(-53)), 50, 53], rel=1e-9, abs=0)
 
 
 def test_bounds_of_all_pairs_count_as_the_transfer_matrix_does(problem):
@@ -264,10 +265,24 @@ def test_bounds_of_all_pairs_count_as_the_transfer_matrix_does(problem):
         assert pair.eligible == matrix.eligible[pair.surrogate][pair.target]
         assert pair.outcomes == matrix.outcomes[pair.surrogate][pair.target]
         assert pair.quantities.rate == pair.quantities.transferred / 90
+    letters = zip(*(pair.outcomes for pair in bounds.at(0.4)), strict=True)
+    assert bounds.pooled_interval(0.4) == of_ratio([(image.count("1"), 6) for image in letters])
     assert bounds.pooled(0.4) == (sum(pair.quantities.transferred for pair in bounds.at(0.4)), 6 * 90)
     stored = bounds.to_json()
     assert json.loads(json.dumps(stored, allow_nan=False)) == stored
     assert (stored["points"], stored["classes"], len(stored["pairs"])) == ([4, 7], [3, 3], 12)
+
+
+def test_a_targeted_attack_is_counted_by_the_wanted_class(problem):
+    ensemble, x, y = problem
+    ensemble.eval()
+    x, y, wanted, attack = x[:30], y[:30], (y[:30] + 1) % 3, partial(pgd, norm="l2", steps=5)
+    *_, measured = measure_bounds(ensemble, x, y, attack=attack, eps=[0.6], samples=0, wanted=wanted, classes=2)
+    matrix = transfer_matrix(ensemble, x, y, attack=partial(attack, eps=0.6), wanted=wanted)
+    assert pair_quantities(measured, 0, 0.6, 0, 1).transferred == matrix.fooled[0][1] > 0
+    assert measured.slope.isfinite().all()  # the wanted class is among the two
+    with pytest.raises(ValueError, match="a wanted class must be another"):
+        next(measure_bounds(ensemble, x, y, attack=attack, eps=[0.6], wanted=y))
 
 
 @pytest.mark.parametrize(
