@@ -1,5 +1,6 @@
 """`trs bounds`: the paper's bounds on transfer, estimated for a run, beside the measured transfer."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,7 +9,7 @@ from trs_explorer import plugins
 from trs_explorer.attack_catalogue import attack as attack_of
 from trs_explorer.attack_catalogue import takes
 from trs_explorer.cli import exit_on_interrupt
-from trs_explorer.cli.bounds_report import bounds_csv, show
+from trs_explorer.cli.bounds_report import bounds_csv, bounds_page, show
 from trs_explorer.cli.custom_options import custom_attack_options
 from trs_explorer.cli.exports import as_json, check_parent, exported
 from trs_explorer.cli.flags import (
@@ -66,6 +67,7 @@ def bounds(
     data_dir: DataDirOption = None,
     json_file: JsonFileOption = None,
     csv_file: CsvFileOption = None,
+    html_file: Annotated[Path | None, typer.Option("--html", help="Also write an HTML page with the figure.")] = None,
     allow_code: AllowCodeOption = False,
 ) -> None:
     """Estimate the bounds of the paper's Theorems 1 and 2 on the transfer between members, beside the measured transfer.
@@ -85,7 +87,7 @@ def bounds(
     del allow_code
     (attack,) = parse_attacks(attack, "--attack") if "," not in attack else [attack]
     entry, chosen = attack_of(attack, "--attack"), run_at(run)
-    for file in (json_file, csv_file):
+    for file in (json_file, csv_file, html_file):
         check_parent(file)
     check_saved(chosen)
     if not entry.has_radius:
@@ -141,5 +143,6 @@ def bounds(
         if group.rank:
             return
     results = [measurement.result for measurement in measurements if measurement.result is not None]
-    with exported((json_file, lambda: as_json(results)), (csv_file, lambda: bounds_csv(results))):
+    page = html_file, lambda: bounds_page(results)
+    with exported((json_file, lambda: as_json(results)), (csv_file, lambda: bounds_csv(results)), page):
         show(results, pairs=pairs)

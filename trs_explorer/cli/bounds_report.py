@@ -26,6 +26,7 @@ CSV_FIELDS = (
     "n", "alpha", "risk_f", "risk_g", "loss_f", "loss_g", "least", "lowest", "highest", "beta", "steepest", "c_f", "c_g",
     "lower_bound", "transferred", "rate", "low", "high", "eligible", "upper_bound", "promised_radius",
 )  # fmt: skip
+RESPONSIVE = {"displayModeBar": False, "responsive": True}
 REASONS = ("lower_vacuous", "upper_vacuous")
 
 
@@ -125,6 +126,28 @@ def _quantity(pairs: Sequence[Json], fields: Sequence[str], how: str) -> str:
 def short_number(value: float) -> str:
     """Three significant digits."""
     return f"{value:.3g}".replace("e+0", "e").replace("e-0", "e-")
+
+
+def bounds_page(results: Sequence[Json]) -> str:
+    """The figure and the sentences as an HTML page that needs no network: over eps, or along the training."""
+    from html import escape
+
+    from trs_explorer.figures.bounds_figure import bounds_spec, epochs_spec
+    from trs_explorer.web.plotly_script import figure_html
+
+    last = results[-1]
+    caption = f"{printable(last['run'])}: {last['attack']}{', targeted' if last['targeted'] else ''}, {last['n']} test images"
+    specs = [bounds_spec(last, look="print", caption=caption)]
+    if len(results) > 1:
+        specs = [epochs_spec(results, look="print", caption=caption), *specs]
+    figures = [figure_html(spec, script=not k, config=RESPONSIVE) for k, spec in enumerate(specs)]
+    text = "".join(f"<p>{escape(sentence)}</p>" for sentence in last["sentences"])
+    title = escape(f"trs bounds: {printable(last['run'])}")
+    style = "body{font:15px/1.4 system-ui,sans-serif;margin:1.5rem;max-width:60rem}"
+    head = (
+        f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title><style>{style}</style>'
+    )
+    return f'<!DOCTYPE html><html lang="en"><head>{head}</head><body><h1>{title}</h1>{"".join(figures)}{text}</body></html>'
 
 
 def bounds_csv(results: Sequence[Json]) -> str:

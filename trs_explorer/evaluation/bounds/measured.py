@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from trs_explorer.attacks.noise import ImageSeeds, draw_seeds, seeded
 from trs_explorer.attacks.options import transfer_kwargs
 from trs_explorer.evaluation.accuracy import check_inputs, on_device
-from trs_explorer.evaluation.bounds.of_pairs import pair_quantities
+from trs_explorer.evaluation.bounds.of_pairs import Bounds, bounds_of, pair_quantities
 from trs_explorer.evaluation.bounds.per_image import PerImage, per_image
 from trs_explorer.evaluation.bounds.theorems import Quantities
 from trs_explorer.gradients import Images, Labels
 from trs_explorer.models.batch_size import Batches, fitting_batch
 from trs_explorer.models.ensemble import Ensemble
+from trs_explorer.models.eval_mode import eval_mode
 
 CLASSES = 10  # whose gradients are taken of each image by default: all of MNIST and CIFAR-10
 SAMPLES = 4  # random points of each ball by default
@@ -89,6 +90,8 @@ def measure_bounds(
     """
     check_inputs(ensemble, x, y)
     check_radii(eps)
+    if samples < 0 or classes < 2:
+        raise ValueError(f"samples must be >= 0 and classes >= 2, got {samples} and {classes}")
     if wanted is not None and (wanted == y).any():
         raise ValueError("a wanted class must be another than the true one")
     parts = [done if done is not None else PerImage.empty(len(eps), len(ensemble))]
@@ -131,6 +134,23 @@ def measure_bounds(
     for _, part in Batches(size).over(len(parts[0]), len(x), work):
         parts = [PerImage.joined([*parts, part])]
         yield parts[0]
+
+
+def bounds_from(
+    measured: PerImage, ensemble: Ensemble, x: Images, *, eps: Sequence[float], targeted: bool, samples: int, classes: int
+) -> Bounds:
+    """Make the bounds of what `measure_bounds` has measured of the images x. The arguments are those of that call."""
+    with eval_mode(ensemble), torch.no_grad():
+        of_classes = ensemble.member_logits(on_device(ensemble, x[:1], x[:1])[0]).shape[-1]
+    return bounds_of(
+        measured,
+        eps=eps,
+        targeted=targeted,
+        samples=samples,
+        classes=classes,
+        of_classes=of_classes,
+        kinks=has_kinks(ensemble),
+    )
 
 
 def check_radii(eps: Sequence[float]) -> None:

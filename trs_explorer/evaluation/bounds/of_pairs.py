@@ -122,11 +122,24 @@ class Bounds:
         pairs = [pair.quantities for pair in self.pairs if (pair.surrogate, pair.target) == (surrogate, target)]
         return max(min(promised_radius(q), q.eps) for q in pairs)
 
+    def reach(self) -> tuple[float, str]:
+        """The largest `upper_reach` of all pairs, and the names of that pair."""
+        return max((self.upper_reach(pair.surrogate, pair.target), pair.names) for pair in self.at(self.eps[0]))
+
     def sentences(self) -> list[str]:
         """What the bounds come to, in words."""
-        reaches = [(self.upper_reach(pair.surrogate, pair.target), pair.names) for pair in self.at(self.eps[0])]
         pairs = [(pair.names, pair.quantities) for pair in self.pairs]
-        return sentences(pairs, reach=max(reaches, default=(0.0, "")), kinks=self.kinks)
+        return sentences(pairs, reach=self.reach(), kinks=self.kinks)
+
+    def __str__(self) -> str:
+        """As a table: for each radius and pair the lower bound, the measured Pr(T_r = 1) and the upper bound, in %."""
+        lines = [f"{'eps':>8}  {'pair':<10}{'lower bound':>12}{'measured':>10}{'upper bound':>12}"]
+        for pair in self.pairs:
+            q, lower, upper = pair.quantities, pair.lower, pair.upper
+            below = "vacuous" if why_lower(q) or lower is None else f"{100 * lower:.1f}"
+            above = "vacuous" if why_upper(q) or upper is None else f"{100 * upper:.1f}"
+            lines.append(f"{q.eps:>8g}  {pair.names:<10}{below:>12}{100 * q.transferred / q.n:>10.1f}{above:>12}")
+        return "\n".join(lines)
 
     def to_json(self) -> Json:
         """All values, for JSON."""
@@ -138,6 +151,7 @@ class Bounds:
             "classes": list(self.classes),
             "points": list(self.points),
             "kinks": self.kinks,
+            "reach": list(self.reach()),
             "pooled": [
                 {"eps": eps, "transferred": hits, "of": tried, "rate": hits / tried, "interval": list(self.pooled_interval(eps))}
                 for eps, (hits, tried) in zip(self.eps, map(self.pooled, self.eps), strict=True)

@@ -5,7 +5,9 @@ are estimates of those of the theorems, from the optimistic side. They certify n
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,15 @@ class Quantities:
         fool the surrogate.
         """
         return self.transferred / self.n if self.n else None
+
+
+QUANTITIES = tuple(field.name for field in fields(Quantities))
+
+
+def quantities_of(pair: Mapping[str, Any]) -> Quantities:
+    """The quantities in a stored pair of `of_pairs.PairBounds.to_json`: NaN for a number that was not finite."""
+    values: dict[str, Any] = {name: math.nan if pair[name] is None else pair[name] for name in QUANTITIES}
+    return Quantities(**values)
 
 
 def lower_bound(q: Quantities) -> float | None:
