@@ -8,6 +8,7 @@ From a notebook:
     x, y = trs.load_data("mnist-trs", limit=200)
     rates = trs.evaluate(ensemble, x, y, attacks={"pgd": 0.3, "mora": 0.3})
     trs.figures.matrix(trs.transfer_matrix(ensemble, x, y, attack=trs.attacks.pgd, eps=0.3))
+    trs.figures.bounds(trs.bounds(ensemble, x, y, eps=[0.03, 0.1, 0.5]))
     trs.figures.slices(ensemble, x[0], y[0], attack="pgd", eps=0.3)
 
     for event in trs.train("trs", data="images.npz", out="checkpoints/mine"): ...
@@ -21,11 +22,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from trs_explorer import attacks, figures
     from trs_explorer.api.imports import import_run
-    from trs_explorer.api.measuring import check, evaluate, transfer_matrix, worst_case
+    from trs_explorer.api.measuring import bounds, check, evaluate, transfer_matrix, worst_case
     from trs_explorer.api.stored import load, load_data
     from trs_explorer.api.trainings import Training, train
     from trs_explorer.data.as_tensors import as_batch, as_images, as_labels
     from trs_explorer.evaluation.accuracy import Rate
+    from trs_explorer.evaluation.bounds.of_pairs import Bounds
     from trs_explorer.evaluation.transfer import TransferMatrix
     from trs_explorer.models.ensemble import Ensemble
     from trs_explorer.options import UsageError
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Bounds",
     "Ensemble",
     "Rate",
     "RunError",
@@ -45,6 +48,7 @@ __all__ = [
     "as_images",
     "as_labels",
     "attacks",
+    "bounds",
     "check",
     "evaluate",
     "figures",
@@ -57,11 +61,12 @@ __all__ = [
 ]
 _MODULES = {
     "api.imports": ("import_run",),
-    "api.measuring": ("check", "evaluate", "transfer_matrix", "worst_case"),
+    "api.measuring": ("bounds", "check", "evaluate", "transfer_matrix", "worst_case"),
     "api.stored": ("load", "load_data"),
     "api.trainings": ("Training", "train"),
     "data.as_tensors": ("as_batch", "as_images", "as_labels"),
     "evaluation.accuracy": ("Rate",),
+    "evaluation.bounds.of_pairs": ("Bounds",),
     "evaluation.transfer": ("TransferMatrix",),
     "models.ensemble": ("Ensemble",),
     "options": ("UsageError",),

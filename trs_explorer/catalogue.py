@@ -99,6 +99,14 @@ class Data:
         """The name of a class, or its number."""
         return self.class_names[label] if self.class_names else str(label)
 
+    def usual_eps(self, norm: str) -> float:
+        """A radius to start from: the probe's in the maximum norm; in L2 one about as hard to withstand (our choice).
+
+        In L2 it grows with the square root of the number of pixels: 2.1 on MNIST (maximum norm .3).
+        """
+        pixels = math.prod(self.shape)
+        return self.probe_eps if norm == "linf" or pixels == 2 else float(f"{self.probe_eps * math.sqrt(pixels) / 4:.2g}")
+
     @property
     def examples(self) -> str:
         """What its examples are called: "points" if they lie in the plane, else "images"."""

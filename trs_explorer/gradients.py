@@ -7,7 +7,7 @@ terms of the training losses, are those of the cross-entropy.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -82,6 +82,21 @@ def input_gradients(
     losses = of(members.member_logits(copies), y)
     gradients = torch.stack(torch.autograd.grad(losses.sum(), copies, create_graph=create_graph))
     return (losses, gradients) if create_graph else (losses.detach(), gradients)
+
+
+def class_gradients(
+    members: Members, x: Images, classes: Int[Tensor, "batch k"]
+) -> Iterator[tuple[MemberLosses, MemberGradients]]:
+    """Yield, for each column of classes, every member's log-odds against that class and their gradients with respect to x.
+
+    One forward pass per member for all columns, and one backward pass for each.
+    """
+    copies = [x.detach().clone().requires_grad_() for _ in range(len(members))]
+    logits = members.member_logits(copies)
+    for k, y in enumerate(classes.unbind(1), start=1):
+        m = log_odds(logits, y)
+        gradients = torch.autograd.grad(m.sum(), copies, retain_graph=k < classes.shape[1])
+        yield m.detach(), torch.stack(gradients)
 
 
 def gradient_norms(gradients: MemberGradients) -> MemberLosses:

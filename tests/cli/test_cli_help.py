@@ -14,7 +14,7 @@ from trs_explorer.config import SETTINGS
 from trs_explorer.options import HYPER_PARAMETERS, Option
 
 OPTIONS = list((SETTINGS | HYPER_PARAMETERS).values())
-COMMANDS = ("train", "watch", "explore", "lesson", "evaluate", "transfer", "compare", "export", "bench", "data")
+COMMANDS = ("train", "watch", "explore", "lesson", "evaluate", "transfer", "bounds", "compare", "export", "bench", "data")
 
 
 KNOWN: list[str] = []  # the help, once it was printed

@@ -1,12 +1,19 @@
+import copy
+import json
 import math
 from dataclasses import asdict, replace
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
 from trs_explorer.attacks.pgd import pgd
-from trs_explorer.evaluation.bounds import Quantities, lower_bound, promised_radius, quantities, upper_bound
+from trs_explorer.evaluation.bounds.measured import measure_bounds, quantities
+from trs_explorer.evaluation.bounds.of_pairs import bounds_of, pair_quantities
+from trs_explorer.evaluation.bounds.per_image import PerImage, _samples, class_losses, per_image
+from trs_explorer.evaluation.bounds.theorems import Quantities, lower_bound, promised_radius, upper_bound
+from trs_explorer.evaluation.intervals import of_ratio
 from trs_explorer.evaluation.transfer import transfer_matrix
 from trs_explorer.models.ensemble import Ensemble
 
@@ -143,6 +150,150 @@ def test_what_a_loop_over_the_definitions_finds(eps, aimed):
         assert 0 < wants["transferred"] < 5
     else:
         assert upper is not None
+
+
+def members_like(first, count, generator):
+    """Networks whose weights are those of the first, and noise."""
+    others = []
+    for _ in range(count):
+        other = copy.deepcopy(first)
+        for weight in other.parameters():
+            weight.data += 0.3 * torch.randn(weight.shape, generator=generator, dtype=torch.float64)
+        others.append(other)
+    return others
+
+
+def same_values(a, b):
+    return torch.allclose(a.double(), b.double(), equal_nan=True)
+
+
+def same(a, b):
+    return all(same_values(value, getattr(b, name)) for name, value in vars(a).items())
+
+
+@pytest.mark.parametrize("aimed", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_all_pairs_share_gradients_and_find_what_a_loop_over_pairs_finds(aimed):
+    generator, radii = noise(5), (0.2, 0.5)
+    first = nn.Sequential(nn.Flatten(), nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)).double()
+    for weight in first.parameters():
+        weight.data = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
+    ensemble = Ensemble([first, *members_like(first, 2, generator)])
+    x = torch.rand(2, 1, 2, 2, generator=generator, dtype=torch.float64)
+    y = ensemble(x).argmax(-1)
+    y[0] = (y[0] + 1) % 3
+    wanted = (y + 1) % 3 if aimed else None
+    goal = y if wanted is None else wanted
+    attack = partial(pgd, steps=9, norm="l2", targeted=aimed, for_transfer=True, random_start=False)
+    made = [[attack(f, x, goal, eps=eps) for f in ensemble.members] for eps in radii]
+    seeds = [[1], [3]]
+    measured = per_image(ensemble, x, y, made, eps=radii, wanted=wanted, seeds=seeds)
+    points = []
+    for k, eps in enumerate(radii):
+        points += [*made[k], *_samples(x, seeds, eps)]  # with those of all smaller radii
+        for i, j in ((0, 1), (2, 0)):
+            f, g = ensemble.members[i], ensemble.members[j]
+            wants, lower, upper = plain(f, g, x, y, made[k][i], points, eps, wanted)
+            found = pair_quantities(measured, k, eps, i, j)
+            assert {name: asdict(found)[name] for name in wants} == pytest.approx(wants, rel=1e-6), (k, i, j)
+            assert lower_bound(found) == (None if lower is None else pytest.approx(lower))
+            assert upper_bound(found) == (None if upper is None else pytest.approx(upper))
+
+
+def test_batches_interruptions_and_the_order_of_members_change_nothing(problem):
+    ensemble, x, y = problem
+    ensemble, x, y = ensemble.double(), x[:10].double(), y[:10]
+    what = {"attack": partial(pgd, norm="l2", steps=3), "eps": [0.1, 0.4], "samples": 2, "seed": 7}
+    *_, whole = measure_bounds(ensemble, x, y, **what)
+    [_, half, *_] = measure_bounds(ensemble, x, y, **what, batch_size=4)
+    assert len(half) == 4
+    restored = PerImage.from_json(json.loads(json.dumps(half.to_json())), 2, 3, 10)
+    *_, joined = measure_bounds(ensemble, x, y, **what, batch_size=3, done=restored)
+    *_, rest = measure_bounds(ensemble, x[6:], y[6:], **what, first=6)
+    assert same(joined, whole)
+    assert all(same_values(getattr(rest, name), value[6:]) for name, value in vars(whole).items())
+    *_, reversed_ = measure_bounds(Ensemble([*ensemble.members][::-1]), x, y, **what)
+    for k, eps in enumerate(what["eps"]):
+        a, b = pair_quantities(whole, k, eps, 0, 1), pair_quantities(reversed_, k, eps, 2, 1)
+        assert asdict(a) == pytest.approx(asdict(b), nan_ok=True)
+        assert asdict(a) != pytest.approx(asdict(pair_quantities(reversed_, k, eps, 1, 2)), nan_ok=True)
+
+
+def test_fewer_classes_see_no_more(problem):
+    ensemble, x, y = problem
+    what = {"attack": partial(pgd, norm="l2", steps=3), "eps": [0.3], "samples": 1}
+    (few, every, more) = ([*measure_bounds(ensemble, x[:9], y[:9], **what, classes=k)][-1] for k in (2, 3, 50))
+    assert same(every, more)
+    assert (few.beta <= every.beta).all()
+    assert (few.steepest <= every.steepest).all()
+    assert (few.beta < every.beta).any()
+    for name in ("loss", "slope", "least", "rise", "fooled"):
+        assert same_values(getattr(few, name), getattr(every, name))
+
+
+def test_classes_in_groups_are_those_at_once(problem, monkeypatch):
+    from trs_explorer.evaluation.bounds import per_image as module
+
+    ensemble, x, y = problem
+    what = {"attack": partial(pgd, norm="l2", steps=3), "eps": [0.1, 0.3], "samples": 1}
+    *_, whole = measure_bounds(ensemble, x[:9], y[:9], **what)
+    monkeypatch.setattr(module, "KEPT_BYTES", 1)  # one class at a time
+    *_, grouped = measure_bounds(ensemble, x[:9], y[:9], **what)
+    assert same(grouped, whole)
+
+
+def test_a_confident_member_loses_neither_loss_nor_gradient_to_rounding():
+    """In float32, 1 - p is 0 at margin 40; the closed form is softplus(-40), and |slope| times sigmoid(-40)."""
+    f = two_classes(80.0, 0.0, boundary=(0.5, 0.5)).float()
+    x = images([1.0, 0.5]).float()
+    measured = per_image(Ensemble([f, f]), x, torch.ones(1, dtype=torch.long), [[x]], eps=[0.1])
+    assert measured.loss[0, 0] == pytest.approx(math.log1p(math.exp(-40)), rel=1e-5, abs=0)
+    assert measured.slope[0, 0] == pytest.approx(80 * sure(-40), rel=1e-5, abs=0)
+    assert measured.lowest[0, 0, 0, 1] == pytest.approx(1)
+    losses = class_losses(torch.tensor([[50.0, 0.0, -3.0]]))
+    assert losses[0].tolist() == pytest.approx([math.log1p(math.exp(-50) + math.exp(-53)), 50, 53], rel=1e-9, abs=0)
+
+
+def test_bounds_of_all_pairs_count_as_the_transfer_matrix_does(problem):
+    ensemble, x, y = problem
+    ensemble.eval()
+    attack = partial(pgd, norm="l2", steps=5)
+    *_, measured = measure_bounds(ensemble, x, y, attack=attack, eps=[0.1, 0.4], samples=0, seed=3)
+    bounds = bounds_of(measured, eps=[0.1, 0.4], targeted=False, samples=0, classes=3, of_classes=3, kinks=False)
+    matrix = transfer_matrix(ensemble, x, y, attack=partial(attack, eps=0.4), seed=3)
+    for pair in bounds.at(0.4):
+        assert pair.quantities.transferred == matrix.fooled[pair.surrogate][pair.target] > 0
+        assert pair.eligible == matrix.eligible[pair.surrogate][pair.target]
+        assert pair.outcomes == matrix.outcomes[pair.surrogate][pair.target]
+        assert pair.quantities.rate == pair.quantities.transferred / 90
+    letters = zip(*(pair.outcomes for pair in bounds.at(0.4)), strict=True)
+    assert bounds.pooled_interval(0.4) == of_ratio([(image.count("1"), 6) for image in letters])
+    assert bounds.pooled(0.4) == (sum(pair.quantities.transferred for pair in bounds.at(0.4)), 6 * 90)
+    stored = bounds.to_json()
+    assert json.loads(json.dumps(stored, allow_nan=False)) == stored
+    assert (stored["points"], stored["classes"], len(stored["pairs"])) == ([4, 7], [3, 3], 12)
+
+
+def test_a_targeted_attack_is_counted_by_the_wanted_class(problem):
+    ensemble, x, y = problem
+    ensemble.eval()
+    x, y, wanted, attack = x[:30], y[:30], (y[:30] + 1) % 3, partial(pgd, norm="l2", steps=5)
+    *_, measured = measure_bounds(ensemble, x, y, attack=attack, eps=[0.6], samples=0, wanted=wanted, classes=2)
+    matrix = transfer_matrix(ensemble, x, y, attack=partial(attack, eps=0.6), wanted=wanted)
+    assert pair_quantities(measured, 0, 0.6, 0, 1).transferred == matrix.fooled[0][1] > 0
+    assert measured.slope.isfinite().all()  # the wanted class is among the two
+    with pytest.raises(ValueError, match="a wanted class must be another"):
+        next(measure_bounds(ensemble, x, y, attack=attack, eps=[0.6], wanted=y))
+
+
+@pytest.mark.parametrize(
+    "change", [{"loss": "x"}, {"loss": [[0.0]]}, {"right": None}, {"rise": [1] * 7}, {"beta": [[[2]]] * 99}, {"slope": [{}]}]
+)
+def test_damaged_values_count_as_none(problem, change):
+    ensemble, x, y = problem
+    *_, measured = measure_bounds(ensemble, x[:3], y[:3], attack=partial(pgd, norm="l2", steps=1), eps=[0.1], samples=0)
+    assert len(PerImage.from_json(measured.to_json(), 1, 3, 3)) == 3
+    assert len(PerImage.from_json(measured.to_json(), 1, 3, 2)) == 0
+    assert len(PerImage.from_json({**measured.to_json(), **change}, 1, 3, 3)) == 0
 
 
 def test_the_upper_bound_holds_where_it_says_something():

@@ -1,5 +1,6 @@
 """Measure an ensemble on images: accuracy under attack, transfer between members, and checks for usual mistakes."""
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -7,9 +8,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from trs_explorer.attack_catalogue import ATTACKS
+from trs_explorer.attacks.options import keywords
 from trs_explorer.data.as_tensors import as_batch, as_labels
 from trs_explorer.evaluation import accuracy, transfer
 from trs_explorer.evaluation.accuracy import Attack, Rate
+from trs_explorer.evaluation.bounds.measured import CLASSES, SAMPLES, bounds_from, measure_bounds
+from trs_explorer.evaluation.bounds.of_pairs import Bounds
 from trs_explorer.evaluation.transfer import TransferMatrix
 from trs_explorer.evaluation.trust.import_checks import check_import
 from trs_explorer.measure.named_attacks import AnyAttack, named_attack
@@ -105,6 +109,61 @@ def transfer_matrix(
         seed=seed,
         batch_size=batch_size,
     )
+
+
+def bounds(
+    ensemble: Ensemble | Sequence[nn.Module],
+    x: object,
+    y: object,
+    *,
+    eps: float | Sequence[float],
+    attack: AnyAttack = "pgd",
+    wanted: object = None,
+    samples: int = SAMPLES,
+    classes: int = CLASSES,
+    seed: int = 0,
+    batch_size: int = 64,
+    **options: Any,
+) -> Bounds:
+    """Estimate the bounds of the paper's Theorems 1 and 2 on the transfer between members, beside the measured transfer.
+
+    - ensemble, x, y: as for `evaluate`; two members at least.
+    - eps: L2 radii of the attacks.
+    - attack, options: as for `transfer_matrix`, of an attack with a radius; its norm is L2.
+    - wanted: for a targeted attack, as the theorems in the paper, the class that each image should get, never y.
+    - samples, classes: random points of each ball, and classes of each image, whose gradients are taken.
+    - seed, batch_size: as for `evaluate`.
+
+    `bounds.pairs` has the quantities, the bounds and the measured Pr(T_r = 1) of every pair at every radius, of ALL images;
+    `bounds.sentences()` says why a bound is vacuous, `trs.figures.bounds(bounds)` draws them. All of them are estimates.
+    Raises: UsageError (a ValueError) for images, labels, radii or attacks that cannot be used, and why.
+    """
+    net, (images, labels) = as_ensemble(ensemble), as_batch(x, y)
+    radii = sorted({float(one) for one in (eps if isinstance(eps, Sequence | Tensor) else [eps])})
+    if len(net) < 2:
+        raise UsageError("bounds are of the transfer between members: the ensemble has one")
+    if not len(images):
+        raise UsageError("bounds need one image at least")
+    if not radii or not 0 < radii[0] <= radii[-1] < float("inf"):
+        raise UsageError(f"eps must be finite L2 radii above 0, got {eps}")
+    _, function, named = named_attack(attack, {**options, "eps": radii[-1]})
+    arguments = {name: value for name, value in named.items() if name != "eps"}
+    arguments |= {"norm": "l2"} if "norm" in keywords(function) else {}
+    so_far = measure_bounds(
+        net,
+        images,
+        labels,
+        attack=partial(function, **arguments),
+        eps=radii,
+        wanted=None if wanted is None else as_labels(wanted).to(labels.device),
+        samples=samples,
+        classes=classes,
+        seed=seed,
+        batch_size=batch_size,
+    )
+    measured = deque(so_far, maxlen=1).pop()
+    about: dict[str, Any] = {"eps": radii, "targeted": wanted is not None, "samples": samples, "classes": classes}
+    return bounds_from(measured, net, images, **about)
 
 
 def check(ensemble: Ensemble | Sequence[nn.Module], x: object, y: object) -> list[str]:

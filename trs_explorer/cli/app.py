@@ -5,7 +5,21 @@ from typing import Annotated
 import typer
 
 from trs_explorer import __version__
-from trs_explorer.cli import bench, blackbox, compare, data, evaluate, explore, export, import_, lesson, train, transfer, watch
+from trs_explorer.cli import (
+    bench,
+    blackbox,
+    bounds,
+    compare,
+    data,
+    evaluate,
+    explore,
+    export,
+    import_,
+    lesson,
+    train,
+    transfer,
+    watch,
+)
 from trs_explorer.cli.custom_options import with_names
 
 app = typer.Typer(
@@ -39,6 +53,7 @@ app.command("lesson")(lesson.lesson)
 app.command("evaluate", cls=with_names(attacks="attack", data_dir="data"))(evaluate.evaluate)
 app.command("transfer", cls=with_names(attack="attack", data_dir="data"))(transfer.transfer)
 app.command("blackbox", cls=with_names(attacks="attack", data_dir="data"))(blackbox.blackbox)
+app.command("bounds", cls=with_names(attack="attack", data_dir="data"))(bounds.bounds)
 app.command("compare", cls=with_names(data_dir="data"))(compare.compare)
 app.command("export")(export.export)
 app.command("bench")(bench.bench)

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.data.plane import HALF_SIDE, bars, to_plane
-from trs_explorer.evaluation.bounds import Quantities, promised_radius, quantities
+from trs_explorer.evaluation.bounds.measured import quantities
+from trs_explorer.evaluation.bounds.theorems import Quantities, promised_radius
 from trs_explorer.evaluation.transfer import TransferMatrix, measure_transfer
 from trs_explorer.explore.compute_lock import one_thread
 from trs_explorer.gradients import pairwise_cosine

@@ -1,6 +1,7 @@
 """Figures: functions from data to plotly figures, for the web pages, exports, handouts and notebooks. No dash, no torch.
 
 From a notebook (`import trs_explorer as trs`): `trs.figures.slices(ensemble, x, y)`, `matrix(trs.transfer_matrix(...))`,
+`bounds(trs.bounds(...))`,
 `training("checkpoints/mine")`, `compare({"mine": trs.evaluate(...)})`. The modules that measure load when one of these is used.
 """
 
@@ -9,10 +10,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trs_explorer.figures.of_ensemble import slices
-    from trs_explorer.figures.of_results import compare, matrix, training
+    from trs_explorer.figures.of_results import bounds, compare, matrix, training
 
-_MODULES = {"slices": "of_ensemble", "compare": "of_results", "matrix": "of_results", "training": "of_results"}
-__all__ = ["compare", "matrix", "slices", "training"]
+_MODULES = {
+    "bounds": "of_results",
+    "compare": "of_results",
+    "matrix": "of_results",
+    "slices": "of_ensemble",
+    "training": "of_results",
+}
+__all__ = ["bounds", "compare", "matrix", "slices", "training"]
 
 
 if not TYPE_CHECKING:  # a type checker would take any name then

@@ -1,4 +1,4 @@
-"""Figures of what was measured or logged: a transfer matrix, the curves of a training, robust accuracies over eps."""
+"""Figures of what was measured or logged: a transfer matrix, bounds on transfer, a training's curves, accuracies over eps."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,9 +7,11 @@ from typing import Any
 import plotly.graph_objects as go
 
 from trs_explorer.evaluation.accuracy import Rate
+from trs_explorer.evaluation.bounds.of_pairs import Bounds
 from trs_explorer.evaluation.transfer import TransferMatrix
 from trs_explorer.events import read_events
 from trs_explorer.explore.slice_plane import model_names
+from trs_explorer.figures.bounds_figure import bounds_figure
 from trs_explorer.figures.matrix_figure import Transfer, matrix_figure, matrix_width
 from trs_explorer.figures.runs import Point, curves_figure
 from trs_explorer.figures.training_figure import training_figure
@@ -43,6 +45,36 @@ def matrix_to_draw(matrix: TransferMatrix, names: Sequence[str] | None = None) -
         raise UsageError(f"names must be those of the {rows} members, got {len(models) - 1}")
     intervals = [[matrix.interval(i, j) for j in range(columns)] for i in range(rows)]
     return Transfer(models[:rows], models[:columns], matrix.fooled, matrix.eligible, intervals)
+
+
+def bounds(
+    result: Bounds | Json | Sequence[Json],
+    *,
+    pair: tuple[int, int] | None = None,
+    look: str = "light",
+    caption: str = "",
+) -> go.Figure:
+    """Return the bounds on transfer as a plotly figure: over eps, or along a training.
+
+    - result: of `trs.bounds`; or what `trs bounds --json` has written: one result, or several, of the epochs of a training.
+    - pair: (surrogate, target), members from 0; None: the means over all pairs, in which a vacuous bound is 0 % or 100 %.
+    - look, caption: light, dark or print; text above.
+
+    Raises: UsageError for a pair that there is not, or for a pair along a training.
+    """
+    if isinstance(result, Bounds):
+        result = result.to_json()
+    if isinstance(result, Sequence) and len(result) == 1:
+        result = result[0]
+    settings: Json = {"look": look, "caption": caption}
+    if pair is None:
+        return bounds_figure(result, **settings)
+    if not isinstance(result, Mapping):
+        raise UsageError("a pair is of one result: pass one of them")
+    pairs = [(one["surrogate"], one["target"]) for one in result["pairs"]]
+    if tuple(pair) not in pairs:
+        raise UsageError(f"pair must be two different members, 0 to {max(max(pairs))}, got {pair}")
+    return bounds_figure(result, pair=tuple(pair), **settings)
 
 
 def training(run: str | Path | Run | Sequence[Json], *, look: str = "light") -> go.Figure:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trs_explorer.measure.blackbox_session import BlackboxPlan, blackbox_runs, shared_test_split
+    from trs_explorer.measure.bounds_session import BoundsPlan, bounds_run, checkpoints_of, default_radii
     from trs_explorer.measure.evaluate_session import EvaluatePlan, evaluate_run
     from trs_explorer.measure.probe_session import probe_run
     from trs_explorer.measure.saved_images import SavedImages, save_images, saved_content
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "blackbox_session": ("BlackboxPlan", "blackbox_runs", "shared_test_split"),
+    "bounds_session": ("BoundsPlan", "bounds_run", "checkpoints_of", "default_radii"),
     "evaluate_session": ("EvaluatePlan", "evaluate_run"),
     "probe_session": ("probe_run",),
     "saved_images": ("SavedImages", "save_images", "saved_content"),
@@ -35,6 +37,7 @@ _MODULES = {
 }
 __all__ = [
     "BlackboxPlan",
+    "BoundsPlan",
     "EvaluatePlan",
     "Measurement",
     "ProcessGroup",
@@ -43,7 +46,10 @@ __all__ = [
     "SmallestPlan",
     "TransferPlan",
     "blackbox_runs",
+    "bounds_run",
+    "checkpoints_of",
     "connect_processes",
+    "default_radii",
     "evaluate_run",
     "measure_table1",
     "probe_run",

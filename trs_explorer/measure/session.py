@@ -23,7 +23,7 @@ from trs_explorer.measure.sharding import ProcessGroup
 from trs_explorer.models.ensemble import Ensemble
 from trs_explorer.models.stored import load_ensemble
 from trs_explorer.results import PartialResult, write_result
-from trs_explorer.runs import Run, RunError
+from trs_explorer.runs import Checkpoint, Run, RunError
 
 T = TypeVar("T")
 INTERRUPTED = "interrupted: the results so far are saved; the same command continues from there"
@@ -172,9 +172,14 @@ def _stored(measurement: Measurement, notify: Notify) -> bool:
 
 def load_newest(run: Run, device: torch.device | str) -> tuple[Ensemble, Json]:
     """A run's newest ensemble, and what a result says of it: the run, the checkpoint and the weights' SHA-256."""
-    newest = run.checkpoints()[-1:]  # looked up once: a training may save another meanwhile
-    ensemble, weights = load_ensemble(run, device=device, checkpoint=newest[0] if newest else None)
-    return ensemble, {"run": run.name, "checkpoint": newest[0].name, "weights": weights}
+    return load_at(run, device, None)
+
+
+def load_at(run: Run, device: torch.device | str, checkpoint: Checkpoint | None) -> tuple[Ensemble, Json]:
+    """As `load_newest`, of any checkpoint; None: the newest."""
+    chosen = [checkpoint] if checkpoint else run.checkpoints()[-1:]  # looked up once: a training may save another meanwhile
+    ensemble, weights = load_ensemble(run, device=device, checkpoint=chosen[0] if chosen else None)
+    return ensemble, {"run": run.name, "checkpoint": chosen[0].name, "weights": weights}
 
 
 def describe(loaded: Json, test: Dataset, images: str, device: torch.device | str, seed: int) -> Json:

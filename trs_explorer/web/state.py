@@ -121,12 +121,8 @@ def defaults(run: str, data: str) -> State:
 
 
 def default_eps(data: str, norm: str) -> float:
-    """Return a radius to start from: that of the probe in the max norm, and in L2 one about as hard to withstand (our choice).
-
-    In L2 it grows with the square root of the number of pixels: 2.1 on MNIST (max norm .3).
-    """
-    eps, count = DATA[data].probe_eps, math.prod(DATA[data].shape)
-    return eps if norm == "linf" or count == 2 else float(f"{eps * math.sqrt(count) / 4:.2g}")
+    """Return a radius to start from (`catalogue.Data.usual_eps`)."""
+    return DATA[data].usual_eps(norm)
 
 
 def is_plane(data: str) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
-from trs_explorer.evaluation.bounds import lower_bound, upper_bound
+from trs_explorer.evaluation.bounds.theorems import lower_bound, upper_bound
 from trs_explorer.evaluation.intervals import wilson
 from trs_explorer.explore.two_nets import CORNERS, EPS, UNIT, Result, Settings, train
 from trs_explorer.figures.lesson import Share
