@@ -161,6 +161,7 @@ ATTACKS = {
 }
 
 RADIUS_ATTACKS = tuple(name for name, attack in ATTACKS.items() if attack.has_radius)
+PATH_ATTACKS = tuple(name for name in RADIUS_ATTACKS if ATTACKS[name].has_path)
 TRANSFER_ATTACKS = tuple(name for name, attack in ATTACKS.items() if attack.made_for_transfer)
 
 # No test set needs more starts or steps; 1e10: beyond, squares overflow in float32.

@@ -18,18 +18,18 @@ PGD = Column("pgd", 0.1)
 ASKED = {"weights": "w", "data": "mnist", "limit": 4}
 
 
-def test_the_papers_sixteen_in_its_order_then_mora():
+def test_the_papers_sixteen_in_its_order_then_strong():
     asked = [(column.attack, column.eps, column.c) for column in measured_columns("mnist")]
     assert len(asked) == 19
     assert asked[:3] == [("clean", 0.0, None), ("fgsm", 0.1, None), ("fgsm", 0.2, None)]
     assert asked[9:13] == [("cw", None, 0.1), ("cw", None, 1.0), ("ead", None, 5.0), ("ead", None, 10.0)]
-    assert asked[-3:] == [("apgd-ce", 0.15, None), ("mora", 0.1, None), ("mora", 0.15, None)]
+    assert asked[-3:] == [("apgd-ce", 0.15, None), ("strong", 0.1, None), ("strong", 0.15, None)]
 
 
 def test_a_set_that_the_paper_does_not_have_gets_its_own_radius_and_no_attack_that_needs_more_classes():
     asked = measured_columns("bars")
     assert [column.words for column in asked[:2]] == ["clean", "fgsm ε 0.325"]
-    assert [column.attack for column in asked] == ["clean", "fgsm", "bim", "pgd", "mim", "cw", "ead", "apgd-ce", "mora"]
+    assert [column.attack for column in asked] == ["clean", "fgsm", "bim", "pgd", "mim", "cw", "ead", "apgd-ce", "strong"]
 
 
 def test_the_worst_of_seven_and_of_six():

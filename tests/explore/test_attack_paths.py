@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from trs_explorer.attack_catalogue import ATTACKS, RADIUS_ATTACKS, takes
+from trs_explorer.attack_catalogue import ATTACKS, PATH_ATTACKS, takes
 from trs_explorer.attacks.fgsm import fgsm
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.catalogue import load
@@ -178,7 +178,7 @@ def test_the_path_on_one_model_begins_with_the_noise_that_it_has_among_all():
         assert torch.allclose(alone.x_adv, path.x_adv, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", RADIUS_ATTACKS)
+@pytest.mark.parametrize("name", PATH_ATTACKS)
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_the_path_of_every_attack_with_a_radius_stays_in_its_ball_and_ends_at_its_result(name, norm):
     ensemble = build("patch", "mnist", 2, seed=0).eval()

@@ -96,10 +96,10 @@ def bounds(
     for flag, value, low, most in (("--samples", samples, 0, MOST_SAMPLES), ("--classes", classes, 2, MOST_CLASSES)):
         if not low <= value <= most:
             raise UsageError(f"{flag} must lie in [{low}, {most:,}], got {value}")
-    own = custom_attack_options(context, [attack])
+    custom = custom_attack_options(context, [attack])
     # An attack of others without a norm may stay within an L2 ball all the same: its images are checked.
     norm = "l2" if takes(attack, "norm") or not plugins.is_foreign("attack", attack) else "linf"
-    options = attack_options([attack], norm=norm, own=own)
+    options = attack_options([attack], norm=norm, custom=custom)
     radii = sorted(set(parse_radii(eps, "l2") or ())) if eps is not None else None
     check_reach(radii, "l2", chosen.config.data)
     if radii and radii[0] == 0:

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlencode
 from dash import html
 
 from trs_explorer import attack_catalogue, plugins
-from trs_explorer.attack_catalogue import RADIUS_ATTACKS, Attack, is_custom
+from trs_explorer.attack_catalogue import PATH_ATTACKS, Attack, is_custom
 from trs_explorer.measure.session import attack_function
 from trs_explorer.options import Option, UsageError, number, unknown
 from trs_explorer.web.code_errors import readable_code_errors
@@ -27,15 +27,16 @@ _named: dict[str, str] = {}  # the attacks of --attacks: name on the pages to na
 def offer(names: Sequence[str]) -> None:
     """Offer attacks of others that the user has named, which allows them to run, instead of those that were offered before.
 
-    Raises: UsageError for an unknown attack, one without a radius, or code that fails.
+    Raises: UsageError for an unknown attack, one without a radius or a path, or code that fails.
     """
     _named.clear()
     for name in dict.fromkeys(map(plugins.absolute, names)):
-        if name in RADIUS_ATTACKS:
+        if name in PATH_ATTACKS:
             continue  # is offered anyway
         plugins.allow("attack", name)
-        if not attack_catalogue.attack(name).has_radius:
-            raise UsageError(f"--attacks {name}: the explorer shows attacks with a radius: {', '.join(RADIUS_ATTACKS)}, or yours")
+        one = attack_catalogue.attack(name)
+        if not (one.has_radius and one.has_path):
+            raise UsageError(f"--attacks {name}: the explorer draws the paths of {', '.join(PATH_ATTACKS)}, or yours")
         shown, count = plugins.short(name), 1
         while shown in _named:
             count += 1
@@ -45,7 +46,7 @@ def offer(names: Sequence[str]) -> None:
 
 def names() -> tuple[str, ...]:
     """Return the names of all attacks that the pages offer. Those of installed packages are listed without running them."""
-    return tuple(dict.fromkeys((*RADIUS_ATTACKS, *_named, *plugins.installed("attack"))))
+    return tuple(dict.fromkeys((*PATH_ATTACKS, *_named, *plugins.installed("attack"))))
 
 
 def about(name: str) -> Attack:
