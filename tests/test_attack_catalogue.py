@@ -106,7 +106,7 @@ def test_the_entry_of_a_label_has_its_loss_and_an_unknown_attack_counts_as_itera
         (["pgd", "fgsm"], {"confidence": 1.0}, "--confidence: pgd and fgsm take none; cw and ead do"),
         (["fgsm"], {"restarts": 2}, "--restarts: fgsm takes none; pgd, apgd-ce, apgd-dlr, mora, apgd-t and pgd-members do"),
         (["mim"], {"loss": "ce"}, "--loss: mim takes none; pgd, mora, apgd-t and ira do"),
-        (["pgd", "mora"], {"loss": "dlr"}, "--loss dlr: mora takes margin or ce"),
+        (["pgd", "mora"], {"loss": "dlr"}, "--loss dlr: mora takes ce or margin"),
         (["pgd"], {"beta": 0.1}, "--beta: pgd takes none; ead does"),
         (["pgd"], {"loss": "mse"}, "--loss: there is no 'mse'. Choose from ce, margin, dlr"),
         (["pgd"], {"step_size": 0.0}, "--step-size must be > 0 and <= 10000000000.0, got 0.0"),

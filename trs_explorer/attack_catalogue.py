@@ -32,6 +32,7 @@ class Attack:
     norms: in which its radius can be measured; for attacks without a radius, in which they look for the smallest change.
     made_for_transfer: it is made to fool other models than the one it attacks, on which attacks without this are stronger.
     classes: how many a data set must have for it.
+    of_members: it follows the members of an ensemble, not its outputs alone.
     gradients: it follows the model's gradients; the others only look at its outputs.
     has_path: it goes from an image to its result by one sequence of steps, which the explorer can draw.
     """
@@ -46,6 +47,7 @@ class Attack:
     norms: tuple[str, ...] = NORMS
     made_for_transfer: bool = False
     classes: int = 2
+    of_members: bool = False
     gradients: bool = True
     has_path: bool = True
     custom_options: Mapping[str, Option] = field(default_factory=dict)
@@ -82,8 +84,8 @@ ATTACKS = {
         "trs_explorer.attacks.mora:mora",
         "50 steps that follow the members still to be moved (Yu et al. 2022)",
         ("norm", "steps", "restarts", "loss", "members_share"),
-        loss="margin",
-        losses=("margin", "ce"),
+        losses=("ce", "margin"),
+        of_members=True,
     ),
     "apgd-t": Attack(
         "trs_explorer.attacks.apgd_targeted:apgd_t",
@@ -105,6 +107,7 @@ ATTACKS = {
         "PGD on the margin of each member in turn",
         (*_STEPS, "restarts"),
         loss="margin",
+        of_members=True,
         has_path=False,
     ),
     "square": Attack(
@@ -120,6 +123,7 @@ ATTACKS = {
         "the worst case: MORA, APGD, targeted APGD, PGD on members, FAB-T and Square in turn",
         ("norm", "effort"),
         loss="margin",
+        of_members=True,
         has_path=False,
     ),
     "cw": Attack(

@@ -64,7 +64,7 @@ WRONG = {
     "transfer {fresh} --seed 18446744073709551616": ["--seed must be >= 0 and <= 2147483647"],
     "transfer {fresh} --attack cw --norm l2": ["--norm l2: cw has no radius"],
     "transfer {fresh} --norm l2": ["--norm l2: give --eps too"],
-    "evaluate {fresh} --attacks mora --loss dlr": ["--loss dlr: mora takes margin or ce"],
+    "evaluate {fresh} --attacks mora --loss dlr": ["--loss dlr: mora takes ce or margin"],
     "evaluate {fresh} --loss mse": ["--loss: there is no 'mse'", "ce, margin, dlr"],
     "evaluate {fresh} --loss dlr": ["--loss: dlr needs 3 classes, bars has 2: take ce or margin"],
     "evaluate {fresh} --attacks apgd-ce,cw --step-size 0.1": ["--step-size: apgd-ce and cw take none"],

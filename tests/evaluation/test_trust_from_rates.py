@@ -129,3 +129,22 @@ def test_probabilities_train_mode_nan_and_chance_are_noticed():
 
 def test_takes_what_evaluate_gives():
     assert check_rates(evaluate(net(), X, net()(X).argmax(-1))) == []
+
+
+def test_square_that_beats_the_attacks_that_follow_gradients_is_a_warning():
+    blind = rate("square", 0.1, 450)
+    [warning] = from_rates.check_rates([*SOUND, blind])[4]
+    assert warning.startswith("square, without gradients, leaves 45.0% right at ε 0.1, pgd-50 50.0%")
+    assert from_rates.check_rates([*SOUND, rate("square", 0.1, 495)])[4] == []
+    assert from_rates.check_rates([*SOUND, rate("square", 0.2, 100)])[4] == []  # nothing in the same ball
+    assert 4 not in from_rates.check_rates(SOUND)
+    assert 8 not in from_rates.check_rates([rate("pgd-50", 0.1, 500), rate("square", 0.1, 900)])  # few queries are no budget
+
+
+@pytest.mark.parametrize(("fooled", "warns"), [(10, False), (11, True)])
+def test_what_square_alone_fools_in_strong_is_a_warning(fooled, warns):
+    parts = [{"attack": "mora-ce 0.5", "attacked": 990, "fooled": 500}, {"attack": "square", "attacked": 490, "fooled": fooled}]
+    found = from_rates.check_rates([*SOUND, rate("strong", 0.1, 490 - fooled, parts=parts)])[4]
+    assert bool(found) == warns
+    if warns:
+        assert found[0].startswith("square, without gradients, fools 11 of 1000 images at ε 0.1 that attacks with gradients left")

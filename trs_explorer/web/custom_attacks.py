@@ -36,7 +36,9 @@ def offer(names: Sequence[str]) -> None:
         plugins.allow("attack", name)
         one = attack_catalogue.attack(name)
         if not (one.has_radius and one.has_path):
-            raise UsageError(f"--attacks {name}: the explorer draws the paths of {', '.join(PATH_ATTACKS)}, or yours")
+            raise UsageError(
+                f"--attacks {name}: the explorer draws the paths of attacks with a radius: {', '.join(PATH_ATTACKS)}, or yours"
+            )
         shown, count = plugins.short(name), 1
         while shown in _named:
             count += 1

@@ -89,7 +89,7 @@ def quick_checks(
         ("PGD on the margin", run(partial(pgd, eps=eps, norm=norm, loss="margin"))),
     ]
     if hasattr(model, "members"):  # where every member is certain, the ensemble's margin has no gradient either
-        both.append(("MORA, on the members' margins,", run(partial(mora, eps=eps, norm=norm))))
+        both.append(("MORA, on the members,", run(partial(mora, eps=eps, norm=norm))))
     (low, fewer), *_, (high, more) = sorted(both, key=lambda trial: int(trial[1].sum()))
     if is_stronger(fewer, more, MAX_ATTACK_GAP):
         warnings[8].append(

@@ -145,7 +145,7 @@ def _far_apart(iterated: Sequence[Rate]) -> list[str]:
         low, high = min(group, key=_share), max(group, key=_share)
         if _share(high) <= _share(low) + MAX_ATTACK_GAP:
             continue
-        best = min((rate for rate in group if _on_margin(rate) != _on_margin(low)), key=_share, default=low)
+        best = min((rate for rate in group if _sees_through(rate) != _sees_through(low)), key=_share, default=low)
         both = f"at ε {low.eps:g} {low.name} leaves {_percent(low)} right, "
         if _share(best) > _share(low) + MAX_ATTACK_GAP:
             warnings.append(
@@ -160,8 +160,10 @@ def _far_apart(iterated: Sequence[Rate]) -> list[str]:
     return warnings
 
 
-def _on_margin(rate: Rate) -> bool:
-    return parse_label(rate.name).entry.loss != "ce"
+def _sees_through(rate: Rate) -> bool:
+    """Whether the attack follows something else than the cross-entropy of the ensemble's outputs."""
+    entry = parse_label(rate.name).entry
+    return entry.loss != "ce" or entry.of_members
 
 
 def _rising(rates: Sequence[Rate]) -> list[str]:

@@ -38,7 +38,7 @@ CARD_ATTACKS = (
     ("pgd", {}, "PGD on cross-entropy"),
     ("pgd", {"loss": "margin"}, "PGD on the ensemble's margin"),
     ("apgd-dlr", {}, "APGD on the margin as a ratio (DLR)"),
-    ("mora", {}, "MORA, on the members' margins"),
+    ("mora", {}, "MORA, on the members"),
 )
 STEPS = signature(pgd).parameters["steps"].default
 CHECKS_ATTACK = f"They attack by themselves, with {STEPS} steps: their counts are not those above."
@@ -109,8 +109,8 @@ CARD = Card(
     right=1,
     answer=(
         "Nothing is safer than before. Where the softmax is exactly 1, cross-entropy is flat: a gradient of exactly zero, and "
-        "PGD does not move. Where all members are so sure, the ensemble's own margin is flat, too. MORA uses the members' "
-        "margins, whose gradients the factor does not flatten.",
+        "PGD does not move. Where all members are so sure, the ensemble's own margin is flat, too. MORA divides the "
+        "logits by their lead before it takes a gradient, which the factor then does not flatten.",
         "The sanity checks run once the attacks are done. They look for gradients of zero, compare attacks on different losses, "
         "and try an ε that should leave nothing right. Believe no accuracy that has only been attacked one way.",
         html.P([html.B("Not only a toy: "), "with x 1, the network as it was trained, some checks still warn. GAL and cos-only "
