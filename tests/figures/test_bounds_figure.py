@@ -59,7 +59,7 @@ def test_the_upper_bound_is_drawn_as_far_as_it_says_something() -> None:
     assert mean.y[at] == pytest.approx(50 * (upper_bound(BASE, mean.x[at]) + upper_bound(OTHER, mean.x[at])))
     [ruler] = figure.layout.shapes
     assert ruler.x0 == ruler.x1 == pytest.approx(reach)
-    assert any(f"beyond ε {reach:.2g} Theorem 2" in note.text for note in figure.layout.annotations)
+    assert any(f"Theorem 2 vacuous beyond ε {reach:.2g}" in note.text for note in figure.layout.annotations)
     nothing = replace(BASE, least=0.1)
     vacuous = bounds_figure(bounds(nothing, nothing, replace(LARGE, least=0.1), replace(LARGE, least=0.1)))
     assert "upper bound" not in traces(vacuous)

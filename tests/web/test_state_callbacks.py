@@ -20,7 +20,7 @@ EVERY_FIELD = {
     "run": "mnist-trs", "at": "0018", "image": 77, "own": OWN, "plane": "images", "surrogate": 3, "target": 0, "second": 9,
     "third": 8, "seed": 5, "span": 2.5, "swap": 1, "layer": "margin", "hide": "0,2", "eps": 0.125, "norm": "l2",
     "attack": "mim", "loss": "margin", "steps": 7, "step_size": 0.05, "restarts": 3, "n": 64, "start": "1.5,-2",
-    "filter": "wrong", "label": 4, "theme": "dark", "present": 1,
+    "filter": "wrong", "label": 4, "theme": "dark", "present": 1, "bounds": 1,
 }  # fmt: skip
 
 
@@ -51,9 +51,9 @@ def test_an_address_holds_every_field_and_reads_back_as_the_same_state(app, weig
 def test_controls_show_the_state_of_the_address(app, weights):
     answer = resolve(app, **EVERY_FIELD, weights=weights)
     shown = {name: answer[f"{name}.{prop}"] for name, prop in controls.FIELDS.items()}
-    expected = {name: EVERY_FIELD[name] for name in shown if name not in ("shown", "swap", "present", "options")}
+    expected = {name: EVERY_FIELD[name] for name in shown if name not in ("shown", "options", *controls.SWITCHES)}
     texts = {name: str(expected[name]) for name in ("surrogate", "target", "n", "label")}  # a selection's values are texts
-    assert shown == {**expected, **texts, "shown": ["1", "3"], "swap": True, "present": True, "options": ""}
+    assert shown == {**expected, **texts, "shown": ["1", "3"], "options": "", **dict.fromkeys(controls.SWITCHES, True)}
 
 
 def test_setting_a_control_to_what_it_shows_changes_nothing(app):
@@ -92,6 +92,7 @@ def test_setting_a_control_to_what_it_shows_changes_nothing(app):
         ("n", "512", "n", 512),
         ("theme", "light", "theme", "light"),
         ("present", True, "present", 1),
+        ("bounds", True, "bounds", 1),
         ("start", "0.5,1", "start", "0.5,1"),
         ("own", OWN, "own", OWN),
     ],

@@ -13,7 +13,7 @@ from trs_explorer.files import Json
 
 UPPER, LOWER = SERIES_COLOURS[1], SERIES_COLOURS[0]
 POINTS = 120  # of the curve of an upper bound
-ROOM = 1.6  # of the axis beyond the smallest and the largest radius, as a factor
+ROOM = 2.2  # of the axis beyond the smallest and the largest radius, as a factor
 HEIGHT = 380
 
 
@@ -42,10 +42,13 @@ def bounds_spec(
     ink = LOOKS[look].text
     data = [_measured(result, by_eps, pair, ink), *_upper(by_eps), *_lower(by_eps)]
     data += [_strip(by_eps, "upper", 1, look), _strip(by_eps, "lower", 0, look)]
-    reach, names = _reach(result, pair)
+    reach = _reach(chosen)
     low, high = (math.log10(eps * factor) for eps, factor in ((result["eps"][0], 1 / ROOM), (result["eps"][-1], ROOM)))
-    whose = "all pairs of members, means" if pair is None else f"F{pair[0] + 1} → F{pair[1] + 1}"
-    title = as_label(caption) + ("<br>" if caption else "") + whose
+    ruled = reach > 0 and low < math.log10(reach) < high
+    lines = [as_label(caption)] if caption else []
+    lines.append("all pairs of members, means" if pair is None else f"F{pair[0] + 1} → F{pair[1] + 1}")
+    lines += [f"dotted: Theorem 2 vacuous beyond ε {reach:.2g}"] if ruled else []
+    title = "<br>".join(lines)
     axis = {"type": "log", "range": [low, high], "fixedrange": True, "showgrid": False, "tickvals": result["eps"]}
     ticks = [f"{eps:g}" for eps in result["eps"]]
     layout: Json = {
@@ -60,17 +63,11 @@ def bounds_spec(
         "annotations": [_title(title, 24, look)],
         "shapes": [],
     }  # fmt: skip
-    if reach > 0 and low < math.log10(reach) < high:
+    if ruled:
         layout["shapes"] = [{
             "type": "line", "x0": reach, "x1": reach, "y0": 0, "y1": 1, "xref": "x", "yref": "y domain",
             "line": {"color": UPPER, "width": 1.5, "dash": "dot"},
         }]  # fmt: skip
-        right = math.log10(reach) < (low + high) / 2
-        text = f"beyond ε {reach:.2g} Theorem 2<br>says nothing{'' if pair else f' ({names}: furthest)'}"
-        layout["annotations"].append({
-            "text": text, "x": math.log10(reach), "y": 0.72, "xref": "x", "yref": "y domain", "showarrow": False, "align": "left",
-            "xanchor": "left" if right else "right", "xshift": 5 if right else -5, "font": {"size": 12, "color": ink},
-        })  # fmt: skip
     return {"data": data, "layout": layout}
 
 
@@ -186,13 +183,13 @@ def _strip(by_eps: dict[float, list[Json]], side: str, y: int, look: str) -> Jso
         counts = Counter(reason["quantity"] for reason in reasons if reason)
         if len(counts) and sum(counts.values()) == len(pairs):
             quantity = counts.most_common(1)[0][0]
-            texts.append(f"vacuous<br>{quantity}")
+            texts.append(f"vacuous<br>{as_label(quantity)}")
             hovers.append(next(reason["why"] for reason in reasons if reason["quantity"] == quantity))
             continue
         bounds = [one[f"{side}_bound"] for one in pairs]
         limits = (1.0, min) if side == "upper" else (0.0, max)
         values = [limits[0] if bound is None else limits[1](limits[0], bound) for bound in bounds]
-        saying = f"{len(pairs) - sum(counts.values())} of {len(pairs)} pairs"
+        saying = f"{len(pairs) - sum(counts.values())}/{len(pairs)} pairs"
         limit = f"{'≤' if side == 'upper' else '≥'} {100 * sum(values) / len(values):.1f} %"
         texts.append(limit + (f"<br>{saying}" if len(pairs) > 1 else ""))
         hovers.append(f"says something for {saying}")
@@ -209,9 +206,6 @@ def _wrapped(text: str, width: int = 70) -> str:
     return "<br>".join(map(as_label, textwrap.wrap(text, width)))
 
 
-def _reach(result: Json, pair: tuple[int, int] | None) -> tuple[float, str]:
-    if pair is None:
-        radius, names = result["reach"]
-        return radius, names
-    radii = [one["promised_radius"] for one in result["pairs"] if (one["surrogate"], one["target"]) == pair]
-    return max(radii, default=0.0), ""
+def _reach(chosen: Sequence[Json]) -> float:
+    """The largest radius up to which Theorem 2 says something for one of these pairs; 0 if there is none."""
+    return max((one["promised_radius"] for one in chosen), default=0.0)

@@ -24,10 +24,11 @@ FIELDS = {
     "target": "value", "second": "value", "third": "value", "span": "value", "seed": "value", "swap": "value", "layer": "value",
     "shown": "value", "eps": "value", "attack": "value", "loss": "value", "steps": "value", "step_size": "value",
     "restarts": "value",
-    "options": "value", "norm": "value", "n": "value", "theme": "value", "present": "value", "start": "data", "own": "data",
+    "options": "value", "norm": "value", "n": "value", "theme": "value", "present": "value", "bounds": "value",
+    "start": "data", "own": "data",
 }  # fmt: skip
 NEWEST = "newest"  # a selection cannot show an empty value
-SWITCHES = ("swap", "present")
+SWITCHES = ("swap", "present", "bounds")
 MAY_BE_EMPTY = ("start", "own", "options")
 
 # The controls that only some states need, and when.

@@ -56,10 +56,11 @@ def history_table(events: Sequence[Json]) -> html.Table:
         values = [*map(nearest.get, names), probe.cosine, probe.loss_cosine, probe.transfer]
         rows.append([_count(probe.epoch), str(probe.step), *map(_short, values), _count(probe.n)])
     head = ["epoch", "step", *map(printable, names), "|cos|", "|cos|, loss", "transfer", "images"]
-    return _table(head, rows)
+    return rows_table(head, rows)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> html.Table:
+def rows_table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> html.Table:
+    """Build a table of texts: the first of each row is its heading."""
     body = [html.Tr([html.Th(row[0], scope="row"), *(html.Td(cell) for cell in row[1:])]) for row in rows]
     top = html.Thead(html.Tr([html.Th(name, scope="col") for name in head]))
     return html.Table([*([html.Caption(caption)] if caption else []), top, html.Tbody(body)])
@@ -78,7 +79,7 @@ def angle_table(measured: Angles) -> html.Table:
         [f"F{i + 1} norm", _short(float(measured.norms[i])), "", "", _short(float(measured.steepest[i]))] for i in range(members)
     ]
     ball = f"{measured.samples} points within ε {measured.eps:g} ({NORM_NAMES[measured.norm]})"
-    return _table(head, pairs + norms, f"{ball}: the largest value is a lower bound")
+    return rows_table(head, pairs + norms, f"{ball}: the largest value is a lower bound")
 
 
 def _short(value: float | None) -> str:

@@ -27,6 +27,7 @@ STORES = (
     "slice-data", "attack-data",  # what the figure is put together from
     "next",  # the grid that the page asks for
     "start", "own",  # fields of the state without a control
+    "bounds-shown",  # which bounds, of how many images, the section shows
     "gallery-key",  # which images stand there
     "newest",  # what the run has saved
     "history-shown",  # which training, to what step, the curves show
@@ -38,7 +39,9 @@ STORES = (
 )  # fmt: skip
 # Elements whose content comes as HTML text: every change of a store costs Dash time for every component on the page, and these
 # would be hundreds.
-FILLED = ("matrix", "strip", "gallery", "readout", "share-table", "angle-table", "history-table", "custom-options")
+FILLED = (
+    "matrix", "strip", "gallery", "readout", "share-table", "angle-table", "bounds-table", "history-table", "custom-options"
+)  # fmt: skip
 KEYS = (
     ("left / right / up / down", "move the crosshair (with the slices in focus; Shift: further)"),
     ("Enter", "attack from the crosshair"),
@@ -67,13 +70,15 @@ def page(runs: Sequence[str], address: Callable[[str], str], *, readonly: bool) 
         dcc.Store(id="client", data=secrets.token_hex(8)), dcc.Store(id="layer-keys", data=layer_keys()),
         dcc.Store(id="looks", data={name: template(name) for name in LOOKS}), dcc.Store(id="graph", data=empty_graph()),
         dcc.Interval(id="beat", interval=BEAT_MS), dcc.Interval(id="poll", interval=POLL_MS, disabled=True),
+        dcc.Interval(id="bounds-poll", interval=POLL_MS, disabled=True),
         dcc.Interval(id="film-poll", interval=POLL_MS, disabled=True),
         dcc.Interval(id="slice-poll", interval=SLICE_POLL_MS, disabled=True),
         dcc.Store(id="alive"), dcc.Download(id="download"),
         html.A("Skip to the slices", href="#slice-box", className="skip"),
         _header(runs, address, readonly),
         html.Div(id="gone", role="alert"), html.Div(id="notice", role="status"),
-        html.Main([_slices(), _transfer(), _pick(readonly), html.Div([_angles(), _history()], id="lower")], id="rooms"),
+        html.Main([_slices(), _transfer(), _pick(readonly), html.Div([_angles(), _bounds(), _history()], id="lower")],
+                  id="rooms"),
     ], id="explorer")  # fmt: skip
 
 
@@ -156,6 +161,17 @@ def _angles() -> html.Section:
     ], measured=("run", "weights", "image", "own", "surrogate", "target", "eps", "norm", "seed"))  # fmt: skip
 
 
+def _bounds() -> html.Section:
+    return section("bounds-room", "Bounds on transfer", [
+        html.Div([controls.switch("bounds", "measure", "estimate the bounds of the paper's Theorems 1 and 2 on n images")],
+                 className="row"),
+        html.P(id="bounds-words", role="status"),
+        scrolling("bounds-chart", "the bounds beside the measured transfer"),
+        html.Details([html.Summary("why, and what was measured"), html.Div(id="bounds-sentences")]),
+        html.Details([html.Summary("table"), scrolling("bounds-table", "the bounds in numbers")]),
+    ], measured=("run", "weights", "seed", "n", "bounds"))  # fmt: skip
+
+
 def _history() -> html.Section:
     slider = dbc.Input(id="scrub", type="range", min=0, max=1, step=1, value=1)
     return section("history", "Training", [
@@ -196,6 +212,11 @@ def layer_keys() -> Json:
 def empty_graph() -> Json:
     """Return the chart that the browser puts into the place of a figure with its first one: to draw an empty one takes 100 ms."""
     return dcc.Graph(config=GRAPH, responsive=True, style={"height": "100%"}).to_plotly_json()
+
+
+def bounds_graph(figure: Json) -> dcc.Graph:
+    """Build the chart of the bounds."""
+    return dcc.Graph(id="bounds-figure", figure=figure, config=GRAPH, style={"height": f"{figure['layout']['height']}px"})
 
 
 def history_graph(figure: Json) -> dcc.Graph:

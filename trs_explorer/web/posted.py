@@ -115,6 +115,7 @@ CHECKS: Checks = {
     "gallery-key": is_text,
     "custom-options-html": is_text,
     "history-shown": lambda value: isinstance(value, list),
+    "bounds-shown": lambda value: isinstance(value, list),
     "measured": lambda value: value == {} or has(value, state=_is_state),
     "attack-data": lambda value: has(value, about=is_fields),
     "next": lambda value: has(value, key=is_text, level=_is_level),

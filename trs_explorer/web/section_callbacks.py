@@ -1,4 +1,4 @@
-"""The callbacks of the other sections: transfer matrix, gallery, angles, training, uploads.
+"""The callbacks of the other sections: transfer matrix, gallery, angles, bounds, training, uploads.
 
 They follow the store "settled": the state, once the slice of it is on the screen and nothing has changed for a moment.
 """
@@ -18,6 +18,7 @@ from trs_explorer.explore.library import Library
 from trs_explorer.figures.training_figure import training_spec
 from trs_explorer.files import Json
 from trs_explorer.web import custom_attacks, gallery, history, matrix
+from trs_explorer.web.bounds_callback import add_bounds
 from trs_explorer.web.code_errors import readable_code_errors
 from trs_explorer.web.markup import markup
 from trs_explorer.web.page import FILLED, history_graph
@@ -31,6 +32,7 @@ def add_sections(app: dash.Dash, library: Library, jobs: Jobs, slices: SliceCach
     _add_transfer(app, library, jobs, slices)
     _add_gallery(app, library, jobs)
     _add_angles(app, library, slices)
+    add_bounds(app, library, jobs)
     _add_history(app, library)
     _add_upload(app, library)
     app.clientside_callback(

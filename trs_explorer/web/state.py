@@ -39,6 +39,7 @@ NUMBERS = {
         Option("step_size", float, "length of a step, in [0, 1] pixels; 0: chosen by eps and steps", 0, 10),
         Option("restarts", int, "random starts of an attack that has them", 1, MAX_RESTARTS),
         Option("present", int, "presentation: the slices and the matrix alone, in large type", 0, 1),
+        Option("bounds", int, "measure the paper's bounds on transfer", 0, 1),
         Option("n", int, "how many test images the matrix tries", 1, 1000),
     )
 }
@@ -98,6 +99,7 @@ class State:
     label: int = -1
     theme: str = "auto"
     present: int = 0
+    bounds: int = 0
 
     def point(self) -> tuple[float, float] | None:
         """Return where attacks start, in plane coordinates; None: at the image."""
