@@ -74,7 +74,7 @@ def _kind(value: object) -> object:
     kind = type(value)
     if kind is Tensor:
         return value.dtype, value.shape
-    if kind is str:
+    if kind is str or isinstance(value, type):
         return value
     if kind in _ALONE:
         return kind
