@@ -165,7 +165,7 @@ METHODS = {
     "lotos": Method(
         "trs_explorer.defences.lotos:lotos",
         "layers that stretch different directions, and none much (Ebrahimpour-Boroojeny et al. 2024)",
-        {"lambda_lotos": 1.0, "mal": 0.8, "spectral_clip": 1.5, "top_k": 1, "power_steps": 5},
+        {"lambda_lotos": 1.0, "mal": 0.0, "spectral_clip": 2.0, "top_k": 1, "power_steps": 5},
         member_check="trs_explorer.models.affine:affine_layers",
         after_step="trs_explorer.defences.lotos:clip_norms",
     ),
