@@ -43,8 +43,11 @@ def checked_once_a_kind(fn: object = None, *, typechecker: Callable) -> object:
         if back is None or back not in passed[given]:
             if "output" not in checkers:
                 checkers["output"] = _jaxtyped(_giving_back(fn), typechecker=typechecker)
-            _returned.value = out
-            checkers["output"](*args, **kwargs)
+            _returned.__dict__.setdefault("outputs", []).append(out)  # a check may call other checked functions
+            try:
+                checkers["output"](*args, **kwargs)
+            finally:
+                _returned.outputs.pop()
             passed[given].add(back)
         return out
 
@@ -52,10 +55,10 @@ def checked_once_a_kind(fn: object = None, *, typechecker: Callable) -> object:
 
 
 def _giving_back(fn: FunctionType) -> FunctionType:
-    """A function of fn's signature and module that does nothing but return what is in _returned."""
+    """A function of fn's signature and module that does nothing but return the last output in _returned."""
 
     def given_back(*args: object, _from: threading.local = _returned, **kwargs: object) -> object:
-        return _from.value
+        return _from.outputs[-1]
 
     moved = FunctionType(given_back.__code__, fn.__globals__, fn.__name__)
     moved.__kwdefaults__ = given_back.__kwdefaults__
@@ -74,7 +77,7 @@ def _kind(value: object) -> object:
     kind = type(value)
     if kind is Tensor:
         return value.dtype, value.shape
-    if kind is str:
+    if kind is str or isinstance(value, type):
         return value
     if kind in _ALONE:
         return kind

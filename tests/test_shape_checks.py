@@ -9,6 +9,7 @@ from beartype import beartype
 from jaxtyping import Float, TypeCheckError
 from shape_checks import checked_once_a_kind
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from trs_explorer.attacks import noise
 
@@ -81,3 +82,32 @@ def test_what_passed_while_nothing_was_checked_does_not_count(monkeypatch: pytes
 def test_the_package_is_checked() -> None:
     with pytest.raises(TypeCheckError):
         noise.random_shift(torch.ones(2, 3), [1, 2], eps=0.1, norm="linf")
+
+
+def test_a_class_is_an_argument_like_any_other() -> None:
+    @checked_once_a_kind(typechecker=beartype)
+    def made(kind: type, x: Tensor) -> str:
+        return kind.__name__
+
+    assert [made(kind, torch.ones(1)) for kind in (Tensor, int, Tensor)] == ["Tensor", "int", "Tensor"]
+
+
+def test_a_check_that_calls_a_checked_function_still_judges_its_own_output() -> None:
+    """A shape is read under a mode whose function is checked too: its output must not be taken for the one in question."""
+
+    class Mode(TorchFunctionMode):
+        @checked_once_a_kind(typechecker=beartype)
+        def __torch_function__(
+            self, func: object, types: Sequence[type], args: Sequence = (), kwargs: dict | None = None
+        ) -> object:
+            return func(*args, **(kwargs or {}))
+
+    @checked_once_a_kind(typechecker=beartype)
+    def inside(x: Float[Tensor, "batch pixel"], wrong: bool) -> Float[Tensor, "batch pixel"]:
+        return x[0] if wrong else 2 * x
+
+    for size in (2, 3, 2, 3):
+        with Mode():
+            assert inside(torch.ones(size, 2), False).shape == (size, 2)
+    with Mode(), pytest.raises(TypeCheckError):
+        inside(torch.ones(2, 2), True)

@@ -33,6 +33,8 @@ class Method:
     - whole_batch: whether its terms are not means over examples, so that a batch must not be computed in parts.
     - boost: a function that weighs the examples and the votes between members, which are trained one after another.
     - member_check: a function of an ensemble and images that raises ValueError for members which it cannot train.
+    - after_step: a function that changes the weights after each step of the optimiser: of the ensemble, images of which it uses
+      the shape, those of the hyper-parameters that it names, and `generator`.
     - most_members: the largest number of members, given the number of classes.
     - custom_options: those of its hyper-parameters that are not in `options.HYPER_PARAMETERS`, or differ.
     """
@@ -49,6 +51,7 @@ class Method:
     whole_batch: bool = False
     boost: str = ""
     member_check: str = ""
+    after_step: str = ""
     most_members: Callable[[int], int] | None = None
     custom_options: Mapping[str, Option] = field(default_factory=dict)
 
@@ -160,6 +163,19 @@ METHODS = {
         {"lambda_cka": 1.0},
         whole_batch=True,
         member_check="trs_explorer.defences.member_checks:features_by_layers",
+    ),
+    "parl": Method(
+        "trs_explorer.defences.parl:parl",
+        "first layers that react to different changes of the image: our reading of Alam et al. 2021",
+        {"lambda_parl": 0.5, "parl_layers": 5},
+        member_check="trs_explorer.defences.member_checks:two_affine_layers",
+    ),
+    "lotos": Method(
+        "trs_explorer.defences.lotos:lotos",
+        "layers that stretch different directions, and none much (Ebrahimpour-Boroojeny et al. 2024)",
+        {"lambda_lotos": 1.0, "mal": 0.0, "spectral_clip": 2.0, "top_k": 1, "power_steps": 5},
+        member_check="trs_explorer.models.affine:affine_layers",
+        after_step="trs_explorer.defences.lotos:clip_norms",
     ),
     "adaboost": Method(
         "trs_explorer.defences.adaboost:adaboost",

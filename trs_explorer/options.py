@@ -154,6 +154,13 @@ HYPER_PARAMETERS = {
         Option("distill_eps", float, "largest distance of a distilled image from its source, in [0, 1] pixels", low=0, high=1),
         Option("distill_steps", int, "sign steps of distill_eps / steps with momentum in the distillation", low=1, high=100),
         Option("lambda_cka", float, "weight of the mean linear CKA of the members' last features", low=0),
+        Option("lambda_parl", float, "weight of the mean cosine of the members' layer gradients (PARL)", low=0),
+        Option("parl_layers", int, "layers that count, the first ones, but never the last (PARL)", low=1, high=100),
+        Option("lambda_lotos", float, "weight of what a layer makes of other members' top singular vectors", low=0),
+        Option("mal", float, "length to which it may stretch them at no cost, as a share of --spectral-clip", low=0, high=1),
+        Option("spectral_clip", float, "largest spectral norm of every convolution and linear layer", low=0, above_low=True),
+        Option("top_k", int, "singular vectors of each layer that other members must not stretch", low=1, high=100),
+        Option("power_steps", int, "steps of the iteration that finds singular vectors, anew in each step", low=1, high=100),
     )
 }
 

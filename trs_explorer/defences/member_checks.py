@@ -7,6 +7,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from trs_explorer.gradients import Images
+from trs_explorer.models.affine import affine_layers
 from trs_explorer.models.ensemble import Ensemble
 from trs_explorer.models.features import feature_layers, features_and_outputs
 
@@ -32,6 +33,12 @@ def features_by_layers(ensemble: Ensemble, x: Images) -> None:
             _, output = features_and_outputs(member, x, layer)
             if not torch.allclose(output, member(x), rtol=1e-3, atol=1e-4):
                 raise ValueError(f"member {number} does not return the output of its layers run one after another")
+
+
+def two_affine_layers(ensemble: Ensemble, x: Images) -> None:
+    """Raise ValueError unless members are alike and run two convolutions or linear layers or more."""
+    if len(affine_layers(ensemble, x)) < 2:
+        raise ValueError("it needs a convolution or linear layer before the last one")
 
 
 class _RecordPlainRelus(TorchDispatchMode):

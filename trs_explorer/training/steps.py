@@ -17,7 +17,7 @@ from trs_explorer.training.parallel import terms_and_gradients
 from trs_explorer.training.state import Progress, State
 
 # Purposes of random numbers; each has its own stream.
-ORDER, NOISE, AUGMENT, OTHER_ORDER, OTHER_AUGMENT, EPOCH, ADVERSARIAL = 1, 2, 3, 4, 5, 6, 7
+ORDER, NOISE, AUGMENT, OTHER_ORDER, OTHER_AUGMENT, EPOCH, ADVERSARIAL, AFTER_STEP = 1, 2, 3, 4, 5, 6, 7, 8
 
 
 def training_step(state: State, orders: Tensor) -> dict[str, Tensor]:
@@ -54,8 +54,18 @@ def training_step(state: State, orders: Tensor) -> dict[str, Tensor]:
     clipped = [list(member.parameters()) for member in ensemble.members] if method.separate_losses else [parameters]
     terms["update_norm"] = torch.stack([torch.nn.utils.clip_grad_norm_(group, config.clip) for group in clipped]).max()
     state.optimizer.step()
+    if method.after_step:
+        _after_step(state)
     state.progress = Progress(state.progress.epoch, state.progress.step_in_epoch + 1, state.progress.step + 1)
     return terms
+
+
+def _after_step(state: State) -> None:
+    """Change the weights as the method does after each step of the optimiser."""
+    function = load(state.run.config.about_method.after_step)
+    options = {name: value for name, value in state.options.items() if name in _parameter_names(function)}
+    noise = generator(state.run.config.seed, AFTER_STEP, state.progress.step, device=state.device)
+    function(state.ensemble, state.probe_x, **options, generator=noise)
 
 
 def step_context(state: State, defence: Callable, part: int, chosen: Tensor, x: Images, y: Labels) -> dict[str, object]:
