@@ -2,7 +2,6 @@
 
 import csv
 import json
-import shutil
 import signal
 from pathlib import Path
 
@@ -326,10 +325,12 @@ def test_a_damaged_table_alone_leaves_its_run_out(trs, tables: Path) -> None:
         assert json.loads(Path("o.json").read_text())[0]["groups"][0]["seeds"] == [0, 2]
 
 
-def test_a_seed_whose_table_is_here_is_not_trained_again(trs, tables: Path) -> None:
-    shutil.move(tables / "mnist-trs-seed-1", "run-seed-1")
-    said = trs("train", "--seeds", "1", "--out", "run", "--plain")
-    assert (said.status, said.err.splitlines()[-1]) == (0, "skipped: 1")
+def test_a_seed_whose_table_is_here_is_not_trained_again(tables: Path) -> None:
+    from trs_explorer.cli.train_seeds import train_seeds
+
+    said = []
+    train_seeds({}, [1], tables / "mnist-trs", lambda run, **_: pytest.fail("it was trained"), said.append)
+    assert said == [{"seed": 1, "run": str(tables / "mnist-trs-seed-1"), "state": "skipped"}]
 
 
 def test_the_explorer_says_why_it_does_not_open_it(tables: Path) -> None:

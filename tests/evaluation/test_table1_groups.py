@@ -212,6 +212,18 @@ def test_best_needs_the_tests_between_groups_and_is_no_single_run_beside_one() -
     masked = replace(strong, checks={8: True})
     assert best_row([weak, masked], PGD) is None
     assert best_row([weak, masked], CLEAN) is masked
+    little = group(909, 910, 908)  # its interval over images overlaps: the same images, always a few more of them
+    assert best_row([little, group(900, 901, 899, method="standard")], PGD) is little
+    uneven, lower = group(990, 890, 990), group(850, 860, 880, method="standard")
+    assert uneven.figures[PGD].interval[0] > lower.figures[PGD].interval[1]
+    assert best_row([uneven, lower], PGD) is None
+
+
+def test_an_order_is_not_called_where_the_seeds_in_common_say_the_opposite() -> None:
+    more, fewer = group(800, 810, 805, 1000), group(830, 841, 836, method="standard")
+    assert compare_over_seeds(more.figures[PGD], fewer.figures[PGD]).called == -1
+    assert "trs 85.4 ~ (" in order_lines(sort_rows([more, fewer]))[0]
+    assert best_row([more, fewer], PGD) is None
 
 
 def test_the_lines_name_the_test_and_say_what_has_one_seed() -> None:

@@ -53,12 +53,15 @@ def test_a_point_is_the_mean_with_bars_from_the_smallest_to_the_largest() -> Non
 
 
 def test_the_figure_has_both_bars_for_several_seeds_and_one_for_a_run() -> None:
-    points, _ = charts.robust_points(charts.drawn_rows(ROWS, APART), PROBES, {}, APART)
-    spec = scatter_spec(points, APART, x_title="transfer, %", y_title="accuracy, %")
+    points = {
+        "t": RunPoint(10.0, 70.0, 65.0, 90.0, 21, 30, "t", 3, (8.0, 20.0)),
+        "s": RunPoint(50.0, 20.0, 5.0, 40.0, 2, 10, "s"),
+    }
+    spec = scatter_spec(points, {"a": "t"}, x_title="transfer, %", y_title="accuracy, %")
     group, single = sorted(spec["data"], key=lambda trace: -trace["y"][0])
-    assert (group["error_y"]["array"], group["error_y"]["arrayminus"]) == ([10.0], [10.0])
-    assert (group["error_x"]["array"], group["error_x"]["arrayminus"]) == ([5.0], [5.0])
-    assert "(60.0-80.0), smallest-largest of 3 seeds" in group["hovertemplate"]
+    assert (group["error_y"]["array"], group["error_y"]["arrayminus"]) == ([20.0], [5.0])
+    assert (group["error_x"]["array"], group["error_x"]["arrayminus"]) == ([10.0], [2.0])
+    assert "(65.0-90.0), smallest-largest of 3 seeds" in group["hovertemplate"]
     assert "error_x" not in single
     assert "2 of 10" in single["hovertemplate"]
     assert group["marker"]["color"] != single["marker"]["color"]
