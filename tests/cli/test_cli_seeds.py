@@ -131,6 +131,7 @@ def test_what_is_in_the_way_is_named_before_anything_is_trained(trs) -> None:
     other = trs(*SHORT, "--seeds", "0-1", "--lr", 0.5, "--lambda-a", 3, "--plain")
     assert (other.status, states()) == (1, {"run-seed-1": "finished"})
     assert other.err == "trs: run-seed-1 is another training, with other options, lr: choose another --out, or move it\n"
+    assert "with other from: choose" in trs(*SHORT, "--seeds", "1", "--from", "run-seed-1").err
     Path("run-seed-0").mkdir()
     Path("run-seed-0/mine.txt").touch()
     assert "run-seed-0 exists and is not empty" in trs(*SHORT, "--seeds", "0", "--plain").err
@@ -165,6 +166,8 @@ def test_the_dashboard_moves_on_by_itself_and_leaving_it_starts_no_other_seed(mo
     assert train_seeds(values, [0, 1, 2, 3], Path("run"), dashboard, lambda fields: None) == 0
     assert shown == [(0, True), (1, True), (2, True)]
     assert not Path("run-seed-3").exists()
+    train_seeds(values, [0, 1], Path("new"), dashboard, lambda fields: None)
+    assert shown[3:] == [(0, True), (1, False)]
     assert train._train_in_dashboard.__kwdefaults__ == {"leaves_at_end": False}
 
 
@@ -294,7 +297,8 @@ def test_a_run_without_weights_is_compared_by_its_table(trs, tables: Path) -> No
     assert trs("compare", tables / "mnist-trs-seed-1", "--stored").status == 0
 
 
-def test_it_cannot_be_measured_and_that_is_said_in_a_line(trs, tables: Path) -> None:
+def test_it_cannot_be_measured_and_that_is_said_in_a_line(trs, tables: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trs_explorer.cli.train.train_run", lambda *_: pytest.fail("it was trained"))
     run = tables / "mnist-trs-seed-1"
     for command in (("evaluate", run), ("transfer", run), ("blackbox", run)):
         said = trs(*command)
