@@ -154,6 +154,7 @@ def test_every_file_with_a_maker_is_in_the_table():
         assert callable(catalogue.load(entry.function))
     helpers = {
         "__init__",
+        "affine",
         "batch_size",
         "ensemble",
         "eval_mode",
