@@ -13,7 +13,15 @@ from trs_explorer.attacks import checks, noise
 from trs_explorer.attacks.options import keywords
 from trs_explorer.catalogue import load
 
-SMALL = {"steps": 5, "searches": 2, "samples": 2, "reference_steps": 3, "c": 2.0, "queries": 30, "effort": 0.03}  # instead of hundreds of passes
+SMALL = {
+    "steps": 5,
+    "searches": 2,
+    "samples": 2,
+    "reference_steps": 3,
+    "c": 2.0,
+    "queries": 30,
+    "effort": 0.03,
+}  # instead of hundreds of passes
 TYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
 every_attack = pytest.mark.parametrize("name", ATTACKS)
