@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from custom_code import forgotten, write_mine
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
 from trs_explorer import plugins, runs
 from trs_explorer.catalogue import MODELS, Entry
@@ -69,6 +70,9 @@ MADE = {
     "pixels": lambda shape, classes: nn.Conv2d(3, 4, 3),
     "twice the same relu": lambda shape, classes: layers(nn.Sequential, classes),
     "skips": lambda shape, classes: layers(Skips, classes),
+    "one layer": lambda shape, classes: nn.Sequential(nn.Flatten(), nn.Linear(2, classes)),
+    "no affine layer": lambda shape, classes: nn.Sequential(nn.Flatten(), nn.LayerNorm(2)),
+    "computed weight": lambda shape, classes: nn.Sequential(nn.Flatten(), weight_norm(nn.Linear(2, 8)), nn.Linear(8, classes)),
     "misnamed": lambda shape, classes: _misnamed(layers(nn.Sequential, classes)),
 }
 
@@ -114,6 +118,26 @@ def test_gal_refuses_a_plain_relu_that_the_model_calls_itself(model, kind: str) 
     ],
 )
 def test_methods_on_features_need_members_that_run_layer_by_layer(model, method: str, kind: str, words: str) -> None:
+    model(kind)
+    if not words:
+        check_model(resolve(settings(method)))
+        return
+    with pytest.raises(UsageError, match=f"--method {method} cannot train --model own: .*{words}"):
+        check_model(resolve(settings(method)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "method", "words"),
+    [
+        ("one layer", "parl", "it needs a convolution or linear layer before the last one"),
+        ("one layer", "lotos", ""),
+        ("tanh", "parl", ""),
+        ("no affine layer", "lotos", r"its members run no nn\.Conv2d and no nn\.Linear"),
+        ("computed weight", "lotos", "the weight of 1 is computed from others"),
+        ("computed weight", "parl", "the weight of 1 is computed from others"),
+    ],
+)
+def test_methods_on_layers_need_convolutions_or_linear_layers(model, kind: str, method: str, words: str) -> None:
     model(kind)
     if not words:
         check_model(resolve(settings(method)))

@@ -31,12 +31,13 @@ def start(top: int, shape: tuple[int, ...]) -> torch.Tensor:
     return torch.randn(top, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize(("layer", "shape"), LAYERS.values(), ids=LAYERS)
-@pytest.mark.parametrize("top", [1, 3])
-def test_singular_values_and_vectors_are_those_of_the_matrix(layer, shape, top):
-    layer = layer.double()
+@pytest.mark.parametrize(("name", "top"), [*((name, 3) for name in LAYERS), ("convolution", 1)])
+def test_singular_values_and_vectors_are_those_of_the_matrix(name, top):
+    layer, shape = LAYERS[name]
+    torch.manual_seed(1)
+    layer.double().reset_parameters()
     _, values, v = torch.linalg.svd(matrix_of(layer, shape), full_matrices=False)
-    found = top_vectors(layer, start(top, shape), steps=300)
+    found = top_vectors(layer, start(top, shape), steps=200)
     assert found.shape == (top, *shape)
     torch.testing.assert_close(found.flatten(1) @ found.flatten(1).T, torch.eye(top, dtype=torch.float64))
     torch.testing.assert_close(lengths(linear_map(layer, found)), values[:top], rtol=1e-3, atol=0)

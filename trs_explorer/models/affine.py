@@ -91,7 +91,7 @@ def affine_layers(ensemble: Ensemble, x: Images) -> list[SameLayer]:
 
     x: images, to find the shapes of the layers' inputs. The members run once for an ensemble and a shape of images: the threads
     of a training step share the result.
-    Raises: ValueError if the members differ in more than their weights, or have no such layer.
+    Raises: ValueError if the members differ in more than their weights, have no such layer, or compute its weight from others.
     """
     with _lock:
         modules, shape, found = _found.get(ensemble, ([], torch.Size(), []))
@@ -123,9 +123,18 @@ def _same_layers(members: list[Mapping[Affine, tuple[str, tuple[int, ...]]]]) ->
 
 @torch.no_grad()
 def _layers_that_run(member: nn.Module, x: Images) -> dict[Affine, tuple[str, tuple[int, ...]]]:
-    """Return a member's affine layers in the order of their first calls, each with its name and the shape of its input."""
+    """Return a member's affine layers in the order of their first calls, each with its name and the shape of its input.
+
+    Raises: ValueError for a weight that is no parameter itself: to change it would change nothing.
+    """
     found: dict[Affine, tuple[str, tuple[int, ...]]] = {}
     names = {layer: name for name, layer in member.named_modules() if isinstance(layer, Affine)}
+
+    computed = [name for layer, name in names.items() if not isinstance(layer.weight, nn.Parameter)]
+    if computed:
+        raise ValueError(
+            f"the weight of {computed[0]} is computed from others (weight_norm or another parametrization): remove it"
+        )
 
     def record(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         assert isinstance(layer, Affine)
