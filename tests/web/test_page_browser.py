@@ -41,7 +41,7 @@ def test_the_page_loads_without_a_word_on_the_console_and_asks_nobody_else(scree
     assert screen.url == {}  # is written once something has been changed
     assert screen.page.locator("#gallery button").count() == 60
     titles = screen.page.locator("h2:visible").all_text_contents()
-    assert titles == ["Slices", "Transfer", "Pick", "Angles and smoothness", "Training"]
+    assert titles == ["Slices", "Transfer", "Pick", "Angles and smoothness", "Bounds on transfer", "Training"]
     assert screen.page.title() == "trs explore"
     assert screen.page.locator("#still").count() == 0
     box = screen.page.locator("#slices").bounding_box()

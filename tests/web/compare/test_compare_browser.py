@@ -105,7 +105,7 @@ def test_a_slider_draws_no_slice_anew(screen: Screen) -> None:
     screen.page.keyboard.press("ArrowRight")
     screen.until("!location.search.includes('eps=0.1&')")
     eps = "new URLSearchParams(location.search).get('eps')"
-    screen.until(f"document.getElementById('plane-words').textContent.includes(`eps ${{{eps}}} (max norm)`)")
+    screen.until(f"document.getElementById('plane-words').textContent.includes(`ε ${{{eps}}} (max norm)`)")
     bodies = [url for url in screen.asked[asked:] if "_dash-update-component" in url]
     assert bodies
     assert [panel[0] for panel in screen.js(SHOWN)[0]] == sources
