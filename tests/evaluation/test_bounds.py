@@ -230,6 +230,29 @@ def test_fewer_classes_see_no_more(problem):
         assert same_values(getattr(few, name), getattr(every, name))
 
 
+def test_of_a_thousand_classes_the_true_one_and_the_likeliest_are_taken():
+    generator = noise(1)
+    members = [nn.Sequential(nn.Flatten(), nn.Linear(16, 1000)) for _ in range(2)]
+    for weight in (weight for member in members for weight in member.parameters()):
+        weight.data = torch.randn(weight.shape, generator=generator)
+    ensemble, x, y = Ensemble(members), torch.rand(3, 1, 4, 4, generator=generator), torch.tensor([5, 999, 0])
+    *_, measured = measure_bounds(ensemble, x, y, attack=partial(pgd, norm="l2", steps=2), eps=[0.1], samples=1)
+    logits = ensemble.member_logits(x).detach()
+    probabilities = logits.softmax(-1)
+    for k in range(3):
+        likeliest = probabilities[:, k].sum(0).topk(10).indices.tolist()
+        taken = {int(y[k]), *likeliest[: 10 if int(y[k]) in likeliest else 9]}
+        for m, member in enumerate(members):  # the gradient of -log p_c is the mean weight, by p, less the weight of c
+            weight = member[1].weight.data
+            slopes = [probabilities[m, k] @ weight - weight[c] for c in taken]
+            assert measured.slope[k, m] == pytest.approx(float((probabilities[m, k] @ weight - weight[y[k]]).norm()), rel=1e-4)
+            assert measured.steepest[k, 0, m] >= max(float(slope.norm()) for slope in slopes) * (1 - 1e-4)
+        least = [-logits[m, k].log_softmax(-1) for m in range(2)]  # over all 1,000 classes
+        for m in range(2):
+            others = torch.cat([least[m][: y[k]], least[m][y[k] + 1 :]])
+            assert measured.least[k, m] == pytest.approx(float(others.min()), rel=1e-4)
+
+
 def test_classes_in_groups_are_those_at_once(problem, monkeypatch):
     from trs_explorer.evaluation.bounds import per_image as module
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from trs_explorer.cli.blocks import Column, print_table
 from trs_explorer.cli.exports import as_csv
+from trs_explorer.evaluation.bounds.words import percent
 from trs_explorer.files import Json, printable
 
 # Quantities of the table: heading, fields of a pair, and how several pairs are summed up, which is the way an estimate errs.
@@ -113,7 +114,7 @@ def _bound(pairs: Sequence[Json], side: str, limit: str, best: Callable[..., flo
     saying = [pair[f"{side}_bound"] for pair in pairs if pair[f"{side}_vacuous"] is None]
     if not saying:
         return "vacuous"
-    return f"{limit} {100 * best(saying):.1f}" + (f"\n({len(saying)} of {len(pairs)} pairs)" if len(pairs) > 1 else "")
+    return f"{limit} {percent(best(saying))}" + (f"\n({len(saying)} of {len(pairs)} pairs)" if len(pairs) > 1 else "")
 
 
 def _quantity(pairs: Sequence[Json], fields: Sequence[str], how: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from trs_explorer.evaluation.bounds.theorems import Quantities, quantities_of, upper_bound
+from trs_explorer.evaluation.bounds.words import percent
 from trs_explorer.figures.theme import LOOKS, SERIES_COLOURS, SERIES_DASHES, as_label, template
 from trs_explorer.files import Json
 
@@ -190,7 +191,7 @@ def _strip(by_eps: dict[float, list[Json]], side: str, y: int, look: str) -> Jso
         limits = (1.0, min) if side == "upper" else (0.0, max)
         values = [limits[0] if bound is None else limits[1](limits[0], bound) for bound in bounds]
         saying = f"{len(pairs) - sum(counts.values())}/{len(pairs)} pairs"
-        limit = f"{'≤' if side == 'upper' else '≥'} {100 * sum(values) / len(values):.1f} %"
+        limit = f"{'≤' if side == 'upper' else '≥'} {percent(sum(values) / len(values))} %"
         texts.append(limit + (f"<br>{saying}" if len(pairs) > 1 else ""))
         hovers.append(f"says something for {saying}")
     return {

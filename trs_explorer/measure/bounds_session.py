@@ -68,7 +68,7 @@ def default_radii(data_name: str) -> list[float]:
     Our choice: at the largest, attacks fool most images of an undefended ensemble; at the smallest, a theorem may hold.
     """
     largest = DATA[data_name].usual_eps("l2")
-    return [float(f"{largest / 4**k:.2g}") for k in reversed(range(RADII))]
+    return [*(float(f"{largest / 4**k:.2g}") for k in reversed(range(1, RADII))), largest]
 
 
 def checkpoints_of(run: Run, epochs: str) -> list[Checkpoint]:

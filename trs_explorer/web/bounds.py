@@ -9,6 +9,7 @@ from dash import html
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.catalogue import DATA
 from trs_explorer.evaluation.bounds.measured import CLASSES, SAMPLES, bounds_from, measure_bounds
+from trs_explorer.evaluation.bounds.words import percent
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.jobs import Snapshot
 from trs_explorer.explore.library import DAMAGE, Loaded
@@ -130,5 +131,5 @@ def pairs_table(result: Json) -> html.Table:
 def _bound(pair: Json, side: str) -> str:
     reason = pair[f"{side}_vacuous"]
     if reason is None:
-        return f"{100 * pair[f'{side}_bound']:.1f}"
+        return percent(pair[f"{side}_bound"])
     return f"vacuous: {printable(str(reason['quantity']))[:12]}"

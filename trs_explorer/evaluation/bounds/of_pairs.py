@@ -10,7 +10,7 @@ from torch import Tensor
 from trs_explorer.evaluation.bounds.per_image import PerImage
 from trs_explorer.evaluation.bounds.theorems import Quantities, lower_bound, promised_radius, upper_bound
 from trs_explorer.evaluation.bounds.vacuous import why_lower, why_upper
-from trs_explorer.evaluation.bounds.words import sentences
+from trs_explorer.evaluation.bounds.words import percent, sentences
 from trs_explorer.evaluation.intervals import of_ratio, wilson
 from trs_explorer.files import Json
 
@@ -136,8 +136,8 @@ class Bounds:
         lines = [f"{'eps':>8}  {'pair':<10}{'lower bound':>12}{'measured':>10}{'upper bound':>12}"]
         for pair in self.pairs:
             q, lower, upper = pair.quantities, pair.lower, pair.upper
-            below = "vacuous" if why_lower(q) or lower is None else f"{100 * lower:.1f}"
-            above = "vacuous" if why_upper(q) or upper is None else f"{100 * upper:.1f}"
+            below = "vacuous" if why_lower(q) or lower is None else percent(lower)
+            above = "vacuous" if why_upper(q) or upper is None else percent(upper)
             lines.append(f"{q.eps:>8g}  {pair.names:<10}{below:>12}{100 * q.transferred / q.n:>10.1f}{above:>12}")
         return "\n".join(lines)
 

@@ -40,6 +40,11 @@ def sentences(pairs: Sequence[tuple[str, Quantities]], *, reach: tuple[float, st
     return [*texts, KINKS] if kinks else texts
 
 
+def percent(bound: float) -> str:
+    """A bound in per cent: with one decimal, or two significant digits where that would be 0.0."""
+    return f"{100 * bound:.2g}" if 0 < bound < 0.001 else f"{100 * bound:.1f}"
+
+
 def _of_bound(
     title: str,
     limit: str,
@@ -55,7 +60,7 @@ def _of_bound(
     texts = [f"{title}: vacuous in all {cases}, it says nothing."]
     if saying:
         names, q, value = best(saying, key=lambda one: one[2])
-        strongest = f"the strongest, {names} at ε {q.eps:g}: {limit} {100 * value:.1f} %"
+        strongest = f"the strongest, {names} at ε {q.eps:g}: {limit} {percent(value)} %"
         texts = [f"{title}: says something in {len(saying)} of {cases}; {strongest}."]
     for quantity, count in Counter(reason.quantity for _, _, reason in reasons).most_common():
         names, q, reason = next(one for one in reasons if one[2].quantity == quantity)
@@ -70,8 +75,8 @@ def _contradictions(pairs: Sequence[tuple[str, Quantities]]) -> list[str]:
         lower, upper, rate = lower_bound(q), upper_bound(q), q.rate
         if rate is None:
             continue
-        wrong = [f"the lower bound, {100 * lower:.1f} %, lies above"] if lower is not None and lower > rate else []
-        wrong += [f"the upper bound, {100 * upper:.1f} %, lies below"] if upper is not None and upper < rate else []
+        wrong = [f"the lower bound, {percent(lower)} %, lies above"] if lower is not None and lower > rate else []
+        wrong += [f"the upper bound, {percent(upper)} %, lies below"] if upper is not None and upper < rate else []
         texts += [
             f"{names} at ε {q.eps:g}: {one} the measured {100 * rate:.1f} %: the estimates of its quantities are too optimistic."
             for one in wrong
