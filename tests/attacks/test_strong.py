@@ -36,6 +36,11 @@ def attack(**options):
     return "strong", strong, {"eps": EPS, "effort": EFFORT, **options}
 
 
+def steps(problem):
+    ensemble, x, y = problem
+    return measure_in_parts(ensemble, x, y, attack(), batch_size=9)
+
+
 def last(ensemble, x, y, **options):
     *_, done = measure_in_parts(ensemble, x, y, attack(), **options)
     return done
@@ -80,6 +85,8 @@ def test_measured_part_by_part_it_leaves_the_same_images(problem) -> None:
 def test_interrupted_after_any_batch_it_ends_the_same(problem) -> None:
     ensemble, x, y = problem
     whole = last(ensemble, x, y, batch_size=9)
+    kept, dumped = zip(*((so_far.to_json(), json.dumps(so_far.to_json())) for so_far in steps(problem)), strict=True)
+    assert list(map(json.dumps, kept)) == list(dumped)  # what is kept for a continuation stays as it was
     states = [json.dumps(so_far.to_json()) for so_far in measure_in_parts(ensemble, x, y, attack(), batch_size=9)]
     assert len(states) > 10
     for state in states[::5]:

@@ -65,4 +65,4 @@ def test_python_gives_the_figures_of_the_commands(monkeypatch: pytest.MonkeyPatc
     assert _command(monkeypatch, "transfer", "trained", "--steps", "3", *few) == transferred
     assert _command(monkeypatch, "blackbox", "trained", "--surrogates", "other", "--attacks", "fgsm", *few) == [blackboxed]
     [table] = _command(monkeypatch, "compare", "trained", "--limit", "2")
-    assert table["rows"] == [row]
+    assert table["rows"] == [{**row, "group": None}]

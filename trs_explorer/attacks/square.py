@@ -56,7 +56,7 @@ def square(
         return x.detach().clone()
     y, channels, width = y.long(), x.shape[1], x.shape[3]
     at_start, per_query = channels * max(width, x.shape[2]), 5 + channels
-    numbers = uniform(draw_seeds(len(x), 1, settings.generator), (at_start + queries * per_query,)).to(x)
+    numbers = uniform(draw_seeds(len(x), 1, settings.generator), (at_start + queries * per_query,)).to(x.device)
     first, numbers = numbers[:, :at_start], numbers[:, at_start:].view(len(x), queries, per_query)
     rows, ball = torch.arange(len(x), device=x.device), Ball(x, eps, norm)
     change = _change_in_l2 if norm == "l2" else _change_in_linf

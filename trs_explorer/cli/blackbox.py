@@ -129,6 +129,7 @@ def blackbox(
 
     with exit_on_interrupt():
         from trs_explorer.measure import BlackboxPlan, Reporting, blackbox_runs, connect_processes, shared_test_split, store
+        from trs_explorer.measure.session import load_newest
         from trs_explorer.training.device import resolve_device
 
     folder = str(data_dir or "")
@@ -136,6 +137,8 @@ def blackbox(
     with connect_processes() as group:
         where = group.local_device(resolve_device(device))
         test = shared_test_split(chosen, folder)  # before surrogates are trained
+        for one in chosen:  # also that each can be loaded: its code may not be allowed
+            load_newest(one, where)
         made_on = _surrogates(chosen[0], surrogates or (), device, folder) if group.rank == 0 else []
         group.broadcast(None)  # the first process trains what is missing
         made_on = made_on or _surrogates(chosen[0], surrogates or (), device, folder)

@@ -51,14 +51,17 @@ class PartsSoFar:
     finished: bool = False
 
     def to_json(self) -> Json:
-        """What a continuation needs, for JSON."""
-        return {"correct": self.correct, "parts": self.results, "place": self.place, "perturbation": self.perturbation}
+        """What a continuation needs, for JSON; it does not change as the measurement goes on."""
+        parts = [dict(result) for result in self.results]
+        return {"correct": list(self.correct), "parts": parts, "place": self.place, "perturbation": self.perturbation}
 
     def rate(self, name: str, *, eps: float, norm: str) -> Rate:
         """The accuracy under all parts together: of all images, those that nothing fooled."""
         low, high = wilson(sum(self.correct), len(self.correct))
         rate = replace(empty_rate(name, eps, norm=norm), correct=sum(self.correct), n=len(self.correct), low=low, high=high)
-        return replace(rate, outcomes=list(self.correct), perturbation=self.perturbation, parts=self.results)
+        return replace(
+            rate, outcomes=list(self.correct), perturbation=self.perturbation, parts=[dict(one) for one in self.results]
+        )
 
 
 def measure_in_parts(

@@ -11,6 +11,7 @@ from trs_explorer.evaluation.transfer import TransferMatrix
 from trs_explorer.gradients import Labels
 from trs_explorer.models.batch_size import fitting_batch
 from trs_explorer.models.ensemble import Ensemble, Images
+from trs_explorer.models.eval_mode import eval_mode
 from trs_explorer.options import UsageError, unknown
 
 Predictions = Int[Tensor, "model image"]
@@ -27,11 +28,11 @@ FILTERS = {
 def predictions(ensemble: Ensemble, x: Images, *, batch_size: int = 256) -> Predictions:
     """Return the class that every member, then the ensemble, predicts for each image; -1 where an output has NaN. On the CPU.
 
-    One forward pass per member, batch by batch, on the ensemble's device. The ensemble should be in eval mode.
+    One forward pass per member in eval mode, batch by batch, on the ensemble's device.
     """
     device = next(ensemble.parameters(), x).device
     batches = []
-    with torch.no_grad():
+    with eval_mode(ensemble), torch.no_grad():
         for images in x.split(fitting_batch(ensemble, x, most=batch_size)) if len(x) else ():
             logits = ensemble.member_logits(images.to(device))
             outputs = torch.cat([logits, ensemble.vote(logits)[None]])
