@@ -1,12 +1,14 @@
 """The "Bounds" section: measured only while its switch is on, and then what the command measures; else what is stored."""
 
+import base64
+import csv
 import shutil
 import threading
 from functools import partial
 from pathlib import Path
 
 import pytest
-from dash_client import call, resolve, rows, state_of, texts
+from dash_client import call, resolve, rows, save, state_of, texts
 
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.evaluation.bounds.measured import measure_bounds
@@ -79,6 +81,23 @@ def test_what_trs_bounds_has_stored_of_these_weights_is_shown(tmp_path: Path):
         write_atomically(path, lambda new, text=text: new.write_text(text.replace('"interval"', '"x"')))
     damaged = shown(app, state_of(app, run="bars-trs"))
     assert damaged["bounds-words.children"].startswith("Not measured")
+
+
+def test_it_is_saved_as_it_is_shown(app):
+    state = state_of(app, **BARS, bounds=1)
+    after = shown(app, state, client="saving")
+    csv_file = base64.b64decode(save(app, state, "bounds", client="saving")["download.data"]["content"]).decode()
+    about, *lines = csv_file.splitlines()
+    assert about.startswith("# bars-cos-only, epoch 800: untargeted pgd-50 in L2, first 8 test points")
+    table = list(csv.DictReader(lines))
+    head, *body = rows(after["bounds-table.children"])
+    for line, row in zip(table, body, strict=True):
+        assert [line["eps"], f"{line['surrogate']} → {line['target']}"] == row[:2]
+        assert f"{line['transferred']}/{line['n']}" == row[head.index("n")]
+    figure = save(app, state, "bounds-svg", client="saving")["export.data"]["figure"]
+    assert figure["data"][0]["y"] == after["bounds-chart.children"]["props"]["figure"]["data"][0]["y"]
+    nothing = save(app, state_of(app, run="bars-cos-only", n=9), "bounds-png")
+    assert nothing["notice.children"].startswith("there are no bounds to save: Not measured")
 
 
 def test_a_link_brings_the_switch_back(app):

@@ -5,6 +5,7 @@ from typing import Any
 
 from trs_explorer.cli.blocks import Column, print_table
 from trs_explorer.cli.exports import as_csv
+from trs_explorer.evaluation.bounds.rows import HEADER, rows
 from trs_explorer.evaluation.bounds.words import percent
 from trs_explorer.files import Json, printable
 
@@ -23,12 +24,7 @@ QUANTITIES = (
     ("c_G", ("c_g",), MIN),
 )
 DIRECTION = {MEAN: "mean", MAX: "≥", MIN: "≤"}
-CSV_FIELDS = (
-    "n", "alpha", "risk_f", "risk_g", "loss_f", "loss_g", "least", "lowest", "highest", "beta", "steepest", "c_f", "c_g",
-    "lower_bound", "transferred", "rate", "low", "high", "eligible", "upper_bound", "promised_radius",
-)  # fmt: skip
 RESPONSIVE = {"displayModeBar": False, "responsive": True}
-REASONS = ("lower_vacuous", "upper_vacuous")
 
 
 def show(results: Sequence[Json], *, pairs: bool) -> None:
@@ -38,23 +34,23 @@ def show(results: Sequence[Json], *, pairs: bool) -> None:
 
     console, first = Console(), results[0]
     run = escape(printable(first["run"]))
-    rows = [row for result in results for row in (_pair_rows(result) if pairs else _rows(result))]
+    lines = [row for result in results for row in (_pair_rows(result) if pairs else _rows(result))]
     aim = "targeted" if first["targeted"] else "untargeted"
     taken, classes = first["classes"]
     of_classes = f"all {classes} classes" if taken == classes else f"{taken} of {classes} classes of each image"
     title = f"{run}: bounds on the transfer by {aim} {first['attack']} in L2, {first['n']} test images; gradients of {of_classes}"
     console.print(f"[italic]{title}[/]", highlight=False)
-    names = [] if len(results) == 1 else [Column("epoch", [row["epoch"] for row in rows])]
-    names += [Column("ε", [f"{row['eps']:g}" for row in rows])]
-    names += [Column("pair", [row["names"] for row in rows], "left")] if pairs else []
+    names = [] if len(results) == 1 else [Column("epoch", [row["epoch"] for row in lines])]
+    names += [Column("ε", [f"{row['eps']:g}" for row in lines])]
+    names += [Column("pair", [row["names"] for row in lines], "left")] if pairs else []
     columns = [
-        Column("lower bound\n%", [row["lower"] for row in rows]),
-        Column("Pr(T_r = 1) in %\n(95 % interval)", [row["rate"] for row in rows]),
-        Column("T_r = 1 /\nimages" if pairs else "T_r = 1 /\nimages x pairs", [row["count"] for row in rows]),
-        Column("upper bound\n%", [row["upper"] for row in rows]),
+        Column("lower bound\n%", [row["lower"] for row in lines]),
+        Column("Pr(T_r = 1) in %\n(95 % interval)", [row["rate"] for row in lines]),
+        Column("T_r = 1 /\nimages" if pairs else "T_r = 1 /\nimages x pairs", [row["count"] for row in lines]),
+        Column("upper bound\n%", [row["upper"] for row in lines]),
     ]
     columns += [
-        Column(f"{heading}\n{DIRECTION[how]}", [row["values"][heading] for row in rows]) for heading, _, how in QUANTITIES
+        Column(f"{heading}\n{DIRECTION[how]}", [row["values"][heading] for row in lines]) for heading, _, how in QUANTITIES
     ]
     print_table(console, names, columns)
     about = "" if pairs else f"Bounds: the strongest of {len(first['pairs']) // len(first['eps'])} ordered pairs. "
@@ -153,18 +149,6 @@ def bounds_page(results: Sequence[Json]) -> str:
 
 def bounds_csv(results: Sequence[Json]) -> str:
     """A row for every pair of members and radius of every result."""
-    header = ["run", "checkpoint", "weights_sha256", "seed", "attack", "targeted", "eps", "surrogate", "target", *CSV_FIELDS]
-    header += [f"{name}_by" for name in REASONS]
-    rows = (
-        [
-            *(result[name] for name in ("run", "checkpoint", "weights", "seed", "attack", "targeted")),
-            pair["eps"],
-            f"F{pair['surrogate'] + 1}",
-            f"F{pair['target'] + 1}",
-            *({**pair, "low": pair["interval"][0], "high": pair["interval"][1]}[name] for name in CSV_FIELDS),
-            *((pair[name] or {}).get("quantity") for name in REASONS),
-        ]
-        for result in results
-        for pair in result["pairs"]
-    )
-    return as_csv(header, rows)
+    about = ("run", "checkpoint", "weights", "seed", "attack", "targeted")
+    header = ["weights_sha256" if name == "weights" else name for name in about]
+    return as_csv([*header, *HEADER], ([*(result[name] for name in about), *row] for result in results for row in rows(result)))

@@ -46,7 +46,7 @@ def bounds_spec(
     reach = _reach(chosen)
     low, high = (math.log10(eps * factor) for eps, factor in ((result["eps"][0], 1 / ROOM), (result["eps"][-1], ROOM)))
     ruled = reach > 0 and low < math.log10(reach) < high
-    lines = [as_label(caption)] if caption else []
+    lines = [as_label(line) for line in caption.splitlines()]
     lines.append("all pairs of members, means" if pair is None else f"F{pair[0] + 1} → F{pair[1] + 1}")
     lines += [f"dotted: Theorem 2 vacuous beyond ε {reach:.2g}"] if ruled else []
     title = "<br>".join(lines)

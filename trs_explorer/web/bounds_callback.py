@@ -1,15 +1,21 @@
 """The callback of the "Bounds" section: it measures while the section's switch is on, and else shows what is stored."""
 
+import textwrap
 from typing import Any
 
 import dash
 from dash import Input, Output, ctx, no_update
 from dash import State as Held
 
+from trs_explorer.evaluation.bounds.rows import HEADER, rows
 from trs_explorer.explore.jobs import Full, Jobs, Snapshot
 from trs_explorer.explore.library import Library
 from trs_explorer.figures.bounds_figure import bounds_spec
+from trs_explorer.figures.slice_figure import PAGE_PX
+from trs_explorer.figures.theme import LOOKS
 from trs_explorer.files import Json
+from trs_explorer.options import UsageError
+from trs_explorer.tables import to_csv
 from trs_explorer.web import bounds
 from trs_explorer.web.markup import markup
 from trs_explorer.web.page import bounds_graph
@@ -28,6 +34,27 @@ def bounds_snapshot(jobs: Jobs, request: PageRequest, *, again: bool = False) ->
         known = jobs.get(key)
         return known if known is not None and known.state == "done" else None
     return jobs.follow(key, slot, lambda: bounds.measured(request.loaded, request.state), again=again)
+
+
+def shown_bounds(jobs: Jobs, request: PageRequest) -> Json:
+    """Return the result that the section shows. Raises: UsageError if there is none."""
+    snapshot = bounds_snapshot(jobs, request, again=True)
+    stored = bounds.stored_bounds(request.loaded) if snapshot is None else None
+    result, words, _ = bounds.words(snapshot, stored, request.loaded, request.state)
+    if result is None:
+        raise UsageError(f"there are no bounds to save: {words}")
+    return result
+
+
+def bounds_export(kind: str, jobs: Jobs, request: PageRequest, *, look: str) -> Json | bytes:
+    """Return the bounds to be saved: of kind "bounds", a CSV file; else a figure. look: one of `theme.LOOKS`."""
+    result = shown_bounds(jobs, request)
+    about = f"{request.state.run}, {bounds.about(result, request.loaded)}; weights {request.loaded.digest[:12]}"
+    if kind == "bounds":
+        return to_csv(HEADER, rows(result), about=about).encode()
+    figure = bounds_spec(result, look=look, caption="\n".join(textwrap.wrap(about, 100)))
+    figure["layout"] |= {"width": PAGE_PX, **({} if look == "print" else {"paper_bgcolor": LOOKS[look].paper})}
+    return figure
 
 
 def add_bounds(app: dash.Dash, library: Library, jobs: Jobs) -> None:

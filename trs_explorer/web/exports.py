@@ -27,6 +27,7 @@ from trs_explorer.parse_events import parse_step
 from trs_explorer.tables import to_csv
 from trs_explorer.web import matrix
 from trs_explorer.web.attack_paths import attack_caption, slice_caption
+from trs_explorer.web.bounds_callback import bounds_export
 from trs_explorer.web.controls import NORM_LABELS
 from trs_explorer.web.drawing import slice_to_draw
 from trs_explorer.web.history import shown_checkpoint
@@ -68,6 +69,11 @@ def add_exports(app: dash.Dash, library: Library, jobs: Jobs, slices: SliceCache
             attacks = slices.attacks(request, view, at_once=True)
             look = "print" if white or kind == "handout" else drawn or "light"
             scale = max(NARROWEST, min(WIDEST, width or WIDTH)) / PAGE_PX
+            if kind.startswith("bounds"):
+                saved, name = bounds_export(kind, jobs, request, look=look), f"bounds-{request.state.run}"
+                if isinstance(saved, bytes):
+                    return dcc.send_bytes(saved, f"{name}.csv"), no_update, ""
+                return no_update, {"figure": saved, "format": kind.partition("-")[2], "name": name, "scale": scale}, ""
             if kind.startswith("matrix-"):
                 made = saved_matrix(request, attacks, matrix_snapshot(jobs, request).value, look=look)
                 return no_update, {"figure": made, "format": kind.removeprefix("matrix-"),

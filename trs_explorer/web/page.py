@@ -57,7 +57,8 @@ KEYS = (
 )
 SAVED = {
     "svg": "slices as SVG", "png": "slices as PNG", "csv": "logits as CSV", "npz": "logits as NPZ", "matrix-svg": "matrix as SVG",
-    "matrix-png": "matrix as PNG", "matrix": "matrix as CSV", "history": "history as CSV",
+    "matrix-png": "matrix as PNG", "matrix": "matrix as CSV", "bounds-svg": "bounds as SVG",
+    "bounds-png": "bounds as PNG", "bounds": "bounds as CSV", "history": "history as CSV",
     "handout": "handout: one offline HTML file",
 }  # fmt: skip
 
