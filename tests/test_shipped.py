@@ -6,7 +6,9 @@ import torch
 from trs_explorer import runs
 from trs_explorer.catalogue import METHODS
 from trs_explorer.evaluation.table1.columns import LIMIT
+from trs_explorer.evaluation.table1.groups import group_seeds
 from trs_explorer.evaluation.table1.stored import parse_evaluation
+from trs_explorer.measure.table1_rows import table1_rows
 from trs_explorer.models.stored import load_ensemble
 from trs_explorer.results import TABLE, read_table
 from trs_explorer.shipped import folder, shipped_runs
@@ -20,7 +22,17 @@ NAMES = [*ON_IMAGES, CONTROL, TEN, *(f"bars-{method}" for method in IN_THE_PLANE
 
 
 def test_there_is_a_run_of_every_method_that_ships_on_images_and_of_the_papers_own_in_the_plane():
-    assert [run.name for run in shipped_runs()] == sorted(NAMES)
+    assert [run.name for run in shipped_runs() if run.checkpoints()] == sorted(NAMES)
+
+
+def test_runs_without_weights_are_other_seeds_of_one_that_has_them():
+    """They ship as their config and their Table 1, for `trs compare`."""
+    alone = [run for run in shipped_runs() if not run.checkpoints()]
+    rows = {row.run: row for row in table1_rows(shipped_runs())} if alone else {}
+    groups = [one.runs for one in group_seeds(list(rows.values())) if one.members]
+    for run in alone:
+        assert {path.name for path in run.path.iterdir()} == {"config.json", "results"}
+        assert any(run.name in group and set(group) & set(NAMES) for group in groups), run.name
 
 
 def test_one_run_has_ten_checkpoints_that_are_used_as_stored():

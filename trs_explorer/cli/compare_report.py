@@ -17,6 +17,7 @@ from trs_explorer.files import printable
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
 WIDTH = 120  # without a terminal
 MIN_NAME_WIDTH = 14

@@ -22,7 +22,8 @@ def same_but_seed(row: Row) -> str:
     that was measured: epoch 20 of 36 is another experiment than epoch 36. What does not count: the seed, when and by which
     versions the training was made, and the folders of the data and of the run it started from. The folder of data without a
     fingerprint does count, and so does the path of code of others. Of the run that a training started from the name counts, but
-    for its seed (start-mnist-patch-3-0, mnist-standard-seed-0).
+    for its seed (start-mnist-patch-3-0, mnist-standard-seed-0). What a dashboard changed while it trained is in its log
+    alone, and is not seen.
     """
     config = row.config
     known = any(config.data_fingerprint.values())
