@@ -167,7 +167,7 @@ METHODS = {
     "parl": Method(
         "trs_explorer.defences.parl:parl",
         "first layers that react to different changes of the image: our reading of Alam et al. 2021",
-        {"lambda_parl": 0.5, "parl_layers": 5},
+        {"lambda_parl": 2.0, "parl_layers": 5},
         member_check="trs_explorer.defences.member_checks:two_affine_layers",
     ),
     "lotos": Method(

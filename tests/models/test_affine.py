@@ -108,8 +108,9 @@ def test_members_run_once_and_are_left_as_they_were():
     assert not ensemble.members[0][1]._forward_pre_hooks
     handle.remove()
     ensemble.members[0] = net(nn.Linear(4, 2))
-    assert affine_layers(ensemble, x)[0].layers[0] is ensemble.members[0][1]
-    assert affine_layers(ensemble, torch.rand(1, 4, 1, 1)) is not first
+    second = affine_layers(ensemble, x)
+    assert second[0].layers[0] is ensemble.members[0][1]
+    assert affine_layers(ensemble, torch.rand(1, 4, 1, 1)) is not second
 
 
 def test_an_ensemble_is_not_kept_alive():
