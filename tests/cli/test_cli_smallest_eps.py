@@ -32,6 +32,7 @@ def test_it_prints_stores_and_exports_the_same(trs, trained: Path) -> None:
     assert f"median smallest ε {stored['median']:.4g}" in result.out
 
 
+@pytest.mark.slow
 def test_the_defaults_are_the_data_sets_radius_in_64_steps_by_attacks_with_a_radius(trs, trained: Path) -> None:
     result = trs("evaluate", trained, "--smallest-eps", "--attacks", "table1", "--steps", 1, "--limit", 2, "--json", "s.json")
     assert result.status == 0
