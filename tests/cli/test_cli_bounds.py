@@ -4,10 +4,14 @@ import csv
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from custom_code import forgotten, write_mine
+
+from trs_explorer.evaluation.bounds.of_pairs import Bounds, PairBounds
+from trs_explorer.evaluation.bounds.theorems import Quantities, lower_bound, upper_bound
 
 DIFFERENT = '''
 import torch
@@ -72,6 +76,24 @@ def test_what_is_printed_stored_and_exported_is_the_same(trs, trained: Path) -> 
             bound, why = pair[f"{side}_bound"], pair[f"{side}_vacuous"]
             assert row[f"{side}_bound"] == ("" if bound is None else str(bound))
             assert row[f"{side}_vacuous_by"] == ("" if why is None else why["quantity"])
+
+
+def test_the_strongest_bounds_of_all_pairs_are_printed_under_their_names(capsys) -> None:
+    from trs_explorer.cli.bounds_report import show
+
+    strong = Quantities(
+        n=10, eps=0.5, beta=0.1, lowest=0.99, highest=0.2, steepest=0.5, least=3.0, risk_f=0.02, risk_g=0.03, loss_f=0.1,
+        loss_g=0.2, alpha=0.05, c_f=-0.49, c_g=0.5, transferred=7, shortest_f=1.0, shortest_g=1.0,
+    )  # fmt: skip
+    weak = replace(strong, lowest=0.9, loss_f=0.3, transferred=6)
+    pairs = tuple(PairBounds(i, 1 - i, q, ("1" * q.transferred).ljust(10, "-")) for i, q in enumerate((strong, weak)))
+    bounds = Bounds(10, (0.5,), 2, False, (2, 2), (3,), False, pairs)
+    about = {"run": "made", "checkpoint": "0007", "attack": "pgd-4", "seed": 0, "warnings": []}
+    show([{**about, **bounds.to_json()}], pairs=False)
+    [row] = [line for line in capsys.readouterr().out.splitlines() if "13 / 20" in line]
+    cells = [cell.strip() for cell in row.strip("│").split("│")]
+    assert cells[1] == f"at least {100 * lower_bound(strong):.1f}" != f"at least {100 * lower_bound(weak):.1f}"
+    assert cells[4] == f"at most {100 * upper_bound(strong):.1f}" != f"at most {100 * upper_bound(weak):.1f}"
 
 
 def test_the_transfer_beside_the_bounds_is_that_of_trs_transfer(trs, trained: Path) -> None:

@@ -67,15 +67,22 @@ def test_what_trs_bounds_has_stored_of_these_weights_is_shown(tmp_path: Path):
     shutil.copytree(folder("checkpoints") / "bars-trs", tmp_path / "bars-trs")
     run = open_run(tmp_path / "bars-trs")
     plan = BoundsPlan([0.01, 0.2], limit=20, steps=2, samples=0)
-    store([bounds_run(run, plan), bounds_run(run, plan, checkpoint=run.checkpoints()[0])])
+    measured = bounds_run(run, plan)
+    store([measured])
     app = create_app(Library([tmp_path]))
     answer = shown(app, state_of(app, run="bars-trs"))
     assert len(rows(answer["bounds-table.children"])) == 5
     said = texts(answer["bounds-sentences.children"])
     assert "epoch 800: untargeted pgd-2 in L2, first 20 test points" in said
     assert "(stored by trs bounds)" in said
-    old = shown(app, state_of(app, run="bars-trs", at="0400"))
-    assert "epoch 400: untargeted" in texts(old["bounds-sentences.children"])
+    [upper] = {round(100 * pair["upper_bound"], 1) for pair in measured.result["pairs"][:2]}
+    head, *body = rows(answer["bounds-table.children"])
+    assert dict(zip(head, body[0], strict=True))["upper, %"] == f"{upper:.1f}"
+    assert dict(zip(head, body[0], strict=True))["lower, %"] == "vacuous: c_G"
+    old = state_of(app, run="bars-trs", at="0400")
+    assert shown(app, old)["bounds-words.children"].startswith("Not measured")
+    store([bounds_run(run, plan, checkpoint=run.checkpoints()[0])])
+    assert "epoch 400: untargeted" in texts(shown(app, old)["bounds-sentences.children"])
     for path in (run.path / "results").glob("bounds-*.json"):
         text = path.read_text()
         write_atomically(path, lambda new, text=text: new.write_text(text.replace('"interval"', '"x"')))
