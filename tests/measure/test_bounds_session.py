@@ -51,6 +51,7 @@ def test_an_interrupted_measurement_continues_to_the_same_end(run: runs.Run) -> 
     assert [path.name.split("-")[0] for path in (run.path / "results").iterdir()] == ["bounds"]
 
 
+@pytest.mark.slow
 def test_several_processes_give_the_same(run: runs.Run, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, parts = bounds_run(run, PLAN).result, []
     monkeypatch.setattr(ProcessGroup, "gather", lambda group, about, value: parts.append(value) or [])

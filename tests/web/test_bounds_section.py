@@ -22,7 +22,7 @@ from trs_explorer.shipped import folder
 from trs_explorer.web.app import create_app
 from trs_explorer.web.page_request import parse_request
 
-BARS = {"run": "bars-cos-only", "image": 0, "n": 8}
+BARS = {"run": "bars-cos-only", "image": 0, "n": 3}
 
 
 def shown(app, state, client="one"):
@@ -42,22 +42,22 @@ def test_nothing_is_measured_until_it_is_switched_on_and_then_what_the_command_m
     assert before["bounds-chart.children"] is None
     after = shown(app, state_of(app, **BARS, bounds=1))
     loaded = parse_request(explorer.library, state).loaded
-    x, y, eps = loaded.data.images(slice(0, 8)), loaded.data.y[:8], default_radii("bars")
+    x, y, eps = loaded.data.images(slice(0, 3)), loaded.data.y[:3], default_radii("bars")
     *_, measured = measure_bounds(loaded.ensemble, x, y, attack=partial(pgd, norm="l2", steps=50), eps=eps)
     head, *body = rows(after["bounds-table.children"])
     assert len(body) == 8
     for row, (k, (i, j)) in zip(body, [(k, pair) for k in range(4) for pair in ((0, 1), (1, 0))], strict=True):
         q = pair_quantities(measured, k, eps[k], i, j)
         cells = dict(zip(head, row, strict=True))
-        assert (cells["ε"], cells["pair"], cells["n"]) == (f"{eps[k]:g}", f"F{i + 1} → F{j + 1}", f"{q.transferred}/8")
+        assert (cells["ε"], cells["pair"], cells["n"]) == (f"{eps[k]:g}", f"F{i + 1} → F{j + 1}", f"{q.transferred}/3")
         assert float(cells["β"]) == pytest.approx(q.beta, rel=0.01)
         assert float(cells["S̄"]) == pytest.approx(q.highest, abs=0.01)
     figure = after["bounds-chart.children"]["props"]["figure"]
     transferred = [sum(pair_quantities(measured, k, eps[k], i, 1 - i).transferred for i in range(2)) for k in range(4)]
-    assert figure["data"][0]["y"] == [100 * count / 16 for count in transferred]
+    assert figure["data"][0]["y"] == [pytest.approx(100 * count / 6) for count in transferred]
     assert after["bounds-words.children"].startswith("Lower bound (Theorem 1): ")
     said = texts(after["bounds-sentences.children"])
-    assert "epoch 800: untargeted pgd-50 in L2, first 8 test points, seed 0" in said
+    assert "epoch 800: untargeted pgd-50 in L2, first 3 test points, seed 0" in said
     assert "gradients of all 2 classes at up to 25 points around each" in said
     again = shown(app, state)  # switched off, what was measured stays
     assert again["bounds-words.children"] == after["bounds-words.children"]
@@ -95,7 +95,7 @@ def test_it_is_saved_as_it_is_shown(app):
     after = shown(app, state, client="saving")
     csv_file = base64.b64decode(save(app, state, "bounds", client="saving")["download.data"]["content"]).decode()
     about, *lines = csv_file.splitlines()
-    assert about.startswith("# bars-cos-only, epoch 800: untargeted pgd-50 in L2, first 8 test points")
+    assert about.startswith("# bars-cos-only, epoch 800: untargeted pgd-50 in L2, first 3 test points")
     table = list(csv.DictReader(lines))
     head, *body = rows(after["bounds-table.children"])
     for line, row in zip(table, body, strict=True):
