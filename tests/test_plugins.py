@@ -190,6 +190,14 @@ def test_packages_add_names_by_kind_and_none_of_their_code_runs_for_a_list(packa
         plugins.load("attack", "tiny")
 
 
+def test_a_broken_package_is_named(package):
+    (package / "site" / "their_nets_.py").write_text("raise ValueError('seven')\n")
+    words = r"^--attack: slide, of an installed package, their_nets_:slide: .*their_nets_.py, line 1: ValueError: seven$"
+    sys.modules.pop("their_nets_", None)
+    with forgotten(), pytest.raises(UsageError, match=words):
+        loaded("slide", "attack")
+
+
 def test_an_object_of_this_process_has_a_name_that_stands_for_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     class Net:
         def __call__(self) -> None: ...

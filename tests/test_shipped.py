@@ -1,5 +1,8 @@
 """The runs that ship with the project are what their logs say, small, and can be replayed."""
 
+import tomllib
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -23,6 +26,14 @@ NAMES = [*ON_IMAGES, CONTROL, TEN, *(f"bars-{method}" for method in IN_THE_PLANE
 
 def test_there_is_a_run_of_every_method_that_ships_on_images_and_of_the_papers_own_in_the_plane():
     assert [run.name for run in shipped_runs() if run.checkpoints()] == sorted(NAMES)
+
+
+def test_the_wheel_holds_every_run_that_ships_and_the_data():
+    """An installed package has no other copy of them."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+    included = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    assert sorted(included) == sorted([f"checkpoints/{run.name}" for run in shipped_runs()] + ["assets/mnist", "assets/web"])
+    assert all(target == f"trs_explorer/_{source}" for source, target in included.items())
 
 
 def test_runs_without_weights_are_other_seeds_of_one_that_has_them():

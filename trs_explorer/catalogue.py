@@ -6,7 +6,7 @@ no entry: `lookup` makes one of what the user has named.
 
 import importlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -61,6 +61,15 @@ class Method:
         return {name: self.custom_options.get(name) or HYPER_PARAMETERS[name] for name in self.defaults}
 
 
+def as_hard_in_l2(eps: float, shape: Sequence[int]) -> float:
+    """An L2 radius about as hard to withstand as eps in the maximum norm, for images of a shape (our choice).
+
+    It grows with the square root of the number of pixels: 2.1 on MNIST for .3. In the plane it is eps.
+    """
+    pixels = math.prod(shape)
+    return eps if pixels == 2 else float(f"{eps * math.sqrt(pixels) / 4:.2g}")
+
+
 @dataclass(frozen=True)
 class Data:
     """A data set.
@@ -103,12 +112,8 @@ class Data:
         return self.class_names[label] if self.class_names else str(label)
 
     def usual_eps(self, norm: str) -> float:
-        """A radius to start from: the probe's in the maximum norm; in L2 one about as hard to withstand (our choice).
-
-        In L2 it grows with the square root of the number of pixels: 2.1 on MNIST (maximum norm .3).
-        """
-        pixels = math.prod(self.shape)
-        return self.probe_eps if norm == "linf" or pixels == 2 else float(f"{self.probe_eps * math.sqrt(pixels) / 4:.2g}")
+        """A radius to start from: the probe's in the maximum norm; in L2 one about as hard to withstand."""
+        return self.probe_eps if norm == "linf" else as_hard_in_l2(self.probe_eps, self.shape)
 
     @property
     def examples(self) -> str:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -77,12 +77,17 @@ def custom_data(stem: str, fingerprint: Mapping[str, str], shape: tuple[int, ...
             (shape[0], shape[1], shape[2]),
             len(class_names),
             recipe,
-            COLOUR_EPS if colour else GREY_EPS,
+            eps_of(shape),
             CIFAR_METHODS if colour else {},
             class_names=class_names,
             custom=True,
         )
     return name
+
+
+def eps_of(shape: Sequence[int]) -> float:
+    """The usual radius in the maximum norm for images [channel, height, width] that are in no catalogue."""
+    return COLOUR_EPS if shape[0] > 1 else GREY_EPS
 
 
 def _check_custom_data(shape: tuple[int, ...], class_names: tuple[str, ...]) -> None:

@@ -126,7 +126,8 @@ def load(kind: str, name: str, flag: str = "") -> Any:
     try:
         return _load(target)
     except _NotLoaded as error:
-        raise UsageError(f"{flag or f'--{kind}'}: {error}") from error.__cause__
+        by = "" if is_reference(name) else f"{name}, of an installed package, {target}: "
+        raise UsageError(f"{flag or f'--{kind}'}: {by}{error}") from error.__cause__
 
 
 class _NotLoaded(Exception):

@@ -133,14 +133,15 @@ def test_a_targeted_matrix_takes_wanted_classes(problem):
         trs.transfer_matrix(ensemble, x, y, wanted=y, eps=0.05)
 
 
-def test_what_is_wrong_with_members_is_said_and_they_end_in_eval_mode(problem):
+def test_what_is_wrong_with_members_is_said_and_they_keep_their_mode(problem):
     ensemble, x, y = problem
     shaky = nn.Sequential(nn.Dropout(0.5), ensemble.members[0])
     members = [shaky.train(), ensemble.members[1].eval()]
     assert [text for text in trs.check(members, x, y) if "training mode" in text] == [
         "F1 came in training mode: measured in eval mode, without dropout, with batch norm's stored statistics"
     ]
-    assert not shaky.training
+    assert shaky.training
+    assert not members[1].training
     assert trs.check(members, x, y) == trs.check(trs.Ensemble(members), x, y)
 
 
@@ -193,3 +194,33 @@ def test_one_image_needs_no_batch(problem):
     assert one == trs.evaluate(ensemble, x[1:2], y[1:2], attacks={"fgsm": 0.03})
     assert one == trs.evaluate(ensemble, x[1, 0].numpy(), int(y[1]), attacks={"fgsm": 0.03})
     assert one["clean"].n == 1
+
+
+def test_a_function_may_stand_for_its_name(problem):
+    assert trs.evaluate(*problem, attacks={trs.attacks.fgsm: 0.03}) == trs.evaluate(*problem, attacks={"fgsm": 0.03})
+    several = trs.evaluate(*problem, attacks={trs.attacks.fgsm: ["4/255", 0.03]})
+    assert several == trs.evaluate(*problem, attacks={"fgsm": ["4/255", 0.03]})
+    named = {"eps": 0.03, "steps": 2}
+    ours, its = trs.evaluate(*problem, attacks={trs.attacks.pgd: named}), trs.evaluate(*problem, attacks={"pgd": named})
+    assert ours["pgd-2"].outcomes == its["pgd"].outcomes
+
+
+@pytest.mark.parametrize("eps", [8, "8", 1.01])
+def test_an_eps_of_pixels_in_0_255_is_refused(problem, eps):
+    with pytest.raises(
+        trs.UsageError, match=r"^attacks\['fgsm'\]: eps .* two such images .* further apart than 1: 8 of 255 is 8/255"
+    ):
+        trs.evaluate(*problem, attacks={"fgsm": eps})
+    with pytest.raises(trs.UsageError, match=r"^the attack: eps"):
+        trs.transfer_matrix(*problem, eps=eps)
+    trs.transfer_matrix(*problem, eps=1.01, norm="l2", steps=1)
+
+
+def test_an_attack_that_leaves_its_radius_is_warned_of_and_no_worst_case(problem):
+    def far(model, x, y, *, eps):
+        return (x + 2 * eps).clamp(0, 1)
+
+    with pytest.warns(UserWarning, match=r"^far moved an image by 0.2 in linf, more than its ε 0.1: its figure does not count"):
+        rates = trs.evaluate(*problem, attacks={far: 0.1})
+    with pytest.raises(trs.UsageError, match=r"^far moved an image by 0.2"):
+        trs.worst_case(rates)

@@ -103,7 +103,9 @@ def test_what_is_no_black_box_is_refused(trs, trained: Path, fresh: runs.Run, tm
         assert result.out == ""
         return result.err
 
-    assert "trained is one of the surrogates: that is no black box" in refused(trained, "--surrogates", trained)
+    assert "trained is one of its own surrogates: that is no black box. Name other runs" in refused(
+        trained, "--surrogates", trained
+    )
     assert "fresh is on bars, mnist-trs on mnist" in refused("mnist-trs", "--surrogates", fresh.path)
     assert "these are of bars and mnist" in refused("mnist-trs", trained)
     assert "--attacks" in refused(trained, "--attacks", "cw")

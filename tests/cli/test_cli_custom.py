@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -242,7 +243,7 @@ def test_transfer_and_blackbox_take_an_own_attack_too(trs, run: Path, trained: P
     targeted = trs("transfer", run, "--attack", "mine.py:right", "--targeted", "--eps", 0.2, "--allow-code")
     assert (targeted.status, "can be measured untargeted only" in targeted.err) == (2, True)
     other = trs("blackbox", trained, "--limit", 5, "--attacks", "mine.py:right", "--eps", 0.2, "--surrogates", trained)
-    assert "is one of the surrogates" in other.err
+    assert "is one of its own surrogates" in other.err
 
 
 # --- own data and ensembles of others --------------------------------------------------------------------------------
@@ -282,6 +283,7 @@ def test_import_makes_a_run_of_the_weights_that_the_function_returns(trs, tmp_pa
     assert shown.status == 0, shown.err
     assert ": it classifies " in shown.err  # it was never trained
     assert "warning: F1, F2, F3 came in training mode" in shown.err
+    assert re.search(r"^F3: \d+ of 20 test images correct, \d+\.\d % \(", shown.err, re.MULTILINE)
     assert shown.out.startswith("3 members of mine.py:make_ensemble, on points-")
     run = runs.open_run(tmp_path / "run")
     assert (run.config.method, run.config.members) == ("imported", 3)
@@ -302,21 +304,51 @@ def test_import_makes_a_run_of_the_weights_that_the_function_returns(trs, tmp_pa
     assert "nothing is left to train" in resumed.err
 
 
+FEW = """
+import torch
+
+def make():
+    return [torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, 4))]
+
+def of(labels):
+    return torch.linspace(0, 1, 40).reshape(20, 1, 1, 2), torch.arange(20) % (max(labels) - min(labels) + 1) + min(labels)
+
+def from_one(train):
+    return of([1, 4])
+
+def two_of_four(train):
+    return of([0, 1])
+
+def seven(train):
+    return of([0, 6])
+"""
+
+
 @pytest.mark.parametrize(
     ("command", "words"),
     [
         (("import", "mine.py:make_ensemble"), "give the data that the ensemble classifies as --data"),
         (("import", "weights.pt", "--data", "bars"), "'weights.pt' names no code: give file.py:function, or files with --layout"),
         (("import", "a.py:f", "b.py:g", "--data", "bars"), "takes one FILE.py:make_ensemble, got 2"),
-        (("import", "mine.py:make_ensemble", "--data", "mnist"), "mine.py:make_ensemble, on images of 1 x 28 x 28: "),
+        (
+            ("import", "mine.py:make_ensemble", "--data", "mnist"),
+            "mine.py:make_ensemble fails on images of 1 x 28 x 28, which the data has: ",
+        ),
         (("import", "mine.py:points", "--data", "bars"), "missing 1 required positional argument"),
         (("import", "x.pth", "--layout", "nosuch"), "--layout: there is no 'nosuch'. Choose from trs, dverge, adp, gal"),
         (("import", "mine.py:make_ensemble", "--data", "bars", "--out", "."), "exists and is not empty"),
+        (("import", "few.py:make", "--data", "few.py:from_one"), "are the data's labels counted from 1? Subtract 1"),
+        (("import", "few.py:make", "--data", "few.py:two_of_four"), "has images of some classes only, name all 4 (class_names"),
+        (
+            ("import", "few.py:make", "--data", "few.py:seven"),
+            "for 2 images: is this the data that it was trained on?",
+        ),
         (("import", "mine.py:make_ensemble", "--data", "nosuch"), "--data: there is no 'nosuch'"),
         (("import", "mine.py:make_ensemble", "--data", "nosuch.npz"), "nosuch.npz"),
     ],
 )
 def test_what_cannot_be_imported_is_said_and_leaves_nothing(trs, command: tuple, words: str) -> None:
+    Path("few.py").write_text(FEW)
     shown = trs(*command)
     assert shown.status in (1, 2)
     assert words in shown.err
@@ -394,7 +426,16 @@ def test_data_code_that_has_moved_is_named_by_data_dir(trs, mine: Path, tmp_path
         ),
         ("def f(train): return [], []\n", "--data mine.py:f: "),
         ("def f(train): return undefined\n", "mine.py, line 1, in f: NameError"),
-        ("def f(): return 1\n", "takes 0 positional arguments but 1 was given"),
+        ("def f(): return 1\n", "--data mine.py:f must take one argument: data(train) -> (images, labels)"),
+        ("from numpy import *\ndef f(train): return ones((6, 1, 1, 2)) * 255, arange(6) % 2\n", "divide by 255"),
+        ("from numpy import *\ndef f(train): return full((6, 1, 1, 2), nan), arange(6) % 2\n", "image 0 holds NaN or infinity"),
+        ("from numpy import *\ndef f(train): return ones((6, 1, 1, 2)), arange(5) % 2\n", "returns 6 images but 5 labels"),
+        ("from numpy import *\ndef f(train): return ones((6, 1, 1, 2)), arange(6), 'ab'\n", "2 classes, but a label is 5"),
+        ("from numpy import *\ndef f(train): return [ones((1, 1, 2)), ones((1, 2, 2))], [0, 1]\n", "its images are no array"),
+        (
+            "from torch import *\ndef f(train): return [(ones(1, 1, 2), 0), (ones(1, 2, 2), 1)]\n",
+            "must return pairs",
+        ),
         ("f = 3\n", "it must be a function, data(train) -> (images, labels), not a int"),
     ],
 )

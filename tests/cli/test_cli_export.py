@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from custom_code import write_mine
 
 from trs_explorer.models.stored import load_ensemble
 from trs_explorer.runs import open_run
@@ -99,3 +100,12 @@ def test_images_of_an_evaluation_and_of_a_matrix_are_written_before_anything_is_
 def test_images_that_cannot_be_saved_are_refused_before_the_measurement(trs, finished, fresh, command, message) -> None:
     result = trs(*command.format(run=finished, other=fresh.path).split())
     assert (result.status, result.err) == (2, f"trs: {message}\n")
+
+
+def test_of_an_imported_run_only_the_weights_are_exported(trs, tmp_path: Path) -> None:
+    write_mine(tmp_path)
+    assert trs("import", "mine.py:make_ensemble", "--data", "mine.py:points", "--out", "run").status == 0
+    result = trs("export", "run", "--csv", "log.csv")
+    message = "trs: run was imported, its log has no training: there is nothing for --csv or --tensorboard\n"
+    assert (result.status, result.err, Path("log.csv").exists()) == (2, message, False)
+    assert trs("export", "run", "--weights", "w.pt").status == 0

@@ -86,3 +86,16 @@ def test_a_training_by_a_file_elsewhere(place: Path, trs: Callable[..., Any]) ->
     assert shown.status == 0, shown.err
     config = json.loads(Path("run/config.json").read_text())
     assert (config["options"]["weight"], config["data_dir"]) == (0.25, f"{place}/mine.py:points")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('epochs = "two"', "--epochs takes a whole number, got 'two'"),
+        ("lambda_a = -1", "--lambda-a must be >= 0"),
+        ("[options]\nlambda-a = true", "--lambda-a takes a number"),
+    ],
+)
+def test_a_value_of_the_wrong_type_or_range_is_said_with_the_file(place: Path, line: str, words: str) -> None:
+    with pytest.raises(UsageError, match=f"^--config ../config/run.toml: {words}"):
+        read(place, line)

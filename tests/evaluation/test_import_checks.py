@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from trs_explorer.evaluation.trust.import_checks import check_import
+from trs_explorer.evaluation import accuracy
+from trs_explorer.evaluation.trust.import_checks import check_import, in_training
 from trs_explorer.models.ensemble import Ensemble
 from trs_explorer.models.normalize import Normalize
 
@@ -38,7 +39,7 @@ def sound(seed=0.0, **more):
 
 
 def texts_of(ensemble, x, y, **more):
-    return [text for _, text in check_import(ensemble, x, y, **more) if text]
+    return [found.warning for found in check_import(ensemble, x, y, **more) if found.warning]
 
 
 def said(*members, was_training=()):
@@ -127,3 +128,35 @@ def test_batch_norm_in_training_mode_and_members_that_are_the_same():
     assert any("batch norm in training mode" in text for text in texts_of(Ensemble([without_statistics]), *levels()))
     assert said(sound(), sound(1.0), was_training=[0, 1])[0].startswith("F1, F2 came in training mode: measured in eval mode")
     assert said(sound(), sound())[-1] == "F1 and F2 give the same outputs: they are one model twice, all attacks transfer"
+
+
+def test_of_a_member_that_is_accurate_all_the_same_a_clear_gain_by_other_input_is_said():
+    x, y = levels()
+    mean, std = x.mean().item(), x.std().item()
+    accurate = nn.Sequential(Normalize(mean, std), Threshold())
+    few = y.clone()
+    few[:7] = (few[:7] + 1) % CLASSES  # wrong labels: no other input makes it better
+    assert texts_of(Ensemble([accurate]), x, few) == []
+    doubled = nn.Sequential(Normalize(mean, std), *accurate)
+    right = accuracy.correct(doubled, x, y)
+    kept = right | (torch.arange(len(x)) < 40)  # 40 that it has right, 20 that it has not
+    (text,) = texts_of(Ensemble([doubled]), x[kept], y[kept])
+    assert text.startswith(
+        "F1: it classifies 40 of 60 images correctly; of images that are normalised back, x * std + mean, 60: "
+    )
+
+
+def test_how_many_images_each_member_has_right_is_said():
+    x, y = images()
+    wrong = y.clone()
+    wrong[:8] = (wrong[:8] + 1) % CLASSES
+    found = [*check_import(Ensemble([sound(), sound(1.0)]), x, wrong)]
+    assert [(one.members, one.correct) for one in found if one.correct is not None] == [(1, 72), (2, 72)]
+
+
+def test_a_frame_in_training_mode_around_modules_in_eval_mode_trains_nothing():
+    framed = nn.Sequential(nn.BatchNorm2d(1).eval(), Threshold().eval()).train(False)
+    framed.training = True
+    inside = nn.Sequential(nn.BatchNorm2d(1), Threshold()).eval()
+    inside.train()
+    assert in_training(Ensemble([framed, inside, Threshold().train(), sound().eval()])) == [1, 2]

@@ -1,5 +1,6 @@
 """Measure an ensemble on images: accuracy under attack, transfer between members, and checks for usual mistakes."""
 
+import warnings
 from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -9,14 +10,18 @@ from torch import Tensor, nn
 
 from trs_explorer.attack_catalogue import ATTACKS
 from trs_explorer.attacks.options import keywords
+from trs_explorer.catalogue import as_hard_in_l2
 from trs_explorer.data.as_tensors import as_batch, as_labels
 from trs_explorer.evaluation import accuracy, transfer
 from trs_explorer.evaluation.accuracy import Attack, Rate
 from trs_explorer.evaluation.bounds.measured import CLASSES, SAMPLES, bounds_from, measure_bounds
 from trs_explorer.evaluation.bounds.of_pairs import Bounds
 from trs_explorer.evaluation.transfer import TransferMatrix
-from trs_explorer.evaluation.trust.import_checks import check_import
-from trs_explorer.measure.named_attacks import AnyAttack, named_attack
+from trs_explorer.evaluation.trust.from_rates import outside_the_ball
+from trs_explorer.evaluation.trust.import_checks import check_import, in_training
+from trs_explorer.lookup import eps_of
+from trs_explorer.measure.bounds_session import radii_up_to
+from trs_explorer.measure.named_attacks import AnyAttack, check_reach, named_attack
 from trs_explorer.models.ensemble import Ensemble
 from trs_explorer.models.imported import as_ensemble
 from trs_explorer.options import UsageError, parse_number
@@ -36,17 +41,22 @@ def evaluate(
       {"pgd": [0.1, 0.3]}: at each of several, as "pgd 0.1" and "pgd 0.3". {"pgd": {"eps": 0.3, "steps": 100}}: with options.
       A number may be a text: {"pgd": "8/255"}.
       {"any name": functools.partial(trs.attacks.pgd, eps=0.3)}, also of a function of your own. In place of an attack's name
-      stands "mine.py:square" for one in a file.
+      stands "mine.py:square" for one in a file, or a function: {trs.attacks.pgd: 0.3}.
     - batch_size: images at a time, at most. seed: of random starts; an image's noise depends on it and on its place alone.
 
     Denominator: ALL images given. An image counts as correct if the model classifies the attack's result correctly. Intervals
     (low, high) are 95 % Wilson intervals. It is `evaluation.accuracy.evaluate`, with the same figures.
+    Warns of an attack that moves an image further than its eps: its rate does not count, and `worst_case` refuses it.
     Raises: UsageError (a ValueError) for images, labels or attacks that cannot be used, and why.
     """
     images, labels = as_batch(x, y)
     model = ensemble if isinstance(ensemble, nn.Module) and not isinstance(ensemble, nn.ModuleList) else as_ensemble(ensemble)
     planned = _planned(attacks)
+    for name, (_, _, arguments) in planned.items():
+        check_reach(arguments, images, f"attacks[{name!r}]")
     rates = accuracy.evaluate(model, images, labels, attacks=[*planned.values()], batch_size=batch_size, seed=seed)
+    for text in outside_the_ball(rates):
+        warnings.warn(text, stacklevel=2)
     return dict(zip((CLEAN, *planned), rates, strict=True))
 
 
@@ -54,7 +64,7 @@ def worst_case(rates: Mapping[str, Rate] | Sequence[Rate]) -> Rate:
     """Return the accuracy under the worst of all attacks among rates of the same images: correct is what withstands each.
 
     rates: what `evaluate` returned; the clean rate is left out. All attacks must have one radius, and one norm.
-    Raises: UsageError if there is no attack, or they differ in radius, norm or images.
+    Raises: UsageError if there is no attack, they differ in radius, norm or images, or one has left its radius.
     """
     every = [*(rates.values() if isinstance(rates, Mapping) else rates)]
     attacked = [rate for rate in every if rate.name != CLEAN]
@@ -66,6 +76,8 @@ def worst_case(rates: Mapping[str, Rate] | Sequence[Rate]) -> Rate:
         raise UsageError(f"the worst case is of attacks of one radius, got {different}")
     if len({rate.n for rate in attacked}) > 1:
         raise UsageError(f"the rates are of different images: {', '.join(str(rate.n) for rate in attacked)}")
+    if outside := outside_the_ball(attacked):
+        raise UsageError(outside[0])
     return accuracy.worst_of(f"worst of {len(attacked)}", attacked)
 
 
@@ -97,6 +109,7 @@ def transfer_matrix(
     """
     net, (images, labels) = as_ensemble(ensemble), as_batch(x, y)
     _, function, arguments = named_attack(attack, options)
+    check_reach(arguments, images, "the attack")
     aim = None if wanted is None else as_labels(wanted).to(labels.device)
     return transfer.transfer_matrix(
         net,
@@ -116,7 +129,7 @@ def bounds(
     x: object,
     y: object,
     *,
-    eps: float | Sequence[float],
+    eps: float | Sequence[float] | None = None,
     attack: AnyAttack = "pgd",
     wanted: object = None,
     samples: int = SAMPLES,
@@ -128,7 +141,7 @@ def bounds(
     """Estimate the bounds of the paper's Theorems 1 and 2 on the transfer between members, beside the measured transfer.
 
     - ensemble, x, y: as for `evaluate`; two members at least.
-    - eps: L2 radii of the attacks.
+    - eps: L2 radii of the attacks. None: four, by the size of the images.
     - attack, options: as for `transfer_matrix`, of an attack with a radius; its norm is L2.
     - wanted: for a targeted attack, as the theorems in the paper, the class that each image should get, never y.
     - samples, classes: random points of each ball, and classes of each image, whose gradients are taken.
@@ -139,7 +152,8 @@ def bounds(
     Raises: UsageError (a ValueError) for images, labels, radii or attacks that cannot be used, and why.
     """
     net, (images, labels) = as_ensemble(ensemble), as_batch(x, y)
-    radii = sorted({float(one) for one in (eps if isinstance(eps, Sequence | Tensor) else [eps])})
+    given = radii_up_to(as_hard_in_l2(eps_of(images.shape[1:]), images.shape[1:])) if eps is None else eps
+    radii = sorted({float(one) for one in (given if isinstance(given, Sequence | Tensor) else [given])})
     if len(net) < 2:
         raise UsageError("bounds are of the transfer between members: the ensemble has one")
     if not len(images):
@@ -167,7 +181,7 @@ def bounds(
 
 
 def check(ensemble: Ensemble | Sequence[nn.Module], x: object, y: object) -> list[str]:
-    """Return what is wrong with an ensemble's members, in words; empty if nothing was found. The members end in eval mode.
+    """Return what is wrong with an ensemble's members, in words; empty if nothing was found.
 
     Looked for are mistakes that make every figure meaningless: normalisation that is missing or doubled, probabilities in place
     of logits, members in training mode, random outputs, gradients that do not reach the input.
@@ -175,11 +189,9 @@ def check(ensemble: Ensemble | Sequence[nn.Module], x: object, y: object) -> lis
     ensemble, x, y: as for `evaluate`; some hundreds of test images are enough.
     """
     net, (images, labels) = as_ensemble(ensemble), as_batch(x, y)
-    was_training = [number for number, member in enumerate(net.members) if member.training]
-    net.eval()
     weight = next(net.parameters(), images)
-    checks = check_import(net, images.to(weight.device), labels.to(weight.device), was_training=was_training)
-    return [text for _, text in checks if text]
+    checks = check_import(net, images.to(weight.device), labels.to(weight.device), was_training=in_training(net))
+    return [found.warning for found in checks if found.warning]
 
 
 def _planned(attacks: Attacks) -> dict[str, Attack]:
@@ -188,11 +200,29 @@ def _planned(attacks: Attacks) -> dict[str, Attack]:
         raise UsageError(f"attacks must say at which eps: attacks={{{attacks!r}: 0.1}}, got {attacks!r}")
     planned: dict[str, Attack] = {}
     for key, value in attacks.items() if isinstance(attacks, Mapping) else ((None, one) for one in attacks):
-        for name, attack in _attacks(key, value):
+        entries = _attacks(key, value) if key is None or isinstance(key, str) else _attacks_of(key, value)
+        for name, attack in entries:
             if name in (CLEAN, *planned):
                 raise UsageError(f"attacks: there are two {name!r}: give one another name")
             planned[name] = attack
     return planned
+
+
+def _attacks_of(function: Any, value: Any) -> list[tuple[str, Attack]]:
+    """Return an entry of `attacks` whose key is a function: at an eps, several, or with a dict of options."""
+    if isinstance(value, Mapping):
+        label, attack, arguments = named_attack(function, value)
+        return [(label, (label, attack, arguments))]
+    radii = value if isinstance(value, Sequence | Tensor) and not isinstance(value, str) else [value]
+    try:
+        made = [(one, named_attack(function, {"eps": one if isinstance(one, str) else float(one)})) for one in radii]
+    except TypeError as error:
+        raise UsageError(f"attacks[{function!r:.80}] must be an eps, several or a dict of options, got {value!r:.80}") from error
+    return [(one[0] if len(made) == 1 else f"{one[0]} {_of_radius(eps)}", one) for eps, one in made]
+
+
+def _of_radius(value: Any) -> str:
+    return value if isinstance(value, str) else format(float(value), "g")
 
 
 def _attacks(key: str | None, value: Any) -> list[tuple[str, Attack]]:
@@ -209,13 +239,7 @@ def _attacks(key: str | None, value: Any) -> list[tuple[str, Attack]]:
         _, function, arguments = named_attack(key, _strength(key, value))
         return [(key, (key, function, arguments))]
     if isinstance(value, Sequence | Tensor):
-        several = [
-            (
-                f"{key} {one if isinstance(one, str) else format(one, 'g')}",
-                _attacks(key, one if isinstance(one, str) else float(one)),
-            )
-            for one in value
-        ]
+        several = [(f"{key} {_of_radius(one)}", _attacks(key, one if isinstance(one, str) else float(one))) for one in value]
         return [(name, attack) for name, [(_, attack)] in several]
     raise UsageError(f"attacks[{key!r}] must be an eps, several, a dict of options or a function, got {value!r:.80}")
 

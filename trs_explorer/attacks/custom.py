@@ -48,7 +48,7 @@ def adapted(function: Callable[..., Any], name: str) -> Callable[..., Tensor]:
             raise UsageError(f"{name} must return adversarial images of shape {[*x.shape]}, it returned {got}")
         x_adv = x_adv.detach().to(x)
         if not bool(x_adv.isfinite().all()):
-            raise UsageError(f"{name} returned images that are not finite")
+            raise UsageError(f"{name} returned images with NaN or infinity: does it divide by the norm of a zero gradient?")
         low, high = (bound.item() for bound in x_adv.aminmax()) if x_adv.numel() else (0.0, 1.0)
         if low < 0 or high > 1:
             raise UsageError(f"{name} returned images in [{low:g}, {high:g}]: clamp them to [0, 1]")

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from trs_explorer import plugins
-from trs_explorer.attack_catalogue import ATTACKS, attack, check_attack_options, check_norm
+from trs_explorer.attack_catalogue import attack, check_attack_options, check_norm
 from trs_explorer.catalogue import DATA
 from trs_explorer.cli import exit_on_interrupt
 from trs_explorer.cli.blackbox_page import curve_page
@@ -16,6 +15,7 @@ from trs_explorer.cli.custom_options import custom_attack_options
 from trs_explorer.cli.evaluate_report import NORM_SUFFIX, in_percent, options_text, percent_of
 from trs_explorer.cli.exports import as_csv, as_json, check_parent, exported
 from trs_explorer.cli.flags import (
+    WITH_RADIUS,
     AllowCodeOption,
     CsvFileOption,
     DataDirOption,
@@ -46,7 +46,6 @@ from trs_explorer.files import printable
 from trs_explorer.options import UsageError, unknown
 from trs_explorer.runs import Run
 
-KINDS = (*(name for name, attack in ATTACKS.items() if attack.has_radius), *plugins.installed("attack"))
 BAR, WIDE = 20, 100  # characters: of the longest bar, and of a terminal with room for it
 
 
@@ -61,7 +60,7 @@ def blackbox(
         str,
         typer.Option(
             "--attacks",
-            help=f"Comma-separated: {', '.join(KINDS)}; or your own, mine.py:square. pgd is the paper's protocol.",
+            help=f"Comma-separated: {', '.join(WITH_RADIUS)}; or your own, mine.py:square. pgd is the paper's protocol.",
         ),
     ] = "pgd",
     eps: Annotated[
@@ -100,7 +99,7 @@ def blackbox(
     kinds = parse_attacks(attacks)
     for kind in kinds:
         if not attack(kind).has_radius:
-            raise UsageError(unknown("--attacks", kind, KINDS))
+            raise UsageError(unknown("--attacks", kind, WITH_RADIUS))
     radii = parse_radii(eps, norm)
     check_norm(kinds, norm)
     starts = restarts if restarts > 1 else None

@@ -13,7 +13,7 @@ from trs_explorer.cli.bounds_report import bounds_csv, bounds_page, show
 from trs_explorer.cli.custom_options import custom_attack_options
 from trs_explorer.cli.exports import as_json, check_parent, exported
 from trs_explorer.cli.flags import (
-    ATTACK_NAMES,
+    WITH_RADIUS,
     AllowCodeOption,
     CsvFileOption,
     DataDirOption,
@@ -46,7 +46,7 @@ def bounds(
         typer.Option("--eps", help="Comma-separated L2 radii such as 0.1,0.5. Default: four, by the size of the images."),
     ] = None,
     attack: Annotated[
-        str, typer.Option("--attack", help=f"One with a radius, in L2: {ATTACK_NAMES}; or your own, mine.py:square.")
+        str, typer.Option("--attack", help=f"One with a radius, in L2: {', '.join(WITH_RADIUS)}; or your own, mine.py:square.")
     ] = "pgd",
     targeted: Annotated[
         bool, typer.Option("--targeted", help="Targeted, as the theorems in the paper: towards a random other class.")

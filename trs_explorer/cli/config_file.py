@@ -7,7 +7,8 @@ from pathlib import Path
 
 from trs_explorer import plugins
 from trs_explorer.catalogue import DATA
-from trs_explorer.options import UsageError
+from trs_explorer.config import SETTINGS
+from trs_explorer.options import HYPER_PARAMETERS, UsageError
 from trs_explorer.sources import is_data_path
 
 OPTIONS = "options"  # the table of a method's options, which may stand beside the settings just as well
@@ -19,7 +20,8 @@ def values_from_toml(path: Path, overridden: Collection[str] = ()) -> dict[str, 
 
     A file or folder that a value names is looked for in the TOML file's folder, then in the working directory.
     overridden: names of settings that are given elsewhere: their values here are not read.
-    Raises: UsageError if the file cannot be read or is not TOML, holds a table other than [options], or names a missing file.
+    Raises: UsageError if the file cannot be read or is not TOML, holds a table other than [options], a value out of range, or
+        names a missing file.
     """
     try:
         content = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
@@ -38,7 +40,16 @@ def values_from_toml(path: Path, overridden: Collection[str] = ()) -> dict[str, 
         if name in values:
             raise UsageError(f"--config {path}: {key} is there twice, at the top and in [options] or as {name}: drop one")
         values[name] = value
-    return {name: _located(name, value, path) for name, value in values.items() if name not in overridden}
+    return {name: _checked(name, _located(name, value, path), path) for name, value in values.items() if name not in overridden}
+
+
+def _checked(name: str, value: object, config: Path) -> object:
+    """The value as the setting's type. Options of methods of others are checked when these are loaded. Raises UsageError."""
+    option = SETTINGS.get(name) or HYPER_PARAMETERS.get(name)
+    try:
+        return option.parse(value) if option else value
+    except UsageError as error:
+        raise UsageError(f"--config {config}: {error}") from error
 
 
 def _located(name: str, value: object, config: Path) -> object:

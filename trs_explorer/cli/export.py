@@ -32,13 +32,13 @@ def export(
     ] = None,
     allow_code: AllowCodeOption = False,
 ) -> None:
-    """Write a run's log and weights for other programs.
+    r"""Write a run's log and weights for other programs.
 
     --csv: columns event (step, probe or epoch), step, epoch, time (seconds since 1970), then one for every number, empty where
     the event has none: loss/total and the method's other terms, train/cosine (|cos| of the loss's gradients on the batch),
     probe/transfer, probe/cosine (|cos| by the log-odds), probe/clean and so on; train/cosine/F1-F2 is of one pair of members.
 
-    --tensorboard: the same numbers, by the same names. Needs: pip install 'trs-explorer[tensorboard]'
+    --tensorboard: the same numbers, by the same names. Needs: pip install 'trs-explorer\[tensorboard]'
 
     --weights: the code that it prints needs torch, but not trs.
 
@@ -48,6 +48,8 @@ def export(
     chosen = run_at(run)
     _check(tensorboard, csv_file, weights, checkpoint)
     content, code = _weights(chosen, weights, checkpoint) if weights is not None else (b"", "")
+    if chosen.config.imported and weights is None:
+        raise UsageError(f"{chosen.name} was imported, its log has no training: there is nothing for --csv or --tensorboard")
     rows = read_log(chosen) if tensorboard is not None or csv_file is not None else []
     if tensorboard is not None:
         write_event_file(event_file(tensorboard, chosen), rows)

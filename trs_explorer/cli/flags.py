@@ -72,6 +72,7 @@ JsonFileOption = Annotated[Path | None, typer.Option("--json", help="Also write 
 CsvFileOption = Annotated[Path | None, typer.Option("--csv", help="Also write the rates to this file, one per row.")]
 
 ATTACK_NAMES = ", ".join((*ATTACKS, *plugins.installed("attack")))  # for help
+WITH_RADIUS = (*(name for name, attack in ATTACKS.items() if attack.has_radius), *plugins.installed("attack"))
 
 AllowCodeOption = Annotated[
     bool,

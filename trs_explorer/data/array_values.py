@@ -120,4 +120,6 @@ def to_labels(values: Array, where: str) -> tuple[Array, list[str]]:
         raise UsageError(f"{where}: labels must be >= 0, got {low}: remove images without a label, and count classes from 0")
     if high >= MOST_CLASSES:
         raise UsageError(f"{where}: labels must lie in 0 .. {MOST_CLASSES - 1}, got {high}: number the classes from 0")
+    if low == 1:
+        notes.append(f"no image has label 0, the labels are 1 .. {high}: if the classes are counted from 1, subtract 1")
     return values.astype(np.int64), notes

@@ -1,16 +1,19 @@
 """Data of the user: files, folders and functions, named by a path or a reference. `describe` puts them into the catalogue."""
 
+import inspect
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from trs_explorer import lookup, plugins
 from trs_explorer.config import SPLITS, absolute
+from trs_explorer.data.array_values import Array, to_images, to_labels
 from trs_explorer.data.dataset import Dataset, fingerprint
 from trs_explorer.data.user_data import UserData
 from trs_explorer.data.user_files import read_user_data
@@ -76,6 +79,12 @@ def read(place: str, *, train: bool) -> UserData:
             f"--data {name}: it must be a function, data(train) -> (images, labels), not a {type(function).__name__}"
         )
     try:
+        inspect.signature(function).bind(train)
+    except TypeError:
+        raise UsageError(f"--data {name} must take one argument: data(train) -> (images, labels)") from None
+    except ValueError:
+        pass  # a builtin without a signature
+    try:
         returned = function(train)
     except Exception as error:
         raise UsageError(f"--data {plugins.where(error) or f'{name}: {error}'}") from error
@@ -92,20 +101,31 @@ def _checked(returned: Any, name: str) -> UserData:
         returned, class_names = returned[:2], [*returned[2]] if len(returned) == 3 else ()
     elif hasattr(returned, "__getitem__") and hasattr(returned, "__len__"):  # as torchvision's data sets
         class_names = [*map(str, getattr(returned, "classes", ()))]
-        pairs = [returned[k] for k in range(len(returned))]
-        returned = torch.stack([torch.as_tensor(x) for x, _ in pairs]), torch.tensor([int(y) for _, y in pairs])
+        try:
+            pairs = [returned[k] for k in range(len(returned))]
+            returned = torch.stack([torch.as_tensor(x) for x, _ in pairs]), torch.tensor([int(y) for _, y in pairs])
+        except (ValueError, TypeError, RuntimeError) as error:  # also of images of Pillow, without a transform
+            what = "it must return pairs of a tensor [channel, height, width], all of one size, and a label"
+            raise UsageError(f"--data {name}: {what}: {str(error).splitlines()[0]}") from error
     else:
         raise UsageError(f"--data {name}: it must return (images, labels), not a {type(returned).__name__}")
-    x, y = (torch.as_tensor(one) for one in returned)
-    if x.dtype not in (torch.uint8, torch.float32):
-        x = x.to(torch.float32)
-    y = y.to(torch.int64)
-    names = tuple(map(str, class_names)) or tuple(map(str, range(int(y.max()) + 1 if len(y) else 0)))
+    values, numbers = (_as_array(one, what, name) for one, what in zip(returned, ("images", "labels"), strict=True))
+    x, notes = to_images(values, f"--data {name}")
+    y, more = to_labels(numbers, f"--data {name}")
+    if len(x) != len(y):
+        raise UsageError(f"--data {name} returns {len(x):,} images but {len(y):,} labels: return one label for each image")
+    names = tuple(map(str, class_names)) or tuple(map(str, range(int(y.max()) + 1)))
+    if y.max() >= len(names):
+        raise UsageError(f"--data {name} names {len(names)} classes, but a label is {y.max()}: labels are 0 .. {len(names) - 1}")
+    return UserData(torch.from_numpy(np.require(x, requirements="W")), torch.from_numpy(y), names, (*notes, *more))
+
+
+def _as_array(values: Any, what: str, name: str) -> Array:
+    """Images or labels that a user's function returns, as an array. Raises UsageError."""
     try:
-        Dataset(name, x, y, len(names))
-    except ValueError as error:
-        raise UsageError(f"--data {error}") from error
-    return UserData(x, y, names, ())
+        return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"--data {name}: its {what} are no array: {error}") from error
 
 
 def _is_pair(one: object) -> bool:

@@ -149,7 +149,9 @@ def _target(
     """A run under attack, with the rates that an interrupted measurement left."""
     ensemble, loaded = load_newest(run, device)
     if loaded["weights"] in {surrogate["weights"] for surrogate in made_on}:
-        raise UsageError(f"{run.name} is one of the surrogates: that is no black box")
+        twin = next(surrogate["name"] for surrogate in made_on if surrogate["weights"] == loaded["weights"])
+        same = "" if twin == run.name else f" (it has the weights of {twin})"
+        raise UsageError(f"{run.name} is one of its own surrogates{same}: that is no black box. Name other runs as --surrogates")
     description = describe(loaded, test, f"first {n} test images", device, plan.seed)
     description |= {"kind": "blackbox", "surrogates": made_on, "norm": plan.norm}
     description |= {"options": dict(plan.options)} if plan.options else {}

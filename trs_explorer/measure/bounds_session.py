@@ -67,7 +67,11 @@ def default_radii(data_name: str) -> list[float]:
 
     Our choice: at the largest, attacks fool most images of an undefended ensemble; at the smallest, a theorem may hold.
     """
-    largest = DATA[data_name].usual_eps("l2")
+    return radii_up_to(DATA[data_name].usual_eps("l2"))
+
+
+def radii_up_to(largest: float) -> list[float]:
+    """Radii of which each is a quarter of the next, to two digits; the last is `largest`."""
     return [*(float(f"{largest / 4**k:.2g}") for k in reversed(range(1, RADII))), largest]
 
 

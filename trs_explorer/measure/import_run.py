@@ -9,7 +9,8 @@ from trs_explorer import plugins, runs
 from trs_explorer.catalogue import DATA
 from trs_explorer.config import IMPORTED, TrainConfig
 from trs_explorer.data import load
-from trs_explorer.evaluation.trust.import_checks import check_import
+from trs_explorer.evaluation.intervals import wilson
+from trs_explorer.evaluation.trust.import_checks import check_import, in_training
 from trs_explorer.events import EventWriter
 from trs_explorer.files import cannot_write, write_atomically
 from trs_explorer.measure.session import Reporting
@@ -52,7 +53,7 @@ def import_run(
     """
     runs.check_free(out)
     made = build_for(config) if ensemble is None else ensemble
-    was_training = [k for k, member in enumerate(made.members) if member.training]
+    was_training = in_training(made)
     made.eval()
     broken = next((name for name, value in made.named_parameters() if not bool(value.isfinite().all())), None)
     if broken:
@@ -63,11 +64,15 @@ def import_run(
     few = slice(0, N_CHECKED if size == N_CHECKED else N_CHECKED_HEAVY)
     x, y = test.images(few), test.y[few]
     warnings = []
-    for k, text in check_import(made, x, y, was_training=was_training, batch_size=size):
-        reporting.progress(k, len(made), f"checks on {len(y)} test images")
-        if text:
-            warnings.append(text)
-            reporting.notify(f"warning: {text}")
+    for found in check_import(made, x, y, was_training=was_training, batch_size=size):
+        reporting.progress(found.members, len(made), f"checks on {len(y)} test images")
+        if found.warning:
+            warnings.append(found.warning)
+            reporting.notify(f"warning: {found.warning}")
+        if found.correct is not None:
+            low, high = wilson(found.correct, len(y))
+            share = f"{100 * found.correct / len(y):.1f} % ({100 * low:.1f}-{100 * high:.1f})"
+            reporting.notify(f"F{found.members}: {found.correct} of {len(y)} test images correct, {share}")
     config = TrainConfig(**{**vars(config), "members": len(made)})
     run = runs.create(out, config)
     with runs.discard_unless_begun(run):

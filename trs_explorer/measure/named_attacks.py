@@ -1,6 +1,7 @@
 """An attack as Python code names it: by its name, its reference, or a function with some of its options bound."""
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -42,6 +43,15 @@ def named_attack(given: AnyAttack, options: Mapping[str, Any]) -> Attack:
     loss = "" if arguments.get("loss", usual) == usual else str(arguments["loss"])
     label = Label(plugins.short(name), loss, arguments.get("steps"), int(arguments.get("restarts", 1)))
     return str(label), function, arguments
+
+
+def check_reach(arguments: Mapping[str, Any], x: Tensor, what: str) -> None:
+    """Raise UsageError for an eps that reaches beyond all images, such as 8 for 8/255. what: whose it is, in words."""
+    eps, norm = arguments.get("eps"), arguments.get("norm", "linf")
+    largest = math.prod(x.shape[1:]) ** 0.5 if norm == "l2" else 1.0
+    if isinstance(eps, int | float) and eps > largest:
+        remedy = ": 8 of 255 is 8/255" if norm == "linf" else ""
+        raise UsageError(f"{what}: eps {eps:g}: no two such images in [0, 1] are further apart than {largest:.4g}{remedy}")
 
 
 def _named(given: str) -> tuple[str, Callable[..., Tensor], bool]:

@@ -36,10 +36,21 @@ def make_imported(name: str, shape: tuple[int, int, int], classes: int) -> Ensem
         raise
     except BaseException as error:  # whatever their code raises, also SystemExit
         size = " x ".join(map(str, shape))
-        raise UsageError(f"{short}, on images of {size}: {plugins.where(error) or error}") from error
+        raise UsageError(f"{short} fails on images of {size}, which the data has: {plugins.where(error) or error}") from error
     if logits.shape[1:] != (2, classes):
-        raise UsageError(f"{short} must return {classes} logits an image for this data, got {[*logits.shape[1:]]} for 2 images")
+        given = f"{short} must return {classes} logits an image for this data, got {[*logits.shape[1:]]} for 2 images"
+        raise UsageError(f"{given}{_about_classes(classes, logits.shape[-1]) if logits.shape[1:-1] == (2,) else ''}")
     return ensemble
+
+
+def _about_classes(of_data: int, of_members: int) -> str:
+    """The likely reason why members answer with another number of classes than the data has, and the way out."""
+    if of_members == of_data - 1:
+        return ": are the data's labels counted from 1? Subtract 1"
+    if of_members > of_data:
+        way = f"name all {of_members:,} (class_names in the file, or the third value that data returns)"
+        return f": if the data has images of some classes only, {way}"
+    return ": is this the data that it was trained on?"
 
 
 def _as_ensemble(made: Any, name: str, x: Images) -> Ensemble:

@@ -96,8 +96,12 @@ def matrix_table(
 
 
 def matrix_settings(state: State, loaded: Loaded, n: int) -> str:
-    """Return the settings of a measurement for the table's caption. n: how many images are measured so far."""
-    return f"{configured_attack(state)[0]}, ε {state.eps:g}, {n} {DATA[loaded.data.name].examples}: "
+    """Return the settings of a measurement for the table's caption. n: how many images every surrogate has so far."""
+    count = min(state.n, len(loaded.data))
+    images = (
+        f"{n} {DATA[loaded.data.name].examples}" if n == count else f"{n} of {count} {DATA[loaded.data.name].examples} so far"
+    )
+    return f"{configured_attack(state)[0]}, ε {state.eps:g}, {images}: "
 
 
 def _cell(matrix: TransferMatrix, i: int, j: int, names: list[str], button: bool, *, pressed: bool) -> html.Button | html.Span:

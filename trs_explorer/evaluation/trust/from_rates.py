@@ -60,7 +60,7 @@ def check_rates(rates: Sequence[Rate]) -> CheckWarnings:
     if len({_ball(rate) for rate in following}) < len(following):
         warnings[8] = _far_apart(following)
     if attacked:
-        warnings[11] = _outside_the_ball(rates)
+        warnings[11] = outside_the_ball(rates)
         warnings[17] = _failed_but_changed(attacked)
     return warnings
 
@@ -83,7 +83,8 @@ def _failed_but_changed(rates: Sequence[Rate]) -> list[str]:
     ]
 
 
-def _outside_the_ball(rates: Sequence[Rate]) -> list[str]:
+def outside_the_ball(rates: Sequence[Rate]) -> list[str]:
+    """Say of every attack that moved an image further than its radius that its figure does not count."""
     return [
         f"{rate.name} moved an image by {rate.perturbation:.4g} in {rate.norm}, more than its ε {rate.eps:g}: its figure does "
         "not count"

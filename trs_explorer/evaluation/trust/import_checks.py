@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from trs_explorer.evaluation.accuracy import batches, right
 from trs_explorer.evaluation.intervals import wilson
+from trs_explorer.evaluation.seeds import sign_test
 from trs_explorer.evaluation.trust.from_rates import check_model
 from trs_explorer.gradients import Images, Labels
 from trs_explorer.models.ensemble import Ensemble
@@ -21,37 +23,65 @@ NOT_BETTER = (
     "Not better: images normalised by their mean and std, or back; in [-1, 1] or [0, 255]; channels reversed; classes renamed"
 )
 N_GRADIENTS = 16  # images for the checks that need gradients
+SURE = 0.01  # p of the sign test below which a gain by another input is said
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A step of the checks.
+
+    - members: how many of them are checked.
+    - warning: what is wrong, in words; "" if nothing is.
+    - correct: of the member that was just checked, how many images it classifies correctly.
+    """
+
+    members: int
+    warning: str = ""
+    correct: int | None = None
 
 
 def check_import(
     ensemble: Ensemble, x: Images, y: Labels, *, was_training: Sequence[int] = (), batch_size: int = 64
-) -> Iterator[tuple[int, str]]:
-    """Yield what is wrong with an ensemble's members, in words, and how many of them are checked; "" when one is.
+) -> Iterator[Checked]:
+    """Yield what is wrong with an ensemble's members, in words, and of each how many images it classifies correctly.
 
     - x, y: test images in [0, 1] and their labels; some hundreds are enough.
     - was_training: numbers (from 0) of the members that came in training mode.
     Said are: normalisation that is missing or doubled, classes in another order, probabilities instead of logits, saturated
     logits, outputs that change from pass to pass or with the other images of a batch, gradients that do not reach the input.
     """
-    yield 0, ""
+    yield Checked(0)
     if was_training:
         names = ", ".join(f"F{k + 1}" for k in was_training)
-        yield 0, f"{names} came in training mode: measured in eval mode, without dropout, with batch norm's stored statistics"
+        text = f"{names} came in training mode: measured in eval mode, without dropout, with batch norm's stored statistics"
+        yield Checked(0, text)
     for k, member in enumerate(ensemble.members):
-        for text in _member_texts(member, x, y, batch_size):
-            yield k, f"F{k + 1}: {text}"
-        yield k + 1, ""
+        outputs = _outputs(member, x, y, batch_size)
+        for text in _member_texts(member, x, y, outputs, batch_size):
+            yield Checked(k, f"F{k + 1}: {text}")
+        yield Checked(k + 1, correct=int(right(outputs, y).sum()))
     for text in _twins(ensemble, x[:N_GRADIENTS]):
-        yield len(ensemble), text
+        yield Checked(len(ensemble), text)
 
 
-def _member_texts(member: nn.Module, x: Images, y: Labels, batch_size: int) -> Iterator[str]:
-    outputs = _outputs(member, x, y, batch_size)
+def in_training(ensemble: Ensemble) -> list[int]:
+    """The numbers (from 0) of the members in training mode. A mere frame around modules in eval mode is not."""
+
+    def trains(member: nn.Module) -> bool:
+        inner = [module for module in member.modules() if module is not member and not any(module.children())]
+        return member.training and (not inner or any(module.training for module in inner))
+
+    return [number for number, member in enumerate(ensemble.members) if trains(member)]
+
+
+def _member_texts(member: nn.Module, x: Images, y: Labels, outputs: Tensor, batch_size: int) -> Iterator[str]:
     correct = right(outputs, y)
     classes = outputs.shape[-1]
     _, high = wilson(int(correct.sum()), len(y))
     if high < (1 + 1 / classes) / 2:  # less than half way from chance to perfect
         yield from _why_so_inaccurate(member, x, y, outputs, batch_size)
+    elif not bool(correct.all()):
+        yield from _better_otherwise(member, x, y, correct, batch_size)
     warnings = check_model(member, x[:N_GRADIENTS], y[:N_GRADIENTS])
     yield from (text for check in (9, 10) for text in warnings[check])
     if _depends_on_its_batch(member, x[:N_GRADIENTS]):
@@ -74,20 +104,38 @@ def _why_so_inaccurate(member: nn.Module, x: Images, y: Labels, outputs: Tensor,
     n, correct, chance = len(y), int(right(outputs, y).sum()), 1 / outputs.shape[-1]
     low, _ = wilson(correct, n)
     text = f"it classifies {correct} of {n} images correctly" + ", which may be chance" * (low <= chance)
-    mean, std = (value.view(-1, 1, 1) for value in (x.mean((0, 2, 3)), x.std((0, 2, 3)).clamp_min(1e-3)))
-    tries = {
-        f"images normalised by their own mean and std {MISSING}": (x - mean) / std,
-        f"images in [-1, 1] {MISSING}": 2 * x - 1,
-        "images in [0, 255] {}: put that factor into the model": 255 * x,
-        "images that are normalised back, x * std + mean, {}: its normalisation is doubled": x * std + mean,
-        "images with their channels in reverse order {}: it was trained on BGR": x.flip(1),
-    }
+    tries = _other_inputs(x)
     counts = {words: int(right(_outputs(member, other, y, batch_size), y).sum()) for words, other in tries.items()}
     renamed = "its own answers {} if its classes are renamed: they are in another order than the data's. Reorder its outputs"
     counts[renamed] = _matched_classes(outputs, y)
     words, best = max(counts.items(), key=lambda one: one[1])
     better = best - correct > BETTER * n
     yield f"{text}; of {words.format(best)}" if better else f"{text}: is this the data that it was trained on? {NOT_BETTER}"
+
+
+def _better_otherwise(member: nn.Module, x: Images, y: Labels, correct: Tensor, batch_size: int) -> Iterator[str]:
+    """Say which other input makes an accurate member more accurate, if chance does not explain it (a sign test)."""
+    before, found = correct.cpu(), []
+    for words, other in _other_inputs(x).items():
+        now = right(_outputs(member, other, y, batch_size), y.cpu())
+        gained, lost = int((now & ~before).sum()), int((~now & before).sum())
+        if gained > lost and sign_test(gained, lost) < SURE:
+            found.append((int(now.sum()), words))
+    if found:
+        best, words = max(found)
+        yield f"it classifies {int(before.sum())} of {len(y)} images correctly; of {words.format(best)}"
+
+
+def _other_inputs(x: Images) -> dict[str, Images]:
+    """The images as a member may have been trained on them, by what it means if it is better then ({}: its correct answers)."""
+    mean, std = (value.view(-1, 1, 1) for value in (x.mean((0, 2, 3)), x.std((0, 2, 3)).clamp_min(1e-3)))
+    return {
+        f"images normalised by their own mean and std {MISSING}": (x - mean) / std,
+        f"images in [-1, 1] {MISSING}": 2 * x - 1,
+        "images in [0, 255] {}: put that factor into the model": 255 * x,
+        "images that are normalised back, x * std + mean, {}: its normalisation is doubled": x * std + mean,
+        "images with their channels in reverse order {}: it was trained on BGR": x.flip(1),
+    }
 
 
 def _matched_classes(outputs: Float[Tensor, "batch class"], y: Labels) -> int:
