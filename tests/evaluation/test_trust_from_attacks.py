@@ -10,7 +10,7 @@ from torch import nn
 
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.evaluation.accuracy import evaluate
-from trs_explorer.evaluation.trust import from_attacks
+from trs_explorer.evaluation.trust import from_attacks, from_rates
 from trs_explorer.evaluation.trust.from_attacks import cheap_checks, quick_checks, thorough_checks
 from trs_explorer.evaluation.trust.from_rates import check_model, check_rates, merge_warnings
 from trs_explorer.models.ensemble import Ensemble
@@ -239,3 +239,38 @@ def test_the_checks_attack_in_the_norm_of_the_figures(trained, monkeypatch, norm
     assert {4, 6, 7, 8, 12, 13, 15} <= made
     assert not warned
     assert {kind for kind, radius in used if radius == eps} == {norm}
+
+
+def test_of_a_model_of_which_few_images_fit_batches_are_small_and_the_words_the_same(trained, monkeypatch):
+    """With masked gradients, so that several checks have something to say."""
+    model, x, y = trained
+    sizes = []
+
+    class Watched(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = Times(model, 4000.0)
+
+        def forward(self, images):
+            sizes.append(len(images))
+            return self.inner(images)
+
+    watched = Watched()
+    attacks = [("pgd-5", partial(pgd, steps=5), {"eps": EPS})]
+    own = {"rates": evaluate(watched, x, y, attacks=attacks), "attacks": attacks, "seed": 3}
+
+    def words():
+        return [
+            check_model(watched, x, y),
+            quick_checks(watched, x, y, **own),
+            thorough_checks(watched, x, y, **own, others=[("other", model)]),
+        ]
+
+    whole = words()
+    assert any(texts for part in whole for texts in part.values())
+    for module in (from_attacks, from_rates):
+        monkeypatch.setattr(module, "fitting_batch", lambda model, x, most=256: 16)
+    sizes.clear()
+    assert words() == whole
+    assert max(sizes) == 16
+    assert from_attacks.affordable(watched, x, 100) == slice(0, 32)

@@ -117,6 +117,7 @@ def test_a_new_setting_starts_from_an_empty_matrix_and_a_failure_leaves_none(app
     assert answer["poll.disabled"] is False
     assert not list(parts(call(app, "strip.children", measured=answer["measured.data"], client="three")["strip.children"], "Img"))
     assert set(cells(answer["matrix.children"]).values()) == {"-"}
+    assert texts(next(parts(answer["matrix.children"], "Caption"))).startswith("PGD-50, ε 0.3, 0 of 1000 images so far: ")
     failed = call(app, "matrix.children", settled={**state, "run": "nowhere"}, client="three")
     assert (failed["matrix.children"], failed["poll.disabled"], failed["measured.data"]) == ([], True, {})
     assert call(app, "strip.children", measured={}, client="three")["strip.children"] == []

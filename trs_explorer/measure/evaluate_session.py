@@ -15,7 +15,7 @@ from trs_explorer.evaluation.accuracy import Attack, Rate, join_rates, worst_of
 from trs_explorer.evaluation.table1 import paper
 from trs_explorer.evaluation.table1.columns import MIN_FOR_WORST
 from trs_explorer.evaluation.trust.checks import CHECKS
-from trs_explorer.evaluation.trust.from_attacks import THOROUGH_N, cheap_checks, thorough_checks
+from trs_explorer.evaluation.trust.from_attacks import THOROUGH_N, affordable, cheap_checks, thorough_checks
 from trs_explorer.evaluation.trust.from_rates import CheckWarnings, all_warnings, check_rates, merge_warnings
 from trs_explorer.files import Json
 from trs_explorer.measure.rates import measure_rates
@@ -166,15 +166,19 @@ def _warnings(
     attacks = list(compress(plan.labelled_attacks(), direct))
     others = check_rates(list(compress(rates[1:], [not each for each in direct])))
     rates = [rates[0], *compress(rates[1:], direct)]
+
+    def notify(text: str) -> None:
+        progress(0, None, f"checks: {text}")
+
     progress(0, None, "checks")
     warnings = merge_warnings(
         {14: [f"{name} was left out: it needs more classes" for name in plan.left_out]},
         {number: others[number] for number in (11, 17) if number in others},
-        cheap_checks(session.ensemble, x, y, rates=rates, attacks=attacks, seed=plan.seed),
+        cheap_checks(session.ensemble, x, y, rates=rates, attacks=attacks, seed=plan.seed, notify=notify),
     )
     if not plan.trust:
         return warnings
-    few = slice(0, THOROUGH_N)
+    few = affordable(session.ensemble, x, THOROUGH_N)
     thorough = thorough_checks(
         session.ensemble,
         x[few],
@@ -184,7 +188,7 @@ def _warnings(
         others=_other_ensembles(session.run, session.description["weights"], x.device),
         steps=plan.steps,
         seed=plan.seed,
-        notify=lambda text: progress(0, None, f"checks: {text}"),
+        notify=notify,
     )
     return merge_warnings(warnings, thorough)
 

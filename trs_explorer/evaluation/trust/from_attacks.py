@@ -18,7 +18,7 @@ from trs_explorer.attacks.mora import mora
 from trs_explorer.attacks.noise import random_shift, seeded
 from trs_explorer.attacks.options import transfer_kwargs
 from trs_explorer.attacks.pgd import pgd
-from trs_explorer.evaluation.accuracy import Attack, Rate, correct
+from trs_explorer.evaluation.accuracy import Attack, Rate, batches, correct
 from trs_explorer.evaluation.trust.from_rates import (
     MAX_ATTACK_GAP,
     SLACK,
@@ -29,10 +29,11 @@ from trs_explorer.evaluation.trust.from_rates import (
     merge_warnings,
 )
 from trs_explorer.gradients import Images, Labels
+from trs_explorer.models.batch_size import fitting_batch
 from trs_explorer.models.eval_mode import eval_mode
 from trs_explorer.models.recording import RecordingModel
 
-QUICK_N, THOROUGH_N = 100, 200
+QUICK_N, THOROUGH_N, HEAVY_N = 100, 200, 16  # images; at least the last of a model of which a pass takes few
 ENOUGH = 0.1  # where a smaller share than this is left right, no check can find a weakness
 NOISE_DRAWS = 10
 LAST_STEPS = 10
@@ -41,32 +42,55 @@ Outcomes = Bool[Tensor, " batch"]
 
 
 def cheap_checks(
-    model: nn.Module, x: Images, y: Labels, *, rates: Sequence[Rate], attacks: Sequence[Attack], seed: int = 0
+    model: nn.Module,
+    x: Images,
+    y: Labels,
+    *,
+    rates: Sequence[Rate],
+    attacks: Sequence[Attack],
+    seed: int = 0,
+    notify: Callable[[str], object] = lambda text: None,
 ) -> CheckWarnings:
-    """Run all checks that every evaluation can afford: on its rates, and on its first QUICK_N images.
+    """Run all checks that every evaluation can afford: on its rates, and on its first QUICK_N images, fewer of a heavy model.
 
-    x, y: the images that were evaluated. rates, attacks: as for `quick_checks`.
+    x, y: the images that were evaluated. rates, attacks, notify: as for `quick_checks`.
     """
-    few = slice(0, QUICK_N)
+    few = affordable(model, x, QUICK_N)
     return merge_warnings(
         check_rates(rates),
         check_model(model, x[few], y[few]),
-        quick_checks(model, x[few], y[few], rates=rates, attacks=attacks, seed=seed),
+        quick_checks(model, x[few], y[few], rates=rates, attacks=attacks, seed=seed, notify=notify),
     )
 
 
+def affordable(model: nn.Module, x: Images, n: int) -> slice:
+    """The first n images for the checks; of a heavy model twice as many as a pass takes, and HEAVY_N at least."""
+    fits = fitting_batch(model, x, most=n)
+    return slice(0, n if fits == n else min(n, max(HEAVY_N, 2 * fits)))
+
+
 def quick_checks(
-    model: nn.Module, x: Images, y: Labels, *, rates: Sequence[Rate], attacks: Sequence[Attack], seed: int = 0
+    model: nn.Module,
+    x: Images,
+    y: Labels,
+    *,
+    rates: Sequence[Rate],
+    attacks: Sequence[Attack],
+    seed: int = 0,
+    notify: Callable[[str], object] = lambda text: None,
 ) -> CheckWarnings:
     """Run the checks 2, 8, 12 and 15. Cost: some hundred passes an image.
 
-    rates: measured on these images, in order, and perhaps on more after them. attacks: those of the rates.
+    - rates: measured on these images, in order, and perhaps on more after them.
+    - attacks: those of the rates.
+    - notify: called with what is checked, as it begins.
     """
     if not len(x):
         return {}
     run = partial(_outcomes_under, model, x, y, seed=seed)
-    right = correct(model, x, y).cpu()
+    right = _correct(model, x, y)
     warnings: CheckWarnings = {2: [], 12: []}
+    notify("ε 1")
     left = run(partial(pgd, eps=1.0))
     if left.any():
         warnings[2].append(
@@ -75,6 +99,7 @@ def quick_checks(
         )
     for name, attack, arguments in attacks:
         if arguments.get("eps") is not None:
+            notify(f"{name} with ε 0")
             same = run(partial(attack, **{**arguments, "eps": 0.0}))
             if not torch.equal(same, right):
                 warnings[12].append(f"{name} with ε 0 leaves {_of(same)} right instead of the clean {_of(right)}")
@@ -84,6 +109,7 @@ def quick_checks(
         return warnings
     warnings[8], warnings[15] = [], []
     eps = _informative_radius(strongest)
+    notify("cross-entropy and margin")
     both = [
         ("PGD on cross-entropy", run(partial(pgd, eps=eps, norm=norm))),
         ("PGD on the margin", run(partial(pgd, eps=eps, norm=norm, loss="margin"))),
@@ -96,11 +122,12 @@ def quick_checks(
             f"{low} leaves {_of(fewer)} right at ε {eps:g}, {high} {_of(more)}: the gradients of the latter are masked, so "
             "only the lower figure counts, and it may still be too high"
         )
+    notify("random noise")
     for eps, (name, left) in strongest.items():
         noisy = right.clone()
         for draw in range(NOISE_DRAWS):
             seeds = [(seed * NOISE_DRAWS + draw) * len(x) + place for place in range(len(x))]
-            noisy &= correct(model, (x + random_shift(x, seeds, eps=eps, norm=norm)).clamp(0, 1), y).cpu()
+            noisy &= _correct(model, (x + random_shift(x, seeds, eps=eps, norm=norm)).clamp(0, 1), y)
         if is_stronger(noisy, left):
             warnings[15].append(
                 f"{NOISE_DRAWS} draws of random noise leave {_of(noisy)} right at ε {eps:g}, {name} {_of(left)}: the attack "
@@ -182,8 +209,19 @@ def _outcomes_under(
     model: nn.Module, x: Images, y: Labels, attack: Callable[..., Tensor], *, seed: int, surrogate: nn.Module | None = None
 ) -> Outcomes:
     """Which images the model classifies correctly after an attack on it, or on the surrogate."""
+    return _correct(model, _attacked(attack, model if surrogate is None else surrogate, x, y, seed=seed), y)
+
+
+def _attacked(attack: Callable[..., Tensor], model: nn.Module, x: Images, y: Labels, *, seed: int) -> Images:
+    """The images under an attack, made in batches that fit into memory."""
     generator = seeded(seed)
-    return correct(model, attack(model if surrogate is None else surrogate, x, y, generator=generator), y).cpu()
+    parts = batches(model, x, y, fitting_batch(model, x))
+    return torch.cat([attack(model, images, labels, generator=generator) for images, labels in parts])
+
+
+def _correct(model: nn.Module, x: Images, y: Labels) -> Outcomes:
+    """Which images the model classifies correctly, on the CPU; in batches that fit into memory."""
+    return torch.cat([correct(model, images, labels).cpu() for images, labels in batches(model, x, y, fitting_batch(model, x))])
 
 
 def _norm(rates: Sequence[Rate]) -> str:
@@ -220,11 +258,11 @@ def _still_moving(model: nn.Module, x: Images, y: Labels, *, eps: float, steps: 
     """Check 6: whether PGD's last steps still raise the loss of images that were right before them, or fool some."""
     losses, right = [], []
     for count in (steps - LAST_STEPS, steps):
-        generator = seeded(seed)
-        attack = partial(pgd, eps=eps, norm=norm, step_size=eps / 10, for_transfer=True, generator=generator)
-        x_adv = attack(model, x, y, steps=count)
+        attack = partial(pgd, eps=eps, norm=norm, step_size=eps / 10, for_transfer=True, steps=count)
+        x_adv = _attacked(attack, model, x, y, seed=seed)
         with eval_mode(model), torch.no_grad():
-            outputs = model(x_adv).float()
+            parts = batches(model, x_adv, y, fitting_batch(model, x))
+            outputs = torch.cat([model(images).float() for images, _ in parts])
         losses.append(cross_entropy(outputs, y.long()).cpu())
         right.append((outputs.argmax(-1) == y).cpu())
     if not right[0].any():
@@ -250,15 +288,18 @@ def _passed_over(
     seed: int,
 ) -> list[str]:
     """Check 7: whether an iterate of the attack fooled the model where the returned image does not."""
-    fooled = torch.zeros_like(y, dtype=torch.bool)
-
-    def record(point: Tensor) -> None:
-        if len(point) == len(y):
-            fooled.logical_or_(~correct(model, point.detach(), y))
-
     options = {**arguments, **transfer_kwargs(attack)}  # all images stay in the batch, in order
-    returned = attack(RecordingModel(model, record), x, y, generator=seeded(seed), **options)
-    missed = fooled & correct(model, returned, y)
+    generator, missing = seeded(seed), []
+    for images, labels in batches(model, x, y, fitting_batch(model, x)):
+        fooled = torch.zeros_like(labels, dtype=torch.bool)
+
+        def record(point: Tensor, labels: Labels = labels, fooled: Tensor = fooled) -> None:
+            if len(point) == len(labels):
+                fooled.logical_or_(~correct(model, point.detach(), labels))
+
+        returned = attack(RecordingModel(model, record), images, labels, generator=generator, **options)
+        missing.append(fooled & correct(model, returned, labels))
+    missed = torch.cat(missing)
     if not missed.any():
         return []
     return [f"{name} visited an adversarial example and did not return one, for {_of(missed)}: it must return its best iterate"]

@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from trs_explorer.attack_labels import parse_label
-from trs_explorer.evaluation.accuracy import Rate, leaves_ball
+from trs_explorer.evaluation.accuracy import Rate, batches, leaves_ball
 from trs_explorer.evaluation.trust.checks import CHECKS
 from trs_explorer.gradients import Images, Labels
+from trs_explorer.models.batch_size import fitting_batch
 from trs_explorer.models.eval_mode import eval_mode
 
 SLACK = 0.01  # one percentage point: the effect of a random start or of rounding
@@ -192,15 +193,16 @@ def check_model(model: nn.Module, x: Images, y: Labels) -> CheckWarnings:
     """Run the checks 5, 9, 10 and 11 on a model's outputs for a small batch of clean images and their true labels.
 
     The model stays in its mode. Denominator of the shares: the images given. A gradient counts as zero only if it is exactly 0,
-    where a sign step does not move; small gradients are harmless.
+    where a sign step does not move; small gradients are harmless. Passes take as many images as fit into memory.
     """
     if not len(x):
         return {}
     warnings: CheckWarnings = {5: [], 9: [], 10: [], 11: []}
     if any(module.training for module in model.modules()):
         warnings[11].append("the model is in train mode: attacks and accuracies are measured in eval mode")
+    parts = [*batches(model, x, y, fitting_batch(model, x))]
     with eval_mode(model), torch.no_grad():
-        outputs, again = model(x).float(), model(x).float()
+        outputs, again = (torch.cat([model(images).float() for images, _ in parts]) for _ in range(2))
     if outputs.isnan().any():
         broken = outputs.isnan().any(-1)
         warnings[9].append(f"{_share_text(broken)} outputs hold NaN: they count as wrong, and no attack is needed")
@@ -208,15 +210,12 @@ def check_model(model: nn.Module, x: Images, y: Labels) -> CheckWarnings:
         warnings[9].append(
             "the same images give other outputs the second time: attacks on a random model need averaged gradients"
         )
-    if bool((outputs >= 0).all()) and torch.allclose(outputs.sum(-1), torch.ones(len(x), device=x.device), atol=1e-4):
+    if bool((outputs >= 0).all()) and torch.allclose(outputs.sum(-1), torch.ones_like(outputs[:, 0]), atol=1e-4):
         warnings[10].append(
             "the model returns probabilities: return logits or log-probabilities, or the attacks' loss is nearly flat"
         )
     with eval_mode(model), torch.enable_grad():
-        copy = x.detach().clone().requires_grad_()
-        loss = F.cross_entropy(model(copy).float(), y.long(), reduction="sum")
-        derivative = torch.autograd.grad(loss, copy, allow_unused=True)[0] if loss.requires_grad else None
-        gradient = torch.zeros_like(copy).flatten(1) if derivative is None else derivative.flatten(1)
+        gradient = torch.cat([_gradient(model, images, labels).flatten(1) for images, labels in parts])
     zero, broken = (gradient == 0).all(-1), ~gradient.isfinite().all(-1)
     if zero.float().mean() > SLACK:
         warnings[5].append(
@@ -225,6 +224,14 @@ def check_model(model: nn.Module, x: Images, y: Labels) -> CheckWarnings:
     if broken.any():
         warnings[5].append(f"{_share_text(broken)} input gradients are NaN or infinite: attacks go astray there")
     return warnings
+
+
+def _gradient(model: nn.Module, x: Images, y: Labels) -> Images:
+    """The gradient of the cross-entropy at each image; 0 where the output does not depend on it."""
+    copy = x.detach().clone().requires_grad_()
+    loss = F.cross_entropy(model(copy).float(), y.long(), reduction="sum")
+    gradient = torch.autograd.grad(loss, copy, allow_unused=True)[0] if loss.requires_grad else None
+    return torch.zeros_like(copy) if gradient is None else gradient
 
 
 def _radius(rate: Rate) -> float:
