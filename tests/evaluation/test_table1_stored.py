@@ -11,7 +11,7 @@ from made_results import result, same
 from trs_explorer import runs
 from trs_explorer.catalogue import DATA
 from trs_explorer.evaluation.table1.columns import CLEAN, Column, measured_columns, worst_columns
-from trs_explorer.evaluation.table1.stored import compact, parse_evaluation
+from trs_explorer.evaluation.table1.stored import compact, measured_checkpoint, parse_evaluation, stored_evaluations
 from trs_explorer.results import read_results, read_table, write_result, write_table
 
 PGD = Column("pgd", 0.1)
@@ -182,3 +182,15 @@ def test_stored_results_are_those_on_the_runs_own_images(tmp_path):
         assert numbers(elsewhere) == ([1], 1 if number == 1 else None)
         unknown = replace(elsewhere, config=replace(elsewhere.config, data_fingerprint={}))
         assert numbers(unknown) == ([2], number)  # all of a list are on the images of the newest
+
+
+def test_a_table_of_another_version_counts_where_nothing_can_be_measured_again(tmp_path):
+    from made_results import made
+
+    run = made(tmp_path / "run", None, data="mnist")
+    weights = run.checkpoints()[-1]
+    write_table(run, result(same(2), n=4, weights=weights.digest(), checkpoint=weights.name, versions={"trs_explorer": "0"}))
+    assert stored_evaluations(run, weights.digest(), 4) == []
+    weights.weights.unlink()
+    (found,) = stored_evaluations(run, measured_checkpoint(run)[1], 4)
+    assert found.rates[PGD]["outcomes"] == "1100"

@@ -66,7 +66,7 @@ def _row(
     whole = next((one for one in evaluations if one.is_complete(dataset)), None)
     if whole is None and measure is not None:
         if not run.checkpoints():
-            stored = "" if again else f", and its Table 1 is not complete, of another version, or of fewer than {limit} images"
+            stored = "" if again else f", and its Table 1 is not complete, or of fewer than {limit} images"
             raise RunError(f"{run.path} cannot be measured: no weights are here{stored}")
         whole, unfinished = measure(run, evaluations, limit)
         weights, checkpoint = whole.result["weights"], whole.result["checkpoint"]  # a training may have saved others meanwhile

@@ -59,8 +59,12 @@ def measured_checkpoint(run: Run, digest: Callable[[Checkpoint], str] = Checkpoi
 
 
 def stored_evaluations(run: Run, weights: str, limit: int) -> list[StoredEvaluation]:
-    """The stored evaluations of a run's weights: its Table 1 alone if that is complete, else the newest evaluation first."""
-    parse = partial(parse_evaluation, weights=weights, data=run.config.data, limit=limit)
+    """The stored evaluations of a run's weights: its Table 1 alone if that is complete, else the newest evaluation first.
+
+    Only those of this version of trs count, whose attacks may be stronger; but for a run that cannot be measured again.
+    """
+    alone = not run.checkpoints()
+    parse = partial(parse_evaluation, weights=weights, data=run.config.data, limit=limit, any_version=alone)
     table = parse(read_table(run))
     if table is not None and table.is_complete(run.config.data):
         return [table]
@@ -69,7 +73,7 @@ def stored_evaluations(run: Run, weights: str, limit: int) -> list[StoredEvaluat
     return [one for one in parsed if measured_on(run.config, one.result) == measured_on(run.config, parsed[0].result)]
 
 
-def parse_evaluation(result: Json, *, weights: str, data: str, limit: int) -> StoredEvaluation | None:
+def parse_evaluation(result: Json, *, weights: str, data: str, limit: int, any_version: bool = False) -> StoredEvaluation | None:
     """Parse a stored evaluation of these weights; None if it is of others, or was not made as the table's figures are.
 
     Rates of more than `limit` images keep all their outcomes. Rates of too few images are left out.
@@ -80,7 +84,9 @@ def parse_evaluation(result: Json, *, weights: str, data: str, limit: int) -> St
     if options.keys() - USUAL_OPTIONS:  # others are stored only where they are not the usual ones
         return None
     made = [result.get("kind"), result.get("weights"), result.get("seed"), options.get("steps"), options.get("restarts")]
-    if made != ["evaluate", weights, SEED, STEPS, RESTARTS] or versions.get("trs_explorer") != __version__:
+    if made != ["evaluate", weights, SEED, STEPS, RESTARTS]:
+        return None
+    if versions.get("trs_explorer") != __version__ and not any_version:
         return None
     named = re.fullmatch(rf"{re.escape(data)}, first ([0-9]{{1,9}}) test images", str(result.get("data")))
     if named is None:
