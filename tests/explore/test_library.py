@@ -10,7 +10,7 @@ import torch
 
 from trs_explorer import runs
 from trs_explorer.explore import library as library_module
-from trs_explorer.explore.library import Library
+from trs_explorer.explore.library import Library, StillRead
 from trs_explorer.explore.run_names import without_folders
 from trs_explorer.files import read_json
 from trs_explorer.options import UsageError
@@ -145,7 +145,7 @@ def test_a_run_that_is_read_slowly_keeps_no_other_waiting(place, monkeypatch):
     assert library.events("bars-cos-only")
     monkeypatch.setattr(library_module, "WAIT_S", 0.01)
     for ask in (library.load, library.events):
-        with pytest.raises(RunError, match="another request is still reading it"):
+        with pytest.raises(StillRead, match="another request is still reading it"):
             ask("bars-trs")
     assert not found
     go_on.set()

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 import pytest
 from dash_client import call, click, controls_of, open_link, resolve, set_control, state_of
 
-from trs_explorer.explore.library import Library
+from trs_explorer.explore.library import Library, StillRead
 from trs_explorer.shipped import folder
 from trs_explorer.web import controls, slice_cache, state_callbacks
 from trs_explorer.web.app import create_app
@@ -319,3 +319,32 @@ def test_changes_that_arrive_together_all_count(app):
     shown = {**controls_of(app, state), "image": 5}
     answer = call(app, "state.data", changed=["image.value", "scrub.value"], scrub="0", state=state, **shown)
     assert (answer["state.data"]["image"], answer["state.data"]["at"]) == (5, "0018")
+
+
+# --- a run that takes long to read -----------------------------------------------------------------------------------
+
+
+def test_a_run_that_is_still_read_appears_later_as_its_address_asked(app, monkeypatch):
+    """The controls hold what an empty page holds: none of that may come into the state."""
+    expected = resolve(app, run="mnist-trs", image=7, eps=0.125, n=64)
+    empty = {name: [] if name == "shown" else False if name in controls.SWITCHES else None for name in controls.FIELDS}
+    load = Library.load
+
+    def busy(*_):
+        raise StillRead("another request is still reading it")
+
+    monkeypatch.setattr(Library, "load", busy)
+    address = "?run=mnist-trs&image=7&eps=0.125&n=64"
+    waiting = call(app, "state.data", changed="address.search", address=address)["state.data"]
+    assert waiting["error"] == "mnist-trs is still being read: it appears here as soon as it is there"
+    beats = [call(app, "newest.data", changed="alive.data", alive=n, state=waiting)["newest.data"] for n in (1, 9)]
+    assert beats[0] != beats[1]  # so that the state is asked for again
+    about = {"state": waiting, "address": address, "newest": beats[1], "run": "mnist-trs"}
+    again = call(app, "state.data", changed="newest.data", **{**empty, **about})["state.data"]
+    assert again == waiting
+    monkeypatch.setattr(Library, "load", load)
+    there = call(app, "state.data", changed="newest.data", **{**empty, **about})
+    assert (there["slice-poll.disabled"], there["surrogate.options"]) == (True, expected["surrogate.options"])
+    assert there["state.data"] == expected["state.data"]
+    moved = call(app, "state.data", changed="image.value", **{**empty, **about, "image": 9})["state.data"]
+    assert moved == there["state.data"] | {"image": 9}

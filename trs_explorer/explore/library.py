@@ -33,6 +33,10 @@ WAIT_S = 20.0  # for another request that reads the same file; then the request 
 DAMAGE = (OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, MemoryError, RecursionError)
 
 
+class StillRead(RunError):
+    """Another request is reading the run, which takes long where code of others builds its members."""
+
+
 @dataclass(frozen=True, eq=False)
 class Loaded:
     """A loaded checkpoint.
@@ -135,7 +139,7 @@ class Library:
         """Load a checkpoint's ensemble and data; by default the newest checkpoint.
 
         Raises: UsageError for an unknown run or data that cannot be found; RunError if there is no such checkpoint (any more), if
-        it is damaged, or if another request has been reading it for WAIT_S seconds.
+        it is damaged, or as StillRead if another request has been reading it for WAIT_S seconds.
         """
         run = self.run(name)
         with self.readable_errors(name, run):
@@ -178,6 +182,8 @@ class Library:
             yield
         except UsageError as error:
             raise UsageError(self._message(str(error), name, run)) from error
+        except StillRead:
+            raise
         except RunError as error:
             raise RunError(self._message(str(error), name, run)) from error
         except OSError as error:
@@ -256,11 +262,11 @@ class Library:
 
     @contextmanager
     def _one_at_a_time(self, key: Hashable) -> Iterator[None]:
-        """Let one thread at a time read a file, so that it is read once. Raises RunError after waiting WAIT_S seconds."""
+        """Let one thread at a time read a file, so that it is read once. Raises StillRead after waiting WAIT_S seconds."""
         with self._lock:
             lock = self._busy.setdefault(key, threading.Lock())
         if not lock.acquire(timeout=WAIT_S):
-            raise RunError("another request is still reading it: try again in a while")
+            raise StillRead("another request is still reading it: try again in a while")
         try:
             yield
         finally:

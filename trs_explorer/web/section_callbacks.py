@@ -26,6 +26,8 @@ from trs_explorer.web.page_request import NO_UPLOADS, PageRequest, image_name, p
 from trs_explorer.web.slice_cache import SliceCache
 from trs_explorer.web.state_callbacks import SHOWN_ERRORS
 
+WAITED_BEATS = 4  # of the page (1.5 s each), between two requests for a run that is still read
+
 
 def add_sections(app: dash.Dash, library: Library, jobs: Jobs, slices: SliceCache) -> None:
     """Add the callbacks."""
@@ -229,14 +231,17 @@ def _add_history(app: dash.Dash, library: Library) -> None:
         Output("newest", "data"), Input("alive", "data"), Held("state", "data"), Held("newest", "data"), prevent_initial_call=True
     )
     def newest(beats: int | None, state: Json | None, before: Json | None) -> Any:
-        """Notice that a run has saved more, or has gone, or that one has come: the state is then resolved again."""
-        del beats
+        """Notice that a run has saved more, or has gone, or that one has come: the state is then resolved again.
+
+        Also as long as another request reads it.
+        """
         name = (state or {}).get("run") or ""
         try:
             now = {"run": name, "saved": library.checkpoints(name) if name else [], "runs": library.names}
         except SHOWN_ERRORS as error:
             now = {"run": name, "error": str(error), "runs": library.names}
-        return no_update if now == before else now
+        again = {"again": (beats or 0) // WAITED_BEATS} if (state or {}).get("busy") else {}
+        return no_update if now | again == before else now | again
 
 
 def _add_upload(app: dash.Dash, library: Library) -> None:

@@ -12,7 +12,7 @@ from dash import State as Held
 
 from trs_explorer.catalogue import DATA
 from trs_explorer.class_labels import IN_KEY, class_label
-from trs_explorer.explore.library import Library
+from trs_explorer.explore.library import Library, StillRead
 from trs_explorer.explore.plane_attacks import AttackPaths
 from trs_explorer.explore.slice_plane import model_names
 from trs_explorer.explore.slices import is_heavy
@@ -84,7 +84,7 @@ def add_state(app: dash.Dash, library: Library, slices: SliceCache) -> None:
     ) -> Json:
         del newest
         moved = _has_changed("scrub") and before
-        wanted_fields = fields | ({"at": _checkpoint_at(library, before, scrub)} if moved else {})
+        wanted_fields = fields | ({"at": _checkpoint_at(library, before, scrub)} if moved and "error" not in before else {})
         wanted = _wanted(search or "", wanted_fields, before, {name: run.config.data for name, run in library.runs().items()})
         if wanted is None:
             raise dash.exceptions.PreventUpdate
@@ -144,6 +144,11 @@ def _wanted(search: str, fields: Json, before: Json | None, data_of: dict[str, s
     """
     if before is None or ctx.triggered_id in (None, "address"):
         return dict(parse_qsl(search.lstrip("?")))
+    if "error" in before:  # the controls do not hold what was asked for: only what has just been changed counts
+        before, touched = before["asked"], [*map(_has_changed, fields)]
+        fields = {name: value for (name, value), now in zip(fields.items(), touched, strict=True) if now}
+        if not fields:
+            return before
     changed = changed_fields(before, controls.changes(fields, before), data_of)
     if changed == before and not _has_changed("newest"):
         return None
@@ -164,7 +169,7 @@ def _only_changes(answer: Json, held: Json, shown: Json, before: Json) -> Json:
     fields = {name: no_update if _shows(held.get(name), value) else value for name, value in answer["fields"].items()}
     now, needed = answer["needed"], shown["needed"] or {}
     styles = {name: no_update if now.get(name) == needed.get(name) else style for name, style in answer["styles"].items()}
-    same_run = answer["state"] is no_update or answer["state"]["run"] == before.get("run")
+    same_run = answer["state"] is no_update or ("error" not in before and answer["state"]["run"] == before.get("run"))
     kept = {"options": dict.fromkeys(answer["options"], no_update)} if same_run and not _has_changed("newest") else {}
     kept |= {"light": no_update} if same_run else {}
     unchanged = [name for name, part in DEPENDS.items() if all(answer["parts"][name].get(k) == before.get(k) for k in part)]
@@ -251,10 +256,15 @@ def _class_choices(data: str) -> dict[str, str]:
 
 
 def _unusable(library: Library, wanted: Json, error: Exception) -> Json:
-    """Return the page for a run that cannot be shown: its name and the reason; everything else stays as it is."""
+    """Return the page for a run that cannot be shown: its name and the reason; everything else stays as it is.
+
+    wanted: the fields that were asked for, which the next change begins from.
+    """
     run = str(wanted.get("run") or (preferred_run(library) if library.names else ""))
     names = {name: name for name in library.names}
-    state = {"run": run if run in names else "", "error": str(error), "live": run in names}
+    busy = isinstance(error, StillRead)
+    words = f"{run} is still being read: it appears here as soon as it is there" if busy else str(error)
+    state = {"run": run if run in names else "", "error": words, "live": run in names, "asked": wanted, "busy": busy}
     return {
         "state": state,
         "parts": dict.fromkeys(DEPENDS, state),
