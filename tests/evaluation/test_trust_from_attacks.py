@@ -10,7 +10,7 @@ from torch import nn
 
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.evaluation.accuracy import evaluate
-from trs_explorer.evaluation.trust import from_attacks, from_rates
+from trs_explorer.evaluation.trust import few_images, from_attacks, from_rates
 from trs_explorer.evaluation.trust.from_attacks import cheap_checks, quick_checks, thorough_checks
 from trs_explorer.evaluation.trust.from_rates import check_model, check_rates, merge_warnings
 from trs_explorer.models.ensemble import Ensemble
@@ -268,9 +268,9 @@ def test_of_a_model_of_which_few_images_fit_batches_are_small_and_the_words_the_
 
     whole = words()
     assert any(texts for part in whole for texts in part.values())
-    for module in (from_attacks, from_rates):
+    for module in (few_images, from_attacks, from_rates):
         monkeypatch.setattr(module, "fitting_batch", lambda model, x, most=256: 16)
     sizes.clear()
     assert words() == whole
     assert max(sizes) == 16
-    assert from_attacks.affordable(watched, x, 100) == slice(0, 32)
+    assert few_images.affordable(watched, x, 100) == slice(0, 32)

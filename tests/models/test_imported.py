@@ -105,7 +105,7 @@ def test_a_joint_module_is_called_once_for_all_members_and_its_weights_are_saved
         ("same", "returned one module twice"),
         ("wide", r"must return 3 logits an image for this data, got \[2, 4\] for 2 images"),
         ("mixed", "member F2 must return logits"),
-        ("tall", r"on images of 1 x 2 x 2: .*mat1 and mat2 shapes cannot be multiplied"),
+        ("tall", r"fails on images of 1 x 2 x 2, which the data has: .*mat1 and mat2 shapes cannot be multiplied"),
         ("fails", "nets.py, line 36, in fails: NameError: name 'undefined' is not defined"),
         ("text", r"must return logits \[batch, class\], or \[member, batch, class\], it returned a str"),
     ],

@@ -15,7 +15,8 @@ from trs_explorer.evaluation.accuracy import Attack, Rate, join_rates, worst_of
 from trs_explorer.evaluation.table1 import paper
 from trs_explorer.evaluation.table1.columns import MIN_FOR_WORST
 from trs_explorer.evaluation.trust.checks import CHECKS
-from trs_explorer.evaluation.trust.from_attacks import THOROUGH_N, affordable, cheap_checks, thorough_checks
+from trs_explorer.evaluation.trust.few_images import affordable
+from trs_explorer.evaluation.trust.from_attacks import THOROUGH_N, cheap_checks, thorough_checks
 from trs_explorer.evaluation.trust.from_rates import CheckWarnings, all_warnings, check_rates, merge_warnings
 from trs_explorer.files import Json
 from trs_explorer.measure.rates import measure_rates

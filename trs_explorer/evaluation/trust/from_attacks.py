@@ -19,6 +19,7 @@ from trs_explorer.attacks.noise import random_shift, seeded
 from trs_explorer.attacks.options import transfer_kwargs
 from trs_explorer.attacks.pgd import pgd
 from trs_explorer.evaluation.accuracy import Attack, Rate, batches, correct
+from trs_explorer.evaluation.trust.few_images import affordable, attacked, outputs_of, right_in_batches
 from trs_explorer.evaluation.trust.from_rates import (
     MAX_ATTACK_GAP,
     SLACK,
@@ -33,7 +34,7 @@ from trs_explorer.models.batch_size import fitting_batch
 from trs_explorer.models.eval_mode import eval_mode
 from trs_explorer.models.recording import RecordingModel
 
-QUICK_N, THOROUGH_N, HEAVY_N = 100, 200, 16  # images; at least the last of a model of which a pass takes few
+QUICK_N, THOROUGH_N = 100, 200
 ENOUGH = 0.1  # where a smaller share than this is left right, no check can find a weakness
 NOISE_DRAWS = 10
 LAST_STEPS = 10
@@ -63,12 +64,6 @@ def cheap_checks(
     )
 
 
-def affordable(model: nn.Module, x: Images, n: int) -> slice:
-    """The first n images for the checks; of a heavy model twice as many as a pass takes, and HEAVY_N at least."""
-    fits = fitting_batch(model, x, most=n)
-    return slice(0, n if fits == n else min(n, max(HEAVY_N, 2 * fits)))
-
-
 def quick_checks(
     model: nn.Module,
     x: Images,
@@ -88,7 +83,7 @@ def quick_checks(
     if not len(x):
         return {}
     run = partial(_outcomes_under, model, x, y, seed=seed)
-    right = _correct(model, x, y)
+    right = right_in_batches(model, x, y)
     warnings: CheckWarnings = {2: [], 12: []}
     notify("ε 1")
     left = run(partial(pgd, eps=1.0))
@@ -127,7 +122,7 @@ def quick_checks(
         noisy = right.clone()
         for draw in range(NOISE_DRAWS):
             seeds = [(seed * NOISE_DRAWS + draw) * len(x) + place for place in range(len(x))]
-            noisy &= _correct(model, (x + random_shift(x, seeds, eps=eps, norm=norm)).clamp(0, 1), y)
+            noisy &= right_in_batches(model, (x + random_shift(x, seeds, eps=eps, norm=norm)).clamp(0, 1), y)
         if is_stronger(noisy, left):
             warnings[15].append(
                 f"{NOISE_DRAWS} draws of random noise leave {_of(noisy)} right at ε {eps:g}, {name} {_of(left)}: the attack "
@@ -209,19 +204,7 @@ def _outcomes_under(
     model: nn.Module, x: Images, y: Labels, attack: Callable[..., Tensor], *, seed: int, surrogate: nn.Module | None = None
 ) -> Outcomes:
     """Which images the model classifies correctly after an attack on it, or on the surrogate."""
-    return _correct(model, _attacked(attack, model if surrogate is None else surrogate, x, y, seed=seed), y)
-
-
-def _attacked(attack: Callable[..., Tensor], model: nn.Module, x: Images, y: Labels, *, seed: int) -> Images:
-    """The images under an attack, made in batches that fit into memory."""
-    generator = seeded(seed)
-    parts = batches(model, x, y, fitting_batch(model, x))
-    return torch.cat([attack(model, images, labels, generator=generator) for images, labels in parts])
-
-
-def _correct(model: nn.Module, x: Images, y: Labels) -> Outcomes:
-    """Which images the model classifies correctly, on the CPU; in batches that fit into memory."""
-    return torch.cat([correct(model, images, labels).cpu() for images, labels in batches(model, x, y, fitting_batch(model, x))])
+    return right_in_batches(model, attacked(attack, model if surrogate is None else surrogate, x, y, seed=seed), y)
 
 
 def _norm(rates: Sequence[Rate]) -> str:
@@ -259,10 +242,9 @@ def _still_moving(model: nn.Module, x: Images, y: Labels, *, eps: float, steps: 
     losses, right = [], []
     for count in (steps - LAST_STEPS, steps):
         attack = partial(pgd, eps=eps, norm=norm, step_size=eps / 10, for_transfer=True, steps=count)
-        x_adv = _attacked(attack, model, x, y, seed=seed)
+        x_adv = attacked(attack, model, x, y, seed=seed)
         with eval_mode(model), torch.no_grad():
-            parts = batches(model, x_adv, y, fitting_batch(model, x))
-            outputs = torch.cat([model(images).float() for images, _ in parts])
+            outputs = outputs_of(model, x_adv, y)
         losses.append(cross_entropy(outputs, y.long()).cpu())
         right.append((outputs.argmax(-1) == y).cpu())
     if not right[0].any():

@@ -13,6 +13,7 @@ from torch import nn
 from trs_explorer.attack_labels import parse_label
 from trs_explorer.evaluation.accuracy import Rate, batches, leaves_ball
 from trs_explorer.evaluation.trust.checks import CHECKS
+from trs_explorer.evaluation.trust.few_images import outputs_of
 from trs_explorer.gradients import Images, Labels
 from trs_explorer.models.batch_size import fitting_batch
 from trs_explorer.models.eval_mode import eval_mode
@@ -202,7 +203,7 @@ def check_model(model: nn.Module, x: Images, y: Labels) -> CheckWarnings:
         warnings[11].append("the model is in train mode: attacks and accuracies are measured in eval mode")
     parts = [*batches(model, x, y, fitting_batch(model, x))]
     with eval_mode(model), torch.no_grad():
-        outputs, again = (torch.cat([model(images).float() for images, _ in parts]) for _ in range(2))
+        outputs, again = (outputs_of(model, x, y) for _ in range(2))
     if outputs.isnan().any():
         broken = outputs.isnan().any(-1)
         warnings[9].append(f"{_share_text(broken)} outputs hold NaN: they count as wrong, and no attack is needed")
