@@ -1,5 +1,8 @@
 """The card of the baseline: curves against `evaluate`, slices against samples and the geometry of the path."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +16,7 @@ from trs_explorer.explore.jobs import Jobs
 from trs_explorer.explore.planes import along_gradient, loss_directions
 from trs_explorer.explore.slices import sample
 from trs_explorer.figures.pixels import class_picture
-from trs_explorer.shipped import shipped_runs
+from trs_explorer.shipped import folder, shipped_runs
 from trs_explorer.web.lesson import baseline
 from trs_explorer.web.lesson.measurements import parse_card_request
 
@@ -66,6 +69,25 @@ def test_the_weakest_attack_of_both_comes_first_and_is_all_that_is_shown_before_
         assert set(view.figures) == {"curves"}
         assert isinstance(view.figures["curves"], str) or all(name.endswith("FGSM") for name in curves(view))
     assert set(curves(views[-1])) == {"DVERGE FGSM", "TRS FGSM"}
+
+
+def test_the_worst_of_all_attacks_is_what_the_table_of_these_weights_says(card):
+    runs, _ = card
+    parsed = {run: parse_card_request(runs, {**FIELDS, "run": run}, baseline.RUNS) for run in baseline.RUNS}
+    found = baseline.stored_worst(parsed)
+    for run in baseline.RUNS:
+        file = folder("checkpoints") / run / "results" / "table1.json"
+        rates = {rate["eps"]: rate for rate in json.loads(file.read_text())["rates"] if rate["name"] == "strong"}
+        assert [(eps, share.hits, share.of) for eps, share in found[run]] == [
+            (eps, rates[eps]["outcomes"].count("1"), 1000) for eps in (0.1, 0.15)
+        ]
+        assert [(share.low, share.high) for _, share in found[run]] == [
+            (rates[eps]["low"], rates[eps]["high"]) for eps in (0.1, 0.15)
+        ]
+    other = {run: replace(request, loaded=replace(request.loaded, digest="0" * 64)) for run, request in parsed.items()}
+    assert baseline.stored_worst(other) == {key: [] for key in baseline.RUNS}
+    lines = dict(baseline.as_curves({"mnist-trs": {"": [], "pgd": []}}, ["pgd"], found)[0][1])
+    assert lines == {"all (stored)": found["mnist-trs"]}
 
 
 @pytest.mark.slow

@@ -10,6 +10,9 @@ import torch
 from dash import html
 
 from trs_explorer.evaluation.accuracy import Rate
+from trs_explorer.evaluation.intervals import wilson
+from trs_explorer.evaluation.table1.columns import LIMIT
+from trs_explorer.evaluation.table1.stored import stored_evaluations
 from trs_explorer.explore.attack_paths import attack_path_on
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.explore.gallery import predictions
@@ -20,7 +23,7 @@ from trs_explorer.figures.slice_data import Attacks, Slice
 from trs_explorer.figures.theme import CLASS_COLOURS
 from trs_explorer.web.attack_paths import configured_attack
 from trs_explorer.web.lesson.card import Card, Teacher, choice, figure, out, part, scrolling, slider, whole_number
-from trs_explorer.web.lesson.measurements import accuracy_share, conditions, follow, paper_figures, requests_of_runs
+from trs_explorer.web.lesson.measurements import accuracy_share, conditions, follow, paper_figures, requests_of_runs, share
 from trs_explorer.web.lesson.view import CardRequest, View
 from trs_explorer.web.matrix import matrix_key
 from trs_explorer.web.page_request import PageRequest
@@ -30,6 +33,7 @@ from trs_explorer.web.slice_cache import SliceCache
 SERIES = {"mnist-dverge": Series("DVERGE", CLASS_COLOURS[5], "circle"), "mnist-trs": Series("TRS", CLASS_COLOURS[2], "diamond")}
 RUNS = tuple(SERIES)
 ATTACKS = {"fgsm": "FGSM", "pgd": "PGD", "mora": "MORA"}  # weak to strong; only the first is shown before the guess
+WORST = "strong", "all (stored)"  # too slow to run here: what Table 1 of the run says
 RADII = (0.1, 0.15, 0.2, 0.3)
 LEVEL = 2  # of a slice's nested grids: 97 x 97 points
 SPAN = 4.0  # half the side of a slice, in L2: wide enough for boundaries along the gradient
@@ -91,7 +95,8 @@ CARD = Card(
     f"PGD at ε 0.1 / 0.15: DVERGE {paper_figures('pgd', 'dverge')}, TRS {paper_figures('pgd', 'trs')} (other networks). Its "
     "reading: DVERGE protects the gradient direction, TRS is smooth in all.",
     measured="Live, here, on the runs that ship: accuracy on all images, 95 % intervals. DVERGE holds better under PGD than the "
-    "paper's; MORA shows that a part of that is masked gradients (trs evaluate mnist-dverge --attacks pgd,mora).",
+    "paper's; MORA shows that a part of that is masked gradients (trs evaluate mnist-dverge --attacks pgd,mora). All: ten "
+    "attacks in turn, AutoAttack's among them, on 1,000 images; that takes minutes, so trs compare has stored it.",
     teacher=Teacher(
         10,
         "Two ensembles, one weak attack, no difference. Let them vote on the strong attack. Reveal, and only then look at the "
@@ -126,8 +131,9 @@ def view(card: CardRequest) -> View:
     snapshot = follow(card, key, lambda: measure_curves(list(parsed.values())))
     done = snapshot.state == "done"
     shown = ATTACKS if card.revealed else ("fgsm",)
-    curves = as_curves(snapshot.value or {}, shown)
+    curves = as_curves(snapshot.value or {}, shown, stored_worst(parsed) if card.revealed else {})
     of = conditions(first, f"FGSM: one step; PGD and MORA: {first.state.steps} steps")
+    of += " All (stored): strong, first 1,000 test images." if card.revealed else ""
     figures: dict[str, object] = {"curves": accuracy_curves(curves, look=card.look) if curves else "Measuring ..."}
     texts = {"of": " ".join(filter(None, (missing, of, "" if done else "Measuring ...")))}
     notices = [*first.warnings]
@@ -155,8 +161,27 @@ def measure_curves(requests: Sequence[PageRequest]) -> Iterator[Rates]:
                 yield {run: dict(by_attack) for run, by_attack in rates.items()}
 
 
-def as_curves(rates: Rates, shown: Sequence[str]) -> list[tuple[Series, dict[str, list[tuple[float, Share]]]]]:
-    """Return the curves for the chart, by the attacks' names; each begins with the clean accuracy at eps 0."""
+def stored_worst(requests: Mapping[str, PageRequest]) -> dict[str, list[tuple[float, Share]]]:
+    """Return by run the accuracy under the worst of all attacks that its Table 1 has, by radius; of these weights alone."""
+    found = {}
+    for run, request in requests.items():
+        loaded = request.loaded
+        stored = stored_evaluations(loaded.run, loaded.digest, LIMIT)
+        rates = {column: rate for one in stored[:1] for column, rate in one.rates.items() if column.attack == WORST[0]}
+        points = [
+            (column.eps, share(rate["correct"], rate["n"], wilson(rate["correct"], rate["n"]))) for column, rate in rates.items()
+        ]
+        found[run] = sorted((eps, point) for eps, point in points if eps is not None and point)
+    return found
+
+
+def as_curves(
+    rates: Rates, shown: Sequence[str], worst: Mapping[str, Sequence[tuple[float, Share]]]
+) -> list[tuple[Series, dict[str, list[tuple[float, Share]]]]]:
+    """Return the curves for the chart, by the attacks' names; each begins with the clean accuracy at eps 0.
+
+    worst: by run, what is stored of all attacks together, which is drawn last.
+    """
     curves = []
     for run, by_attack in rates.items():
         lines = {}
@@ -165,6 +190,8 @@ def as_curves(rates: Rates, shown: Sequence[str]) -> list[tuple[Series, dict[str
             shares = [(eps, share) for eps, rate in points if (share := accuracy_share(rate))]
             if len(shares) > 1:
                 lines[ATTACKS[attack]] = shares
+        if worst.get(run):
+            lines[WORST[1]] = [*worst[run]]
         if lines:
             curves.append((SERIES[run], lines))
     return curves
@@ -176,7 +203,7 @@ def table(curves: Sequence[tuple[Series, Mapping[str, Sequence[tuple[float, Shar
     for series, lines in curves:
         for attack, points in lines.items():
             shares = dict(points)
-            cells = [html.Td(shares[eps].text if eps in shares else "...") for eps in RADII]
+            cells = [html.Td(shares[eps].text if eps in shares else "" if attack == WORST[1] else "...") for eps in RADII]
             rows.append(html.Tr([html.Th(f"{series.name} {attack}", scope="row"), *cells]))
     head = [html.Th("correct, %", scope="col"), *(html.Th(f"ε {eps:g}", scope="col") for eps in RADII)]
     return html.Table([html.Thead(html.Tr(head)), html.Tbody(rows)])
