@@ -32,7 +32,7 @@ def pgd_members(
 
     Runs `pgd` on the margin of each member alone; what counts is whether an iterate fools the ensemble. A model without
     `member_logits` counts as an ensemble of one. Everything else is as for `pgd`.
-    Source: ours; `method.md` is not needed to read it: check 16 of `evaluation.trust` asks for it.
+    Source: ours. Check 16 of `evaluation.trust` compares with it what attacks on the ensemble leave.
     """
     settings = AttackOptions(eps=eps, steps=steps, step_size=step_size, restarts=restarts, random_start=True, **options)
 
