@@ -107,7 +107,7 @@ def test_gal_refuses_a_plain_relu_that_the_model_calls_itself(model, kind: str) 
     check_model(resolve(settings("standard")))
 
 
-@pytest.mark.parametrize("method", ["dverge", "ckae"])
+@pytest.mark.parametrize("method", ["dverge", "fasten", "ckae"])
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
@@ -182,7 +182,7 @@ def test_members_with_different_outputs_and_tuples_are_refused_in_words() -> Non
         Ensemble([few, pair])(torch.rand(4, 1, 1, 2))
 
 
-@pytest.mark.parametrize("method", ["gal", "dverge", "ckae", "trs", "adp"])
+@pytest.mark.parametrize("method", ["gal", "dverge", "fasten", "ckae", "trs", "adp"])
 @pytest.mark.parametrize("kind", ["patch", "small", "lenet"])
 def test_the_models_of_the_catalogue_have_what_every_method_needs(method: str, kind: str) -> None:
     check_model(resolve({"method": method, "model": kind}))

@@ -25,7 +25,7 @@ DIGITS = {"limit": 64, "batch_size": 64, "log_every": 1, "probe_every": 1000, "s
 PLANE = {"data": "bars", "epochs": 3, "batch_size": 100, "log_every": 1, "save_every": 1, "probe_every": 3, "members": 3}
 
 
-FEW = ("dverge", "adaboost")  # of the fast suite; the others take the same paths
+FEW = ("dverge", "fasten", "adaboost")  # of the fast suite; the others take the same paths
 
 
 def in_time(method: str, fast: tuple[str, ...] = ()) -> object:
