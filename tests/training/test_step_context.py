@@ -20,7 +20,9 @@ def recorded_training(tmp_path, monkeypatch):
     def start(**settings) -> tuple[State, list[dict]]:
         state, seen = prepare(runs.create(tmp_path / "run", resolve({**SETTINGS, **settings}))), []
 
-        def defence(ensemble, x, y, *, progress, generator, epoch_generator, x_ce, other, member, weights, image_memory, rows, **options):
+        def defence(
+            ensemble, x, y, *, progress, generator, epoch_generator, x_ce, other, member, weights, image_memory, rows, **options
+        ):
             epoch, step = (torch.randint(10**6, (), generator=one).item() for one in (epoch_generator, generator))
             given = {"x": x, "y": y, "x_ce": x_ce, "other": other, "member": member, "weights": weights}
             given |= {"image_memory": image_memory, "rows": rows}
