@@ -164,7 +164,7 @@ METHODS = {
     ),
     "fasten": Method(
         "trs_explorer.defences.fasten:fasten",
-        "each member is trained on images that a step on another member moves away in its features (Huang et al. 2023)",
+        "each member is trained on images that a step on another member moves away in its features (IEEE TIFS)",
         {"distill_eps": 0.35, "lambda_intra": 3.0, "lambda_inter": 0.15},
         recipe={"optimizer": "sgd", "lr": 0.05, "weight_decay": 1e-4},
         trained_start=True,

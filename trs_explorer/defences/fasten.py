@@ -27,23 +27,24 @@ def fasten(
     epoch_generator: torch.Generator,
     x_ce: Images,
 ) -> dict[str, Tensor]:
-    """Return the sum over members of cross-entropy + lambda_intra * `intra` - lambda_inter * `inter`.
+    """Return the sum over members of cross-entropy at moved images + lambda_intra * `intra` - lambda_inter * `inter`.
 
-    In every step two members are drawn. For each of them `one_step` moves the images, `recycled` mixes that with what was kept
-    of the last epochs. Of the two, each is trained on the other's images, and every further member on those of either at random.
-    A member's loss depends on its own weights only. The feature layer is drawn once per epoch.
+    In every step two members are drawn. For each of them `one_step` moves the images, and `recycled` mixes the result with what
+    is kept of earlier epochs. Each of the two is trained on the other's images, every further member on those of either, at
+    random. A member's loss depends on its own weights only. The feature layer is drawn once per epoch, as DVERGE's.
 
     distill_eps: the l-inf radius around x of moved images.
     lambda_intra: the weight of the divergence of a member's answers to x and to the moved images.
-    lambda_inter: the weight of the divergence of members' answers, which is a reward.
+    lambda_inter: the weight of the divergence of different members' answers, which is a reward.
     image_memory, rows: the last perturbation of every training image, one byte a pixel, and where those of this batch are.
     generator, epoch_generator: random numbers of the step (a batch in parts draws for each part) and of the epoch.
     x_ce: with adversarial training, members are trained on these images too, and answers to them count in both divergences.
-    Source: Huang et al., "FASTEN: fast ensemble learning for improved adversarial robustness", IEEE Transactions on Information
-    Forensics and Security 2023, its abstract, and its published code. **Our reading of the reward**: the code computes it from
-    constants, so that it changes no weight. Here it depends on the member's own answers, the others' are constants, which costs
-    no further pass. As in the code there is no cross-entropy at x, and answers to x are constants. Ours: the sums and weights
-    are the code's (.05 * 3 = .15), adversarial images are those of the whole ensemble.
+    Source: "FASTEN: fast ensemble learning for improved adversarial robustness", IEEE Transactions on Information Forensics and
+    Security (document 10329935), of which only the abstract was at hand, and its published code, by which everything is that is
+    not named here. As in the code there is no cross-entropy at x, and answers to x are constants. **Our reading**: the abstract
+    has a regulariser that increases the members' diversity, but the code computes `inter` from constants, so that it changes no
+    weight. Here the member's own answers have a graph; the others' are constants, so that there is no further pass. Its weight
+    is the code's, .05 * 3. Ours too: adversarial images are made on the ensemble, the code's on each member, from moved images.
     """
     first, second, *_ = torch.randperm(len(ensemble), generator=generator, device=generator.device).tolist()
     pair = Ensemble([ensemble.members[first], ensemble.members[second]])
