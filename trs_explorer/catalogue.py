@@ -162,6 +162,15 @@ METHODS = {
         separate_losses=True,
         member_check="trs_explorer.defences.member_checks:features_by_layers",
     ),
+    "fasten": Method(
+        "trs_explorer.defences.fasten:fasten",
+        "each member is trained on images that a step on another member moves away in its features (IEEE TIFS)",
+        {"distill_eps": 0.35, "lambda_intra": 3.0, "lambda_inter": 0.15},
+        recipe={"optimizer": "sgd", "lr": 0.01, "weight_decay": 1e-4},  # by measurement on MNIST: checkpoints/README.md
+        trained_start=True,
+        separate_losses=True,
+        member_check="trs_explorer.defences.member_checks:features_by_layers",
+    ),
     "ckae": Method(
         "trs_explorer.defences.ckae:ckae",
         "members whose features differ by linear CKA: our reading, the paper only cites Kornblith et al. 2019",
@@ -264,7 +273,7 @@ DATA = {
 T = TypeVar("T")
 
 # What a training step hands to a defence that names it in its signature: training/steps.py says what each is.
-STEP_CONTEXT = ("progress", "generator", "epoch_generator", "x_ce", "other", "member", "weights")
+STEP_CONTEXT = ("progress", "generator", "epoch_generator", "x_ce", "other", "member", "weights", "image_memory", "rows")
 LEAKY_SLOPE = 0.1  # of leaky ReLUs, for negative inputs
 PUBLISHED = "published-"  # models of imported checkpoints have names that begin so: "published-resnet20"
 

@@ -153,6 +153,8 @@ HYPER_PARAMETERS = {
         Option("noise_share", float, "share of the training images that get noise", low=0, high=1),
         Option("distill_eps", float, "largest distance of a distilled image from its source, in [0, 1] pixels", low=0, high=1),
         Option("distill_steps", int, "sign steps of distill_eps / steps with momentum in the distillation", low=1, high=100),
+        Option("lambda_intra", float, "weight of the divergence of a member's answers to an image and its moved copy", low=0),
+        Option("lambda_inter", float, "weight, as a reward, of the divergence of different members' answers", low=0),
         Option("lambda_cka", float, "weight of the mean linear CKA of the members' last features", low=0),
         Option("lambda_parl", float, "weight of the mean cosine of the members' layer gradients (PARL)", low=0),
         Option("parl_layers", int, "layers that count, the first ones, but never the last (PARL)", low=1, high=100),

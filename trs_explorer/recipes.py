@@ -36,6 +36,7 @@ PLANE = {
 PLANE_METHODS: dict[str, dict[str, object]] = {
     "cos-l2": {"smoothness": "norm", "lambda_b": 0.05},
     "dverge": {"distill_eps": 0.3},
+    "fasten": {"distill_eps": 0.3},
 }
 
 # The authors' recipe: that of their code, except its schedule (x 0.1 every 40 epochs); delta from their answers. The lambdas are
@@ -53,4 +54,7 @@ CIFAR = {
     "delta_start": 0.01,
 }
 
-CIFAR_METHODS: dict[str, dict[str, object]] = {"dverge": {"distill_eps": 0.07, "lr": 0.1}}  # of its authors
+CIFAR_METHODS: dict[str, dict[str, object]] = {  # of their authors
+    "dverge": {"distill_eps": 0.07, "lr": 0.1},
+    "fasten": {"distill_eps": 0.06, "lr": 0.1},
+}

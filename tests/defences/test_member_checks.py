@@ -107,7 +107,7 @@ def test_gal_refuses_a_plain_relu_that_the_model_calls_itself(model, kind: str) 
     check_model(resolve(settings("standard")))
 
 
-@pytest.mark.parametrize("method", ["dverge", "ckae"])
+@pytest.mark.parametrize("method", ["dverge", "fasten", "ckae"])
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
@@ -182,7 +182,7 @@ def test_members_with_different_outputs_and_tuples_are_refused_in_words() -> Non
         Ensemble([few, pair])(torch.rand(4, 1, 1, 2))
 
 
-@pytest.mark.parametrize("method", ["gal", "dverge", "ckae", "trs", "adp"])
+@pytest.mark.parametrize("method", ["gal", "dverge", "fasten", "ckae", "trs", "adp"])
 @pytest.mark.parametrize("kind", ["patch", "small", "lenet"])
 def test_the_models_of_the_catalogue_have_what_every_method_needs(method: str, kind: str) -> None:
     check_model(resolve({"method": method, "model": kind}))
@@ -192,3 +192,20 @@ def test_a_layers_second_use_is_made_leaky_too(model) -> None:
     model("twice the same relu")
     member = build("own", "bars", 1, seed=0, method="gal").members[0]
     assert not any(isinstance(layer, nn.ReLU) for layer in member)
+
+
+def test_a_method_of_others_may_keep_something_of_every_image(tmp_path: Path) -> None:
+    """Its check too hands it a memory; in the training every image was in one batch of each epoch."""
+    lines = ["def counts(ensemble, x, y, *, image_memory, rows):", "    image_memory[rows] += 1"]
+    lines += ['    return {"total": ensemble(x).mean()}']
+    name = f"{write_mine(tmp_path, chr(10).join(lines))}:counts"
+    with forgotten():
+        plugins.allow("method", name)
+        config = resolve({"method": name, "data": "bars", "epochs": 2})
+        assert config.options == {}
+        check_model(config)
+        run = runs.create(tmp_path / "run", config)
+        list(train(run))
+        stored = torch.load(run.checkpoints()[-1].state, weights_only=True)["image_memory"]
+    assert stored.shape == (300, 1, 1, 2)
+    assert (stored == 2).all()

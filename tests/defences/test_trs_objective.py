@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from defences_plain import plain_gradients, turned
 
 from trs_explorer import defences
-from trs_explorer.catalogue import METHODS, load
+from trs_explorer.catalogue import METHODS, STEP_CONTEXT, load
 from trs_explorer.defences.beta import gradient_change
 from trs_explorer.defences.standard import standard
 from trs_explorer.defences.support_search import batch_statistics_only, support_points
@@ -237,7 +237,7 @@ def test_standard_is_the_mean_cross_entropy(ensemble, batch):
     assert total.item() == pytest.approx(sum(F.cross_entropy(m(x), y).item() for m in ensemble.members) / 4, abs=1e-12)
 
 
-MOMENT = {"progress", "generator", "epoch_generator", "x_ce", "other", "member", "weights"}  # what the loop can give
+MOMENT = {*STEP_CONTEXT}  # what the loop can give
 
 
 def test_every_defence_is_in_the_table_and_takes_just_its_options():

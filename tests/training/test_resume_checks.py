@@ -14,8 +14,12 @@ import pytest
 import torch
 
 from trs_explorer import files, runs
+from trs_explorer.catalogue import METHODS, Method
 from trs_explorer.config import resolve
 from trs_explorer.training import checkpoints, train
+from trs_explorer.training.resume import restore
+from trs_explorer.training.state import prepare
+from trs_explorer.training.steps import epoch_orders
 
 PLANE = {"data": "bars", "epochs": 3, "save_every": 1, "batch_size": 100, "method": "standard", "device": "cpu"}
 
@@ -124,6 +128,49 @@ def test_options_are_those_of_the_config_but_for_lambdas_in_their_range(tmp_path
     run = stopped(tmp_path / "run", method="trs", inner_steps=1)
     change(run, lambda state: state["options"].update(changed))
     with pytest.raises(runs.RunError, match=f"its {next(iter(changed))} is"):
+        list(train(run, resume=True))
+
+
+def remembering(ensemble, x, y, *, image_memory, rows, x_ce):
+    """A method that counts how often it has seen every image."""
+    image_memory[rows] += 1
+    return {"total": ensemble(x_ce).mean() * y.float().mean()}
+
+
+@pytest.fixture
+def _remembering(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METHODS, "remembering", Method(remembering, ""))
+
+
+@pytest.mark.usefixtures("_remembering")
+def test_what_a_method_keeps_of_images_is_there_after_a_resume_whatever_its_size(tmp_path: Path) -> None:
+    """4 MB of it, for a model of less than one."""
+    big = {"data": "mnist", "model": "patch", "members": 2, "limit": 6000, "batch_size": 2000, "epochs": 2, "log_every": 1}
+    run = stopped(tmp_path / "run", method="remembering", **big)
+    state = prepare(run)
+    assert not state.image_memory.any()
+    restore(state)
+    seen = epoch_orders(state)[0, :2000]  # the first step of the second epoch
+    assert state.progress.step == 4
+    assert state.image_memory.shape == state.images.x.shape
+    assert (state.image_memory[seen] == 2).all()
+    assert state.image_memory.sum() == (6000 + 2000) * 784
+
+
+@pytest.mark.usefixtures("_remembering")
+@pytest.mark.parametrize(
+    ("method", "value", "words"),
+    [
+        ("remembering", None, "does not have a byte for every pixel"),
+        ("remembering", torch.zeros(300, 1, 1, 2), "does not have a byte for every pixel"),
+        ("remembering", torch.zeros(299, 1, 1, 2, dtype=torch.uint8), "does not have a byte for every pixel"),
+        ("standard", torch.zeros(300, 1, 1, 2, dtype=torch.uint8), "keeps something of every image, its method does not"),
+    ],
+)
+def test_what_is_kept_of_images_must_fit_them(tmp_path: Path, method: str, value: object, words: str) -> None:
+    run = stopped(tmp_path / "run", method=method)
+    change(run, lambda state: state.update(image_memory=value))
+    with pytest.raises(runs.RunError, match=words):
         list(train(run, resume=True))
 
 

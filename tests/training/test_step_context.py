@@ -20,14 +20,18 @@ def recorded_training(tmp_path, monkeypatch):
     def start(**settings) -> tuple[State, list[dict]]:
         state, seen = prepare(runs.create(tmp_path / "run", resolve({**SETTINGS, **settings}))), []
 
-        def defence(ensemble, x, y, *, progress, generator, epoch_generator, x_ce, other, member, weights, **options):
+        def defence(
+            ensemble, x, y, *, progress, generator, epoch_generator, x_ce, other, member, weights, image_memory, rows, **options
+        ):
             epoch, step = (torch.randint(10**6, (), generator=one).item() for one in (epoch_generator, generator))
             given = {"x": x, "y": y, "x_ce": x_ce, "other": other, "member": member, "weights": weights}
+            given |= {"image_memory": image_memory, "rows": rows}
             seen.append({**given, "progress": progress, "epoch": epoch, "step": step})
             return {"total": ensemble(x).mean()}
 
         monkeypatch.setattr(steps, "load", lambda _: defence)
         state.weights = torch.arange(len(state.images)).float()
+        state.image_memory = torch.arange(len(state.images))
         state.parts = 1
         return state, seen
 
@@ -52,6 +56,8 @@ def test_images_of_both_batches_and_weights_are_those_of_the_orders(recorded_tra
     assert torch.equal(given["other"][0], state.images.images(orders[1]))
     assert torch.equal(given["other"][1], state.images.y[orders[1]])
     assert torch.equal(given["weights"], orders[0].float())
+    assert given["image_memory"] is state.image_memory
+    assert torch.equal(given["image_memory"][given["rows"]], orders[0])
     assert given["x_ce"] is given["x"]
     assert given["progress"] == pytest.approx(1 / state.steps)
     assert given["member"] is None

@@ -3,5 +3,6 @@
 A defence is called as f(ensemble, x, y, **options, **step_context); all but the first three are keyword-only. Of the step's
 context it gets what its signature names, see `training.steps.step_context`: how far the training is (progress), random
 numbers of the step (generator) or of the epoch (epoch_generator), the images on which cross-entropy is taken (x_ce), a second,
-independently drawn batch (other), and where members are trained one after another the member and its images' weights.
+independently drawn batch (other), what the method keeps of every training image (image_memory, rows), and where members are
+trained one after another the member and its images' weights.
 """

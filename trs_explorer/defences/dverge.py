@@ -1,17 +1,15 @@
 """DVERGE: each member is trained on images distilled from the other members, to be robust to their features."""
 
-from collections.abc import Callable
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from trs_explorer.defences.feature_search import drawn_layer, feature_gradient
 from trs_explorer.defences.support_search import batch_statistics_only
 from trs_explorer.defences.terms import with_total
-from trs_explorer.gradients import Images, Labels, Members, member_losses
+from trs_explorer.gradients import Images, Labels, member_losses
 from trs_explorer.models.ensemble import Ensemble
-from trs_explorer.models.features import feature_layers, features
-from trs_explorer.models.stacked import Stacked, at_least_float32
+from trs_explorer.models.stacked import Stacked
 
 
 def dverge(
@@ -38,8 +36,7 @@ def dverge(
     Source: Yang et al., "DVERGE: diversifying vulnerabilities for enhanced robust generation of ensembles", NeurIPS 2020,
     algorithm 1.
     """
-    layers = feature_layers(ensemble)
-    layer = layers[int(torch.randint(len(layers), (), generator=epoch_generator))]
+    layer = drawn_layer(ensemble, epoch_generator)
     images = distilled(ensemble, x, other[0], layer=layer, eps=distill_eps, steps=distill_steps)
     members = len(ensemble)
     arranged = (stack := ensemble.stacked()).arrange(images.flatten(0, 1)).unflatten(0, (members, -1))
@@ -71,7 +68,7 @@ def distilled(
     members = ensemble.stacked()
     source, target = members.arrange(source), members.arrange(target)
     with batch_statistics_only(ensemble), ensemble.arithmetic(source.device):
-        gradient_at = _feature_gradient(members, target, layer)
+        gradient_at = feature_gradient(members, target, layer)
         point = source.expand(len(ensemble), *source.shape)
         momentum = torch.zeros_like(point)
         for _ in range(steps):
@@ -81,28 +78,3 @@ def distilled(
             shift = (point - eps / steps * momentum.sign() - source).clamp(-eps, eps)
             point = (source + shift).clamp(0, 1)
     return members.restore(point)
-
-
-def _feature_gradient(members: Members, target: Images, layer: str) -> Callable[[Tensor], Tensor]:
-    """Return a function: the gradient, up to a factor, of each member's squared feature distance from target, at its images."""
-    if isinstance(members, Stacked):  # piecewise linear: no graph is needed
-        front = members.front(layer)
-        with torch.no_grad():
-            goal = front.linearize(target).logits
-
-        def closed_form(point: Tensor) -> Tensor:
-            with torch.no_grad():
-                piece = front.linearize(list(point))
-            return piece.vjp(piece.logits - goal)
-
-        return closed_form
-    with torch.no_grad():
-        goals = [at_least_float32(features(member, target, layer)) for member in members.members]
-
-    def by_autograd(point: Tensor) -> Tensor:
-        leaf = point.detach().requires_grad_()
-        triples = zip(members.members, leaf, goals, strict=True)
-        distances = [(at_least_float32(features(member, x, layer)) - goal).square().sum() for member, x, goal in triples]
-        return torch.autograd.grad(torch.stack(distances).sum(), leaf)[0]
-
-    return by_autograd

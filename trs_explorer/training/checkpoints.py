@@ -50,13 +50,14 @@ def save(run: Run, ensemble: Ensemble, state: dict, *, epoch: int, step_in_epoch
     return {"name": checkpoint.name, "sha256": digest, "state_sha256": hashlib.sha256(buffer.getbuffer()).hexdigest()}
 
 
-def load_state(checkpoint: Checkpoint, weights: str, ensemble: Ensemble, expected: str | None) -> tuple[dict, str]:
+def load_state(checkpoint: Checkpoint, weights: str, ensemble: Ensemble, expected: str | None, more: int = 0) -> tuple[dict, str]:
     """Load a checkpoint's training state; returns it with its SHA-256. Its contents are not checked here.
 
     checkpoint: whose state is loaded.
     weights: the SHA-256 of the checkpoint's weights, which the state must name.
     ensemble: bounds the size of the file.
     expected: the state's SHA-256 in the log, None if it is not known.
+    more: bytes that the state may have besides.
 
     Raises: RunError if the state is damaged, too large, or belongs to other weights.
     """
@@ -64,7 +65,7 @@ def load_state(checkpoint: Checkpoint, weights: str, ensemble: Ensemble, expecte
     tensors = sum(1 for _ in ensemble.parameters())
     try:
         raw = read_bytes(
-            checkpoint.state, 4 * bytes_of(ensemble) + 4096 * tensors + (1 << 20)
+            checkpoint.state, 4 * bytes_of(ensemble) + 4096 * tensors + more + (1 << 20)
         )  # Adam stores two values per weight
     except OSError as error:
         raise RunError(f"{checkpoint.state}: {reason(error)}") from error

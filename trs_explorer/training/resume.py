@@ -34,7 +34,8 @@ def restore(state: State) -> tuple[list[str], dict | None]:
         try:
             recorded = run.recorded(checkpoint)
             digest = load_weights(checkpoint.weights, state.ensemble, recorded.get("sha256"))
-            stored, state_digest = checkpoints.load_state(checkpoint, digest, state.ensemble, recorded.get("state_sha256"))
+            more = 0 if state.image_memory is None else state.image_memory.numel()
+            stored, state_digest = checkpoints.load_state(checkpoint, digest, state.ensemble, recorded.get("state_sha256"), more)
             notes += _apply(state, checkpoint, stored)
         except (RunError, UsageError) as error:
             notes.append(f"checkpoint {checkpoint.name} cannot be used: {error}")
@@ -66,6 +67,7 @@ def _apply(state: State, checkpoint: Checkpoint, stored: Mapping) -> list[str]:
         or _wrong_options(state, stored.get("options"))
         or _wrong_settings(state, optimizer)
         or _wrong_memory(state, optimizer["state"])
+        or _wrong_image_memory(state, stored.get("image_memory"))
     )
     if problem:
         raise RunError(f"{checkpoint.state} does not fit config.json: {problem}")
@@ -77,6 +79,8 @@ def _apply(state: State, checkpoint: Checkpoint, stored: Mapping) -> list[str]:
             name: torch.empty_like(like[name]).copy_(value) if name in like else value.clone() for name, value in memory.items()
         }
     state.optimizer.load_state_dict(ours)
+    if state.image_memory is not None:
+        state.image_memory.copy_(stored["image_memory"])
     declared = state.run.config.about_method.options
     state.progress = state.saved_at = Progress(stored["epoch"], stored["step_in_epoch"], stored["step"])
     state.options = {name: declared[name].check(value) for name, value in stored["options"].items()}
@@ -154,6 +158,15 @@ def _wrong_memory(state: State, stored: Mapping) -> str:
             if not bool(memory[name].isfinite().all()) or (name == "exp_avg_sq" and bool((memory[name] < 0).any())):
                 return f"{name} of weight {index} has values that are impossible"
     return ""
+
+
+def _wrong_image_memory(state: State, stored: object) -> str:
+    """What is wrong with what the method keeps of every training image; every value of a byte is possible."""
+    if state.image_memory is None:
+        return "" if stored is None else "it keeps something of every image, its method does not"
+    if _is_plain_tensor(stored, state.image_memory.shape, torch.uint8):
+        return ""
+    return "it does not have a byte for every pixel of the training images"
 
 
 def _is_plain_tensor(value: object, shape: torch.Size, dtype: torch.dtype) -> bool:

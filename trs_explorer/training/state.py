@@ -1,5 +1,6 @@
 """The state of a training between two steps: how it is created and saved."""
 
+import inspect
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -43,6 +44,7 @@ class State:
     options: the method's present options; viewers may change the lambdas.
     parts: number of parts of a batch that are computed in parallel.
     saved_at: the progress that is saved already.
+    image_memory: what the method keeps of every training image between epochs, see `steps.step_context`; None: nothing.
     weights: of the training images, where members are trained one after another, see `update_weights`; of the member
     `weights_member`, None after the last one.
     """
@@ -59,6 +61,7 @@ class State:
     parts: int
     progress: Progress = field(default_factory=Progress)
     saved_at: Progress | None = None
+    image_memory: Tensor | None = None
     weights: Tensor | None = None
     weights_member: int | None = None
 
@@ -126,6 +129,8 @@ class State:
             raise TrainingError(f"the weights {broken} are not finite at step {self.progress.step}: not saved; try a lower --lr")
         at = self.progress
         stored = {"optimizer": self.optimizer.state_dict(), "options": self.options, **self.numerics, **asdict(at)}
+        if self.image_memory is not None:
+            stored["image_memory"] = self.image_memory.cpu()
         fields = checkpoints.save(self.run, self.ensemble, stored, epoch=at.epoch, step_in_epoch=at.step_in_epoch)
         self.saved_at = at
         return fields
@@ -146,6 +151,7 @@ def prepare(run: Run) -> State:
     ensemble = build_for(config).to(device)
     check_members(config, ensemble)
     whole_batch = config.about_method.whole_batch
+    remembers = "image_memory" in inspect.signature(load(config.about_method.function)).parameters
     return State(
         run=run,
         device=device,
@@ -157,6 +163,7 @@ def prepare(run: Run) -> State:
         optimizer=_optimizer(config, ensemble),
         options=dict(config.options),
         parts=1 if whole_batch else parts_for(ensemble, min(config.batch_size, len(images)), images.x[0].numel(), device),
+        image_memory=torch.zeros(images.x.shape, dtype=torch.uint8, device=device) if remembers else None,
     )
 
 

@@ -78,6 +78,9 @@ def step_context(state: State, defence: Callable, part: int, chosen: Tensor, x: 
     other            (images, labels) of a second batch, drawn in another order
     member           index of the member in training, None if all are
     weights          weights of the images for that member, [batch]
+    image_memory     a byte for every pixel of every training image, [n, channel, height, width], 0 at first. What the defence
+                     writes there it finds again in the next epoch, also after a resume. It may change `rows` only
+    rows             the images' places in it, [batch]
     """
     config, names = state.run.config, _parameter_names(defence)
     arguments: dict[str, object] = {}
@@ -95,6 +98,10 @@ def step_context(state: State, defence: Callable, part: int, chosen: Tensor, x: 
         arguments["member"] = state.member
     if "weights" in names:
         arguments["weights"] = state.weights[chosen[0]]
+    if "image_memory" in names:
+        arguments["image_memory"] = state.image_memory
+    if "rows" in names:
+        arguments["rows"] = chosen[0]
     return arguments
 
 
