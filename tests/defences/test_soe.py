@@ -143,18 +143,20 @@ def test_cross_entropy_and_the_head_of_the_confidence_use_different_directions_o
 
 @pytest.mark.parametrize("targeted", [False, True])
 def test_an_attack_on_members_also_makes_a_wrong_member_the_one_that_answers(targeted):
-    """F1 is right whatever the image; F2 is wrong whatever the image, and the more confident the darker the first pixel.
+    """Whatever the image, F1 and F3 are right, F2 is wrong; F2 is the more confident the darker the first pixel, F3 the brighter
+    the second, but never as much as F1.
 
-    The vote's gradient only sees F1, so that PGD on it stays where it started; margins of members alone say nothing of the choice.
+    The vote's gradient only sees F1, so that PGD on it fools nothing; margins of members alone say nothing of the choice.
     """
     right = linear([0.0, 0, 0, 0], [0.0, 0, 0, 0.01], bias=(3.0, -1.0))
     wrong = linear([-9.0, 0, 0, 0], [-9.0, 0, 0, 0], bias=(3.0, 7.0))
-    ensemble = Ensemble([right, wrong], "confident").eval()
+    third = linear([0, 0.1, 0, 0], [0, 0.1, 0, 0], bias=(2.9, -1.1))
+    ensemble = Ensemble([right, wrong, third], "confident").eval()
     x, y = torch.full((8, 1, 2, 2), 0.6), torch.full((8,), int(targeted))
-    # log c of F1: -log(1 + e^-4) - log(1 + e^(-2/1.414)), about -.24; of F2 with (10 - 18 p) / 1.414: above it for p < .48
+    # All have p_max 1 / (1 + e^-4); the sums of the logits are about 2, 10 - 18 p and 1.9: F2 answers for p < .44.
     assert (ensemble(x).argmax(-1) == 0).all()
     made = pgd(ensemble, x, y, eps=0.2, steps=40, targeted=targeted, loss="margin", random_start=False)
     assert torch.equal(ensemble(made).argmax(-1), torch.zeros(8).long())
     made = pgd_members(ensemble, x, y, eps=0.2, steps=40, targeted=targeted, generator=seeded())
     assert torch.equal(ensemble(made).argmax(-1), torch.ones(8).long())
-    assert (made[:, 0, 0, 0] < 0.5).all()
+    assert (made[:, 0, 0, 0] < 0.45).all()

@@ -74,7 +74,8 @@ def test_an_ensemble_has_members():
 
 def test_the_most_confident_member_answers_image_by_image_and_alone_has_a_gradient():
     """By hand: c is p_max / (1 + e^-g), where g is the sum of the two logits over the root of 2."""
-    logits = torch.tensor([[[2.0, 0.0], [0.0, 0.0], [9.0, 0.0]], [[0.0, 3.0], [1.0, 1.1], [-9.0, -1.0]]], dtype=torch.float64)
+    rows = [[2.0, 0.0], [0.0, 0.0], [2.0, 0.0]], [[0.0, 3.0], [1.0, 1.1], [1.2, 1.0]]  # at last, the larger g of smaller c
+    logits = torch.tensor(rows, dtype=torch.float64)
     sure = [[p / (1 + math.exp(-sum(row) / 2**0.5)) for p, row in zip((1 / (1 + math.exp(-abs(row[0] - row[1]))) for row in one),
              one, strict=True)] for one in logits.tolist()]  # fmt: skip
     assert [int(one < other) for one, other in zip(*sure, strict=True)] == [1, 1, 0]
