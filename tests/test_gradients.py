@@ -7,7 +7,7 @@ from torch import nn
 
 from trs_explorer.gradients import ensemble_log_odds, input_gradients, log_odds
 from trs_explorer.models import build
-from trs_explorer.models.ensemble import Ensemble
+from trs_explorer.models.ensemble import WEIGHTED, Ensemble
 
 
 class Linear(nn.Module):
@@ -83,10 +83,10 @@ def test_a_confident_members_direction_survives_float32_where_the_cross_entropys
     assert cosines(of_odds[0], reference[0]).min() > 1 - 1e-6
 
 
-@pytest.mark.parametrize("voting", ["mean", "weighted", "sum"])
+@pytest.mark.parametrize("voting", ["mean", "weighted", "sum", "confident"])
 def test_the_ensembles_log_odds_are_those_of_its_vote(voting):
     ensemble = Ensemble([Linear(randn(10, 16, seed=i), 1.0) for i in range(3)], voting)
-    if voting != "mean":
+    if voting in WEIGHTED:
         ensemble.vote_weights = torch.tensor([0.5, 2.0, 0.0], dtype=torch.float64)
     x, y = randn(40, 1, 4, 4, seed=9).requires_grad_(), torch.arange(40) % 10
     logits = ensemble.member_logits(x)

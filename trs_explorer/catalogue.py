@@ -191,6 +191,13 @@ METHODS = {
         member_check="trs_explorer.models.affine:affine_layers",
         after_step="trs_explorer.defences.lotos:clip_norms",
     ),
+    "soe": Method(
+        "trs_explorer.defences.soe:soe",
+        "the most confident member answers, on adversarial images: our reading of Cui et al. 2022",
+        {"lambda_confidence": 1.0, "soe_sigma": 1.0, "soe_eps": 0.2, "soe_steps": 7},
+        voting="confident",
+        member_check="trs_explorer.defences.soe:free_shift",
+    ),
     "adaboost": Method(
         "trs_explorer.defences.adaboost:adaboost",
         "members in sequence; images that earlier ones misclassify weigh more (SAMME, Hastie et al. 2009)",

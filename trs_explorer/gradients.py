@@ -58,7 +58,7 @@ def ensemble_log_odds(ensemble: Ensemble, logits: Float[Tensor, "member batch cl
     Where confident members disagree, the log-probabilities of a mean vote lose the gradient by rounding. So a mean is computed
     from the members' log-odds: its gradient is then a sum of theirs with weights that are all positive.
     """
-    if ensemble.voting == "sum":
+    if ensemble.voting in ("sum", "confident"):
         return log_odds(ensemble.vote(logits), y).double()
     m, weights = log_odds(logits, y).double(), ensemble.votes.to(logits).double()[:, None].log()
     return (F.logsigmoid(m) + weights).logsumexp(0) - (F.logsigmoid(-m) + weights).logsumexp(0)

@@ -163,6 +163,10 @@ HYPER_PARAMETERS = {
         Option("spectral_clip", float, "largest spectral norm of every convolution and linear layer", low=0, above_low=True),
         Option("top_k", int, "singular vectors of each layer that other members must not stretch", low=1, high=100),
         Option("power_steps", int, "steps of the iteration that finds singular vectors, anew in each step", low=1, high=100),
+        Option("lambda_confidence", float, "weight of the loss by which members learn how likely they are right (SoE)", low=0),
+        Option("soe_sigma", float, "smoothness of the minimum of the members' losses (SoE)", low=0, above_low=True),
+        Option("soe_eps", float, "radius of the adversarial images of each step (SoE), in [0, 1] pixels", low=0, high=1),
+        Option("soe_steps", int, "PGD steps of these images, each of size 2.5 * soe-eps / soe-steps", low=1, high=100),
     )
 }
 

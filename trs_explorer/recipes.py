@@ -50,6 +50,7 @@ CIFAR = {
     "weight_decay": 1e-4,
     "augment": True,
     "adv_eps": 0.03,
+    "soe_eps": 0.03,
     "delta": 0.03,
     "delta_start": 0.01,
 }

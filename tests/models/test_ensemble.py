@@ -1,5 +1,7 @@
 """The ensemble's log-probabilities against the definition in float64."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -68,3 +70,26 @@ def test_member_logits(x):
 def test_an_ensemble_has_members():
     with pytest.raises(ValueError, match="at least one"):
         Ensemble([])
+
+
+def test_the_most_confident_member_answers_image_by_image_and_alone_has_a_gradient():
+    """By hand: c is p_max / (1 + e^-g), where g is the sum of the two logits over the root of 2."""
+    rows = [[2.0, 0.0], [0.0, 0.0], [2.0, 0.0]], [[0.0, 3.0], [1.0, 1.1], [1.2, 1.0]]  # at last, the larger g of smaller c
+    logits = torch.tensor(rows, dtype=torch.float64)
+    sure = [[p / (1 + math.exp(-sum(row) / 2**0.5)) for p, row in zip((1 / (1 + math.exp(-abs(row[0] - row[1]))) for row in one),
+             one, strict=True)] for one in logits.tolist()]  # fmt: skip
+    assert [int(one < other) for one, other in zip(*sure, strict=True)] == [1, 1, 0]
+    logits.requires_grad_()
+    ensemble = Ensemble([nn.Flatten(), nn.Flatten()], "confident")
+    answers = ensemble.vote(logits)
+    assert torch.equal(answers, torch.stack([logits[1, 0], logits[1, 1], logits[0, 2]]).log_softmax(-1))
+    (gradient,) = torch.autograd.grad(answers[:, 0].sum(), logits)
+    assert (gradient.abs().sum(-1) > 0).tolist() == [[False, False, True], [True, True, False]]
+    assert "vote_weights" not in ensemble.state_dict()
+
+
+def test_a_shift_of_a_members_logits_changes_who_answers_but_not_what():
+    ensemble, logits = Ensemble([nn.Flatten()] * 2, "confident"), torch.tensor([[[2.0, 0.0]], [[0.0, 2.0]]])
+    for shift, answer in ((5.0, 0), (-5.0, 1)):
+        moved = logits + torch.tensor([shift, 0.0])[:, None, None]
+        torch.testing.assert_close(ensemble.vote(moved), logits[answer].log_softmax(-1))

@@ -100,7 +100,7 @@ def test_every_method_trains_every_model(tmp_path, monkeypatch, method, model, a
     monkeypatch.setattr("trs_explorer.evaluation.probe.IMAGES", 4)  # resnet20 would be probed for ten seconds
     few = {"limit": 8, "batch_size": 4, "epochs": 2, "members": 2, "model": model}
     start = trained(tmp_path / "start", method="standard", **few).path if METHODS[method].trained_start else ""
-    options = {name: 1 for name in ("inner_steps", "distill_steps") if name in METHODS[method].defaults}
+    options = {name: 1 for name in ("inner_steps", "distill_steps", "soe_steps") if name in METHODS[method].defaults}
     settings = {**few, **options, "method": method, "start_from": str(start), "adversarial": adversarial}
     run = trained(tmp_path / "run", **settings, **({"adv_steps": 1} if adversarial else {}))
     assert run.status()["state"] == "finished"

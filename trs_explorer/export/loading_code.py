@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from trs_explorer.files import printable
-from trs_explorer.models.ensemble import Ensemble
+from trs_explorer.models.ensemble import WEIGHTED, Ensemble
 from trs_explorer.models.mlp import Sine
 from trs_explorer.models.normalize import Normalize
 from trs_explorer.models.resnet import Block
@@ -59,7 +59,7 @@ def _whole_code(ensemble: Ensemble, library: str, read: str, shape: tuple[int, i
     imports = ["import math", "from collections import OrderedDict", "", "import torch"]
     imports += ["import torch.nn.functional as F"] * ("F." in built) + [library] * bool(library) + ["from torch import nn"]
     load = [f'ensemble = nn.ModuleDict({{"members": nn.ModuleList([{make}])}}).eval()']
-    if ensemble.voting != "mean":
+    if ensemble.voting in WEIGHTED:
         load.append(f'ensemble.register_buffer("vote_weights", torch.zeros({count}))')
     load.append(f"ensemble.load_state_dict({read})")
     vote = [
@@ -77,6 +77,12 @@ def _vote(ensemble: Ensemble) -> list[str]:
         return [f"    return logits.log_softmax(-1).logsumexp(0) - math.log({len(ensemble)})"]
     if ensemble.voting == "sum":
         return ["    return (ensemble.vote_weights[:, None, None] * logits).sum(0).log_softmax(-1)"]
+    if ensemble.voting == "confident":
+        return [
+            "    sure = nn.functional.logsigmoid(logits.sum(-1) / math.sqrt(logits.shape[-1]))",
+            "    chosen = (logits.log_softmax(-1).amax(-1) + sure).argmax(0)  # the most confident member answers",
+            "    return logits.gather(0, chosen[None, :, None].expand(1, -1, logits.shape[-1]))[0].log_softmax(-1)",
+        ]
     return [
         "    votes = ensemble.vote_weights / ensemble.vote_weights.sum()",
         "    return (logits.log_softmax(-1) + votes[:, None, None].log()).logsumexp(0)",

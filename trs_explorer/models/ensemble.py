@@ -4,24 +4,27 @@ import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from trs_explorer.models.stacked import Stacked, at_least_float32, stackable
 
 Images = Float[Tensor, "batch channel height width"]
-VOTINGS = ("mean", "weighted", "sum")
+VOTINGS = ("mean", "weighted", "sum", "confident")
+WEIGHTED = ("weighted", "sum")  # those with a weight per member
 
 
 class Ensemble(nn.Module):
-    """Members that vote: with their mean softmax (paper, section 3.2), or as a boosted ensemble does.
+    """Members that vote: with their mean softmax (paper, section 3.2), as a boosted ensemble does, or by the most confident one.
 
     Every member takes images in [0, 1]: normalisation is a member's first layer, so every radius is in raw pixels.
 
     members: the members' modules.
-    voting: "mean" of the softmax; "weighted" mean of the softmax; "sum" of the logits.
-    vote_weights: a weight per member for the latter two, a buffer that is saved with the members. A member of weight 0 does not
-        vote: initially only the first one votes.
+    voting: "mean" of the softmax; "weighted" mean of the softmax; "sum" of the logits; "confident": the softmax of the member of
+        the highest `log_confidences`, image by image, which is also the only one that its gradient sees.
+    vote_weights: a weight per member for "weighted" and "sum", a buffer that is saved with the members. A member of weight 0 does
+        not vote: initially only the first one votes.
     autocast: whether members compute in bfloat16 (training); logits and all later results are at least float32.
     """
 
@@ -38,7 +41,7 @@ class Ensemble(nn.Module):
         if voting not in VOTINGS:
             raise ValueError(f"voting must be one of {', '.join(VOTINGS)}, got {voting!r}")
         self.members, self.voting = nn.ModuleList(members), voting
-        if voting != "mean":
+        if voting in WEIGHTED:
             self.register_buffer("vote_weights", torch.eye(len(members))[0])
         self.autocast = False
 
@@ -84,6 +87,9 @@ class Ensemble(nn.Module):
         """Combine the members' logits, by logsumexp: no probability is clamped, so gradients never vanish by rounding."""
         if self.voting == "mean":
             return logits.log_softmax(-1).logsumexp(0) - math.log(len(self))
+        if self.voting == "confident":
+            chosen = log_confidences(logits).argmax(0)[None, :, None]
+            return logits.gather(0, chosen.expand(1, -1, logits.shape[-1]))[0].log_softmax(-1)
         weights = self.votes[:, None, None]
         if self.voting == "sum":
             return (weights * logits).sum(0).log_softmax(-1)
@@ -91,10 +97,32 @@ class Ensemble(nn.Module):
 
     @property
     def votes(self) -> Float[Tensor, " member"]:
-        """The weight of each member's logits in a sum, or of its probabilities in a mean; the latter add up to 1."""
-        if self.voting == "mean":
+        """The weight of each member's logits in a sum, or of its probabilities in a mean; the latter add up to 1.
+
+        They are equal where the most confident member answers.
+        """
+        if self.voting not in WEIGHTED:
             return torch.full((len(self),), 1 / len(self))
         return self.vote_weights if self.voting == "sum" else self.vote_weights / self.vote_weights.sum()
+
+
+def confidence_logits(logits: Float[Tensor, "member batch class"]) -> Float[Tensor, "member batch"]:
+    """Return g, the sum of the logits over the root of their number: the part of them that their softmax ignores.
+
+    A last linear layer computes it like a logit of its own: g is a turned coordinate of the K logits, and the other K - 1 are
+    all that the softmax depends on. So every member has a head for its confidence, without another weight.
+    Source: our choice, in place of one more output (Cui et al. 2022).
+    """
+    return logits.sum(-1) / math.sqrt(logits.shape[-1])
+
+
+def log_confidences(logits: Float[Tensor, "member batch class"]) -> Float[Tensor, "member batch"]:
+    """Return the log of every member's confidence: its largest probability times sigmoid(`confidence_logits`).
+
+    Source: Cui et al., "Synergy-of-experts", NeurIPS 2022, by their code; the product is from Pang et al., "Two coupled rejection
+    metrics can tell adversarial examples apart", CVPR 2022.
+    """
+    return logits.log_softmax(-1).amax(-1) + F.logsigmoid(confidence_logits(logits))
 
 
 def _describe(returned: object) -> str:

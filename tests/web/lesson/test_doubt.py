@@ -143,6 +143,8 @@ def test_times_one_is_the_ensemble_itself_and_others_vote_as_it_does(card):
     boosted = build("patch", "mnist", 2, seed=0, method="gradient-boost").eval()
     boosted.vote_weights.copy_(torch.tensor([0.25, 2.0]))
     assert torch.allclose(doubt.scale_logits(boosted, 1.0)(x), boosted(x))
+    confident = build("patch", "mnist", 2, seed=0, method="soe").eval()
+    assert torch.allclose(doubt.scale_logits(confident, 1.0)(x), confident(x))
 
 
 def test_other_factors_are_refused(card):

@@ -19,7 +19,7 @@ from trs_explorer.evaluation.trust.from_rates import CheckWarnings
 from trs_explorer.explore.compute_lock import PROCESS_LOCK
 from trs_explorer.figures.lesson import Series, Share, attack_bars
 from trs_explorer.figures.theme import CLASS_COLOURS
-from trs_explorer.models.ensemble import Ensemble
+from trs_explorer.models.ensemble import WEIGHTED, Ensemble
 from trs_explorer.models.recording import RecordingModel
 from trs_explorer.options import UsageError
 from trs_explorer.web.lesson.card import Card, Teacher, after, choice, figure, out, part, scrolling, slider
@@ -76,7 +76,7 @@ def scale_logits(ensemble: Ensemble, factor: float) -> Ensemble:
     """Return the ensemble with its members' logits multiplied; it votes the same way, and yields to interactive requests."""
     members = [RecordingModel(ScaledLogits(member, factor), lambda x: PROCESS_LOCK.yield_turn()) for member in ensemble.members]
     scaled = Ensemble(members, ensemble.voting)
-    if ensemble.voting != "mean":
+    if ensemble.voting in WEIGHTED:
         scaled.vote_weights.copy_(ensemble.vote_weights)
     return scaled.eval().requires_grad_(False)
 
