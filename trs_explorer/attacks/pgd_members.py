@@ -57,7 +57,7 @@ def member_margin(number: int, *, targeted: bool = False) -> Callable[[nn.Module
         voters = cast(Ensemble, model)
         logits = at_least_float32(voters.member_logits(x))
         value = margin(logits[number], y)
-        if getattr(model, "voting", "") == "confident":  # the vote's own gradient does not see the choice: here it can be attacked
+        if getattr(model, "voting", "") == "confident":  # the vote's gradient does not see the choice; here it can be attacked
             sure = log_confidences(logits)
             others = sure.index_fill(0, torch.tensor(number, device=sure.device), -torch.inf).amax(0)
             lead = sure[number] - others
