@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from trs_explorer import __version__, lookup, plugins
-from trs_explorer.catalogue import DATA, METHODS, MODELS, Method, entry
+from trs_explorer.catalogue import DATA, METHODS, MODELS, entry
+from trs_explorer.catalogue_entries import Method
 from trs_explorer.options import HYPER_PARAMETERS, Option, UsageError, setting, unknown
 
 FORMAT = 1
@@ -131,7 +132,7 @@ def resolve(values: Mapping[str, object]) -> TrainConfig:
     declared = SETTINGS | HYPER_PARAMETERS | method.options
     for name in values:
         if name not in declared:
-            raise UsageError(unknown("config", name, declared))
+            raise UsageError(unknown("config", name, declared, listed=(*SETTINGS, *method.options)))
     given = {name: declared[name].parse(value) for name, value in values.items()}
     given |= {name: plugins.absolute(given[name]) for name in ("method", "model") if name in given}
 

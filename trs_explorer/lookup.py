@@ -7,7 +7,8 @@ from functools import cache
 from typing import Any
 
 from trs_explorer import plugins
-from trs_explorer.catalogue import DATA, METHODS, MODELS, PUBLISHED, STEP_CONTEXT, Data, Entry, Method, entry
+from trs_explorer.catalogue import DATA, METHODS, MODELS, PUBLISHED, STEP_CONTEXT, entry
+from trs_explorer.catalogue_entries import Data, Entry, Method
 from trs_explorer.options import UsageError
 from trs_explorer.recipes import CIFAR_METHODS
 from trs_explorer.sources import is_data_path

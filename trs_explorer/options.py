@@ -112,11 +112,16 @@ _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = 120
 
 
-def unknown(what: str, value: str, choices: Mapping[str, object] | tuple[str, ...]) -> str:
-    """The message for an unknown name: the available names, and the most similar one."""
+def unknown(
+    what: str, value: str, choices: Mapping[str, object] | tuple[str, ...], *, listed: tuple[str, ...] | None = None
+) -> str:
+    """The message for an unknown name: the available names, and the most similar one.
+
+    listed: the names to list, where not all of them are of use.
+    """
     near = get_close_matches(value[:120], list(choices), n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
-    return f"{what}: there is no {_shortened(value)}.{hint} Choose from {', '.join(choices)}"
+    return f"{what}: there is no {_shortened(value)}.{hint} Choose from {', '.join(choices if listed is None else listed)}"
 
 
 def setting(default: object, text: str, **limits: object) -> Any:

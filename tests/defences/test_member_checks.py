@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from trs_explorer import plugins, runs
-from trs_explorer.catalogue import MODELS, Entry
+from trs_explorer.catalogue import MODELS
+from trs_explorer.catalogue_entries import Entry
 from trs_explorer.config import resolve
 from trs_explorer.models import Ensemble, build
 from trs_explorer.options import UsageError

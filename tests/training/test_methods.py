@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from trs_explorer import runs
-from trs_explorer.catalogue import METHODS, Method, load
+from trs_explorer.catalogue import METHODS, load
+from trs_explorer.catalogue_entries import Method
 from trs_explorer.config import resolve
 from trs_explorer.defences.dverge import dverge
 from trs_explorer.models import build

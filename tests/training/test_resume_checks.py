@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from trs_explorer import files, runs
-from trs_explorer.catalogue import METHODS, Method
+from trs_explorer.catalogue import METHODS
+from trs_explorer.catalogue_entries import Method
 from trs_explorer.config import resolve
 from trs_explorer.training import checkpoints, train
 from trs_explorer.training.resume import restore

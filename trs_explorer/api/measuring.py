@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from trs_explorer.attack_catalogue import ATTACKS
 from trs_explorer.attacks.options import keywords
-from trs_explorer.catalogue import as_hard_in_l2
+from trs_explorer.catalogue_entries import as_hard_in_l2
 from trs_explorer.data.as_tensors import as_batch, as_labels
 from trs_explorer.evaluation import accuracy, transfer
 from trs_explorer.evaluation.accuracy import Attack, Rate
