@@ -82,6 +82,7 @@ def test_measured_part_by_part_it_leaves_the_same_images(problem) -> None:
     assert done.done == done.total
 
 
+@pytest.mark.slow
 def test_interrupted_after_any_batch_it_ends_the_same(problem) -> None:
     ensemble, x, y = problem
     whole = last(ensemble, x, y, batch_size=9)

@@ -135,6 +135,7 @@ def test_what_of_a_folder_is_not_shown_is_said(trained: Path, tmp_path: Path) ->
     assert _passed_over(trained) == []
 
 
+@pytest.mark.slow
 def test_without_a_path_the_shipped_runs_and_those_of_the_current_folder(start: Start, trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained, tmp_path / "checkpoints" / "mine")
     explorer = start("--port", 0)
@@ -212,6 +213,7 @@ def test_what_is_no_path_or_no_name_is_wrong_usage(trs, trained: Path, wrong: tu
     assert result.err.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="a script is no browser there")
 def test_the_browser_finds_a_server_that_answers(start: Start, trained: Path, tmp_path: Path) -> None:
     look = "import sys, urllib.request as r; open('seen', 'w').write(sys.argv[1] + ' ' + r.urlopen(sys.argv[1]).read().decode())"

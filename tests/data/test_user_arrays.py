@@ -327,6 +327,7 @@ def test_a_class_that_only_the_test_split_has_counts(tmp_path):
 # What is refused: files
 
 
+@pytest.mark.slow
 def test_every_truncation_is_refused(save):
     path = save({"x": X[:4, :, :2, :2], "y": Y[:4] // 2})
     whole = path.read_bytes()

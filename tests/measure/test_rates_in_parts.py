@@ -19,6 +19,7 @@ def run(tmp_path: Path):
     return open_run(tmp_path / "copy")
 
 
+@pytest.mark.slow
 def test_interrupted_in_any_batch_it_ends_the_same(run, monkeypatch: pytest.MonkeyPatch) -> None:
     attacked, made = in_parts._attacked, []
     limit = [10_000]

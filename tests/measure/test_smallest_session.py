@@ -85,6 +85,7 @@ def test_several_processes_give_the_same(run: runs.Run, monkeypatch: pytest.Monk
     assert smallest_eps_run(run, plan, group=ProcessGroup(0, 2)).result == whole
 
 
+@pytest.mark.slow
 def test_stored_evaluations_by_the_same_attacks_save_attacks_and_change_nothing_else(run: runs.Run) -> None:
     alone = _searched(run)
     stored = evaluate_run(run, EvaluatePlan([("bim", 0.5)], limit=100, steps=5)).result

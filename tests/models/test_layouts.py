@@ -464,6 +464,7 @@ def message_of(layout: str, path: Path) -> str:
     return ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zipped", [True, False])
 def test_damaged_files_are_refused_in_words(tmp_path, zipped):
     """Truncated or changed anywhere: an error in words, or (where a weight or padding was hit) members; never a traceback."""

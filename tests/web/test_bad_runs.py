@@ -115,6 +115,7 @@ NAMES = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not take such names")
 def test_whatever_runs_are_called_every_page_answers_and_shows_them_escaped(place: Path) -> None:
     before = client_of(place).get("/").data.decode()

@@ -190,6 +190,7 @@ def sizes(component: object) -> list[tuple[int, int]]:
     return [struct.unpack(">II", base64.b64decode(src.partition(",")[2])[16:24]) for src in sources]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "small"), [((3, 224, 224), (92, 92)), ((1, 8, 8), (8, 8)), ((3, 48, 64), (64, 48)), ((3, 100, 200), (92, 46))]
 )
@@ -327,6 +328,7 @@ def test_a_single_member_has_no_pairs_and_every_section_says_so(alone):
     assert layers["slice-error.children"] == ""
 
 
+@pytest.mark.slow
 def test_pictures_of_images_that_span_a_plane_are_small(own):
     app = own(shape=(3, 224, 224))
     state = state_of(app, run="own", plane="images")

@@ -60,6 +60,7 @@ def test_a_strangers_page_starts_no_work(client: FlaskClient) -> None:
     assert threads() <= before  # one of before may have ended
 
 
+@pytest.mark.slow
 def test_any_number_of_measurements_has_one_thread_and_what_is_too_much_is_refused(app: dash.Dash, tmp_path: Path) -> None:
     """Two pages of one server: Compare's measurements, and a training of the lesson."""
     server, library, jobs = Flask("compare"), Library([tmp_path]), Jobs()

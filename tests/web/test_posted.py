@@ -72,6 +72,7 @@ def test_what_the_page_holds_is_never_refused(app: dash.Dash, usual: dict[str, A
         assert answered(app, key, {**usual, "state": broken, **dict.fromkeys(STATES, broken), "measured": {}}), key
 
 
+@pytest.mark.slow
 def test_hostile_values_of_every_component_get_a_clean_answer(app: dash.Dash, usual: dict[str, Any]) -> None:
     refused = 0
     for key, names in callbacks(app).items():
@@ -114,6 +115,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_a_store_holds_the_answer_is_clean(app: dash.Dash, usual: dict[str, Any], data: st.DataObject) -> None:

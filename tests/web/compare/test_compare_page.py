@@ -176,6 +176,7 @@ def test_what_the_page_holds_is_never_refused(compare: dash.Dash, usual: dict[st
         assert answered(compare, key, {**usual, **dict.fromkeys(("state", *PARTS), failed)}), key
 
 
+@pytest.mark.slow
 def test_hostile_values_of_every_component_get_a_clean_answer(
     compare: dash.Dash, usual: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

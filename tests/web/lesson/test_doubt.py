@@ -122,6 +122,7 @@ def test_times_1000_looks_robust_and_the_checks_of_trs_evaluate_say_what_it_is(c
     assert {5, 8} <= set(warn)
 
 
+@pytest.mark.slow
 def test_no_text_cites_a_check_before_it_has_run(card):
     """Their numbers are in the checks' own list alone, which comes last."""
     _, ask = card
