@@ -9,7 +9,7 @@ from defences_plain import turned
 from torch import Tensor, nn
 
 from trs_explorer.attacks.pgd import pgd
-from trs_explorer.attacks.pgd_members import pgd_members
+from trs_explorer.attacks.pgd_members import member_margin, pgd_members
 from trs_explorer.defences.soe import confidence_losses, free_shift, images_against_members, smooth_minimum, soe
 from trs_explorer.models import build
 from trs_explorer.models.ensemble import Ensemble
@@ -160,3 +160,34 @@ def test_an_attack_on_members_also_makes_a_wrong_member_the_one_that_answers(tar
     made = pgd_members(ensemble, x, y, eps=0.2, steps=40, targeted=targeted, generator=seeded())
     assert torch.equal(ensemble(made).argmax(-1), torch.ones(8).long())
     assert (made[:, 0, 0, 0] < 0.45).all()
+
+
+class Rows(nn.Module):
+    """A member whose logits are one row of the image."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, 0, self.number]
+
+
+@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize("targeted", [False, True])
+def test_what_is_attacked_of_members_is_above_0_where_the_ensemble_is_fooled_and_lowest_where_they_are_right(targeted, members):
+    ensemble = Ensemble([Rows(number) for number in range(members)], "confident")
+    x, y = torch.randn(200, 1, members, 4, generator=seeded()), torch.arange(200) % 4
+    values, reached = [], []
+    for number in range(members):
+        value, outputs = member_margin(number, targeted=targeted)(ensemble, x, y)
+        is_y = x[:, 0, number].argmax(-1) == y
+        values.append(-value if targeted else value)
+        reached.append(is_y if targeted else ~is_y)
+    values, reached = torch.stack(values), torch.stack(reached)
+    fooled = (outputs.argmax(-1) == y) if targeted else (outputs.argmax(-1) != y)
+    assert torch.equal((values > 0).any(0), fooled)
+    assert ((values > 0).sum(0) <= 1).all()
+    assert torch.equal(values < -1, ~reached)
+    assert fooled.any()
+    assert not fooled.all()

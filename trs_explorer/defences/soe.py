@@ -40,9 +40,10 @@ def soe(
     generator: of their random starts.
     x_ce: the images for cross-entropy besides them: x itself, or adversarial images, and then no clean image remains.
     Source: Cui et al., "Synergy-of-experts: collaborate to improve adversarial robustness", NeurIPS 2022, and their code.
-    **Our reading**: the code trains either on images of the members or on images of the ensemble, and holds three weights for
-    the latter; here both are in each step, and the weights are those of the smooth minimum, softmax of -loss / sigma.
-    soe_sigma and lambda_confidence are 1 there. The radius on MNIST, the steps and the random start are our choice.
+    **Our reading**, of the code: the paper's equations were not at hand. The code trains either on images of the members or on
+    images of the ensemble, and holds three weights for a loss; here both are in each step, and the weights are those of the
+    smooth minimum, softmax of -loss / sigma. soe_sigma and lambda_confidence are 1 there. The radius on MNIST (the code's are
+    CIFAR-10's), the steps and the random start are our choice: those of `--adversarial`.
     """
     starts = torch.rand((len(ensemble), *x.shape), generator=generator, device=x.device)
     of_members = images_against_members(ensemble, x, y, starts=starts, eps=soe_eps, steps=soe_steps)
