@@ -83,6 +83,12 @@ METHODS = {
         voting="confident",
         member_check="trs_explorer.defences.soe:free_shift",
     ),
+    "igat": Method(
+        "trs_explorer.defences.igat:igat",
+        "ADP with adversarial training that shares out the images which fool the ensemble (Deng and Mu 2023)",
+        {"lambda_global": 5.0, "lambda_wrong": 10.0, "lambda_entropy": 2.0, "lambda_logdet": 0.5},
+        recipe={"adversarial": True, "adv_steps": 10},  # steps of eps / 4 as its authors', who take 20
+    ),
     "adaboost": Method(
         "trs_explorer.defences.adaboost:adaboost",
         "members in sequence; images that earlier ones misclassify weigh more (SAMME, Hastie et al. 2009)",
