@@ -118,5 +118,5 @@ def test_gradient_boost_fits_the_slope_of_the_cross_entropy_of_the_sum_before():
 
 
 def test_an_ensemble_votes_in_a_known_way():
-    with pytest.raises(ValueError, match="voting must be one of mean, weighted, sum, got 'loud'"):
+    with pytest.raises(ValueError, match="voting must be one of mean, weighted, sum, confident, got 'loud'"):
         Ensemble([Answers(missed())], "loud")
