@@ -11,7 +11,7 @@ from trs_explorer.figures.slice_figure import slice_spec
 from trs_explorer.figures.theme import LOOKS, template
 from trs_explorer.files import Json
 
-DASHES = ("dot", "dash", "solid")  # of attacks, from weak to strong
+DASHES = ("dot", "dash", "solid", "longdashdot")  # of attacks, from weak to strong
 LINE_HEIGHT = 0.065  # of a chart's height: labels that are closer than this would overlap
 NAMES_ROOM = 1.7  # how far an axis of eps reaches, over the largest eps: a phone has room there for a curve's name
 ROW_CHARACTERS = 20  # of a row's name, before it goes on in the next line
@@ -143,10 +143,21 @@ def accuracy_curves(curves: Sequence[tuple[Series, Curves]], *, look: str) -> go
     layout = base_layout(look, f"accuracy over ε. {'; '.join(said)}")
     layout["xaxis"] |= {"title": "eps", "range": [-0.008, NAMES_ROOM * most], "tickvals": [0, 0.1, 0.15, 0.2, 0.3]}
     layout["yaxis"] |= {"title": "correct, %", "range": [-4, 104]}
+    inside = [one for one in ends if one[1] < most]  # other lines go on to the right of these: their names stand below
+    ends = [one for one in ends if one not in inside]
     heights = spread([share.value for _, _, share in ends], LINE_HEIGHT)
+    places = [(name, eps, height, "middle") for (name, eps, _), height in zip(ends, heights, strict=True)]
+    places += [(name, eps, share.value - LINE_HEIGHT / 3, "top") for name, eps, share in inside]
     layout["annotations"] = [
-        {"x": eps + 0.02 * most, "y": 100 * height, "text": f"<b>{name}</b>", "showarrow": False, "xanchor": "left"}
-        for (name, eps, _), height in zip(ends, heights, strict=True)
+        {
+            "x": eps + 0.02 * most,
+            "y": 100 * height,
+            "text": f"<b>{name}</b>",
+            "showarrow": False,
+            "xanchor": "left",
+            "yanchor": side,
+        }
+        for name, eps, height, side in places
     ]
     return go.Figure({"data": traces, "layout": layout})
 
