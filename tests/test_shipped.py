@@ -57,7 +57,7 @@ def test_one_run_has_ten_checkpoints_that_are_used_as_stored():
 def test_they_are_small():
     """But for results/, of which only Table 1 is shipped: the others are of who evaluates them here."""
     files = [p for name in NAMES for p in (folder("checkpoints") / name).rglob("*") if p.is_file() and p.parent.name != "results"]
-    assert sum(p.stat().st_size for p in files) < 25e6
+    assert sum(p.stat().st_size for p in files) < 32e6
     assert all(p.stat().st_size < 30e3 for p in folder("checkpoints").glob(f"*/results/{TABLE}") if p.parts[-3] in NAMES)
 
 
