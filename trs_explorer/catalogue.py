@@ -81,6 +81,7 @@ METHODS = {
         "the most confident member answers, on adversarial images: our reading of Cui et al. 2022",
         {"lambda_confidence": 1.0, "soe_sigma": 1.0, "soe_eps": 0.2, "soe_steps": 7},
         voting="confident",
+        adversarial=True,
         member_check="trs_explorer.defences.soe:free_shift",
     ),
     "igat": Method(

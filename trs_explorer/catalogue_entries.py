@@ -24,6 +24,7 @@ class Method:
     - separate_losses: whether each member has a loss of its own weights alone, and "total" is their sum. Then gradients are
       clipped member by member, so that one optimiser does the same as one for each member.
     - whole_batch: whether its terms are not means over examples, so that a batch must not be computed in parts.
+    - adversarial: whether it is adversarial training in itself, without the setting of that name.
     - boost: a function that weighs the examples and the votes between members, which are trained one after another.
     - member_check: a function of an ensemble and images that raises ValueError for members which it cannot train.
     - after_step: a function that changes the weights after each step of the optimiser: of the ensemble, images of which it uses
@@ -42,6 +43,7 @@ class Method:
     trained_start: bool = False
     separate_losses: bool = False
     whole_batch: bool = False
+    adversarial: bool = False
     boost: str = ""
     member_check: str = ""
     after_step: str = ""

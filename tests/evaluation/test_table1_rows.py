@@ -65,6 +65,8 @@ def test_the_papers_figure_is_of_the_method_and_of_three_members():
     ("settings", "words"),
     [
         ({"adversarial": True}, ["adversarial"]),
+        ({"method": "soe"}, ["adversarial"]),
+        ({"method": "igat"}, ["adversarial"]),
         ({"checkpoint": "0010"}, ["epoch 10 of 36"]),
         ({"checkpoint": "0035-000120"}, ["epoch 35 of 36"]),
         ({"limit_images": 640}, ["of 640 images"]),

@@ -79,7 +79,7 @@ def deviations(config: TrainConfig, checkpoint: str) -> list[str]:
     augmented, usual = config.augment, bool(DATA[config.data].recipe.get("augment"))
     epoch = int(checkpoint.partition("-")[0])
     words = {
-        "adversarial": config.adversarial,
+        "adversarial": config.adversarial or config.about_method.adversarial,
         f"{config.members} members": config.members != 3,
         "trained elsewhere": config.imported,
         f"epoch {epoch} of {config.epochs}": epoch < config.epochs and not config.imported,
