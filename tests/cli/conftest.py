@@ -45,6 +45,8 @@ def _cheaper() -> Iterator[None]:
 
 @pytest.fixture
 def trs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Trs:
+    monkeypatch.setattr("trs_explorer.cli.progress.LINE_INTERVAL_S", float("inf"))  # a slow machine would show its progress
+
     def call(*arguments: object) -> Result:
         monkeypatch.setattr(sys, "argv", ["trs", *map(str, arguments)])
         capsys.readouterr()
