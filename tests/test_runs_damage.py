@@ -247,6 +247,7 @@ def test_flipped_bytes_leave_a_run_that_reads_or_a_run_error(whole: runs.Run, tm
     assert isinstance(run.recorded(run.new_checkpoint(10, 0)), dict)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from(FILES), content=st.binary(max_size=60) | st.text(max_size=40).map(str.encode))
 def test_any_bytes_at_all_leave_a_run_that_reads_or_a_run_error(

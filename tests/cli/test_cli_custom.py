@@ -296,12 +296,19 @@ def test_import_makes_a_run_of_the_weights_that_the_function_returns(trs, tmp_pa
     assert all(torch.equal(weights[f"members.{k}.out.weight"], one.out.weight) for k, one in enumerate(expected))
     assert run.status()["state"] == "finished"
     assert trs("evaluate", "run", "--limit", 10, "--attacks", "fgsm").status == 2
-    for command in (("evaluate", "run", "--limit", 10), ("transfer", "run", "--limit", 10), ("compare", "run", "--limit", 10)):
-        shown = trs(*command, "--allow-code")
-        assert shown.status == 0, shown.err
+    shown = trs("transfer", "run", "--limit", 10, "--allow-code")
+    assert shown.status == 0, shown.err
     resumed = trs("train", "--resume", "run")
     assert resumed.status == 2
     assert "nothing is left to train" in resumed.err
+
+
+@pytest.mark.slow
+def test_an_imported_run_is_measured_by_every_command(trs) -> None:
+    assert trs("import", "mine.py:make_ensemble", "--data", "mine.py:points", "--out", "run").status == 0
+    for command in ("evaluate", "transfer", "compare"):
+        shown = trs(command, "run", "--limit", 10, "--allow-code")
+        assert shown.status == 0, shown.err
 
 
 FEW = """

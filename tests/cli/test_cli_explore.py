@@ -174,6 +174,7 @@ def test_a_port_in_use_gives_another_and_says_so(start: Start, trained: Path) ->
     assert explorer.said.splitlines()[0] == f"port {port} is in use: using {explorer.port}"
 
 
+@pytest.mark.slow
 def test_beyond_loopback_it_is_read_only_and_asks_for_the_token(start: Start, trained: Path) -> None:
     explorer, other = (start(trained, "--port", 0, "--host", "0.0.0.0") for _ in range(2))
     token = re.fullmatch(r"\?token=([\w-]{43})", explorer.query)[1]

@@ -92,6 +92,7 @@ def test_hostile_values_are_answered_whatever_has_triggered_the_callback(app: da
                     answered(app, key, {**usual, name: value}, changed=f"{part['id']}.{part['property']}")
 
 
+@pytest.mark.slow
 def test_hostile_fields_of_a_state_get_a_clean_answer(app: dash.Dash, usual: dict[str, Any]) -> None:
     for field in usual["state"]:
         for value in FIELD_VALUES:

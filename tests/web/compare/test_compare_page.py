@@ -195,6 +195,7 @@ def test_hostile_values_of_every_component_get_a_clean_answer(
     assert set(CHECKS) >= {name for names in callbacks(compare).values() for name in names} - {"handout"}
 
 
+@pytest.mark.slow
 def test_hostile_fields_of_a_state_get_a_clean_answer(
     compare: dash.Dash, usual: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

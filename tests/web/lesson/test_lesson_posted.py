@@ -55,6 +55,7 @@ def test_what_the_page_holds_is_never_refused(app: dash.Dash, card: str) -> None
         assert answered(app, output, dict.fromkeys(usual(card)))
 
 
+@pytest.mark.slow
 def test_hostile_values_get_a_clean_answer(app: dash.Dash) -> None:
     refused = 0
     for output in ("cards.children", "answer.data"):

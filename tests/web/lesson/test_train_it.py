@@ -106,6 +106,7 @@ def test_the_attacks_that_are_drawn_are_on_f_and_end_as_they_did(ask, seen):
     assert "drawn" not in view.texts["backOf"]
 
 
+@pytest.mark.slow
 def test_the_table_has_what_was_trained_in_this_tab(ask, seen):
     view = ask(train="this", reveal=1)
     found = figures(seen[-1].result)
