@@ -47,7 +47,7 @@ def test_every_count_is_that_of_the_vote(trs, boosted: runs.Run) -> None:
         result = trs(*command, "--limit", 100, "--steps", 5, "--json", "t.json")
         assert result.status == 0, result.err
     result = trs("blackbox", boosted.path, "--surrogates", boosted.path, "--limit", 20)
-    assert "is one of the surrogates" in result.err
+    assert "is one of its own surrogates" in result.err
     result = trs("compare", boosted.path, "--limit", 20, "--json", "c.json")
     assert result.status == 0, result.err
     [row] = json.loads(Path("c.json").read_text())[0]["rows"]
