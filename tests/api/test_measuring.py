@@ -203,6 +203,10 @@ def test_a_function_may_stand_for_its_name(problem):
     named = {"eps": 0.03, "steps": 2}
     ours, its = trs.evaluate(*problem, attacks={trs.attacks.pgd: named}), trs.evaluate(*problem, attacks={"pgd": named})
     assert ours["pgd-2"].outcomes == its["pgd"].outcomes
+    few = problem[0], problem[1][:4], problem[2][:4]
+    assert trs.evaluate(*few, attacks={trs.attacks.cw: 0.5}) == trs.evaluate(*few, attacks={"cw": 0.5})
+    with pytest.raises(trs.UsageError, match="must be an eps, several, a dict of options or a function, got None"):
+        trs.evaluate(*few, attacks={trs.attacks.pgd: None})
 
 
 @pytest.mark.parametrize("eps", [8, "8", 1.01])

@@ -37,8 +37,11 @@ def test_of_work_of_unknown_size_the_time_is_said_and_if_quiet_nothing(clock, ca
 
 
 def test_a_closed_pipe_does_not_end_the_work(clock, monkeypatch) -> None:
+    tried = []
+
     class Closed:
         def write(self, text: str) -> None:
+            tried.append(text)
             raise BrokenPipeError
 
         flush = write
@@ -47,3 +50,4 @@ def test_a_closed_pipe_does_not_end_the_work(clock, monkeypatch) -> None:
         monkeypatch.setattr(module.sys, "stderr", Closed())
         for done in range(4):
             advance(done, None)
+    assert tried == ["loading: 0:00:30"]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from trs_explorer.attack_catalogue import ATTACKS
 from trs_explorer.attacks.options import keywords
+from trs_explorer.catalogue import load
 from trs_explorer.catalogue_entries import as_hard_in_l2
 from trs_explorer.data.as_tensors import as_batch, as_labels
 from trs_explorer.evaluation import accuracy, transfer
@@ -200,51 +201,39 @@ def _planned(attacks: Attacks) -> dict[str, Attack]:
         raise UsageError(f"attacks must say at which eps: attacks={{{attacks!r}: 0.1}}, got {attacks!r}")
     planned: dict[str, Attack] = {}
     for key, value in attacks.items() if isinstance(attacks, Mapping) else ((None, one) for one in attacks):
-        entries = _attacks(key, value) if key is None or isinstance(key, str) else _attacks_of(key, value)
-        for name, attack in entries:
+        for name, attack in _attacks(key, value):
             if name in (CLEAN, *planned):
                 raise UsageError(f"attacks: there are two {name!r}: give one another name")
             planned[name] = attack
     return planned
 
 
-def _attacks_of(function: Any, value: Any) -> list[tuple[str, Attack]]:
-    """Return an entry of `attacks` whose key is a function: at an eps, several, or with a dict of options."""
-    if isinstance(value, Mapping):
-        label, attack, arguments = named_attack(function, value)
-        return [(label, (label, attack, arguments))]
-    radii = value if isinstance(value, Sequence | Tensor) and not isinstance(value, str) else [value]
-    try:
-        made = [(one, named_attack(function, {"eps": one if isinstance(one, str) else float(one)})) for one in radii]
-    except TypeError as error:
-        raise UsageError(f"attacks[{function!r:.80}] must be an eps, several or a dict of options, got {value!r:.80}") from error
-    return [(one[0] if len(made) == 1 else f"{one[0]} {_of_radius(eps)}", one) for eps, one in made]
-
-
 def _of_radius(value: Any) -> str:
     return value if isinstance(value, str) else format(float(value), "g")
 
 
-def _attacks(key: str | None, value: Any) -> list[tuple[str, Attack]]:
-    """Return an entry of `attacks` as attacks with their names; key None: an entry of a list."""
+def _attacks(key: AnyAttack | None, value: Any) -> list[tuple[str, Attack]]:
+    """Return an entry of `attacks` as attacks with their names; key None: an entry of a list, a function: it names itself."""
     if key is None or callable(value):
-        label, function, arguments = named_attack(value, {})
-        return [(key or label, (key or label, function, arguments))]
-    if isinstance(value, Mapping):
-        _, function, arguments = named_attack(key, value)
-        return [(key, (key, function, arguments))]
+        return [_with_name(key, named_attack(value, {}))]
     if isinstance(value, str):
-        value = parse_number(value, f"attacks[{key!r}]")
+        value = parse_number(value, f"attacks[{key!r:.80}]")
     if isinstance(value, int | float) and not isinstance(value, bool):
-        _, function, arguments = named_attack(key, _strength(key, value))
-        return [(key, (key, function, arguments))]
+        value = _strength(key, value)
+    if isinstance(value, Mapping):
+        return [_with_name(key, named_attack(key, value))]
     if isinstance(value, Sequence | Tensor):
-        several = [(f"{key} {_of_radius(one)}", _attacks(key, one if isinstance(one, str) else float(one))) for one in value]
-        return [(name, attack) for name, [(_, attack)] in several]
-    raise UsageError(f"attacks[{key!r}] must be an eps, several, a dict of options or a function, got {value!r:.80}")
+        several = [(_of_radius(one), _attacks(key, one if isinstance(one, str) else float(one))) for one in value]
+        return [(f"{name} {radius}", attack) for radius, [(name, attack)] in several]
+    raise UsageError(f"attacks[{key!r:.80}] must be an eps, several, a dict of options or a function, got {value!r:.80}")
 
 
-def _strength(name: str, value: float) -> dict[str, Any]:
+def _with_name(key: AnyAttack | None, attack: Attack) -> tuple[str, Attack]:
+    name = key if isinstance(key, str) else attack[0]
+    return name, (name, *attack[1:])
+
+
+def _strength(attack: AnyAttack, value: float) -> dict[str, Any]:
     """Return a number as the option that it stands for: eps, or c of an attack without a radius, of which only success counts."""
-    entry = ATTACKS.get(name) or ATTACKS.get(name.replace("_", "-"))
-    return {"eps": value} if entry is None or entry.has_radius else {"c": value, "early_stop": True}
+    name = next((name for name in ATTACKS if attack in (name, name.replace("-", "_"), load(ATTACKS[name].function))), "")
+    return {"c": value, "early_stop": True} if name and not ATTACKS[name].has_radius else {"eps": value}
