@@ -16,6 +16,7 @@ from torch import Tensor
 
 from trs_explorer.models.ensemble import Ensemble
 from trs_explorer.models.ensemble import Images as Images
+from trs_explorer.models.linear_piece import LinearPiece
 from trs_explorer.models.stacked import Stacked
 
 # Float32 resolves p - y to 6e-8. A gradient of about that size is rounding error, and its direction is meaningless: it counts as
@@ -78,6 +79,9 @@ def input_gradients(
     create_graph: make both differentiable with respect to the weights, and to x if x requires it; otherwise both are detached.
     Source: the gradients of the TRS regulariser (paper, section 3.1), of the per-example loss.
     """
+    if isinstance(members, Stacked) and of is member_losses and not x.requires_grad:
+        losses, gradients = LinearPiece(members, x).losses_and_gradients(y)
+        return (losses, gradients) if create_graph else (losses.detach(), gradients.detach())
     copies = [x.clone() if x.requires_grad else x.detach().clone().requires_grad_() for _ in range(len(members))]
     losses = of(members.member_logits(copies), y)
     gradients = torch.stack(torch.autograd.grad(losses.sum(), copies, create_graph=create_graph))

@@ -8,6 +8,7 @@ from torch import Tensor
 from trs_explorer.gradients import Images, Members
 from trs_explorer.models.ensemble import Ensemble
 from trs_explorer.models.features import feature_layers, features
+from trs_explorer.models.linear_piece import LinearPiece
 from trs_explorer.models.stacked import Stacked, at_least_float32
 
 
@@ -22,11 +23,11 @@ def feature_gradient(members: Members, target: Images, layer: str) -> Callable[[
     if isinstance(members, Stacked):  # piecewise linear: no graph is needed
         front = members.front(layer)
         with torch.no_grad():
-            goal = front.linearize(target).logits
+            goal = LinearPiece(front, target).logits
 
         def closed_form(point: Tensor) -> Tensor:
             with torch.no_grad():
-                piece = front.linearize(list(point))
+                piece = LinearPiece(front, list(point))
             return piece.vjp(piece.logits - goal)
 
         return closed_form

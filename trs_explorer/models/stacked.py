@@ -5,18 +5,20 @@ hundred images, three narrow convolutions are faster than a grouped one: evaluat
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.grad import conv2d_input
 
 MemberLogits = Float[Tensor, "member batch class"]
 MemberImages = Float[Tensor, "member batch channel height width"]
 
-KINDS = (nn.Conv2d, nn.Linear, nn.ReLU, nn.LeakyReLU, nn.PixelUnshuffle, nn.Flatten)
+KINDS = (nn.Conv2d, nn.Linear, nn.ReLU, nn.LeakyReLU, nn.MaxPool2d, nn.PixelUnshuffle, nn.Flatten)
 ACTIVATIONS = (nn.ReLU, nn.LeakyReLU)
+Layer = tuple[nn.Module, Tensor | None, Tensor | None]  # with all members' weights and biases, where it has any
+
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -29,6 +31,8 @@ def stackable(members: Sequence[nn.Module]) -> bool:
         and not any(getattr(module, hooks) for module in (*members, *layers) for hooks in HOOKS)
         and len({str(member) for member in members}) == 1
         and _flattens_once(members[0])
+        and not any(layer.negative_slope < 0 for layer in layers if isinstance(layer, nn.LeakyReLU))  # not monotonic
+        and not any(layer.return_indices for layer in layers if isinstance(layer, nn.MaxPool2d))
         and not any(layer.groups > 1 or layer.padding_mode != "zeros" for layer in layers if isinstance(layer, nn.Conv2d))
     )
 
@@ -48,6 +52,11 @@ def at_least_float32(tensor: Tensor) -> Tensor:
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
+def as_stored(x: Tensor) -> Tensor:
+    """Store images or convolutions' weights channel by channel: the faster layout, for max-pooling on a CPU twenty times."""
+    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
+
+
 class Stacked:
     """Stackable members with a snapshot of their weights, gathered once for several passes; gradients reach the weights.
 
@@ -60,7 +69,7 @@ class Stacked:
         self.members, self.bfloat16 = members, bfloat16
         layers = [self._gather(same) for same in zip(*(member.children() for member in members), strict=True)]
         self.unshuffle = layers[0][0] if isinstance(layers[0][0], nn.PixelUnshuffle) else None
-        self.layers = layers[1:] if self.unshuffle else layers
+        self.layers = _pool_first(layers[1:] if self.unshuffle else layers)
 
     def __len__(self) -> int:
         """The number of members."""
@@ -83,13 +92,13 @@ class Stacked:
         """Invert `arrange`, for images of every member."""
         return F.pixel_shuffle(x, self.unshuffle.downscale_factor) if self.unshuffle else x
 
-    def _gather(self, same: tuple[nn.Module, ...]) -> tuple[nn.Module, Tensor | None, Tensor | None]:
+    def _gather(self, same: tuple[nn.Module, ...]) -> Layer:
         """Return a layer with all members' weights and biases."""
         layer = same[0]
         if not isinstance(layer, nn.Conv2d | nn.Linear):
             return layer, None, None
         join = torch.cat if isinstance(layer, nn.Conv2d) else torch.stack
-        weight = self.cast(join([one.get_parameter("weight") for one in same]))
+        weight = as_stored(self.cast(join([one.get_parameter("weight") for one in same])))
         bias = None if layer.bias is None else self.cast(join([one.get_parameter("bias") for one in same]))
         return layer, weight, bias
 
@@ -99,32 +108,23 @@ class Stacked:
 
     def member_logits(self, x: Tensor | Sequence[Tensor]) -> MemberLogits:
         """Return every member's logits: for one batch, or for one batch per member."""
-        return self._forward(x, [])
-
-    def linearize(self, x: Tensor | Sequence[Tensor]) -> "LinearPiece":
-        """Return every member's logits at x, with the local linear map of each member around every image.
-
-        The logits have a graph to the weights if gradients are enabled; the map has none.
-        """
-        inputs: list[Tensor] = []
-        return LinearPiece(self, self._forward(x, inputs), inputs)
-
-    def _forward(self, x: Tensor | Sequence[Tensor], inputs: list[Tensor]) -> Tensor:
-        """Return logits, and append each layer's input to `inputs`."""
-        shared = isinstance(x, Tensor)
-        x = self.cast(x if isinstance(x, Tensor) else torch.cat(list(x), 1))
+        shared, x = self.joined(x)
         for layer, weight, bias in self.layers:
-            inputs.append(x.detach())
             x = self.apply(layer, weight, bias, x, shared)
             shared = shared and weight is None
         return at_least_float32(x)
+
+    def joined(self, x: Tensor | Sequence[Tensor]) -> tuple[bool, Tensor]:
+        """Return whether x is one batch for all members; and x as the first layer takes it."""
+        x, shared = (x, True) if isinstance(x, Tensor) else (torch.cat(list(x), 1), False)
+        return shared, as_stored(self.cast(x))
 
     def apply(self, layer: nn.Module, weight: Tensor | None, bias: Tensor | None, x: Tensor, shared: bool) -> Tensor:
         """Apply one layer of all members. shared: x is one batch for all of them."""
         if isinstance(layer, nn.Conv2d):
             assert weight is not None
             groups = 1 if shared else len(self)
-            return F.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, groups)
+            return as_stored(F.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, groups))
         if isinstance(layer, nn.Linear):
             assert weight is not None
             return torch.bmm(x, weight.mT) if bias is None else torch.baddbmm(bias[:, None], x, weight.mT)
@@ -134,54 +134,10 @@ class Stacked:
         return outputs
 
 
-def _activation_backward(layer: nn.Module, gradient: Tensor, x: Tensor) -> Tensor:
-    """Multiply a gradient or tangent by the derivative of a (leaky) ReLU whose input was x."""
-    backward: Tensor
-    if isinstance(layer, nn.LeakyReLU):
-        backward = torch.ops.aten.leaky_relu_backward(gradient, x, layer.negative_slope, False)
-    else:
-        backward = torch.ops.aten.threshold_backward(gradient, x, 0)
-    return backward
-
-
-class LinearPiece:
-    """Members at one batch of images: their logits, and their exact Jacobian J there: all layers but (leaky) ReLUs are linear.
-
-    Autograd gives the same. Without its overhead the two products cost little more than the layers.
-    """
-
-    def __init__(self, stacked: Stacked, logits: Tensor, inputs: list[Tensor]) -> None:
-        """inputs: the input of each layer; that of a (leaky) ReLU determines which units are active."""
-        self.stacked, self.logits, self.inputs = stacked, logits, inputs
-
-    @torch.no_grad()
-    def jvp(self, directions: MemberImages) -> MemberLogits:
-        """Return J v: the derivative of each member's logits along its direction, image by image."""
-        v = self.stacked.cast(directions.transpose(0, 1).flatten(1, 2))
-        for (layer, weight, _), x in zip(self.stacked.layers, self.inputs, strict=True):
-            v = (
-                _activation_backward(layer, v, x)
-                if isinstance(layer, ACTIVATIONS)
-                else self.stacked.apply(layer, weight, None, v, False)
-            )
-        return at_least_float32(v)
-
-    @torch.no_grad()
-    def vjp(self, weights: Tensor) -> MemberImages:
-        """Return J^T w: the input gradients of the sums of logits weighted by w."""
-        members, w = len(self.stacked), self.stacked.cast(weights)
-        for (layer, weight, _), x in zip(reversed(self.stacked.layers), reversed(self.inputs), strict=True):
-            if isinstance(layer, ACTIVATIONS):
-                w = _activation_backward(layer, w, x)
-            elif isinstance(layer, nn.Linear):
-                assert weight is not None
-                w = torch.bmm(w, weight)
-            elif isinstance(layer, nn.Flatten):
-                w = w.transpose(0, 1).reshape(len(x), -1, *x.shape[2:])
-            elif isinstance(layer, nn.PixelUnshuffle):
-                w = F.pixel_shuffle(w, layer.downscale_factor)
-            elif isinstance(layer, nn.Conv2d):
-                assert weight is not None
-                size = len(x), members * layer.in_channels, *x.shape[2:]
-                w = conv2d_input(size, weight, w, layer.stride, layer.padding, layer.dilation, members)
-        return at_least_float32(w.unflatten(1, (members, -1)).transpose(0, 1))
+def _pool_first(layers: Sequence[Layer]) -> list[Layer]:
+    """Exchange a (leaky) ReLU and the max-pooling behind it: the same function, of fewer numbers."""
+    changed = list(layers)
+    for place, (one, other) in enumerate(pairwise(layers)):
+        if isinstance(one[0], ACTIVATIONS) and isinstance(other[0], nn.MaxPool2d):
+            changed[place : place + 2] = other, one
+    return changed
