@@ -49,3 +49,47 @@ def _gradient(member: torch.nn.Module, x: Tensor, y: Labels) -> Tensor:
 
 def _norm(gradient: Tensor) -> Tensor:
     return (gradient.flatten(1).square().sum(1) + 1e-12).sqrt()
+
+
+def released_trs(
+    ensemble: Ensemble, x: Images, y: Labels, *, lambda_a: float, lambda_b: float, delta: float, inner_steps: int
+) -> Tensor:
+    """The loss of a batch as the authors' released trainer computes it, with all that its step does besides, in their order.
+
+    It differs from `published_trs` in what a step does: similarity at the clean images of the whole batch, and smoothness with a
+    pass of its own; a search from a random start whose gradient buffer is never cleared, so that it steps along the sum of all
+    gradients so far; the ensemble's outputs for the running accuracy. And in the objective: gradients of mean losses, squared
+    norms, summed cross-entropies. So its loss cannot be compared with ours, its time can.
+    Source: TRS_Trainer and PGD of the authors' repository, read and written anew.
+    """
+    members, half = list(ensemble.members), len(x) // 2
+    images = x.clone().requires_grad_()
+    losses, gradients = zip(*(_loss_and_gradient(member, images, y) for member in members), strict=True)
+    pairs = [(i, j) for i in range(len(members)) for j in range(i)]
+    cosines = [F.cosine_similarity(gradients[i], gradients[j]).abs().mean() for i, j in pairs]
+
+    start = x[half:]
+    support = (start + delta * (2 * torch.rand_like(start) - 1)).clamp(0, 1).requires_grad_()
+    for _ in range(inner_steps):
+        searched = [_loss_and_gradient(member, support, y[half:])[1] for member in members]
+        torch.stack([_squared_norm(gradient) for gradient in searched]).mean().backward()
+        with torch.no_grad():
+            assert support.grad is not None
+            moved = support + 2 * delta / inner_steps * support.grad.sign()
+            support.copy_((start + (moved - start).clamp(-delta, delta)).clamp(0, 1))
+
+    points = torch.cat([x[:half], support.detach()]).requires_grad_()
+    norms = [_squared_norm(_loss_and_gradient(member, points, y)[1]) for member in members]
+    total: Tensor = sum(losses) + lambda_a * sum(cosines) / len(pairs) + lambda_b * sum(norms) / len(members)
+    torch.stack([member(images).softmax(-1) for member in members]).mean(0).argmax(-1).eq(y).float().mean().item()
+    ensemble.zero_grad(set_to_none=True)
+    return total
+
+
+def _loss_and_gradient(member: torch.nn.Module, x: Tensor, y: Labels) -> tuple[Tensor, Tensor]:
+    loss = F.cross_entropy(member(x).float(), y)
+    return loss, torch.autograd.grad(loss, x, create_graph=True)[0].flatten(1)
+
+
+def _squared_norm(gradient: Tensor) -> Tensor:
+    return gradient.square().sum(1).mean()
