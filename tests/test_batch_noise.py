@@ -1,5 +1,7 @@
 """Random numbers of a batch are the same in any number of parts, and plain draws of the parts are independent."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -61,7 +63,7 @@ def test_the_same_images_move_in_any_number_of_parts_and_every_part_has_its_shar
     assert number == int(40 * fraction + 1e-9)
     assert sorted(order.tolist()) == [*whole]
     for cuts in ((0, 20, 40), (0, 7, 18, 40)):
-        parts = [range(a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
+        parts = [range(a, b) for a, b in itertools.pairwise(cuts)]
         own = [moved_last(places, fraction, device) for places in parts]
         there = [
             {places.start + k for k in order.tolist()[len(places) - n :]} for places, (order, n) in zip(parts, own, strict=True)

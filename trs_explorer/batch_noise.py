@@ -13,8 +13,8 @@ from torch import Tensor
 class PartGenerator(torch.Generator):
     """The random numbers of one part of a batch, for the functions below.
 
-    Drawn from directly, as in torch.rand(..., generator=generator), it is an ordinary generator of the part's own: its numbers are
-    independent of the other parts', and change with the number of parts.
+    Drawn from directly, as in torch.rand(..., generator=generator), it is an ordinary generator of the part's own: its numbers
+    are independent of the other parts', and change with the number of parts.
 
     - places: of the part's images in the batch.
     - size: of the whole batch.

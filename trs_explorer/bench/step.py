@@ -90,7 +90,7 @@ def _verdict(variant: str, difference: float) -> str:
 
 
 def _order_by_halves(size: int) -> Tensor:
-    """An order of images by which ours moves those that the published step moves: it moves every second place, that the second half."""
+    """The order of the images for ours, which moves every second one: those of the second half, as the published step does."""
     return torch.arange(size).view(2, -1).T.flatten()
 
 

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 WAIT = timedelta(days=7)  # for rank 0's next command: it may be downloading data
@@ -33,8 +34,9 @@ class Processes:
     seconds, bytes: time spent in the exchanges of steps, and bytes of gradients, terms and flags exchanged.
     """
 
-    def __init__(self, rank: int = 0, size: int = 1, store: Any = None) -> None:
-        self.rank, self.size = rank, size
+    def __init__(self, rank: int = 0, size: int = 1, store: Any = None, number: int = 0) -> None:
+        """Start without connections for steps. store: of the group; number: how often torchrun's processes had connected before."""
+        self.rank, self.size, self.number = rank, size, number
         self.flags, self.heard = [False, False], [False, False]
         self.seconds, self.bytes = 0.0, 0
         self._store, self._steps, self._gpus = store, None, None
@@ -43,6 +45,11 @@ class Processes:
     def leads(self) -> bool:
         """Whether this is the process that writes the run's folder."""
         return self.rank == 0
+
+    @property
+    def on_gpus(self) -> bool:
+        """Whether gradients are added up between GPUs. After a process is lost, what a GPU holds is then unknown."""
+        return self._gpus is not None
 
     def local_device(self, device: torch.device) -> torch.device:
         """The device; where several processes share a machine's GPUs, this process's own one as far as they suffice."""
@@ -54,8 +61,6 @@ class Processes:
         """Make the connections for the steps of a training on a device. All processes must call this."""
         if self.size == 1:
             return
-        import torch.distributed as dist
-
         with _others():
             own_gpu = device.type == "cuda" and int(os.environ.get("LOCAL_WORLD_SIZE", "1")) <= torch.cuda.device_count()
             everywhere: list[Any] = [None] * self.size
@@ -111,8 +116,6 @@ class Processes:
         self.bytes += rows.numel()
 
     def _all_reduce(self, values: Tensor, group: Any = None) -> None:
-        import torch.distributed as dist
-
         with _others():
             dist.all_reduce(values, group=group or self._steps)
 
@@ -120,19 +123,27 @@ class Processes:
         """Rank 0's value, in every process."""
         if self.size == 1:
             return value
-        import torch.distributed as dist
-
         values = [value]
         with _others():
             dist.broadcast_object_list(values, group=self._steps if self._steps is not None else None)
         return values[0]
 
+    def dismiss(self) -> dict[str, str]:
+        """Let the others go to the next connection; returns the environment of the process that takes this one's place in it.
+
+        This one is alone from then on.
+        """
+        self.command("reconnect")
+        self.size = 1
+        return {CONNECTION: str(self.number + 1)}
+
     def command(self, *words: object) -> tuple:
-        """Rank 0's next command to the others: their call, without words, waits for it."""
+        """Give the others a command, a word and what belongs to it; they get it by their call, without words.
+
+        "train", folder, config: take part in this training. "reconnect": leave, and connect again. "end", exit status.
+        """
         if self.size == 1:
             return words
-        import torch.distributed as dist
-
         values: list[Any] = [words]
         with _others():
             dist.broadcast_object_list(values)
@@ -142,8 +153,6 @@ class Processes:
         """Whether the flag is set in any process."""
         if self.size == 1:
             return flag
-        import torch.distributed as dist
-
         everywhere: list[Any] = [None] * self.size
         with _others():
             dist.all_gather_object(everywhere, flag)
@@ -195,30 +204,18 @@ class Processes:
 ALONE = Processes()
 
 
-def started_by_torchrun() -> bool:
-    """Whether torchrun has started this process beside others."""
-    return "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
-
-
 @contextlib.contextmanager
-def connect(number: int | None = None) -> Iterator[Processes]:
-    """Connect the processes that torchrun has started; without torchrun, this process alone.
+def connect(number: int) -> Iterator[Processes]:
+    """Connect the processes that torchrun has started. number: how often they have connected before.
 
-    number: how often they have connected before; a process that another one has started takes it from its environment.
     Raises: ProcessLost if they cannot be connected.
     """
-    if not started_by_torchrun():
-        yield ALONE
-        return
-    import torch.distributed as dist
-
-    number = int(os.environ.get(CONNECTION, "0")) if number is None else number
     with _others():
         base, rank, size = next(dist.rendezvous("env://", timeout=WAIT))
         store = dist.PrefixStore(f"trs-{number}", base)
         dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=WAIT)
     try:
-        yield Processes(rank, size, store)
+        yield Processes(rank, size, store, number)
     finally:
         dist.destroy_process_group()
 

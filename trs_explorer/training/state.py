@@ -196,6 +196,20 @@ def share(state: State) -> None:
             setattr(state, name, value.to(state.device) if isinstance(value, Tensor) else value)
 
 
+def share_weights(state: State) -> None:
+    """Between GPUs, give rank 0's weights to all processes: a GPU's rounding is not always the same.
+
+    All of them must call this. On CPUs they have the same bits anyway.
+    """
+    if state.processes.size == 1 or state.device.type == "cpu":
+        return
+    ours = {"ensemble": state.ensemble.state_dict(), "weights": state.weights}
+    shared = state.processes.broadcast(_on_cpu(ours) if state.processes.leads else None)
+    if not state.processes.leads:
+        state.ensemble.load_state_dict(shared["ensemble"])
+        state.weights = None if shared["weights"] is None else shared["weights"].to(state.device)
+
+
 def _on_cpu(values: Any) -> Any:
     """Nested dictionaries with their tensors on the CPU."""
     if isinstance(values, dict):
