@@ -1,12 +1,13 @@
 """Threads that stand for the processes of a training: what they exchange, without gloo, so that many cases take seconds."""
 
+import pickle
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from torch import Tensor
 
-from trs_explorer.training.processes import Processes
+from trs_explorer.training.processes import Processes, ProcessLost
 
 
 class Exchange:
@@ -22,10 +23,13 @@ class ThreadProcesses(Processes):
         self.exchange, self.sent = exchange, 0
 
     def _everywhere(self, value: object) -> list:
-        self.exchange.values[self.rank] = value
-        self.exchange.barrier.wait()
-        values = list(self.exchange.values)
-        self.exchange.barrier.wait()
+        try:
+            self.exchange.values[self.rank] = value
+            self.exchange.barrier.wait()
+            values = list(self.exchange.values)
+            self.exchange.barrier.wait()
+        except threading.BrokenBarrierError as error:
+            raise ProcessLost("a thread has failed") from error
         return values
 
     def _all_reduce(self, values: Tensor, group: object = None) -> None:
@@ -34,7 +38,7 @@ class ThreadProcesses(Processes):
         self.sent += 1
 
     def broadcast(self, value: object = None) -> object:
-        return self._everywhere(value)[0]
+        return pickle.loads(self._everywhere(pickle.dumps(value))[0])
 
     def prepare(self, device: object) -> None:
         pass
@@ -54,6 +58,6 @@ def in_threads(size: int, work: Callable[[Processes], object]) -> list:
     with ThreadPoolExecutor(size) as pool:
         futures = [pool.submit(guarded, rank) for rank in range(size)]
     errors = [future.exception() for future in futures]
-    for error in sorted(filter(None, errors), key=lambda error: isinstance(error, threading.BrokenBarrierError)):
+    for error in sorted(filter(None, errors), key=lambda error: isinstance(error, ProcessLost)):
         raise error
     return [future.result() for future in futures]

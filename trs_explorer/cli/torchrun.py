@@ -45,6 +45,8 @@ def _lead(processes: "Processes", lead: Callable[["Processes"], int]) -> int:
     try:
         status = lead(processes)
     except BaseException as error:
+        for number in STOPPING:  # torchrun ends this process as soon as another one has followed it
+            signal.signal(number, signal.SIG_IGN)
         processes.report("", _status(error))
         if isinstance(error, ProcessLost):
             raise runs.RunError(processes.why_lost(error)) from error
@@ -76,11 +78,11 @@ def _follow(processes: "Processes") -> int | None:
     except ProcessLost as lost:
         for number in STOPPING:
             signal.signal(number, signal.SIG_IGN)
-        told = processes.reports()
+        told = processes.reports(0)
         if 0 in told:
             return told[0][0]
-        silent = processes.silent()
-        if 0 in silent and processes.rank == min({*range(processes.size)} - {*silent}, default=processes.rank):
+        dead = processes.dead()
+        if 0 in dead and processes.rank == min({*range(processes.size)} - {*dead}):
             say(f"trs: {processes.why_lost(lost)}{_remedy(run)}")
         return FAILED
     except BaseException as error:
@@ -94,7 +96,7 @@ def _remedy(run: runs.Run | None) -> str:
     if run is None:
         return ", before the training began"
     saved = run.checkpoints()[-1:]
-    return f". The last checkpoint is {saved[0].name if saved else 'none yet'}: go on with --resume {run.path}"
+    return f". {f'The last checkpoint is {saved[0].name}' if saved else 'Nothing was saved'}: go on with --resume {run.path}"
 
 
 def _status(error: BaseException) -> int:

@@ -32,10 +32,7 @@ def apply(state: State, request: dict) -> dict:
 
 
 class Inbox:
-    """What a training hears between two steps: requests of viewers, and whether a signal to any process stops it.
-
-    stops: whether the training ends after the present step; the same in all processes.
-    """
+    """What a training hears between two steps: requests of viewers, and whether a signal to any process stops it."""
 
     def __init__(self, requests: ControlReader | None, stop: Event | None, processes: Processes) -> None:
         """Start without news.
@@ -49,6 +46,7 @@ class Inbox:
 
     @property
     def stops(self) -> bool:
+        """Whether the training ends after the present step; the same in all processes."""
         return self._stopped or (self.processes.size == 1 and self._stop.is_set())
 
     def stop_all(self) -> None:

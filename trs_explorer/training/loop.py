@@ -149,7 +149,7 @@ def _save_without(lost: ProcessLost, state: State, step_logger: StepLogger) -> I
     why, remedy = state.processes.why_lost(lost), f"go on with --resume {state.run.path}"
     if state.processes.on_gpus:
         last = state.run.checkpoints()[-1:]
-        raise runs.RunError(f"{why}. The last checkpoint is {last[0].name if last else 'none yet'}: {remedy}")
+        raise runs.RunError(f"{why}. {f'The last checkpoint is {last[0].name}' if last else 'Nothing was saved'}: {remedy}")
     if state.progress.step == 0:
         raise runs.RunError(f"{why}, before the first step: {remedy}")
     yield from _save(state, step_logger)

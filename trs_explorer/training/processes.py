@@ -1,11 +1,12 @@
 """The processes that torchrun has started for one training: how they exchange what a step needs, and how they end together.
 
-Rank 0 alone writes, shows and reads requests; the others follow it. What happens to one of them, such as a signal, is a flag in the
-next exchange, so that all act on it after the same step.
+Rank 0 alone writes, shows and reads requests; the others follow it. What happens to one of them, such as a signal, is a flag in
+the next exchange, so that all act on it after the same step.
 """
 
 import contextlib
 import os
+import platform
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -15,9 +16,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from trs_explorer.locks import process_lives
+
 WAIT = timedelta(days=7)  # for rank 0's next command: it may be downloading data
 STEP_WAIT = timedelta(minutes=30)  # for the others' part of a step; rank 0 probes and saves in between
-REPORTS_S = 2.0  # waited for the reports of other processes after one is lost
+REPORTS_S = 2.0  # waited for word of other processes after one is lost
+RANK_0_S = 25.0  # waited for that of rank 0, which may be in a probe; torchrun kills all after 30
 STOP, REQUESTS = 0, 1  # flags
 CONNECTION = "TRS_CONNECTION"  # environment: which connection of this torchrun a child process joins
 
@@ -35,7 +39,11 @@ class Processes:
     """
 
     def __init__(self, rank: int = 0, size: int = 1, store: Any = None, number: int = 0) -> None:
-        """Start without connections for steps. store: of the group; number: how often torchrun's processes had connected before."""
+        """Start without connections for steps.
+
+        store: of the connection.
+        number: how often torchrun's processes had connected before.
+        """
         self.rank, self.size, self.number = rank, size, number
         self.flags, self.heard = [False, False], [False, False]
         self.seconds, self.bytes = 0.0, 0
@@ -158,35 +166,44 @@ class Processes:
             dist.all_gather_object(everywhere, flag)
         return any(everywhere)
 
+    def introduce(self) -> None:
+        """Tell the others which process of which machine this is, so that they can see whether it lives."""
+        self._store.set(f"process/{self.rank}", f"{os.getpid()} {platform.node()}")
+
     def report(self, text: str, status: int) -> None:
         """Leave word of why this process ends, with its exit status, for the others, whose exchanges will fail."""
         if self.size > 1:
             with contextlib.suppress(RuntimeError):  # the store is gone with the process that had it
                 self._store.set(f"end/{self.rank}", f"{status} {text}")
 
-    def reports(self) -> dict[int, tuple[int, str]]:
-        """Exit status and text of the processes that left word; waits a moment for them, but not for killed ones."""
+    def reports(self, wanted: int | None = None) -> dict[int, tuple[int, str]]:
+        """Exit status and text of the processes that left word; waits for them while any may still do so.
+
+        wanted: the process to wait for; by default any one.
+        """
         heard: dict[int, tuple[int, str]] = {}
-        deadline = time.monotonic() + REPORTS_S
-        others = [rank for rank in range(self.size) if rank != self.rank]
+        deadline = time.monotonic() + (REPORTS_S if wanted is None else RANK_0_S)
         with contextlib.suppress(RuntimeError):
-            self._store.set(f"lost/{self.rank}", "1")
             while True:
-                for rank in others:
-                    if rank not in heard and self._store.check([f"end/{rank}"]):
+                for rank in set(range(self.size)) - {self.rank, *heard}:
+                    if self._store.check([f"end/{rank}"]):
                         status, _, text = self._store.get(f"end/{rank}").decode().partition(" ")
                         heard[rank] = int(status), text
-                if heard or time.monotonic() > deadline:
+                if time.monotonic() > deadline or (heard if wanted is None else wanted in {*heard, *self.dead()}):
                     return heard
                 time.sleep(0.05)
         return heard
 
-    def silent(self) -> list[int]:
-        """The processes that neither left word nor noticed that one is lost: killed, as far as one can tell."""
+    def dead(self) -> list[int]:
+        """The processes of this machine that do not live any more and left no word: killed."""
+        dead = []
         with contextlib.suppress(RuntimeError):
-            keys = {rank: (f"end/{rank}", f"lost/{rank}") for rank in range(self.size) if rank != self.rank}
-            return [rank for rank, names in keys.items() if not any(self._store.check([name]) for name in names)]
-        return [0] if self.rank else []
+            for rank in set(range(self.size)) - {self.rank}:
+                if self._store.check([f"process/{rank}"]) and not self._store.check([f"end/{rank}"]):
+                    pid, _, node = self._store.get(f"process/{rank}").decode().partition(" ")
+                    if node == platform.node() and not process_lives(int(pid)):
+                        dead.append(rank)
+        return dead
 
     def why_lost(self, lost: ProcessLost) -> str:
         """Why an exchange failed, in words."""
@@ -196,8 +213,8 @@ class Processes:
         if told:
             rank = min(told)
             return f"process {rank} of {self.size} failed: {told[rank]}"
-        silent = self.silent()
-        which = f"process {silent[0]}" if len(silent) == 1 else "a process"
+        dead = self.dead()
+        which = f"process {dead[0]}" if len(dead) == 1 else "a process"
         return f"{which} of {self.size} has ended: it was killed, or out of memory"
 
 
@@ -215,7 +232,9 @@ def connect(number: int) -> Iterator[Processes]:
         store = dist.PrefixStore(f"trs-{number}", base)
         dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=WAIT)
     try:
-        yield Processes(rank, size, store, number)
+        processes = Processes(rank, size, store, number)
+        processes.introduce()
+        yield processes
     finally:
         dist.destroy_process_group()
 
