@@ -24,7 +24,7 @@ class PartGenerator(torch.Generator):
 
     def __new__(cls, places: range, size: int, whole: torch.Generator, seed: int) -> "PartGenerator":
         """Make an ordinary generator on the same device; torch's own takes a device here."""
-        return super().__new__(cls, whole.device)
+        return super().__new__(cls, whole.device)  # type: ignore[call-arg]
 
     def __init__(self, places: range, size: int, whole: torch.Generator, seed: int) -> None:
         self.places, self.size, self.whole = places, size, whole

@@ -12,9 +12,9 @@ from trs_explorer import runs
 from trs_explorer.catalogue import METHODS
 from trs_explorer.config import resolve
 from trs_explorer.runs import RunError
-from trs_explorer.training import loop, train
+from trs_explorer.training import loop, resume, train
 from trs_explorer.training.processes import Processes, ProcessLost
-from trs_explorer.training.state import TrainingError
+from trs_explorer.training.state import TrainingError, prepare
 
 PLANE = {"data": "bars", "epochs": 4, "save_every": 1, "probe_every": 4, "batch_size": 100, "log_every": 1, "device": "cpu"}
 PLANE |= {"members": 2, "precision": "float32", "inner_steps": 1}
@@ -39,13 +39,13 @@ def new(path, **settings) -> runs.Run:
     return runs.create(path, resolve(chosen))
 
 
-def trained(run: runs.Run, size: int, *, resume: bool = False, act=lambda event, stops: None) -> list[dict]:
+def trained(run: runs.Run, size: int, *, again: bool = False, act=lambda event, stops: None) -> list[dict]:
     """Train in so many processes. act: called with rank 0's events, and what stops each rank. Returns the events."""
     stops = [threading.Event() for _ in range(size)]
 
     def one(processes: Processes) -> list[dict]:
         events = []
-        for event in train(run, resume=resume and processes.leads, stop=stops[processes.rank], processes=processes):
+        for event in train(run, resume=again and processes.leads, stop=stops[processes.rank], processes=processes):
             events.append(event)
             act(event, stops)
         return events
@@ -97,7 +97,7 @@ def test_with_the_same_number_the_bits_are_the_same_also_resumed(tmp_path):
     trained(halves, 2, act=stop_rank_1)
     assert halves.status()["state"] == "stopped"
     assert halves.status()["step"] in (5, 6, 7)  # rank 1 may have begun the next one
-    events = trained(halves, 2, resume=True)
+    events = trained(halves, 2, again=True)
     assert not any("not the same bits" in event.get("text", "") for event in events)
     assert same_bits(whole, halves)
 
@@ -120,7 +120,7 @@ def test_it_goes_on_with_another_number(tmp_path, method):
 
     trained(run, 2, act=until(3))
     for size, act in ((1, until(7)), (3, lambda *_: None)):
-        notes = [event["text"] for event in trained(run, size, resume=True, act=act) if event["kind"] == "note"]
+        notes = [event["text"] for event in trained(run, size, again=True, act=act) if event["kind"] == "note"]
         assert any("not the same bits" in note for note in notes)
     assert run.status()["state"] == "finished"
     are_close(whole, run)
@@ -189,7 +189,8 @@ def test_a_loss_that_is_not_finite_is_one_error_of_all(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("at", "words"), [(5, r"process 1 of 2 failed: it broke\. Everything up to step [45]"), (0, "process 1 of 2 failed: it broke")]
+    ("at", "words"),
+    [(5, r"process 1 of 2 failed: it broke\. Everything up to step [45]"), (0, "process 1 of 2 failed: it broke")],
 )
 def test_what_was_trained_before_a_process_is_lost_is_saved(tmp_path, monkeypatch, at, words):
     whole, run, step = new(tmp_path / "whole"), new(tmp_path / "run"), loop.training_step
@@ -205,6 +206,28 @@ def test_what_was_trained_before_a_process_is_lost_is_saved(tmp_path, monkeypatc
     with pytest.raises(RunError, match=words):
         trained(run, 2)
     assert run.status()["state"] == "failed"
+    assert [c.name for c in run.checkpoints()][1:] in ([["0001-000001"], ["0001-000002"]] if at else [[]])
     monkeypatch.setattr(loop, "training_step", step)
-    trained(run, 2, resume=True)
+    trained(run, 2, again=True)
     assert same_bits(whole, run)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({}, ""),  # of a version that knew one process only
+        ({"processes": 2, "parts": 2}, ""),
+        ({"processes": 0}, "an impossible number of processes"),
+        ({"processes": 2**40}, "an impossible number of processes"),
+        ({"processes": "2"}, "an impossible number of processes"),
+        ({"processes": 2, "parts": 3}, "an impossible number of parts, at most 2"),
+    ],
+)
+def test_states_of_older_versions_and_of_several_processes_are_read(tmp_path, more, words):
+    state = prepare(new(tmp_path / "run"))
+    stored = {"device": "cpu", "bfloat16": False, "parts": 1, **more}
+    assert words in resume._wrong_numerics(state, stored)
+    if not words:
+        notes = resume._same_numerics(state, stored)
+        assert len(notes) == ("processes" in more)
+        assert state.parts == 1  # its own: two parts of two processes are not added up as two of one

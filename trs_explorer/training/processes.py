@@ -208,7 +208,7 @@ class Processes:
     def why_lost(self, lost: ProcessLost) -> str:
         """Why an exchange failed, in words."""
         if "timed out" in str(lost).lower():
-            return f"a process of {self.size} did not answer for {STEP_WAIT.seconds // 60} minutes"
+            return f"a process of {self.size} did not answer for {STEP_WAIT.total_seconds() / 60:g} minutes"
         told = {rank: text for rank, (_, text) in self.reports().items() if text}
         if told:
             rank = min(told)
