@@ -172,7 +172,18 @@ DATA = {
 T = TypeVar("T")
 
 # What a training step hands to a defence that names it in its signature: training/steps.py says what each is.
-STEP_CONTEXT = ("progress", "generator", "epoch_generator", "x_ce", "other", "member", "weights", "image_memory", "rows")
+STEP_CONTEXT = (
+    "progress",
+    "generator",
+    "epoch_generator",
+    "x_ce",
+    "other",
+    "member",
+    "weights",
+    "image_memory",
+    "rows",
+    "places",
+)
 LEAKY_SLOPE = 0.1  # of leaky ReLUs, for negative inputs
 PUBLISHED = "published-"  # models of imported checkpoints have names that begin so: "published-resnet20"
 

@@ -37,6 +37,14 @@ def run(ensemble, batch, *, progress=1.0, **changes):
     return trs(ensemble, *batch, **kept, progress=progress, generator=torch.Generator(), x_ce=batch[0])
 
 
+def half_moved(ensemble, x, y, *, delta):
+    """The images, every second one at its support point."""
+    support, _ = support_points(ensemble, x[1::2], y[1::2], delta=delta, steps=3, order="first")
+    points = x.clone()
+    points[1::2] = support.detach()
+    return points
+
+
 def explicit(ensemble, clean, points, y, *, lambda_a, lambda_b, squared=False) -> float:
     """The paper's formula: 2/(N(N-1)) times the sum over pairs."""
     n, gradients = len(ensemble), plain_gradients(ensemble, points, y)
@@ -53,8 +61,7 @@ def explicit(ensemble, clean, points, y, *, lambda_a, lambda_b, squared=False) -
 @pytest.mark.parametrize("squared", [False, True])
 def test_total_is_the_papers_formula_at_the_support_points(ensemble, batch, squared):
     x, y = batch
-    support, _ = support_points(ensemble, x[3:], y[3:], delta=0.2, steps=3, order="first")
-    points = torch.cat([x[:3], support]).detach()
+    points = half_moved(ensemble, x, y, delta=0.2)
     total = run(ensemble, batch, smoothness="squared-norm" if squared else "norm")["total"].item()
     assert total == pytest.approx(explicit(ensemble, x, points, y, lambda_a=0.7, lambda_b=0.3, squared=squared), abs=1e-9)
 
@@ -108,8 +115,7 @@ def test_the_weights_gradient_is_that_of_finite_differences(ensemble, batch):
 def test_delta_grows_with_progress(ensemble, batch):
     x, y = batch
     for progress, radius in ((0.0, 0.1), (0.5, 0.15), (1.0, 0.2)):
-        support, _ = support_points(ensemble, x[3:], y[3:], delta=radius, steps=3, order="first")
-        wanted = explicit(ensemble, x, torch.cat([x[:3], support]).detach(), y, lambda_a=0.7, lambda_b=0.3)
+        wanted = explicit(ensemble, x, half_moved(ensemble, x, y, delta=radius), y, lambda_a=0.7, lambda_b=0.3)
         assert run(ensemble, batch, progress=progress)["total"].item() == pytest.approx(wanted, abs=1e-9)
 
 

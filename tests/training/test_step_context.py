@@ -21,11 +21,25 @@ def recorded_training(tmp_path, monkeypatch):
         state, seen = prepare(runs.create(tmp_path / "run", resolve({**SETTINGS, **settings}))), []
 
         def defence(
-            ensemble, x, y, *, progress, generator, epoch_generator, x_ce, other, member, weights, image_memory, rows, **options
+            ensemble,
+            x,
+            y,
+            *,
+            progress,
+            generator,
+            epoch_generator,
+            x_ce,
+            other,
+            member,
+            weights,
+            image_memory,
+            rows,
+            places,
+            **options,
         ):
             epoch, step = (torch.randint(10**6, (), generator=one).item() for one in (epoch_generator, generator))
             given = {"x": x, "y": y, "x_ce": x_ce, "other": other, "member": member, "weights": weights}
-            given |= {"image_memory": image_memory, "rows": rows}
+            given |= {"image_memory": image_memory, "rows": rows, "places": places}
             seen.append({**given, "progress": progress, "epoch": epoch, "step": step})
             return {"total": ensemble(x).mean()}
 
@@ -61,6 +75,7 @@ def test_images_of_both_batches_and_weights_are_those_of_the_orders(recorded_tra
     assert given["x_ce"] is given["x"]
     assert given["progress"] == pytest.approx(1 / state.steps)
     assert given["member"] is None
+    assert given["places"] == range(16)
 
 
 def test_numbers_of_the_step_change_with_it_and_those_of_the_epoch_with_the_epoch(recorded_training):

@@ -20,6 +20,7 @@ FORMATS = {
     "difference": "{:+.1e}",
     "share": "{:.2%}",
     "measured": "{:.1f}",
+    "exchange ms": "{:.3f}",
 }
 
 

@@ -34,19 +34,20 @@ def bench_step(model: str, rounds: int) -> list[dict]:
     parts = parts_for(ensemble, BATCH, x[0].numel(), x.device)
     defaults = {**METHODS["trs"].defaults, "delta": DELTA, "delta_start": DELTA}
     second = {**defaults, "inner_order": "second", "inner_steps": 6}
-    order = _balanced_order(torch.arange(BATCH), parts)
+    order = _order_by_halves(BATCH)
     bfloat16_is_fast = use_bfloat16("auto", x.device)
 
     def ours(options: dict, bfloat16: bool) -> Callable[[], float]:
-        def loss(part: int, chosen: Tensor) -> dict[str, Tensor]:
+        def loss(part: int, places: range) -> dict[str, Tensor]:
             del part
-            clean = x[chosen]
-            return trs(ensemble, clean, y[chosen], **options, progress=1.0, generator=torch.Generator(), x_ce=clean)
+            chosen = order[places.start : places.stop]
+            clean, noise = x[chosen], torch.Generator()
+            return trs(ensemble, clean, y[chosen], **options, progress=1.0, generator=noise, x_ce=clean, places=places)
 
         def run() -> float:
             ensemble.autocast = bfloat16
             with one_thread_each(parts):
-                terms, _ = terms_and_gradients(loss, order, parameters, parts)
+                terms, _ = terms_and_gradients(loss, BATCH, parameters, parts)
             ensemble.autocast = False
             return terms["total"].item()
 
@@ -88,11 +89,9 @@ def _verdict(variant: str, difference: float) -> str:
     return "within 1 %" if abs(difference) <= ALLOWED["bfloat16"] else "other search"
 
 
-def _balanced_order(indices: Tensor, parts: int) -> Tensor:
-    """An order in which every part of the batch ends with its share of the half that moves: each part moves its second half."""
-    half = len(indices) // 2
-    kept, moved = indices[:half].tensor_split(parts), indices[half:].tensor_split(parts)
-    return torch.cat([torch.cat(pair) for pair in zip(kept, moved, strict=True)])
+def _order_by_halves(size: int) -> Tensor:
+    """The order of the images for ours, which moves every second one: those of the second half, as the published step does."""
+    return torch.arange(size).view(2, -1).T.flatten()
 
 
 def _warm_up(ensemble: Ensemble, images: Dataset) -> None:

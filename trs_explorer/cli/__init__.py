@@ -7,9 +7,11 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+LATER_S = 2.0
 
 
 def main() -> None:
@@ -87,15 +89,33 @@ def exit_on_interrupt() -> Iterator[None]:
 def _usage(error: Exception) -> int:
     """Print what Typer reports about a wrong command line, in one line. Its exceptions are recognised by this method."""
     message = error.format_message().rstrip(".")
-    if message:  # empty for bare `trs`, which has printed the help
+    if message and not _follows():  # empty for bare `trs`, which has printed the help
         print(f"trs: {message}. See: trs --help", file=sys.stderr)
     return WRONG_USAGE
+
+
+def started_by_torchrun() -> bool:
+    """Whether torchrun has started this process beside others."""
+    return "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def _follows() -> bool:
+    """Whether rank 0 of torchrun says what is wrong with the command line, which is the same for all of its processes.
+
+    Then this waits a moment: torchrun ends the others as soon as one has failed.
+    """
+    if not started_by_torchrun() or os.environ.get("RANK") == "0":
+        return False
+    time.sleep(LATER_S)
+    return True
 
 
 def _fail(error: Exception, debug: bool, status: int) -> int:
     """Print an error in one or two lines. Returns the exit status."""
     if debug:
         raise error
+    if status == WRONG_USAGE and _follows():
+        return status
     from trs_explorer.files import printable
 
     print("trs: " + "\n".join(map(printable, error_message(error).splitlines())), file=sys.stderr)

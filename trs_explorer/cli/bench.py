@@ -30,6 +30,10 @@ def bench(
         ),
     ] = 15,
     model: Annotated[str, typer.Option("--model", help="Architecture of the members.")] = "patch",
+    processes: Annotated[
+        int | None,
+        typer.Option("--processes", min=1, help="step: time it in so many processes, as under torchrun, against threads."),
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")] = None,
 ) -> None:
     """Measure speed: interleaved runs, medians and ratios, with the machine and the versions named."""
@@ -40,14 +44,16 @@ def bench(
         )
     if name not in BENCHMARKS:
         raise UsageError(unknown("trs bench", name, BENCHMARKS))
+    if processes is not None and name != "step":
+        raise UsageError(f"--processes is for trs bench step, not for {name}: drop it")
     entry(MODELS, "--model", model)
     check_parent(json_file)
     from trs_explorer.bench import report
 
-    raise SystemExit(report.run(name, _measure(name, model), rounds=rounds, json_file=json_file))
+    raise SystemExit(report.run(name, _measure(name, model, processes), rounds=rounds, json_file=json_file))
 
 
-def _measure(name: str, model: str):
+def _measure(name: str, model: str, processes: int | None = None):
     """The function of a benchmark, see `report.Measure`. Its modules are imported here because they load torch."""
     if name == "tui":
         try:
@@ -55,6 +61,11 @@ def _measure(name: str, model: str):
         except ImportError as error:
             raise UsageError(f"trs bench tui needs a pseudo-terminal, which this system does not have ({error})") from error
         return lambda rounds, show: (f"trs bench tui: {dashboard.TITLE}", [dashboard.NOTE], dashboard.bench_tui(rounds, show))
+    if processes is not None:
+        from trs_explorer.bench.processes import bench_processes
+
+        title = f"trs bench step: {model} x 3, MNIST, batch 128, {processes} processes against threads, median of {{}}"
+        return lambda rounds, show: (title.format(rounds), [], bench_processes(model, rounds, processes))
     if name == "step":
         from trs_explorer.bench.step import bench_step as bench_model
     else:

@@ -7,14 +7,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from json import dumps
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trs_explorer import lookup, runs
-from trs_explorer.cli import exit_on_interrupt
+from trs_explorer.cli import exit_on_interrupt, started_by_torchrun
 from trs_explorer.cli.config_file import values_from_toml
 from trs_explorer.cli.custom_options import custom_values
 from trs_explorer.cli.display import Display, Silent, display
@@ -28,12 +29,16 @@ from trs_explorer.cli.flags import (
     say,
     with_option_flags,
 )
+from trs_explorer.cli.torchrun import in_processes
 from trs_explorer.cli.trainer import train_run, train_with_progress
 from trs_explorer.config import absolute, resolve
 from trs_explorer.files import open_for_appending, printable
 from trs_explorer.options import UsageError
 from trs_explorer.results import check_resumable
 from trs_explorer.run_config import change_config
+
+if TYPE_CHECKING:
+    from trs_explorer.training.processes import Processes
 
 Flag = typer.Option
 
@@ -67,6 +72,8 @@ def train(
 
     Examples: trs train --tui, trs train --method cos-only --limit 6000 --epochs 5, trs train --data bars --plain
 
+    On several processors or GPUs: torchrun --nproc-per-node 2 -m trs_explorer train ... It shares out each batch.
+
     Your own: trs train --method mine.py:loss --model mine.py:net --data images.npz. With --help they show their options.
     """
     del allow_code
@@ -74,24 +81,37 @@ def train(
         raise UsageError("choose one of --tui, --plain and --json")
     draws = tui and can_draw()
     how = "json" if json else "rich" if on_terminal() and not (plain or tui) else "plain"
-
-    def train_one(run: runs.Run, *, more: bool = False, about: Mapping[str, object] | None = None) -> int:
-        return _train_in_dashboard(run, ascii_wanted(ascii), leaves_at_end=more) if draws else _train_here(run, how, about)
-
     chosen = given(values) | custom_values(context)
-    if seeds is not None:
-        status = _train_seeds(chosen, seeds, out, resume, config, train_one, json_lines=json)
-        raise SystemExit(status)
-    run = _run_to_train(chosen, out, resume, config)
-    with runs.discard_unless_begun(run) if resume is None else contextlib.nullcontext():
-        if tui and not draws:
-            print("trs: no terminal to draw the dashboard on: plain lines instead", file=sys.stderr)
-        status = train_one(run)
-    raise SystemExit(status)
+
+    def lead(processes: "Processes | None") -> int:
+        def train_one(run: runs.Run, *, more: bool = False, about: Mapping[str, object] | None = None) -> int:
+            if draws:
+                return _train_in_dashboard(run, ascii_wanted(ascii), leaves_at_end=more, processes=processes)
+            return _train_here(run, how, about, processes)
+
+        if seeds is not None:
+            if draws and processes is not None:
+                raise UsageError("--seeds and --tui do not go together under torchrun: drop --tui, and follow it with trs watch")
+            return _train_seeds(chosen, seeds, out, resume, config, train_one, json_lines=json, processes=processes)
+        run = _run_to_train(chosen, out, resume, config, processes)
+        with runs.discard_unless_begun(run) if resume is None else contextlib.nullcontext():
+            if tui and not draws:
+                print("trs: no terminal to draw the dashboard on: plain lines instead", file=sys.stderr)
+            return train_one(run)
+
+    raise SystemExit(in_processes(lead) if started_by_torchrun() else lead(None))
 
 
 def _train_seeds(
-    values: dict, text: str, out: Path | None, resume: Path | None, config: Path | None, train: Callable, *, json_lines: bool
+    values: dict,
+    text: str,
+    out: Path | None,
+    resume: Path | None,
+    config: Path | None,
+    train: Callable,
+    *,
+    json_lines: bool,
+    processes: "Processes | None",
 ) -> int:
     """Train with several seeds, and show each training as a single one is shown. Returns the exit status."""
     from trs_explorer.cli.train_seeds import parse_seeds, train_seeds
@@ -110,10 +130,12 @@ def _train_seeds(
             why = fields.get("error") or "it was finished before"
             say(f"seed {fields['seed']} {fields['state']}: {why} -> {fields['run']}")
 
-    return train_seeds(values, parse_seeds(text), out, train, report)
+    return train_seeds(values, parse_seeds(text), out, train, report, processes)
 
 
-def _run_to_train(values: dict, out: Path | None, resume: Path | None, config: Path | None) -> runs.Run:
+def _run_to_train(
+    values: dict, out: Path | None, resume: Path | None, config: Path | None, processes: "Processes | None"
+) -> runs.Run:
     if resume is not None:
         data_dir = values.pop("data_dir", None)
         if values or out or config:
@@ -132,7 +154,7 @@ def _run_to_train(values: dict, out: Path | None, resume: Path | None, config: P
         resolve(values)  # what is wrong with them is said before torch is there
     with exit_on_interrupt():  # now: Ctrl-C during an import would leave a folder where nothing has begun
         from trs_explorer.training.new_run import complete, new_folder
-    settings = complete(values, train=train_with_progress, notify=say)
+    settings = complete(values, train=partial(train_with_progress, processes=processes), notify=say)
     return runs.create(new_folder(settings) if out is None else out, settings)
 
 
@@ -145,7 +167,7 @@ def _with_data_dir(run: runs.Run, data_dir: str) -> runs.Run:
     return change_config(run, data_dir=absolute(data_dir))
 
 
-def _train_here(run: runs.Run, how: str, about: Mapping[str, object] | None = None) -> int:
+def _train_here(run: runs.Run, how: str, about: Mapping[str, object] | None = None, processes: "Processes | None" = None) -> int:
     """Train in this process. how: plain lines, a rich display or JSON lines. about: see `display`."""
     with display(run, how, about=about) as show:
         show = _show(show, None)
@@ -156,7 +178,7 @@ def _train_here(run: runs.Run, how: str, about: Mapping[str, object] | None = No
 
         aside = contextlib.redirect_stdout(sys.stderr) if how == "json" else contextlib.nullcontext()
         with aside:
-            return train_run(run, show_event)
+            return train_run(run, show_event, processes)
 
 
 def _show(show: Display, event: dict | None) -> Display:
@@ -170,11 +192,17 @@ def _show(show: Display, event: dict | None) -> Display:
     return show
 
 
-def _train_in_dashboard(run: runs.Run, ascii_only: bool, *, leaves_at_end: bool = False) -> int:
-    """Start the trainer as a process of its own and watch it as `trs watch` does; leaves_at_end: until the training ends."""
+def _train_in_dashboard(
+    run: runs.Run, ascii_only: bool, *, leaves_at_end: bool = False, processes: "Processes | None" = None
+) -> int:
+    """Start the trainer as a process of its own and watch it as `trs watch` does; leaves_at_end: until the training ends.
+
+    processes: started by torchrun; the trainer takes the place of this one among them.
+    """
     from trs_explorer.shipped import python_m
     from trs_explorer.tui import watch
 
+    environment = None if processes is None else {**os.environ, **processes.dismiss()}
     allow_code = ["--allow-code"] * bool(run.config.code_of_others())  # the user has named it, or said so
     with open_for_appending(run.log) as log:
         trainer = subprocess.Popen(
@@ -182,6 +210,7 @@ def _train_in_dashboard(run: runs.Run, ascii_only: bool, *, leaves_at_end: bool 
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
+            env=environment,
             start_new_session=True,
         )
     threading.Thread(target=_reap, args=[trainer], daemon=True).start()

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trs_explorer import runs
 from trs_explorer.cli import DONE, FAILED, INTERRUPTED, error_message, exit_on_interrupt
@@ -16,6 +17,9 @@ from trs_explorer.config import SETTINGS, SPLITS, TrainConfig, same_split
 from trs_explorer.options import UsageError
 from trs_explorer.plugins import stem
 from trs_explorer.results import is_table_alone
+
+if TYPE_CHECKING:
+    from trs_explorer.training.processes import Processes
 
 MOST = 1000  # seeds of one command
 FINISHED, SKIPPED, FAILURE, STOPPED = "finished", "skipped", "failed", "stopped"  # how a seed ended; else its training goes on
@@ -44,6 +48,7 @@ def train_seeds(
     out: Path | None,
     train: Callable[..., int],
     report: Callable[[dict[str, object]], object],
+    processes: "Processes | None" = None,
 ) -> int:
     """Train with every seed, into OUT-seed-N each. Returns the exit status.
 
@@ -54,6 +59,7 @@ def train_seeds(
     - values: the settings from flags and file, without a seed.
     - out: OUT; by default checkpoints/METHOD-DATA.
     - train: trains a run and shows it. Keyword arguments: `more`, whether more seeds follow; `about`, fields for lines of JSON.
+    - processes: started by torchrun, which share each training. If one fails, that ends all.
     - report: called for every seed when it is done, with the fields seed, run (its folder), state and, if it failed, error.
 
     Raises: UsageError for wrong settings, RunError if a folder is in the way: before anything is trained.
@@ -69,11 +75,12 @@ def train_seeds(
     for (path, one), run in zip(trainings, there, strict=True):
         more = one.seed != seeds[-1]
         try:
-            state, error = _train_seed(one, path, run, partial(train, more=more, about={"seed": one.seed, "run": str(path)}))
+            train_one = partial(train, more=more, about={"seed": one.seed, "run": str(path)})
+            state, error = _train_seed(one, path, run, train_one, processes)
         except InterruptedTwice:
             raise
         except Exception as failure:
-            if os.environ.get("TRS_DEBUG") == "1":
+            if os.environ.get("TRS_DEBUG") == "1" or processes is not None:
                 raise
             state, error = FAILURE, error_message(failure)
         ended.setdefault(state, []).append(one.seed)
@@ -84,7 +91,13 @@ def train_seeds(
     return INTERRUPTED if STOPPED in ended else FAILED if FAILURE in ended else DONE
 
 
-def _train_seed(settings: TrainConfig, path: Path, run: runs.Run | None, train: Callable[[runs.Run], object]) -> tuple[str, str]:
+def _train_seed(
+    settings: TrainConfig,
+    path: Path,
+    run: runs.Run | None,
+    train: Callable[[runs.Run], object],
+    processes: "Processes | None",
+) -> tuple[str, str]:
     """Train with one seed, or continue its run. Returns how it ended, and why if it failed."""
     from trs_explorer.training.new_run import with_start
 
@@ -93,7 +106,7 @@ def _train_seed(settings: TrainConfig, path: Path, run: runs.Run | None, train: 
     new = run is None
     if run is None:
         if not settings.start_from:
-            settings = with_start(settings, train=train_with_progress, notify=say)
+            settings = with_start(settings, train=partial(train_with_progress, processes=processes), notify=say)
         run = runs.create(path, settings)
     with runs.discard_unless_begun(run) if new else contextlib.nullcontext():
         train(run)

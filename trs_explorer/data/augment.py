@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from jaxtyping import Float32
 from torch import Tensor
 
+from trs_explorer.batch_noise import rand, randint
+
 PAD = 4  # pixels
 
 Images = Float32[Tensor, "batch channel height width"]
@@ -18,7 +20,7 @@ def crop_and_flip(x: Images, generator: torch.Generator) -> Images:
     """
     batch, _, height, width = x.shape
     windows = F.pad(x, (PAD, PAD, PAD, PAD)).unfold(2, height, 1).unfold(3, width, 1)  # a view: every crop of every image
-    top, left = torch.randint(2 * PAD + 1, (2, batch), generator=generator, device=x.device)
+    top, left = randint(2 * PAD + 1, (2, batch), generator=generator, dim=1, device=x.device)
     crops = windows[torch.arange(batch, device=x.device), :, top, left]
-    mirrored = torch.rand(batch, generator=generator, device=x.device) < 0.5
+    mirrored = rand((batch,), generator=generator, device=x.device) < 0.5
     return torch.where(mirrored[:, None, None, None], crops.flip(-1), crops)

@@ -3,6 +3,7 @@
 import torch
 import torch.nn.functional as F
 
+from trs_explorer.batch_noise import rand
 from trs_explorer.defences.support_search import batch_statistics_only
 from trs_explorer.gradients import Images, Labels
 from trs_explorer.models.ensemble import Ensemble
@@ -16,7 +17,7 @@ def adversarial_images(ensemble: Ensemble, x: Images, y: Labels, *, eps: float, 
     Source: Madry et al., "Towards deep learning models resistant to adversarial attacks", ICLR 2018.
     """
     members = ensemble.stacked()
-    point = (x + eps * (2 * torch.rand(x.shape, generator=generator, device=x.device) - 1)).clamp(0, 1)
+    point = (x + eps * (2 * rand(x.shape, generator=generator, device=x.device) - 1)).clamp(0, 1)
     with batch_statistics_only(members):
         for _ in range(steps):
             point = point.detach().requires_grad_()

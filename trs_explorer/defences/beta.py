@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from trs_explorer.batch_noise import rand
 from trs_explorer.gradients import Images, Labels
 from trs_explorer.models.ensemble import Ensemble
 
@@ -23,7 +24,7 @@ def gradient_change(
     here = _margin_gradients(ensemble, x, y)
     total = torch.zeros(here.shape[:2], device=x.device)
     for _ in range(draws):
-        step = (torch.rand(x.shape, device=x.device, generator=generator) * 2 - 1) * radius
+        step = (rand(x.shape, generator=generator, device=x.device) * 2 - 1) * radius
         change = (_margin_gradients(ensemble, x + step, y) - here).flatten(2).square().sum(-1)
         total = total + change / step.flatten(1).square().sum(-1).clamp_min(1e-12)
     return total / draws

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from trs_explorer.batch_noise import rand, shared
 from trs_explorer.defences.feature_search import drawn_layer, feature_gradient
 from trs_explorer.defences.support_search import batch_statistics_only
 from trs_explorer.defences.terms import with_total
@@ -37,7 +38,7 @@ def fasten(
     lambda_intra: the weight of the divergence of a member's answers to x and to the moved images.
     lambda_inter: the weight of the divergence of different members' answers, which is a reward.
     image_memory, rows: the last perturbation of every training image, one byte a pixel, and where those of this batch are.
-    generator, epoch_generator: random numbers of the step (a batch in parts draws for each part) and of the epoch.
+    generator, epoch_generator: random numbers of the step and of the epoch.
     x_ce: with adversarial training, members are trained on these images too, and answers to them count in both divergences.
     Source: "FASTEN: fast ensemble learning for improved adversarial robustness", IEEE Transactions on Information Forensics and
     Security (document 10329935), of which only the abstract was at hand, and its published code, by which everything is that is
@@ -46,14 +47,14 @@ def fasten(
     weight. Here the member's own answers have a graph; the others' are constants, so that there is no further pass. Its weight
     is the code's, .05 * 3. Ours too: adversarial images are made on the ensemble, the code's on each member, from moved images.
     """
-    first, second, *_ = torch.randperm(len(ensemble), generator=generator, device=generator.device).tolist()
+    first, second, *_ = torch.randperm(len(ensemble), generator=(common := shared(generator)), device=common.device).tolist()
     pair = Ensemble([ensemble.members[first], ensemble.members[second]])
     pair.autocast = ensemble.autocast
     layer = drawn_layer(ensemble, epoch_generator)
     moved = one_step(pair, x, layer=layer, eps=distill_eps, generator=generator)
     images, kept = recycled(x, moved, image_memory[rows], eps=distill_eps, generator=generator)
     image_memory[rows] = kept
-    taken = torch.randint(2, (len(ensemble),), generator=generator, device=generator.device).tolist()
+    taken = torch.randint(2, (len(ensemble),), generator=common, device=common.device).tolist()
     taken[first], taken[second] = 1, 0
 
     stack = ensemble.stacked()
@@ -80,7 +81,7 @@ def one_step(
     eps: the l-inf radius around x.
     Source: the published code.
     """
-    noise = eps * (2 * torch.rand((3, *x.shape), generator=generator, device=x.device, dtype=x.dtype) - 1)
+    noise = eps * (2 * rand((3, *x.shape), generator=generator, dim=1, device=x.device, dtype=x.dtype) - 1)
     start = (x + noise[0] + noise[1:]).clamp(0, 1)
     members = pair.stacked()
     arranged = members.arrange(start.flatten(0, 1)).unflatten(0, (2, -1))
@@ -111,7 +112,7 @@ def recycled(
     known, perturbation = (kept != 0).flatten(1).any(1)[:, None, None, None], (kept.to(x.dtype) - 128) * unit
     images = []
     for one in moved:
-        share = torch.rand((), generator=generator, device=x.device, dtype=x.dtype)
+        share = torch.rand((), generator=shared(generator), device=x.device, dtype=x.dtype)
         mixed = torch.where(known, share * (one - x) + (1 - share) * perturbation, one - x)
         images.append((x + mixed).clamp(0, 1))
         perturbation = images[-1] - x

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from trs_explorer.batch_noise import rand, randn
 from trs_explorer.defences.terms import COSINE, GRAD_NORM, with_total
 from trs_explorer.gradients import Images, Labels, gradient_norms, input_gradients, member_losses, pairwise_cosine
 from trs_explorer.models.ensemble import Ensemble
@@ -33,8 +34,8 @@ def gal(
     Source: Kariyappa and Qureshi, "Improving adversarial robustness of ensembles with diversity training", 2019
     (arXiv:1901.09981). Our choice: noise image by image.
     """
-    shift = noise * torch.randn(x.shape, generator=generator, device=x.device)
-    noisy = torch.rand(len(x), 1, 1, 1, generator=generator, device=x.device) < noise_share
+    shift = noise * randn(x.shape, generator=generator, device=x.device)
+    noisy = rand((len(x), 1, 1, 1), generator=generator, device=x.device) < noise_share
     members, adversarial = ensemble.stacked(), x_ce is not x
     losses, gradients = input_gradients(members, members.arrange((x + shift * noisy).clamp(0, 1)), y, create_graph=True)
     ce = member_losses(members.member_logits(members.arrange(x_ce)), y) if adversarial else losses

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from trs_explorer.batch_noise import rand
 from trs_explorer.defences.adp import adp
 from trs_explorer.defences.terms import with_total
 from trs_explorer.gradients import Images, Labels, MemberLosses, log_odds, member_losses
@@ -59,8 +60,10 @@ def draw_members(losses: MemberLosses, *, generator: torch.Generator) -> Int[Ten
     losses: cross-entropies: the lowest belongs to the highest probability of the true class.
     """
     ranks = losses.argsort(dim=0, stable=True).argsort(0)
-    chances = 0.5 ** ranks.T.double()
-    return torch.multinomial(chances, 1, generator=generator)[:, 0]
+    chances = 0.5 ** ranks.double()
+    limits = (chances / chances.sum(0)).cumsum(0)
+    drawn = rand((losses.shape[1],), generator=generator, device=losses.device, dtype=torch.float64)
+    return (drawn >= limits[:-1]).sum(0)  # the member in whose interval of [0, 1) the number is
 
 
 def wrong_class_loss(logits: Float[Tensor, "member batch class"], y: Labels) -> MemberLosses:

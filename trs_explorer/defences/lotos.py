@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from trs_explorer.batch_noise import shared
 from trs_explorer.defences.terms import with_total
 from trs_explorer.gradients import Images, Labels, member_losses
 from trs_explorer.models.affine import SameLayer, affine_layers, lengths, linear_map
@@ -33,7 +34,7 @@ def lotos(
     spectral_clip: to which the layers' spectral norms are clipped, see `clip_norms`.
     top_k: the number of singular vectors of each layer.
     power_steps: of the iteration that finds them anew in each step, see `top_vectors`.
-    generator: of its start.
+    generator: of its start, the same for all parts of a batch.
     x_ce: the images for cross-entropy.
     Source: Ebrahimpour-Boroojeny, Sundaram and Chandrasekaran, "LOTOS: layer-wise orthogonalization for training robust
     ensembles" (arXiv:2410.05136; ICLR 2025 as "Training robust ensembles requires rethinking Lipschitz continuity"), and their
@@ -44,7 +45,8 @@ def lotos(
     layers = affine_layers(ensemble, x)
     stack = ensemble.stacked()
     ce = member_losses(stack.member_logits(stack.arrange(x_ce)), y).mean()
-    overlaps = [overlap(layer, mal * spectral_clip, top_k=top_k, steps=power_steps, generator=generator) for layer in layers]
+    noise = shared(generator)
+    overlaps = [overlap(layer, mal * spectral_clip, top_k=top_k, steps=power_steps, generator=noise) for layer in layers]
     return with_total({"ce": ce, "overlap": lambda_lotos * torch.stack(overlaps).mean()})
 
 

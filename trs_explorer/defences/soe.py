@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from trs_explorer.batch_noise import rand
 from trs_explorer.defences.adversarial import adversarial_images
 from trs_explorer.defences.support_search import batch_statistics_only
 from trs_explorer.defences.terms import with_total
@@ -45,7 +46,7 @@ def soe(
     smooth minimum, softmax of -loss / sigma. soe_sigma and lambda_confidence are 1 there. The radius on MNIST (the code's are
     CIFAR-10's), the steps and the random start are our choice: those of `--adversarial`.
     """
-    starts = torch.rand((len(ensemble), *x.shape), generator=generator, device=x.device)
+    starts = rand((len(ensemble), *x.shape), generator=generator, dim=1, device=x.device)
     of_members = images_against_members(ensemble, x, y, starts=starts, eps=soe_eps, steps=soe_steps)
     of_ensemble = adversarial_images(ensemble, x, y, eps=soe_eps, steps=soe_steps, generator=generator)
     images, labels = torch.cat([x_ce, *of_members, of_ensemble]), y.repeat(len(ensemble) + 2)

@@ -1,6 +1,11 @@
-"""Requests of viewers to a running training."""
+"""Requests of viewers to a running training, and the wish to stop it, of which all of its processes hear at the same step."""
 
+from collections.abc import Sequence
+from threading import Event
+
+from trs_explorer.events import ControlReader
 from trs_explorer.options import UsageError
+from trs_explorer.training.processes import REQUESTS, STOP, Processes
 from trs_explorer.training.state import State
 
 ACTIONS = ("pause", "resume", "save", "stop", "note", "set")
@@ -24,3 +29,49 @@ def apply(state: State, request: dict) -> dict:
         except UsageError as error:
             return {**echo, "error": str(error)}
     return echo
+
+
+class Inbox:
+    """What a training hears between two steps: requests of viewers, and whether a signal to any process stops it."""
+
+    def __init__(self, requests: ControlReader | None, stop: Event | None, processes: Processes) -> None:
+        """Start without news.
+
+        requests: of the viewers; None in the processes that follow.
+        stop: set by signals to this process.
+        """
+        self.processes, self._reader, self._stop = processes, requests, stop or Event()
+        self._pending: list[dict] = []
+        self._stopped = False
+
+    @property
+    def stops(self) -> bool:
+        """Whether the training ends after the present step; the same in all processes."""
+        return self._stopped or (self.processes.size == 1 and self._stop.is_set())
+
+    def stop_all(self) -> None:
+        """Stop the training on a request, which all processes carry out."""
+        self._stopped = True
+        self._stop.set()
+
+    def announce(self) -> None:
+        """Say in the next exchange between the processes what is new in this one."""
+        if self.processes.size > 1:
+            self._pending += self._reader.poll() if self._reader else []
+            self.processes.flags = [self._stop.is_set(), bool(self._pending)]
+
+    def meet(self) -> None:
+        """Exchange what is new without a step."""
+        self.announce()
+        self.processes.meet()
+
+    def receive(self) -> Sequence[dict]:
+        """Return the requests that have come; after an exchange, if there are several processes."""
+        if self.processes.size == 1:
+            return self._reader.poll() if self._reader else []
+        if self.processes.heard[STOP]:
+            self.stop_all()
+        if not self.processes.heard[REQUESTS]:
+            return []
+        news, self._pending = self.processes.broadcast(self._pending), []
+        return news

@@ -63,7 +63,11 @@ def _check_custom_method(config: TrainConfig, ensemble: Ensemble, x: Tensor) -> 
     generator = torch.Generator(x.device).manual_seed(0)
     context = {"progress": 0.0, "generator": generator, "epoch_generator": torch.Generator().manual_seed(0), "x_ce": x}
     context |= {"other": (x, y), "member": None, "weights": torch.ones(len(x), device=x.device)}
-    context |= {"image_memory": torch.zeros_like(x, dtype=torch.uint8), "rows": torch.arange(len(x), device=x.device)}
+    context |= {
+        "image_memory": torch.zeros_like(x, dtype=torch.uint8),
+        "rows": torch.arange(len(x), device=x.device),
+        "places": range(len(x)),
+    }
     needed = {key: value for key, value in context.items() if key in inspect.signature(function).parameters}
     try:
         with torch.enable_grad(), contextlib.redirect_stdout(sys.stderr):  # stdout may be events alone

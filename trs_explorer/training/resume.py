@@ -18,6 +18,7 @@ from trs_explorer.training.parallel import most_parts
 from trs_explorer.training.state import Progress, State, load_start_weights
 
 PER_WEIGHT = {"adam": ("exp_avg", "exp_avg_sq"), "sgd": ("momentum_buffer",)}  # optimiser memory, in the weight's shape
+MOST_PROCESSES = 1 << 16
 SETTINGS = ("params", "betas", "eps", "weight_decay", "momentum", "dampening", "nesterov", "amsgrad", "maximize")
 
 
@@ -101,7 +102,10 @@ def _wrong_progress(state: State, checkpoint: Checkpoint, stored: Mapping) -> st
 
 def _wrong_numerics(state: State, stored: Mapping) -> str:
     whole, pixels = state.run.config.about_method.whole_batch, state.images.x[0].numel()
-    parts, most = stored.get("parts"), 1 if whole else most_parts(state.ensemble, state.batch_size, pixels)
+    processes = stored.get("processes", 1)  # older versions had one
+    if type(processes) is not int or not 1 <= processes <= MOST_PROCESSES:
+        return "it was trained by an impossible number of processes"
+    parts, most = stored.get("parts"), 1 if whole else most_parts(state.ensemble, state.batch_size, pixels, processes)
     if type(parts) is not int or not 1 <= parts <= most:
         return f"its batches were computed in an impossible number of parts, at most {most} can be"
     if stored.get("device") not in ("cpu", "cuda") or type(stored.get("bfloat16")) is not bool:
@@ -182,8 +186,8 @@ def _is_plain_tensor(value: object, shape: torch.Size, dtype: torch.dtype) -> bo
 
 def _same_numerics(state: State, stored: Mapping) -> list[str]:
     """Split batches as before; returns a note if this machine cannot produce the same bits."""
-    before = {name: stored[name] for name in state.numerics}
-    if state.device.type == "cpu":
+    before = {"processes": 1, **{name: stored[name] for name in state.numerics if name in stored}}
+    if state.device.type == "cpu" and before["processes"] == state.processes.size:
         state.parts = before["parts"]
     if before == state.numerics:
         return []

@@ -3,6 +3,7 @@
 import inspect
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ from trs_explorer.training import checkpoints
 from trs_explorer.training.device import resolve_device, use_bfloat16
 from trs_explorer.training.model_check import check_members
 from trs_explorer.training.parallel import parts_for
+from trs_explorer.training.processes import ALONE, Processes
 
 
 class TrainingError(RuntimeError):
@@ -42,7 +44,8 @@ class State:
 
     images: the training set, on the device.  probe_x, probe_y: the held-out images of a probe.
     options: the method's present options; viewers may change the lambdas.
-    parts: number of parts of a batch that are computed in parallel.
+    parts: number of parts of a batch that are computed in parallel, by all processes together.
+    processes: that share the training.
     saved_at: the progress that is saved already.
     image_memory: what the method keeps of every training image between epochs, see `steps.step_context`; None: nothing.
     weights: of the training images, where members are trained one after another, see `update_weights`; of the member
@@ -64,6 +67,7 @@ class State:
     image_memory: Tensor | None = None
     weights: Tensor | None = None
     weights_member: int | None = None
+    processes: Processes = ALONE
 
     @property
     def batch_size(self) -> int:
@@ -117,7 +121,7 @@ class State:
     @property
     def numerics(self) -> dict[str, object]:
         """What the exact bits depend on besides the config. Stored with a checkpoint, for a resume on another machine."""
-        return {"device": self.device.type, "bfloat16": self.bfloat16, "parts": self.parts}
+        return {"device": self.device.type, "bfloat16": self.bfloat16, "parts": self.parts, "processes": self.processes.size}
 
     def save(self) -> dict[str, str]:
         """Write a checkpoint of the present state; returns the fields of its event.
@@ -136,15 +140,16 @@ class State:
         return fields
 
 
-def prepare(run: Run) -> State:
+def prepare(run: Run, processes: Processes = ALONE) -> State:
     """Create the state at step 0 from the run's config. Before the first training, store the data's fingerprint in the config.
 
+    processes: that share the training; the first one alone writes into the run's folder.
     Raises: UsageError for a device or data set that is missing or cannot be read, for other data than the run's, or for a model
     that the method cannot train.
     """
-    device = resolve_device(run.config.device)
+    device = processes.local_device(resolve_device(run.config.device))
     images, held_out = (data.load_for(run, train=train) for train in (True, False))
-    if images.fingerprint and not run.config.data_fingerprint and not run.checkpoints():
+    if images.fingerprint and not run.config.data_fingerprint and processes.leads and not run.checkpoints():
         run = change_config(run, data_fingerprint={"train": images.fingerprint, "test": held_out.fingerprint})
     config, images = run.config, images.to(device)
     probe_x, probe_y = probe_images(held_out)
@@ -162,9 +167,54 @@ def prepare(run: Run) -> State:
         ensemble=ensemble,
         optimizer=_optimizer(config, ensemble),
         options=dict(config.options),
-        parts=1 if whole_batch else parts_for(ensemble, min(config.batch_size, len(images)), images.x[0].numel(), device),
+        parts=1
+        if whole_batch
+        else parts_for(ensemble, min(config.batch_size, len(images)), images.x[0].numel(), device, processes.size),
+        processes=processes,
         image_memory=torch.zeros(images.x.shape, dtype=torch.uint8, device=device) if remembers else None,
     )
+
+
+def share(state: State) -> None:
+    """Give rank 0's state to all processes, so that they go on from the same bits. All of them must call this.
+
+    Raises: UsageError if a process has other images or labels than rank 0; ProcessLost if one has ended.
+    """
+    if state.processes.size == 1:
+        return
+    names = ("options", "parts", "bfloat16", "progress", "saved_at", "image_memory")
+    ours = {name: getattr(state, name) for name in names} | {"data": state.images.fingerprint}
+    ours |= {"ensemble": state.ensemble.state_dict(), "optimizer": state.optimizer.state_dict()}
+    shared = state.processes.broadcast(_on_cpu(ours) if state.processes.leads else None)
+    if shared.pop("data") != state.images.fingerprint:
+        raise UsageError(f"process {state.processes.rank} has other {state.run.config.data} images or labels than process 0")
+    if not state.processes.leads:
+        state.ensemble.load_state_dict(shared["ensemble"])
+        state.optimizer.load_state_dict(shared["optimizer"])
+        for name in names:
+            value = shared[name]
+            setattr(state, name, value.to(state.device) if isinstance(value, Tensor) else value)
+
+
+def share_weights(state: State) -> None:
+    """Between GPUs, give rank 0's weights to all processes: a GPU's rounding is not always the same.
+
+    All of them must call this. On CPUs they have the same bits anyway.
+    """
+    if state.processes.size == 1 or state.device.type == "cpu":
+        return
+    ours = {"ensemble": state.ensemble.state_dict(), "weights": state.weights}
+    shared = state.processes.broadcast(_on_cpu(ours) if state.processes.leads else None)
+    if not state.processes.leads:
+        state.ensemble.load_state_dict(shared["ensemble"])
+        state.weights = None if shared["weights"] is None else shared["weights"].to(state.device)
+
+
+def _on_cpu(values: Any) -> Any:
+    """Nested dictionaries with their tensors on the CPU."""
+    if isinstance(values, dict):
+        return {name: _on_cpu(value) for name, value in values.items()}
+    return values.cpu() if isinstance(values, Tensor) else values
 
 
 def _optimizer(config: TrainConfig, ensemble: Ensemble) -> torch.optim.Optimizer:

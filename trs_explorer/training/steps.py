@@ -1,23 +1,35 @@
 """One optimiser step: the loss with what the defence needs of the step, learning rate, random numbers."""
 
+import contextlib
 import functools
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from trs_explorer.batch_noise import PartGenerator
 from trs_explorer.catalogue import load
 from trs_explorer.config import TrainConfig
 from trs_explorer.data.augment import crop_and_flip
 from trs_explorer.defences.adversarial import adversarial_images
 from trs_explorer.gradients import Images, Labels
-from trs_explorer.training.parallel import terms_and_gradients
+from trs_explorer.training.parallel import own_parts, places_of, terms_and_gradients
+from trs_explorer.training.processes import ProcessLost
 from trs_explorer.training.state import Progress, State
 
 # Purposes of random numbers; each has its own stream.
 ORDER, NOISE, AUGMENT, OTHER_ORDER, OTHER_AUGMENT, EPOCH, ADVERSARIAL, AFTER_STEP = 1, 2, 3, 4, 5, 6, 7, 8
+
+
+class Part(NamedTuple):
+    """A part of a batch: its number, its images' places in the batch, and the size of the whole batch."""
+
+    number: int
+    places: range
+    size: int
 
 
 def training_step(state: State, orders: Tensor) -> dict[str, Tensor]:
@@ -28,6 +40,7 @@ def training_step(state: State, orders: Tensor) -> dict[str, Tensor]:
     The terms also contain "update_norm", the norm of the weights' gradient before clipping, which is checked for finiteness
     like a term. Where each member has its own loss, it is the largest of the members' norms. Weights that are not in training
     get no gradient, so the optimiser changes neither them nor its memory of them.
+    Raises: ProcessLost if another process of the training ends; the state is then that of before the step.
     """
     config, ensemble = state.run.config, state.ensemble
     method = config.about_method
@@ -36,8 +49,9 @@ def training_step(state: State, orders: Tensor) -> dict[str, Tensor]:
     defence = load(method.function)
     in_training = ensemble if state.member is None else ensemble.members[state.member]
 
-    def loss(part: int, rows: Tensor) -> dict[str, Tensor]:
-        chosen = orders[:, rows]
+    def loss(number: int, places: range) -> dict[str, Tensor]:
+        part = Part(number, places, orders.shape[1])
+        chosen = orders[:, places.start : places.stop]
         x, y = _images_and_labels(state, part, chosen[0], AUGMENT)
         return defence(ensemble, x, y, **state.options, **step_context(state, defence, part, chosen, x, y))
 
@@ -45,7 +59,10 @@ def training_step(state: State, orders: Tensor) -> dict[str, Tensor]:
     in_training.train()
     ensemble.autocast = state.bfloat16
     parameters = list(in_training.parameters())
-    terms, gradients = terms_and_gradients(loss, torch.arange(orders.shape[1], device=state.device), parameters, state.parts)
+    with _undone_if_lost(state, orders[0]):
+        terms, gradients = terms_and_gradients(loss, orders.shape[1], parameters, state.parts, state.processes)
+        if state.image_memory is not None:
+            _share_image_memory(state, orders[0])
     ensemble.autocast = False
     for parameter in ensemble.parameters():
         parameter.grad = None
@@ -60,6 +77,37 @@ def training_step(state: State, orders: Tensor) -> dict[str, Tensor]:
     return terms
 
 
+@contextlib.contextmanager
+def _undone_if_lost(state: State, rows: Tensor) -> Iterator[None]:
+    """If another process is lost, take back what a step changes before its gradient is known: running averages, image memory."""
+    if state.processes.size == 1:
+        yield
+        return
+    averages = [buffer.clone() for buffer in state.ensemble.buffers()]
+    kept = None if state.image_memory is None else state.image_memory[rows]
+    try:
+        yield
+    except ProcessLost:
+        for buffer, before in zip(state.ensemble.buffers(), averages, strict=True):
+            buffer.copy_(before)
+        if kept is not None:
+            state.image_memory[rows] = kept
+        raise
+
+
+def _share_image_memory(state: State, rows: Tensor) -> None:
+    """Give what the defence has written about this process's images to all processes. rows: of the whole batch."""
+    if state.processes.size == 1:
+        return
+    own = own_parts(state.parts, state.processes)
+    written = torch.zeros_like(state.image_memory[rows])
+    if own:
+        first, last = (places_of(part, state.parts, len(rows)) for part in (own[0], own[-1]))
+        written[first.start : last.stop] = state.image_memory[rows[first.start : last.stop]]
+    state.processes.add_up_bytes(written)
+    state.image_memory[rows] = written
+
+
 def _after_step(state: State) -> None:
     """Change the weights as the method does after each step of the optimiser."""
     function = load(state.run.config.about_method.after_step)
@@ -68,11 +116,12 @@ def _after_step(state: State) -> None:
     function(state.ensemble, state.probe_x, **options, generator=noise)
 
 
-def step_context(state: State, defence: Callable, part: int, chosen: Tensor, x: Images, y: Labels) -> dict[str, object]:
+def step_context(state: State, defence: Callable, part: Part, chosen: Tensor, x: Images, y: Labels) -> dict[str, object]:
     """The arguments that a defence names in its signature, for one part of the present batch.
 
     progress         finished share of the training, in [0, 1]
-    generator        random numbers of this part of this step
+    generator        random numbers of this step, for `batch_noise`: an image's do not depend on the part that computes it. Drawn
+                     from directly they are independent of the other parts', but others in another number of parts
     epoch_generator  random numbers of this epoch
     x_ce             images for the cross-entropy: x, or adversarial ones
     other            (images, labels) of a second batch, drawn in another order
@@ -81,13 +130,14 @@ def step_context(state: State, defence: Callable, part: int, chosen: Tensor, x: 
     image_memory     a byte for every pixel of every training image, [n, channel, height, width], 0 at first. What the defence
                      writes there it finds again in the next epoch, also after a resume. It may change `rows` only
     rows             the images' places in it, [batch]
+    places           the images' places in the whole batch, a range: which part of it this is
     """
     config, names = state.run.config, _parameter_names(defence)
     arguments: dict[str, object] = {}
     if "progress" in names:
         arguments["progress"] = state.fraction_done
     if "generator" in names:
-        arguments["generator"] = generator(config.seed, NOISE, state.progress.step, part, device=state.device)
+        arguments["generator"] = _part_generator(state, NOISE, part)
     if "epoch_generator" in names:
         arguments["epoch_generator"] = generator(config.seed, EPOCH, state.progress.epoch)
     if "x_ce" in names:
@@ -102,6 +152,8 @@ def step_context(state: State, defence: Callable, part: int, chosen: Tensor, x: 
         arguments["image_memory"] = state.image_memory
     if "rows" in names:
         arguments["rows"] = chosen[0]
+    if "places" in names:
+        arguments["places"] = part.places
     return arguments
 
 
@@ -110,17 +162,17 @@ def _parameter_names(function: Callable) -> frozenset[str]:
     return frozenset(inspect.signature(function).parameters)
 
 
-def _images_and_labels(state: State, part: int, chosen: Tensor, purpose: int) -> tuple[Images, Labels]:
+def _images_and_labels(state: State, part: Part, chosen: Tensor, purpose: int) -> tuple[Images, Labels]:
     """The training images of those indices, augmented if the config says so, and their labels."""
     x, config = state.images.images(chosen), state.run.config
     if config.augment:
-        x = crop_and_flip(x, generator(config.seed, purpose, state.progress.step, part, device=state.device))
+        x = crop_and_flip(x, _part_generator(state, purpose, part))
     return x, state.images.y[chosen]
 
 
-def _adversarial(state: State, part: int, x: Images, y: Labels) -> Images:
+def _adversarial(state: State, part: Part, x: Images, y: Labels) -> Images:
     config = state.run.config
-    noise = generator(config.seed, ADVERSARIAL, state.progress.step, part, device=state.device)
+    noise = _part_generator(state, ADVERSARIAL, part)
     return adversarial_images(state.ensemble, x, y, eps=config.adv_eps, steps=config.adv_steps, generator=noise)
 
 
@@ -134,10 +186,20 @@ def epoch_orders(state: State) -> Tensor:
     return torch.stack([torch.randperm(len(state.images), generator=draw) for draw in generators]).to(state.device)
 
 
+def _part_generator(state: State, purpose: int, part: Part) -> PartGenerator:
+    """The random numbers of one part of the present step."""
+    key = state.run.config.seed, purpose, state.progress.step
+    return PartGenerator(part.places, part.size, generator(*key, 0, device=state.device), mixed_seed(*key, part.number + 1))
+
+
 def generator(*key: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """Random numbers that depend only on the key (seed, purpose, step or epoch, part), so that a resume needs no stored state."""
-    mixed = functools.reduce(lambda mix, part: (mix * 6364136223846793005 + part + 1442695040888963407) % 2**63, key, 0)
-    return torch.Generator(device).manual_seed(mixed)
+    """Random numbers that depend only on the key (seed, purpose, step or epoch), so that a resume needs no stored state."""
+    return torch.Generator(device).manual_seed(mixed_seed(*key))
+
+
+def mixed_seed(*key: int) -> int:
+    """One seed that depends on all numbers of a key."""
+    return functools.reduce(lambda mix, part: (mix * 6364136223846793005 + part + 1442695040888963407) % 2**63, key, 0)
 
 
 def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
