@@ -25,7 +25,7 @@ def test_ratios_are_how_many_times_faster_and_differences_are_from_the_published
     weight = torch.nn.Parameter(torch.tensor(2.0))
     ensemble = SimpleNamespace(parameters=lambda: iter([weight]), autocast=False)
     ours = iter([2.0001, 2.03, 1.9, 2.0])
-    times = iter([0.3, 0.15, 0.1, 0.06])
+    times = iter([0.6, 0.3, 0.15, 0.1, 0.06])
     stubs = {
         "load": lambda *what, **how: images,
         "build": lambda *what, **how: ensemble,
@@ -33,14 +33,17 @@ def test_ratios_are_how_many_times_faster_and_differences_are_from_the_published
         "parts_for": lambda *what: 1,
         "use_bfloat16": lambda *what: True,
         "published_trs": lambda *what, **how: weight * 1,
+        "released_trs": lambda *what, **how: weight * 3,
         "terms_and_gradients": lambda *what: ({"total": torch.tensor(next(ours))}, None),
         "interleaved": lambda variants, rounds: {variant: next(times) for variant in variants},
     }
     for name, stub in stubs.items():
         monkeypatch.setattr(step, name, stub)
     rows = step.bench_step("patch", rounds=1)
-    assert rows[0]["variant"] == step.PUBLISHED
-    assert [row["ms"] for row in rows] == pytest.approx([300, 150, 100, 60])
-    assert [row["ratio"] for row in rows] == pytest.approx([1, 2, 3, 5])
-    assert [row["difference"] for row in rows] == pytest.approx([0, 0.00005, 0.015, -0.05], abs=1e-6)
-    assert [row["same loss"] for row in rows] == ["", "yes", "NO", "other search"]
+    assert [row["variant"] for row in rows[:2]] == [step.RELEASED, step.PUBLISHED]
+    assert [row["ms"] for row in rows] == pytest.approx([600, 300, 150, 100, 60])
+    assert [row["ratio"] for row in rows] == pytest.approx([0.5, 1, 2, 3, 5])
+    assert [row["to released"] for row in rows] == pytest.approx([1, 2, 4, 6, 10])
+    assert (rows[0]["loss"], rows[0]["difference"]) == (None, None)
+    assert [row["difference"] for row in rows[1:]] == pytest.approx([0, 0.00005, 0.015, -0.05], abs=1e-6)
+    assert [row["same loss"] for row in rows] == ["another objective", "", "yes", "NO", "other search"]

@@ -11,11 +11,16 @@ from trs_explorer.bench.timing import machine
 
 # Takes the number of rounds and a function that shows what is being measured; returns title, notes below the table, and rows.
 Measure = Callable[[int, Callable[[str], None]], tuple[str, list[str], list[dict]]]
+Page = tuple[Path, Callable[[str, list[dict]], str]]
 
-LEFT_ALIGNED = ("variant", "part", "what", "unit")
+LEFT_ALIGNED = ("model", "variant", "part", "what", "unit")
 FORMATS = {
     "ms": "{:.3f}",
     "ratio": "{:.2f} x",
+    "to released": "{:.2f} x",
+    "ms per unit": "{:.4f}",
+    "against linear": "{:.2f}",
+    "slope": "{:.2f}",
     "loss": "{:.5f}",
     "difference": "{:+.1e}",
     "share": "{:.2%}",
@@ -24,13 +29,14 @@ FORMATS = {
 }
 
 
-def run(name: str, measure: Measure, *, rounds: int, json_file: Path | None) -> int:
+def run(name: str, measure: Measure, *, rounds: int, json_file: Path | None, page: Page | None = None) -> int:
     """Run a benchmark and print its table, with the machine and the versions below it.
 
     name: in the JSON file and in the progress line.
     measure: returns the title, notes and rows.
     rounds: how often everything is measured.
     json_file: where the figures are written, before anything is printed; None writes no file.
+    page: a file, and what makes its text of title and rows: also written.
 
     Returns the exit status: 1 if a variant that should have the published loss has another, or if our attack is weaker than
     the one it is timed against. A missed target is not a failure, because it may be due to the machine.
@@ -41,6 +47,9 @@ def run(name: str, measure: Measure, *, rounds: int, json_file: Path | None) -> 
     if json_file:  # printing may fail, and the figures took minutes
         figures = {"bench": name, "beside": notes, "machine": machine(), "rounds": rounds, "rows": rows}
         json_file.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    if page:
+        file, draw = page
+        file.write_text(draw(f"{title}<br>{machine()}", rows), encoding="utf-8")
     table = Table(title=title, title_justify="left")
     for column in rows[0]:
         table.add_column(column, justify="left" if column in LEFT_ALIGNED else "right")
@@ -58,5 +67,5 @@ def _format(column: str, value: object) -> str:
     if column in ("p50", "p95", "requests", "against", "ours"):
         return "" if value is None else f"{value:.1f}"
     if value is None:
-        return "" if column == "ratio" else "not measured"
+        return "" if column in ("ratio", "loss", "difference", "slope") else "not measured"
     return FORMATS[column].format(value) if isinstance(value, float) else str(value)

@@ -19,11 +19,13 @@ CLASSES, DELTA = 10, 0.1
 
 
 def bench_scaling(model: str, rounds: int) -> list[dict]:
-    """One row per measurement: median milliseconds of a default TRS step, and the time per unit relative to the first row.
+    """One row per measurement: median milliseconds of a default TRS step, and what they say of its growth.
 
-    The units are members, and pixels of a member's image. A step that is linear in them has 1.00 everywhere; below 1 it grows more slowly.
-    "slope" is the exponent between a row and the one above: 1 is linear. Images are random, weights untrained: neither changes
-    what is computed.
+    unit, n: members, or pixels of an image.
+    against linear: the time per unit, relative to the first row of that unit. A step that is linear in it has 1.00 everywhere.
+    slope: the exponent of the growth since the row above: 1 is linear.
+
+    Images are random and weights untrained; neither changes what is computed.
     """
     steps: dict[tuple[str, int], Callable[[], object]] = {}
     steps |= {("members", n): _step(model, n, 28, 128) for n in MEMBERS}
@@ -38,7 +40,9 @@ def bench_scaling(model: str, rounds: int) -> list[dict]:
             {
                 "unit": what,
                 "n": n,
-                "variant": f"{n} members of 28 x 28, batch 128" if what == "members" else f"{math.isqrt(n)} x {math.isqrt(n)}, 3 members, batch 32",
+                "variant": f"{n} members of 28 x 28, batch 128"
+                if what == "members"
+                else f"{math.isqrt(n)} x {math.isqrt(n)}, 3 members, batch 32",
                 "ms": ms,
                 "ms per unit": ms / n,
                 "against linear": ms / n / (first["ms"] / first["n"]) if first else 1.0,

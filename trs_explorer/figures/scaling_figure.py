@@ -16,7 +16,12 @@ def scaling_figure(rows: Sequence[Json], *, title: str = "", look: str = "light"
     rows: of `trs bench scaling`.  title: printed above.  look: one of `theme.LOOKS`.
     """
     data: list[Json] = []
-    layout: Json = {"template": template(look), "title": {"text": title, "font": {"size": 14}}, "height": 420, "hovermode": "closest"}
+    layout: Json = {
+        "template": template(look),
+        "title": {"text": title, "font": {"size": 14}},
+        "height": 420,
+        "hovermode": "closest",
+    }
     for place, (unit, name) in enumerate(PANELS.items()):
         of_unit = [row for row in rows if row["unit"] == unit]
         n, ms = [row["n"] for row in of_unit], [row["ms"] for row in of_unit]
@@ -28,12 +33,19 @@ def scaling_figure(rows: Sequence[Json], *, title: str = "", look: str = "light"
             "line": line, "hoverinfo": "skip",
         })  # fmt: skip
         data.append(common | {
-            "type": "scatter", "mode": "lines+markers", "name": "measured", "y": ms, "line": {"color": SERIES_COLOURS[0], "width": 2},
-            "marker": {"size": 8}, "customdata": [[row["variant"], row["against linear"]] for row in of_unit],
+            "type": "scatter", "mode": "lines+markers", "name": "measured", "y": ms,
+            "line": {"color": SERIES_COLOURS[0], "width": 2}, "marker": {"size": 8},
+            "customdata": [[row["variant"], row["against linear"]] for row in of_unit],
             "hovertemplate": "%{customdata[0]}: %{y:.1f} ms, %{customdata[1]:.2f} x proportional<extra></extra>",
         })  # fmt: skip
         left = 0.55 * place
-        layout[f"xaxis{axis}"] = {"type": "log", "title": {"text": name}, "tickvals": n, "domain": [left, left + 0.45], "anchor": f"y{axis}"}
+        layout[f"xaxis{axis}"] = {
+            "type": "log",
+            "title": {"text": name},
+            "tickvals": n,
+            "domain": [left, left + 0.45],
+            "anchor": f"y{axis}",
+        }
         layout[f"yaxis{axis}"] = {"type": "log", "title": {"text": "ms a step"}, "anchor": f"x{axis}"}
     layout["legend"] = {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"}
     return go.Figure({"data": data, "layout": layout})
