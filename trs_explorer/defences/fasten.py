@@ -46,14 +46,15 @@ def fasten(
     weight. Here the member's own answers have a graph; the others' are constants, so that there is no further pass. Its weight
     is the code's, .05 * 3. Ours too: adversarial images are made on the ensemble, the code's on each member, from moved images.
     """
-    first, second, *_ = torch.randperm(len(ensemble), generator=generator, device=generator.device).tolist()
+    on_cpu = generator if generator.device.type == "cpu" else torch.Generator().manual_seed(generator.initial_seed())
+    first, second, *_ = torch.randperm(len(ensemble), generator=on_cpu).tolist()  # of a GPU's generator, the CPU would wait
     pair = Ensemble([ensemble.members[first], ensemble.members[second]])
     pair.autocast = ensemble.autocast
     layer = drawn_layer(ensemble, epoch_generator)
     moved = one_step(pair, x, layer=layer, eps=distill_eps, generator=generator)
     images, kept = recycled(x, moved, image_memory[rows], eps=distill_eps, generator=generator)
     image_memory[rows] = kept
-    taken = torch.randint(2, (len(ensemble),), generator=generator, device=generator.device).tolist()
+    taken = torch.randint(2, (len(ensemble),), generator=on_cpu).tolist()
     taken[first], taken[second] = 1, 0
 
     stack = ensemble.stacked()

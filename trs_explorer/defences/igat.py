@@ -60,7 +60,8 @@ def draw_members(losses: MemberLosses, *, generator: torch.Generator) -> Int[Ten
     """
     ranks = losses.argsort(dim=0, stable=True).argsort(0)
     chances = 0.5 ** ranks.T.double()
-    return torch.multinomial(chances, 1, generator=generator)[:, 0]
+    waiting = torch.empty_like(chances).exponential_(generator=generator)
+    return (chances / waiting).argmax(1)  # what torch.multinomial draws, without its checks, for which the CPU waits for a GPU
 
 
 def wrong_class_loss(logits: Float[Tensor, "member batch class"], y: Labels) -> MemberLosses:

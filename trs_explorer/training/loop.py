@@ -12,7 +12,7 @@ from trs_explorer.evaluation.probe import probe
 from trs_explorer.files import cannot_write
 from trs_explorer.options import UsageError
 from trs_explorer.parse_events import PROBE
-from trs_explorer.training import checkpoints, control
+from trs_explorer.training import checkpoints, control, memory_estimate
 from trs_explorer.training.parallel import one_thread_each
 from trs_explorer.training.resume import restore
 from trs_explorer.training.state import Progress, State, TrainingError, load_start_weights, prepare
@@ -65,7 +65,7 @@ def _train(run: runs.Run, writer: runs.EventWriter, resume: bool, stop: threadin
     notes, unlogged = restore(state) if resume else (load_start_weights(state), None)
     step_logger, requests, heartbeat = StepLogger(writer), runs.ControlReader(run), _Heartbeat(state)
     yield writer.write("start", **_start_fields(state, resumed=resume))
-    for text in notes:
+    for text in [*notes, *memory_estimate.warnings(run.config, state.device, len(state.images))]:
         yield writer.write("note", step=state.progress.step, text=text)
     if unlogged:  # the training was killed after writing the files and before writing the event
         yield writer.write("checkpoint", step=state.progress.step, epoch=state.progress.epoch, **unlogged)
@@ -79,6 +79,8 @@ def _train(run: runs.Run, writer: runs.EventWriter, resume: bool, stop: threadin
             while state.progress.step_in_epoch < state.steps_per_epoch:
                 first = state.progress.step_in_epoch * state.batch_size
                 step_logger.add(state.progress.step + 1, training_step(state, orders[:, first : first + state.batch_size]))
+                for text in state.smaller_parts.take_notes():
+                    yield writer.write("note", step=state.progress.step, text=text)
                 if state.progress.step % run.config.log_every == 0:
                     yield step_logger.write_step(state)
                 yield from _handle_requests(state, step_logger, requests, heartbeat, stop)

@@ -17,6 +17,7 @@ from trs_explorer.defences.terms import GRAD_NORM
 MIN_PIXELS, MIN_PART, MOST_PARTS = 256, 32, 256
 
 Loss = Callable[[int, Tensor], dict[str, Tensor]]
+Run = Callable[[Loss, int, Tensor, Sequence[Tensor]], tuple[dict[str, Tensor], tuple[Tensor, ...]]]
 
 
 def parts_for(model: nn.Module, batch_size: int, pixels: int, device: torch.device) -> int:
@@ -26,8 +27,12 @@ def parts_for(model: nn.Module, batch_size: int, pixels: int, device: torch.devi
 
 def most_parts(model: nn.Module, batch_size: int, pixels: int) -> int:
     """The most parts of a batch on any machine: 1 for tiny inputs and with batch norm, which uses the batch's statistics."""
-    has_batch_norm = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
-    return 1 if has_batch_norm or pixels < MIN_PIXELS else max(1, min(MOST_PARTS, batch_size // MIN_PART))
+    return 1 if has_batch_norm(model) or pixels < MIN_PIXELS else max(1, min(MOST_PARTS, batch_size // MIN_PART))
+
+
+def has_batch_norm(model: nn.Module) -> bool:
+    """Whether the outputs of an image depend on the images beside it in training."""
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
 
 
 @contextmanager
@@ -43,7 +48,7 @@ def one_thread_each(parts: int) -> Iterator[None]:
 
 
 def terms_and_gradients(
-    loss: Loss, indices: Tensor, parameters: Sequence[Tensor], parts: int
+    loss: Loss, indices: Tensor, parameters: Sequence[Tensor], parts: int, run: Run | None = None
 ) -> tuple[dict[str, Tensor], list[Tensor]]:
     """The loss terms of a batch, detached, and the gradients of "total" with respect to the parameters.
 
@@ -51,15 +56,16 @@ def terms_and_gradients(
     indices: of the whole batch, [batch].
     parameters: the weights in training.
     parts: the number of parts.
+    run: computes one part, such as `SmallerParts.run`.
 
     A term of the batch is the mean over parts weighted by their size; GRAD_NORM is the largest. Parts are summed in a fixed
     order, so the result has the same bits every time.
     """
-    chunks = indices.tensor_split(parts)
+    run, chunks = run or _run, indices.tensor_split(parts)
     if parts == 1:
-        results = [_run(loss, 0, indices, parameters)]
+        results = [run(loss, 0, indices, parameters)]
     else:
-        results = list(_pool(parts).map(lambda part: _run(loss, part, chunks[part], parameters), range(parts)))
+        results = list(_pool(parts).map(lambda part: run(loss, part, chunks[part], parameters), range(parts)))
     shares = [len(chunk) / len(indices) for chunk in chunks]
     terms = {
         name: torch.stack([terms[name] for terms, _ in results]).max()

@@ -3,7 +3,7 @@
 import functools
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -13,8 +13,9 @@ from trs_explorer.config import TrainConfig
 from trs_explorer.data.augment import crop_and_flip
 from trs_explorer.defences.adversarial import adversarial_images
 from trs_explorer.gradients import Images, Labels
-from trs_explorer.training.parallel import terms_and_gradients
-from trs_explorer.training.state import Progress, State
+from trs_explorer.training.parallel import Loss, terms_and_gradients
+from trs_explorer.training.smaller_parts import TooLarge
+from trs_explorer.training.state import Progress, State, TrainingError
 
 # Purposes of random numbers; each has its own stream.
 ORDER, NOISE, AUGMENT, OTHER_ORDER, OTHER_AUGMENT, EPOCH, ADVERSARIAL, AFTER_STEP = 1, 2, 3, 4, 5, 6, 7, 8
@@ -45,7 +46,9 @@ def training_step(state: State, orders: Tensor) -> dict[str, Tensor]:
     in_training.train()
     ensemble.autocast = state.bfloat16
     parameters = list(in_training.parameters())
-    terms, gradients = terms_and_gradients(loss, torch.arange(orders.shape[1], device=state.device), parameters, state.parts)
+    places = torch.arange(orders.shape[1], device=state.device)
+    run = functools.partial(_run_within_memory, state, orders[0])
+    terms, gradients = terms_and_gradients(loss, places, parameters, state.parts, run)
     ensemble.autocast = False
     for parameter in ensemble.parameters():
         parameter.grad = None
@@ -58,6 +61,27 @@ def training_step(state: State, orders: Tensor) -> dict[str, Tensor]:
         _after_step(state)
     state.progress = Progress(state.progress.epoch, state.progress.step_in_epoch + 1, state.progress.step + 1)
     return terms
+
+
+def _run_within_memory(
+    state: State, rows: Tensor, loss: Loss, part: int, places: Tensor, parameters: Sequence[Tensor]
+) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
+    """Compute one part of a batch. Raises TrainingError if memory is not enough for it, in smaller parts either."""
+    memory = state.image_memory
+    before = None if memory is None else memory[rows[places]]  # the method may have changed it before memory runs out
+
+    def put_back() -> None:
+        if memory is not None and before is not None:
+            memory[rows[places]] = before
+
+    try:
+        return state.smaller_parts.run(loss, part, places, parameters, put_back)
+    except TooLarge as error:
+        remedy = "fewer --members, a smaller --model, or --precision bfloat16"
+        if not state.smaller_parts.divisible:
+            why = f"{error}: {state.run.config.method} or batch norm needs the whole batch"
+            raise TrainingError(f"{why}; take a smaller --batch-size, or {remedy}") from error
+        raise TrainingError(f"{error}: take {remedy}") from error
 
 
 def _after_step(state: State) -> None:
