@@ -26,6 +26,15 @@ EVERYTHING = {"adversarial": True, "adv_steps": 2, "precision": "bfloat16", "aug
 FEW = {"inner_steps": 2, "distill_steps": 2, "soe_steps": 2, "power_steps": 2}
 
 
+FAST_METHODS = ("trs", "dverge", "fasten", "adp", "gal", "lotos", "igat", "ckae")  # one for each kind of computation
+FAST_ATTACKS = ("fgsm", "pgd", "apgd-ce", "square", "cw")
+
+
+def fast(names, chosen):
+    """All names, of which only the chosen run in the fast tests."""
+    return [pytest.param(name, marks=[] if name in chosen else pytest.mark.slow) for name in names]
+
+
 @pytest.fixture
 def card():
     square._bump.cache_clear()
@@ -65,7 +74,7 @@ def check_step(card, method, **settings):
     assert {weight.grad.device for weight in between.ensemble.parameters() if weight.grad is not None} == {CARD}
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", fast(METHODS, FAST_METHODS))
 def test_no_step_waits_for_the_card_or_leaves_it(card, method):
     check_step(card, method, members=2, **EVERYTHING)
 
@@ -104,7 +113,7 @@ TO_STOP = {f"attacks/remaining.py:{name}" for name in ("places", "numbers")}
 PLACES = {"attacks/square.py:_bump"}  # once for each size of a square and device, not for each call
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name == "strong" else []) for name in ATTACKS])
+@pytest.mark.parametrize("name", fast(ATTACKS, FAST_ATTACKS))
 def test_an_attack_waits_only_to_check_its_inputs_and_to_drop_fooled_images(card, name):
     waits = attacked(card, name, **steps_of(2))
     assert set(waits) <= ALLOWED | TO_STOP | PLACES
