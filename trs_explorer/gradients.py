@@ -120,5 +120,5 @@ def pairwise_cosine(gradients: MemberGradients) -> Float[Tensor, "member member 
 
 def pair_mean(matrix: Float[Tensor, "member member"]) -> Float[Tensor, ""]:
     """Return the mean over the N(N-1)/2 pairs of a symmetric matrix: the sum with factor 2/(N(N-1)) in the paper's objective."""
-    i, j = torch.triu_indices(len(matrix), len(matrix), offset=1)
+    i, j = torch.triu_indices(len(matrix), len(matrix), offset=1, device=matrix.device)
     return matrix[i, j].mean()

@@ -13,6 +13,7 @@ from trs_explorer.attacks.losses import loss_named
 from trs_explorer.attacks.noise import draw_seeds
 from trs_explorer.attacks.objective import Objective, loss_and_success, loss_gradient, objective_of
 from trs_explorer.attacks.options import AttackOptions, CommonOptions
+from trs_explorer.attacks.remaining import numbers, places, places_if_fewer
 from trs_explorer.gradients import Images, Labels
 from trs_explorer.models.eval_mode import eval_mode
 
@@ -67,11 +68,11 @@ def adaptive_ascent(
         value, fooled = loss_and_success(model, x, y, targeted=targeted, objective=objective_at(all_rows))
         best = Best(x, value, fooled, for_transfer=settings.for_transfer)
         for restart in range(settings.restarts):
-            rows = all_rows[best.not_yet_fooled(all_rows)] if settings.drops_fooled else all_rows
+            rows = places(best.not_yet_fooled(all_rows)) if settings.drops_fooled else all_rows
             if not len(rows):
                 break
             ball, labels, objective = whole_ball[rows], y[rows], objective_at(rows)
-            point = before = ball.random_point([seeds[i][restart] for i in rows.tolist()])
+            point = before = ball.random_point([seeds[i][restart] for i in numbers(rows)])
             images = ball.as_images(point)
             gradient, value, fooled = loss_gradient(model, images, labels, targeted=targeted, objective=objective)
             best.update(rows, images, value, fooled)
@@ -100,7 +101,7 @@ def adaptive_ascent(
                 point, gradient = top.where(per_image(stuck, point), point), top_gradient.where(per_image(stuck, point), gradient)
                 value = top_value.where(stuck, value)
                 rises, halved, top_at_checkpoint = torch.zeros_like(rises), stuck, top_value
-                if settings.drops_fooled and not (stay := best.not_yet_fooled(rows)).all():
+                if settings.drops_fooled and (stay := places_if_fewer(best.not_yet_fooled(rows))) is not None:
                     ball = ball[stay]
                     rows, labels, point, before, gradient, value = (
                         part[stay] for part in (rows, labels, point, before, gradient, value)

@@ -32,7 +32,7 @@ def check_images(x: Tensor, y: Tensor) -> None:
         raise ValueError(f"labels must be whole numbers, got {y.dtype}")
     if not x.numel():
         return
-    low, high = (bound.item() for bound in x.aminmax())
+    low, high = torch.stack(x.aminmax()).tolist()  # one number after the other, the CPU would wait for a GPU twice
     if math.isnan(low) or math.isnan(high):
         bad = int(x.flatten(1).isnan().any(-1).sum())
         raise ValueError(f"images must lie in [0, 1], but {bad} of {len(x)} have NaN pixels")
@@ -89,7 +89,7 @@ def check_labels(model: nn.Module, x: Tensor, y: Tensor) -> None:
         raise ValueError(
             f"the model must tell 2 classes at least, it has {shape[1]}: of one logit z for two classes, return [0, z]"
         )
-    low, high = (bound.item() for bound in y.aminmax())
+    low, high = torch.stack(y.aminmax()).tolist()
     if low < 0 or high >= shape[1]:
         raise ValueError(f"labels must lie in [0, {shape[1] - 1}] for a model of {shape[1]} classes, got [{low}, {high}]")
 

@@ -16,6 +16,7 @@ from trs_explorer.attacks.options import AttackOptions, CommonOptions
 from trs_explorer.attacks.pgd import projected_ascent
 from trs_explorer.gradients import Images, Labels
 from trs_explorer.models.stacked import at_least_float32
+from trs_explorer.models.to_device import to_device
 
 CANVAS = 1.125  # the padded image's side in sides of the image: 32 -> 36 pixels; the source pads 299 to 330
 
@@ -55,7 +56,7 @@ def di2(
     check_images(x, y)
     settings = AttackOptions(eps=eps, steps=steps, step_size=step_size, **options)
     update = momentum_step(momentum, settings)
-    draws = uniform(draw_seeds(len(x), 1, settings.generator), (steps, 4)).to(at_least_float32(x))
+    draws = to_device(uniform(draw_seeds(len(x), 1, settings.generator), (steps, 4)), x.device).to(at_least_float32(x).dtype)
     y = y.long()
 
     def gradient_at(images: Images, rows: Tensor, step: int) -> Images:

@@ -11,6 +11,7 @@ from trs_explorer.attacks.ball import Ball, per_image
 from trs_explorer.attacks.losses import PerExample, towards
 from trs_explorer.attacks.objective import loss_gradient, objective_of
 from trs_explorer.attacks.options import AttackOptions, CommonOptions
+from trs_explorer.attacks.remaining import CHECK_EVERY, places_if_fewer
 from trs_explorer.attacks.sequence import RowsAttack, towards_each
 from trs_explorer.gradients import Images, Labels
 
@@ -72,7 +73,7 @@ def _nearest(model: nn.Module, x: Images, left: Labels, aim: Labels, settings: A
         return success.logical_and(~outputs.isnan().any(-1))
 
     rows, ball, point, here, there = torch.arange(len(x), device=x.device), whole_ball, whole_ball.x.clone(), left, aim
-    for _ in range(settings.steps):
+    for number in range(settings.steps):
         slope, difference = _difference(model, ball, point, here, there)
         offset = difference - (slope * point.flatten(1)).sum(-1)  # of the linear approximation <slope, z> + offset
         step, step_from_x = (_onto_boundary(start, slope, offset, norm) for start in (point, ball.x))
@@ -80,16 +81,18 @@ def _nearest(model: nn.Module, x: Images, left: Labels, aim: Labels, settings: A
         pull = per_image((length / (length + length_from_x).clamp_min(TINY)).clamp_max(LARGEST_PULL), x)
         point = ((1 - pull) * (point + OVERSHOOT * step) + pull * (ball.x + OVERSHOOT * step_from_x)).clamp(0, 1)
         fooled, distance = fools(ball, point, here, there), _length(point - ball.x, norm)
-        better = fooled & (distance < nearest[rows])
-        nearest[rows[better]], nearest_point[rows[better]] = distance[better], point[better]
+        before = nearest[rows]
+        better = fooled & (distance < before)
+        nearest[rows] = distance.where(better, before)
+        nearest_point[rows] = point.where(per_image(better, point), nearest_point[rows])
         point = torch.where(per_image(fooled, point), ball.x + BACKWARD * (point - ball.x), point)
-        if settings.drops_fooled and bool((near := nearest[rows] <= settings.eps).any()):
-            rows, ball, point, here, there = rows[~near], ball[~near], point[~near], here[~near], there[~near]
+        if settings.drops_fooled and number % CHECK_EVERY == 0:
+            if (stay := places_if_fewer(nearest[rows] > settings.eps)) is not None:
+                rows, ball, point, here, there = rows[stay], ball[stay], point[stay], here[stay], there[stay]
             if not len(rows):
                 break
     # where nothing fools the model, the last point
-    never = nearest[rows].isinf()
-    nearest_point[rows[never]] = point[never]
+    nearest_point[rows] = point.where(per_image(nearest[rows].isinf(), point), nearest_point[rows])
     low, high = torch.zeros_like(nearest), torch.ones_like(nearest)
     for _ in range(FINAL_SEARCH):  # halve the part of the way from x in which the boundary lies
         middle = (low + high) / 2

@@ -14,6 +14,7 @@ from trs_explorer.attacks.options import AttackOptions, CommonOptions
 from trs_explorer.attacks.pgd import fixed_step, projected_ascent
 from trs_explorer.gradients import Images, Labels
 from trs_explorer.models.stacked import at_least_float32
+from trs_explorer.models.to_device import to_device
 
 IMAGES_PER_PASS = 1024  # 56 attacked images with 8 samples each: memory does not grow with the batch
 
@@ -62,7 +63,8 @@ def ira(
     check_images(x, y)
     settings = AttackOptions(eps=eps, steps=steps, step_size=step_size, **options)
     down, across = (min(grid, side) for side in x.shape[2:])
-    draws = uniform(draw_seeds(len(x), 1, settings.generator), (steps, samples, max(1, down * across // 8))).to(x.device)
+    draws = uniform(draw_seeds(len(x), 1, settings.generator), (steps, samples, max(1, down * across // 8)))
+    draws = to_device(draws, x.device)
     y, loss_of = y.long(), loss_named(loss)
 
     def gradient_of(some: Images, rows: Tensor, step: int) -> Images:

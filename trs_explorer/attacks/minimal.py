@@ -6,7 +6,7 @@ from torch import Tensor
 
 from trs_explorer.attacks.ball import per_image
 from trs_explorer.attacks.checks import LARGEST, check_number
-from trs_explorer.attacks.pgd import CHECK_EVERY
+from trs_explorer.attacks.remaining import CHECK_EVERY, places, places_if_fewer
 from trs_explorer.gradients import Images
 
 PerExample = Float[Tensor, " rows"]
@@ -46,7 +46,7 @@ class NearestSearch:
     def begin(self) -> Int[Tensor, " rows"]:
         """Start the next value of c; the rows to try it on."""
         self.fooled.zero_()
-        return self.all_rows[self.distance.isinf()] if self.early_stop else self.all_rows
+        return places(self.distance.isinf()) if self.early_stop else self.all_rows
 
     def update(self, rows: Tensor, images: Images, gap: PerExample, distance: PerExample) -> None:
         """Keep images that fool the model by the confidence (gap > 0 and >= confidence) and are nearer than all before.
@@ -66,8 +66,8 @@ class NearestSearch:
         """Rows and parts; with early_stop, every few steps without the rows that have a result of the wanted confidence."""
         if not self.early_stop or step % CHECK_EVERY:
             return rows, *parts
-        stay = self.distance[rows].isinf()
-        return tuple(part[stay] for part in (rows, *parts))
+        stay = places_if_fewer(self.distance[rows].isinf())
+        return (rows, *parts) if stay is None else tuple(part[stay] for part in (rows, *parts))
 
     def end(self) -> None:
         """Choose the next c: ten times as much until one succeeds, then halfway between the nearest failure and success."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from trs_explorer.gradients import Images
+from trs_explorer.models.to_device import to_device
 
 SEED_RANGE = (-(2**63), 2**64 - 1)  # what PyTorch's generators accept
 
@@ -87,4 +88,4 @@ def random_shift(x: Images, seeds: list[int], *, eps: float, norm: str) -> Image
             row.normal_(generator=generator)
             radius = eps * torch.rand((), generator=generator) ** (1 / len(row))
             row *= radius / torch.linalg.vector_norm(row).clamp_min(torch.finfo(row.dtype).tiny)
-    return shift.view(x.shape).to(x)
+    return to_device(shift.view(x.shape), x.device).to(x.dtype)

@@ -13,11 +13,9 @@ from trs_explorer.attacks.losses import loss_named
 from trs_explorer.attacks.noise import draw_seeds
 from trs_explorer.attacks.objective import CROSS_ENTROPY, Objective, loss_and_success, loss_gradient, objective_of
 from trs_explorer.attacks.options import AttackOptions, CommonOptions
+from trs_explorer.attacks.remaining import CHECK_EVERY, numbers, places, places_if_fewer
 from trs_explorer.gradients import Images, Labels
 from trs_explorer.models.eval_mode import eval_mode
-
-# Check for success every 5 steps: each check forces a GPU sync, and every further step on a fooled image is wasted.
-CHECK_EVERY = 5
 
 # A step before its projection: (gradient, memory, step number from 0) -> (step, memory for the next call). All are shaped like x,
 # in float32 at least; the memory begins with zeros.
@@ -127,11 +125,11 @@ def projected_ascent(
         value, fooled = loss_and_success(model, x, y, targeted=targeted, objective=objective)
         best = Best(x, value, fooled, for_transfer=settings.for_transfer)
         for restart in range(settings.restarts):
-            rows = all_rows[best.not_yet_fooled(all_rows)] if settings.drops_fooled else all_rows
+            rows = places(best.not_yet_fooled(all_rows)) if settings.drops_fooled else all_rows
             if not len(rows):
                 break
             ball, labels = (whole_ball, y) if rows is all_rows else (whole_ball[rows], y[rows])
-            point = ball.random_point([seeds[i][restart] for i in rows.tolist()]) if settings.random_start else ball.x.clone()
+            point = ball.random_point([seeds[i][restart] for i in numbers(rows)]) if settings.random_start else ball.x.clone()
             memory = torch.zeros_like(point)
             for step in range(settings.steps):
                 images = ball.as_images(point)
@@ -142,8 +140,8 @@ def projected_ascent(
                     value, fooled = loss_and_success(model, images, labels, targeted=targeted, objective=objective)
                 best.update(rows, images, value, fooled)
                 if settings.drops_fooled and step % CHECK_EVERY == 0:
-                    stay = best.not_yet_fooled(rows)
-                    if not stay.all():
+                    stay = places_if_fewer(best.not_yet_fooled(rows))
+                    if stay is not None:
                         rows, labels, ball = rows[stay], labels[stay], ball[stay]
                         point, gradient, memory = point[stay], gradient[stay], memory[stay]
                     if not len(rows):

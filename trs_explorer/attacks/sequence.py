@@ -12,6 +12,7 @@ from trs_explorer.attacks.losses import margin
 from trs_explorer.attacks.noise import ImageSeeds, draw_seeds
 from trs_explorer.attacks.objective import loss_and_success, objective_of
 from trs_explorer.attacks.options import AttackOptions
+from trs_explorer.attacks.remaining import numbers, places
 from trs_explorer.gradients import Images, Labels
 from trs_explorer.models.eval_mode import eval_mode
 
@@ -38,10 +39,10 @@ def in_sequence(model: nn.Module, x: Images, y: Labels, settings: AttackOptions,
         value, fooled = loss_and_success(model, x, y, targeted=settings.targeted, objective=MARGIN)
         best = Best(x, value, fooled, for_transfer=settings.for_transfer)
         for number, attack in enumerate(attacks):
-            rows = all_rows[best.not_yet_fooled(all_rows)] if settings.drops_fooled else all_rows
+            rows = places(best.not_yet_fooled(all_rows)) if settings.drops_fooled else all_rows
             if not len(rows):
                 break
-            candidate = attack(rows, ImageSeeds([seeds[row][number] for row in rows.tolist()]))
+            candidate = attack(rows, ImageSeeds([seeds[row][number] for row in numbers(rows)]))
             value, fooled = loss_and_success(model, candidate, y[rows], targeted=settings.targeted, objective=MARGIN)
             best.update(rows, candidate, value, fooled)
     return best.result()

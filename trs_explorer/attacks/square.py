@@ -14,9 +14,11 @@ from trs_explorer.attacks.checks import check_images, check_labels, check_number
 from trs_explorer.attacks.noise import draw_seeds, uniform
 from trs_explorer.attacks.objective import loss_and_success
 from trs_explorer.attacks.options import AttackOptions, CommonOptions
+from trs_explorer.attacks.remaining import places, places_if_fewer
 from trs_explorer.attacks.sequence import MARGIN
 from trs_explorer.gradients import Images, Labels
 from trs_explorer.models.eval_mode import eval_mode
+from trs_explorer.models.to_device import to_device
 
 # Of 10,000 queries: there the squares' area is halved. With fewer queries in all, linf halves it earlier in proportion, as the
 # source does; L2 does not, as AutoAttack (mnist-trs, 1,000 queries, right of 60 at eps .25: 49 instead of 51; at 2.5 in L2: 39
@@ -56,7 +58,8 @@ def square(
         return x.detach().clone()
     y, channels, width = y.long(), x.shape[1], x.shape[3]
     at_start, per_query = channels * max(width, x.shape[2]), 5 + channels
-    numbers = uniform(draw_seeds(len(x), 1, settings.generator), (at_start + queries * per_query,)).to(x.device)
+    numbers = uniform(draw_seeds(len(x), 1, settings.generator), (at_start + queries * per_query,))
+    numbers = to_device(numbers, x.device)
     first, numbers = numbers[:, :at_start], numbers[:, at_start:].view(len(x), queries, per_query)
     rows, ball = torch.arange(len(x), device=x.device), Ball(x, eps, norm)
     change = _change_in_l2 if norm == "l2" else _change_in_linf
@@ -64,7 +67,7 @@ def square(
         check_labels(model, x, y)
         best = Best(x, *loss_and_success(model, x, y, targeted=targeted, objective=MARGIN), for_transfer=settings.for_transfer)
         if settings.drops_fooled:
-            rows = rows[best.not_yet_fooled(rows)]
+            rows = places(best.not_yet_fooled(rows))
             ball, numbers, first = ball[rows], numbers[rows], first[rows]
         point, highest = _start(ball, first), torch.full((len(rows),), -torch.inf, device=x.device)
         candidate, labels = point, y[rows]
@@ -79,7 +82,9 @@ def square(
             best.update(rows, images, value, fooled)
             better = value > highest
             point, highest = candidate.where(per_image(better, point), point), value.where(better, highest)
-            if settings.drops_fooled and query % CHECK_EVERY == 0 and not (stay := best.not_yet_fooled(rows)).all():
+            if not settings.drops_fooled or query % CHECK_EVERY:
+                continue
+            if (stay := places_if_fewer(best.not_yet_fooled(rows))) is not None:
                 rows, labels, ball, numbers = rows[stay], labels[stay], ball[stay], numbers[stay]
                 point, highest = point[stay], highest[stay]
     return best.result()
@@ -95,9 +100,10 @@ def _window(
     number: Numbers, side: int, size: tuple[int, ...]
 ) -> tuple[Bool[Tensor, "batch 1 height width"], Int[Tensor, "batch 2"]]:
     """Squares of that side at random places: which pixels they cover, and their first row and column. number: [batch, 2]."""
-    corner = (number * torch.tensor([extent - side + 1 for extent in size], device=number.device)).long()
+    corner = torch.stack([number[:, axis] * (extent - side + 1) for axis, extent in enumerate(size)], 1).long()
     row, column = (torch.arange(extent, device=number.device) for extent in size)
-    inside = [(places >= corner[:, [axis]]) & (places < corner[:, [axis]] + side) for axis, places in enumerate((row, column))]
+    first = corner[:, :, None].unbind(1)  # a list as an index would be copied to the device, and waited for
+    inside = [(pixel >= start) & (pixel < start + side) for pixel, start in zip((row, column), first, strict=True)]
     return (inside[0][:, :, None] & inside[1][:, None, :])[:, None], corner
 
 
@@ -113,10 +119,10 @@ def _start(ball: Ball, number: Numbers) -> Images:
         return ball.project(ball.x + ball.eps * stripes)
     tiles = torch.zeros_like(ball.x)
     side = min(TILE, height, width)
-    bump, place = _bump(side).to(ball.x), 0
+    bump, place = _bump(side, ball.x.device).to(ball.x.dtype), 0
     for top in range(0, height - side + 1, side):
         for left in range(0, width - side + 1, side):
-            signs = _sign(number[:, [(place + channel) % number.shape[1] for channel in range(channels)]])
+            signs = _sign(torch.stack([number[:, (place + channel) % number.shape[1]] for channel in range(channels)], 1))
             tiles[:, :, top : top + side, left : left + side] = signs[:, :, None, None] * bump
             place += channels
     return ball.project(ball.x + per_image(ball.eps / _norm(tiles).clamp_min(1e-12), tiles) * tiles)
@@ -141,7 +147,7 @@ def _change_in_l2(point: Images, ball: Ball, number: Numbers, side: int) -> Imag
     shift = point - ball.x
     unused = (ball.eps**2 - (shift**2).sum((1, 2, 3))).clamp_min(0)
     available = ((shift**2 * (spent | given)).sum((2, 3)) + unused[:, None] / channels).sqrt()
-    template = _bump(side).to(point)
+    template = _bump(side, point.device).to(point.dtype)
     turned = torch.where((number[:, 4] < 0.5)[:, None, None], template, template.T)
     bumps = torch.zeros(batch, *size, dtype=point.dtype, device=point.device)
     places = (corner[:, 0, None, None] + torch.arange(side, device=point.device)[:, None]) * size[1] + (
@@ -157,8 +163,8 @@ def _change_in_l2(point: Images, ball: Ball, number: Numbers, side: int) -> Imag
 
 
 @cache
-def _bump(side: int) -> Float[Tensor, "side side"]:
-    """Two hills of opposite signs beside each other, of length 1 together."""
+def _bump(side: int, device: torch.device | str = "cpu") -> Float[Tensor, "side side"]:
+    """Two hills of opposite signs beside each other, of length 1 together. Copied to a device once."""
 
     def hill(height: int, width: int) -> Tensor:
         half = height // 2
@@ -169,7 +175,7 @@ def _bump(side: int) -> Float[Tensor, "side side"]:
         return heights[level.clamp_min(0)] * (level >= 0)
 
     both = torch.cat([hill(side, side // 2), -hill(side, side - side // 2)], 1)
-    return both / _norm(both[None]).clamp_min(1e-12)
+    return (both / _norm(both[None]).clamp_min(1e-12)).to(device)
 
 
 def _norm(change: Tensor) -> Tensor:

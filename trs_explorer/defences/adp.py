@@ -35,8 +35,9 @@ def log_volume(logits: Float[Tensor, "member batch class"], y: Labels) -> Float[
     A softmax over the non-true classes' logits alone has the same direction and never vanishes, however confident a member is.
     In float64: where members agree, the determinant is near (1e-6)^(N-1).
     """
-    others = ~F.one_hot(y, logits.shape[-1]).bool().expand_as(logits)
-    rows = logits[others].view(*logits.shape[:2], -1).double().softmax(-1)
+    others = torch.arange(logits.shape[-1] - 1, device=y.device)
+    others = others + (others >= y[:, None])  # a mask of them would make the CPU wait for a GPU
+    rows = logits.gather(-1, others.expand(len(logits), -1, -1)).double().softmax(-1)
     rows = F.normalize(rows, dim=-1).transpose(0, 1)
     gram = rows @ rows.mT + 1e-6 * torch.eye(len(logits), dtype=rows.dtype, device=rows.device)
     log_volumes: Tensor = torch.linalg.slogdet(gram).logabsdet

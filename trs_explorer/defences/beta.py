@@ -33,6 +33,6 @@ def gradient_change(
 def _margin_gradients(ensemble: Ensemble, x: Images, y: Labels) -> Tensor:
     copies = [x.detach().clone().requires_grad_() for _ in ensemble.members]
     logits = ensemble.member_logits(copies)
-    true = torch.nn.functional.one_hot(y, logits.shape[-1]).bool().expand_as(logits)
-    margins = logits[true].sum() - logits.masked_fill(true, -torch.inf).amax(-1).sum()
+    true = y.expand(len(logits), -1)[..., None]
+    margins = logits.gather(-1, true).sum() - logits.scatter(-1, true, -torch.inf).amax(-1).sum()
     return torch.stack(torch.autograd.grad(margins, copies, create_graph=True))

@@ -47,14 +47,16 @@ def fasten(
     weight. Here the member's own answers have a graph; the others' are constants, so that there is no further pass. Its weight
     is the code's, .05 * 3. Ours too: adversarial images are made on the ensemble, the code's on each member, from moved images.
     """
-    first, second, *_ = torch.randperm(len(ensemble), generator=(common := shared(generator)), device=common.device).tolist()
+    common = shared(generator)
+    on_cpu = common if common.device.type == "cpu" else torch.Generator().manual_seed(common.initial_seed())
+    first, second, *_ = torch.randperm(len(ensemble), generator=on_cpu).tolist()  # of a GPU's generator, the CPU would wait
     pair = Ensemble([ensemble.members[first], ensemble.members[second]])
     pair.autocast = ensemble.autocast
     layer = drawn_layer(ensemble, epoch_generator)
     moved = one_step(pair, x, layer=layer, eps=distill_eps, generator=generator)
     images, kept = recycled(x, moved, image_memory[rows], eps=distill_eps, generator=generator)
     image_memory[rows] = kept
-    taken = torch.randint(2, (len(ensemble),), generator=common, device=common.device).tolist()
+    taken = torch.randint(2, (len(ensemble),), generator=on_cpu).tolist()
     taken[first], taken[second] = 1, 0
 
     stack = ensemble.stacked()

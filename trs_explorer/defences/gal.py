@@ -47,5 +47,5 @@ def gal(
 
 def coherence(cosine: Float[Tensor, "member member batch"]) -> Float[Tensor, " batch"]:
     """Return the log of the sum over pairs i < j of exp(cos_ij): a smooth maximum of the pairs' cosines."""
-    i, j = torch.triu_indices(len(cosine), len(cosine), offset=1)
+    i, j = torch.triu_indices(len(cosine), len(cosine), offset=1, device=cosine.device)
     return cosine[i, j].logsumexp(0)

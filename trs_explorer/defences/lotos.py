@@ -60,9 +60,8 @@ def overlap(layer: SameLayer, allowed: float, *, top_k: int, steps: int, generat
     excess = torch.stack([(lengths(linear_map(one, vectors)) - allowed).relu() for one in layer.layers])
     excess = excess.unflatten(1, (members, top_k))  # [member, owner of the vectors, vector]
     weights = 1 - RANK_DECREMENT * torch.arange(top_k, device=excess.device, dtype=excess.dtype)
-    of_others = ~torch.eye(members, dtype=torch.bool, device=excess.device)
-    of_pairs: Tensor = (excess @ (weights / weights.sum()))[of_others]
-    return of_pairs.mean()
+    of_pairs: Tensor = excess @ (weights / weights.sum())
+    return of_pairs.flatten()[1:].view(members - 1, members + 1)[:, :-1].mean()  # without the diagonal
 
 
 def clip_norms(ensemble: Ensemble, x: Images, *, spectral_clip: float, power_steps: int, generator: torch.Generator) -> None:

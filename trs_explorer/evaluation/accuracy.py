@@ -16,6 +16,7 @@ from trs_explorer.files import Json
 from trs_explorer.gradients import Images, Labels
 from trs_explorer.models.batch_size import Batches, fitting_batch
 from trs_explorer.models.eval_mode import eval_mode
+from trs_explorer.models.to_device import to_device
 
 # A name for the reader, the attack, and its keyword arguments: ("pgd-50", pgd, {"eps": 0.3, "steps": 50}).
 Attack = tuple[str, Callable[..., Tensor], Mapping[str, Any]]
@@ -265,7 +266,7 @@ def batches(model: nn.Module, x: Images, y: Tensor, batch_size: int) -> Iterator
 def on_device(model: nn.Module, x: Images, y: Tensor) -> tuple[Images, Tensor]:
     """The images and their labels on the model's device."""
     device = next(model.parameters(), x).device
-    return x.to(device), y.to(device)
+    return to_device(x, device), to_device(y, device)
 
 
 def correct(model: nn.Module, x: Images, y: Labels) -> Bool[Tensor, " batch"]:

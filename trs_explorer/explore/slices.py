@@ -14,6 +14,7 @@ from trs_explorer.explore.planes import Plane
 from trs_explorer.models.batch_size import fitting_batch
 from trs_explorer.models.ensemble import Ensemble
 from trs_explorer.models.eval_mode import eval_mode
+from trs_explorer.models.to_device import to_device
 
 # Points per side. 24 divides 48 divides 96 divides 192: every grid contains the one before it.
 LEVELS = (25, 49, 97, 193)
@@ -76,12 +77,15 @@ def sample(
     where = torch.from_numpy(np.ascontiguousarray(points)).to(plane.origin)
     pool, together = _one_thread_a_core() if weight.device.type == "cpu" and _keeps_no_state(ensemble) else (None, 1)
 
+    def images(chunk: torch.Tensor) -> torch.Tensor:
+        return to_device(plane.images(chunk), weight.device).to(weight.dtype)
+
     def logits(chunk: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
-            return ensemble.member_logits(plane.images(chunk).to(weight)).transpose(0, 1).float().cpu()
+            return ensemble.member_logits(images(chunk)).transpose(0, 1).float().cpu()
 
     outputs: list[torch.Tensor] = []
-    batch = fitting_batch(ensemble, plane.images(where[:1]).to(weight), most=batch)
+    batch = fitting_batch(ensemble, images(where[:1]), most=batch)
     rounds = -(-len(where) // (together * batch))
     chunks = where.split(-(-len(where) // (together * rounds)) if rounds else 1)
     with eval_mode(ensemble):

@@ -77,7 +77,8 @@ class Ensemble(nn.Module):
 
     def arithmetic(self, device: torch.device) -> torch.autocast:
         """Return a context in which members compute as `autocast` says."""
-        return torch.autocast(device.type, torch.bfloat16, enabled=self.autocast, cache_enabled=False)
+        kind = "cpu" if device.type == "meta" else device.type  # meta tensors, of shapes alone, are in float32
+        return torch.autocast(kind, torch.bfloat16, enabled=self.autocast, cache_enabled=False)
 
     def forward(self, x: Images) -> Float[Tensor, "batch class"]:
         """Return the log-probabilities of the vote."""

@@ -12,7 +12,7 @@ from trs_explorer.evaluation.probe import probe
 from trs_explorer.files import cannot_write
 from trs_explorer.options import UsageError
 from trs_explorer.parse_events import PROBE
-from trs_explorer.training import checkpoints, control
+from trs_explorer.training import checkpoints, control, memory_estimate
 from trs_explorer.training.control import Inbox
 from trs_explorer.training.parallel import one_thread_each, own_parts
 from trs_explorer.training.processes import ALONE, Processes, ProcessLost
@@ -93,7 +93,8 @@ def _train(run: runs.Run, writer: runs.EventWriter | _NoLog, resume: bool, inbox
     share(state)
     step_logger, heartbeat = StepLogger(writer), _Heartbeat(state)
     yield writer.write("start", **_start_fields(state, resumed=resume))
-    for text in [*notes, *_about_processes(state)]:
+    too_large = memory_estimate.warnings(run.config, state.device, len(state.images))
+    for text in [*notes, *_about_processes(state), *too_large]:
         yield writer.write("note", step=state.progress.step, text=text)
     if unlogged:  # the training was killed after writing the files and before writing the event
         yield writer.write("checkpoint", step=state.progress.step, epoch=state.progress.epoch, **unlogged)
@@ -121,6 +122,8 @@ def _epochs(state: State, step_logger: StepLogger, inbox: Inbox, heartbeat: "_He
             first = state.progress.step_in_epoch * state.batch_size
             inbox.announce()
             step_logger.add(state.progress.step + 1, training_step(state, orders[:, first : first + state.batch_size]))
+            for text in state.smaller_parts.take_notes():
+                yield step_logger.writer.write("note", step=state.progress.step, text=text)
             if state.progress.step % config.log_every == 0:
                 yield step_logger.write_step(state)
             yield from _handle_requests(state, step_logger, inbox, heartbeat)

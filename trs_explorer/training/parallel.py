@@ -18,8 +18,9 @@ from trs_explorer.training.processes import ALONE, Processes
 
 MIN_PIXELS, MIN_PART, MOST_PARTS = 256, 32, 256
 
-Loss = Callable[[int, range], dict[str, Tensor]]
 Terms = dict[str, Tensor]
+Loss = Callable[[int, range], Terms]
+Run = Callable[[Loss, int, range, Sequence[Tensor]], tuple[Terms, tuple[Tensor, ...]]]
 
 
 def parts_for(model: nn.Module, batch_size: int, pixels: int, device: torch.device, processes: int = 1) -> int:
@@ -37,10 +38,15 @@ def most_parts(model: nn.Module, batch_size: int, pixels: int, processes: int = 
 
     Tiny inputs are split over processes only, as the user wants it, not over threads.
     """
-    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
+    if has_batch_norm(model):
         return 1
     worth_it = 1 if pixels < MIN_PIXELS else min(MOST_PARTS, batch_size // MIN_PART)
     return min(batch_size, max(processes, worth_it))
+
+
+def has_batch_norm(model: nn.Module) -> bool:
+    """Whether the outputs of an image depend on the images beside it in training."""
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
 
 
 @contextmanager
@@ -68,7 +74,12 @@ def own_parts(parts: int, processes: Processes) -> range:
 
 
 def terms_and_gradients(
-    loss: Loss, size: int, parameters: Sequence[Tensor], parts: int, processes: Processes = ALONE
+    loss: Loss,
+    size: int,
+    parameters: Sequence[Tensor],
+    parts: int,
+    processes: Processes = ALONE,
+    run: Run | None = None,
 ) -> tuple[Terms, list[Tensor]]:
     """The loss terms of a batch, detached, and the gradients of "total" with respect to the parameters.
 
@@ -77,21 +88,22 @@ def terms_and_gradients(
     parameters: the weights in training.
     parts: the number of parts.
     processes: that share the parts. Each gets the same result, in the same bits.
+    run: computes one part, such as `SmallerParts.run`.
 
     A term of the batch is the mean over parts weighted by their size; GRAD_NORM is the largest. Parts are summed in a fixed
     order, so the result has the same bits every time.
     Raises: ProcessLost if another process ends meanwhile.
     """
-    own = own_parts(parts, processes)
+    run, own = run or _run, own_parts(parts, processes)
     if not own:  # compute what another process does, for the names and shapes of the terms and what batch norm keeps
-        terms, gradients = _run(loss, 0, places_of(0, parts, size), parameters)
+        terms, gradients = run(loss, 0, places_of(0, parts, size), parameters)
         terms = {name: value if name == GRAD_NORM else torch.zeros_like(value) for name, value in terms.items()}
         return _summed_up(terms, [torch.zeros_like(one) for one in gradients], processes)
     places = [places_of(part, parts, size) for part in own]
     if len(own) == 1:
-        results = [_run(loss, own[0], places[0], parameters)]
+        results = [run(loss, own[0], places[0], parameters)]
     else:
-        results = list(_pool(len(own)).map(lambda part, rows: _run(loss, part, rows, parameters), own, places))
+        results = list(_pool(len(own)).map(lambda part, rows: run(loss, part, rows, parameters), own, places))
     shares = [len(rows) / size for rows in places]
     terms = {
         name: torch.stack([terms[name] for terms, _ in results]).max()

@@ -21,8 +21,9 @@ from trs_explorer.runs import Run, RunError, open_run
 from trs_explorer.training import checkpoints
 from trs_explorer.training.device import resolve_device, use_bfloat16
 from trs_explorer.training.model_check import check_members
-from trs_explorer.training.parallel import parts_for
+from trs_explorer.training.parallel import has_batch_norm, parts_for
 from trs_explorer.training.processes import ALONE, Processes
+from trs_explorer.training.smaller_parts import SmallerParts
 
 
 class TrainingError(RuntimeError):
@@ -45,6 +46,7 @@ class State:
     images: the training set, on the device.  probe_x, probe_y: the held-out images of a probe.
     options: the method's present options; viewers may change the lambdas.
     parts: number of parts of a batch that are computed in parallel, by all processes together.
+    smaller_parts: in how many smaller ones memory needs each of them.
     processes: that share the training.
     saved_at: the progress that is saved already.
     image_memory: what the method keeps of every training image between epochs, see `steps.step_context`; None: nothing.
@@ -62,6 +64,7 @@ class State:
     optimizer: torch.optim.Optimizer
     options: dict
     parts: int
+    smaller_parts: SmallerParts = field(default_factory=lambda: SmallerParts(divisible=False))
     progress: Progress = field(default_factory=Progress)
     saved_at: Progress | None = None
     image_memory: Tensor | None = None
@@ -170,6 +173,7 @@ def prepare(run: Run, processes: Processes = ALONE) -> State:
         parts=1
         if whole_batch
         else parts_for(ensemble, min(config.batch_size, len(images)), images.x[0].numel(), device, processes.size),
+        smaller_parts=SmallerParts(divisible=not whole_batch and not has_batch_norm(ensemble)),
         processes=processes,
         image_memory=torch.zeros(images.x.shape, dtype=torch.uint8, device=device) if remembers else None,
     )

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import inspect
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -16,9 +16,10 @@ from trs_explorer.config import TrainConfig
 from trs_explorer.data.augment import crop_and_flip
 from trs_explorer.defences.adversarial import adversarial_images
 from trs_explorer.gradients import Images, Labels
-from trs_explorer.training.parallel import own_parts, places_of, terms_and_gradients
+from trs_explorer.training.parallel import Loss, Terms, own_parts, places_of, terms_and_gradients
 from trs_explorer.training.processes import ProcessLost
-from trs_explorer.training.state import Progress, State
+from trs_explorer.training.smaller_parts import TooLarge
+from trs_explorer.training.state import Progress, State, TrainingError
 
 # Purposes of random numbers; each has its own stream.
 ORDER, NOISE, AUGMENT, OTHER_ORDER, OTHER_AUGMENT, EPOCH, ADVERSARIAL, AFTER_STEP = 1, 2, 3, 4, 5, 6, 7, 8
@@ -59,8 +60,9 @@ def training_step(state: State, orders: Tensor) -> dict[str, Tensor]:
     in_training.train()
     ensemble.autocast = state.bfloat16
     parameters = list(in_training.parameters())
+    run = functools.partial(_run_within_memory, state, orders[0])
     with _undone_if_lost(state, orders[0]):
-        terms, gradients = terms_and_gradients(loss, orders.shape[1], parameters, state.parts, state.processes)
+        terms, gradients = terms_and_gradients(loss, orders.shape[1], parameters, state.parts, state.processes, run)
         if state.image_memory is not None:
             _share_image_memory(state, orders[0])
     ensemble.autocast = False
@@ -106,6 +108,27 @@ def _share_image_memory(state: State, rows: Tensor) -> None:
         written[first.start : last.stop] = state.image_memory[rows[first.start : last.stop]]
     state.processes.add_up_bytes(written)
     state.image_memory[rows] = written
+
+
+def _run_within_memory(
+    state: State, rows: Tensor, loss: Loss, part: int, places: range, parameters: Sequence[Tensor]
+) -> tuple[Terms, tuple[Tensor, ...]]:
+    """Compute one part of a batch. Raises TrainingError if memory is not enough for it, in smaller parts either."""
+    memory, own = state.image_memory, rows[places.start : places.stop]
+    before = None if memory is None else memory[own]  # the method may have changed it before memory runs out
+
+    def put_back() -> None:
+        if memory is not None and before is not None:
+            memory[own] = before
+
+    try:
+        return state.smaller_parts.run(loss, part, places, parameters, put_back)
+    except TooLarge as error:
+        remedy = "fewer --members, a smaller --model, or --precision bfloat16"
+        if not state.smaller_parts.divisible:
+            why = f"{error}: {state.run.config.method} or batch norm needs the whole batch"
+            raise TrainingError(f"{why}; take a smaller --batch-size, or {remedy}") from error
+        raise TrainingError(f"{error}: take {remedy}") from error
 
 
 def _after_step(state: State) -> None:
