@@ -27,6 +27,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from trs_explorer.batch_noise import PartGenerator
+
 PACKAGE = str(Path(__file__).parent.parent / "trs_explorer")
 CARD = torch.device("cuda", 0)
 aten = torch.ops.aten
@@ -260,6 +262,8 @@ def fake_cuda() -> Iterator[FakeCuda]:
     with (
         mock.patch.object(torch.Tensor, "_make_subclass", staticmethod(_without_a_guard)),
         mock.patch.object(torch, "Generator", Generator),
+        mock.patch.object(PartGenerator, "__new__", staticmethod(lambda cls, *_: REAL_GENERATOR.__new__(cls))),
+        mock.patch.object(PartGenerator, "device", property(lambda part: part.whole.device)),
         FakeCuda() as card,
         mock.patch.object(torch.Tensor, "pin_memory", lambda values: card.pin(values)),
         mock.patch.object(FakeTensor, "tolist", lambda values: card.list(values)),

@@ -160,6 +160,7 @@ def test_every_file_with_a_maker_is_in_the_table():
         "eval_mode",
         "factory",
         "imported",
+        "linear_piece",
         "features",
         "normalize",
         "recording",
@@ -167,6 +168,7 @@ def test_every_file_with_a_maker_is_in_the_table():
         "stacked",
         "stacked_mlp",
         "stored",
+        "to_device",
     }
     files = {path.stem for path in Path(trs_explorer.models.__file__).parent.glob("*.py")} - helpers
     assert files == {entry.function.partition(":")[0].rpartition(".")[2] for entry in catalogue.MODELS.values()}
