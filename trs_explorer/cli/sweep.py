@@ -171,7 +171,7 @@ def _run(
             run_on_ray(left, described.measures, folder, CHILD, cluster, report, stop)
         elif room is not None:
             run_here(left, folder, CHILD, room, report, stop)
-        if stop:
+        if stop.requested:
             states[""] = TrialState("stopped")
     return states
 

@@ -40,7 +40,8 @@ class Stop:
         """Nothing has asked for an end."""
         self.count = 0
 
-    def __bool__(self) -> bool:
+    @property
+    def requested(self) -> bool:
         """Whether it shall end."""
         return self.count > 0
 
@@ -80,9 +81,9 @@ def run_here(trials: Sequence[Trial], folder: Path, module: str, room: Slots, re
     waiting = list(trials)
     running: dict[int, tuple[Trial, Child, float]] = {}  # by place, which decides the GPU
     try:
-        while running or (waiting and not stop):
+        while running or (waiting and not stop.requested):
             for place in range(room.jobs):
-                if place not in running and waiting and not stop:
+                if place not in running and waiting and not stop.requested:
                     trial = waiting.pop(0)
                     child = _start(trial, folder, module, room, place, report)
                     if child is not None:
@@ -96,7 +97,7 @@ def run_here(trials: Sequence[Trial], folder: Path, module: str, room: Slots, re
                 elif time.monotonic() - looked > PROGRESS_S:
                     running[place] = trial, child, time.monotonic()
                     report(trial, progress_of(folder, trial))
-                if stop:
+                if stop.requested:
                     child.stop() if stop.count == 1 else child.kill()
             if running:
                 time.sleep(POLL_S)

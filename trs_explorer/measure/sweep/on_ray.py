@@ -125,7 +125,7 @@ def _follow(ray: Any, tasks: dict[Any, Trial], folder: Path, cluster: Cluster, r
     """Report trials until all have ended. On a stop: cancel all tasks, whose trials save."""
     deadline = None
     while tasks:
-        if stop and deadline is None:
+        if stop.requested and deadline is None:
             deadline = time.monotonic() + STOP_S
             for one in tasks:
                 ray.cancel(one, force=False)
