@@ -57,10 +57,13 @@ def test_trials_are_trained_measured_and_never_again(trs) -> None:
     first = trs("sweep", "s.toml", "--out", "o", "--json", "--figure", "f.html")
     assert (first.status, first.err.splitlines()[0]) == (0, "2 trials, 0 of them done before -> o")
     lines = [json.loads(line) for line in first.out.splitlines() if line.startswith("{")]
-    assert [(one["name"], one["state"]) for one in lines if one["state"] == "finished"] == [
+    assert [(one["name"], one["state"]) for one in lines if one.get("state") == "finished"] == [
         ("standard", "finished"),
         ("smooth-only", "finished"),
     ]
+    results = {one["trials"][0]: one["rates"] for one in lines if one["kind"] == "result"}
+    assert results.keys() == {"standard", "smooth-only"}
+    assert results["standard"]["clean"]["n"] == 20
     assert "fgsm" in Path("f.html").read_text()
     for name in ("standard", "smooth-only"):
         run = runs.open_run(Path("o") / name)

@@ -65,7 +65,7 @@ def test_twelve_trials_end_though_a_worker_is_killed() -> None:
     worker = parent(pid)
     assert b"ray" in Path(f"/proc/{worker}/cmdline").read_bytes()
     os.kill(worker, signal.SIGKILL)
-    out = process.communicate(timeout=900)[0]
+    out = process.communicate(timeout=1800)[0]
     print(f"killed the worker {worker} of {name}", out)
     assert process.returncode == 0, out
     trials = [one.name for one in read_sweep("s.toml").trials]
@@ -85,12 +85,12 @@ def test_without_a_shared_folder_the_runs_come_back_and_are_measured(tmp_path: P
     measured = 'measure = ["evaluate"]\n[evaluate]\nattacks = "fgsm"\neps = 0.1\nlimit = 20\n'
     Path("s.toml").write_text(measured + TWELVE.replace("0-5", "0").replace("epochs = 60", "epochs = 4"))
     process = start("s.toml", "--out", "o", "--plain", "--fetch")
-    out = process.communicate(timeout=600)[0]
+    out = process.communicate(timeout=1200)[0]
     assert process.returncode == 0, out
     assert "fgsm" in out
     for trial in ("standard", "smooth-only"):
         run = runs.open_run(Path("o") / trial)
         assert run.status()["state"] == "finished"
         assert run.checkpoints()[-1].digest() == run.recorded(run.checkpoints()[-1])["sha256"]
-    again = start("s.toml", "--out", "o", "--plain", "--fetch").communicate(timeout=600)[0]
+    again = start("s.toml", "--out", "o", "--plain", "--fetch").communicate(timeout=1200)[0]
     assert "2 of them done before" in again

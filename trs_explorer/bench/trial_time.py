@@ -1,7 +1,6 @@
 """How long a training would take on this machine, from a few of its steps. No run folder is left."""
 
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ import torch
 from trs_explorer import runs
 from trs_explorer.catalogue import DATA
 from trs_explorer.evaluation.probe import probe
+from trs_explorer.shipped import python_m
 from trs_explorer.training import state as training_state
 from trs_explorer.training.new_run import prepare
 from trs_explorer.training.parallel import one_thread_each
@@ -80,7 +80,8 @@ def time_training(values: Mapping[str, Any], *, threads: int, start_s: float) ->
 def time_start() -> float:
     """Seconds until a new process has loaded what a training needs."""
     began = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "import trs_explorer.training"], check=True, stdin=subprocess.DEVNULL)
+    python = python_m("")[:-2]
+    subprocess.run([*python, "-c", "import trs_explorer.training"], check=True, stdin=subprocess.DEVNULL)
     return time.perf_counter() - began
 
 

@@ -5,7 +5,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -62,7 +62,9 @@ def sweep(
     fetch: Annotated[bool, Flag("--fetch", help="With --ray: the machines share no folder; results are sent back.")] = False,
     figure: Annotated[Path | None, Flag("--figure", help="Also write an HTML page with the chart of the results.")] = None,
     plain: Annotated[bool, Flag("--plain", help="Plain lines, no escape codes.")] = False,
-    json_lines: Annotated[bool, Flag("--json", help="Print one JSON object per line on stdout: each change of a trial.")] = False,
+    json_lines: Annotated[
+        bool, Flag("--json", help="Print one JSON object per line on stdout: each change of a trial, then the results.")
+    ] = False,
 ) -> None:
     """Train many ensembles and measure each, from one description: a grid or a list of settings, and seeds.
 
@@ -243,7 +245,11 @@ def _finish(described: Sweep, folder: Path, states: dict, figure: Path | None, *
 
     rows = sweep_rows(described, folder)
     with exported((figure, lambda: _page(rows))):
-        if not quiet:
+        if quiet:
+            for row in rows:
+                rates = {label: asdict(rate) for label, rate in row.rates.items()}
+                print(json.dumps({"kind": "result", "trials": [one.name for one in row.trials], "rates": rates}), flush=True)
+        else:
             show_results(described, rows)
     failed = {name: one for name, one in states.items() if one.state == state.FAILED}
     for name, one in failed.items():
