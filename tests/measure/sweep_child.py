@@ -13,9 +13,10 @@ request = (folder / f"{name}.do").read_text().split()
 began = time.monotonic()
 with (folder / "log").open("a") as log:
     log.write(f"begin {name} {os.environ['OMP_NUM_THREADS']} {os.environ.get('CUDA_VISIBLE_DEVICES', '-')}\n")
-if request[0] == "wait":  # until it is told to save and to end
+if request[0] == "wait":  # until it is told to save and to end, and for so many seconds more
     while os.read(0, 4096):
         pass
+    time.sleep(float(request[1]))
     write_outcome(folder, name, "stopped")
 elif request[0] == "die":
     os.kill(os.getpid(), signal.SIGKILL)
