@@ -14,7 +14,20 @@ from trs_explorer.config import SETTINGS
 from trs_explorer.options import HYPER_PARAMETERS, Option
 
 OPTIONS = list((SETTINGS | HYPER_PARAMETERS).values())
-COMMANDS = ("train", "watch", "explore", "lesson", "evaluate", "transfer", "bounds", "compare", "export", "bench", "data")
+COMMANDS = (
+    "train",
+    "watch",
+    "explore",
+    "lesson",
+    "evaluate",
+    "transfer",
+    "bounds",
+    "compare",
+    "sweep",
+    "export",
+    "bench",
+    "data",
+)
 
 
 KNOWN: list[str] = []  # the help, once it was printed
@@ -89,7 +102,8 @@ def test_help_and_wrong_usage_import_nothing_heavy() -> None:
     code = """
 import sys
 from trs_explorer.cli import main
-for line in (["--help"], ["train", "--help"], ["evaluate", "--help"], ["train", "--members", "1"], ["data", "list"]):
+helps = [[], ["train"], ["evaluate"], ["sweep"]]
+for line in (*([*one, "--help"] for one in helps), ["train", "--members", "1"], ["data", "list"]):
     sys.argv = ["trs", *line]
     try:
         main()

@@ -16,6 +16,7 @@ from trs_explorer.cli import (
     export,
     import_,
     lesson,
+    sweep,
     train,
     transfer,
     watch,
@@ -55,6 +56,7 @@ app.command("transfer", cls=with_names(attack="attack", data_dir="data"))(transf
 app.command("blackbox", cls=with_names(attacks="attack", data_dir="data"))(blackbox.blackbox)
 app.command("bounds", cls=with_names(attack="attack", data_dir="data"))(bounds.bounds)
 app.command("compare", cls=with_names(data_dir="data"))(compare.compare)
+app.command("sweep", cls=sweep.SweepCommand)(sweep.sweep)
 app.command("export")(export.export)
 app.command("bench")(bench.bench)
 app.command("data")(data.data)

@@ -1,0 +1,97 @@
+"""`trs sweep --ray` on a local Ray of two workers, one of which is killed. Skipped where Ray is not installed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from trs_explorer import runs
+from trs_explorer.cli.sweep_file import read_sweep
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="processes are found in /proc")]
+ROOT = Path(__file__).resolve().parents[2]
+TWELVE = """
+seeds = "0-5"
+[fixed]
+data = "bars"
+limit = 60
+epochs = 40
+save_every = 2
+log_every = 2
+probe_every = 40
+device = "cpu"
+[grid]
+method = ["standard", "smooth-only"]
+"""
+
+
+def start(*arguments: str) -> subprocess.Popen:
+    two = str((os.cpu_count() or 2) / 2)  # so that two trials run at a time
+    command = [sys.executable, "-P", "-m", "trs_explorer", "sweep", *arguments, "--ray", "local", "--cpus-per-trial", two]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def parent(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("PPid:")))
+
+
+def events(path: Path, kind: str) -> list[dict]:
+    return [one for one in runs.read_events(runs.open_run(path)).events if one["kind"] == kind]
+
+
+def half_trained() -> tuple[str, int]:
+    """The name of a trial that is being trained and has saved, and its process."""
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        for run in runs.find_runs("o") if Path("o").is_dir() else []:
+            status = run.status()
+            if status.get("state") == "running" and run.checkpoints() and status["step"] < status["steps"] - 5:
+                return run.name, status["pid"]
+        time.sleep(0.05)
+    raise AssertionError("no trial has begun")
+
+
+def test_twelve_trials_end_though_a_worker_is_killed() -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'trs-explorer[cluster]'")
+    Path("s.toml").write_text(TWELVE)
+    process = start("s.toml", "--out", "o", "--plain")
+    name, pid = half_trained()
+    worker = parent(pid)
+    assert b"ray" in Path(f"/proc/{worker}/cmdline").read_bytes()
+    os.kill(worker, signal.SIGKILL)
+    out = process.communicate(timeout=1800)[0]
+    print(f"killed the worker {worker} of {name}", out)
+    assert process.returncode == 0, out
+    trials = [one.name for one in read_sweep("s.toml").trials]
+    assert len(trials) == 12
+    for trial in trials:
+        path = Path("o") / trial
+        assert [one["state"] for one in events(path, "stopped")].count("finished") == 1
+        starts = [one["resumed"] for one in events(path, "start")]
+        assert starts == ([False, True] if trial == name else [False])
+        steps = [one["step"] for one in events(path, "step")]
+        assert steps == list(range(2, 41, 2)), trial  # each step once
+    assert out.count(": finished") == 12
+
+
+def test_without_a_shared_folder_the_runs_come_back_and_are_measured(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'trs-explorer[cluster]'")
+    one_each = TWELVE.replace("0-5", "0").replace("epochs = 40", "epochs = 4")
+    evaluation = '[evaluate]\nattacks = "fgsm"\neps = 0.1\nlimit = 20\n'
+    Path("s.toml").write_text('measure = ["evaluate"]' + one_each + evaluation)
+    process = start("s.toml", "--out", "o", "--plain", "--fetch")
+    out = process.communicate(timeout=1200)[0]
+    assert process.returncode == 0, out
+    assert "fgsm" in out
+    for trial in ("standard", "smooth-only"):
+        run = runs.open_run(Path("o") / trial)
+        assert run.status()["state"] == "finished"
+        assert run.checkpoints()[-1].digest() == run.recorded(run.checkpoints()[-1])["sha256"]
+    again = start("s.toml", "--out", "o", "--plain", "--fetch").communicate(timeout=1200)[0]
+    assert "2 of them done before" in again

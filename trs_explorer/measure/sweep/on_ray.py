@@ -1,0 +1,199 @@
+"""Run trials as tasks of a Ray cluster: in a folder that its machines share, or each in one of its own whose files come back."""
+
+import json
+import os
+import secrets
+import socket
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trs_explorer.files import write_atomically
+from trs_explorer.measure.sweep.bundle import pack, unpack
+from trs_explorer.measure.sweep.child import Child
+from trs_explorer.measure.sweep.local import Report, Stop
+from trs_explorer.measure.sweep.state import FAILED, LOGS, STOPPED, TrialState, is_alive, progress_of, read_outcome
+from trs_explorer.options import UsageError
+from trs_explorer.runs import RunError
+from trs_explorer.sweep_plan import FILE, Measure, Sweep, Trial
+
+TOKEN = "shared-folder"  # a file in the logs with a random text, by which a task knows that the folder is the same
+RETRIES = 3  # of a trial whose worker or machine dies: it continues from its newest checkpoint
+POLL_S, STOP_S, CHILD_POLL_S = 0.5, 60.0, 0.2
+MISSING = "--ray needs Ray: pip install 'trs-explorer[cluster]'"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where and with what trials run.
+
+    - address: "local" starts Ray on this machine alone; "auto" takes the cluster that this machine is in; else an address.
+    - cpus, gpus: of each trial, as Ray counts them.
+    - fetch: nothing is shared: the runs' files are sent and come back.
+    - starts: with fetch, by trial, the folders of trained ensembles that it needs, which are sent along.
+    """
+
+    address: str
+    cpus: float = 1
+    gpus: float = 0
+    fetch: bool = False
+    starts: Mapping[str, Sequence[Path]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a task needs to know; all of it can be pickled.
+
+    - folder, cwd: of the sweep, and of the command that started it.
+    - token: what the folder's file TOKEN must hold.
+    - sweep: with fetch, a sweep.json with this trial alone; else empty.
+    - run: with fetch, the files of the run so far, packed; empty: it has not begun.
+    - starts: with fetch, by name, the packed folders that the trial needs.
+    """
+
+    name: str
+    module: str
+    folder: str
+    cwd: str
+    token: str
+    threads: int
+    sweep: str = ""
+    run: bytes = b""
+    starts: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def load_ray() -> Any:
+    """The package ray, told to report nothing to anyone. Raises UsageError if it is not installed."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns that this will change
+    try:
+        import ray  # noqa: PLC0415 (an extra)
+    except ImportError as error:
+        raise UsageError(MISSING) from error
+    return ray
+
+
+def run_on_ray(
+    trials: Sequence[Trial],
+    measures: Sequence[Measure],
+    folder: Path,
+    module: str,
+    cluster: Cluster,
+    report: Report,
+    stop: Stop,
+) -> None:
+    """Run trials, each as a task of Ray, which decides where and when. Arguments: see `local.run_here`.
+
+    A task whose worker is killed is started again by Ray, RETRIES times, and the trial continues from its checkpoint.
+    Raises: UsageError if Ray is missing; RunError if there is no cluster at the address.
+    """
+    ray = load_ray()
+    token = secrets.token_hex(16)
+    (folder / LOGS).mkdir(exist_ok=True)
+    write_atomically(folder / LOGS / TOKEN, lambda path: path.write_text(token), sync=False)
+    where: dict[str, Any] = {} if cluster.address == "local" else {"address": cluster.address}
+    quiet = {"logging_level": "ERROR", "log_to_driver": False, "configure_logging": True}
+    try:
+        ray.init(**where, **({} if where else {"include_dashboard": False}), **quiet)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise RunError(f"--ray {cluster.address}: {' '.join(str(error).split())[:300]}") from error
+    try:
+        remote = ray.remote(num_cpus=cluster.cpus, num_gpus=cluster.gpus, max_retries=RETRIES)(attempt)
+        tasks = {remote.remote(_task(one, measures, folder, module, token, cluster)): one for one in trials}
+        _follow(ray, tasks, folder, cluster, report, stop)
+    finally:
+        ray.shutdown()
+
+
+def _task(trial: Trial, measures: Sequence[Measure], folder: Path, module: str, token: str, cluster: Cluster) -> Task:
+    shared = Task(trial.name, module, str(folder.resolve()), str(Path.cwd()), token, max(1, int(cluster.cpus)))
+    if not cluster.fetch:
+        return shared
+    run = folder / trial.name
+    return Task(
+        **{**vars(shared), "token": ""},
+        sweep=json.dumps(Sweep([trial], measures).to_json()),
+        run=pack(run) if (run / "config.json").exists() else b"",
+        starts={path.name: pack(path) for path in cluster.starts.get(trial.name, ())},
+    )
+
+
+def _follow(ray: Any, tasks: dict[Any, Trial], folder: Path, cluster: Cluster, report: Report, stop: Stop) -> None:
+    """Report trials until all have ended. On a stop: cancel all tasks, whose trials save."""
+    deadline = None
+    while tasks:
+        if stop.requested and deadline is None:
+            deadline = time.monotonic() + STOP_S
+            for one in tasks:
+                ray.cancel(one, force=False)
+        if deadline is not None and (stop.count > 1 or time.monotonic() > deadline):
+            return
+        for done in ray.wait(list(tasks), num_returns=1, timeout=POLL_S)[0]:
+            trial = tasks.pop(done)
+            report(trial, _result(ray, done, folder, trial))
+        for trial in () if cluster.fetch else tasks.values():
+            if is_alive(folder, trial):
+                report(trial, progress_of(folder, trial))
+
+
+def _result(ray: Any, done: Any, folder: Path, trial: Trial) -> TrialState:
+    """How a task ended; the files that it sends back are written."""
+    try:
+        state, packed = ray.get(done)
+        if packed:
+            unpack(packed, folder / trial.name)
+    except ray.exceptions.TaskCancelledError:
+        return TrialState(STOPPED)
+    except (ray.exceptions.RayError, RunError) as error:
+        return TrialState(FAILED, error=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+    ended: TrialState = state
+    return ended
+
+
+# --- in a worker of the cluster ------------------------------------------------------------------------------------------
+
+
+def attempt(task: Task) -> tuple[TrialState, bytes]:
+    """Run a trial as a child of Ray's worker. Returns how it ended and, with fetch, the files of its run.
+
+    If the worker is killed, the child's standard input closes: it saves and ends, and the task's next attempt, which waits for
+    it where locks are shared, continues.
+    """
+    if task.sweep:
+        with tempfile.TemporaryDirectory(prefix="trs-sweep-") as place:
+            folder = Path(place)
+            (folder / FILE).write_text(task.sweep)
+            for name, packed in task.starts.items():
+                (folder / "checkpoints").mkdir(exist_ok=True)
+                unpack(packed, folder / "checkpoints" / Path(name).name)
+            if task.run:
+                unpack(task.run, folder / task.name)
+            state = _wait(task, folder, str(folder))
+            run = folder / task.name
+            return state, pack(run) if (run / "config.json").exists() else b""
+    folder = Path(task.folder)
+    try:
+        shared = (folder / LOGS / TOKEN).read_text() == task.token
+    except OSError:
+        shared = False
+    if not shared:
+        return TrialState(
+            FAILED, error=f"{folder} is not shared with {socket.gethostname()}: choose an --out that is, or --fetch"
+        ), b""
+    return _wait(task, folder, task.cwd if Path(task.cwd).is_dir() else task.folder), b""
+
+
+def _wait(task: Task, folder: Path, cwd: str) -> TrialState:
+    child = Child(task.module, folder, task.name, threads=task.threads, cwd=cwd)
+    try:
+        while (status := child.wait(CHILD_POLL_S)) is None:
+            pass
+    except BaseException:  # KeyboardInterrupt is what ray.cancel raises here
+        child.stop()
+        child.wait(STOP_S)
+        raise
+    child.stop()
+    return read_outcome(folder, task.name, status)
