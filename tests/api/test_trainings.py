@@ -156,7 +156,7 @@ def test_a_training_that_fails_before_it_begins_leaves_nothing(images, monkeypat
     training = trs.train("standard", data=images, model=Net, out="run", **FEW)
     assert Path("run/data.safetensors").is_file()
 
-    def broken(run):
+    def broken(*_):
         raise trs.UsageError("no device")
 
     monkeypatch.setattr(loop, "prepare", broken)

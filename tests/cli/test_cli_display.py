@@ -104,7 +104,7 @@ def test_a_display_that_cannot_print_ends_no_training(
     def fails(*_: object) -> None:
         raise error
 
-    def trains(_: runs.Run, show: Callable[[dict], object]) -> int:
+    def trains(_: runs.Run, show: Callable[[dict], object], __: object) -> int:
         for event in steps(20, count=3):
             show(event)
             done.append(event)
