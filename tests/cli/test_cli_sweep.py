@@ -182,14 +182,28 @@ def test_flags_of_a_measurement() -> None:
     assert sweep_trial.command_flags(options) == ["--attacks", "pgd", "--step-size", "0.1", "--trust"]
 
 
-def test_the_estimate_of_several_at_a_time_and_the_time_left() -> None:
+def test_the_estimate_of_several_at_a_time() -> None:
     assert makespan([3, 3, 2, 1], 1) == 9
     assert makespan([3, 3, 2, 1], 2) == 5  # 3 + 2, 3 + 1
     assert makespan([5, 1, 1, 1], 2) == 5
     assert makespan([], 2) == 0
+
+
+def test_the_time_left_counts_no_time_in_which_nothing_is_trained() -> None:
+    """5 steps a second, of 100: it begins after a minute, is paused for an hour, and goes on from a checkpoint a day later."""
     clock = Clock()
-    assert clock.left(TrialState("training", step=10, steps=100), 5.0) is None
-    assert clock.left(TrialState("training", step=30, steps=100), 9.0) == pytest.approx(14.0)  # 5 steps a second, 70 left
+
+    def left(step: int, now: float, state: str = "training") -> float | None:
+        return clock.left(TrialState(state, step=step, steps=100), now)
+
+    assert [left(10, 0.0, "starting"), left(10, 60.0), left(10, 65.0)] == [None, None, None]
+    assert left(30, 69.0) == pytest.approx(14.0)
+    assert left(40, 71.0) == pytest.approx(12.0)
+    assert [left(40, 72.0, "paused"), left(40, 3672.0)] == [None, None]
+    assert left(50, 3674.0) == pytest.approx(10.0)
+    assert left(20, 90_000.0) is None  # its process was killed: it goes on from its checkpoint
+    assert left(25, 90_001.0) == pytest.approx(15.0)
+    assert left(100, 90_016.0) == 0
 
 
 # --- processes -----------------------------------------------------------------------------------------------------------

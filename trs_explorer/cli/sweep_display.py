@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from trs_explorer.files import printable
-from trs_explorer.measure.sweep.state import ENDED, FAILED, FINISHED, MEASURING, WAITING, TrialState
+from trs_explorer.measure.sweep.state import ENDED, FAILED, FINISHED, MEASURING, TRAINING, WAITING, TrialState
 from trs_explorer.sweep_plan import Trial
 
 if TYPE_CHECKING:
@@ -42,19 +42,21 @@ def sweep_display(trials: Sequence[Trial], how: str) -> Iterator[SweepDisplay]:
 
 
 class Clock:
-    """The time that a training still needs, from the steps that it has made since it was first seen."""
+    """The time that a training still needs, from the steps that it has made since it began or went on."""
 
     def __init__(self) -> None:
-        self._first: tuple[float, int] | None = None
+        self._first: tuple[float, int] | None = None  # when it was last seen before its next step, and at which step
 
     def left(self, state: TrialState, now: float) -> float | None:
-        """Seconds; None if nothing is known yet."""
-        if not state.steps or state.state in ENDED:
+        """Seconds; None while nothing is known. The time before its first step, and that of a pause, count for nothing."""
+        if state.state != TRAINING or not state.steps:
+            self._first = None
             return None
-        if self._first is None or state.step < self._first[1]:
+        if self._first is None or state.step <= self._first[1]:
             self._first = now, state.step
-        (then, step), seconds = self._first, now - self._first[0]
-        return seconds * (state.steps - state.step) / (state.step - step) if state.step > step and now > then else None
+            return None
+        then, step = self._first
+        return (now - then) * (state.steps - state.step) / (state.step - step)
 
 
 class _Json:

@@ -114,7 +114,8 @@ def _train_seeds(
     processes: "Processes | None",
 ) -> int:
     """Train with several seeds, and show each training as a single one is shown. Returns the exit status."""
-    from trs_explorer.cli.train_seeds import parse_seeds, train_seeds
+    from trs_explorer.cli.train_seeds import train_seeds
+    from trs_explorer.seeds import parse_seeds
 
     if resume is not None:
         raise UsageError("--resume continues one run: drop it. The command that began several seeds continues them")

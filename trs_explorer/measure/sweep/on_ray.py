@@ -3,10 +3,12 @@
 import json
 import os
 import secrets
+import signal
 import socket
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from trs_explorer.files import write_atomically
 from trs_explorer.measure.sweep.bundle import pack, unpack
 from trs_explorer.measure.sweep.child import Child
 from trs_explorer.measure.sweep.local import Report, Stop
-from trs_explorer.measure.sweep.state import FAILED, LOGS, STOPPED, TrialState, is_alive, progress_of, read_outcome
+from trs_explorer.measure.sweep.state import FAILED, LOGS, STARTING, STOPPED, TrialState, progress_of, read_outcome
 from trs_explorer.options import UsageError
 from trs_explorer.runs import RunError
 from trs_explorer.sweep_plan import FILE, Measure, Sweep, Trial
@@ -94,18 +96,40 @@ def run_on_ray(
     token = secrets.token_hex(16)
     (folder / LOGS).mkdir(exist_ok=True)
     write_atomically(folder / LOGS / TOKEN, lambda path: path.write_text(token), sync=False)
-    where: dict[str, Any] = {} if cluster.address == "local" else {"address": cluster.address}
-    quiet = {"logging_level": "ERROR", "log_to_driver": False, "configure_logging": True}
-    try:
-        ray.init(**where, **({} if where else {"include_dashboard": False}), **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise RunError(f"--ray {cluster.address}: {' '.join(str(error).split())[:300]}") from error
+    _start(ray, cluster)
     try:
         remote = ray.remote(num_cpus=cluster.cpus, num_gpus=cluster.gpus, max_retries=RETRIES)(attempt)
         tasks = {remote.remote(_task(one, measures, folder, module, token, cluster)): one for one in trials}
         _follow(ray, tasks, folder, cluster, report, stop)
     finally:
         ray.shutdown()
+
+
+def _start(ray: Any, cluster: Cluster) -> None:
+    """Start Ray here or join a cluster, so that nothing of it is printed. Raises RunError if there is no cluster."""
+    where: dict[str, Any] = {"address": cluster.address}
+    if cluster.address == "local":
+        where = {"include_dashboard": False}
+        os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 would let everything else on this machine go first
+    if hasattr(ray._private.worker, "print_to_stdstream"):  # prints on stdout, among lines of JSON, when a worker dies
+        ray._private.worker.print_to_stdstream = lambda *_, **__: None
+    try:
+        with _signal_handlers_kept():
+            ray.init(**where, logging_level="ERROR", log_to_driver=False)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise RunError(f"--ray {cluster.address}: {' '.join(str(error).split())[:300]}") from error
+
+
+@contextmanager
+def _signal_handlers_kept() -> Iterator[None]:
+    """Put back the handlers of signals that the code inside replaces: Ray's own end the process at once."""
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _task(trial: Trial, measures: Sequence[Measure], folder: Path, module: str, token: str, cluster: Cluster) -> Task:
@@ -135,8 +159,9 @@ def _follow(ray: Any, tasks: dict[Any, Trial], folder: Path, cluster: Cluster, r
             trial = tasks.pop(done)
             report(trial, _result(ray, done, folder, trial))
         for trial in () if cluster.fetch else tasks.values():
-            if is_alive(folder, trial):
-                report(trial, progress_of(folder, trial))
+            state = progress_of(folder, trial)
+            if state.state != STARTING:  # which it would be as long as Ray has no place for it
+                report(trial, state)
 
 
 def _result(ray: Any, done: Any, folder: Path, trial: Trial) -> TrialState:
@@ -160,7 +185,7 @@ def attempt(task: Task) -> tuple[TrialState, bytes]:
     """Run a trial as a child of Ray's worker. Returns how it ended and, with fetch, the files of its run.
 
     If the worker is killed, the child's standard input closes: it saves and ends, and the task's next attempt, which waits for
-    it where locks are shared, continues.
+    it where locks are shared, continues. On `ray.cancel` it saves and ends; with fetch what it has saved is sent back.
     """
     if task.sweep:
         with tempfile.TemporaryDirectory(prefix="trs-sweep-") as place:
@@ -187,13 +212,15 @@ def attempt(task: Task) -> tuple[TrialState, bytes]:
 
 
 def _wait(task: Task, folder: Path, cwd: str) -> TrialState:
+    """Run the trial's process until it ends, or save and end it on `ray.cancel`, which raises KeyboardInterrupt here."""
     child = Child(task.module, folder, task.name, threads=task.threads, cwd=cwd)
     try:
         while (status := child.wait(CHILD_POLL_S)) is None:
             pass
-    except BaseException:  # KeyboardInterrupt is what ray.cancel raises here
+    except KeyboardInterrupt:
         child.stop()
-        child.wait(STOP_S)
-        raise
+        status = child.wait(STOP_S)
+        if status is None:
+            raise
     child.stop()
     return read_outcome(folder, task.name, status)
