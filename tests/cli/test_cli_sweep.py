@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from trs_explorer import runs
+from trs_explorer import locks, runs
 from trs_explorer.cli import sweep_trial
 from trs_explorer.cli.sweep_display import Clock
 from trs_explorer.cli.sweep_report import makespan
@@ -129,6 +129,18 @@ def test_another_sweep_in_the_folder_is_refused_with_the_difference(trs) -> None
     assert (said.status, "has epochs 2 there, 3 here" in said.err) == (1, True)
     describe()
     assert "measured there: nothing; here: evaluate" in trs("sweep", "s.toml", "--out", "o").err
+
+
+@pytest.mark.usefixtures("_in_process")
+def test_a_second_sweep_in_the_folder_changes_nothing_while_the_first_one_runs(trs) -> None:
+    """Also before the first one has written its file, which the second one would otherwise write, of another sweep."""
+    describe(measured="")
+    Path("o").mkdir()
+    lock = locks.acquire(Path("o/sweep.lock"), timeout=1)
+    said = trs("sweep", "s.toml", "--out", "o", "--plain")
+    lock.release()
+    assert (said.status, said.err) == (1, "trs: o: another trs sweep is running here: wait, or stop it first\n")
+    assert [path.name for path in Path("o").iterdir()] == ["sweep.lock"]
 
 
 def test_wrong_usage_writes_nothing(trs) -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from trs_explorer import runs
+from trs_explorer.config import resolve
 from trs_explorer.measure.sweep import local
 from trs_explorer.measure.sweep.local import Slots, Stop, run_here, slots
-from trs_explorer.measure.sweep.state import TrialState
+from trs_explorer.measure.sweep.state import TrialState, progress_of, read_outcome
 from trs_explorer.sweep_plan import Trial
 
 HERE = Path(__file__).resolve().parent
@@ -56,6 +58,26 @@ def test_one_that_fails_says_why_and_the_others_go_on(tmp_path: Path) -> None:
     assert "killed by signal 9" in ends["b"].error
     assert "ended with status 3" in ends["c"].error
     assert ends["d"] == TrialState("finished")
+
+
+@pytest.mark.parametrize(("status", "state"), [(130, "stopped"), (-2, "stopped"), (1, "failed"), (-9, "failed")])
+def test_one_that_is_interrupted_before_it_has_begun_has_not_failed(tmp_path: Path, status: int, state: str) -> None:
+    assert read_outcome(tmp_path, "a", status).state == state
+
+
+def test_a_trial_is_starting_until_its_process_trains(tmp_path: Path) -> None:
+    """The status of the attempt before says nothing about this one."""
+    trial = Trial("a", {"data": "bars", "epochs": 4}, {})
+    assert progress_of(tmp_path, trial) == TrialState("starting")
+    run = runs.create(tmp_path / "a", resolve(trial.values))
+    for written, shown in (("stopped", "starting"), ("failed", "starting"), ("finished", "measuring"), ("running", "starting")):
+        run.write_status(state=written, step=3, steps=8, epoch=1, epochs=4)
+        assert progress_of(tmp_path, trial) == TrialState(shown, 1, 4, 3, 8)  # running: but no process holds its lock
+    lock = runs.trainer_lock(run)
+    for written, shown in (("running", "training"), ("paused", "paused")):
+        run.write_status(state=written, step=3, steps=8, epoch=1, epochs=4)
+        assert progress_of(tmp_path, trial) == TrialState(shown, 1, 4, 3, 8)
+    lock.release()
 
 
 def test_a_stop_closes_their_input_once_and_starts_no_other(tmp_path: Path) -> None:

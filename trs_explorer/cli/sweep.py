@@ -17,6 +17,7 @@ from trs_explorer.cli import DONE, FAILED, INTERRUPTED, exit_on_interrupt
 from trs_explorer.cli.exports import check_parent, exported
 from trs_explorer.cli.flags import on_terminal, say
 from trs_explorer.cli.sweep_file import EXAMPLE, path_of, read_sweep, summaries
+from trs_explorer.files import cannot_write
 from trs_explorer.options import UsageError
 from trs_explorer.runs import RunError
 from trs_explorer.sweep_plan import Sweep, Trial
@@ -107,16 +108,20 @@ def sweep(
 
 @contextlib.contextmanager
 def _only_one(described: Sweep, folder: Path) -> Iterator[None]:
-    """Write or check the sweep's file, and hold the sweep's lock. Raises RunError if another process has it."""
-    sweep_plan.store(described, folder)
+    """Hold the lock of a sweep's folder, with the sweep's file in it. Raises RunError if another process has it."""
+    sweep_plan.check_folder(described, folder)  # before there is a lock in the folder
     lock = None
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock = locks.acquire(folder / "sweep.lock", timeout=1)
     except locks.Taken:
         raise RunError(f"{folder}: another trs sweep is running here: wait, or stop it first") from None
-    except OSError:
+    except OSError as error:
+        if not os.access(folder, os.W_OK):
+            raise RunError(cannot_write(folder, error)) from error
         say(f"{folder}: the disk has no locks: make sure that no other trs sweep runs here")
     try:
+        sweep_plan.store(described, folder)
         yield
     finally:
         if lock is not None:

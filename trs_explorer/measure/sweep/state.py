@@ -15,6 +15,7 @@ from trs_explorer.values import whole
 WAITING, STARTING, TRAINING, PAUSED, MEASURING = "waiting", "starting", "training", "paused", "measuring"
 FINISHED, FAILED, STOPPED = "finished", "failed", "stopped"
 ENDED = (FINISHED, FAILED, STOPPED)
+INTERRUPTED = (130, -2)  # exit statuses of a process that Ctrl-C ended, by itself or by the signal, before it had begun
 LOGS = "logs"  # in a sweep's folder: the output of each trial, how its last attempt ended, and its lock
 _PROGRESS = {"running": TRAINING, "paused": PAUSED}
 RECORD = "sweep.json"  # in a run's results: what the sweep has measured of it
@@ -116,6 +117,8 @@ def read_outcome(folder: Path, name: str, status: int) -> TrialState:
     state, error = stored.get("state"), printable(stored.get("error", ""))
     if state in ENDED:
         return TrialState(str(state), error=error)
+    if status in INTERRUPTED:
+        return TrialState(STOPPED)
     how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
     kept = "; the same command continues it" if (folder / name / "status.json").exists() else ""
     return TrialState(FAILED, error=f"its process {how}{kept} (its output: {folder / LOGS / name}.log)")
