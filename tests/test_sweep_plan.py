@@ -79,9 +79,7 @@ def test_names_are_valid_on_every_file_system() -> None:
 
 
 def test_names_of_code_have_no_folders_and_are_never_a_device_or_a_hidden_training(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(
-        "def con(ensemble, x, y):\n    return {}\ndef start_x(ensemble, x, y):\n    return {}\nlogs = con\n"
-    )
+    (tmp_path / "mine.py").write_text("def con(ensemble, x, y):\n    return {}\n\n\nstart_x = logs = con\n")
     methods = [f"{tmp_path}/mine.py:{name}" for name in ("con", "start_x", "logs")]
     trials = expand({"data": "bars"}, {"method": methods})
     assert [one.name for one in trials] == ["run-con", "start_x", "run-logs"]

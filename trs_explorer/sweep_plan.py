@@ -156,7 +156,8 @@ def _checked(trial: Trial) -> str:
     try:
         return json.dumps(asdict(resolve(trial.values)), sort_keys=True)
     except UsageError as error:
-        raise UsageError(f"trial {trial.name}: {error}") from error
+        remedy = ": where methods differ in their options, write tables [[trial]]" * (" has no --" in str(error))
+        raise UsageError(f"trial {trial.name}: {error}{remedy}") from error
 
 
 def _name(values: Mapping[str, Any], varying: Mapping[str, Any], seed: int | None) -> str:
@@ -205,7 +206,7 @@ def check_folder(sweep: Sweep, folder: Path) -> None:
 
 
 def store(sweep: Sweep, folder: Path) -> None:
-    """Write sweep.json into a sweep's folder, if it is not there. Raises: RunError as `check_folder`, or if that cannot be done."""
+    """Write sweep.json into a sweep's folder, if it is not there. Raises: RunError as `check_folder`, or if it cannot."""
     check_folder(sweep, folder)
     if not (folder / FILE).exists():
         text = json.dumps(sweep.to_json(), indent=1) + "\n"

@@ -18,7 +18,6 @@ MINUTES_20 = 1200  # a process needs seconds for torch alone, and a busy machine
 LONG, SHORT = 1500, 2  # epochs of one step each: of the trial whose worker is killed, and of the others
 FIXED = """
 [fixed]
-method = "standard"
 data = "bars"
 limit = 60
 save_every = 50
@@ -26,7 +25,7 @@ log_every = 1
 probe_every = 1500
 device = "cpu"
 """
-TWELVE = FIXED + "".join(f"[[trial]]\nepochs = {epochs}\n" for epochs in (LONG, *range(SHORT, SHORT + 11)))
+TWELVE = FIXED + "".join(f'[[trial]]\nmethod = "standard"\nepochs = {epochs}\n' for epochs in (LONG, *range(SHORT, SHORT + 11)))
 
 
 def start(*arguments: str) -> subprocess.Popen:
@@ -96,3 +95,28 @@ def test_without_a_shared_folder_the_runs_come_back_and_are_measured(tmp_path: P
         assert run.checkpoints()[-1].digest() == run.recorded(run.checkpoints()[-1])["sha256"]
     again = start("s.toml", "--out", "o", "--plain", "--fetch").communicate(timeout=MINUTES_20)[0]
     assert "2 of them done before" in again
+
+
+def test_ctrl_c_loses_nothing_of_trials_whose_folder_is_not_shared() -> None:
+    """The finished one is there; what the other one has trained comes back, and it goes on from there."""
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'trs-explorer[cluster]'")
+    Path("s.toml").write_text(FIXED + f'[grid]\nmethod = ["standard"]\nepochs = [{LONG}, {SHORT}]\n')
+    process = start("s.toml", "--out", "o", "--plain", "--fetch")
+    assert process.stdout is not None
+    said = ""
+    while "standard-epochs=2: finished" not in said or f"standard-epochs={LONG}: training" not in said:
+        line = process.stdout.readline()
+        assert line, said
+        said += line
+    process.send_signal(signal.SIGINT)
+    said += process.communicate(timeout=MINUTES_20)[0]
+    assert process.returncode == 130, said
+    assert runs.open_run("o/standard-epochs=2").status()["state"] == "finished"
+    run = runs.open_run(f"o/standard-epochs={LONG}")
+    reached = run.status()["step"]
+    assert (run.status()["state"], 0 < reached < LONG) == ("stopped", True)
+    process = start("s.toml", "--out", "o", "--plain", "--fetch")
+    assert process.communicate(timeout=MINUTES_20)[0].count(": finished") == 1
+    assert process.returncode == 0
+    assert [one["step"] for one in events(run.path, "step")] == list(range(1, LONG + 1))
+    assert [one["step"] for one in events(run.path, "start")] == [0, reached]

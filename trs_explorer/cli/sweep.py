@@ -159,7 +159,7 @@ def _run(
     from trs_explorer.cli.sweep_display import sweep_display
     from trs_explorer.measure.sweep.local import run_here
     from trs_explorer.measure.sweep.on_ray import run_on_ray
-    from trs_explorer.measure.sweep.state import TrialState
+    from trs_explorer.measure.sweep.state import ENDED, MEASURING, STOPPING, TrialState
 
     states: dict[str, object] = {}
     if cluster is not None and cluster.fetch:
@@ -171,8 +171,11 @@ def _run(
     with _stopping() as stop, sweep_display(left, how) as display:
 
         def report(trial: Trial, state: TrialState) -> None:
+            if stop.requested and state.state not in ENDED:
+                state = replace(state, state=STOPPING)
             states[trial.name] = state
-            display.show(trial, state)
+            if described.measures or state.state != MEASURING:
+                display.show(trial, state)
 
         if cluster is not None:
             run_on_ray(left, described.measures, folder, CHILD, cluster, report, stop)

@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from trs_explorer.sweep_plan import FILE, Measure, Sweep, Trial
 
 TOKEN = "shared-folder"  # a file in the logs with a random text, by which a task knows that the folder is the same
 RETRIES = 3  # of a trial whose worker or machine dies: it continues from its newest checkpoint
-POLL_S, STOP_S, CHILD_POLL_S = 0.5, 60.0, 0.2
+POLL_S, STOP_S, CHILD_POLL_S = 0.5, 60.0, 0.5
 MISSING = "--ray needs Ray: pip install 'trs-explorer[cluster]'"
 
 
@@ -56,7 +56,7 @@ class Task:
     - starts: with fetch, by name, the packed folders that the trial needs.
     """
 
-    name: str
+    trial: Trial
     module: str
     folder: str
     cwd: str
@@ -65,6 +65,22 @@ class Task:
     sweep: str = ""
     run: bytes = b""
     starts: Mapping[str, bytes] = field(default_factory=dict)
+
+
+class Progress:
+    """With fetch, an actor of Ray: how far each trial is that some machine is working on."""
+
+    def __init__(self) -> None:
+        """Nothing has begun."""
+        self._states: dict[str, TrialState] = {}
+
+    def set(self, name: str, state: TrialState) -> None:
+        """Note how far a trial is."""
+        self._states[name] = state
+
+    def all(self) -> dict[str, TrialState]:
+        """By the names of trials, how far each is."""
+        return self._states
 
 
 def load_ray() -> Any:
@@ -99,8 +115,9 @@ def run_on_ray(
     _start(ray, cluster)
     try:
         remote = ray.remote(num_cpus=cluster.cpus, num_gpus=cluster.gpus, max_retries=RETRIES)(attempt)
-        tasks = {remote.remote(_task(one, measures, folder, module, token, cluster)): one for one in trials}
-        _follow(ray, tasks, folder, cluster, report, stop)
+        progress = ray.remote(num_cpus=0)(Progress).remote() if cluster.fetch else None
+        tasks = {remote.remote(_task(one, measures, folder, module, token, cluster), progress): one for one in trials}
+        _follow(ray, tasks, folder, progress, report, stop)
     finally:
         ray.shutdown()
 
@@ -133,19 +150,20 @@ def _signal_handlers_kept() -> Iterator[None]:
 
 
 def _task(trial: Trial, measures: Sequence[Measure], folder: Path, module: str, token: str, cluster: Cluster) -> Task:
-    shared = Task(trial.name, module, str(folder.resolve()), str(Path.cwd()), token, max(1, int(cluster.cpus)))
+    shared = Task(trial, module, str(folder.resolve()), str(Path.cwd()), token, max(1, int(cluster.cpus)))
     if not cluster.fetch:
         return shared
     run = folder / trial.name
-    return Task(
-        **{**vars(shared), "token": ""},
+    return replace(
+        shared,
+        token="",
         sweep=json.dumps(Sweep([trial], measures).to_json()),
         run=pack(run) if (run / "config.json").exists() else b"",
         starts={path.name: pack(path) for path in cluster.starts.get(trial.name, ())},
     )
 
 
-def _follow(ray: Any, tasks: dict[Any, Trial], folder: Path, cluster: Cluster, report: Report, stop: Stop) -> None:
+def _follow(ray: Any, tasks: dict[Any, Trial], folder: Path, progress: Any, report: Report, stop: Stop) -> None:
     """Report trials until all have ended. On a stop: cancel all tasks, whose trials save."""
     deadline = None
     while tasks:
@@ -158,10 +176,20 @@ def _follow(ray: Any, tasks: dict[Any, Trial], folder: Path, cluster: Cluster, r
         for done in ray.wait(list(tasks), num_returns=1, timeout=POLL_S)[0]:
             trial = tasks.pop(done)
             report(trial, _result(ray, done, folder, trial))
-        for trial in () if cluster.fetch else tasks.values():
-            state = progress_of(folder, trial)
-            if state.state != STARTING:  # which it would be as long as Ray has no place for it
+        sent = _sent(ray, progress) if progress else None
+        for trial in tasks.values():
+            state = progress_of(folder, trial) if sent is None else sent.get(trial.name, TrialState(STARTING))
+            if state.state != STARTING:  # which it seems to be as long as Ray has no place for it
                 report(trial, state)
+
+
+def _sent(ray: Any, progress: Any) -> dict[str, TrialState]:
+    """What the actor `Progress` knows; nothing while its process starts, or if its machine is lost."""
+    try:
+        states: dict[str, TrialState] = ray.get(progress.all.remote(), timeout=POLL_S)
+    except ray.exceptions.RayError:
+        return {}
+    return states
 
 
 def _result(ray: Any, done: Any, folder: Path, trial: Trial) -> TrialState:
@@ -181,8 +209,10 @@ def _result(ray: Any, done: Any, folder: Path, trial: Trial) -> TrialState:
 # --- in a worker of the cluster ------------------------------------------------------------------------------------------
 
 
-def attempt(task: Task) -> tuple[TrialState, bytes]:
+def attempt(task: Task, progress: Any = None) -> tuple[TrialState, bytes]:
     """Run a trial as a child of Ray's worker. Returns how it ended and, with fetch, the files of its run.
+
+    progress: with fetch, the actor `Progress`, which is told how far it is.
 
     If the worker is killed, the child's standard input closes: it saves and ends, and the task's next attempt, which waits for
     it where locks are shared, continues. On `ray.cancel` it saves and ends; with fetch what it has saved is sent back.
@@ -194,10 +224,10 @@ def attempt(task: Task) -> tuple[TrialState, bytes]:
             for name, packed in task.starts.items():
                 (folder / "checkpoints").mkdir(exist_ok=True)
                 unpack(packed, folder / "checkpoints" / Path(name).name)
+            run = folder / task.trial.name
             if task.run:
-                unpack(task.run, folder / task.name)
-            state = _wait(task, folder, str(folder))
-            run = folder / task.name
+                unpack(task.run, run)
+            state = _wait(task, folder, place, progress)
             return state, pack(run) if (run / "config.json").exists() else b""
     folder = Path(task.folder)
     try:
@@ -205,22 +235,22 @@ def attempt(task: Task) -> tuple[TrialState, bytes]:
     except OSError:
         shared = False
     if not shared:
-        return TrialState(
-            FAILED, error=f"{folder} is not shared with {socket.gethostname()}: choose an --out that is, or --fetch"
-        ), b""
+        error = f"{folder} is not shared with {socket.gethostname()}: choose an --out that is, or --fetch"
+        return TrialState(FAILED, error=error), b""
     return _wait(task, folder, task.cwd if Path(task.cwd).is_dir() else task.folder), b""
 
 
-def _wait(task: Task, folder: Path, cwd: str) -> TrialState:
+def _wait(task: Task, folder: Path, cwd: str, progress: Any = None) -> TrialState:
     """Run the trial's process until it ends, or save and end it on `ray.cancel`, which raises KeyboardInterrupt here."""
-    child = Child(task.module, folder, task.name, threads=task.threads, cwd=cwd)
+    child = Child(task.module, folder, task.trial.name, threads=task.threads, cwd=cwd)
     try:
         while (status := child.wait(CHILD_POLL_S)) is None:
-            pass
+            if progress is not None:
+                progress.set.remote(task.trial.name, progress_of(folder, task.trial))
     except KeyboardInterrupt:
         child.stop()
         status = child.wait(STOP_S)
         if status is None:
             raise
     child.stop()
-    return read_outcome(folder, task.name, status)
+    return read_outcome(folder, task.trial.name, status)

@@ -12,7 +12,8 @@ from trs_explorer.runs import Run, RunError, open_run
 from trs_explorer.sweep_plan import Measure, Trial
 from trs_explorer.values import whole
 
-WAITING, STARTING, TRAINING, PAUSED, MEASURING = "waiting", "starting", "training", "paused", "measuring"
+WAITING, STARTING, TRAINING, PAUSED = "waiting", "starting", "training", "paused"
+MEASURING, STOPPING = "measuring", "stopping"
 FINISHED, FAILED, STOPPED = "finished", "failed", "stopped"
 ENDED = (FINISHED, FAILED, STOPPED)
 INTERRUPTED = (130, -2)  # exit statuses of a process that Ctrl-C ended, by itself or by the signal, before it had begun
@@ -25,7 +26,8 @@ RECORD = "sweep.json"  # in a run's results: what the sweep has measured of it
 class TrialState:
     """How far a trial is.
 
-    - state: WAITING, STARTING (its process is there, and has not begun), TRAINING, PAUSED, MEASURING, or one of ENDED.
+    - state: WAITING, STARTING (its process is there, and has not begun), TRAINING, PAUSED, MEASURING,
+      STOPPING (the sweep is to end, and it saves), or one of ENDED.
     - epoch, epochs, step, steps: of its training; 0 where they are unknown.
     - error: why it failed.
     """
