@@ -98,7 +98,7 @@ def sweep(
         from trs_explorer.measure.sweep.on_ray import Cluster
 
         left = _left(described, folder)
-        say(f"{len(described.trials)} trials, {len(described.trials) - len(left)} of them done before -> {folder}")
+        _say_how_many(described, left, folder)
         _check(left)
         cluster = None if ray is None else Cluster(ray, cpus, gpus, fetch)
         states = _run(described, left, folder, cluster, jobs, threads, how) if left else {}
@@ -113,6 +113,9 @@ def _only_one(described: Sweep, folder: Path) -> Iterator[None]:
     lock = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(cannot_write(folder, error)) from error
+    try:
         lock = locks.acquire(folder / "sweep.lock", timeout=1)
     except locks.Taken:
         raise RunError(f"{folder}: another trs sweep is running here: wait, or stop it first") from None
@@ -135,6 +138,11 @@ def _left(described: Sweep, folder: Path) -> list[Trial]:
     for trial in described.trials:
         trial.allow_code()
     return [trial for trial in described.trials if not is_done(folder, trial, described.measures)]
+
+
+def _say_how_many(described: Sweep, left: Sequence[Trial], folder: Path) -> None:
+    count = len(described.trials)
+    say(f"{count} trial{'s' * (count > 1)}, {count - len(left)} done before -> {folder}")
 
 
 def _check(trials: Sequence[Trial]) -> None:
@@ -285,7 +293,7 @@ def _dry_run(described: Sweep, folder: Path, jobs: int, threads: int, *, json_li
     from trs_explorer.cli.sweep_report import clock, makespan, show_plan
 
     left = _left(described, folder)
-    say(f"{len(described.trials)} trials, {len(described.trials) - len(left)} of them done before -> {folder}")
+    _say_how_many(described, left, folder)
     if not left:
         return
     room = _slots(left, jobs, threads)
@@ -304,4 +312,5 @@ def _dry_run(described: Sweep, folder: Path, jobs: int, threads: int, *, json_li
         print(f"once before: {name}, {clock(needed)}")
     measured = ", ".join(one.what for one in described.measures)
     without = f"; without the time of {measured}" if measured else ""
-    print(f"estimate: {clock(total)} for {len(left)} trainings, {room.jobs} at a time, --threads {room.threads} each{without}")
+    many = f"{len(left)} training{'s' * (len(left) > 1)}, {room.jobs} at a time, --threads {room.threads} each"
+    print(f"estimate: {clock(total)} for {many}{without}")

@@ -70,7 +70,10 @@ def read_sweep(name: str, overrides: Sequence[str] = (), seeds: str | None = Non
     chosen_seeds = None if seeds is None else parse_seeds(seeds)
     try:
         each = _seeds(content.get("seeds"))
-        return Sweep(sweep_plan.expand(fixed, grid, trials, each if chosen_seeds is None else chosen_seeds), _measures(content))
+        measures = _measures(content)
+        if not (fixed or grid or trials):
+            raise UsageError("nothing says what to train: write [fixed], [grid] or [[trial]]")
+        return Sweep(sweep_plan.expand(fixed, grid, trials, each if chosen_seeds is None else chosen_seeds), measures)
     except UsageError as error:
         raise UsageError(f"{source}: {error}") from error
 

@@ -116,7 +116,7 @@ def run_on_ray(
     try:
         remote = ray.remote(num_cpus=cluster.cpus, num_gpus=cluster.gpus, max_retries=RETRIES)(attempt)
         progress = ray.remote(num_cpus=0)(Progress).remote() if cluster.fetch else None
-        tasks = {remote.remote(_task(one, measures, folder, module, token, cluster), progress): one for one in trials}
+        tasks = {remote.remote(task_of(one, measures, folder, module, token, cluster), progress): one for one in trials}
         _follow(ray, tasks, folder, progress, report, stop)
     finally:
         ray.shutdown()
@@ -149,7 +149,8 @@ def _signal_handlers_kept() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _task(trial: Trial, measures: Sequence[Measure], folder: Path, module: str, token: str, cluster: Cluster) -> Task:
+def task_of(trial: Trial, measures: Sequence[Measure], folder: Path, module: str, token: str, cluster: Cluster) -> Task:
+    """The task of a trial. Raises RunError if a run is too large to be sent."""
     shared = Task(trial, module, str(folder.resolve()), str(Path.cwd()), token, max(1, int(cluster.cpus)))
     if not cluster.fetch:
         return shared
