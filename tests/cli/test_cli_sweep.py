@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from trs_explorer import locks, runs
+from trs_explorer import locks, runs, sweep_plan
 from trs_explorer.cli import sweep_trial
 from trs_explorer.cli.sweep_display import Clock
+from trs_explorer.cli.sweep_file import read_sweep
 from trs_explorer.cli.sweep_report import makespan
 from trs_explorer.measure.sweep import local
 from trs_explorer.measure.sweep.state import TrialState, forget_outcome
@@ -112,6 +113,7 @@ def test_one_that_fails_says_why_and_the_others_go_on(trs, monkeypatch: pytest.M
     assert (again.status, "smooth-only:" in again.out) == (0, False)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_in_process")
 def test_a_measurement_that_fails_is_named_and_the_training_stays(trs) -> None:
     describe(measured='measure = ["evaluate"]\n[evaluate]\nattacks = "apgd-dlr"\n')  # which needs three classes
@@ -124,7 +126,7 @@ def test_a_measurement_that_fails_is_named_and_the_training_stays(trs) -> None:
 @pytest.mark.usefixtures("_in_process")
 def test_another_sweep_in_the_folder_is_refused_with_the_difference(trs) -> None:
     describe(measured="")
-    trs("sweep", "s.toml", "--out", "o", "--plain")
+    sweep_plan.store(read_sweep("s.toml"), Path("o"))
     said = trs("sweep", "s.toml", "--out", "o", "--set", "epochs=3", "--plain")
     assert (said.status, "has epochs 2 there, 3 here" in said.err) == (1, True)
     describe()
