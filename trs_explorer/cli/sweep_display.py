@@ -45,18 +45,20 @@ class Clock:
     """The time that a training still needs, from the steps that it has made since it began or went on."""
 
     def __init__(self) -> None:
-        self._first: tuple[float, int] | None = None  # when it was last seen before its next step, and at which step
+        self._began: int | None = None  # the step at which it was first seen
+        self._first: tuple[float, int] | None = None  # when it was first seen after that, and at which step
 
     def left(self, state: TrialState, now: float) -> float | None:
-        """Seconds; None while nothing is known. The time before its first step, and that of a pause, count for nothing."""
-        if state.state != TRAINING or not state.steps:
+        """Seconds; None while nothing is known. The time until its first steps are done, and a pause, count for nothing."""
+        if state.state != TRAINING or not state.steps or self._began is None or state.step < self._began:
+            self._began = state.step if state.state == TRAINING else None
             self._first = None
             return None
-        if self._first is None or state.step <= self._first[1]:
-            self._first = now, state.step
+        if self._first is None:
+            self._first = (now, state.step) if state.step > self._began else None
             return None
         then, step = self._first
-        return (now - then) * (state.steps - state.step) / (state.step - step)
+        return (now - then) * (state.steps - state.step) / (state.step - step) if state.step > step else None
 
 
 class _Json:
