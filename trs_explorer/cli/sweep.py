@@ -74,7 +74,8 @@ def sweep(
     says why, and the others go on. Ctrl-C: all save, and it exits with status 130.
 
     Here, trials are as many processes as fit. With --ray they are tasks of a cluster, whose machines share the sweep's folder, or
-    send their results back (--fetch). A trial whose machine dies goes on from its newest checkpoint.
+    send their results back (--fetch). A trial whose machine dies goes on from its newest checkpoint, with --fetch from where
+    this command began.
 
     In the end: a table, --figure, and trs compare on the sweep's folder.
 

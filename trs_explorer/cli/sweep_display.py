@@ -68,7 +68,7 @@ class _Json:
         self._last: dict[str, TrialState] = {}
 
     def show(self, trial: Trial, state: TrialState) -> None:
-        if self._last.get(trial.name) != state:
+        if self._last.get(trial.name, TrialState()) != state:
             self._last[trial.name] = state
             print(json.dumps({"kind": "trial", "name": trial.name, **asdict(state)}, separators=(",", ":")), flush=True)
 
@@ -84,7 +84,7 @@ class _Lines:
     def show(self, trial: Trial, state: TrialState) -> None:
         now = time.monotonic()
         left = self._clocks.setdefault(trial.name, Clock()).left(state, now)
-        before, then = self._last.get(trial.name, ("", now))
+        before, then = self._last.get(trial.name, (WAITING, now))
         if before == state.state and (state.state in ENDED or now - then < LINE_INTERVAL_S):
             return
         self._last[trial.name] = state.state, now

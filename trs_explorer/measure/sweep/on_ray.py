@@ -180,8 +180,7 @@ def _follow(ray: Any, tasks: dict[Any, Trial], folder: Path, progress: Any, repo
         sent = _sent(ray, progress) if progress else None
         for trial in tasks.values():
             state = progress_of(folder, trial) if sent is None else sent.get(trial.name, TrialState(STARTING))
-            if state.state != STARTING:  # which it seems to be as long as Ray has no place for it
-                report(trial, state)
+            report(trial, TrialState() if state.state == STARTING else state)  # Ray has no place for it yet, or not again
 
 
 def _sent(ray: Any, progress: Any) -> dict[str, TrialState]:
