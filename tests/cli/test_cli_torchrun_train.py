@@ -171,25 +171,39 @@ def test_a_process_that_does_not_answer_is_said(tmp_path: Path) -> None:
     assert runs.open_run(tmp_path / "run").checkpoints()
 
 
+BREAKING = """
+import os
+from trs_explorer.cli import main
+from trs_explorer.training import loop
+step = loop.training_step
+def breaks(state, orders):
+    if os.environ["RANK"] == "1" and state.run.config.seed == 0 and state.progress.step == 5:
+        raise ValueError("something broke")
+    return step(state, orders)
+loop.training_step = breaks
+main()
+"""
+
+
 def test_an_error_in_another_process_is_said_by_rank_0(tmp_path: Path) -> None:
-    script = tmp_path / "breaking.py"
-    script.write_text(
-        "import os\n"
-        "from trs_explorer.cli import main\n"
-        "from trs_explorer.training import loop\n"
-        "step = loop.training_step\n"
-        "def breaks(state, orders):\n"
-        "    if os.environ['RANK'] == '1' and state.progress.step == 5:\n"
-        "        raise ValueError('something broke')\n"
-        "    return step(state, orders)\n"
-        "loop.training_step = breaks\n"
-        "main()\n"
-    )
+    (script := tmp_path / "breaking.py").write_text(BREAKING)
     arguments = ["train", "--out", "run", *SETTINGS, "--epochs", "100000", "--plain"]
     with torchrun(2, *arguments, cwd=tmp_path, script=[str(script)]) as process:
         error = process.communicate(timeout=120)[1]
     [line] = said(error)
     assert line.startswith("trs: process 1 of 2 failed: something broke. Everything up to step 5 is saved: go on with --resume")
+
+
+def test_a_seed_that_fails_in_one_process_says_why_and_the_others_go_on(tmp_path: Path) -> None:
+    (script := tmp_path / "breaking.py").write_text(BREAKING)
+    arguments = ["train", "--out", "run", *SETTINGS, "--epochs", "4", "--seeds", "0-1", "--plain"]
+    with torchrun(2, *arguments, cwd=tmp_path, script=[str(script)]) as process:
+        text, error = process.communicate(timeout=240)
+    assert process.returncode == 1
+    assert "seed 0 failed: process 1 of 2 failed: something broke. Everything up to step 5 is saved" in error
+    assert "finished: 1; failed: 0" in error or "failed: 0; finished: 1" in error
+    assert text.count("finished ->") == 1
+    assert [runs.open_run(tmp_path / f"run-seed-{seed}").status()["state"] for seed in (0, 1)] == ["failed", "finished"]
 
 
 def test_dverge_with_its_start_and_seeds_and_json(tmp_path: Path) -> None:
