@@ -246,6 +246,35 @@ def test_the_dashboards_trainer_takes_the_place_of_rank_0(tmp_path: Path) -> Non
     assert (start["processes"], run.status()["state"]) == (2, "finished")
 
 
+def test_the_dashboard_stays_when_its_trainer_is_killed(tmp_path: Path) -> None:
+    """The other process ends without failing: after a failure torchrun would end the dashboard."""
+    leader, follower = pty.openpty()
+    terminal = {"stdin": follower, "stdout": follower, "stderr": follower, "text": False}
+    arguments = ["train", *SETTINGS, "--epochs", "100000", "--out", "run", "--tui"]
+    with torchrun(2, *arguments, cwd=tmp_path, **terminal) as process:
+        os.close(follower)
+        other = None
+        deadline = time.monotonic() + 240
+        while process.poll() is None and time.monotonic() < deadline:
+            select_read(leader)
+            if (
+                other is None
+                and (tmp_path / "run/events.jsonl").exists()
+                and '"step":2,' in (tmp_path / "run/events.jsonl").read_text(encoding="utf-8")
+            ):
+                other = ranks(process.pid)[1]
+                os.kill(runs.open_run(tmp_path / "run").status()["pid"], signal.SIGKILL)
+            if other is not None and not Path(f"/proc/{other}/cmdline").exists():
+                break
+        ended = time.monotonic()
+        while time.monotonic() - ended < 3:  # torchrun sees a failure within a tenth of a second
+            select_read(leader)
+        assert process.poll() is None
+        process.terminate()
+        while process.poll() is None and time.monotonic() < deadline:
+            select_read(leader)
+
+
 def select_read(descriptor: int) -> bytes:
     import select
 

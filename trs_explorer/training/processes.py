@@ -175,7 +175,7 @@ class Processes:
             base, rank, size = next(dist.rendezvous("env://", timeout=WAIT))
             store = dist.PrefixStore(f"trs-{number}", base)
             dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=WAIT)
-            Processes.__init__(self, rank, size, store, number)
+            self.rank, self.size, self.number, self._store, self.flags = rank, size, number, store, [False, False]
             store.set(f"process/{rank}", f"{os.getpid()} {platform.node()}")  # so that the others see whether it lives
 
     def leave(self) -> None:
