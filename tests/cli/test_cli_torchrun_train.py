@@ -134,6 +134,7 @@ def summary(out: Path) -> tuple[str, int, int]:
         (["train", "--epochs", "0"], "trs: --epochs must be >= 1, got 0"),
         (["train", "--epochs", "x"], "trs: Invalid value for '--epochs'"),
         (["train", "--resume", "nowhere"], "trs: nowhere: no such run folder"),
+        (["evaluate", "nowhere"], "trs: nowhere: no such run"),
         (["train", *SETTINGS, "--out", "there"], "trs: there exists and is not empty"),
         (["train", *SETTINGS, "--lr", "1e30", "--epochs", "9", "--warmup", "0"], "trs: the term "),
     ],
@@ -251,28 +252,23 @@ def test_the_dashboard_stays_when_its_trainer_is_killed(tmp_path: Path) -> None:
     leader, follower = pty.openpty()
     terminal = {"stdin": follower, "stdout": follower, "stderr": follower, "text": False}
     arguments = ["train", *SETTINGS, "--epochs", "100000", "--out", "run", "--tui"]
+    seen, other, ended, log = b"", None, None, tmp_path / "run/events.jsonl"
     with torchrun(2, *arguments, cwd=tmp_path, **terminal) as process:
         os.close(follower)
-        other = None
         deadline = time.monotonic() + 240
-        while process.poll() is None and time.monotonic() < deadline:
-            select_read(leader)
-            if (
-                other is None
-                and (tmp_path / "run/events.jsonl").exists()
-                and '"step":2,' in (tmp_path / "run/events.jsonl").read_text(encoding="utf-8")
-            ):
+        while process.poll() is None and time.monotonic() < (ended + 3 if ended else deadline):
+            seen += select_read(leader)  # torchrun sees the end of a process within a tenth of a second
+            if other is None and log.exists() and '"step":2,' in log.read_text(encoding="utf-8"):
                 other = ranks(process.pid)[1]
                 os.kill(runs.open_run(tmp_path / "run").status()["pid"], signal.SIGKILL)
-            if other is not None and not Path(f"/proc/{other}/cmdline").exists():
-                break
-        ended = time.monotonic()
-        while time.monotonic() - ended < 3:  # torchrun sees a failure within a tenth of a second
-            select_read(leader)
+            if other and not ended and not Path(f"/proc/{other}").exists():
+                ended = time.monotonic()
         assert process.poll() is None
         process.terminate()
         while process.poll() is None and time.monotonic() < deadline:
             select_read(leader)
+    assert ended
+    assert b"closing signal" not in seen
 
 
 def select_read(descriptor: int) -> bytes:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
-RANK_0_FIRST_S = 5.0
+RANK_0_FIRST_S = 10.0
 
 
 def main() -> None:
