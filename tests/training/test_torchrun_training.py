@@ -191,7 +191,10 @@ def test_a_loss_that_is_not_finite_is_one_error_of_all(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("at", "words"),
-    [(5, r"process 1 of 2 failed: it broke\. Everything up to step [45]"), (0, "process 1 of 2 failed: it broke")],
+    [
+        (5, r"process 1 of 2 failed: it broke\. Everything up to step [45]"),
+        pytest.param(0, "process 1 of 2 failed: it broke", marks=pytest.mark.slow),
+    ],
 )
 def test_what_was_trained_before_a_process_is_lost_is_saved(tmp_path, monkeypatch, at, words):
     whole, run, step = new(tmp_path / "whole"), new(tmp_path / "run"), loop.training_step
