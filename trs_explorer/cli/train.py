@@ -203,7 +203,7 @@ def _train_in_dashboard(
     from trs_explorer.shipped import python_m
     from trs_explorer.tui import watch
 
-    environment = None if processes is None else {**os.environ, **processes.dismiss()}
+    environment = None if processes is None else {**os.environ, **processes.hand_over()}
     allow_code = ["--allow-code"] * bool(run.config.code_of_others())  # the user has named it, or said so
     with open_for_appending(run.log) as log:
         trainer = subprocess.Popen(

@@ -39,7 +39,7 @@ def train_seeds(
     - values: the settings from flags and file, without a seed.
     - out: OUT; by default checkpoints/METHOD-DATA.
     - train: trains a run and shows it. Keyword arguments: `more`, whether more seeds follow; `about`, fields for lines of JSON.
-    - processes: started by torchrun, which share each training. If one fails, that ends all.
+    - processes: started by torchrun, which share each training. If one of them is killed, that ends all.
     - report: called for every seed when it is done, with the fields seed, run (its folder), state and, if it failed, error.
 
     Raises: UsageError for wrong settings, RunError if a folder is in the way: before anything is trained.
@@ -60,7 +60,7 @@ def train_seeds(
         except InterruptedTwice:
             raise
         except Exception as failure:
-            if os.environ.get("TRS_DEBUG") == "1" or processes is not None:
+            if os.environ.get("TRS_DEBUG") == "1" or not (processes is None or processes.go_on()):
                 raise
             state, error = FAILURE, error_message(failure)
         ended.setdefault(state, []).append(one.seed)
