@@ -277,6 +277,7 @@ def test_whatever_ends_the_sweep_its_trials_save_and_end_and_the_same_command_co
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_a_killed_trial_is_named_and_continues_from_its_checkpoint() -> None:
     describe('[grid]\nmethod = ["standard"]\n', measured="", fixed=LONG.replace("1000", "50").replace("4000", "1500"))
     process = start()
@@ -296,6 +297,7 @@ def test_a_killed_trial_is_named_and_continues_from_its_checkpoint() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_the_estimate_of_a_dry_run_is_about_the_time_and_it_leaves_nothing(trs) -> None:
     fixed = '[fixed]\ndata = "mnist"\nepochs = 2\nlimit = 6000\nlog_every = 1\ndevice = "cpu"\n'
     describe('[grid]\nmethod = ["trs"]\n', measured="", fixed=fixed)

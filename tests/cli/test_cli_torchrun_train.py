@@ -128,6 +128,7 @@ def summary(out: Path) -> tuple[str, int, int]:
     return run.status()["state"], saved, reached
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
@@ -150,6 +151,7 @@ def test_an_error_is_one_line_of_one_process(tmp_path: Path, arguments: list[str
     assert error.count("Traceback") == 1  # torchrun's own
 
 
+@pytest.mark.campaign
 def test_a_process_that_does_not_answer_is_said(tmp_path: Path) -> None:
     """With a limit of 6 s in place of half an hour."""
     script = tmp_path / "impatient.py"
@@ -186,6 +188,7 @@ main()
 """
 
 
+@pytest.mark.campaign
 def test_an_error_in_another_process_is_said_by_rank_0(tmp_path: Path) -> None:
     (script := tmp_path / "breaking.py").write_text(BREAKING)
     arguments = ["train", "--out", "run", *SETTINGS, "--epochs", "100000", "--plain"]
@@ -195,6 +198,7 @@ def test_an_error_in_another_process_is_said_by_rank_0(tmp_path: Path) -> None:
     assert line.startswith("trs: process 1 of 2 failed: something broke. Everything up to step 5 is saved: go on with --resume")
 
 
+@pytest.mark.campaign
 def test_a_seed_that_fails_in_one_process_says_why_and_the_others_go_on(tmp_path: Path) -> None:
     (script := tmp_path / "breaking.py").write_text(BREAKING)
     arguments = ["train", "--out", "run", *SETTINGS, "--epochs", "4", "--seeds", "0-1", "--plain"]
@@ -207,6 +211,7 @@ def test_a_seed_that_fails_in_one_process_says_why_and_the_others_go_on(tmp_path
     assert [runs.open_run(tmp_path / f"run-seed-{seed}").status()["state"] for seed in (0, 1)] == ["failed", "finished"]
 
 
+@pytest.mark.campaign
 def test_dverge_with_its_start_and_seeds_and_json(tmp_path: Path) -> None:
     few = ["--data", "bars", "--method", "standard", "--epochs", "2", "--device", "cpu", "--json"]
     with torchrun(2, "train", *few, "--seeds", "0-1", "--out", "several", cwd=tmp_path) as process:
@@ -224,6 +229,7 @@ def test_dverge_with_its_start_and_seeds_and_json(tmp_path: Path) -> None:
     assert runs.open_run(start).status()["state"] == "finished"
 
 
+@pytest.mark.campaign
 def test_the_dashboards_trainer_takes_the_place_of_rank_0(tmp_path: Path) -> None:
     leader, follower = pty.openpty()
     terminal = {"stdin": follower, "stdout": follower, "stderr": follower, "text": False}
@@ -247,6 +253,7 @@ def test_the_dashboards_trainer_takes_the_place_of_rank_0(tmp_path: Path) -> Non
     assert (start["processes"], run.status()["state"]) == (2, "finished")
 
 
+@pytest.mark.campaign
 def test_the_dashboard_stays_when_its_trainer_is_killed(tmp_path: Path) -> None:
     """The other process ends without failing: after a failure torchrun would end the dashboard."""
     leader, follower = pty.openpty()
