@@ -79,9 +79,10 @@ def test_names_are_valid_on_every_file_system() -> None:
 
 
 def test_names_of_code_have_no_folders_and_are_never_a_device_or_a_hidden_training(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text("def con(ensemble, x, y):\n    return {}\ndef start_x(ensemble, x, y):\n    return {}\n")
-    trials = expand({"data": "bars"}, {"method": [f"{tmp_path}/mine.py:con", f"{tmp_path}/mine.py:start_x"]})
-    assert [one.name for one in trials] == ["run-con", "start_x"]
+    (tmp_path / "mine.py").write_text("def con(ensemble, x, y):\n    return {}\n\n\nstart_x = logs = con\n")
+    methods = [f"{tmp_path}/mine.py:{name}" for name in ("con", "start_x", "logs")]
+    trials = expand({"data": "bars"}, {"method": methods})
+    assert [one.name for one in trials] == ["run-con", "start_x", "run-logs"]
     assert trials[0].code_of_others == [("method", f"{tmp_path}/mine.py:con")]
 
 
@@ -128,6 +129,13 @@ def test_a_folder_with_other_runs_is_no_sweep(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="is no sweep: choose another --out"):
         store(sweep(), tmp_path)
     assert not (tmp_path / "sweep.json").exists()
+
+
+def test_a_run_is_no_place_for_a_sweep(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(RunError, match="is a run, not a sweep"):
+        store(sweep(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"format": 1}', '{"format": 99, "trials": [], "measure": []}'])

@@ -21,7 +21,8 @@ MOST_TRIALS = 10_000
 MOST_BYTES = 64 << 20  # of a sweep.json
 LONGEST = 100  # characters of a folder's name: file systems take 255 bytes, and paths may be limited, too
 MEASURES = ("table1", "evaluate", "transfer", "blackbox")
-_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)  # no names of files on Windows
+# No names of files on Windows, and what else is in a sweep's folder.
+_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?|logs|sweep\.(json|lock)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,8 @@ def _checked(trial: Trial) -> str:
     try:
         return json.dumps(asdict(resolve(trial.values)), sort_keys=True)
     except UsageError as error:
-        raise UsageError(f"trial {trial.name}: {error}") from error
+        remedy = ": where methods differ in their options, write tables [[trial]]" * (" has no --" in str(error))
+        raise UsageError(f"trial {trial.name}: {error}{remedy}") from error
 
 
 def _name(values: Mapping[str, Any], varying: Mapping[str, Any], seed: int | None) -> str:
@@ -187,32 +189,39 @@ def value_text(value: object) -> str:
 # --- the file in a sweep's folder --------------------------------------------------------------------------------------
 
 
-def store(sweep: Sweep, folder: Path) -> None:
-    """Write sweep.json into a sweep's folder, or check that the one there is the same.
+def check_folder(sweep: Sweep, folder: Path) -> None:
+    """Raise RunError unless a sweep can be in a folder: it is there, or nothing is in its way.
 
-    Raises: RunError if it is of another sweep (the message names what differs), if a folder of a trial is there before the sweep
-    is, or if it cannot be written.
+    The message names what differs if another sweep is there.
     """
-    there = read(folder) if (folder / FILE).exists() else None
-    if there is None:
-        in_the_way = [one.name for one in sweep.trials if (folder / one.name).exists()]
-        if in_the_way:
-            raise RunError(f"{folder / in_the_way[0]} is there, and {folder} is no sweep: choose another --out")
+    if (folder / FILE).exists():
+        if differing := difference(read(folder), sweep):
+            raise RunError(f"{folder} is another sweep: {differing}. Choose another --out, or move it")
+        return
+    if (folder / "config.json").exists():
+        raise RunError(f"{folder} is a run, not a sweep: choose another --out")
+    in_the_way = [one.name for one in sweep.trials if (folder / one.name).exists()]
+    if in_the_way:
+        raise RunError(f"{folder / in_the_way[0]} is there, and {folder} is no sweep: choose another --out")
+
+
+def store(sweep: Sweep, folder: Path) -> None:
+    """Write sweep.json into a sweep's folder, if it is not there. Raises: RunError as `check_folder`, or if it cannot."""
+    check_folder(sweep, folder)
+    if not (folder / FILE).exists():
+        text = json.dumps(sweep.to_json(), indent=1) + "\n"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            text = json.dumps(sweep.to_json(), indent=1) + "\n"
             write_atomically(folder / FILE, lambda temporary: temporary.write_text(text))
         except OSError as error:
             raise RunError(cannot_write(folder, error)) from error
-    elif differing := difference(there, sweep):
-        raise RunError(f"{folder} is another sweep: {differing}. Choose another --out, or move it")
 
 
 def read(folder: Path) -> Sweep:
     """The sweep of a folder. Raises RunError if its file is missing, damaged, or of a newer version."""
     stored = read_json(folder / FILE, MOST_BYTES)
     if stored is None:
-        raise RunError(f"{folder / FILE} is missing or damaged: move it, and the same command writes it again")
+        raise RunError(f"{folder / FILE} is missing or damaged: choose another --out")
     if not isinstance(stored.get("format"), int) or stored["format"] > FORMAT:
         raise RunError(
             f"{folder / FILE} has format {printable(stored.get('format'))}, this trs reads {FORMAT}: update trs-explorer"

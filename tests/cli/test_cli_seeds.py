@@ -9,12 +9,10 @@ import pytest
 from made_results import digest, made, result, same
 
 from trs_explorer import runs
-from trs_explorer.cli.train_seeds import parse_seeds
 from trs_explorer.config import TrainConfig
 from trs_explorer.evaluation.intervals import of_ratio
 from trs_explorer.evaluation.seeds import paired_t_test, t_interval
 from trs_explorer.evaluation.table1.stored import compact, parse_evaluation
-from trs_explorer.options import UsageError
 from trs_explorer.results import write_table
 
 SHORT = ("train", "--data", "bars", "--epochs", 2, "--limit", 20, "--log-every", 1, "--device", "cpu", "--out", "run")
@@ -25,15 +23,6 @@ def states() -> dict[str, str]:
 
 
 # --- trs train --seeds -----------------------------------------------------------------------------------------------
-
-
-def test_seeds_are_ranges_and_lists() -> None:
-    assert parse_seeds("0-4") == [0, 1, 2, 3, 4]
-    assert parse_seeds("0,3,7") == [0, 3, 7]
-    assert parse_seeds(" 5-6, 1,5 ") == [1, 5, 6]
-    for text in ("", "x", "-1", "1-", "3-1", "0-5000", "1.5", "2147483648", "0-2-4"):
-        with pytest.raises(UsageError):
-            parse_seeds(text)
 
 
 def test_a_folder_a_seed_and_the_same_command_skips_and_continues(trs) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from trs_explorer import runs
+from trs_explorer import locks, runs, sweep_plan
 from trs_explorer.cli import sweep_trial
 from trs_explorer.cli.sweep_display import Clock
+from trs_explorer.cli.sweep_file import read_sweep
 from trs_explorer.cli.sweep_report import makespan
 from trs_explorer.measure.sweep import local
 from trs_explorer.measure.sweep.state import TrialState, forget_outcome
@@ -55,7 +56,7 @@ def contents(folder: Path) -> dict[str, int]:
 def test_trials_are_trained_measured_and_never_again(trs) -> None:
     describe()
     first = trs("sweep", "s.toml", "--out", "o", "--json", "--figure", "f.html")
-    assert (first.status, first.err.splitlines()[0]) == (0, "2 trials, 0 of them done before -> o")
+    assert (first.status, first.err.splitlines()[0]) == (0, "2 trials, 0 done before -> o")
     lines = [json.loads(line) for line in first.out.splitlines() if line.startswith("{")]
     assert [(one["name"], one["state"]) for one in lines if one.get("state") == "finished"] == [
         ("standard", "finished"),
@@ -72,7 +73,7 @@ def test_trials_are_trained_measured_and_never_again(trs) -> None:
     before = contents(Path("o"))
     again = trs("sweep", "s.toml", "--out", "o", "--plain")
     assert (again.status, contents(Path("o"))) == (0, before)
-    assert "2 of them done before" in again.err
+    assert "2 done before" in again.err
     assert "fgsm ε 0.1" in again.out
     assert "trs compare o" in again.err
 
@@ -112,6 +113,7 @@ def test_one_that_fails_says_why_and_the_others_go_on(trs, monkeypatch: pytest.M
     assert (again.status, "smooth-only:" in again.out) == (0, False)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_in_process")
 def test_a_measurement_that_fails_is_named_and_the_training_stays(trs) -> None:
     describe(measured='measure = ["evaluate"]\n[evaluate]\nattacks = "apgd-dlr"\n')  # which needs three classes
@@ -124,11 +126,23 @@ def test_a_measurement_that_fails_is_named_and_the_training_stays(trs) -> None:
 @pytest.mark.usefixtures("_in_process")
 def test_another_sweep_in_the_folder_is_refused_with_the_difference(trs) -> None:
     describe(measured="")
-    trs("sweep", "s.toml", "--out", "o", "--plain")
+    sweep_plan.store(read_sweep("s.toml"), Path("o"))
     said = trs("sweep", "s.toml", "--out", "o", "--set", "epochs=3", "--plain")
     assert (said.status, "has epochs 2 there, 3 here" in said.err) == (1, True)
     describe()
     assert "measured there: nothing; here: evaluate" in trs("sweep", "s.toml", "--out", "o").err
+
+
+@pytest.mark.usefixtures("_in_process")
+def test_a_second_sweep_in_the_folder_changes_nothing_while_the_first_one_runs(trs) -> None:
+    """Also before the first one has written its file, which the second one would otherwise write, of another sweep."""
+    describe(measured="")
+    Path("o").mkdir()
+    lock = locks.acquire(Path("o/sweep.lock"), timeout=1)
+    said = trs("sweep", "s.toml", "--out", "o", "--plain")
+    lock.release()
+    assert (said.status, said.err) == (1, "trs: o: another trs sweep is running here: wait, or stop it first\n")
+    assert [path.name for path in Path("o").iterdir()] == ["sweep.lock"]
 
 
 def test_wrong_usage_writes_nothing(trs) -> None:
@@ -182,14 +196,30 @@ def test_flags_of_a_measurement() -> None:
     assert sweep_trial.command_flags(options) == ["--attacks", "pgd", "--step-size", "0.1", "--trust"]
 
 
-def test_the_estimate_of_several_at_a_time_and_the_time_left() -> None:
+def test_the_estimate_of_several_at_a_time() -> None:
     assert makespan([3, 3, 2, 1], 1) == 9
     assert makespan([3, 3, 2, 1], 2) == 5  # 3 + 2, 3 + 1
     assert makespan([5, 1, 1, 1], 2) == 5
     assert makespan([], 2) == 0
+
+
+def test_the_time_left_counts_no_time_in_which_nothing_is_trained() -> None:
+    """5 steps a second, of 100: it begins after a minute, is paused for an hour, and goes on from a checkpoint a day later."""
     clock = Clock()
-    assert clock.left(TrialState("training", step=10, steps=100), 5.0) is None
-    assert clock.left(TrialState("training", step=30, steps=100), 9.0) == pytest.approx(14.0)  # 5 steps a second, 70 left
+
+    def left(step: int, now: float, state: str = "training") -> float | None:
+        return clock.left(TrialState(state, step=step, steps=100), now)
+
+    assert [left(10, 0.0, "starting"), left(10, 60.0), left(10, 65.0)] == [None, None, None]
+    assert left(20, 70.0) is None  # the first steps take longer
+    assert left(30, 72.0) == pytest.approx(14.0)
+    assert left(40, 74.0) == pytest.approx(12.0)
+    assert [left(40, 75.0, "paused"), left(40, 3675.0), left(45, 3676.0)] == [None, None, None]
+    assert left(50, 3677.0) == pytest.approx(10.0)
+    assert [left(20, 90_000.0), left(25, 90_009.0)] == [None, None]  # its process was killed: it goes on from its checkpoint
+    assert left(25, 90_009.5) is None
+    assert left(30, 90_010.0) == pytest.approx(14.0)
+    assert left(100, 90_024.0) == 0
 
 
 # --- processes -----------------------------------------------------------------------------------------------------------
@@ -231,38 +261,43 @@ def test_whatever_ends_the_sweep_its_trials_save_and_end_and_the_same_command_co
     process = start("--jobs", "2")
     wait_until(lambda: len(training()) == 2)
     process.send_signal(signal.SIGINT if how == "ctrl-c" else signal.SIGKILL)
-    process.communicate(timeout=120)
+    process.communicate(timeout=300)
     assert process.returncode == (130 if how == "ctrl-c" else -signal.SIGKILL)
     names = ("standard", "smooth-only")
-    wait_until(lambda: all(runs.open_run(Path("o") / name).status()["state"] == "stopped" for name in names), 120)
+    wait_until(lambda: all(runs.open_run(Path("o") / name).status()["state"] == "stopped" for name in names))
     reached = {name: steps(name) for name in names}
     assert all(seen == list(range(1, len(seen) + 1)) for seen in reached.values())
     process = start("--jobs", "2")
     wait_until(lambda: len(training()) == 2)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=120)
+    process.communicate(timeout=300)
     for name in names:
         assert len(steps(name)) > len(reached[name])
         assert steps(name) == list(range(1, len(steps(name)) + 1))  # none twice, none missing
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_a_killed_trial_is_named_and_continues_from_its_checkpoint() -> None:
-    describe('[grid]\nmethod = ["standard"]\n', measured="", fixed=LONG.replace("1000", "20").replace("4000", "200"))
+    describe('[grid]\nmethod = ["standard"]\n', measured="", fixed=LONG.replace("1000", "50").replace("4000", "1500"))
     process = start()
     wait_until(lambda: training() and any(runs.open_run("o/standard").checkpoints()))
     os.kill(training()[0][1], signal.SIGKILL)
-    said = process.communicate(timeout=120)[1]
+    said = process.communicate(timeout=300)[1]
     assert process.returncode == 1
     assert "failed: standard: its process was killed by signal 9; the same command continues it" in said
-    assert start().wait(timeout=300) == 0
-    assert steps("standard")[-1] == 200
+    process = start()
+    process.communicate(timeout=600)
+    assert process.returncode == 0
+    reached = steps("standard")
+    assert (reached[-1], sorted(set(reached))) == (1500, list(range(1, 1501)))
     started = [one for one in runs.read_events(runs.open_run("o/standard")).events if one["kind"] == "start"]
     assert [one["resumed"] for one in started] == [False, True]
     assert started[1]["step"] > 0
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_the_estimate_of_a_dry_run_is_about_the_time_and_it_leaves_nothing(trs) -> None:
     fixed = '[fixed]\ndata = "mnist"\nepochs = 2\nlimit = 6000\nlog_every = 1\ndevice = "cpu"\n'
     describe('[grid]\nmethod = ["trs"]\n', measured="", fixed=fixed)
@@ -272,6 +307,8 @@ def test_the_estimate_of_a_dry_run_is_about_the_time_and_it_leaves_nothing(trs) 
     assert (trial["name"], trial["steps"]) == ("trs", 2 * (6000 // 128))
     assert [path.name for path in Path.cwd().iterdir()] == ["s.toml"]
     began = time.monotonic()
-    assert start("--threads", "1").wait(timeout=600) == 0
+    process = start("--threads", "1")
+    process.communicate(timeout=600)
+    assert process.returncode == 0
     took = time.monotonic() - began
     assert total["seconds"] / 2 < took < 2 * total["seconds"] + 20, (took, total)  # and the sweep's own start

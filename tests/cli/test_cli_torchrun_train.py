@@ -128,12 +128,14 @@ def summary(out: Path) -> tuple[str, int, int]:
     return run.status()["state"], saved, reached
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
         (["train", "--epochs", "0"], "trs: --epochs must be >= 1, got 0"),
         (["train", "--epochs", "x"], "trs: Invalid value for '--epochs'"),
         (["train", "--resume", "nowhere"], "trs: nowhere: no such run folder"),
+        (["evaluate", "nowhere"], "trs: nowhere: no such run"),
         (["train", *SETTINGS, "--out", "there"], "trs: there exists and is not empty"),
         (["train", *SETTINGS, "--lr", "1e30", "--epochs", "9", "--warmup", "0"], "trs: the term "),
     ],
@@ -149,6 +151,7 @@ def test_an_error_is_one_line_of_one_process(tmp_path: Path, arguments: list[str
     assert error.count("Traceback") == 1  # torchrun's own
 
 
+@pytest.mark.campaign
 def test_a_process_that_does_not_answer_is_said(tmp_path: Path) -> None:
     """With a limit of 6 s in place of half an hour."""
     script = tmp_path / "impatient.py"
@@ -171,20 +174,23 @@ def test_a_process_that_does_not_answer_is_said(tmp_path: Path) -> None:
     assert runs.open_run(tmp_path / "run").checkpoints()
 
 
+BREAKING = """
+import os
+from trs_explorer.cli import main
+from trs_explorer.training import loop
+step = loop.training_step
+def breaks(state, orders):
+    if os.environ["RANK"] == "1" and state.run.config.seed == 0 and state.progress.step == 5:
+        raise ValueError("something broke")
+    return step(state, orders)
+loop.training_step = breaks
+main()
+"""
+
+
+@pytest.mark.campaign
 def test_an_error_in_another_process_is_said_by_rank_0(tmp_path: Path) -> None:
-    script = tmp_path / "breaking.py"
-    script.write_text(
-        "import os\n"
-        "from trs_explorer.cli import main\n"
-        "from trs_explorer.training import loop\n"
-        "step = loop.training_step\n"
-        "def breaks(state, orders):\n"
-        "    if os.environ['RANK'] == '1' and state.progress.step == 5:\n"
-        "        raise ValueError('something broke')\n"
-        "    return step(state, orders)\n"
-        "loop.training_step = breaks\n"
-        "main()\n"
-    )
+    (script := tmp_path / "breaking.py").write_text(BREAKING)
     arguments = ["train", "--out", "run", *SETTINGS, "--epochs", "100000", "--plain"]
     with torchrun(2, *arguments, cwd=tmp_path, script=[str(script)]) as process:
         error = process.communicate(timeout=120)[1]
@@ -192,6 +198,20 @@ def test_an_error_in_another_process_is_said_by_rank_0(tmp_path: Path) -> None:
     assert line.startswith("trs: process 1 of 2 failed: something broke. Everything up to step 5 is saved: go on with --resume")
 
 
+@pytest.mark.campaign
+def test_a_seed_that_fails_in_one_process_says_why_and_the_others_go_on(tmp_path: Path) -> None:
+    (script := tmp_path / "breaking.py").write_text(BREAKING)
+    arguments = ["train", "--out", "run", *SETTINGS, "--epochs", "4", "--seeds", "0-1", "--plain"]
+    with torchrun(2, *arguments, cwd=tmp_path, script=[str(script)]) as process:
+        text, error = process.communicate(timeout=240)
+    assert process.returncode == 1
+    assert "seed 0 failed: process 1 of 2 failed: something broke. Everything up to step 5 is saved" in error
+    assert "finished: 1; failed: 0" in error or "failed: 0; finished: 1" in error
+    assert text.count("finished ->") == 1
+    assert [runs.open_run(tmp_path / f"run-seed-{seed}").status()["state"] for seed in (0, 1)] == ["failed", "finished"]
+
+
+@pytest.mark.campaign
 def test_dverge_with_its_start_and_seeds_and_json(tmp_path: Path) -> None:
     few = ["--data", "bars", "--method", "standard", "--epochs", "2", "--device", "cpu", "--json"]
     with torchrun(2, "train", *few, "--seeds", "0-1", "--out", "several", cwd=tmp_path) as process:
@@ -209,6 +229,7 @@ def test_dverge_with_its_start_and_seeds_and_json(tmp_path: Path) -> None:
     assert runs.open_run(start).status()["state"] == "finished"
 
 
+@pytest.mark.campaign
 def test_the_dashboards_trainer_takes_the_place_of_rank_0(tmp_path: Path) -> None:
     leader, follower = pty.openpty()
     terminal = {"stdin": follower, "stdout": follower, "stderr": follower, "text": False}
@@ -230,6 +251,31 @@ def test_the_dashboards_trainer_takes_the_place_of_rank_0(tmp_path: Path) -> Non
     run = runs.open_run(tmp_path / "run")
     start = next(event for event in runs.read_events(run).events if event["kind"] == "start")
     assert (start["processes"], run.status()["state"]) == (2, "finished")
+
+
+@pytest.mark.campaign
+def test_the_dashboard_stays_when_its_trainer_is_killed(tmp_path: Path) -> None:
+    """The other process ends without failing: after a failure torchrun would end the dashboard."""
+    leader, follower = pty.openpty()
+    terminal = {"stdin": follower, "stdout": follower, "stderr": follower, "text": False}
+    arguments = ["train", *SETTINGS, "--epochs", "100000", "--out", "run", "--tui"]
+    seen, other, ended, log = b"", None, None, tmp_path / "run/events.jsonl"
+    with torchrun(2, *arguments, cwd=tmp_path, **terminal) as process:
+        os.close(follower)
+        deadline = time.monotonic() + 240
+        while process.poll() is None and time.monotonic() < (ended + 3 if ended else deadline):
+            seen += select_read(leader)  # torchrun sees the end of a process within a tenth of a second
+            if other is None and log.exists() and '"step":2,' in log.read_text(encoding="utf-8"):
+                other = ranks(process.pid)[1]
+                os.kill(runs.open_run(tmp_path / "run").status()["pid"], signal.SIGKILL)
+            if other and not ended and not Path(f"/proc/{other}").exists():
+                ended = time.monotonic()
+        assert process.poll() is None
+        process.terminate()
+        while process.poll() is None and time.monotonic() < deadline:
+            select_read(leader)
+    assert ended
+    assert b"closing signal" not in seen
 
 
 def select_read(descriptor: int) -> bytes:

@@ -266,6 +266,7 @@ def test_debug_gives_the_traceback_wherever_it_stands(trs, monkeypatch: pytest.M
     from trs_explorer.cli import main
     from trs_explorer.options import UsageError
 
+    monkeypatch.setenv("TRS_DEBUG", "0")  # main sets it: undone after this test
     for line in ("train --members 1 --debug", "--debug train --members 1"):
         monkeypatch.setattr(sys, "argv", ["trs", *line.split()])
         with pytest.raises(UsageError, match="got 1"):

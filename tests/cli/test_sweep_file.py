@@ -57,6 +57,9 @@ def test_files_are_found_beside_the_description(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        ("", ["s.toml: nothing says what to train", "[fixed]"]),
+        ('seeds = "0-2"\n', ["s.toml: nothing says what to train"]),
+        ('[grid]\nmethod = ["standard", "trs"]\nlambda_b = [1]\n', ["trial standard-lambda_b=1", "--lambda-b", "[[trial]]"]),
         ("x = ", ["s.toml is not TOML"]),
         ("lambda_a = 1\n", ["s.toml", "'lambda_a'", "fixed, grid"]),
         ("fixed = 3\n", ["s.toml", "[fixed]", "3"]),

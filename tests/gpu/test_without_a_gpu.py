@@ -121,7 +121,14 @@ def test_an_attack_waits_only_to_check_its_inputs_and_to_drop_fooled_images(card
 
 @pytest.mark.slow
 @pytest.mark.parametrize("targeted", [False, True])
-@pytest.mark.parametrize(("name", "norm"), [(name, norm) for name, attack in ATTACKS.items() for norm in attack.norms])
+@pytest.mark.parametrize(
+    ("name", "norm"),
+    [
+        pytest.param(name, norm, marks=[pytest.mark.campaign] * (name == "strong"))  # its parts are measured alone too
+        for name, attack in ATTACKS.items()
+        for norm in attack.norms
+    ],
+)
 def test_more_steps_need_no_more_waits_unless_fooled_images_are_dropped(card, name, norm, targeted):
     few, more = (attacked(card, name, norm=norm, targeted=targeted, early_stop=False, **steps_of(number)) for number in (12, 24))
     assert len([wait for wait in few if wait not in PLACES]) == len([wait for wait in more if wait not in PLACES])

@@ -46,6 +46,7 @@ def test_the_mean_of_two_seeds_has_the_t_interval_between_trainings() -> None:
 
 def test_a_row_is_a_setting_and_a_column_what_was_measured(folder: Path) -> None:
     first, second = sweep_rows(sweep(), folder)
+    assert (first.name, second.name) == ("trs-lambda_a=1", "trs-lambda_a=2")  # of both seeds
     assert (first.varying, second.varying) == ({"lambda_a": 1.0, "method": "trs"}, {"lambda_a": 2.0, "method": "trs"})
     assert {label: rate.percent for label, rate in first.rates.items()} == {"pgd-50 ε 0.1": 15.0, "transfer ε 0.3": 15.0}
     assert {label: (rate.percent, rate.n) for label, rate in second.rates.items()} == {

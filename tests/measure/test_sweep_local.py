@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from trs_explorer import runs
+from trs_explorer.config import resolve
 from trs_explorer.measure.sweep import local
 from trs_explorer.measure.sweep.local import Slots, Stop, run_here, slots
-from trs_explorer.measure.sweep.state import TrialState
+from trs_explorer.measure.sweep.state import LOGS, TrialState, progress_of, read_outcome, write_outcome
 from trs_explorer.sweep_plan import Trial
 
 HERE = Path(__file__).resolve().parent
@@ -18,6 +20,7 @@ HERE = Path(__file__).resolve().parent
 @pytest.fixture(autouse=True)
 def _found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The processes find the package, and the trial that stands in for one."""
+    monkeypatch.setattr(local, "POLL_S", 0.02)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE.parents[1]), str(HERE)]))
 
 
@@ -58,6 +61,26 @@ def test_one_that_fails_says_why_and_the_others_go_on(tmp_path: Path) -> None:
     assert ends["d"] == TrialState("finished")
 
 
+@pytest.mark.parametrize(("status", "state"), [(130, "stopped"), (-2, "stopped"), (1, "failed"), (-9, "failed")])
+def test_one_that_is_interrupted_before_it_has_begun_has_not_failed(tmp_path: Path, status: int, state: str) -> None:
+    assert read_outcome(tmp_path, "a", status).state == state
+
+
+def test_a_trial_is_starting_until_its_process_trains(tmp_path: Path) -> None:
+    """The status of the attempt before says nothing about this one."""
+    trial = Trial("a", {"data": "bars", "epochs": 4}, {})
+    assert progress_of(tmp_path, trial) == TrialState("starting")
+    run = runs.create(tmp_path / "a", resolve(trial.values))
+    for written, shown in (("stopped", "starting"), ("failed", "starting"), ("finished", "measuring"), ("running", "starting")):
+        run.write_status(state=written, step=3, steps=8, epoch=1, epochs=4)
+        assert progress_of(tmp_path, trial) == TrialState(shown, 1, 4, 3, 8)  # running: but no process holds its lock
+    lock = runs.trainer_lock(run)
+    for written, shown in (("running", "training"), ("paused", "paused")):
+        run.write_status(state=written, step=3, steps=8, epoch=1, epochs=4)
+        assert progress_of(tmp_path, trial) == TrialState(shown, 1, 4, 3, 8)
+    lock.release()
+
+
 def test_a_stop_closes_their_input_once_and_starts_no_other(tmp_path: Path) -> None:
     stop = Stop()
 
@@ -67,14 +90,15 @@ def test_a_stop_closes_their_input_once_and_starts_no_other(tmp_path: Path) -> N
         stop.count += 1
 
     threading.Thread(target=later).start()
-    reported = run(tmp_path, {"a": "wait 0", "b": "wait 1", "c": "meet 1"}, Slots(2, 1), stop)
+    reported = run(tmp_path, {"a": "wait 0", "b": "wait 0.3", "c": "meet 1"}, Slots(2, 1), stop)
     assert (reported["a"][-1].state, reported["b"][-1].state) == ("stopped", "stopped")
     assert reported["c"] == []  # though a place was free while b was saving
     assert log(tmp_path)[2:] == [["end", "a"], ["end", "b"]]
 
 
 def test_an_old_outcome_does_not_count(tmp_path: Path) -> None:
-    run(tmp_path, {"a": "meet 1"}, Slots(1, 1))
+    (tmp_path / LOGS).mkdir()
+    write_outcome(tmp_path, "a", "finished")
     assert run(tmp_path, {"a": "die"}, Slots(1, 1))["a"][-1].state == "failed"
 
 

@@ -94,7 +94,7 @@ def shared_is_alone(path, size: int, method: str, *, tolerance: float = 1e-10, *
     are_close(by_rank[0], alone, tolerance)
 
 
-@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("size", [pytest.param(2, marks=pytest.mark.slow), 3])
 @pytest.mark.parametrize("method", METHODS)
 def test_terms_gradients_and_weights_are_those_of_one_process(tmp_path, method, size):
     shared_is_alone(tmp_path, size, method)
@@ -105,18 +105,20 @@ def test_a_later_member_of_a_boosted_ensemble_too(tmp_path, method):
     shared_is_alone(tmp_path, 2, method, member=1)
 
 
-@pytest.mark.parametrize("method", ["trs", "adp", "dverge", "fasten", "gradient-boost"])
+@pytest.mark.parametrize(
+    "method", ["trs", *(pytest.param(one, marks=pytest.mark.slow) for one in ("adp", "dverge", "fasten", "gradient-boost"))]
+)
 def test_adversarial_images_are_the_same_too(tmp_path, method):
     shared_is_alone(tmp_path, 2, method, adversarial=True, adv_steps=2)
 
 
-@pytest.mark.parametrize("method", ["standard", "dverge"])
+@pytest.mark.parametrize("method", ["dverge", pytest.param("standard", marks=pytest.mark.slow)])
 def test_augmented_images_are_the_same_too(tmp_path, method):
     """In float32, which images have: 1e-5."""
     shared_is_alone(tmp_path, 3, method, double=False, augment=True, tolerance=1e-5)
 
 
-@pytest.mark.parametrize("method", ["trs", "gal", "lotos"])
+@pytest.mark.parametrize("method", ["gal", *(pytest.param(one, marks=pytest.mark.slow) for one in ("trs", "lotos"))])
 def test_in_bfloat16_to_its_rounding(tmp_path, method):
     """Eight bits of a number: 1 % of terms and gradients; sums in another order round differently."""
     shared_is_alone(tmp_path, 2, method, double=False, precision="bfloat16", tolerance=0.02)
@@ -158,10 +160,10 @@ def test_flags_of_any_process_reach_all_with_the_step(tmp_path):
     def hears(processes: Processes) -> list:
         state = made(tmp_path, processes, "standard")
         stepped(state, 1)
-        before = list(processes.heard)
+        before = list(processes.received)
         processes.flags = [processes.rank == 2, processes.rank == 0]
         stepped(state, 1)
-        return [before, processes.heard]
+        return [before, processes.received]
 
     assert in_threads(3, hears) == [[[False, False], [True, True]]] * 3
 

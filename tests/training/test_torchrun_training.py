@@ -16,7 +16,7 @@ from trs_explorer.training import loop, resume, train
 from trs_explorer.training.processes import Processes, ProcessLost
 from trs_explorer.training.state import TrainingError, prepare
 
-PLANE = {"data": "bars", "epochs": 4, "save_every": 1, "probe_every": 4, "batch_size": 100, "log_every": 1, "device": "cpu"}
+PLANE = {"data": "bars", "epochs": 3, "save_every": 1, "probe_every": 4, "batch_size": 100, "log_every": 1, "device": "cpu"}
 PLANE |= {"members": 2, "precision": "float32", "inner_steps": 1}
 
 
@@ -70,25 +70,26 @@ def are_close(one: runs.Run, other: runs.Run) -> None:
         torch.testing.assert_close(value, weights(other)[name], rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("method", ["trs", "gal", "adaboost", "lotos"])
-def test_two_and_three_processes_train_what_one_does(tmp_path, method):
-    whole = new(tmp_path / "one", method=method)
+SLOW = [("trs", 2), ("adaboost", 3), ("gal", 2), ("gal", 3), ("lotos", 2), ("lotos", 3)]
+
+
+@pytest.mark.parametrize(
+    ("method", "size"), [("trs", 3), ("adaboost", 2), *(pytest.param(*one, marks=pytest.mark.slow) for one in SLOW)]
+)
+def test_several_processes_train_what_one_does(tmp_path, method, size):
+    whole, run = new(tmp_path / "one", method=method), new(tmp_path / "several", method=method)
     trained(whole, 1)
-    for size in (2, 3):
-        run = new(tmp_path / f"{size}", method=method)
-        events = trained(run, size)
-        assert run.status()["state"] == "finished"
-        note = next(event["text"] for event in events if event["kind"] == "note")
-        assert note == f"{size} processes share each batch, in {size} parts"
-        assert [event["kind"] for event in events] == [event["kind"] for event in runs.read_events(run).events]
-        are_close(whole, run)
+    events = trained(run, size)
+    assert run.status()["state"] == "finished"
+    note = next(event["text"] for event in events if event["kind"] == "note")
+    assert note == f"{size} processes share each batch, in {size} parts"
+    assert [event["kind"] for event in events] == [event["kind"] for event in runs.read_events(run).events]
+    are_close(whole, run)
 
 
 def test_with_the_same_number_the_bits_are_the_same_also_resumed(tmp_path):
-    whole, again, halves = (new(tmp_path / name) for name in ("whole", "again", "halves"))
+    whole, halves = (new(tmp_path / name) for name in ("whole", "halves"))
     trained(whole, 2)
-    trained(again, 2)
-    assert same_bits(whole, again)
 
     def stop_rank_1(event, stops):
         if event["kind"] == "step" and event["step"] == 5:
@@ -102,7 +103,7 @@ def test_with_the_same_number_the_bits_are_the_same_also_resumed(tmp_path):
     assert same_bits(whole, halves)
 
 
-@pytest.mark.parametrize("method", ["trs", "fasten"])
+@pytest.mark.parametrize("method", ["fasten", pytest.param("trs", marks=pytest.mark.slow)])
 def test_it_goes_on_with_another_number(tmp_path, method):
     """2 -> 1 -> 3, with a note about the bits; FASTEN's memory of the images goes along."""
     start = new(tmp_path / "start", method="standard", epochs=1)
@@ -190,7 +191,10 @@ def test_a_loss_that_is_not_finite_is_one_error_of_all(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("at", "words"),
-    [(5, r"process 1 of 2 failed: it broke\. Everything up to step [45]"), (0, "process 1 of 2 failed: it broke")],
+    [
+        (5, r"process 1 of 2 failed: it broke\. Everything up to step [45]"),
+        pytest.param(0, "process 1 of 2 failed: it broke", marks=pytest.mark.slow),
+    ],
 )
 def test_what_was_trained_before_a_process_is_lost_is_saved(tmp_path, monkeypatch, at, words):
     whole, run, step = new(tmp_path / "whole"), new(tmp_path / "run"), loop.training_step
@@ -202,7 +206,7 @@ def test_what_was_trained_before_a_process_is_lost_is_saved(tmp_path, monkeypatc
         return step(state, orders)
 
     monkeypatch.setattr(loop, "training_step", loses)
-    monkeypatch.setattr(Processes, "reports", lambda self: {1: (1, "it broke")})
+    monkeypatch.setattr(Processes, "end_reports", lambda self: {1: (1, "it broke")})
     with pytest.raises(RunError, match=words):
         trained(run, 2)
     assert run.status()["state"] == "failed"

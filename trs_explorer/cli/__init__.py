@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
-LATER_S = 2.0
+RANK_0_FIRST_S = 10.0
 
 
 def main() -> None:
@@ -89,7 +89,8 @@ def exit_on_interrupt() -> Iterator[None]:
 def _usage(error: Exception) -> int:
     """Print what Typer reports about a wrong command line, in one line. Its exceptions are recognised by this method."""
     message = error.format_message().rstrip(".")
-    if message and not _follows():  # empty for bare `trs`, which has printed the help
+    _let_rank_0_speak_first()
+    if message:  # empty for bare `trs`, which has printed the help
         print(f"trs: {message}. See: trs --help", file=sys.stderr)
     return WRONG_USAGE
 
@@ -99,23 +100,20 @@ def started_by_torchrun() -> bool:
     return "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
-def _follows() -> bool:
-    """Whether rank 0 of torchrun says what is wrong with the command line, which is the same for all of its processes.
+def _let_rank_0_speak_first() -> None:
+    """Under torchrun, wait for rank 0 if this is another process: what all have to say is then said once.
 
-    Then this waits a moment: torchrun ends the others as soon as one has failed.
+    For torchrun ends the others, silently, as soon as one has failed.
     """
-    if not started_by_torchrun() or os.environ.get("RANK") == "0":
-        return False
-    time.sleep(LATER_S)
-    return True
+    if started_by_torchrun() and os.environ.get("RANK") != "0":
+        time.sleep(RANK_0_FIRST_S)
 
 
 def _fail(error: Exception, debug: bool, status: int) -> int:
     """Print an error in one or two lines. Returns the exit status."""
     if debug:
         raise error
-    if status == WRONG_USAGE and _follows():
-        return status
+    _let_rank_0_speak_first()
     from trs_explorer.files import printable
 
     print("trs: " + "\n".join(map(printable, error_message(error).splitlines())), file=sys.stderr)

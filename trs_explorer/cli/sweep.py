@@ -17,6 +17,7 @@ from trs_explorer.cli import DONE, FAILED, INTERRUPTED, exit_on_interrupt
 from trs_explorer.cli.exports import check_parent, exported
 from trs_explorer.cli.flags import on_terminal, say
 from trs_explorer.cli.sweep_file import EXAMPLE, path_of, read_sweep, summaries
+from trs_explorer.files import cannot_write
 from trs_explorer.options import UsageError
 from trs_explorer.runs import RunError
 from trs_explorer.sweep_plan import Sweep, Trial
@@ -24,6 +25,7 @@ from trs_explorer.sweep_plan import Sweep, Trial
 if TYPE_CHECKING:
     from trs_explorer.measure.sweep.local import Slots, Stop
     from trs_explorer.measure.sweep.on_ray import Cluster
+    from trs_explorer.measure.sweep.state import TrialState
 
 CHILD = "trs_explorer.cli.sweep_trial"  # what the process of a trial is started with
 Flag = typer.Option
@@ -72,7 +74,8 @@ def sweep(
     says why, and the others go on. Ctrl-C: all save, and it exits with status 130.
 
     Here, trials are as many processes as fit. With --ray they are tasks of a cluster, whose machines share the sweep's folder, or
-    send their results back (--fetch). A trial whose machine dies goes on from its newest checkpoint.
+    send their results back (--fetch). A trial whose machine dies goes on from its newest checkpoint, with --fetch from where
+    this command began.
 
     In the end: a table, --figure, and trs compare on the sweep's folder.
 
@@ -87,7 +90,12 @@ def sweep(
     described = read_sweep(name, overrides or (), seeds)
     folder = Path("checkpoints") / f"sweep-{path_of(name).stem}" if out is None else out
     if dry_run:
-        _dry_run(described, folder, jobs, threads, json_lines=json_lines)
+        left = _left(described, folder)
+        _say_how_many(described, left, folder)
+        if left:
+            from trs_explorer.cli.sweep_estimate import show_estimate
+
+            show_estimate(described, left, _slots(left, jobs, threads), json_lines=json_lines)
         return
     if ray is not None:
         from trs_explorer.measure.sweep.on_ray import load_ray
@@ -97,26 +105,33 @@ def sweep(
         from trs_explorer.measure.sweep.on_ray import Cluster
 
         left = _left(described, folder)
-        say(f"{len(described.trials)} trials, {len(described.trials) - len(left)} of them done before -> {folder}")
+        _say_how_many(described, left, folder)
         _check(left)
         cluster = None if ray is None else Cluster(ray, cpus, gpus, fetch)
-        states = _run(described, left, folder, cluster, jobs, threads, how) if left else {}
-        status = _finish(described, folder, states, figure, quiet=json_lines)
+        states, stopped = _run(described, left, folder, cluster, jobs, threads, how) if left else ({}, False)
+        status = _finish(described, folder, states, figure, stopped=stopped, quiet=json_lines)
     raise SystemExit(status)
 
 
 @contextlib.contextmanager
 def _only_one(described: Sweep, folder: Path) -> Iterator[None]:
-    """Write or check the sweep's file, and hold the sweep's lock. Raises RunError if another process has it."""
-    sweep_plan.store(described, folder)
+    """Hold the lock of a sweep's folder, with the sweep's file in it. Raises RunError if another process has it."""
+    sweep_plan.check_folder(described, folder)  # before there is a lock in the folder
     lock = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(cannot_write(folder, error)) from error
     try:
         lock = locks.acquire(folder / "sweep.lock", timeout=1)
     except locks.Taken:
         raise RunError(f"{folder}: another trs sweep is running here: wait, or stop it first") from None
-    except OSError:
+    except OSError as error:
+        if not os.access(folder, os.W_OK):
+            raise RunError(cannot_write(folder, error)) from error
         say(f"{folder}: the disk has no locks: make sure that no other trs sweep runs here")
     try:
+        sweep_plan.store(described, folder)
         yield
     finally:
         if lock is not None:
@@ -130,6 +145,11 @@ def _left(described: Sweep, folder: Path) -> list[Trial]:
     for trial in described.trials:
         trial.allow_code()
     return [trial for trial in described.trials if not is_done(folder, trial, described.measures)]
+
+
+def _say_how_many(described: Sweep, left: Sequence[Trial], folder: Path) -> None:
+    count = len(described.trials)
+    say(f"{count} trial{'s' * (count > 1)}, {count - len(left)} done before -> {folder}")
 
 
 def _check(trials: Sequence[Trial]) -> None:
@@ -149,14 +169,14 @@ def _check(trials: Sequence[Trial]) -> None:
 
 def _run(
     described: Sweep, left: Sequence[Trial], folder: Path, cluster: "Cluster | None", jobs: int, threads: int, how: str
-) -> dict[str, object]:
-    """Run the trials that are left. Returns the last state of each that began, by name."""
+) -> "tuple[dict[str, TrialState], bool]":
+    """Run the trials that are left. Returns the last state of each that began, by name, and whether the sweep was stopped."""
     from trs_explorer.cli.sweep_display import sweep_display
     from trs_explorer.measure.sweep.local import run_here
     from trs_explorer.measure.sweep.on_ray import run_on_ray
-    from trs_explorer.measure.sweep.state import TrialState
+    from trs_explorer.measure.sweep.state import ENDED, MEASURING, STOPPING
 
-    states: dict[str, object] = {}
+    states: dict[str, TrialState] = {}
     if cluster is not None and cluster.fetch:
         cluster = replace(cluster, starts=_starts(left, described, folder))
     room = None if cluster else _slots(left, jobs, threads)
@@ -165,17 +185,18 @@ def _run(
         say(f"{room.jobs} at a time, --threads {room.threads} each{gpus}; their output: {folder}/logs")
     with _stopping() as stop, sweep_display(left, how) as display:
 
-        def report(trial: Trial, state: TrialState) -> None:
+        def report(trial: Trial, state: "TrialState") -> None:
+            if stop.requested and state.state not in ENDED:
+                state = replace(state, state=STOPPING)
             states[trial.name] = state
-            display.show(trial, state)
+            if described.measures or state.state != MEASURING:
+                display.show(trial, state)
 
         if cluster is not None:
             run_on_ray(left, described.measures, folder, CHILD, cluster, report, stop)
         elif room is not None:
             run_here(left, folder, CHILD, room, report, stop)
-        if stop.requested:
-            states[""] = TrialState("stopped")
-    return states
+    return states, stop.requested
 
 
 def _slots(trials: Sequence[Trial], jobs: int, threads: int) -> "Slots":
@@ -237,7 +258,9 @@ def _starts(trials: Sequence[Trial], described: Sweep, folder: Path) -> dict[str
     return needs
 
 
-def _finish(described: Sweep, folder: Path, states: dict, figure: Path | None, *, quiet: bool) -> int:
+def _finish(
+    described: Sweep, folder: Path, states: "dict[str, TrialState]", figure: Path | None, *, stopped: bool, quiet: bool
+) -> int:
     """Show what was measured and what failed, and write the figure. Returns the exit status."""
     from trs_explorer.cli.sweep_report import show_results
     from trs_explorer.measure.sweep import state
@@ -259,8 +282,10 @@ def _finish(described: Sweep, folder: Path, states: dict, figure: Path | None, *
         say(f"{len(described.trials) - left} of {len(described.trials)} trials are done; the same command continues")
     if not quiet and left < len(described.trials):
         say(f"the paper's table: trs compare {folder}")
-    stopped = any(one.state == state.STOPPED for one in states.values())
-    return INTERRUPTED if "" in states else FAILED if failed else INTERRUPTED if stopped else DONE
+    if stopped:
+        return INTERRUPTED
+    one_stopped = any(one.state == state.STOPPED for one in states.values())  # by a viewer
+    return FAILED if failed else INTERRUPTED if one_stopped else DONE
 
 
 def _page(rows: list) -> str:
@@ -269,31 +294,3 @@ def _page(rows: list) -> str:
 
     page: str = sweep_figure(rows).to_html(include_plotlyjs=True, full_html=True)
     return page
-
-
-def _dry_run(described: Sweep, folder: Path, jobs: int, threads: int, *, json_lines: bool) -> None:
-    """Print the trials that are left, with estimated times."""
-    from trs_explorer.cli.sweep_estimate import estimate
-    from trs_explorer.cli.sweep_report import clock, makespan, show_plan
-
-    left = _left(described, folder)
-    say(f"{len(described.trials)} trials, {len(described.trials) - len(left)} of them done before -> {folder}")
-    if not left:
-        return
-    room = _slots(left, jobs, threads)
-    times, starts = estimate(left, room.threads)
-    seconds = {name: one.seconds for name, one in times.items()}
-    total = makespan([*starts.values(), *seconds.values()], room.jobs)
-    if json_lines:
-        for one in left:
-            about = {"kind": "plan", "name": one.name, "values": one.values, "steps": times[one.name].steps}
-            print(json.dumps({**about, "seconds": round(seconds[one.name], 1)}))
-        print(json.dumps({"kind": "total", "seconds": round(total, 1), "jobs": room.jobs, "threads": room.threads}))
-        return
-    steps = {one.name: (times[one.name].epochs, times[one.name].steps, times[one.name].step_s) for one in left}
-    show_plan(left, seconds, steps)
-    for name, needed in starts.items():
-        print(f"once before: {name}, {clock(needed)}")
-    measured = ", ".join(one.what for one in described.measures)
-    without = f"; without the time of {measured}" if measured else ""
-    print(f"estimate: {clock(total)} for {len(left)} trainings, {room.jobs} at a time, --threads {room.threads} each{without}")

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from trs_explorer.files import printable
-from trs_explorer.measure.sweep.state import ENDED, FAILED, FINISHED, MEASURING, WAITING, TrialState
+from trs_explorer.measure.sweep.state import ENDED, FAILED, FINISHED, MEASURING, TRAINING, WAITING, TrialState
 from trs_explorer.sweep_plan import Trial
 
 if TYPE_CHECKING:
@@ -42,19 +42,23 @@ def sweep_display(trials: Sequence[Trial], how: str) -> Iterator[SweepDisplay]:
 
 
 class Clock:
-    """The time that a training still needs, from the steps that it has made since it was first seen."""
+    """The time that a training still needs, from the steps that it has made since it began or went on."""
 
     def __init__(self) -> None:
-        self._first: tuple[float, int] | None = None
+        self._began: int | None = None  # the step at which it was first seen
+        self._first: tuple[float, int] | None = None  # when it was first seen after that, and at which step
 
     def left(self, state: TrialState, now: float) -> float | None:
-        """Seconds; None if nothing is known yet."""
-        if not state.steps or state.state in ENDED:
+        """Seconds; None while nothing is known. The time until its first steps are done, and a pause, count for nothing."""
+        if state.state != TRAINING or not state.steps or self._began is None or state.step < self._began:
+            self._began = state.step if state.state == TRAINING else None
+            self._first = None
             return None
-        if self._first is None or state.step < self._first[1]:
-            self._first = now, state.step
-        (then, step), seconds = self._first, now - self._first[0]
-        return seconds * (state.steps - state.step) / (state.step - step) if state.step > step and now > then else None
+        if self._first is None:
+            self._first = (now, state.step) if state.step > self._began else None
+            return None
+        then, step = self._first
+        return (now - then) * (state.steps - state.step) / (state.step - step) if state.step > step else None
 
 
 class _Json:
@@ -64,7 +68,7 @@ class _Json:
         self._last: dict[str, TrialState] = {}
 
     def show(self, trial: Trial, state: TrialState) -> None:
-        if self._last.get(trial.name) != state:
+        if self._last.get(trial.name, TrialState()) != state:
             self._last[trial.name] = state
             print(json.dumps({"kind": "trial", "name": trial.name, **asdict(state)}, separators=(",", ":")), flush=True)
 
@@ -80,7 +84,7 @@ class _Lines:
     def show(self, trial: Trial, state: TrialState) -> None:
         now = time.monotonic()
         left = self._clocks.setdefault(trial.name, Clock()).left(state, now)
-        before, then = self._last.get(trial.name, ("", now))
+        before, then = self._last.get(trial.name, (WAITING, now))
         if before == state.state and (state.state in ENDED or now - then < LINE_INTERVAL_S):
             return
         self._last[trial.name] = state.state, now

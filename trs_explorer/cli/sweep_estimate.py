@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from trs_explorer import lookup, runs
 from trs_explorer.cli import exit_on_interrupt
+from trs_explorer.cli.sweep_report import clock, makespan, show_plan
 from trs_explorer.config import TrainConfig, resolve
 from trs_explorer.runs import RunError
-from trs_explorer.sweep_plan import Trial
+from trs_explorer.sweep_plan import Sweep, Trial
 
 if TYPE_CHECKING:
     from trs_explorer.bench.trial_time import TrialTime
+    from trs_explorer.measure.sweep.local import Slots
 
 # The settings that decide how long a step takes. Of a method's numbers only whether they are 0: then a term is left out.
 COSTS = (
@@ -21,6 +23,27 @@ COSTS = (
     "adv_steps", "limit"
 )  # fmt: skip
 ALIKE = ("data", "model", "members", "seed", "device", "precision", "limit", "data_dir")  # of a training and its start
+
+
+def show_estimate(described: Sweep, left: Sequence[Trial], room: "Slots", *, json_lines: bool) -> None:
+    """Print the trials that are left, with estimated times, if they run as many at a time as there is room for."""
+    times, starts = estimate(left, room.threads)
+    seconds = {name: one.seconds for name, one in times.items()}
+    total = makespan([*starts.values(), *seconds.values()], room.jobs)
+    if json_lines:
+        for one in left:
+            about = {"kind": "plan", "name": one.name, "values": one.values, "steps": times[one.name].steps}
+            print(json.dumps({**about, "seconds": round(seconds[one.name], 1)}))
+        print(json.dumps({"kind": "total", "seconds": round(total, 1), "jobs": room.jobs, "threads": room.threads}))
+        return
+    steps = {one.name: (times[one.name].epochs, times[one.name].steps, times[one.name].step_s) for one in left}
+    show_plan(left, seconds, steps)
+    for name, needed in starts.items():
+        print(f"once before: {name}, {clock(needed)}")
+    measured = ", ".join(one.what for one in described.measures)
+    without = f"; without the time of {measured}" if measured else ""
+    many = f"{len(left)} training{'s' * (len(left) > 1)}, {room.jobs} at a time, --threads {room.threads} each"
+    print(f"estimate: {clock(total)} for {many}{without}")
 
 
 def estimate(trials: Sequence[Trial], threads: int) -> tuple[dict[str, "TrialTime"], dict[str, float]]:

@@ -12,8 +12,8 @@ from trs_explorer.attack_catalogue import ATTACK_OPTIONS
 from trs_explorer.cli.config_file import read_toml, setting, settings_of
 from trs_explorer.cli.evaluate import SETS
 from trs_explorer.cli.flags import attack_options, parse_attacks, parse_constants, parse_list, parse_radii
-from trs_explorer.cli.train_seeds import parse_seeds
 from trs_explorer.options import MEASURING, UsageError, unknown
+from trs_explorer.seeds import parse_seeds
 from trs_explorer.sweep_plan import MEASURES, Measure, Sweep
 
 NAMED = Path(sweep_plan.__file__).parent / "sweeps"
@@ -67,10 +67,13 @@ def read_sweep(name: str, overrides: Sequence[str] = (), seeds: str | None = Non
     trials = [settings_of(one, path, f"{source}: [[trial]] {number}", chosen) for number, one in enumerate(listed, 1)]
     if not isinstance(content.get("summary", ""), str):
         raise UsageError(f"{source}: summary must be text, got {content['summary']!r}")
+    chosen_seeds = None if seeds is None else parse_seeds(seeds)
     try:
-        return Sweep(
-            sweep_plan.expand(fixed, grid, trials, _seeds(content.get("seeds") if seeds is None else seeds)), _measures(content)
-        )
+        each = _seeds(content.get("seeds"))
+        measures = _measures(content)
+        if not (fixed or grid or trials):
+            raise UsageError("nothing says what to train: write [fixed], [grid] or [[trial]]")
+        return Sweep(sweep_plan.expand(fixed, grid, trials, each if chosen_seeds is None else chosen_seeds), measures)
     except UsageError as error:
         raise UsageError(f"{source}: {error}") from error
 
@@ -141,10 +144,7 @@ def _seeds(value: object) -> list[int]:
         value = ",".join(map(str, value))
     if not isinstance(value, str | int) or isinstance(value, bool):
         raise UsageError(f'seeds must be text such as "0-2", or a list of seeds, got {value!r}')
-    try:
-        return parse_seeds(str(value))
-    except UsageError as error:
-        raise UsageError(str(error).replace("--seeds", "seeds", 1)) from error
+    return parse_seeds(str(value), name="seeds")
 
 
 def _measures(content: Mapping[str, Any]) -> list[Measure]:

@@ -57,7 +57,7 @@ def show_results(sweep: Sweep, rows: Sequence[SweepRow]) -> None:
     keys = list(dict.fromkeys(key for row in rows for key in row.varying))
     first = [Column(key, [_value(row.varying, key) for row in rows], "left") for key in keys]
     if not keys:
-        first = [Column("trial", [row.trials[0].name for row in rows], "left")]
+        first = [Column("trial", [row.name for row in rows], "left")]
     if seeds > 1:
         first.append(Column("seeds", [str(len(row.trials)) for row in rows]))
     columns = [Column(printable(label), [_cell(row.rates.get(label), len(row.trials)) for row in rows]) for label in labels]

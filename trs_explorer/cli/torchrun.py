@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trs_explorer import runs
-from trs_explorer.cli import FAILED, INTERRUPTED, WRONG_USAGE, error_message, exit_on_interrupt
+from trs_explorer.cli import DONE, FAILED, INTERRUPTED, WRONG_USAGE, error_message, exit_on_interrupt
 from trs_explorer.cli.flags import say
-from trs_explorer.cli.trainer import STOPPING, train_run
+from trs_explorer.cli.trainer import ignore_signals, postpone_signals, train_run
 from trs_explorer.config import from_json
 from trs_explorer.options import UsageError
 
@@ -21,75 +21,85 @@ if TYPE_CHECKING:
     from trs_explorer.training.processes import Processes
 
 
-def in_processes(lead: Callable[["Processes"], int]) -> int:
+def in_processes(command: Callable[["Processes"], int]) -> int:
     """Run a command in the processes that torchrun has started. Returns the exit status.
 
-    lead: the command, in rank 0, with all processes. What it trains with `train_run`, the others train too.
+    command: runs in rank 0, with all processes. What it trains with `train_run`, the others train too.
     """
     with exit_on_interrupt():
         from trs_explorer.training.processes import CONNECTION, connect
 
-    number = int(os.environ.get(CONNECTION, "0"))
-    while True:
-        with connect(number) as processes:
-            status = _lead(processes, lead) if processes.leads else _follow(processes)
-        if status is not None:
-            return status
-        number += 1
+    with connect(int(os.environ.get(CONNECTION, "0"))) as processes:
+        return _lead(processes, command) if processes.leads else _follow(processes)
 
 
-def _lead(processes: "Processes", lead: Callable[["Processes"], int]) -> int:
-    """Run the command; however it ends, the other processes hear of it. Returns its exit status."""
+def _lead(processes: "Processes", command: Callable[["Processes"], int]) -> int:
+    """Run the command; however it ends, the other processes get to know. Returns its exit status."""
     from trs_explorer.training.processes import ProcessLost
 
     try:
-        status = lead(processes)
+        status = command(processes)
     except BaseException as error:
-        for number in STOPPING:  # torchrun ends this process as soon as another one has followed it
-            signal.signal(number, signal.SIG_IGN)
-        processes.report("", _status(error))
+        ignore_signals()  # torchrun ends this process as soon as another one has ended
+        processes.report_end("", _status(error))
         if isinstance(error, ProcessLost):
             raise runs.RunError(processes.why_lost(error)) from error
         raise
     with contextlib.suppress(ProcessLost):
-        processes.command("end", status)
+        processes.send_command("end", status)
     return status
 
 
-def _follow(processes: "Processes") -> int | None:
-    """Take part in what rank 0 trains. Returns the exit status; None to connect again.
+def _follow(processes: "Processes") -> int:
+    """Take part in what rank 0 trains, and print nothing. Returns the exit status.
 
-    Nothing is printed, but by one process if rank 0 is gone without a word.
+    It is 0 where rank 0 is a dashboard: torchrun would end the dashboard, which shows how the training has ended, after another.
     """
-    from trs_explorer.training.processes import ProcessLost
-
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # there is nothing to save while it waits
-    run = None
-    try:
-        with Path(os.devnull).open("w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
-            while True:
-                word, *more = processes.command()
+    watched = False
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
+        while True:
+            run, status = None, None
+            try:
+                word, *more = processes.receive_command()
                 if word == "end":
-                    return int(more[0])
-                if word == "reconnect":
-                    return None
-                run = runs.Run(Path(more[0]), from_json(more[1]))
-                train_run(run, lambda event: None, processes)
-    except ProcessLost as lost:
-        for number in STOPPING:
-            signal.signal(number, signal.SIG_IGN)
-        told = processes.reports(0)
-        if 0 in told:
-            return told[0][0]
-        dead = processes.dead()
-        if 0 in dead and processes.rank == min({*range(processes.size)} - {*dead}):
-            say(f"trs: {processes.why_lost(lost)}{_remedy(run)}")
-        return FAILED
-    except BaseException as error:
-        if os.environ.get("TRS_DEBUG") == "1":
-            raise
-        processes.report(error_message(error) if isinstance(error, Exception) else "it was interrupted", _status(error))
-        return _status(error)
+                    status = int(more[0])
+                elif word == "reconnect":
+                    watched = True
+                    processes.rejoin()
+                else:
+                    run = runs.Run(Path(more[0]), from_json(more[1]))
+                    train_run(run, lambda event: None, processes)
+            except BaseException as error:
+                if os.environ.get("TRS_DEBUG") == "1":
+                    raise
+                status = _end_after(error, processes, run, silent=watched)
+            if status is not None:
+                return DONE if watched else status
+
+
+def _end_after(error: BaseException, processes: "Processes", run: runs.Run | None, *, silent: bool) -> int | None:
+    """End after an error, as rank 0 does. Returns the exit status; None if rank 0 goes on, and this process with it.
+
+    The error is printed by rank 0; if that was killed, by one of the others unless `silent`.
+    """
+    from trs_explorer.training.processes import RECONNECT, ProcessLost
+
+    postpone_signals()  # torchrun ends this process as soon as another one has ended
+    if not isinstance(error, ProcessLost):
+        processes.report_end(error_message(error) if isinstance(error, Exception) else "it was interrupted", _status(error))
+    processes.leave()
+    of_rank_0 = processes.end_reports(0).get(0)
+    if of_rank_0 is not None and of_rank_0[0] == RECONNECT:
+        processes.rejoin()
+        return None
+    ignore_signals()
+    if of_rank_0 is not None:
+        return of_rank_0[0]
+    dead = processes.dead()
+    if 0 in dead and not silent and processes.rank == min({*range(processes.size)} - {*dead}):
+        say(f"trs: process 0 of {processes.size} has ended: it was killed, or out of memory{_remedy(run)}")
+    return _status(error)
 
 
 def _remedy(run: runs.Run | None) -> str:

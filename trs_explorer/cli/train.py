@@ -114,7 +114,8 @@ def _train_seeds(
     processes: "Processes | None",
 ) -> int:
     """Train with several seeds, and show each training as a single one is shown. Returns the exit status."""
-    from trs_explorer.cli.train_seeds import parse_seeds, train_seeds
+    from trs_explorer.cli.train_seeds import train_seeds
+    from trs_explorer.seeds import parse_seeds
 
     if resume is not None:
         raise UsageError("--resume continues one run: drop it. The command that began several seeds continues them")
@@ -202,7 +203,7 @@ def _train_in_dashboard(
     from trs_explorer.shipped import python_m
     from trs_explorer.tui import watch
 
-    environment = None if processes is None else {**os.environ, **processes.dismiss()}
+    environment = None if processes is None else {**os.environ, **processes.hand_over()}
     allow_code = ["--allow-code"] * bool(run.config.code_of_others())  # the user has named it, or said so
     with open_for_appending(run.log) as log:
         trainer = subprocess.Popen(

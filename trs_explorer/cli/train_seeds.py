@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import os
-import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,35 +10,16 @@ from typing import TYPE_CHECKING
 
 from trs_explorer import runs
 from trs_explorer.cli import DONE, FAILED, INTERRUPTED, error_message, exit_on_interrupt
-from trs_explorer.cli.flags import parse_list, say
+from trs_explorer.cli.flags import say
 from trs_explorer.cli.trainer import InterruptedTwice, train_with_progress
 from trs_explorer.config import SETTINGS, SPLITS, TrainConfig, same_split
-from trs_explorer.options import UsageError
 from trs_explorer.plugins import stem
 from trs_explorer.results import is_table_alone
 
 if TYPE_CHECKING:
     from trs_explorer.training.processes import Processes
 
-MOST = 1000  # seeds of one command
 FINISHED, SKIPPED, FAILURE, STOPPED = "finished", "skipped", "failed", "stopped"  # how a seed ended; else its training goes on
-
-
-def parse_seeds(text: str) -> list[int]:
-    """Parse --seeds: 0-4, 0,3,7 or both; each once, ascending. Raises UsageError for anything else."""
-    seeds: set[int] = set()
-    for part in parse_list(text, "--seeds"):
-        found = re.fullmatch(r"([0-9]{1,10})(?:-([0-9]{1,10}))?", part)
-        if found is None:
-            raise UsageError(f"--seeds takes seeds such as 0-4 or 0,3,7, got {part!r}")
-        first, last = int(found[1]), int(found[2] or found[1])
-        if last < first or last - first >= MOST:
-            raise UsageError(f"--seeds {part}: a range goes from a smaller to a larger seed, {MOST} seeds at most")
-        SETTINGS["seed"].check(last)
-        seeds.update(range(first, last + 1))
-    if len(seeds) > MOST:
-        raise UsageError(f"--seeds: {MOST} seeds at most, got {len(seeds)}")
-    return sorted(seeds)
 
 
 def train_seeds(
@@ -59,7 +39,7 @@ def train_seeds(
     - values: the settings from flags and file, without a seed.
     - out: OUT; by default checkpoints/METHOD-DATA.
     - train: trains a run and shows it. Keyword arguments: `more`, whether more seeds follow; `about`, fields for lines of JSON.
-    - processes: started by torchrun, which share each training. If one fails, that ends all.
+    - processes: started by torchrun, which share each training. If one of them is killed, that ends all.
     - report: called for every seed when it is done, with the fields seed, run (its folder), state and, if it failed, error.
 
     Raises: UsageError for wrong settings, RunError if a folder is in the way: before anything is trained.
@@ -80,7 +60,7 @@ def train_seeds(
         except InterruptedTwice:
             raise
         except Exception as failure:
-            if os.environ.get("TRS_DEBUG") == "1" or processes is not None:
+            if os.environ.get("TRS_DEBUG") == "1" or not (processes is None or processes.go_on()):
                 raise
             state, error = FAILURE, error_message(failure)
         ended.setdefault(state, []).append(one.seed)

@@ -22,16 +22,32 @@ class InterruptedTwice(runs.RunError):
     """A training was ended by a second Ctrl-C, before it had saved."""
 
 
-class _Stop:
-    """A threading.Event without a lock: a signal handler may run while it is being set."""
+class _Signals:
+    """Handle the signals that stop a training: it ends after the first one, a second one raises KeyboardInterrupt.
 
-    def __init__(self) -> None:
-        self._set = False
+    It is a threading.Event without a lock, which a handler could not take while the event is being set.
+    """
+
+    def __init__(self, as_one_s: float) -> None:
+        """Start without a signal. as_one_s: those within so many seconds of the first one are the same."""
+        self.number, self._as_one_s, self._first, self._set = 0, as_one_s, 0.0, False
+
+    def __call__(self, number: int, frame: object) -> None:
+        """Handle a signal. Those after the second do nothing."""
+        del number, frame
+        if self.number == 1 and time.monotonic() - self._first < self._as_one_s:
+            return
+        self._first, self._set = self._first or time.monotonic(), True
+        self.number += 1
+        if self.number == 2:
+            raise KeyboardInterrupt  # do not wait for the save
 
     def set(self) -> None:
+        """End the training without a signal."""
         self._set = True
 
     def is_set(self) -> bool:
+        """Whether the training must end."""
         return self._set
 
 
@@ -47,47 +63,51 @@ def train_run(run: runs.Run, show: Callable[[dict], object], processes: "Process
     with exit_on_interrupt():
         from trs_explorer.training import train as events
         from trs_explorer.training.processes import ALONE, ProcessLost
-    stop, signals, first = _Stop(), [], 0.0
     processes = processes or ALONE
-
-    def interrupted(number: int, frame: object) -> None:
-        nonlocal first
-        del frame
-        if processes.size > 1 and signals and time.monotonic() - first < TWICE_S:
-            return
-        first = first or time.monotonic()
-        signals.append(number)
-        stop.set()
-        if len(signals) == 2:
-            raise KeyboardInterrupt  # second signal: do not wait for the save
-
-    handled = [number for number in STOPPING if signal.getsignal(number) not in (signal.SIG_IGN, None)]
-    previous = {number: signal.signal(number, interrupted) for number in handled}
-    ends = failed = True
+    signals = _Signals(TWICE_S if processes.size > 1 else 0.0)
+    previous = {number: signal.signal(number, signals) for number in _not_ignored()}
+    interrupted, failed = False, True
     try:
         if processes.leads:
-            processes.command("train", str(run.path.absolute()), run.config.to_json())
+            processes.send_command("train", str(run.path.absolute()), run.config.to_json())
         resume = processes.leads and (any(run.checkpoints()) or runs.has_begun(run))
-        for event in events(run, resume=resume, stop=stop, processes=processes):
+        for event in events(run, resume=resume, stop=signals, processes=processes):
             show(event)
-        anywhere = bool(signals)
+        interrupted = bool(signals.number)
         with contextlib.suppress(ProcessLost):  # nothing of the training is missing
-            anywhere = processes.any(anywhere)
-        ends = anywhere and (not processes.leads or run.status().get("state") == "stopped")
-        signals += [0] * (anywhere and not signals)
+            interrupted = processes.any_process(interrupted)
+        interrupted &= not processes.leads or run.status().get("state") == "stopped"
         failed = False
     except KeyboardInterrupt:
         if run.status().get("state") not in SAVED:
             raise InterruptedTwice(_loss_message(run)) from None
+        interrupted = True
     finally:
-        quiet = bool(signals) and ends
-        signals += [0, 0]
-        for (
-            number,
-            handler,
-        ) in previous.items():  # torchrun ends the other processes after one has failed: they must say why first
-            signal.signal(number, signal.SIG_IGN if quiet or (failed and processes.size > 1) else handler)
-    return INTERRUPTED if quiet else DONE
+        was_signalled, signals.number = signals.number > 0, 2  # a further one raises nothing here
+        if interrupted or (failed and was_signalled):
+            ignore_signals()
+        elif failed and processes.size > 1:
+            postpone_signals()  # torchrun ends this process as soon as another one has ended: it says why first
+        else:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+    return INTERRUPTED if interrupted else DONE
+
+
+def ignore_signals() -> None:
+    """Ignore the signals that stop a training from here on."""
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def postpone_signals() -> None:
+    """Ignore the signals that stop a training until the next training."""
+    for number in _not_ignored():
+        signal.signal(number, lambda number, frame: None)
+
+
+def _not_ignored() -> list[int]:
+    return [number for number in STOPPING if signal.getsignal(number) not in (signal.SIG_IGN, None)]
 
 
 def _loss_message(run: runs.Run) -> str:

@@ -101,4 +101,4 @@ def _line_name(row: SweepRow, axis_key: str | None) -> str:
 
 def _row_name(row: SweepRow) -> str:
     """All settings of a row as a category."""
-    return as_label(_line_name(row, "") or row.trials[0].name) if row.varying else as_label(row.trials[0].name)
+    return as_label(_line_name(row, "") if row.varying else row.name)

@@ -1,4 +1,4 @@
-"""Requests of viewers to a running training, and the wish to stop it, of which all of its processes hear at the same step."""
+"""Requests of viewers to a running training, and signals that stop it: they reach all of its processes at the same step."""
 
 from collections.abc import Sequence
 from threading import Event
@@ -32,10 +32,10 @@ def apply(state: State, request: dict) -> dict:
 
 
 class Inbox:
-    """What a training hears between two steps: requests of viewers, and whether a signal to any process stops it."""
+    """What reaches a training between two steps: requests of viewers, and whether a signal to any process stops it."""
 
     def __init__(self, requests: ControlReader | None, stop: Event | None, processes: Processes) -> None:
-        """Start without news.
+        """Start empty.
 
         requests: of the viewers; None in the processes that follow.
         stop: set by signals to this process.
@@ -54,24 +54,24 @@ class Inbox:
         self._stopped = True
         self._stop.set()
 
-    def announce(self) -> None:
-        """Say in the next exchange between the processes what is new in this one."""
+    def set_flags(self) -> None:
+        """Set the flags that this process sends in the next exchange: what is new here."""
         if self.processes.size > 1:
             self._pending += self._reader.poll() if self._reader else []
             self.processes.flags = [self._stop.is_set(), bool(self._pending)]
 
-    def meet(self) -> None:
-        """Exchange what is new without a step."""
-        self.announce()
-        self.processes.meet()
+    def exchange_flags(self) -> None:
+        """Send and receive what is new without a step."""
+        self.set_flags()
+        self.processes.exchange_flags()
 
     def receive(self) -> Sequence[dict]:
         """Return the requests that have come; after an exchange, if there are several processes."""
         if self.processes.size == 1:
             return self._reader.poll() if self._reader else []
-        if self.processes.heard[STOP]:
+        if self.processes.received[STOP]:
             self.stop_all()
-        if not self.processes.heard[REQUESTS]:
+        if not self.processes.received[REQUESTS]:
             return []
-        news, self._pending = self.processes.broadcast(self._pending), []
-        return news
+        requests, self._pending = self.processes.broadcast(self._pending), []
+        return requests

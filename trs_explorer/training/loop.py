@@ -107,7 +107,7 @@ def _train(run: runs.Run, writer: runs.EventWriter | _NoLog, resume: bool, inbox
     except ProcessLost as lost:
         if not processes.leads:
             raise
-        yield from _save_without(lost, state, step_logger)
+        yield from _save_after_loss(lost, state, step_logger)
 
 
 def _epochs(state: State, step_logger: StepLogger, inbox: Inbox, heartbeat: "_Heartbeat") -> Iterator[dict]:
@@ -120,7 +120,7 @@ def _epochs(state: State, step_logger: StepLogger, inbox: Inbox, heartbeat: "_He
         orders, started = epoch_orders(state), time.perf_counter()
         while state.progress.step_in_epoch < state.steps_per_epoch:
             first = state.progress.step_in_epoch * state.batch_size
-            inbox.announce()
+            inbox.set_flags()
             step_logger.add(state.progress.step + 1, training_step(state, orders[:, first : first + state.batch_size]))
             for text in state.smaller_parts.take_notes():
                 yield step_logger.writer.write("note", step=state.progress.step, text=text)
@@ -147,8 +147,8 @@ def _about_processes(state: State) -> list[str]:
     return [f"{size} processes share each batch, in {state.parts} parts"]
 
 
-def _save_without(lost: ProcessLost, state: State, step_logger: StepLogger) -> Iterator[dict]:
-    """After another process is lost, save the state of before the step that failed, and raise RunError."""
+def _save_after_loss(lost: ProcessLost, state: State, step_logger: StepLogger) -> Iterator[dict]:
+    """After another process is lost, save the state before the step that failed, and raise RunError."""
     why, remedy = state.processes.why_lost(lost), f"go on with --resume {state.run.path}"
     if state.processes.on_gpus:
         last = state.run.checkpoints()[-1:]
@@ -207,7 +207,7 @@ def _handle_requests(state: State, step_logger: StepLogger, inbox: Inbox, heartb
         if not paused or inbox.stops:
             return
         time.sleep(0.1)  # not stop.wait: its lock could deadlock with stop.set() in a signal handler
-        inbox.meet()
+        inbox.exchange_flags()
         step_logger.restart_clock()
 
 

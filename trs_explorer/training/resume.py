@@ -191,4 +191,6 @@ def _same_numerics(state: State, stored: Mapping) -> list[str]:
         state.parts = before["parts"]
     if before == state.numerics:
         return []
-    return [f"trained with {before}, goes on with {state.numerics}: not the same bits as an uninterrupted training"]
+    changed = [name for name, value in state.numerics.items() if before.get(name) != value]
+    then, now = (", ".join(f"{name} {values.get(name)}" for name in changed) for values in (before, state.numerics))
+    return [f"trained with {then}, goes on with {now}: not the same bits as an uninterrupted training"]

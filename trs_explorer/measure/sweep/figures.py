@@ -46,6 +46,12 @@ class SweepRow:
     trials: tuple[Trial, ...]
     rates: Mapping[str, Rate]
 
+    @property
+    def name(self) -> str:
+        """The name of its trials without their seeds."""
+        first = self.trials[0]
+        return first.name.removesuffix(f"-seed-{first.seed}") if len(self.trials) > 1 else first.name
+
 
 def sweep_rows(sweep: Sweep, folder: Path) -> list[SweepRow]:
     """The rows of a sweep, in the order of its trials. Measurements that are missing are left out."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from trs_explorer.catalogue import DATA
 from trs_explorer.config import DEFAULTS
 from trs_explorer.measure.sweep.child import Child
-from trs_explorer.measure.sweep.state import FAILED, TrialState, progress_of, read_outcome
+from trs_explorer.measure.sweep.state import FAILED, STARTING, TrialState, progress_of, read_outcome
 from trs_explorer.memory import free_memory
 from trs_explorer.sweep_plan import Trial
 
@@ -96,7 +96,8 @@ def run_here(trials: Sequence[Trial], folder: Path, module: str, room: Slots, re
                     report(trial, read_outcome(folder, trial.name, status))
                 elif time.monotonic() - looked > PROGRESS_S:
                     running[place] = trial, child, time.monotonic()
-                    report(trial, progress_of(folder, trial))
+                    if (state := progress_of(folder, trial)).state != STARTING:  # which it has been reported to be
+                        report(trial, state)
                 if stop.requested:
                     child.stop() if stop.count == 1 else child.kill()
             if running:

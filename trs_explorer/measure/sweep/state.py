@@ -8,14 +8,17 @@ from pathlib import Path
 
 from trs_explorer.files import Json, printable, read_report, write_atomically
 from trs_explorer.results import is_table_alone
-from trs_explorer.runs import ALIVE, Run, RunError, open_run
+from trs_explorer.runs import Run, RunError, open_run
 from trs_explorer.sweep_plan import Measure, Trial
 from trs_explorer.values import whole
 
-WAITING, TRAINING, MEASURING = "waiting", "training", "measuring"
+WAITING, STARTING, TRAINING, PAUSED = "waiting", "starting", "training", "paused"
+MEASURING, STOPPING = "measuring", "stopping"
 FINISHED, FAILED, STOPPED = "finished", "failed", "stopped"
 ENDED = (FINISHED, FAILED, STOPPED)
+INTERRUPTED = (130, -2)  # exit statuses of a process that Ctrl-C ended, by itself or by the signal, before it had begun
 LOGS = "logs"  # in a sweep's folder: the output of each trial, how its last attempt ended, and its lock
+_PROGRESS = {"running": TRAINING, "paused": PAUSED}
 RECORD = "sweep.json"  # in a run's results: what the sweep has measured of it
 
 
@@ -23,7 +26,8 @@ RECORD = "sweep.json"  # in a run's results: what the sweep has measured of it
 class TrialState:
     """How far a trial is.
 
-    - state: WAITING, TRAINING, MEASURING, or one of ENDED.
+    - state: WAITING, STARTING (its process is there, and has not begun), TRAINING, PAUSED, MEASURING,
+      STOPPING (the sweep is to end, and it saves), or one of ENDED.
     - epoch, epochs, step, steps: of its training; 0 where they are unknown.
     - error: why it failed.
     """
@@ -84,9 +88,12 @@ def progress_of(folder: Path, trial: Trial) -> TrialState:
     try:
         run = run_of(folder, trial)
     except RunError:
-        return TrialState(TRAINING)
-    status = (read_report(run.path / "status.json") or {}) if run else {}
-    state = MEASURING if status.get("state") == FINISHED else TRAINING
+        return TrialState(STARTING)
+    if run is None:
+        return TrialState(STARTING)
+    status = run.status()
+    # until its process trains, the status is that of an earlier attempt
+    state = MEASURING if is_trained(run) else _PROGRESS.get(str(status.get("state")), STARTING)
     epoch, epochs, step, steps = (whole(status.get(name)) or 0 for name in ("epoch", "epochs", "step", "steps"))
     return TrialState(state, epoch, epochs, step, steps)
 
@@ -112,12 +119,8 @@ def read_outcome(folder: Path, name: str, status: int) -> TrialState:
     state, error = stored.get("state"), printable(stored.get("error", ""))
     if state in ENDED:
         return TrialState(str(state), error=error)
+    if status in INTERRUPTED:
+        return TrialState(STOPPED)
     how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
     kept = "; the same command continues it" if (folder / name / "status.json").exists() else ""
     return TrialState(FAILED, error=f"its process {how}{kept} (its output: {folder / LOGS / name}.log)")
-
-
-def is_alive(folder: Path, trial: Trial) -> bool:
-    """Whether some process is training a trial."""
-    run = run_of(folder, trial)
-    return run is not None and run.status().get("state") in ALIVE
