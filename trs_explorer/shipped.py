@@ -35,5 +35,6 @@ def run_at(path: Path) -> Run:
         if path.name in shipped:
             return shipped[path.name]
         if path.parts[:-1] in ((), ("checkpoints",)):
-            raise RunError(f"{path}: no such run. Shipped runs: {', '.join(shipped) or 'none'}")
+            usable = [name for name, run in shipped.items() if run.checkpoints()]  # of others Table 1 alone is shipped
+            raise RunError(f"{path}: no such run. Shipped runs: {', '.join(usable) or 'none'}")
     return open_run(path)
