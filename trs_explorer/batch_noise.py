@@ -4,7 +4,8 @@ A batch may be computed in parts, by threads or processes. Each part draws for t
 result is the same in any number of parts. With an ordinary generator, as in a notebook, the functions draw as torch does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -46,8 +47,7 @@ def rand(
 
     Raises: ValueError if a `PartGenerator` is of another number of images.
     """
-    drawn = torch.rand(_whole_shape(shape, dim, generator), generator=shared(generator), device=device, dtype=dtype)
-    return _own_rows(drawn, dim, generator)
+    return _own_rows(torch.rand, shape, dim, generator, device=device, dtype=dtype)
 
 
 def randn(
@@ -59,16 +59,14 @@ def randn(
     dtype: torch.dtype | None = None,
 ) -> Tensor:
     """Return numbers of a shape from the standard normal distribution; arguments and errors as for `rand`."""
-    drawn = torch.randn(_whole_shape(shape, dim, generator), generator=shared(generator), device=device, dtype=dtype)
-    return _own_rows(drawn, dim, generator)
+    return _own_rows(torch.randn, shape, dim, generator, device=device, dtype=dtype)
 
 
 def randint(
     high: int, shape: Sequence[int], *, generator: torch.Generator, dim: int = 0, device: torch.device | str = "cpu"
 ) -> Tensor:
     """Return whole numbers of a shape, uniform in 0 .. high - 1; arguments and errors as for `rand`."""
-    drawn = torch.randint(high, _whole_shape(shape, dim, generator), generator=shared(generator), device=device)
-    return _own_rows(drawn, dim, generator)
+    return _own_rows(partial(torch.randint, high), shape, dim, generator, device=device)
 
 
 def shared(generator: torch.Generator) -> torch.Generator:
@@ -76,16 +74,12 @@ def shared(generator: torch.Generator) -> torch.Generator:
     return generator.whole if isinstance(generator, PartGenerator) else generator
 
 
-def _whole_shape(shape: Sequence[int], dim: int, generator: torch.Generator) -> list[int]:
-    whole = list(shape)
-    if isinstance(generator, PartGenerator):
-        if whole[dim] != len(generator.places):
-            raise ValueError(f"the part has {len(generator.places)} images, numbers are drawn for {whole[dim]}")
-        whole[dim] = generator.size
-    return whole
-
-
-def _own_rows(drawn: Tensor, dim: int, generator: torch.Generator) -> Tensor:
+def _own_rows(draw: Callable[..., Tensor], shape: Sequence[int], dim: int, generator: torch.Generator, **how: object) -> Tensor:
+    """Draw for the whole batch, and return the part's rows."""
     if not isinstance(generator, PartGenerator):
-        return drawn
-    return drawn.narrow(dim, generator.places.start, len(generator.places))
+        return draw(shape, generator=generator, **how)
+    if shape[dim] != len(generator.places):
+        raise ValueError(f"the part has {len(generator.places)} images, numbers are drawn for {shape[dim]}")
+    whole = list(shape)
+    whole[dim] = generator.size
+    return draw(whole, generator=generator.whole, **how).narrow(dim, generator.places.start, len(generator.places))
