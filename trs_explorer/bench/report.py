@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -13,7 +15,8 @@ from trs_explorer.bench.timing import machine
 Measure = Callable[[int, Callable[[str], None]], tuple[str, list[str], list[dict]]]
 Page = tuple[Path, Callable[[str, list[dict]], str]]
 
-LEFT_ALIGNED = ("model", "variant", "part", "what", "unit")
+JSON_ONLY = ("model", "difference", "setting")
+LEFT_ALIGNED = ("variant", "part", "what", "unit", "same loss")
 FORMATS = {
     "ms": "{:.3f}",
     "ratio": "{:.2f} x",
@@ -50,15 +53,21 @@ def run(name: str, measure: Measure, *, rounds: int, json_file: Path | None, pag
     if page:
         file, draw = page
         file.write_text(draw(f"{title}<br>{machine()}", rows), encoding="utf-8")
-    table = Table(title=title, title_justify="left")
-    for column in rows[0]:
-        table.add_column(column, justify="left" if column in LEFT_ALIGNED else "right")
-    for row in rows:
-        table.add_row(*(_format(column, value) for column, value in row.items()))
-    console.print(table)
+    for model, same in groupby(rows, lambda row: row.get("model")):
+        console.print(_table(f"{title} ({model})" if model else title, list(same)))
     for line in (*notes, machine()):
         console.print(line)
     return int(any(row.get("same loss") == "NO" or row.get("met") == "WEAKER" for row in rows))
+
+
+def _table(title: str, rows: list[dict]) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE)
+    columns = [column for column in rows[0] if column not in JSON_ONLY]
+    for column in columns:
+        table.add_column(column, justify="left" if column in LEFT_ALIGNED else "right")
+    for row in rows:
+        table.add_row(*(_format(column, row[column]) for column in columns))
+    return table
 
 
 def _format(column: str, value: object) -> str:

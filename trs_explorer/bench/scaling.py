@@ -16,6 +16,9 @@ from trs_explorer.training.parallel import one_thread_each, parts_for, terms_and
 MEMBERS = (2, 4, 8, 16)  # at 28 x 28, batch 128
 SIZES = (28, 56, 112, 224)  # of 3 members, batch 32
 CLASSES, DELTA = 10, 0.1
+SETTINGS = (
+    "members: 28 x 28 pixels, batch 128. pixels: of an image, 3 members, batch 32. slope: from the row above; linear: 1."
+)
 
 
 def bench_scaling(model: str, rounds: int) -> list[dict]:
@@ -40,7 +43,7 @@ def bench_scaling(model: str, rounds: int) -> list[dict]:
             {
                 "unit": what,
                 "n": n,
-                "variant": f"{n} members of 28 x 28, batch 128"
+                "setting": f"{n} members of 28 x 28, batch 128"
                 if what == "members"
                 else f"{math.isqrt(n)} x {math.isqrt(n)}, 3 members, batch 32",
                 "ms": ms,

@@ -81,17 +81,17 @@ def _measure(name: str, models: list[str], processes: int | None = None):
         except ImportError as error:
             raise UsageError(f"trs bench tui needs a pseudo-terminal, which this system does not have ({error})") from error
         return lambda rounds, show: (f"trs bench tui: {dashboard.TITLE}", [dashboard.NOTE], dashboard.bench_tui(rounds, show))
-    model = ", ".join(models)
+    model, several = ", ".join(models), name == "step"
     if processes is not None:
         from trs_explorer.bench.processes import bench_processes
 
         title = f"trs bench step: {model} x 3, MNIST, batch 128, {processes} processes against threads, median of {{}}"
         return lambda rounds, show: (title.format(rounds), [], bench_processes(model, rounds, processes))
     if name == "scaling":
-        from trs_explorer.bench.scaling import bench_scaling
+        from trs_explorer.bench.scaling import SETTINGS, bench_scaling
 
         title = f"trs bench scaling: {model}, a default TRS step, median of {{}}"
-        return lambda rounds, show: (title.format(rounds), [], bench_scaling(model, rounds))
+        return lambda rounds, show: (title.format(rounds), [SETTINGS], bench_scaling(model, rounds))
     if name == "step":
         from trs_explorer.bench.step import bench_step
 
@@ -99,5 +99,6 @@ def _measure(name: str, models: list[str], processes: int | None = None):
             return [row for one in models for row in bench_step(one, rounds)]
     else:
         from trs_explorer.bench.logging import bench_logging as bench_model
-    title = "trs bench {}: {} x 3, MNIST, batch 128, median of {}"
-    return lambda rounds, show: (title.format(name, model, rounds), [], bench_model(model, rounds))
+    title = "trs bench {}: {}3 members, MNIST, batch 128, median of {}"
+    named = "" if several else f"{model}, "  # otherwise each table is
+    return lambda rounds, show: (title.format(name, named, rounds), [], bench_model(model, rounds))

@@ -35,7 +35,7 @@ def scaling_figure(rows: Sequence[Json], *, title: str = "", look: str = "light"
         data.append(common | {
             "type": "scatter", "mode": "lines+markers", "name": "measured", "y": ms,
             "line": {"color": SERIES_COLOURS[0], "width": 2}, "marker": {"size": 8},
-            "customdata": [[row["variant"], row["against linear"]] for row in of_unit],
+            "customdata": [[row["setting"], row["against linear"]] for row in of_unit],
             "hovertemplate": "%{customdata[0]}: %{y:.1f} ms, %{customdata[1]:.2f} x proportional<extra></extra>",
         })  # fmt: skip
         left = 0.55 * place
