@@ -16,9 +16,7 @@ from trs_explorer.training.parallel import one_thread_each, parts_for, terms_and
 MEMBERS = (2, 4, 8, 16)  # at 28 x 28, batch 128
 SIZES = (28, 56, 112, 224)  # of 3 members, batch 32
 CLASSES, DELTA = 10, 0.1
-SETTINGS = (
-    "members: 28 x 28 pixels, batch 128. pixels: of an image, 3 members, batch 32. slope: from the row above; linear: 1."
-)
+SETTINGS = "members: 28 x 28 pixels, batch 128. pixels: of an image, 3 members, batch 32. slope: from the row above; linear: 1."
 
 
 def bench_scaling(model: str, rounds: int) -> list[dict]:

@@ -1,5 +1,6 @@
 """A training step's time against the number of members and the size of the images, beside straight proportion."""
 
+import math
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
@@ -20,6 +21,7 @@ def scaling_figure(rows: Sequence[Json], *, title: str = "", look: str = "light"
         "template": template(look),
         "title": {"text": title, "font": {"size": 14}},
         "height": 420,
+        "margin": {"r": 60},
         "hovermode": "closest",
     }
     for place, (unit, name) in enumerate(PANELS.items()):
@@ -43,9 +45,10 @@ def scaling_figure(rows: Sequence[Json], *, title: str = "", look: str = "light"
             "type": "log",
             "title": {"text": name},
             "tickvals": n,
+            "ticktext": [str(one) if unit == "members" else "{0} × {0}".format(math.isqrt(one)) for one in n],
             "domain": [left, left + 0.45],
             "anchor": f"y{axis}",
         }
-        layout[f"yaxis{axis}"] = {"type": "log", "title": {"text": "ms a step"}, "anchor": f"x{axis}"}
+        layout[f"yaxis{axis}"] = {"type": "log", "dtick": "D2", "title": {"text": "ms a step"}, "anchor": f"x{axis}"}
     layout["legend"] = {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"}
     return go.Figure({"data": data, "layout": layout})
