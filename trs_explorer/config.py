@@ -56,6 +56,9 @@ class TrainConfig:
     augment: bool = setting(False, "shift training images by up to 4 pixels and mirror them, at random (on for CIFAR)")
     device: str = setting("auto", "auto, cpu or cuda; auto takes a GPU where there is one")
     precision: str = setting("auto", "members in bfloat16 where the hardware has it", choices=("auto", "float32", "bfloat16"))
+    compile: bool = setting(
+        False, "TRS's search as one graph of torch.compile: seconds to compile, for a GPU; no faster on a CPU"
+    )
     adversarial: bool = setting(False, "adversarial training: cross-entropy on PGD examples of the ensemble (Madry et al. 2018)")
     adv_eps: float = setting(0.2, "radius of --adversarial, in [0, 1] pixels", low=0, high=1)
     adv_steps: int = setting(7, "PGD steps of --adversarial, each of size 2.5 * adv-eps / adv-steps", low=1, high=100)

@@ -12,6 +12,7 @@ from trs_explorer.config import resolve
 from trs_explorer.data import Dataset, load
 from trs_explorer.defences.trs import trs
 from trs_explorer.models import Ensemble, build
+from trs_explorer.training.compilation import check_compilation
 from trs_explorer.training.device import use_bfloat16
 from trs_explorer.training.parallel import one_thread_each, parts_for, terms_and_gradients
 
@@ -21,13 +22,14 @@ ALLOWED = {"float32": 1e-4, "bfloat16": 1e-2}  # relative difference of a loss t
 BATCH, WARM_UP_STEPS, DELTA = 128, 150, 0.1
 
 
-def bench_step(model: str, rounds: int) -> list[dict]:
+def bench_step(model: str, rounds: int, *, compiled: bool = False) -> list[dict]:
     """One row per variant: median milliseconds of loss and gradients, ratios to two published steps, and the loss.
 
     3 members, batch 128 of MNIST, after 150 TRS steps from scratch, delta = 0.1. Every variant gets the same weights, images
     and half of the images to move. The two variants with the published search differ from it only in arithmetic. The default
     one searches its support points by first-order steps and finds less extreme ones: its loss shows by how much. The released
     trainer's objective is another, so its loss is not compared, see `released_trs`.
+    compiled: add a row for the default variant with its search compiled, see `training.compilation`.
     """
     images = load("mnist", train=True)
     ensemble = build(model, "mnist", 3, seed=0)
@@ -39,7 +41,7 @@ def bench_step(model: str, rounds: int) -> list[dict]:
     order = _order_by_halves(BATCH)
     bfloat16_is_fast = use_bfloat16("auto", x.device)
 
-    def ours(options: dict, bfloat16: bool) -> Callable[[], float]:
+    def ours(options: dict, bfloat16: bool, compiled: bool = False) -> Callable[[], float]:
         def loss(part: int, places: range) -> dict[str, Tensor]:
             del part
             chosen = order[places.start : places.stop]
@@ -47,10 +49,10 @@ def bench_step(model: str, rounds: int) -> list[dict]:
             return trs(ensemble, clean, y[chosen], **options, progress=1.0, generator=noise, x_ce=clean, places=places)
 
         def run() -> float:
-            ensemble.autocast = bfloat16
+            ensemble.autocast, ensemble.compiled = bfloat16, compiled
             with one_thread_each(parts):
                 terms, _ = terms_and_gradients(loss, BATCH, parameters, parts)
-            ensemble.autocast = False
+            ensemble.autocast = ensemble.compiled = False
             return terms["total"].item()
 
         return run
@@ -71,7 +73,11 @@ def bench_step(model: str, rounds: int) -> list[dict]:
     }
     if bfloat16_is_fast:
         variants["ours, the same search, bfloat16"] = ours(second, True)
-    variants[f"ours, as trained by default, {'bfloat16' if bfloat16_is_fast else 'float32'}"] = ours(defaults, bfloat16_is_fast)
+    as_trained = f"ours, as trained by default, {'bfloat16' if bfloat16_is_fast else 'float32'}"
+    variants[as_trained] = ours(defaults, bfloat16_is_fast)
+    if compiled:
+        check_compilation(resolve({"model": model, "compile": True}), ensemble)
+        variants[f"{as_trained}, compiled"] = ours(defaults, bfloat16_is_fast, compiled=True)
 
     _warm_up(ensemble, images)
     losses = {name: run() for name, run in variants.items()}

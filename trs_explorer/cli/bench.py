@@ -38,6 +38,10 @@ def bench(
         int | None,
         typer.Option("--processes", min=1, help="step: time it in so many processes, as under torchrun, against threads."),
     ] = None,
+    compiled: Annotated[
+        bool,
+        typer.Option("--compile", help="step: also time the default step with its search compiled, see trs train --compile."),
+    ] = False,
     html: Annotated[Path | None, typer.Option("--html", help="scaling: also draw it, a page for the browser.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")] = None,
 ) -> None:
@@ -51,6 +55,8 @@ def bench(
         raise UsageError(unknown("trs bench", name, BENCHMARKS))
     if processes is not None and name != "step":
         raise UsageError(f"--processes is for trs bench step, not for {name}: drop it")
+    if compiled and (name != "step" or processes is not None):
+        raise UsageError("--compile is for trs bench step without --processes: drop it")
     if html is not None and name != "scaling":
         raise UsageError(f"--html is for trs bench scaling, not for {name}: drop it")
     several = name == "step" and processes is None
@@ -64,7 +70,7 @@ def bench(
     from trs_explorer.bench import report
 
     page = None if html is None else (html, _scaling_page)
-    raise SystemExit(report.run(name, _measure(name, models, processes), rounds=rounds, json_file=json_file, page=page))
+    raise SystemExit(report.run(name, _measure(name, models, processes, compiled), rounds=rounds, json_file=json_file, page=page))
 
 
 def _scaling_page(title: str, rows: list[dict]) -> str:
@@ -73,7 +79,7 @@ def _scaling_page(title: str, rows: list[dict]) -> str:
     return scaling_figure(rows, title=title).to_html(include_plotlyjs=True)
 
 
-def _measure(name: str, models: list[str], processes: int | None = None):
+def _measure(name: str, models: list[str], processes: int | None = None, compiled: bool = False):
     """The function of a benchmark, see `report.Measure`. Its modules are imported here because they load torch."""
     if name == "tui":
         try:
@@ -96,7 +102,7 @@ def _measure(name: str, models: list[str], processes: int | None = None):
         from trs_explorer.bench.step import bench_step
 
         def bench_model(model: str, rounds: int) -> list[dict]:
-            return [row for one in models for row in bench_step(one, rounds)]
+            return [row for one in models for row in bench_step(one, rounds, compiled=compiled)]
     else:
         from trs_explorer.bench.logging import bench_logging as bench_model
     title = "trs bench {}: {}3 members, MNIST, batch 128, median of {}"

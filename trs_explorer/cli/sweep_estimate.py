@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 # The settings that decide how long a step takes. Of a method's numbers only whether they are 0: then a term is left out.
 COSTS = (
-    "method", "data", "data_dir", "model", "members", "batch_size", "optimizer", "augment", "device", "precision", "adversarial",
-    "adv_steps", "limit"
+    "method", "data", "data_dir", "model", "members", "batch_size", "optimizer", "augment", "device", "precision", "compile",
+    "adversarial", "adv_steps", "limit"
 )  # fmt: skip
 ALIKE = ("data", "model", "members", "seed", "device", "precision", "limit", "data_dir")  # of a training and its start
 

@@ -1,6 +1,7 @@
 """The inner maximum of Eq. (1): support points near x that serve all members, and a batch's losses and gradients there."""
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
 import torch
@@ -68,14 +69,34 @@ def support_points(
             costs as little as "first" and finds larger norms. Our choice, and the default.
     """
     losses, direction = _ascent_direction(members, x, y, order)
-    point = x
+    size, radius = (torch.full((), value, dtype=x.dtype, device=x.device) for value in (2 * delta / steps, delta))
+    point = _moved(x, direction, x, size, radius)
+    following = _compiled(x.device.type) if members.compiled else _next_point
     with batch_statistics_only(members):
-        for step in range(steps):
-            if step:
-                _, direction = _ascent_direction(members, point, y, order, keep_graph=False)
-            change = (point + 2 * delta / steps * direction.sign() - x).clamp(-delta, delta)
-            point = (x + change).clamp(0, 1)
+        for _ in range(steps - 1):
+            point = following(members, point, x, y, size, radius, order)
     return point, losses
+
+
+@functools.cache
+def _compiled(device: str) -> Callable[..., Images]:
+    """Return `_next_point` as one graph: on a GPU a CUDA graph, whose result the next call overwrites, so that it is copied."""
+    if device != "cuda":
+        return torch.compile(_next_point, fullgraph=True, dynamic=False)
+    graph = torch.compile(_next_point, fullgraph=True, dynamic=False, mode="reduce-overhead")
+    return lambda *args: graph(*args).clone()
+
+
+def _next_point(members: Members, point: Images, x: Images, y: Labels, size: Tensor, radius: Tensor, order: str) -> Images:
+    """Take a step of the search from a point."""
+    _, direction = _ascent_direction(members, point, y, order, keep_graph=False)
+    return _moved(point, direction, x, size, radius)
+
+
+def _moved(point: Images, direction: Tensor, x: Images, size: Tensor, radius: Tensor) -> Images:
+    """Move a point by `size` in each pixel, along the direction's sign; within `radius` of x, and in [0, 1]."""
+    change = (point + size * direction.sign() - x).clamp(-radius, radius)
+    return (x + change).clamp(0, 1)
 
 
 def _ascent_direction(members: Members, x: Images, y: Labels, order: str, *, keep_graph: bool = True) -> tuple[Tensor, Tensor]:
@@ -98,8 +119,7 @@ def _ascent_direction_stacked(members: Stacked, x: Images, y: Labels, order: str
     The gradient of |g| is then J^T H J g / |g| with H = diag p - p p^T.
     """
     piece = LinearPiece(members, x)
-    with torch.set_grad_enabled(keep_graph):
-        losses, gradients = piece.losses_and_gradients(y)
+    losses, gradients = piece.losses_and_gradients(y) if keep_graph else piece.values(y, {})[:2]
     gradients = gradients.detach()
     if order != "second":
         return losses, _weighted_sum(gradients, losses, order)

@@ -26,6 +26,7 @@ class Ensemble(nn.Module):
     vote_weights: a weight per member for "weighted" and "sum", a buffer that is saved with the members. A member of weight 0 does
         not vote: initially only the first one votes.
     autocast: whether members compute in bfloat16 (training); logits and all later results are at least float32.
+    compiled: whether the search for support points runs as one graph of torch.compile (training).
     """
 
     vote_weights: Float[Tensor, " member"]
@@ -43,7 +44,7 @@ class Ensemble(nn.Module):
         self.members, self.voting = nn.ModuleList(members), voting
         if voting in WEIGHTED:
             self.register_buffer("vote_weights", torch.eye(len(members))[0])
-        self.autocast = False
+        self.autocast = self.compiled = False
 
     def __len__(self) -> int:
         """The number of members."""
@@ -51,7 +52,8 @@ class Ensemble(nn.Module):
 
     def stacked(self) -> "Stacked | Ensemble":
         """Return the fastest form for several passes over a small batch: the members as one network if possible, else self."""
-        return Stacked(list(self.members), bfloat16=self.autocast) if stackable(list(self.members)) else self
+        members = list(self.members)
+        return Stacked(members, bfloat16=self.autocast, compiled=self.compiled) if stackable(members) else self
 
     def arrange(self, x: Images) -> Images:
         """Return images in the layout that `member_logits` takes: unchanged (`Stacked` has its own layout)."""

@@ -1,7 +1,8 @@
 """Stacked members around a batch of images, where they are linear: products with their Jacobians, losses and input gradients.
 
 (Leaky) ReLUs and max-pooling are linear around almost every image, the other layers everywhere. So everything here has a closed
-form. Autograd gives the same with a graph, which costs more memory and overhead.
+form. Autograd gives the same with a graph, which costs more memory and overhead. (Blocks without gradients are `with` blocks: of
+methods that are decorated torch.compile makes no graph.)
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,23 +22,26 @@ OfLayers = dict[int, Tensor]  # by the layer's number
 class LinearPiece:
     """Members at one batch of images: their logits, and their exact Jacobian J there, neither with a graph."""
 
-    @torch.no_grad()
     def __init__(self, members: Stacked, x: Tensor | Sequence[Tensor]) -> None:
         """x: one batch for all members, or one per member, as `Stacked.arrange` returns them."""
         self.members = members
         self.first = next(number for number, (_, weight, _) in enumerate(members.layers) if weight is not None)
-        self.shared, x = members.joined(x)
         self.inputs: list[Tensor] = []  # of each layer; of a (leaky) ReLU its output, which has the same sign
         self.maxima: OfLayers = {}  # of each max-pooling: their places
-        for number, (layer, weight, bias) in enumerate(members.layers):
+        with torch.no_grad():
+            self.shared, x = members.joined(x)
+            self.logits: MemberLogits = at_least_float32(self._forward(x))
+
+    def _forward(self, x: Tensor) -> Tensor:
+        for number, (layer, weight, bias) in enumerate(self.members.layers):
             if isinstance(layer, nn.MaxPool2d):
                 self.inputs.append(x)
                 x, self.maxima[number] = F.max_pool2d(x, *_pooling(layer), return_indices=True)
                 continue
-            output = members.apply(layer, weight, bias, x, self.shared and number <= self.first)
+            output = self.members.apply(layer, weight, bias, x, self.shared and number <= self.first)
             self.inputs.append(output if isinstance(layer, ACTIVATIONS) else x)
             x = output
-        self.logits: MemberLogits = at_least_float32(x)
+        return x
 
     def losses_and_gradients(
         self, y: Int[Tensor, " batch"]
@@ -50,15 +54,28 @@ class LinearPiece:
         losses, gradients = _LossesAndGradients.apply(self, y, *weights)  # type: ignore[no-untyped-call]
         return losses, gradients
 
-    @torch.no_grad()
+    def values(self, y: Int[Tensor, " batch"], outputs: OfLayers) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the same two without a graph, and p and r = p - y: the members' probabilities, and these minus 1 of class y.
+
+        outputs: takes the gradients of the losses with respect to the output of each layer with weights.
+        """
+        with torch.no_grad():
+            log_p = self.logits.log_softmax(-1)
+            p = log_p.exp()
+            r = p - F.one_hot(y, p.shape[-1])
+            gradients = self.backward(r, outputs).unflatten(1, (len(p), -1)).transpose(0, 1)
+            losses = -log_p.gather(-1, y.expand(len(p), -1)[..., None])[..., 0]
+        return losses, at_least_float32(gradients), p, r
+
     def jvp(self, directions: MemberImages) -> MemberLogits:
         """Return J v: the derivative of each member's logits along its direction, image by image."""
-        return self.forward_changes(directions, {})
+        with torch.no_grad():
+            return self.forward_changes(directions, {})
 
-    @torch.no_grad()
     def vjp(self, weights: Tensor) -> MemberImages:
         """Return J^T w: the input gradients of the sums of logits weighted by w."""
-        w = self.backward(weights, {})
+        with torch.no_grad():
+            w = self.backward(weights, {})
         return at_least_float32(w.unflatten(1, (len(self.members), -1)).transpose(0, 1))
 
     def forward_changes(self, directions: MemberImages, inputs: OfLayers) -> MemberLogits:
@@ -147,13 +164,11 @@ class _LossesAndGradients(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, piece: LinearPiece, y: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
         del weights
-        log_p = piece.logits.log_softmax(-1)
-        p, outputs = log_p.exp(), OfLayers()
-        r = p - F.one_hot(y, p.shape[-1])
-        gradients = piece.backward(r, outputs).unflatten(1, (len(p), -1)).transpose(0, 1)
+        outputs = OfLayers()
+        losses, gradients, p, r = piece.values(y, outputs)
         ctx.piece, ctx.p, ctx.r, ctx.outputs = piece, p, r, outputs
         ctx.set_materialize_grads(False)
-        return -log_p.gather(-1, y.expand(len(p), -1)[..., None])[..., 0], at_least_float32(gradients)
+        return losses, gradients
 
     @staticmethod
     @once_differentiable

@@ -64,9 +64,13 @@ class Stacked:
     flattening it is [member, batch, unit].
     """
 
-    def __init__(self, members: Sequence[nn.Module], *, bfloat16: bool) -> None:
-        """Gather the weights. bfloat16: compute in bfloat16; the resulting logits are at least float32."""
-        self.members, self.bfloat16 = members, bfloat16
+    def __init__(self, members: Sequence[nn.Module], *, bfloat16: bool, compiled: bool = False) -> None:
+        """Gather the weights.
+
+        bfloat16: compute in bfloat16; the resulting logits are at least float32.
+        compiled: see `Ensemble`.
+        """
+        self.members, self.bfloat16, self.compiled = members, bfloat16, compiled
         layers = [self._gather(same) for same in zip(*(member.children() for member in members), strict=True)]
         self.unshuffle = layers[0][0] if isinstance(layers[0][0], nn.PixelUnshuffle) else None
         self.layers = _pool_first(layers[1:] if self.unshuffle else layers)

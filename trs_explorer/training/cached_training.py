@@ -11,7 +11,7 @@ from trs_explorer.data import fingerprints
 from trs_explorer.training import loop
 
 # The settings on which the result of a training does not depend, or only in its last bits.
-IRRELEVANT = ("device", "precision", "log_every", "save_every", "probe_every", "data_dir")
+IRRELEVANT = ("device", "precision", "compile", "log_every", "save_every", "probe_every", "data_dir")
 RELEVANT = ("options", *(name for name in SETTINGS if name not in IRRELEVANT))
 
 

@@ -12,7 +12,7 @@ from trs_explorer.evaluation.probe import probe
 from trs_explorer.files import cannot_write
 from trs_explorer.options import UsageError
 from trs_explorer.parse_events import PROBE
-from trs_explorer.training import checkpoints, control, memory_estimate
+from trs_explorer.training import checkpoints, compilation, control, memory_estimate
 from trs_explorer.training.control import Inbox
 from trs_explorer.training.parallel import one_thread_each, own_parts
 from trs_explorer.training.processes import ALONE, Processes, ProcessLost
@@ -94,7 +94,8 @@ def _train(run: runs.Run, writer: runs.EventWriter | _NoLog, resume: bool, inbox
     step_logger, heartbeat = StepLogger(writer), _Heartbeat(state)
     yield writer.write("start", **_start_fields(state, resumed=resume))
     too_large = memory_estimate.warnings(run.config, state.device, len(state.images))
-    for text in [*notes, *_about_processes(state), *too_large]:
+    compiling = [compilation.NOTE] if run.config.compile else []
+    for text in [*notes, *_about_processes(state), *too_large, *compiling]:
         yield writer.write("note", step=state.progress.step, text=text)
     if unlogged:  # the training was killed after writing the files and before writing the event
         yield writer.write("checkpoint", step=state.progress.step, epoch=state.progress.epoch, **unlogged)

@@ -13,6 +13,7 @@ from trs_explorer.config import TrainConfig
 from trs_explorer.defences.terms import COSINE
 from trs_explorer.models import Ensemble, build
 from trs_explorer.options import UsageError
+from trs_explorer.training.compilation import check_compilation
 
 IMAGES = 2
 
@@ -54,6 +55,8 @@ def check_members(config: TrainConfig, ensemble: Ensemble) -> None:
             load(method.member_check)(ensemble, x)
         except (ValueError, RuntimeError, TypeError) as error:
             raise UsageError(f"--method {config.method} cannot train --model {config.model}: {_first_line(error)}") from error
+    if config.compile:
+        check_compilation(config, ensemble)
 
 
 def _check_custom_method(config: TrainConfig, ensemble: Ensemble, x: Tensor) -> None:

@@ -49,6 +49,8 @@ def prepare(values: Mapping[str, object], *, notify: Callable[[str], object] = l
     if settings.device not in ("auto", "cpu"):
         resolve_device(settings.device)
     _obtain_data(settings)
+    if settings.compile:
+        notify("--compile: trying torch.compile, a few seconds")
     check_model(settings)
     return settings
 

@@ -58,14 +58,14 @@ def training_step(state: State, orders: Tensor) -> dict[str, Tensor]:
 
     ensemble.eval()
     in_training.train()
-    ensemble.autocast = state.bfloat16
+    ensemble.autocast, ensemble.compiled = state.bfloat16, config.compile
     parameters = list(in_training.parameters())
     run = functools.partial(_run_within_memory, state, orders[0])
     with _undone_if_lost(state, orders[0]):
         terms, gradients = terms_and_gradients(loss, orders.shape[1], parameters, state.parts, state.processes, run)
         if state.image_memory is not None:
             _share_image_memory(state, orders[0])
-    ensemble.autocast = False
+    ensemble.autocast = ensemble.compiled = False
     for parameter in ensemble.parameters():
         parameter.grad = None
     for parameter, gradient in zip(parameters, gradients, strict=True):
