@@ -8,15 +8,13 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-# Before torch is imported (by shape_checks), and for the processes that tests start: two workers of two threads each wait for
+# Before torch is imported, and for the processes that tests start: two workers of two threads each wait for
 # one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # a test that takes two threads all the same lets none of them spin
 
-import jaxtyping
 import pytest
 from hypothesis import HealthCheck, settings
-from shape_checks import checked_once_a_kind
 
 # Without their bytecode, two workers would compile 440 files each, and every `trs` that a test starts all of the package.
 sys.dont_write_bytecode = False
@@ -32,20 +30,36 @@ if threading.current_thread() is threading.main_thread():
 
 ROOMS = ("gradients", "models", "attacks", "defences", "evaluation", "explore")
 ROOMS += tuple(f"data.{module}" for module in ("augment", "cifar", "fashion", "idx", "mnist"))
-jaxtyping.jaxtyped = checked_once_a_kind  # which the import hook puts around every function
-jaxtyping.install_import_hook([f"trs_explorer.{room}" for room in ROOMS], "beartype.beartype")
 
 # Other tests run beside: how long one takes says nothing.
 settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("here")
 
 
+def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Install the checks of shapes before anything else is imported, unless other processes run the tests.
+
+    Called when this file is loaded, before the conftest.py of any folder. The process that only hands tests to workers needs no
+    torch: to load it would take two seconds before the first worker starts.
+    """
+    config = pluginmanager.get_plugin("pytestconfig")
+    known = config.known_args_namespace
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ
+    if is_worker or known.collectonly or known.usepdb or not getattr(known, "numprocesses", None):
+        _check_shapes()
+
+
+def _check_shapes() -> None:
+    import jaxtyping
+    from shape_checks import checked_once_a_kind
+
+    jaxtyping.jaxtyped = checked_once_a_kind  # which the import hook puts around every function
+    jaxtyping.install_import_hook([f"trs_explorer.{room}" for room in ROOMS], "beartype.beartype")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _mnist_once() -> Iterator[None]:
     """Unpack, check and hash the embedded MNIST once in a process, not for everyone who loads it."""
-    if "torch" not in sys.modules:  # nobody here loads it
-        yield
-        return
     from trs_explorer.data import dataset, mnist
 
     read, fingerprint, embedded = mnist.read_split, dataset.fingerprint, mnist.EMBEDDED

@@ -84,6 +84,11 @@ def _kind(value: object) -> object:
     if kind is tuple:
         kinds = tuple(map(_kind, value))
         return None if None in kinds else (tuple, *kinds)
+    if kind is list:  # a check looks at one of its items: it says all only if they are of one kind
+        kinds = {_kind(one) for one in value}
+        return None if None in kinds or len(kinds) > 1 else (list, *kinds)
+    if kind is torch.Size:
+        return kind, len(value)
     if kind is dict:
         kinds = tuple((key, _kind(one)) for key, one in value.items())
         return None if any(one is None for _, one in kinds) else (dict, *kinds)

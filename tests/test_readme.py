@@ -51,6 +51,7 @@ def commands(*words: str) -> list[str]:
     return [line.partition("#")[0].strip() for line in COMMANDS if all(word in line for word in words)]
 
 
+@pytest.mark.slow
 def test_an_ensemble_of_one_s_own_is_brought_in_by_the_commands_shown(folder: Path, trs) -> None:
     generator = np.random.default_rng(0)
     y = generator.integers(0, 4, 120)
@@ -70,6 +71,7 @@ def test_an_ensemble_of_one_s_own_is_brought_in_by_the_commands_shown(folder: Pa
     assert {path.name.partition("-")[0] for path in (run.path / "results").iterdir()} == {"evaluate", "transfer"}
 
 
+@pytest.mark.slow
 def test_a_method_an_attack_a_model_and_data_of_one_s_own_by_the_commands_shown(folder: Path, trs) -> None:
     training, evaluation = commands("checkpoints/stripes")
     assert trs(f"{training} --plain --epochs 2 --batch-size 50 --log-every 1 --device cpu") == 0

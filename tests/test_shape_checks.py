@@ -62,7 +62,7 @@ def test_what_is_in_containers_is_checked() -> None:
 
     x = torch.ones(3)
     assert first((x, x)) == first((x, x), [x]) == 2
-    for wrong in (((x, x[:2]),), ((x, 1.0),), ((x, x), [x[:2]]), ((x, x), (x[:2],))):
+    for wrong in (((x, x[:2]),), ((x, 1.0),), ((x, x), [x[:2]]), ((x, x), ["x"]), ((x, x), (x[:2],))):
         with pytest.raises(TypeCheckError):
             first(*wrong)
 

@@ -377,6 +377,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return site
 
 
+@pytest.mark.slow
 def test_installed_packages_add_names_to_help(package: Path) -> None:
     """In processes of their own: help is written when the command is imported. None of their code runs for it."""
     (package / "their_own.py").write_text("raise SystemExit('it has run')\n")

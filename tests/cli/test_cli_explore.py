@@ -101,7 +101,8 @@ def start() -> Iterator[Start]:
         yield begin
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)], ids=lambda s: s.name)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
 def test_a_run_is_served_until_a_signal_and_that_is_a_normal_end(start: Start, trained: Path, number: signal.Signals) -> None:
     explorer = start(trained, "--port", 0)
     assert explorer.said == f"1 run at http://127.0.0.1:{explorer.port}/  (Ctrl-C ends it)\n"

@@ -25,10 +25,14 @@ PLAN = SmallestPlan(["bim"], 0.5, 0.02, limit=140, steps=5)
 DAMAGED = ["x", [], [1.0] * 301, [-1.0], [0.4], [True], ["1"], [math.nan]]
 
 
+def _copied(place: Path) -> runs.Run:
+    source = folder("checkpoints") / "bars-standard"
+    return runs.open_run(shutil.copytree(source, place / "run", ignore=shutil.ignore_patterns("results")))
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> runs.Run:
-    source = folder("checkpoints") / "bars-standard"
-    return runs.open_run(shutil.copytree(source, tmp_path / "run", ignore=shutil.ignore_patterns("results")))
+    return _copied(tmp_path)
 
 
 def _searched(run: runs.Run, plan: SmallestPlan = PLAN) -> dict:
@@ -38,8 +42,14 @@ def _searched(run: runs.Run, plan: SmallestPlan = PLAN) -> dict:
     return measurement.result
 
 
-def test_it_is_the_search_of_the_ensemble_on_the_first_test_images(run: runs.Run) -> None:
-    result = _searched(run)
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """The result of the search by PLAN, uninterrupted."""
+    return _searched(_copied(tmp_path_factory.mktemp("searched")))
+
+
+def test_it_is_the_search_of_the_ensemble_on_the_first_test_images(run: runs.Run, searched: dict) -> None:
+    result = searched
     test, (ensemble, digest) = data.load("bars", train=False), load_ensemble(run)
     x, y = test.images(slice(0, 140)), test.y[:140]
     expected = smallest_eps(ensemble, x, y, attacks=[partial(bim, steps=5)], high=0.5, tolerance=0.02)
@@ -49,8 +59,8 @@ def test_it_is_the_search_of_the_ensemble_on_the_first_test_images(run: runs.Run
     assert (result["kind"], result["weights"]) == ("smallest-eps", digest)
 
 
-def test_an_interrupted_search_continues_to_the_same_end(run: runs.Run) -> None:
-    whole, said = _searched(run), []
+def test_an_interrupted_search_continues_to_the_same_end(run: runs.Run, searched: dict) -> None:
+    said: list[str] = []
 
     def interrupt(done: float, total: float | None, now: str = "") -> None:
         if done:
@@ -62,10 +72,10 @@ def test_an_interrupted_search_continues_to_the_same_end(run: runs.Run) -> None:
     [partial] = run.path.glob("results/unfinished-smallest-eps-*.json")
     seen: list[float] = []
     resumed = smallest_eps_run(run, PLAN, reporting=Reporting(lambda done, total, now="": seen.append(done), said.append))
-    assert (said, seen, resumed.result) == ([INTERRUPTED, RESUMED], [128, 140], whole)
+    assert (said, seen, resumed.result) == ([INTERRUPTED, RESUMED], [128, 140], searched)
     store([resumed])
     assert not partial.exists()
-    assert read_results(run, "smallest-eps") == [json.loads(json.dumps(whole))]
+    assert read_results(run, "smallest-eps") == [json.loads(json.dumps(searched))]
 
 
 @pytest.mark.parametrize("eps", DAMAGED, ids=str)

@@ -6,6 +6,7 @@ models/resnet.py and models/cifar_resnet.py of the TRS repository, and models/re
 
 import argparse
 import io
+import itertools
 import os
 import pickle
 import subprocess
@@ -174,9 +175,21 @@ def test_the_trs_repositorys_other_methods(tmp_path, layout):
     torch.testing.assert_close(member(x), resnet_logits(w, x, [0.5], [0.5]), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("layout", ["dverge", "adp", "gal"])
-@pytest.mark.parametrize("zipped", [True, False], ids=["torch 1.6", "torch 1.4"])
-@pytest.mark.parametrize("parallel", ["", "module."])
+ALSO_FAST = {
+    ("dverge", False, ""),
+    ("dverge", True, "module."),
+    ("adp", True, ""),
+    ("gal", False, "module."),
+}  # every form, every layout
+
+
+@pytest.mark.parametrize(
+    ("layout", "zipped", "parallel"),
+    [
+        pytest.param(*one, marks=[] if one in ALSO_FAST else pytest.mark.slow)
+        for one in itertools.product(["dverge", "adp", "gal"], [True, False], ["", "module."])
+    ],
+)
 def test_dverges_file(tmp_path, layout, zipped, parallel):
     """One file for all members, as torch 1.4 wrote it too; only its GAL has leaky ReLUs."""
     members = [weights(resnet_table(3, 3), seed) for seed in range(3)]

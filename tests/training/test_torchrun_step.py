@@ -94,8 +94,18 @@ def shared_is_alone(path, size: int, method: str, *, tolerance: float = 1e-10, *
     are_close(by_rank[0], alone, tolerance)
 
 
-@pytest.mark.parametrize("size", [pytest.param(2, marks=pytest.mark.slow), 3])
-@pytest.mark.parametrize("method", METHODS)
+# One for each way to share a step: closed form, distilled images, a whole batch, weights of images, other losses of members.
+FAST_METHODS = ("trs", "dverge", "gal", "adaboost", "fasten", "soe")
+
+
+@pytest.mark.parametrize(
+    ("method", "size"),
+    [
+        pytest.param(method, size, marks=[] if (method in FAST_METHODS and size == 3) else pytest.mark.slow)
+        for method in METHODS
+        for size in (2, 3)
+    ],
+)
 def test_terms_gradients_and_weights_are_those_of_one_process(tmp_path, method, size):
     shared_is_alone(tmp_path, size, method)
 

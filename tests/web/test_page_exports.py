@@ -262,7 +262,7 @@ def test_a_handout_is_whole(handout):
 
 
 def test_a_handout_before_the_matrix_is_measured_has_the_figure(app):
-    data = file(save(app, state_of(app, run="mnist-trs", n=1000, steps=200, seed=77), "handout"))[1].decode()
+    data = file(save(app, state_of(app, run="mnist-trs", n=1000, steps=12, seed=77), "handout"))[1].decode()
     assert "<h2>Transfer</h2>" in data
     assert data.endswith("</body></html>")
 

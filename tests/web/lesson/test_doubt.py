@@ -72,11 +72,13 @@ def test_before_the_guess_nothing_is_multiplied(card, monkeypatch):
     _, ask = card
     factors = []
     real = doubt.measure_doubt
-    monkeypatch.setattr(
-        doubt,
-        "measure_doubt",
-        lambda ensemble, x, y, factor, state: factors.append(factor) or real(ensemble, x, y, factor, state),
-    )
+
+    def recorded(ensemble, x, y, factor, state):
+        if state.seed == 4:  # not what another test's page still measures
+            factors.append(factor)
+        return real(ensemble, x, y, factor, state)
+
+    monkeypatch.setattr(doubt, "measure_doubt", recorded)
     view = ask(reveal=0, factor=1000, seed=4)
     assert factors == [1.0]
     assert [trace.name for trace in view.figures["accuracy"].data] == ["logits as they are"]
@@ -89,6 +91,8 @@ def test_times_1000_looks_robust_and_the_checks_of_trs_evaluate_say_what_it_is(c
     seen = {}
 
     def checked(model, *images, **given):
+        if len(images[0]) != N:  # what another test's page still measures
+            return real(model, *images, **given)
         seen.update(
             given,
             same=torch.equal(model(images[0]), doubt.scale_logits(ensemble, 1000.0)(x)),

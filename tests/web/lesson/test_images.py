@@ -46,7 +46,7 @@ def points(view):
     return {trace.name: trace for trace in view.figures["transfer"].data}
 
 
-@pytest.mark.parametrize(("pairs", "attack"), [("pgd", pgd), ("mdi2", mdi2)])
+@pytest.mark.parametrize(("pairs", "attack"), [pytest.param("pgd", pgd, marks=pytest.mark.slow), ("mdi2", mdi2)])
 def test_the_figures_are_those_of_transfer_matrix_and_evaluate(card, pairs, attack):
     runs, ask = card
     view = ask(pairs=pairs, reveal=1)

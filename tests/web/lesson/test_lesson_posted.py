@@ -65,7 +65,10 @@ def test_hostile_values_get_a_clean_answer(app: dash.Dash) -> None:
     assert refused > 50
 
 
-@pytest.mark.parametrize("card", sorted(VIEWS))
+LONG = ("baseline", "images")  # cards that measure whatever of it can be measured
+
+
+@pytest.mark.parametrize("card", [pytest.param(card, marks=[pytest.mark.slow] * (card in LONG)) for card in sorted(VIEWS)])
 def test_hostile_fields_of_a_card_are_told_in_words(app: dash.Dash, card: str) -> None:
     values = usual(card)
     for name in set(values["asked"]) - {"card"}:
